@@ -158,7 +158,7 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
         let outcome = match serde_json::from_str::<ControlCommand>(&line) {
             Ok(command) if command.ends_with_client() => tokio::select! {
                 outcome = answer(command, client) => outcome,
-                () = gone(&mut lines) => return Ok(()),
+                () = disconnected(&mut lines) => return Ok(()),
             },
             Ok(command) => answer(command, client).await,
             Err(_) => {
@@ -174,7 +174,7 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
 }
 
 /// Waits until the client has gone away.
-async fn gone(lines: &mut (impl AsyncBufRead + Unpin)) {
+async fn disconnected(lines: &mut (impl AsyncBufRead + Unpin)) {
     // Whoever sends the next command already is still there.
     if lines.fill_buf().await.is_ok_and(|read| !read.is_empty()) {
         std::future::pending().await

@@ -82,7 +82,7 @@ struct GuardState {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
-    beside: BackgroundTasks,
+    background: BackgroundTasks,
     /// One for each service that is protected.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
 }
@@ -95,8 +95,8 @@ impl fmt::Debug for GuardState {
 
 impl Drop for GuardState {
     fn drop(&mut self) {
-        self.beside.stop.cancel();
-        self.beside.ended.cancel();
+        self.background.stop.cancel();
+        self.background.ended.cancel();
     }
 }
 
@@ -165,14 +165,20 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let (metrics, beside) = (Arc::new(Metrics::default()), BackgroundTasks::default());
+        let (metrics, background) = (Arc::new(Metrics::default()), BackgroundTasks::default());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
         let admin = bind_admin(&config.server).await?;
-        beside.start(&config.server, &metrics, &generations, Some(Arc::new(reloader)), (admin, control))?;
+        background.start(
+            &config.server,
+            &metrics,
+            &generations,
+            Some(Arc::new(reloader)),
+            (admin, control),
+        )?;
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(GuardState {
             config,
@@ -181,7 +187,7 @@ impl Guard {
             metrics,
             proofs,
             answers,
-            beside,
+            background,
             gateways,
         })))
     }
@@ -193,12 +199,13 @@ impl Guard {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let GuardState { config, uri, generations, metrics, proofs, answers, beside, gateways } = &*self.0;
+        let GuardState { config, uri, generations, metrics, proofs, answers, background, gateways } =
+            &*self.0;
         // There is one: `service_of` has looked.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
             let route = Arc::new(route(config, place, upstream));
-            Flow::new(route, target, Arc::clone(generations), metrics, beside.stop.clone())
+            Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
         });
@@ -220,7 +227,7 @@ impl Guard {
     /// Waits for `signal`, and has the streams end then that would not end by themselves. For the graceful shutdown of
     /// whatever serves.
     pub fn stop_on<F: Future>(&self, signal: F) -> impl Future<Output = ()> + use<F> {
-        let stop = self.0.beside.stop.clone();
+        let stop = self.0.background.stop.clone();
         async move {
             signal.await;
             tracing::info!("stopping: running calls may finish");
@@ -230,12 +237,12 @@ impl Guard {
 
     /// Ends the sessions with the service, and what runs beside it. For when nothing is served any more.
     pub async fn shut_down(&self) {
-        self.0.beside.stop.cancel();
+        self.0.background.stop.cancel();
         let gateways = self.0.gateways.lock().clone();
         for gateway in gateways {
             gateway.shut_down().await;
         }
-        self.0.beside.end().await;
+        self.0.background.end().await;
     }
 }
 

@@ -257,21 +257,21 @@ impl Reloader {
             }
             *self.looked_at.lock() = Instant::now();
             if retry.is_due() || seen.differ() {
-                let begun = Instant::now();
-                let attempt = self.attempt(begun, seen.renewed());
+                let started = Instant::now();
+                let attempt = self.attempt(started, seen.renewed());
                 match timeout(ATTEMPT, Box::pin(attempt)).await {
                     Ok(AttemptResult { files, may_pass, is_compiling }) => {
                         seen = files;
                         match is_compiling && !may_pass {
                             true => retry.hold(),
-                            false => retry.after(may_pass, begun.elapsed()),
+                            false => retry.after(may_pass, started.elapsed()),
                         }
                     }
                     Err(_) => {
                         tracing::error!(
                             "the change is not applied yet: it took more than {ATTEMPT:?}; it is tried again"
                         );
-                        retry.after(true, begun.elapsed());
+                        retry.after(true, started.elapsed());
                     }
                 }
             }
@@ -279,17 +279,17 @@ impl Reloader {
     }
 
     /// Makes what is to follow the live generation, and flips to it; `files` are those that were looked at until now.
-    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> AttemptResult {
+    async fn attempt(&self, started: Instant, mut files: Fingerprints) -> AttemptResult {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
             match rollback::written(&self.path) {
-                Ok(now) if now == held.against => return self.renew(begun, files).await,
+                Ok(now) if now == held.against => return self.renew(started, files).await,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(
                         "cannot tell whether the files have changed; the rollback stays: {error}"
                     );
-                    return AttemptResult { may_pass: true, ..self.renew(begun, files).await };
+                    return AttemptResult { may_pass: true, ..self.renew(started, files).await };
                 }
             }
         }
@@ -301,14 +301,14 @@ impl Reloader {
                     self.hold_against_files(&mut rollback, false);
                 }
                 self.refuse(&reasons, None);
-                self.note(begun, Err(reasons));
-                let renewed = self.renew(begun, files).await;
+                self.note(started, Err(reasons));
+                let renewed = self.renew(started, files).await;
                 return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
             }
         };
         let successor = self.factory.successor(&config, &self.generations.live(), None).await;
-        let begun = self.begun(begun, successor.is_compiling());
-        let taken = self.take(successor, begun, None, &config);
+        let started = self.start_of_change(started, successor.is_compiling());
+        let taken = self.take(successor, started, None, &config);
         let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
         files.extend(looked_at);
         may_pass |= faults.iter().any(|fault| fault.may_pass);
@@ -332,28 +332,28 @@ impl Reloader {
             }
             _ => Err(reasons),
         };
-        self.note(begun, outcome);
+        self.note(started, outcome);
         AttemptResult { files, may_pass, is_compiling }
     }
 
     /// The time at which a change was first seen, also where it has been compiling since.
-    fn begun(&self, now: Instant, is_compiling: bool) -> Instant {
+    fn start_of_change(&self, now: Instant, is_compiling: bool) -> Instant {
         let mut since = self.compiling_since.lock();
-        let begun = since.unwrap_or(now);
-        *since = is_compiling.then_some(begun);
-        begun
+        let started = since.unwrap_or(now);
+        *since = is_compiling.then_some(started);
+        started
     }
 
     /// Rebuilds the live generation from its own recipe and today's data: a key that is revoked is revoked
     /// also while the configuration is broken, or rolled back.
-    async fn renew(&self, begun: Instant, mut files: Fingerprints) -> AttemptResult {
+    async fn renew(&self, started: Instant, mut files: Fingerprints) -> AttemptResult {
         let live = self.generations.live();
         let mut may_pass = false;
         if live.has_new_data() || live.is_stale() {
             match self.recovered(live.recipe(), Strictness::Parts) {
                 Ok(config) => {
                     let successor = self.factory.successor(&config, &live, Some(live.recipe())).await;
-                    let taken = self.take(successor, begun, Some(live.origin()), &config);
+                    let taken = self.take(successor, started, Some(live.origin()), &config);
                     self.refuse(&taken.reasons, taken.live.as_deref());
                     may_pass = taken.may_pass;
                     files.extend(taken.files);
@@ -372,7 +372,7 @@ impl Reloader {
     fn take(
         &self,
         successor: Successor,
-        begun: Instant,
+        started: Instant,
         origin: Option<u64>,
         config: &Config,
     ) -> SuccessorResult {
@@ -382,13 +382,13 @@ impl Reloader {
         let errors: Vec<_> = errors.collect();
         let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
         let reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
-        let live = generation.map(|next| self.flip(next.repeating(origin), begun));
+        let live = generation.map(|next| self.flip(next.repeating(origin), started));
         may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
         SuccessorResult { live, reasons, may_pass, is_compiling, files }
     }
 
-    fn note(&self, begun: Instant, outcome: Result<u64, Vec<RefusalReason>>) {
-        *self.last.lock() = Some(Attempt { at: clock::system_time(), took: begun.elapsed(), outcome });
+    fn note(&self, started: Instant, outcome: Result<u64, Vec<RefusalReason>>) {
+        *self.last.lock() = Some(Attempt { at: clock::system_time(), took: started.elapsed(), outcome });
     }
 
     /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
@@ -416,7 +416,7 @@ impl Reloader {
     /// # Errors
     /// With why that is not possible; the live generation stays.
     pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RollbackResult, String> {
-        let begun = Instant::now();
+        let started = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before anybody waits for the lock: a revocation is an attempt as well.
             self.factory.prepare(&target.recipe).await;
@@ -432,7 +432,7 @@ impl Reloader {
                 "the files cannot be read, so a later change of them could not be noticed: {error}; try again"
             )
         })?;
-        let live = self.flip(candidate, begun);
+        let live = self.flip(candidate, started);
         self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
         let mut unkept = None;
@@ -463,12 +463,12 @@ impl Reloader {
         }
     }
 
-    fn flip(&self, candidate: Generation, begun: Instant) -> Arc<Generation> {
+    fn flip(&self, candidate: Generation, started: Instant) -> Arc<Generation> {
         let before = self.generations.live();
         let live = self.generations.flip(candidate);
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        report(&before, &live, begun.elapsed());
+        report(&before, &live, started.elapsed());
         live
     }
 
@@ -599,13 +599,14 @@ fn other_upstreams(config: &Config, live: &Generation) -> Vec<RefusalReason> {
         config.broken.upstreams.contains(name) || config.upstreams.iter().any(|written| written.name == name)
     };
     let runs = |name: &str| live.pipelines().iter().any(|pipeline| &*pipeline.upstream == name);
-    let gone = live.pipelines().iter().map(|pipeline| &*pipeline.upstream).filter(|name| !is_written(name));
-    let gone = gone.map(|name| {
+    let removed =
+        live.pipelines().iter().map(|pipeline| &*pipeline.upstream).filter(|name| !is_written(name));
+    let removed = removed.map(|name| {
         format!("the upstream `{name}` was removed or renamed, so that its calls are denied until a restart")
     });
     let added = config.upstreams.iter().map(|written| &*written.name).filter(|name| !runs(name));
     let added = added.map(|name| format!("the upstream `{name}` was added, and is served after a restart"));
-    gone.chain(added).map(|message| RefusalReason { policy: None, message, may_pass: false }).collect()
+    removed.chain(added).map(|message| RefusalReason { policy: None, message, may_pass: false }).collect()
 }
 
 /// Upstreams and listeners are made at the start: no rollback returns to a generation with others.

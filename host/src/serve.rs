@@ -248,11 +248,11 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let beside = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
-    beside.stop_on_signal(logs);
-    beside.look_on_hangup(hangups, reloader.clone());
-    beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
-    beside.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
+    background.stop_on_signal(logs);
+    background.look_on_hangup(hangups, reloader.clone());
+    background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
+    background.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
     announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -263,11 +263,11 @@ pub(crate) async fn run(
         }
         None => over_stdio(&config, flows, &environment, stop).await,
     }
-    if beside.cut.is_cancelled() {
+    if background.cut.is_cancelled() {
         // What was cut off has ended, but not well: the exit code is the signal's.
         std::future::pending::<()>().await;
     }
-    beside.end().await;
+    background.end().await;
     process::end_all().await;
     tracing::info!("stopped");
     Ok(())

@@ -346,20 +346,20 @@ mod tests {
         CircuitBreaker::new(BreakerLimits { failures: FAILURES, pause: PAUSE }, now)
     }
 
-    fn who(name: &str) -> CallerDigest {
+    fn caller(name: &str) -> CallerDigest {
         CallerDigest::of(name)
     }
 
     fn turn(breaker: &CircuitBreaker, name: &str, now: Instant) -> Result<CallKind, Duration> {
-        breaker.turn(|| who(name), || now)
+        breaker.turn(|| caller(name), || now)
     }
 
     fn fail(breaker: &CircuitBreaker, name: &str, now: Instant) -> BreakerChange {
-        breaker.failed(CallKind::Regular, who(name), now)
+        breaker.failed(CallKind::Regular, caller(name), now)
     }
 
     fn succeed(breaker: &CircuitBreaker, name: &str, now: Instant) -> bool {
-        breaker.went_well(|| who(name), || now)
+        breaker.went_well(|| caller(name), || now)
     }
 
     /// Takes it out for everybody, by failures of three of whom none fails often enough to be out alone.
@@ -439,9 +439,9 @@ mod tests {
             now += Duration::from_secs(60);
             let pause = Duration::from_secs(seconds);
             assert_eq!(turn(&one, "a", now), Ok(CallKind::Probe));
-            assert_eq!(one.failed(CallKind::Probe, who("a"), now), BreakerChange::OutForOne(pause));
+            assert_eq!(one.failed(CallKind::Probe, caller("a"), now), BreakerChange::OutForOne(pause));
             assert_eq!(turn(&all, "a", now), Ok(CallKind::Probe));
-            assert_eq!(all.failed(CallKind::Probe, who("a"), now), BreakerChange::Out(pause));
+            assert_eq!(all.failed(CallKind::Probe, caller("a"), now), BreakerChange::Out(pause));
         }
         assert!(turn(&one, "a", now + PAUSE).is_err() && turn(&all, "b", now + PAUSE).is_err());
     }
@@ -471,9 +471,9 @@ mod tests {
         assert_eq!(turn(&breaker, "e", now), Err(PAUSE), "and one at a time");
         // The others' probes, which all fail, do not move that.
         assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
-        assert_eq!(breaker.failed(CallKind::Probe, who("a"), now + PAUSE), BreakerChange::Out(2 * PAUSE));
+        assert_eq!(breaker.failed(CallKind::Probe, caller("a"), now + PAUSE), BreakerChange::Out(2 * PAUSE));
         assert_eq!(turn(&breaker, "e", now + PAUSE), Ok(CallKind::Probe));
-        assert_eq!(breaker.failed(CallKind::Probe, who("e"), now + PAUSE), BreakerChange::None);
+        assert_eq!(breaker.failed(CallKind::Probe, caller("e"), now + PAUSE), BreakerChange::None);
         assert_eq!(turn(&breaker, "f", now + 2 * PAUSE), Ok(CallKind::Probe));
         assert!(succeed(&breaker, "f", now + 2 * PAUSE));
     }

@@ -53,7 +53,7 @@ fn is_loop(error: &io::Error) -> bool {
 
 /// An error with all that it came of, in one line: what failed first stands last. Others have a say in some of it (a
 /// certificate's names), so it is cleaned.
-pub fn told(error: &(dyn Error + 'static)) -> String {
+pub fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -86,8 +86,8 @@ mod tests {
         #[error("no connection")]
         struct Outer(#[source] io::Error);
         let inner = io::Error::other(Outer(io::Error::other("other\n\u{202e}name")));
-        assert_eq!(told(&Outer(inner)), r"no connection: other\n\u{202e}name");
-        assert_eq!(told(&io::Error::other("alone")), "alone");
+        assert_eq!(with_sources(&Outer(inner)), r"no connection: other\n\u{202e}name");
+        assert_eq!(with_sources(&io::Error::other("alone")), "alone");
     }
 
     #[test]

@@ -87,9 +87,9 @@ impl Lock {
         };
         // The file that is replaced cannot be the one that is locked: after a rename, two
         // processes would hold locks on two files. This one stays, since removing it would race.
-        let beside = beside(&target, ".lock");
+        let sibling = sibling(&target, ".lock");
         let held =
-            open_lock(&beside, &target).map_err(|error| failed("open the lock file", &beside, error))?;
+            open_lock(&sibling, &target).map_err(|error| failed("open the lock file", &sibling, error))?;
         let begin = Instant::now();
         loop {
             match held.try_lock() {
@@ -98,7 +98,7 @@ impl Lock {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => return Err(FileError::Locked(target)),
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &beside, error)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &sibling, error)),
             }
         }
     }
@@ -114,7 +114,7 @@ impl Lock {
         text: &str,
         rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
     ) -> Result<(), FileError> {
-        let new = beside(&self.target, ".new");
+        let new = sibling(&self.target, ".new");
         let write = || {
             // What a process left that was killed here, or what somebody else put here.
             remove(&new)?;
@@ -153,7 +153,7 @@ fn open_lock(lock: &Path, target: &Path) -> io::Result<File> {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(suffix);

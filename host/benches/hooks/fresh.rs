@@ -53,7 +53,7 @@ async fn prepared() -> PreparedComponent {
         clock: Clock::System,
         scopes: std::collections::BTreeSet::new(),
         witness: None,
-        retold: None,
+        replay: None,
     };
     PreparedComponent::new(
         &engine,

@@ -16,7 +16,7 @@ const SHORTEST: usize = 8;
 pub(super) fn step(step: &Step, asked: &QuestionReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !step.expect.is(&asked.outcome) {
-        findings.push(Finding::new("answer", &step.expect.told(), &asked.outcome.told()));
+        findings.push(Finding::new("answer", &step.expect.to_line(), &asked.outcome.to_line()));
     }
     findings.extend(asked.http.iter().cloned());
     findings.extend(log(step, asked));
@@ -41,8 +41,8 @@ fn log(step: &Step, asked: &QuestionReport) -> Option<Finding> {
 fn host_calls<'a>(step: &'a Step, asked: &'a QuestionReport) -> impl Iterator<Item = Finding> {
     step.host_calls.iter().filter_map(|(name, expected)| {
         let found = asked.observed.host_calls.get(name.as_str()).copied().unwrap_or(0);
-        let told = |count: u64| format!("{name} {count} times");
-        (found != *expected).then(|| Finding::new("host calls", &told(*expected), &told(found)))
+        let times = |count: u64| format!("{name} {count} times");
+        (found != *expected).then(|| Finding::new("host calls", &times(*expected), &times(found)))
     })
 }
 

@@ -152,7 +152,7 @@ impl Expect {
     pub fn judge(&self, outcome: &Outcome) -> Result<(), String> {
         match self.is(outcome) {
             true => Ok(()),
-            false => Err(clean(&format!("{} instead of {}", outcome.told(), self.told()))),
+            false => Err(clean(&format!("{} instead of {}", outcome.to_line(), self.to_line()))),
         }
     }
 
@@ -204,7 +204,7 @@ impl Expect {
     }
 
     /// As a case writes it, on one line.
-    pub fn told(&self) -> String {
+    pub fn to_line(&self) -> String {
         inline(&self.written())
     }
 
@@ -235,7 +235,7 @@ pub trait OutcomeText {
     fn detail(&self) -> Option<&str>;
 
     /// In the words of a case, on one line.
-    fn told(&self) -> String;
+    fn to_line(&self) -> String;
 
     /// Its kind and its reason code.
     fn class(&self) -> (&'static str, Option<&str>);
@@ -271,7 +271,7 @@ impl OutcomeText for Outcome {
         }
     }
 
-    fn told(&self) -> String {
+    fn to_line(&self) -> String {
         let mut text = inline(&self.written());
         if let Self::Decision(Decision::Deny(denial)) = self
             && denial.reason != INSUFFICIENT_SCOPE

@@ -155,11 +155,16 @@ impl Factory {
 
     /// Makes what is to follow `live`. A pipeline takes over as a whole. Where a policy of it cannot be made, the
     /// pipeline that is in force is made again with today's data, and what can be made of the new one restricts it: so
-    /// nothing that is broken keeps a key from being revoked, or a rule from being tightened. `again`: the components
+    /// nothing that is broken keeps a key from being revoked, or a rule from being tightened. `repeated`: the components
     /// of that recipe are taken, whatever their files are.
-    pub async fn successor(&self, config: &Config, live: &Generation, again: Option<&Recipe>) -> Successor {
+    pub async fn successor(
+        &self,
+        config: &Config,
+        live: &Generation,
+        repeated: Option<&Recipe>,
+    ) -> Successor {
         self.queue.begin_round();
-        let parts = Box::pin(self.parts(config, Some(live), again, CompileMode::Beside)).await;
+        let parts = Box::pin(self.parts(config, Some(live), repeated, CompileMode::Beside)).await;
         self.queue.end_round();
         let mut making = Succession {
             factory: self,
@@ -175,7 +180,7 @@ impl Factory {
         for running in live.pipelines() {
             pipelines.push(making.pipeline(running).await);
         }
-        making.conclude(pipelines, again.is_some())
+        making.conclude(pipelines, repeated.is_some())
     }
 
     /// Waits until a component that a successor asked for is compiled, or found out to be none.
@@ -187,7 +192,7 @@ impl Factory {
         &self,
         config: &Config,
         live: Option<&Generation>,
-        again: Option<&Recipe>,
+        repeated: Option<&Recipe>,
         compiling: CompileMode,
     ) -> PolicyParts {
         self.ways().take(config.network.as_ref());
@@ -204,7 +209,7 @@ impl Factory {
             },
             clock: &self.clock,
             before: live.map(Generation::before),
-            again,
+            repeated,
             stage: None,
         };
         let mut parts = PolicyParts::of(config, self.clock.clone());

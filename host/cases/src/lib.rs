@@ -55,7 +55,7 @@ pub async fn make_rehearsed(
 ) -> Result<MadePolicy, PolicyError> {
     let (policy, mut files) = Policy::make(config, making).await?;
     // A rollback's policies were rehearsed when they went live; cases written since must not block it.
-    if let (Some(path), None) = (&config.cases, making.again)
+    if let (Some(path), None) = (&config.cases, making.repeated)
         && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
     {
         return Err(unmade.of(config, files));

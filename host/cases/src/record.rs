@@ -69,9 +69,9 @@ impl<'p> Recording<'p> {
         self.policy.recorder().close(&self.line);
         // What was under way when it ended.
         while cases.calls() < bounds.calls
-            && let Ok(taken) = self.from.try_recv()
+            && let Ok(hook) = self.from.try_recv()
         {
-            cases.add(&taken);
+            cases.add(&hook);
         }
         cases.recorded(self.line.shed.load(Ordering::Relaxed), ended)
     }
@@ -89,7 +89,7 @@ async fn take(
     let mut glance = tokio::time::interval(GLANCE);
     loop {
         tokio::select! {
-            Some(taken) = from.recv() => cases.add(&taken),
+            Some(hook) = from.recv() => cases.add(&hook),
             () = stop.notified() => return "stopped",
             () = sleep_until(end) => return "time",
             _ = glance.tick() => if !is_live() { return "reload" },

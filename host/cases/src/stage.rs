@@ -116,7 +116,7 @@ impl TestSubject {
             around,
             clock: &Clock::System,
             before: None,
-            again: None,
+            repeated: None,
             stage: None,
         };
         let staging = SandboxSettings { now: case.now, grants_everything: true, witness };
@@ -184,7 +184,7 @@ impl SandboxPolicy {
             clock: Arc::new(AtomicU64::new(now)),
             servers: Arc::<Servers>::clone(&servers),
             witness,
-            retold: Arc::<HostCallReplay>::default(),
+            replay: Arc::<HostCallReplay>::default(),
             grants_everything,
         };
         let clock = Clock::Set(Arc::clone(&stage.clock));
@@ -234,9 +234,9 @@ impl SandboxPolicy {
         self.servers.expect(&question.http);
         // What `configure` did is not the hook's.
         drop(self.seen());
-        let began = Instant::now();
+        let started = Instant::now();
         let outcome = self.put(&ready).await;
-        let wall = began.elapsed();
+        let wall = started.elapsed();
         QuestionReport { outcome, observed: self.seen(), wall, http: self.servers.findings() }
     }
 
@@ -248,7 +248,7 @@ impl SandboxPolicy {
             self.policy.remember(&question.place(key), value.as_bytes());
         }
         let digest = question.digest.map(|digest| (question.shown().to_vec(), digest));
-        self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
+        self.stage.replay.set(digest.into_iter().collect(), question.verify.clone());
         self.servers.answer_always(&question.http);
         let identity = match &question.ask {
             HookQuestion::Who { .. } => None,

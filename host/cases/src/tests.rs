@@ -39,7 +39,7 @@ async fn fault(
         around,
         clock: &Clock::System,
         before: None,
-        again: None,
+        repeated: None,
         stage: None,
     };
     make_rehearsed(&config, making).await.err()

@@ -42,7 +42,7 @@ impl Fault {
                 None => detail += NAMELESS,
             }
         }
-        detail += &told(said);
+        detail += &last_output(said);
         Self { failure, detail }
     }
 }
@@ -55,20 +55,20 @@ const NAMELESS: &str = "; the place is not known, because the component has no n
 /// Maximum length in bytes of the output that is quoted: its end, which says most.
 const MOST_SAID: usize = 1000;
 
-fn told(said: &LastLines) -> String {
-    let mut told: Vec<&str> = Vec::new();
+fn last_output(said: &LastLines) -> String {
+    let mut last_output: Vec<&str> = Vec::new();
     let mut room = MOST_SAID;
     for line in said.lines().rev() {
         room = match room.checked_sub(line.len()) {
             Some(room) => room,
             None => break,
         };
-        told.push(line);
+        last_output.push(line);
     }
-    told.reverse();
-    match told.is_empty() {
+    last_output.reverse();
+    match last_output.is_empty() {
         true => String::new(),
-        false => format!("; its last output: {}", told.join(" | ")),
+        false => format!("; its last output: {}", last_output.join(" | ")),
     }
 }
 

@@ -149,7 +149,7 @@ impl State {
 
     /// Ends it: nothing of the request stays with the instance's host side.
     pub(super) fn end(&mut self) {
-        self.hear();
+        self.log_output();
         self.credential.clear();
         self.scope = None;
         self.turn.release();
@@ -160,7 +160,7 @@ impl State {
 
     /// The fault behind an engine's error.
     pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
-        self.hear();
+        self.log_output();
         Fault::of(self.fault, error, &self.said)
     }
 
@@ -186,13 +186,13 @@ impl State {
         }
         self.host()?;
         // What it wrote before comes before.
-        self.hear();
+        self.log_output();
         self.say(level, line);
         Ok(())
     }
 
     /// Makes lines of what the component has written to its standard streams: as many as it may log, and no more.
-    fn hear(&mut self) {
+    fn log_output(&mut self) {
         for (written, level) in [(self.stdout.take(), Level::Debug), (self.stderr.take(), Level::Error)] {
             let Some(written) = written else { continue };
             let room = self.limits.log_lines.saturating_sub(self.spent.written_lines);
@@ -278,7 +278,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         // Of a hook that was broken off.
-        self.hear();
+        self.log_output();
         self.gauges.instances.fetch_sub(1, Ordering::Relaxed);
         self.gauges.memory.fetch_sub(self.held.memory, Ordering::Relaxed);
     }

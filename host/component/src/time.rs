@@ -15,7 +15,7 @@ pub(super) struct HookTime(Arc<HookTimeState>);
 
 #[derive(Debug)]
 struct HookTimeState {
-    begun: Instant,
+    started: Instant,
     deadline: Instant,
     waits: Mutex<Waits>,
 }
@@ -43,8 +43,8 @@ pub(super) enum WaitKind {
 impl HookTime {
     /// A time that begins now.
     pub(super) fn of(length: Duration) -> Self {
-        let begun = Instant::now();
-        Self(Arc::new(HookTimeState { begun, deadline: begun + length, waits: Mutex::default() }))
+        let started = Instant::now();
+        Self(Arc::new(HookTimeState { started, deadline: started + length, waits: Mutex::default() }))
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -81,8 +81,8 @@ impl HookTime {
 
     /// The fault of a hook whose time is over, if that is not its component's.
     pub(super) fn excuse(&self) -> Option<Fault> {
-        let HookTimeState { begun, deadline, waits } = &*self.0;
-        waits.lock().excuse(*deadline - *begun, Instant::now()).map(WaitKind::fault)
+        let HookTimeState { started, deadline, waits } = &*self.0;
+        waits.lock().excuse(*deadline - *started, Instant::now()).map(WaitKind::fault)
     }
 }
 
@@ -147,8 +147,8 @@ mod tests {
 
     /// Waits that began and ended at these seconds, of which the last may be under way, and the excuse after six.
     fn excuse(waits: &[(WaitKind, u64, Option<u64>)]) -> Option<WaitKind> {
-        let begun = Instant::now();
-        let at = |second| begun + Duration::from_secs(second);
+        let started = Instant::now();
+        let at = |second| started + Duration::from_secs(second);
         let mut all = Waits::default();
         for (wait, from, to) in waits {
             all.begin(*wait, at(*from));

@@ -6,7 +6,7 @@ use wasmtime::{FrameInfo, WasmBacktrace};
 
 use witgate_base::printable::clean;
 
-/// Places that are told. Further out is the glue that called the hook.
+/// Functions that a trace names. Further out is the glue that called the hook.
 const MOST: usize = 6;
 
 /// A function's name, or a file's; what passes it is cut from the side that says less.
@@ -39,12 +39,12 @@ pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
     let named: Vec<SourceLine> = trace.frames().iter().flat_map(places).collect();
     let own: Vec<String> =
         named.iter().filter(|place| !place.is_machinery()).map(SourceLine::to_string).collect();
-    let told: Vec<String> = match own.is_empty() {
+    let functions: Vec<String> = match own.is_empty() {
         true => named.iter().map(SourceLine::to_string).collect(),
         false => own,
     };
-    let told: Vec<&str> = told.iter().take(MOST).map(String::as_str).collect();
-    (!told.is_empty()).then(|| told.join(", called by "))
+    let functions: Vec<&str> = functions.iter().take(MOST).map(String::as_str).collect();
+    (!functions.is_empty()).then(|| functions.join(", called by "))
 }
 
 /// A frame is several places where functions were put into one another.

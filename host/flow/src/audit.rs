@@ -86,7 +86,7 @@ impl AuditOutcome {
             Rejection::Denied { .. }
             | Rejection::TaskNotFound
             | Rejection::SessionNotFound
-            | Rejection::Untold(_) => Self::Denied,
+            | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
             | Rejection::Proof(ProofError::Full { .. })
@@ -133,7 +133,7 @@ impl Outcomes {
 pub struct Record<'a> {
     outcomes: &'a Outcomes,
     route: &'a Route,
-    began: Instant,
+    started: Instant,
     closed: bool,
     place: Option<LinePlace>,
     /// The id of the message in the audit.
@@ -154,7 +154,7 @@ impl<'a> Record<'a> {
         Self {
             outcomes,
             route,
-            began: Instant::now(),
+            started: Instant::now(),
             closed: false,
             place: None,
             decision: outcomes.ids.next(),
@@ -213,7 +213,7 @@ impl<'a> Record<'a> {
             reason: cause.reason,
             detail: cause.detail,
             peer: request.and_then(|request| request.peer),
-            micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         self.outcomes.audit.write(&facts, self.place.take());
     }
@@ -273,7 +273,7 @@ impl<'a> OutcomeCause<'a> {
             Rejection::RateLimited { .. } => (None, "rate-limited", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
-            Rejection::Untold(why) => (None, "identity-untold", Some(*why)),
+            Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
         };
         Self { policy, reason: Some(reason), detail }
     }

@@ -83,7 +83,7 @@ impl GuardedStream {
                 Ok(Some(event)) => return StreamStep::Event(event),
                 Ok(None) => {}
                 Err(rejection) => {
-                    if let Some(next) = self.instead(event, &rejection, fallback) {
+                    if let Some(next) = self.error_event(event, &rejection, fallback) {
                         return next;
                     }
                 }
@@ -95,7 +95,7 @@ impl GuardedStream {
     /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
     /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
     /// What is not JSON-RPC is left out there.
-    fn instead(&self, event: Event, rejection: &Rejection, fallback: FallbackUse) -> Option<StreamStep> {
+    fn error_event(&self, event: Event, rejection: &Rejection, fallback: FallbackUse) -> Option<StreamStep> {
         let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);
         match (self.stop.is_some(), is_failure, answered) {

@@ -181,7 +181,7 @@ impl<U: Upstream> Flow<U> {
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
         let record = record.close(&result);
         note(&known, record.caller.as_deref());
-        result.map_err(|rejection| told(&record, rejection))
+        result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
     /// The order of the stages. Each one's result is the only key to the next.
@@ -300,7 +300,7 @@ impl<U: Upstream> Flow<U> {
         let result = stages.await;
         let record = record.close(&result);
         note(&known, record.caller.as_deref());
-        result.map_err(|rejection| told(&record, rejection))
+        result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
     /// The rejection of a GET or DELETE without a session (MCP 2025-11-25, "Listening for Messages from the
@@ -481,7 +481,7 @@ fn note(known: &KnownSender, caller: Option<&Caller>) {
 /// The rejection that the caller sees, which may say less than the record: in the stateless era, a method
 /// that is unknown and not allowed by a rule does not exist. Clients probe for methods, and negotiate by that
 /// answer.
-fn told(record: &Record<'_>, rejection: Rejection) -> RejectedMessage {
+fn rejected_message(record: &Record<'_>, rejection: Rejection) -> RejectedMessage {
     let request = record.request.as_deref();
     let id = request.filter(|request| matches!(request.call.kind(), MessageKind::Request { .. }));
     let id = id.and_then(|request| request.call.id()).map(Box::from);

@@ -38,13 +38,13 @@ impl DeclaredChanges {
         }
         let Capabilities { tools, resources, prompts } =
             serde_json::from_str(capabilities).unwrap_or_default();
-        for (told, capability) in self.0.iter().zip([tools, resources, prompts]) {
-            told.store(capability.list_changed, Ordering::Relaxed);
+        for (wanted, capability) in self.0.iter().zip([tools, resources, prompts]) {
+            wanted.store(capability.list_changed, Ordering::Relaxed);
         }
     }
 
     fn kinds(&self) -> [bool; KINDS.len()] {
-        self.0.each_ref().map(|told| told.load(Ordering::Relaxed))
+        self.0.each_ref().map(|wanted| wanted.load(Ordering::Relaxed))
     }
 }
 
@@ -92,9 +92,9 @@ impl ListChanges {
     }
 
     fn tell(&mut self, permit: &Permit) {
-        let told = self.declared.as_ref().map_or(self.subscribed, |declared| declared.kinds());
+        let wanted = self.declared.as_ref().map_or(self.subscribed, |declared| declared.kinds());
         let subscription = permit.request().call.id().filter(|_| self.declared.is_none());
-        let kinds = KINDS.iter().zip(told).filter(|(_, told)| *told);
+        let kinds = KINDS.iter().zip(wanted).filter(|(_, wanted)| *wanted);
         // What waits still will be read by then.
         self.waiting = kinds.map(|(kind, _)| message(kind, subscription)).collect();
     }

@@ -68,7 +68,7 @@ pub enum Rejection {
         retry_after: u32,
     },
     /// The upstream needs the caller's identity, which cannot be sent: the reason.
-    Untold(&'static str),
+    UnsendableIdentity(&'static str),
     /// The upstream did not do its part.
     Upstream {
         /// The kind of fault.

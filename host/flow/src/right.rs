@@ -132,10 +132,10 @@ impl Right {
             return Ok(()).into();
         }
         // Noted only once it is judged, for this may be dropped half-way; but as of when it began.
-        let (began, forgotten) = (Instant::now(), self.generations.forgotten());
+        let (started, forgotten) = (Instant::now(), self.generations.forgotten());
         let mut fallback = FallbackUse::default();
         let judged = self.judge(&mut fallback).await;
-        (self.judged_at, self.forgotten) = (began, forgotten);
+        (self.judged_at, self.forgotten) = (started, forgotten);
         let result = match (self.by, judged) {
             (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
             (_, judged) => judged,

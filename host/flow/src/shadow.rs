@@ -36,7 +36,7 @@ pub(super) fn of_authentication(
         Err(_) => "refused".to_owned(),
     };
     let with = seen_with(request, caller);
-    let (generation, proven, shown) = (Arc::clone(generation), proven.clone(), shown.again());
+    let (generation, proven, shown) = (Arc::clone(generation), proven.clone(), shown.copy());
     tokio::spawn(async move {
         let request = Arc::clone(proven.request());
         let pipeline = generation.pipeline(request.route.pipeline);
@@ -45,7 +45,7 @@ pub(super) fn of_authentication(
             Scope::new(Arc::new(subject), false, credential_choice::traces(&shown, pipeline.is_recorded()));
         for policy in &pipeline.shadow_authenticate {
             if let Some(credential) = credential_choice::for_policy(&shown, policy) {
-                let said = who(policy, &scope, &request.as_call(), &credential).await;
+                let said = authentication(policy, &scope, &request.as_call(), &credential).await;
                 record(policy, &request, None, &live, &said, with.clone());
             }
         }
@@ -53,7 +53,12 @@ pub(super) fn of_authentication(
     });
 }
 
-async fn who(policy: &Policy, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> String {
+async fn authentication(
+    policy: &Policy,
+    scope: &Scope,
+    call: &Call<'_>,
+    credential: &Credential<'_>,
+) -> String {
     match policy.authenticate(scope, call, credential).await.map(|answered| answered.answer) {
         Ok(Verdict::Identity(identity)) => format!("identity {}", identity.subject),
         Ok(Verdict::NotMine | Verdict::Refused(_) | Verdict::Unavailable(_)) | Err(_) => "refused".to_owned(),

@@ -71,7 +71,7 @@ impl Credentials {
     }
 
     /// The same once more, for a shadow to look at after the request has gone on.
-    pub fn again(&self) -> Self {
+    pub fn copy(&self) -> Self {
         let copy = |item: &Item| Item {
             scheme: item.scheme,
             header: item.header.clone(),

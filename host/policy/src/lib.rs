@@ -304,9 +304,11 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<HookAnswer<Verdict>, Failed> {
-        let tap =
-            self.recorder.line().map(|line| (line, RecordedHook::who(self.now(), scope, call, credential)));
-        let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
+        let tap = self
+            .recorder
+            .line()
+            .map(|line| (line, RecordedHook::authenticate(self.now(), scope, call, credential)));
+        let scope = tap.as_ref().map_or(scope, |(_, hook)| hook.scope());
         let host = &self.host(scope);
         let verdict = self
             .ask(
@@ -331,8 +333,8 @@ impl Policy {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<HookAnswer<Decision>, Failed> {
-        let tap = self.recorder.line().map(|line| (line, RecordedHook::may(self.now(), scope, call)));
-        let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
+        let tap = self.recorder.line().map(|line| (line, RecordedHook::authorize(self.now(), scope, call)));
+        let scope = tap.as_ref().map_or(scope, |(_, hook)| hook.scope());
         let host = &self.host(scope);
         let decision = self
             .ask(
@@ -361,7 +363,7 @@ impl Policy {
         C: Future<Output = Result<A, Fault>>,
         B: Future<Output = A>,
     {
-        let began = Instant::now();
+        let started = Instant::now();
         let answered = match &self.check {
             Check::Builtin(check) => Ok(self.by_builtin(builtin(check).await)),
             Check::Component(check) => match check.ask(scope, component).await {
@@ -373,7 +375,7 @@ impl Policy {
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(began, answered.as_ref().ok(), is_denial);
+        self.count(started, answered.as_ref().ok(), is_denial);
         answered
     }
 
@@ -382,8 +384,8 @@ impl Policy {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, began: Instant, answered: Option<&HookAnswer<A>>, is_denial: fn(&A) -> bool) {
-        self.counts.call(began.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
+    fn count<A>(&self, started: Instant, answered: Option<&HookAnswer<A>>, is_denial: fn(&A) -> bool) {
+        self.counts.call(started.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
         if answered.is_some_and(|answered| answered.by_fallback) {
             self.counts.fallback();
         }
@@ -396,12 +398,12 @@ impl Policy {
         answered: &Result<HookAnswer<A>, Failed>,
         outcome: fn(A) -> Outcome,
     ) {
-        let Some((line, taken)) = tap else { return };
+        let Some((line, hook)) = tap else { return };
         // From the start, it is the built-in that is recorded.
         let had_component = matches!(self.check, Check::Component(_));
-        let stood_in = had_component && answered.as_ref().is_ok_and(|answered| answered.by_fallback);
+        let by_fallback = had_component && answered.as_ref().is_ok_and(|answered| answered.by_fallback);
         let answer = answered.as_ref().map(|answered| outcome(answered.answer.clone()));
-        line.offer(taken.answered(answer, stood_in));
+        line.offer(hook.answered(answer, by_fallback));
     }
 
     /// The built-in, where it may replace a component that failed; else the failure.

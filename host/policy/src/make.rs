@@ -69,7 +69,7 @@ pub struct MakeInputs<'a> {
     /// component.
     pub before: Option<LivePolicies<'a>>,
     /// The recipe that says which components are taken. None: their files say.
-    pub again: Option<&'a Recipe>,
+    pub repeated: Option<&'a Recipe>,
     /// The sandbox in place of the network. None: the real network.
     pub stage: Option<&'a Stage>,
 }
@@ -97,7 +97,7 @@ pub struct Stage {
     /// The trace of host calls, if one is kept.
     pub witness: Option<Arc<Witness>>,
     /// The recorded results about a credential that only stands for one.
-    pub retold: Arc<HostCallReplay>,
+    pub replay: Arc<HostCallReplay>,
     /// True if everything is granted, because no operator has been asked yet.
     pub grants_everything: bool,
 }
@@ -185,7 +185,7 @@ impl Policy {
         if let Some(signature) = config.provenance.signature_of(path) {
             files.note(&signature);
         }
-        let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
+        let loaded = match making.repeated.and_then(|recipe| recipe.digest_at(path)) {
             Some(digest) => making.loader.kept(&digest).await?,
             None => match load(config, path, making, files).await? {
                 PathContent::Component(loaded) => loaded,
@@ -427,6 +427,6 @@ fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings)
         clock: making.clock.clone(),
         scopes,
         witness: making.stage.and_then(|stage| stage.witness.clone()),
-        retold: making.stage.map(|stage| Arc::clone(&stage.retold)),
+        replay: making.stage.map(|stage| Arc::clone(&stage.replay)),
     })
 }

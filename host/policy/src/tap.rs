@@ -93,8 +93,8 @@ impl Recorder {
 
 impl TapLine {
     /// Hands on a hook that is done, or drops it.
-    pub fn offer(&self, taken: RecordedHook) {
-        if self.to.try_send(taken).is_err() {
+    pub fn offer(&self, hook: RecordedHook) {
+        if self.to.try_send(hook).is_err() {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }
     }

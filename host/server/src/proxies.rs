@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use node::Node;
 pub(super) use protocol::read;
-use witgate_base::cause::told;
+use witgate_base::cause::with_sources;
 use witgate_config::{Forwarded, Server};
 use witgate_runtime::log::throttle::LogThrottle;
 
@@ -47,7 +47,7 @@ impl TrustedProxies {
     /// Says now and then that a connection of a proxy's did not begin as it has to.
     pub(super) fn log(&self, proxy: IpAddr, error: &io::Error) {
         if let Some(others) = self.failing.turn() {
-            let why = told(error);
+            let why = with_sources(error);
             tracing::warn!(
                 %proxy,
                 why,

@@ -94,7 +94,7 @@ impl TlsState {
         let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                self.failed(peer, &cause::told(&error));
+                self.failed(peer, &cause::with_sources(&error));
                 return None;
             }
             Err(_) => {

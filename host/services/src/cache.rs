@@ -13,7 +13,7 @@ const KEY_BYTES: usize = 256;
 const VALUE_BYTES: usize = 64 << 10;
 /// Seconds for which a buried key stays empty: longer than a policy may wait for an answer, which might be
 /// from before.
-const BURIED_S: u64 = 15;
+const BLOCKED_S: u64 = 15;
 /// Average size of an entry in bytes, for sizing the table: an introspected token.
 const USUAL_ENTRY: u64 = 400;
 
@@ -22,7 +22,7 @@ const USUAL_ENTRY: u64 = 400;
 pub struct Cache {
     store: Store<Box<[u8]>, CacheEntry, Weight>,
     /// Until when nothing is kept under a key. Not in the store, which may forget.
-    buried: Mutex<HashMap<Box<[u8]>, u64>>,
+    blocked: Mutex<HashMap<Box<[u8]>, u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl Cache {
     /// A cache for keys and values of `bytes` together. Beyond that, what is least used goes.
     pub fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / USUAL_ENTRY).unwrap_or(usize::MAX);
-        Self { store: Store::with_weighter(entries, bytes, Weight), buried: Mutex::default() }
+        Self { store: Store::with_weighter(entries, bytes, Weight), blocked: Mutex::default() }
     }
 
     /// The value of `key`, if it has not ended at `now` (seconds since the Unix epoch).
@@ -63,8 +63,8 @@ impl Cache {
             return;
         }
         // Held to the end, so that nobody buries it in between.
-        let buried = self.buried.lock();
-        if buried.get(key).is_some_and(|until| *until > now) {
+        let blocked = self.blocked.lock();
+        if blocked.get(key).is_some_and(|until| *until > now) {
             return;
         }
         let ends_at = now.saturating_add(u64::from(ttl_s));
@@ -72,10 +72,10 @@ impl Cache {
     }
 
     /// Forgets `key`, and keeps nothing under it for a while. True: there was something.
-    pub fn bury(&self, key: &[u8], now: u64) -> bool {
-        let mut buried = self.buried.lock();
-        buried.retain(|_, until| *until > now);
-        buried.insert(key.into(), now.saturating_add(BURIED_S));
+    pub fn block(&self, key: &[u8], now: u64) -> bool {
+        let mut blocked = self.blocked.lock();
+        blocked.retain(|_, until| *until > now);
+        blocked.insert(key.into(), now.saturating_add(BLOCKED_S));
         let was_there = self.get(key, now).is_some();
         self.store.remove(key);
         was_there
@@ -105,22 +105,22 @@ mod tests {
     fn a_flood_of_entries_revives_no_removed_one() {
         let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 60);
-        assert!(cache.bury(b"k", 100));
+        assert!(cache.block(b"k", 100));
         for n in 0..20_000_u32 {
             cache.put(&n.to_be_bytes(), &[0; 1000], 100, 60);
         }
         cache.put(b"k", b"v", 101, 60);
         assert_eq!(cache.get(b"k", 101), None);
-        cache.put(b"k", b"v", 100 + super::BURIED_S, 60);
-        assert!(cache.get(b"k", 100 + super::BURIED_S).is_some(), "for a while only");
+        cache.put(b"k", b"v", 100 + super::BLOCKED_S, 60);
+        assert!(cache.get(b"k", 100 + super::BLOCKED_S).is_some(), "for a while only");
     }
 
     #[test]
     fn a_removed_entry_is_not_stored_again_for_a_while() {
         let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 60);
-        assert!(cache.bury(b"k", 100));
-        assert!(!cache.bury(b"k", 100), "there is nothing left");
+        assert!(cache.block(b"k", 100));
+        assert!(!cache.block(b"k", 100), "there is nothing left");
         // An answer that was asked for before.
         cache.put(b"k", b"v", 101, 60);
         cache.remove(b"k");

@@ -47,7 +47,7 @@ pub struct Fetcher {
     signing_keys: Arc<HashMap<String, SigningKey>>,
     under_way: Arc<Mutex<HashMap<HttpRequest, PendingFetch>>>,
     failing: Arc<LogThrottle>,
-    instead: Option<Arc<dyn HttpExchange>>,
+    replacement: Option<Arc<dyn HttpExchange>>,
 }
 
 impl std::fmt::Debug for Fetcher {
@@ -71,7 +71,7 @@ impl Fetcher {
             signing_keys: Arc::default(),
             under_way: Arc::default(),
             failing: Arc::default(),
-            instead: None,
+            replacement: None,
         }
     }
 
@@ -81,9 +81,9 @@ impl Fetcher {
         Self { signing_keys: Arc::new(keys), ..self }
     }
 
-    /// A fetcher that asks `instead` and never the network.
-    pub fn answered_by(instead: Arc<dyn HttpExchange>) -> Self {
-        Self { instead: Some(instead), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
+    /// A fetcher that asks `replacement` and never the network.
+    pub fn answered_by(replacement: Arc<dyn HttpExchange>) -> Self {
+        Self { replacement: Some(replacement), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
     }
 
     /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
@@ -99,8 +99,8 @@ impl Fetcher {
     /// # Errors
     /// With why there is none.
     pub async fn send(&self, request: HttpRequest, source: CallerDigest) -> HttpAnswer {
-        if let Some(instead) = &self.instead {
-            return instead.answer(request);
+        if let Some(replacement) = &self.replacement {
+            return replacement.answer(request);
         }
         if !request.share {
             return self.clone().fetch(request, source).await;
@@ -156,7 +156,7 @@ impl Fetcher {
     async fn fetch(self, request: HttpRequest, source: CallerDigest) -> HttpAnswer {
         let origin = Url::parse(&request.url).ok().as_ref().and_then(Origin::of);
         let answer = self.whole(request, source).await;
-        answer.map(told).map_err(|unanswered| {
+        answer.map(visible_response).map_err(|unanswered| {
             self.log(origin, &unanswered);
             unanswered.error
         })
@@ -263,7 +263,7 @@ fn is_the_hosts_own(name: &HeaderName) -> bool {
 }
 
 /// The part of an answer that a policy may see.
-fn told(answer: WholeResponse) -> HttpResponse {
+fn visible_response(answer: WholeResponse) -> HttpResponse {
     let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     HttpResponse {
         status: answer.status().as_u16(),

@@ -99,7 +99,7 @@ struct ReplayScript {
 
 impl HostCallReplay {
     /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
-    pub fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<SignatureCheck>) {
+    pub fn set(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<SignatureCheck>) {
         *self.0.lock() = ReplayScript { digests, verified };
     }
 
@@ -109,9 +109,11 @@ impl HostCallReplay {
 
     /// None: nothing is said of such a check.
     pub(super) fn outcome(&self, key: &str, signed: &SignedMessage<'_>) -> Option<Result<(), VerifyError>> {
-        let is_it = |told: &&SignatureCheck| {
-            told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
+        let is_it = |check: &&SignatureCheck| {
+            check.key == key
+                && check.algorithm == signed.algorithm
+                && check.key_id.as_deref() == signed.key_id
         };
-        self.0.lock().verified.iter().find(is_it).map(|told| told.outcome)
+        self.0.lock().verified.iter().find(is_it).map(|check| check.outcome)
     }
 }

@@ -48,7 +48,7 @@ pub struct RemoteJwks {
     /// Held while asking: one request at a time.
     pace: Mutex<RequestPace>,
     /// A refresh beside the requests is under way.
-    beside: AtomicBool,
+    is_refreshing: AtomicBool,
     /// The last attempt has failed.
     failing: AtomicBool,
     /// Ids of keys that are not looked for again until then: whoever goes on with an old token does not
@@ -109,7 +109,7 @@ impl RemoteJwks {
             place,
             loaded: ArcSwapOption::empty(),
             pace: Mutex::new(RequestPace::new(Instant::now())),
-            beside: AtomicBool::new(false),
+            is_refreshing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             absent: Cache::new(REMEMBERED),
         })
@@ -148,11 +148,11 @@ impl RemoteJwks {
     }
 
     fn refresh_beside(self: &Arc<Self>) {
-        if !self.beside.swap(true, Ordering::AcqRel) {
+        if !self.is_refreshing.swap(true, Ordering::AcqRel) {
             let remote = Arc::clone(self);
             tokio::spawn(async move {
                 remote.ask(Instant::now(), Reason::Old).await;
-                remote.beside.store(false, Ordering::Release);
+                remote.is_refreshing.store(false, Ordering::Release);
             });
         }
     }
@@ -199,8 +199,8 @@ impl RemoteJwks {
             self.absent.insert(id.clone(), now + MISSED);
         }
         if let Some(before) = self.loaded.load_full() {
-            let gone = before.set.ids().filter(|id| !loaded.set.has(id));
-            gone.for_each(|id| self.absent.insert(id.to_owned(), now + WITHDRAWN));
+            let removed = before.set.ids().filter(|id| !loaded.set.has(id));
+            removed.for_each(|id| self.absent.insert(id.to_owned(), now + WITHDRAWN));
         }
         if self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!("the JWK Set {} is available again", self.place);

@@ -56,7 +56,7 @@ pub struct Services {
     /// The trace of host calls, in a sandbox.
     pub witness: Option<Arc<Witness>>,
     /// The recorded results about a credential that only stands for one, in a sandbox.
-    pub retold: Option<Arc<HostCallReplay>>,
+    pub replay: Option<Arc<HostCallReplay>>,
 }
 
 impl Services {
@@ -66,7 +66,7 @@ impl Services {
         if let Some(fetcher) = &self.fetcher {
             fetcher.share_no_more();
         }
-        self.cache.as_ref().is_some_and(|cache| cache.bury(token, self.clock.now()))
+        self.cache.as_ref().is_some_and(|cache| cache.block(token, self.clock.now()))
     }
 
     /// Services for a policy that only has to describe itself: none.
@@ -81,7 +81,7 @@ impl Services {
             clock: Clock::System,
             scopes: BTreeSet::new(),
             witness: None,
-            retold: None,
+            replay: None,
         }
     }
 }
@@ -94,7 +94,7 @@ pub struct Scope {
     /// True if a list is being filtered.
     pub listing: bool,
     /// The notes on host calls, while the policy is recorded.
-    pub heard: Option<Arc<HostCallLog>>,
+    pub call_log: Option<Arc<HostCallLog>>,
     /// The caller's secrets, which the recording must not hold: they can be searched for, not read.
     pub traces: Option<Arc<Traces>>,
 }
@@ -102,7 +102,7 @@ pub struct Scope {
 impl Scope {
     /// The scope of a call that is not recorded yet.
     pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
-        Self { subject, listing, heard: None, traces }
+        Self { subject, listing, call_log: None, traces }
     }
 
     /// The source that a failure counts for.
@@ -135,19 +135,24 @@ impl<'a> PolicyHost<'a> {
 }
 
 impl<'a> PolicyHost<'a> {
-    /// Hands on what the policy is told about what it `asked`, before a witness where there is one.
-    fn told<T: AnswerSummary>(&self, name: &'static str, asked: impl FnOnce() -> String, told: T) -> T {
+    /// Notes a host call with its arguments and its answer, and returns the answer.
+    fn note_call<T: AnswerSummary>(
+        &self,
+        name: &'static str,
+        arguments: impl FnOnce() -> String,
+        answer: T,
+    ) -> T {
         if let Some(witness) = &self.services.witness {
-            witness.called(name, asked(), told.told());
+            witness.called(name, arguments(), answer.summary());
         }
-        if let Some(heard) = self.heard() {
-            heard.called(name);
+        if let Some(call_log) = self.call_log() {
+            call_log.called(name);
         }
-        told
+        answer
     }
 
-    fn heard(&self) -> Option<&'a HostCallLog> {
-        self.scope?.heard.as_deref()
+    fn call_log(&self) -> Option<&'a HostCallLog> {
+        self.scope?.call_log.as_deref()
     }
 
     /// The party to which a server's failure is attributed.
@@ -157,7 +162,7 @@ impl<'a> PolicyHost<'a> {
 
     /// A component has compared two values; a built-in does so by itself.
     pub fn compared(&self, a: &[u8], b: &[u8]) {
-        self.told("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
+        self.note_call("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
     }
 
     /// The address of the caller, if the policy may know it.
@@ -209,7 +214,7 @@ fn bytes(data: &[u8]) -> String {
 
 impl Host for PolicyHost<'_> {
     fn now(&self) -> u64 {
-        self.told("clock.now", nothing, self.services.clock.now())
+        self.note_call("clock.now", nothing, self.services.clock.now())
     }
 
     fn log(&self, level: Level, message: &str) {
@@ -228,112 +233,116 @@ impl Host for PolicyHost<'_> {
 
     fn upstream(&self) -> Cow<'_, str> {
         let upstream = self.subject().map_or("", Subject::upstream);
-        self.told("request.upstream", nothing, upstream.into())
+        self.note_call("request.upstream", nothing, upstream.into())
     }
 
     fn audience(&self) -> Cow<'_, str> {
         let audience = self.subject().map_or("", Subject::audience);
-        self.told("request.audience", nothing, audience.into())
+        self.note_call("request.audience", nothing, audience.into())
     }
 
     fn peer(&self) -> Option<Cow<'_, str>> {
-        self.told("request.peer", nothing, self.find_peer())
+        self.note_call("request.peer", nothing, self.find_peer())
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.told("request.header", || name.to_owned(), self.find_header(name))
+        self.note_call("request.header", || name.to_owned(), self.find_header(name))
     }
 
     fn arguments(&self) -> Option<Cow<'_, str>> {
-        self.told("request.arguments", nothing, self.find_arguments())
+        self.note_call("request.arguments", nothing, self.find_arguments())
     }
 
     fn meta(&self) -> Option<Cow<'_, str>> {
-        self.told("request.meta", nothing, self.find_meta())
+        self.note_call("request.meta", nothing, self.find_meta())
     }
 
     fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
-        self.told("request.certificate-thumbprint", nothing, self.find_certificate_thumbprint())
+        self.note_call("request.certificate-thumbprint", nothing, self.find_certificate_thumbprint())
     }
 
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
         let thumbprint = self.subject().and_then(Subject::dpop_thumbprint);
-        self.told("request.dpop-thumbprint", nothing, thumbprint.map(Cow::Borrowed))
+        self.note_call("request.dpop-thumbprint", nothing, thumbprint.map(Cow::Borrowed))
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {
         let issuer = self.identity().and_then(|identity| identity.issuer.as_deref());
-        self.told("caller.issuer", nothing, issuer.map(Cow::Borrowed))
+        self.note_call("caller.issuer", nothing, issuer.map(Cow::Borrowed))
     }
 
     fn claims(&self) -> Option<Cow<'_, str>> {
-        self.told("caller.claims", nothing, self.find_claims())
+        self.note_call("caller.claims", nothing, self.find_claims())
     }
 
     fn expires_at(&self) -> Option<u64> {
-        self.told("caller.expires-at", nothing, self.identity().and_then(|identity| identity.expires_at))
+        self.note_call("caller.expires-at", nothing, self.identity().and_then(|identity| identity.expires_at))
     }
 
     fn sha256(&self, data: &[u8]) -> Digest {
-        let retold = self.services.retold.as_ref().and_then(|retold| retold.digest(data));
-        self.told("crypto.sha256", || bytes(data), retold.unwrap_or_else(|| sha256(data)))
+        let replay = self.services.replay.as_ref().and_then(|replay| replay.digest(data));
+        self.note_call("crypto.sha256", || bytes(data), replay.unwrap_or_else(|| sha256(data)))
     }
 
     async fn verify(&self, key: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
-        let retold = self.services.retold.as_ref().and_then(|retold| retold.outcome(key, signed));
-        let outcome = match retold {
+        let replay = self.services.replay.as_ref().and_then(|replay| replay.outcome(key, signed));
+        let outcome = match replay {
             Some(outcome) => outcome,
             None => self.services.keys.verify(key, signed).await,
         };
-        if let Some(heard) = self.heard() {
-            heard.verified(key, signed, outcome);
+        if let Some(call_log) = self.call_log() {
+            call_log.verified(key, signed, outcome);
         }
         let asked = || {
             let id = signed.key_id.map(|id| format!(", key id {id:?}")).unwrap_or_default();
             format!("{key:?}, {:?}{id}", signed.algorithm)
         };
-        self.told("crypto.verify", asked, outcome)
+        self.note_call("crypto.verify", asked, outcome)
     }
 
     fn secret(&self, name: &str) -> Option<String> {
         let secret = self.services.secrets.get(name);
-        self.told("secrets.reveal", || format!("{name:?}"), secret.map(|_| Cow::Borrowed("****")));
+        self.note_call("secrets.reveal", || format!("{name:?}"), secret.map(|_| Cow::Borrowed("****")));
         Some(secret?.expose_secret().to_owned())
     }
 
     fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
         let now = self.services.clock.now();
         let value = self.services.cache.as_ref().and_then(|cache| cache.get(key, now));
-        if let (Some(heard), Some(value)) = (self.heard(), &value) {
-            heard.cached(key, value);
+        if let (Some(call_log), Some(value)) = (self.call_log(), &value) {
+            call_log.cached(key, value);
         }
-        self.told("cache.get", || key.to_vec().told(), value)
+        self.note_call("cache.get", || key.to_vec().summary(), value)
     }
 
     fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {
         if let Some(cache) = &self.services.cache {
             cache.put(key, value, self.services.clock.now(), ttl_s);
         }
-        self.told("cache.put", || format!("{}, {} for {ttl_s} s", key.to_vec().told(), bytes(value)), ());
+        self.note_call(
+            "cache.put",
+            || format!("{}, {} for {ttl_s} s", key.to_vec().summary(), bytes(value)),
+            (),
+        );
     }
 
     fn uncache(&self, key: &[u8]) {
         if let Some(cache) = &self.services.cache {
             cache.remove(key);
         }
-        self.told("cache.remove", || key.to_vec().told(), ());
+        self.note_call("cache.remove", || key.to_vec().summary(), ());
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
-        let noted = self.heard().map(|heard| (heard, request.clone()));
+        let noted = self.call_log().map(|call_log| (call_log, request.clone()));
         let answer = match &self.services.fetcher {
             Some(fetcher) => fetcher.send(request, self.source()).await,
             None => Err(HttpError::NotGranted),
         };
-        if let Some((heard, request)) = noted {
-            heard.sent(request, &answer);
+        if let Some((call_log, request)) = noted {
+            call_log.sent(request, &answer);
         }
-        self.told("http.send", || asked.unwrap_or_default(), answer)
+        self.note_call("http.send", || asked.unwrap_or_default(), answer)
     }
 }

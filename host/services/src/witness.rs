@@ -63,9 +63,9 @@ pub enum TraceEvent {
         /// The interface and the function, as in the WIT package: `request.header`.
         name: &'static str,
         /// The arguments, with everything of a credential redacted.
-        asked: String,
+        arguments: String,
         /// The result, with secrets redacted.
-        told: String,
+        summary: String,
     },
     /// It logged a line.
     Log {
@@ -95,11 +95,15 @@ impl Witness {
     }
 
     /// Notes a host call, with what was asked and the answer.
-    pub fn called(&self, name: &'static str, asked: String, told: String) {
+    pub fn called(&self, name: &'static str, arguments: String, summary: String) {
         let mut seen = self.0.lock();
         *seen.host_calls.entry(name).or_default() += 1;
         if seen.events.len() < MOST {
-            seen.events.push(TraceEvent::Call { name, asked: clean(&asked), told: clean(&told) });
+            seen.events.push(TraceEvent::Call {
+                name,
+                arguments: clean(&arguments),
+                summary: clean(&summary),
+            });
         }
     }
 
@@ -126,35 +130,35 @@ impl Witness {
 
 /// An answer of the host's, in a few words.
 pub(super) trait AnswerSummary {
-    fn told(&self) -> String;
+    fn summary(&self) -> String;
 }
 
 impl AnswerSummary for () {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         String::new()
     }
 }
 
 impl AnswerSummary for u64 {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         self.to_string()
     }
 }
 
 impl AnswerSummary for Cow<'_, str> {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         format!("{self:?}")
     }
 }
 
 impl AnswerSummary for Digest {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         digest_text(self)
     }
 }
 
 impl AnswerSummary for Vec<u8> {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         match std::str::from_utf8(self) {
             Ok(text) => format!("{text:?}"),
             Err(_) => format!("{} bytes", self.len()),
@@ -163,13 +167,13 @@ impl AnswerSummary for Vec<u8> {
 }
 
 impl<T: AnswerSummary> AnswerSummary for Option<T> {
-    fn told(&self) -> String {
-        self.as_ref().map_or_else(|| "none".to_owned(), AnswerSummary::told)
+    fn summary(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), AnswerSummary::summary)
     }
 }
 
 impl AnswerSummary for Result<(), VerifyError> {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         match self {
             Ok(()) => "good".to_owned(),
             Err(error) => format!("{error:?}"),
@@ -178,7 +182,7 @@ impl AnswerSummary for Result<(), VerifyError> {
 }
 
 impl AnswerSummary for Result<HttpResponse, HttpError> {
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         match self {
             Ok(answer) => format!("{}, {} bytes", answer.status, answer.body.len()),
             Err(error) => format!("{error:?}"),

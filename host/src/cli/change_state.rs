@@ -97,9 +97,9 @@ pub(super) fn wait(
         Ok(socket) => socket,
         Err(error) => return ChangeState::No(format!("its control socket cannot be determined: {error}")),
     };
-    let (begun, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
+    let (started, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
     loop {
-        let left = wait.wait.saturating_sub(begun.elapsed());
+        let left = wait.wait.saturating_sub(started.elapsed());
         let why = match asked.ask(left.max(PAUSE), &has) {
             SocketAnswer::Answer(outcome) => return outcome,
             SocketAnswer::NotYet(why) => why,

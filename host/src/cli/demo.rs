@@ -164,10 +164,10 @@ impl<'a> DemoGateway<'a> {
     /// Edits the configuration, as an operator would, and waits until it is in force.
     async fn let_guests_add(&self) -> Result<Duration, CommandFailure> {
         write_config(self.folder, self.port, r#"["echo", "add"]"#)?;
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
             if self.ask(Some(&self.bob), "tools/call", Some("add")).await?.get("result").is_some() {
-                return Ok(begun.elapsed());
+                return Ok(started.elapsed());
             }
         }
         Err(CommandFailure::new("the change did not take effect"))

@@ -66,8 +66,8 @@ impl Terminal {
     pub(super) fn failed(&self, failure: &CommandFailure) -> Exit {
         match failure {
             CommandFailure::CouldNotRun(message) if self.json => {
-                let told = serde_json::json!({ "error": message }).to_string();
-                drop(writeln!(io::stderr(), "{}", printable::json(&told)));
+                let output = serde_json::json!({ "error": message }).to_string();
+                drop(writeln!(io::stderr(), "{}", printable::json(&output)));
                 Exit::CouldNotRun
             }
             CommandFailure::CouldNotRun(message) => {
@@ -88,9 +88,9 @@ impl Terminal {
     fn faulty(&self, failure: &CommandFailure, diagnostics: &[Diagnostic]) {
         let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
         if self.json {
-            let told =
+            let output =
                 serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) });
-            drop(writeln!(io::stderr(), "{}", printable::json(&told.to_string())));
+            drop(writeln!(io::stderr(), "{}", printable::json(&output.to_string())));
         } else if errors == 0 {
             drop(writeln!(io::stderr(), "witgate: {}", printable::lines(&failure.to_string())));
         } else {

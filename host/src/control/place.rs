@@ -31,15 +31,15 @@ impl Control {
             Err(ControlError::Io(_, error)) if !wanted.is_given && is_closed(&error) => error,
             bound => return bound.map(Some),
         };
-        let beside = wanted.path.display();
+        let configured = wanted.path.display();
         let Some(path) = elsewhere(&wanted.path, environment) else {
-            tracing::warn!("no control socket: {beside} cannot be made ({error}); {WITHOUT}");
+            tracing::warn!("no control socket: {configured} cannot be made ({error}); {WITHOUT}");
             return Ok(None);
         };
         let bound = Self::bind(&path)?;
         let path = path.display();
         tracing::warn!(
-            "the control socket is {path}, because {beside} cannot be made ({error}); only the same user finds it there"
+            "the control socket is {path}, because {configured} cannot be made ({error}); only the same user finds it there"
         );
         Ok(Some(bound))
     }

@@ -22,14 +22,14 @@ struct Seen {
     body: Bytes,
 }
 
-struct House {
+struct TestGateway {
     guard: Guard,
     guarded: GuardedService,
     seen: Arc<Mutex<Vec<Seen>>>,
     folder: tempfile::TempDir,
 }
 
-async fn house() -> House {
+async fn gateway() -> TestGateway {
     let folder = tempfile::tempdir().unwrap();
     let sha256: String =
         witgate_base::digest::sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -45,7 +45,7 @@ async fn house() -> House {
     let recorded = Arc::clone(&seen);
     let service = any(move |request: Whole| record(request, Arc::clone(&recorded)));
     let guarded = guard.protect(service);
-    House { guard, guarded, seen, folder }
+    TestGateway { guard, guarded, seen, folder }
 }
 
 fn write(folder: &tempfile::TempDir, target: &str) {
@@ -82,7 +82,7 @@ fn post(body: &str) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-impl House {
+impl TestGateway {
     async fn send(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
         let response = self.guarded.clone().call(request).await.unwrap();
         let status = response.status().as_u16();
@@ -97,10 +97,10 @@ impl House {
 
 #[tokio::test]
 async fn an_admitted_call_reaches_the_service_byte_for_byte_without_a_credential() {
-    let house = house().await;
-    let (status, body) = house.send(post(CALL)).await;
+    let gateway = gateway().await;
+    let (status, body) = gateway.send(post(CALL)).await;
     assert_eq!((status, &body["result"]), (200, &json!({ "content": [] })), "{body}");
-    let seen = house.seen();
+    let seen = gateway.seen();
     let [seen] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!(seen.body, CALL);
     assert_eq!((&seen.method, seen.uri.as_str()), (&http::Method::POST, "http://localhost/mcp"));
@@ -113,7 +113,7 @@ async fn an_admitted_call_reaches_the_service_byte_for_byte_without_a_credential
 
 #[tokio::test]
 async fn a_refused_call_does_not_reach_the_service() {
-    let house = house().await;
+    let gateway = gateway().await;
     let mut unknown = post(CALL);
     unknown.headers_mut().insert("x-api-key", HeaderValue::from_static("wrong"));
     let mut foreign = post(CALL);
@@ -128,15 +128,15 @@ async fn a_refused_call_does_not_reach_the_service() {
         (post(&CALL.replace("get_sum", "delete")), 403),
         (post(&twice), 400),
     ] {
-        let (status, body) = house.send(request).await;
+        let (status, body) = gateway.send(request).await;
         assert_eq!(status, expected, "{body}");
     }
-    assert!(house.seen().is_empty(), "{:?}", house.seen());
+    assert!(gateway.seen().is_empty(), "{:?}", gateway.seen());
 }
 
 #[tokio::test]
 async fn the_host_of_an_http_2_request_is_in_the_uri() {
-    let house = house().await;
+    let gateway = gateway().await;
     let newer = |host: &str| {
         let mut request = post(CALL);
         request.headers_mut().remove("host");
@@ -144,14 +144,14 @@ async fn the_host_of_an_http_2_request_is_in_the_uri() {
         *request.version_mut() = http::Version::HTTP_2;
         request
     };
-    assert_eq!(house.send(newer("mcp.example.com")).await.0, 200);
-    assert_eq!(house.send(newer("evil.example")).await.0, 403);
+    assert_eq!(gateway.send(newer("mcp.example.com")).await.0, 200);
+    assert_eq!(gateway.send(newer("evil.example")).await.0, 403);
 }
 
 #[tokio::test]
 async fn documents_are_served_at_every_mount_path() {
-    let house = house().await;
-    let mut paths: Vec<_> = house.guarded.paths().collect();
+    let gateway = gateway().await;
+    let mut paths: Vec<_> = gateway.guarded.paths().collect();
     paths.sort_unstable();
     let documents = ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"];
     assert_eq!(paths, [documents[0], documents[1], "/mcp"]);
@@ -161,36 +161,36 @@ async fn documents_are_served_at_every_mount_path() {
         *request.uri_mut() = path.parse().unwrap();
         request
     };
-    let (status, document) = house.send(get(documents[1])).await;
+    let (status, document) = gateway.send(get(documents[1])).await;
     assert_eq!((status, &document["resource"]), (200, &json!("https://mcp.example.com/mcp")));
-    assert_eq!(house.send(get("/.well-known/other")).await.0, 404);
+    assert_eq!(gateway.send(get("/.well-known/other")).await.0, 404);
     // A router that takes a prefix away leaves this.
     let mut nested = post(CALL);
     *nested.uri_mut() = "/".parse().unwrap();
-    assert_eq!(house.send(nested).await.0, 200);
+    assert_eq!(gateway.send(nested).await.0, 200);
 }
 
 #[tokio::test]
 async fn clones_of_a_layer_share_their_counts() {
-    let house = house().await;
-    let layered = Layer::layer(&house.guard, any(async || "{}"));
+    let gateway = gateway().await;
+    let layered = Layer::layer(&gateway.guard, any(async || "{}"));
     let mut wrong = post(CALL);
     wrong.headers_mut().remove("x-api-key");
     let response = layered.clone().call(wrong).await.unwrap();
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key("www-authenticate"));
-    assert_eq!(house.send(post(CALL)).await.0, 200);
-    let metrics = house.guard.metrics();
+    assert_eq!(gateway.send(post(CALL)).await.0, 200);
+    let metrics = gateway.guard.metrics();
     assert!(metrics.contains("outcome=\"allowed\"} 1"), "{metrics}");
     assert!(metrics.contains("outcome=\"no-credential\"} 1"), "{metrics}");
 }
 
 #[tokio::test]
 async fn an_upstream_that_is_not_embedded_is_refused_with_its_line() {
-    let house = house().await;
-    house.guard.shut_down().await;
-    let path = house.folder.path().join("witgate.toml");
-    write(&house.folder, "url = 'http://127.0.0.1:9/mcp'");
+    let gateway = gateway().await;
+    gateway.guard.shut_down().await;
+    let path = gateway.folder.path().join("witgate.toml");
+    write(&gateway.folder, "url = 'http://127.0.0.1:9/mcp'");
     let error = Guard::in_environment(&path, &Environment::default()).await.unwrap_err();
     let GuardError::Config(faults) = &error else { panic!("{error}") };
     assert!(matches!(faults.as_slice(), [fault] if fault.position().is_some()), "{error}");

@@ -47,7 +47,7 @@ fn damaged(file: &Path, why: &dyn std::fmt::Display) -> Diagnostic {
     )
 }
 
-fn untold(to: u64, error: &io::Error) -> Diagnostic {
+fn unreadable_state(to: u64, error: &io::Error) -> Diagnostic {
     Diagnostic::error(format!(
         "cannot tell whether the rollback to generation {to} is still in force: {error}"
     ))
@@ -67,7 +67,7 @@ impl Rollback {
             Err(faults) => return faults.into_iter().find(Diagnostic::may_pass).map_or(Ok(None), Err),
         };
         let Some(rollback) = Self::read(&state)? else { return Ok(None) };
-        let now = written(path).map_err(|error| untold(rollback.to, &error))?;
+        let now = written(path).map_err(|error| unreadable_state(rollback.to, &error))?;
         if rollback.against == now {
             return Ok(Some(rollback));
         }

@@ -401,8 +401,8 @@ impl ChildState {
         opening: impl FnOnce() -> Handshake,
     ) -> Result<Arc<Slot>, Rejection> {
         let party = key.party(&sent.party);
-        let whose = key.is_of_one().then(|| sent.principal.clone());
-        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone(), whose);
+        let principal = key.is_of_one().then(|| sent.principal.clone());
+        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone(), principal);
         self.rooms.lock().take(key, &party, self.settings.children, make)
     }
 
@@ -559,7 +559,7 @@ fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
     let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
     Asker {
         session: session.cloned(),
-        whose: Some(Owner::new(&sent.principal, session)),
+        owner: Some(Owner::new(&sent.principal, session)),
         party: sent.party.clone(),
         account: sent.account.clone(),
         starts_task: call.may_start_task(),
@@ -663,12 +663,12 @@ fn events(rest: AnswerTail) -> BoxStream<'static, Event> {
 impl AnswerTail {
     async fn next(&mut self) -> Option<ChildMessage> {
         while !self.done {
-            let heard = match self.first.take() {
+            let reply = match self.first.take() {
                 Some(first) => Ok(ChildReply::Note(first)),
                 None => self.exchange.next(self.patience).await,
             };
-            self.done = !matches!(heard, Ok(ChildReply::Note(_)));
-            match heard {
+            self.done = !matches!(reply, Ok(ChildReply::Note(_)));
+            match reply {
                 Ok(ChildReply::Note(ChildMessage { line, hold })) => {
                     let wanted = match &self.uplift {
                         Some(uplift) => uplift.notification(line),

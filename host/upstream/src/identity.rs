@@ -60,7 +60,7 @@ struct CallerFacts<'a> {
 /// Sets the headers by which the upstream is told, in the place of whatever has their names.
 ///
 /// # Errors
-/// `Untold`.
+/// `UnsendableIdentity`.
 pub(super) fn introduce(
     headers: &mut HeaderMap,
     sender: RequestSender<'_>,
@@ -95,23 +95,24 @@ fn set(
 /// is.
 ///
 /// # Errors
-/// `Untold`.
+/// `UnsendableIdentity`.
 pub(super) fn variables(
     identity: &[(IdentityField, String)],
-    whose: Option<&Principal>,
+    principal: Option<&Principal>,
 ) -> Result<Vec<(String, String)>, Rejection> {
-    let told = identity.iter().filter_map(|(field, name)| Some((name.clone(), of_process(*field, whose)?)));
-    let told: Vec<_> = told.collect();
-    match told.iter().any(|(_, value)| value.contains('\0')) {
-        true => Err(untold("an environment variable cannot hold a zero byte")),
-        false => Ok(told),
+    let named_values =
+        identity.iter().filter_map(|(field, name)| Some((name.clone(), of_process(*field, principal)?)));
+    let named_values: Vec<_> = named_values.collect();
+    match named_values.iter().any(|(_, value)| value.contains('\0')) {
+        true => Err(unsendable("an environment variable cannot hold a zero byte")),
+        false => Ok(named_values),
     }
 }
 
-fn of_process(field: IdentityField, whose: Option<&Principal>) -> Option<String> {
-    let named = whose.filter(|whose| !whose.is_nameless());
+fn of_process(field: IdentityField, principal: Option<&Principal>) -> Option<String> {
+    let named = principal.filter(|principal| !principal.is_nameless());
     match field {
-        IdentityField::Kind => Some(kind(whose).to_owned()),
+        IdentityField::Kind => Some(kind(principal).to_owned()),
         IdentityField::Principal => named.map(principal_text),
         IdentityField::Subject => named.map(|principal| principal.subject().to_owned()),
         IdentityField::Issuer => named?.issuer().map(str::to_owned),
@@ -146,7 +147,7 @@ fn signed(token: &IdentityToken, facts: Option<&CallerFacts<'_>>) -> Result<Stri
             error = &error as &dyn std::error::Error,
             "the caller's identity cannot be sent to an upstream"
         );
-        untold("the token cannot be signed")
+        unsendable("the token cannot be signed")
     })
 }
 
@@ -208,8 +209,8 @@ impl<'a> RequestSender<'a> {
     }
 }
 
-fn kind(whose: Option<&Principal>) -> &'static str {
-    match whose {
+fn kind(principal: Option<&Principal>) -> &'static str {
+    match principal {
         None => "witgate",
         Some(principal) if principal.is_nameless() => "anonymous",
         Some(_) => "known",
@@ -234,18 +235,18 @@ fn encoded(text: &str) -> String {
 
 fn value(text: &str) -> Result<HeaderValue, Rejection> {
     if text.len() > LONGEST {
-        return Err(untold("it is longer than a header may be"));
+        return Err(unsendable("it is longer than a header may be"));
     }
-    HeaderValue::try_from(text).map_err(|_| untold("a header cannot hold it"))
+    HeaderValue::try_from(text).map_err(|_| unsendable("a header cannot hold it"))
 }
 
 /// An id that nobody else makes: 128 random bits.
 fn unique() -> Result<String, Rejection> {
     let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|_| untold("no random numbers are to be had"))?;
+    getrandom::fill(&mut bits).map_err(|_| unsendable("no random numbers are to be had"))?;
     Ok(URL_SAFE_NO_PAD.encode(bits))
 }
 
-fn untold(why: &'static str) -> Rejection {
-    Rejection::Untold(why)
+fn unsendable(why: &'static str) -> Rejection {
+    Rejection::UnsendableIdentity(why)
 }

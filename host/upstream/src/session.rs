@@ -101,10 +101,10 @@ impl<T> Sessions<T> {
         let id = mint()?;
         let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
         let mut table = self.table.lock();
-        let gone = self.make_room(&mut table, &party)?;
+        let evicted = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
         table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
-        Ok((id, gone))
+        Ok((id, evicted))
     }
 
     /// The session of this id, if it is the principal's.
@@ -150,12 +150,12 @@ impl<T> Sessions<T> {
     ) -> Result<EvictedSessions<T>, SessionError> {
         let over = table.by_id.iter().filter(|(_, session)| session.idle() > self.limits.idle);
         let over: Vec<Box<str>> = over.map(|(id, _)| id.clone()).collect();
-        let mut gone: EvictedSessions<T> = over.iter().filter_map(|id| table.remove(id)).collect();
+        let mut evicted: EvictedSessions<T> = over.iter().filter_map(|id| table.remove(id)).collect();
         if let Some(party) = table.held.gives_way(party, 1, self.limits.bounds) {
             let id = table.longest_idle(&party).ok_or(SessionError::Full)?;
-            gone.extend(table.remove(&id));
+            evicted.extend(table.remove(&id));
         }
-        Ok(gone)
+        Ok(evicted)
     }
 }
 

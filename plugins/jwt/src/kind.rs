@@ -35,7 +35,7 @@ pub(crate) fn is_for_other_purposes(typ: &str) -> bool {
 /// `have_at_hash`, `at_hash` and `nonce` tell nothing, because the issuer's access tokens are made as its ID tokens
 /// are; a hash of the code or the state is still in ID tokens alone.
 pub(crate) fn judge(claims: &Claims<'_>, have_at_hash: bool) -> Result<(), Refusal> {
-    let there = |name: &str| claims.get(name).is_some();
+    let has_claim = |name: &str| claims.get(name).is_some();
     // One that is there and names none is no scope.
     let has_scopes = |name: &str| match claims.get(name) {
         Some(Json::String(scopes)) => !scopes.trim().is_empty(),
@@ -43,11 +43,11 @@ pub(crate) fn judge(claims: &Claims<'_>, have_at_hash: bool) -> Result<(), Refus
         _ => false,
     };
     let has_scopes = has_scopes("scope") || has_scopes("scp");
-    let is_id_token = there("c_hash")
-        || there("s_hash")
-        || (!have_at_hash && (there("at_hash") || (there("nonce") && !has_scopes)));
+    let is_id_token = has_claim("c_hash")
+        || has_claim("s_hash")
+        || (!have_at_hash && (has_claim("at_hash") || (has_claim("nonce") && !has_scopes)));
     // A logout token or another security event (RFC 8417, section 2.2).
-    let is_event = there("events");
+    let is_event = has_claim("events");
     match is_id_token || is_event || claims.say_other_purpose() {
         true => Err(Refusal::new("wrong-type", "the token is not an access token, by its claims")),
         false => Ok(()),

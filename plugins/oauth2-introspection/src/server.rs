@@ -139,7 +139,7 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
             _ => unusable.add(unexpected("metadata", &response)),
         }
     }
-    Err(unusable.told())
+    Err(unusable.unavailability())
 }
 
 /// The faults of each place of the metadata.
@@ -155,7 +155,7 @@ impl MetadataFaults {
         self.reasons.push(reason.detail);
     }
 
-    fn told(self) -> Unavailability {
+    fn unavailability(self) -> Unavailability {
         let reasons = self.reasons.join("; ");
         Unavailability::new(
             format!("no metadata of the issuer is of use; set `endpoint` (place by place: {reasons})"),

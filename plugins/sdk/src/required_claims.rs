@@ -72,20 +72,20 @@ impl RequiredClaims {
     /// With the refusal that follows.
     pub fn judge(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
         match self {
-            Self::There(names) => names.iter().try_for_each(|name| there(claims, name).map(drop)),
-            Self::Equal(values) => {
-                values.iter().try_for_each(|(name, wanted)| match says(there(claims, name)?, wanted) {
+            Self::There(names) => names.iter().try_for_each(|name| required_claim(claims, name).map(drop)),
+            Self::Equal(values) => values.iter().try_for_each(|(name, wanted)| {
+                match says(required_claim(claims, name)?, wanted) {
                     true => Ok(()),
                     false => {
                         Err(Refusal::new("wrong-claim", format!("the claim `{name}` has another value")))
                     }
-                })
-            }
+                }
+            }),
         }
     }
 }
 
-fn there<'c, 'j>(claims: &'c Claims<'j>, name: &str) -> Result<&'c Json<'j>, Refusal> {
+fn required_claim<'c, 'j>(claims: &'c Claims<'j>, name: &str) -> Result<&'c Json<'j>, Refusal> {
     let missing = || Refusal::new("missing-claim", format!("the claim `{name}` is missing"));
     claims.get(name).ok_or_else(missing)
 }

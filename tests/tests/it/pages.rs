@@ -107,7 +107,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::SessionRequired,
         Rejection::SessionNotFound,
         Rejection::RateLimited { retry_after: 1 },
-        Rejection::Untold("why"),
+        Rejection::UnsendableIdentity("why"),
     ];
     all.extend(
         [

@@ -76,16 +76,16 @@ impl<'p> Cases<'p> {
     }
 
     /// Takes a hook.
-    pub(super) fn add(&mut self, taken: &RecordedHook) {
+    pub(super) fn add(&mut self, hook: &RecordedHook) {
         self.calls += 1;
-        match self.case(taken) {
-            Ok(case) => self.note(case, taken),
+        match self.case(hook) {
+            Ok(case) => self.note(case, hook),
             Err(why) => *self.left_out.entry(why.to_owned()).or_default() += 1,
         }
     }
 
     /// Equal questions with equal answers are one case, whatever the time.
-    fn note(&mut self, case: Map<String, Value>, taken: &RecordedHook) {
+    fn note(&mut self, case: Map<String, Value>, hook: &RecordedHook) {
         let mut key = case.clone();
         key.remove("now");
         let key = Value::Object(key).to_string();
@@ -95,7 +95,7 @@ impl<'p> Cases<'p> {
         }
         self.size += key.len();
         self.places.insert(key, self.cases.len());
-        self.cases.push(RecordedCase { name: name(taken), case, times: 1 });
+        self.cases.push(RecordedCase { name: name(hook), case, times: 1 });
     }
 
     pub(super) fn recorded(self, shed: u64, ended: &'static str) -> RecordingResult {
@@ -110,28 +110,27 @@ impl<'p> Cases<'p> {
         }
     }
 
-    fn case(&mut self, taken: &RecordedHook) -> Result<Map<String, Value>, OmissionReason> {
-        let notes = taken.heard.take();
-        let outcome = repeatable(taken, &notes)?;
+    fn case(&mut self, hook: &RecordedHook) -> Result<Map<String, Value>, OmissionReason> {
+        let notes = hook.call_log.take();
+        let outcome = repeatable(hook, &notes)?;
         let mut case = Map::new();
         case.insert("policy".to_owned(), self.policy.name().to_string().into());
-        case.insert("now".to_owned(), taken.now.into());
-        self.put_call(&mut case, taken, &notes)?;
-        let claims = ClaimRules::keeping(self.claims, words(taken, outcome));
-        match (&taken.credential, taken.scope().subject.principal()) {
+        case.insert("now".to_owned(), hook.now.into());
+        self.put_call(&mut case, hook, &notes)?;
+        let claims = ClaimRules::keeping(self.claims, words(hook, outcome));
+        match (&hook.credential, hook.scope().subject.principal()) {
             (Some((scheme, value)), _) => {
                 self.put_credential(&mut case, *scheme, value.expose_secret(), &claims);
             }
             (None, Some(principal)) => {
-                let identity = taken.scope().subject.identity().ok_or("it names no caller")?;
+                let identity = hook.scope().subject.identity().ok_or("it names no caller")?;
                 self.put_principal(&mut case, principal.proven_by, identity, &notes, &claims);
             }
             (None, None) => return Err("it names no caller"),
         }
-        put_heard(&mut case, taken, &notes, &claims)?;
+        put_host_calls(&mut case, hook, &notes, &claims)?;
         case.insert("expect".to_owned(), expected(outcome, &claims));
-        let traces =
-            taken.scope().traces.as_ref().ok_or("the call was under way when the recording began")?;
+        let traces = hook.scope().traces.as_ref().ok_or("the call was under way when the recording began")?;
         let case = Value::Object(case);
         match (traces.are_in(&case), case) {
             (false, Value::Object(case)) => Ok(case),
@@ -142,39 +141,39 @@ impl<'p> Cases<'p> {
     fn put_call(
         &self,
         case: &mut Map<String, Value>,
-        taken: &RecordedHook,
+        hook: &RecordedHook,
         notes: &HostCalls,
     ) -> Result<(), OmissionReason> {
-        let subject = &taken.scope().subject;
+        let subject = &hook.scope().subject;
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
         put("upstream", json!(subject.upstream()));
         put("audience", json!(subject.audience()));
-        let call = call_text(taken.kind, &taken.target);
+        let call = call_text(hook.kind, &hook.target);
         let named = CaseCall::named(&call);
-        if named.kind != taken.kind || named.target != taken.target {
+        if named.kind != hook.kind || named.target != hook.target {
             return Err("a case cannot write the name of the target");
         }
         put("call", call.into());
-        if named.method != taken.method {
-            put("method", json!(taken.method));
+        if named.method != hook.method {
+            put("method", json!(hook.method));
         }
-        if taken.scope().listing {
+        if hook.scope().listing {
             put("listing", true.into());
         }
         if subject.transport() == Transport::Stdio {
             put("stdio", true.into());
         }
-        self.put_wanted(case, taken, notes)
+        self.put_wanted(case, hook, notes)
     }
 
     /// Adds the parts of the request that the policy has asked to see.
     fn put_wanted(
         &self,
         case: &mut Map<String, Value>,
-        taken: &RecordedHook,
+        hook: &RecordedHook,
         notes: &HostCalls,
     ) -> Result<(), OmissionReason> {
-        let scope = taken.scope();
+        let scope = hook.scope();
         let host = self.policy.host(scope);
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
         if let Some(arguments) = host.find_arguments() {
@@ -263,14 +262,14 @@ impl<'p> Cases<'p> {
 }
 
 /// The answer, if it can be expected again.
-fn repeatable<'t>(taken: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
-    if taken.stood_in {
+fn repeatable<'t>(hook: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
+    if hook.by_fallback {
         return Err("the built-in decided in place of the component");
     }
     if notes.cut {
         return Err("it got more data from its host than a recording keeps");
     }
-    match taken.outcome.as_ref().ok_or("it gave no answer")? {
+    match hook.outcome.as_ref().ok_or("it gave no answer")? {
         Outcome::Failed(Failure::Timeout | Failure::Busy | Failure::Breaker | Failure::Unavailable, _) => {
             Err("it failed for lack of time, or because of a server")
         }
@@ -279,12 +278,12 @@ fn repeatable<'t>(taken: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outc
 }
 
 /// Texts that the case shows in any case.
-fn words(taken: &RecordedHook, outcome: &Outcome) -> Vec<String> {
+fn words(hook: &RecordedHook, outcome: &Outcome) -> Vec<String> {
     let answered = match outcome {
         Outcome::Verdict(Verdict::Identity(identity)) => Some(identity),
         _ => None,
     };
-    let asked = taken.scope().subject.identity();
+    let asked = hook.scope().subject.identity();
     let of = answered.into_iter().chain(asked);
     of.flat_map(|identity| [&identity.subject].into_iter().chain(&identity.roles).chain(&identity.scopes))
         .cloned()
@@ -292,14 +291,14 @@ fn words(taken: &RecordedHook, outcome: &Outcome) -> Vec<String> {
 }
 
 /// Adds the results of host calls, as far as a case needs them.
-fn put_heard(
+fn put_host_calls(
     case: &mut Map<String, Value>,
-    taken: &RecordedHook,
+    hook: &RecordedHook,
     notes: &HostCalls,
     claims: &ClaimRules,
 ) -> Result<(), OmissionReason> {
-    let credential = taken.credential.as_ref().map(|(_, value)| value.expose_secret());
-    let subject = taken.scope().subject.identity().map(|identity| identity.subject.as_str());
+    let credential = hook.credential.as_ref().map(|(_, value)| value.expose_secret());
+    let subject = hook.scope().subject.identity().map(|identity| identity.subject.as_str());
     let personal: Vec<_> = subject.into_iter().filter(|subject| !subject.is_empty()).collect();
     let exchanges: Result<Vec<_>, _> = notes
         .http
@@ -409,17 +408,17 @@ fn is_secret(header: &str) -> bool {
 }
 
 /// The title of a case.
-fn name(taken: &RecordedHook) -> String {
-    let call = call_text(taken.kind, &taken.target);
-    let asked = match (&taken.credential, taken.scope().subject.identity()) {
+fn name(hook: &RecordedHook) -> String {
+    let call = call_text(hook.kind, &hook.target);
+    let asked = match (&hook.credential, hook.scope().subject.identity()) {
         (Some((scheme, _)), _) => format!("{call} with {}", scheme_name(*scheme)),
-        (None, Some(identity)) if taken.scope().listing => {
+        (None, Some(identity)) if hook.scope().listing => {
             format!("{call} in a list for {}", identity.subject)
         }
         (None, Some(identity)) => format!("{call} by {}", identity.subject),
         (None, None) => call,
     };
-    let answer = match &taken.outcome {
+    let answer = match &hook.outcome {
         Some(Outcome::Verdict(Verdict::Identity(identity))) => format!("identity {}", identity.subject),
         Some(outcome) => match outcome.class() {
             (kind, Some(reason)) => format!("{kind} {reason}"),

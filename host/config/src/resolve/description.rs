@@ -46,7 +46,7 @@ impl Resolver<'_> {
         let [name, documentation, policy, terms] = written;
         let mut good = |setting, text: &Option<String>, check: TextCheck| {
             let (at, text) = ([at, &[setting]].concat(), text.as_ref()?);
-            self.told(server, &at);
+            self.warn_without_metadata(server, &at);
             check(text).map_err(|(message, help)| self.error(&at, message, help)).ok()?;
             Some(text.clone())
         };
@@ -59,7 +59,7 @@ impl Resolver<'_> {
     }
 
     /// A setting of the metadata, where there is none.
-    fn told(&mut self, server: &raw::Server, at: &[&str]) {
+    fn warn_without_metadata(&mut self, server: &raw::Server, at: &[&str]) {
         if server.authorization_servers.is_empty() {
             let help =
                 "set `server.authorization_servers`, without which there is no metadata, or leave it out";

@@ -54,9 +54,9 @@ impl Resolver<'_> {
             Some(_) => self.for_process(&at, upstream, written),
             None => self.for_endpoint(&at, written),
         }
-        let headers = self.told_in_headers(&at, written, upstream);
-        let env = self.told_in_variables(&at, written, upstream);
-        let token = self.told_by_token(&at, written, upstream, around);
+        let headers = self.identity_headers(&at, written, upstream);
+        let env = self.identity_variables(&at, written, upstream);
+        let token = self.identity_by_token(&at, written, upstream, around);
         let identity = IdentitySettings { headers, env, token };
         let names_none = named(written.headers.as_ref()).chain(named(written.env.as_ref())).next().is_none();
         if names_none && written.token.is_none() {
@@ -102,48 +102,48 @@ impl Resolver<'_> {
         }
     }
 
-    fn told_in_headers(
+    fn identity_headers(
         &mut self,
         at: &[&str],
         written: &raw::IdentitySettings,
         upstream: &raw::Upstream,
     ) -> Vec<(IdentityField, HeaderName)> {
         let mut taken = TakenNames::of(upstream);
-        let mut told = Vec::new();
+        let mut resolved = Vec::new();
         for (field, name) in named(written.headers.as_ref()) {
             let at = [at, &["headers", field.name()]].concat();
-            told.extend(self.identity_header(&at, name, &mut taken).map(|name| (field, name)));
+            resolved.extend(self.identity_header(&at, name, &mut taken).map(|name| (field, name)));
         }
-        told
+        resolved
     }
 
-    fn told_in_variables(
+    fn identity_variables(
         &mut self,
         at: &[&str],
         written: &raw::IdentitySettings,
         upstream: &raw::Upstream,
     ) -> Vec<(IdentityField, String)> {
-        let mut told: Vec<(IdentityField, String)> = Vec::new();
+        let mut resolved: Vec<(IdentityField, String)> = Vec::new();
         for (field, name) in named(written.env.as_ref()) {
             let at = [at, &["env", field.name()]].concat();
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain) {
                 let message = format!("`{name}` is not the name of an environment variable");
                 self.error(&at, message, "use letters, digits and `_`, such as `WITGATE_SUBJECT`");
-            } else if upstream.env.contains_key(name) || told.iter().any(|(_, other)| other == name) {
+            } else if upstream.env.contains_key(name) || resolved.iter().any(|(_, other)| other == name) {
                 let message = format!("the variable `{name}` is set twice");
                 self.error(&at, message, "choose another name, such as `WITGATE_SUBJECT`");
             } else if means_something(name) {
                 let message = format!("programs may interpret `{name}`, and callers could choose its value");
                 self.error(&at, message, "choose a name that nobody else has, such as `WITGATE_SUBJECT`");
             } else {
-                told.push((field, name.to_owned()));
+                resolved.push((field, name.to_owned()));
             }
         }
-        told
+        resolved
     }
 
-    fn told_by_token(
+    fn identity_by_token(
         &mut self,
         at: &[&str],
         written: &raw::IdentitySettings,

@@ -20,12 +20,12 @@ impl Resolver<'_> {
     }
 
     pub(super) fn key(&mut self, at: &[&str], key: &Key) -> Option<KeySource> {
-        let there: Vec<_> =
+        let present: Vec<_> =
             SOURCES.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
-        if there.len() != 1 {
-            let message = match there.as_slice() {
+        if present.len() != 1 {
+            let message = match present.as_slice() {
                 [] => "this key has no source".to_owned(),
-                _ => format!("a key has one source, and this names {}", crate::shape::listed(&there)),
+                _ => format!("a key has one source, and this names {}", crate::shape::listed(&present)),
             };
             self.error(
                 at,

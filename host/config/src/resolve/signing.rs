@@ -36,8 +36,8 @@ impl Resolver<'_> {
     }
 
     pub(super) fn signing_is_used(&mut self, file: &raw::File) {
-        let mut told = file.upstreams.values().filter_map(|upstream| upstream.identity.as_ref());
-        let signs = told.any(|identity| identity.token.is_some());
+        let mut identities = file.upstreams.values().filter_map(|upstream| upstream.identity.as_ref());
+        let signs = identities.any(|identity| identity.token.is_some());
         if signs && matches!(file.server.transport, Some(raw::Transport::Stdio)) {
             let message = "over stdio, there is no listener that could serve the public key";
             self.warning(&["signing"], message, "give it to the upstream in another way");

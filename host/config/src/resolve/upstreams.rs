@@ -184,9 +184,9 @@ impl Resolver<'_> {
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<UpstreamTarget> {
         let targets = ["command", "url", "own_tools", "embedded"];
-        let there: Vec<_> =
+        let present: Vec<_> =
             targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
-        match (there.as_slice(), written) {
+        match (present.as_slice(), written) {
             (["command"], raw::Upstream { command: Some(argv), .. }) => self.child(name, written, argv),
             (["url"], raw::Upstream { url: Some(url), .. }) => self.remote(name, written, url),
             (["own_tools"], raw::Upstream { own_tools: Some(true), .. }) => {
@@ -310,14 +310,14 @@ impl Resolver<'_> {
 
     /// A setting that does nothing is a misunderstanding.
     fn useless(&mut self, name: &str, written: &raw::Upstream, settings: &[&str], what: &str) {
-        let there = |setting: &&&str| match **setting {
+        let present = |setting: &&&str| match **setting {
             "env" => !written.env.is_empty(),
             "headers" => !written.headers.is_empty(),
             "transport" => written.transport.is_some(),
             "eras" => written.eras.is_some(),
             _ => written.shared.is_some(),
         };
-        for setting in settings.iter().filter(there) {
+        for setting in settings.iter().filter(present) {
             let message = format!("`{setting}` has no effect for {what}");
             self.error(&["upstreams", name, setting], message, "leave it out");
         }

@@ -155,7 +155,7 @@ impl Rejection {
                 )
             },
             Self::Full { what, retry_after } => full(what, *retry_after),
-            Self::Untold(_) => plain(
+            Self::UnsendableIdentity(_) => plain(
                 StatusCode::FORBIDDEN,
                 "identity-untold",
                 "The MCP server needs your identity, which cannot be sent to it: tell the operator",

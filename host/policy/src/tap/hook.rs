@@ -24,34 +24,34 @@ pub struct RecordedHook {
     /// None: a question to the authorizer.
     pub credential: Option<(Scheme, SecretString)>,
     /// The results of its host calls.
-    pub heard: Arc<HostCallLog>,
+    pub call_log: Arc<HostCallLog>,
     /// None: not yet.
     pub outcome: Option<Outcome>,
     /// True if the component failed, and the built-in has decided in its place.
-    pub stood_in: bool,
+    pub by_fallback: bool,
     scope: Scope,
 }
 
 impl RecordedHook {
     /// A question to `authenticate`.
-    pub fn who(now: u64, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> Self {
+    pub fn authenticate(now: u64, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> Self {
         let credential = (credential.scheme, credential.value.into());
-        Self { credential: Some(credential), ..Self::may(now, scope, call) }
+        Self { credential: Some(credential), ..Self::authorize(now, scope, call) }
     }
 
     /// A question to `authorize`.
-    pub fn may(now: u64, scope: &Scope, call: &Call<'_>) -> Self {
-        let heard = Arc::<HostCallLog>::default();
+    pub fn authorize(now: u64, scope: &Scope, call: &Call<'_>) -> Self {
+        let call_log = Arc::<HostCallLog>::default();
         Self {
             now,
             method: call.method.to_owned(),
             kind: call.kind,
             target: call.target.to_owned(),
             credential: None,
-            scope: Scope { heard: Some(Arc::clone(&heard)), ..scope.clone() },
-            heard,
+            scope: Scope { call_log: Some(Arc::clone(&call_log)), ..scope.clone() },
+            call_log,
             outcome: None,
-            stood_in: false,
+            by_fallback: false,
         }
     }
 
@@ -60,9 +60,9 @@ impl RecordedHook {
         &self.scope
     }
 
-    /// The same with its answer, given by the built-in if that `stood_in`.
-    pub fn answered(self, answer: Result<Outcome, &Failed>, stood_in: bool) -> Self {
+    /// The same with its answer. `by_fallback`: the built-in gave it in place of a component.
+    pub fn answered(self, answer: Result<Outcome, &Failed>, by_fallback: bool) -> Self {
         let outcome = answer.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail.clone()));
-        Self { outcome: Some(outcome), stood_in, ..self }
+        Self { outcome: Some(outcome), by_fallback, ..self }
     }
 }

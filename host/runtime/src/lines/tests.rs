@@ -50,9 +50,9 @@ fn a_stalled_reader_delays_no_writer_and_gets_the_number_of_lost_lines() {
     lines.write(b"again\n");
     drop(lines);
     let all = reading.join().unwrap();
-    let told: Vec<_> = all.lines().collect();
-    assert_eq!(told.len() as u64, 1000 - lost + 2, "{told:?}");
-    assert_eq!(told[told.len() - 2..], [format!("lost {lost}").as_str(), "again"]);
+    let lines_read: Vec<_> = all.lines().collect();
+    assert_eq!(lines_read.len() as u64, 1000 - lost + 2, "{lines_read:?}");
+    assert_eq!(lines_read[lines_read.len() - 2..], [format!("lost {lost}").as_str(), "again"]);
 }
 
 #[test]

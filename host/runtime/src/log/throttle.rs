@@ -42,8 +42,8 @@ mod tests {
 
     #[test]
     fn a_repeated_line_is_written_rarely_and_counts_its_omissions() {
-        let (seldom, began) = (LogThrottle::default(), Instant::now());
-        let turns = [0, 1, 9, 10, 11, 30].map(|s| seldom.turn_at(began + Duration::from_secs(s)));
+        let (seldom, started) = (LogThrottle::default(), Instant::now());
+        let turns = [0, 1, 9, 10, 11, 30].map(|s| seldom.turn_at(started + Duration::from_secs(s)));
         assert_eq!(turns, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

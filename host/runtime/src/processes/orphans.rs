@@ -24,7 +24,7 @@ pub fn adopt_orphans() {
         Ok(mut ended) => {
             tokio::spawn(async move {
                 while ended.recv().await.is_some() {
-                    while !bury() {
+                    while !reap() {
                         sleep(SOON).await;
                     }
                 }
@@ -36,7 +36,7 @@ pub fn adopt_orphans() {
 
 /// Buries the orphans that have ended. False: a child of our own has ended as well and is not buried yet; it may hide
 /// others.
-fn bury() -> bool {
+fn reap() -> bool {
     loop {
         let own = OWN.lock();
         let ended = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
@@ -64,7 +64,7 @@ pub async fn end_orphans() {
             let _ = kill_process(id, Signal::KILL);
         }
         sleep(SOON).await;
-        bury();
+        reap();
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn result(request: &Received, result: Value) -> StubAnswer {
 }
 
 /// The gateway, its upstream and a client.
-pub(super) struct House {
+pub(super) struct TestGateway {
     pub(super) url: String,
     pub(super) host: String,
     pub(super) stub: Stub,
@@ -135,15 +135,15 @@ impl Got {
     }
 }
 
-pub(super) async fn house<F>(respond: F) -> House
+pub(super) async fn gateway<F>(respond: F) -> TestGateway
 where
     F: Fn(&Received) -> StubAnswer + Send + Sync + 'static,
 {
-    house_with("", respond).await
+    gateway_with("", respond).await
 }
 
 /// `server` are further lines of `[server]`.
-pub(super) async fn house_with<F>(server: &str, respond: F) -> House
+pub(super) async fn gateway_with<F>(server: &str, respond: F) -> TestGateway
 where
     F: Fn(&Received) -> StubAnswer + Send + Sync + 'static,
 {
@@ -167,7 +167,7 @@ where
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let served = tokio::spawn(gateway.serve(listener, None, stop.clone(), Duration::from_secs(2)));
-    House {
+    TestGateway {
         url: format!("http://{host}/mcp"),
         host,
         stub: Stub { received },
@@ -253,7 +253,7 @@ where
     url
 }
 
-impl House {
+impl TestGateway {
     pub(super) async fn send(&self, method: Method, lines: &[(&str, &str)], body: impl Into<Bytes>) -> Got {
         self.send_to("", method, lines, body).await
     }

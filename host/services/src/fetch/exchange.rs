@@ -23,7 +23,7 @@ pub struct FetchError {
 
 impl FetchError {
     pub(super) fn because(error: HttpError, why: &(dyn std::error::Error + 'static)) -> Self {
-        Self { error, why: Some(cause::told(why)) }
+        Self { error, why: Some(cause::with_sources(why)) }
     }
 }
 

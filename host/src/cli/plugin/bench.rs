@@ -72,8 +72,8 @@ async fn measure(scene: &Scene) -> Result<BenchReport, CommandFailure> {
 
 /// Things that take long, one after the other.
 async fn cold(mut work: impl AsyncFnMut() -> Result<(), CommandFailure>) -> Result<Samples, CommandFailure> {
-    let (mut samples, began) = (Samples::default(), Instant::now());
-    while samples.len() < COLD || (began.elapsed() < LONG_ENOUGH && samples.len() < BATCHES as usize) {
+    let (mut samples, started) = (Samples::default(), Instant::now());
+    while samples.len() < COLD || (started.elapsed() < LONG_ENOUGH && samples.len() < BATCHES as usize) {
         let each = Instant::now();
         work().await?;
         samples.add(micros(each.elapsed()));
@@ -92,7 +92,7 @@ async fn warm(
         one.add(f64::from(size) / batch(asking, size, Some(&mut latency)).await?.as_secs_f64());
     }
     for _ in 0..BATCHES {
-        let began = Instant::now();
+        let started = Instant::now();
         let at_once = (0..threads).map(|_| {
             let asking = Arc::clone(asking);
             tokio::spawn(async move { batch(&asking, size, None).await })
@@ -102,7 +102,7 @@ async fn warm(
             each.await.map_err(|error| CommandFailure::new(error.to_string()))??;
         }
         let hooks = f64::from(size) * f64::from(u32::try_from(threads).unwrap_or(1));
-        all.add(hooks / began.elapsed().as_secs_f64());
+        all.add(hooks / started.elapsed().as_secs_f64());
     }
     Ok(WarmSamples { name, latency, one, all })
 }
@@ -125,7 +125,7 @@ async fn batch(
     size: u32,
     mut latency: Option<&mut Samples>,
 ) -> Result<Duration, CommandFailure> {
-    let began = Instant::now();
+    let started = Instant::now();
     for _ in 0..size {
         let each = Instant::now();
         asking.ask().await?;
@@ -133,7 +133,7 @@ async fn batch(
             latency.add(micros(each.elapsed()));
         }
     }
-    Ok(began.elapsed())
+    Ok(started.elapsed())
 }
 
 fn micros(time: Duration) -> f64 {

@@ -84,7 +84,7 @@ pub(in crate::cli) fn export(
 impl ExportedComponent {
     fn of(directory: &Path, kind: &'static str, bytes: &[u8]) -> Self {
         let path = directory.join(format!("{kind}.wasm"));
-        let same = std::fs::read(&path).is_ok_and(|there| there == bytes);
+        let same = std::fs::read(&path).is_ok_and(|present| present == bytes);
         Self { kind, path, digest: digest_text(&sha256(bytes)), same }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Comma
         return Ok(Exit::Done);
     }
     let dir = dir.strip_prefix(".").unwrap_or(&dir).display();
-    terminal.print(&format!("Created {dir}: {} in {}.", article(project.world), spoken(project.lang)));
+    terminal.print(&format!("Created {dir}: {} in {}.", article(project.world), language_name(project.lang)));
     terminal.say(&format!(
         "\nNext:\n  cd {dir}\n  witgate plugin build   compile {source} to {name}.wasm\n  witgate plugin test    run \
          cases.toml against it: one case fails, and README.md says what to change",
@@ -86,7 +86,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Comma
     Ok(Exit::Done)
 }
 
-fn spoken(lang: Lang) -> &'static str {
+fn language_name(lang: Lang) -> &'static str {
     match lang {
         Lang::Rust => "Rust",
         Lang::Python => "Python",

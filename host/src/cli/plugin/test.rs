@@ -80,16 +80,16 @@ async fn play(
     suites: &Suites,
 ) -> Result<PlayResult, CommandFailure> {
     let terminal = &context.terminal;
-    let began = Instant::now();
-    let told = |case: &play::PlayedCase| {
+    let started = Instant::now();
+    let report_case = |case: &play::PlayedCase| {
         if !terminal.is_json() {
             terminal.print(&report::case(case));
         }
     };
-    let played = play::play(suites, loader, arguments.at_once(), told).await?;
+    let played = play::play(suites, loader, arguments.at_once(), report_case).await?;
     match terminal.is_json() {
         true => terminal.print_json(&json::report(&played)),
-        false => terminal.print(&report::summary(&played, began.elapsed())),
+        false => terminal.print(&report::summary(&played, started.elapsed())),
     }
     Ok(played)
 }

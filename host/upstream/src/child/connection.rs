@@ -56,13 +56,13 @@ impl ChildConnection {
             name: terms.name,
             table: Mutex::new(RequestTable { common: terms.common, ..RequestTable::default() }),
             audience: terms.audience,
-            heard: AtomicU64::new(0),
+            lines_read: AtomicU64::new(0),
             came: Notify::new(),
             out: Mutex::new(Some(out)),
             ended: watch::Sender::new(None),
             process: pipes.process,
             common: terms.common,
-            began: Instant::now(),
+            started: Instant::now(),
             pulse,
         });
         tokio::spawn(write(Arc::clone(&inner), pipes.input, lines));
@@ -76,15 +76,15 @@ impl ChildConnection {
         ask: Asker,
         compose: impl FnOnce(&str) -> Bytes,
     ) -> Result<ChildExchange, Rejection> {
-        let (mouth, ear) = replies(self.inner.table.lock().spares.of(&ask.party));
+        let (sender, receiver) = replies(self.inner.table.lock().spares.of(&ask.party));
         let ask = Arc::new(ask);
-        let number = self.inner.admit(PendingRequest { ask: Arc::clone(&ask), to: mouth })?;
+        let number = self.inner.admit(PendingRequest { ask: Arc::clone(&ask), to: sender })?;
         let mut exchange = ChildExchange {
             inner: Arc::clone(&self.inner),
             ask,
             number,
-            ear,
-            heard_before: self.inner.heard.load(Ordering::Relaxed),
+            receiver,
+            lines_before: self.inner.lines_read.load(Ordering::Relaxed),
             is_sent: false,
             done: false,
         };
@@ -100,7 +100,7 @@ impl ChildConnection {
 
     /// True if a request of the child's waits for an answer of this session.
     pub(crate) fn waits_for(&self, session: &str) -> bool {
-        self.inner.table.lock().asked.values().any(|asked| &*asked.session == session)
+        self.inner.table.lock().child_requests.values().any(|request| &*request.session == session)
     }
 
     /// Passes on a client's answer to a request of the child's.
@@ -110,17 +110,17 @@ impl ChildConnection {
         body: &Bytes,
         id: std::ops::Range<usize>,
     ) -> Result<(), Rejection> {
-        let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
-        let asked = told.and_then(|told| self.inner.take_asked(session, told));
-        let asked =
-            asked.ok_or_else(|| MessageFault::InvalidRequest("it answers no open request".to_owned()))?;
-        self.inner.send(splice(body, &mut [(id, &asked.id)])).await
+        let id_for_client = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let request = id_for_client.and_then(|number| self.inner.take_request(session, number));
+        let request =
+            request.ok_or_else(|| MessageFault::InvalidRequest("it answers no open request".to_owned()))?;
+        self.inner.send(splice(body, &mut [(id, &request.id)])).await
     }
 
     /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
     /// One that names nothing of the caller's is dropped.
-    pub(super) async fn cancel(&self, whose: &Asker, id: &str, reason: &str) -> Result<(), Rejection> {
-        let Some(number) = self.inner.find(whose, id) else { return Ok(()) };
+    pub(super) async fn cancel(&self, asker: &Asker, id: &str, reason: &str) -> Result<(), Rejection> {
+        let Some(number) = self.inner.find(asker, id) else { return Ok(()) };
         self.inner.forget(number, NoResponse::Cancelled);
         self.inner.send(cancelled(&number.to_string(), reason)).await
     }
@@ -164,17 +164,17 @@ impl ChildConnection {
     /// Asks a child that has kept silent for a sign of life; without one it is killed.
     async fn feel_pulse(self) {
         let inner = &self.inner;
-        let heard = inner.heard.load(Ordering::Relaxed);
-        let asked = async {
+        let lines_before = inner.lines_read.load(Ordering::Relaxed);
+        let probe = async {
             let mut exchange = self
                 .request(Asker::default(), |id| {
                     format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, inner.pulse).into()
                 })
                 .await?;
-            exchange.ear.hear().await.map_err(Rejection::from)
+            exchange.receiver.receive().await.map_err(Rejection::from)
         };
-        let _ = timeout(PULSE, asked).await;
-        if inner.heard.load(Ordering::Relaxed) == heard && inner.ended.borrow().is_none() {
+        let _ = timeout(PULSE, probe).await;
+        if inner.lines_read.load(Ordering::Relaxed) == lines_before && inner.ended.borrow().is_none() {
             tracing::warn!(upstream = %inner.name, "the child hangs; it is killed");
             inner.end(
                 NoResponse::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
@@ -190,8 +190,8 @@ pub(super) struct ChildExchange {
     inner: Arc<Conversation>,
     ask: Arc<Asker>,
     number: u64,
-    ear: ReplyReceiver,
-    heard_before: u64,
+    receiver: ReplyReceiver,
+    lines_before: u64,
     /// It is on its way to the child.
     is_sent: bool,
     done: bool,
@@ -205,17 +205,18 @@ impl ChildExchange {
     /// While the client itself is being asked something, people take their time, and another
     /// limit runs.
     pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<ChildReply, NoResponse> {
-        let began = Instant::now();
-        let heard = loop {
-            let Some(patience) = patience else { break self.ear.hear().await };
-            match timeout(patience, self.ear.hear()).await {
-                Ok(heard) => break heard,
-                Err(_) if began.elapsed() < CLIENT_PATIENCE && self.inner.waits_for_client(self.number) => {}
+        let started = Instant::now();
+        let reply = loop {
+            let Some(patience) = patience else { break self.receiver.receive().await };
+            match timeout(patience, self.receiver.receive()).await {
+                Ok(reply) => break reply,
+                Err(_) if started.elapsed() < CLIENT_PATIENCE && self.inner.waits_for_client(self.number) => {
+                }
                 Err(_) => break Err(self.give_up()),
             }
         };
-        self.done = !matches!(heard, Ok(ChildReply::Note(_)));
-        heard
+        self.done = !matches!(reply, Ok(ChildReply::Note(_)));
+        reply
     }
 
     fn give_up(&self) -> NoResponse {
@@ -223,7 +224,7 @@ impl ChildExchange {
             NoResponse::Fault(UpstreamFault::Timeout, "the upstream did not answer in time".to_owned());
         self.inner.forget(self.number, lost.clone());
         self.inner.send_now(cancelled(&self.number.to_string(), "timed out"));
-        if self.inner.heard.load(Ordering::Relaxed) == self.heard_before {
+        if self.inner.lines_read.load(Ordering::Relaxed) == self.lines_before {
             tokio::spawn(ChildConnection { inner: Arc::clone(&self.inner) }.feel_pulse());
         }
         lost

@@ -36,7 +36,7 @@ pub(super) struct Conversation {
     pub(super) table: Mutex<RequestTable>,
     pub(super) audience: Arc<ChildSessions>,
     /// Lines that the child has said.
-    pub(super) heard: AtomicU64,
+    pub(super) lines_read: AtomicU64,
     /// A request has come.
     pub(super) came: Notify,
     pub(super) out: Mutex<Option<ChildInput>>,
@@ -44,7 +44,7 @@ pub(super) struct Conversation {
     pub(super) process: Option<Process>,
     /// True if several callers may be on it.
     pub(super) common: bool,
-    pub began: Instant,
+    pub started: Instant,
     /// The request that tests whether the child is alive: `ping` is gone in 2026-07-28.
     pub(super) pulse: &'static str,
 }
@@ -63,7 +63,7 @@ pub(super) struct RequestTable {
     /// True if several callers may be on it.
     pub(super) common: bool,
     /// Requests of the child's that a session has yet to answer, by the id that it was told.
-    pub(super) asked: BTreeMap<u64, ChildRequest>,
+    pub(super) child_requests: BTreeMap<u64, ChildRequest>,
 }
 
 /// A request of the child's.
@@ -95,7 +95,7 @@ impl RequestTable {
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<PendingRequest> {
-        self.asked.retain(|_, asked| asked.within != Some(number));
+        self.child_requests.retain(|_, request| request.within != Some(number));
         let pending = self.pending.remove(&number)?;
         self.held.remove(&pending.ask.party, 1);
         Some(pending)
@@ -119,7 +119,7 @@ impl RequestTable {
     }
 
     pub(super) fn note_stray(&mut self, number: u64, pending: &PendingRequest) {
-        let Some(whose) = pending.ask.whose.clone() else { return };
+        let Some(owner) = pending.ask.owner.clone() else { return };
         if !self.common || pending.ask.listen {
             return;
         }
@@ -127,7 +127,7 @@ impl RequestTable {
             self.lost_track = true;
             return;
         }
-        self.strays.insert(number, whose);
+        self.strays.insert(number, owner);
     }
 
     /// Notes that the child has answered what was given up. False: there is nothing of this number.
@@ -141,7 +141,7 @@ impl RequestTable {
 
     /// True where anybody waits for the child but the one who has asked `ask`.
     pub(super) fn others_wait(&self, ask: &Asker) -> bool {
-        let is_anothers = |other: &Asker| other.whose != ask.whose || other.party != ask.party;
+        let is_anothers = |other: &Asker| other.owner != ask.owner || other.party != ask.party;
         self.pending.values().any(|pending| is_anothers(&pending.ask) && !pending.to.is_deserted())
     }
 
@@ -149,15 +149,15 @@ impl RequestTable {
     /// away.
     pub(super) fn at_work(&self) -> WorkingCallers {
         let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
-        let whose = calls.clone().filter_map(|(_, pending)| pending.ask.whose.as_ref());
-        let mut whose = whose.chain(self.strays.values());
-        let Some(first) = whose.next() else {
+        let owners = calls.clone().filter_map(|(_, pending)| pending.ask.owner.as_ref());
+        let mut owners = owners.chain(self.strays.values());
+        let Some(first) = owners.next() else {
             return if self.lost_track { WorkingCallers::Several } else { WorkingCallers::Nobodys };
         };
-        if self.lost_track || whose.any(|other| other != first) {
+        if self.lost_track || owners.any(|other| other != first) {
             return WorkingCallers::Several;
         }
-        let is_ones = |pending: &PendingRequest| pending.ask.whose.is_some() && !pending.to.is_deserted();
+        let is_ones = |pending: &PendingRequest| pending.ask.owner.is_some() && !pending.to.is_deserted();
         let ones = calls.by_ref().filter(|(_, pending)| is_ones(pending));
         WorkingCallers::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
     }
@@ -214,9 +214,9 @@ impl Conversation {
         }
     }
 
-    pub(super) fn find(&self, whose: &Asker, id: &str) -> Option<u64> {
+    pub(super) fn find(&self, asker: &Asker, id: &str) -> Option<u64> {
         let table = self.table.lock();
-        let mine = |ask: &Asker| ask.session == whose.session && ask.whose == whose.whose;
+        let mine = |ask: &Asker| ask.session == asker.session && ask.owner == asker.owner;
         let id = IdText::of(id);
         table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
     }
@@ -225,7 +225,7 @@ impl Conversation {
     pub(super) fn forget(&self, number: u64, lost: NoResponse) -> bool {
         let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
-            pending.to.lose(lost);
+            pending.to.fail(lost);
         }
         removed.is_some()
     }
@@ -236,16 +236,17 @@ impl Conversation {
         self.table.lock().strays.remove(&number);
     }
 
-    pub(super) fn take_asked(&self, session: &str, told: u64) -> Option<ChildRequest> {
+    pub(super) fn take_request(&self, session: &str, id_for_client: u64) -> Option<ChildRequest> {
         let mut table = self.table.lock();
-        let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
-        tracing::trace!(upstream = %self.name, within = asked.within, "a client has answered");
-        table.asked.remove(&told)
+        let request =
+            table.child_requests.get(&id_for_client).filter(|request| &*request.session == session)?;
+        tracing::trace!(upstream = %self.name, within = request.within, "a client has answered");
+        table.child_requests.remove(&id_for_client)
     }
 
     /// True if a request of the child's within the request `number` waits for its answer.
     pub(super) fn waits_for_client(&self, number: u64) -> bool {
-        self.table.lock().asked.values().any(|asked| asked.within == Some(number))
+        self.table.lock().child_requests.values().any(|request| request.within == Some(number))
     }
 
     pub(super) async fn send(&self, line: Bytes) -> Result<(), Rejection> {
@@ -295,12 +296,12 @@ impl Conversation {
         self.out.lock().take();
         let pending = {
             let mut table = self.table.lock();
-            table.asked.clear();
+            table.child_requests.clear();
             table.held = Holdings::default();
             std::mem::take(&mut table.pending)
         };
         for pending in pending.into_values() {
-            pending.to.lose(lost.clone());
+            pending.to.fail(lost.clone());
         }
         if let (true, Some(process)) = (kill, &self.process) {
             process.kill();

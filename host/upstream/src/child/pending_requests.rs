@@ -77,7 +77,7 @@ pub(super) struct Asker {
     /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
     pub session: Option<Arc<str>>,
     /// The owner. None: Witgate itself.
-    pub whose: Option<Owner>,
+    pub owner: Option<Owner>,
     /// The party whose share of the open requests it takes.
     pub party: Party,
     /// The memory for what the child says to it.
@@ -166,8 +166,8 @@ pub(crate) fn replies(spare: Spare) -> (ReplySender, ReplyReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let lost = Arc::new(OnceLock::new());
     let own = Arc::new(Semaphore::new(ROOM));
-    let mouth = ReplySender { queue: sender, own, spare, lost: Arc::clone(&lost) };
-    (mouth, ReplyReceiver { queue: receiver, lost })
+    let sender = ReplySender { queue: sender, own, spare, lost: Arc::clone(&lost) };
+    (sender, ReplyReceiver { queue: receiver, lost })
 }
 
 impl ReplySender {
@@ -192,7 +192,7 @@ impl ReplySender {
     }
 
     /// Says why there will be nothing more; the first word counts.
-    pub(super) fn lose(&self, lost: NoResponse) {
+    pub(super) fn fail(&self, lost: NoResponse) {
         let _ = self.lost.set(lost);
     }
 
@@ -217,7 +217,7 @@ fn permits(size: usize) -> u32 {
 
 impl ReplyReceiver {
     /// The next thing said.
-    pub(super) async fn hear(&mut self) -> Result<ChildReply, NoResponse> {
+    pub(super) async fn receive(&mut self) -> Result<ChildReply, NoResponse> {
         match self.queue.recv().await {
             Some((reply, _room)) => Ok(reply),
             None => Err(self.lost.get().cloned().unwrap_or_else(|| {

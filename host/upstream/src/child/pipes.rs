@@ -19,8 +19,8 @@ pub struct Pipes {
 
 /// Starts a server, as often as it is asked to.
 pub trait Launch: Send + Sync {
-    /// Starts one more, which holds `seat` for as long as it is there. `whose`: the one caller whose it is, of those that
+    /// Starts one more, which holds `seat` for as long as it is there. `principal`: the one caller whose it is, of those that
     /// are told apart. Starting takes no time that its caller could
     /// use to go away; whoever has the pipes ends it.
-    fn launch(&self, seat: Share, whose: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>>;
+    fn launch(&self, seat: Share, principal: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>>;
 }

@@ -76,24 +76,24 @@ pub struct Program {
 }
 
 impl Launch for Program {
-    fn launch(&self, seat: Share, whose: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
-        let told = variables(&self.identity, whose);
+    fn launch(&self, seat: Share, principal: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
+        let identity = variables(&self.identity, principal);
         Box::pin(async move {
-            let told = told.map_err(|_| {
+            let identity = identity.map_err(|_| {
                 "the identity cannot be sent to the upstream: a zero byte in a name".to_owned()
             })?;
-            self.spawn(seat, told)
+            self.spawn(seat, identity)
         })
     }
 }
 
 impl Program {
-    fn spawn(&self, seat: Share, told: Vec<(String, String)>) -> Result<Pipes, String> {
+    fn spawn(&self, seat: Share, identity: Vec<(String, String)>) -> Result<Pipes, String> {
         let (program, arguments) = self.argv.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(inherited());
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose_secret())));
-        command.envs(told);
+        command.envs(identity);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let (mut child, own) = processes::spawn(&mut command)

@@ -40,7 +40,7 @@ const INTERNAL_ERROR: i32 = -32603;
 
 /// Ids that clients are told for the child's requests; never the same twice, so that an answer to a
 /// child that was restarted since answers nothing.
-static TOLD: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Reads until the child has ended or is not worth reading.
 pub(super) async fn read(inner: Arc<Conversation>, output: impl AsyncRead + Unpin, max_message: usize) {
@@ -109,7 +109,7 @@ impl ChildReader {
             }
             return;
         };
-        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        self.inner.lines_read.fetch_add(1, Ordering::Relaxed);
         match &message.what {
             MessageType::Response { result } => self.response(&message, *result).await,
             MessageType::Request { method } => self.request(&message, method).await,
@@ -124,11 +124,11 @@ impl ChildReader {
         if self.garbage.count() {
             tracing::warn!(upstream = %self.inner.name, "skipped a message over 16 MiB");
         }
-        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        self.inner.lines_read.fetch_add(1, Ordering::Relaxed);
         let number = ends.id().and_then(|id| number_of(&id));
         if let Some(pending) = number.and_then(|number| self.inner.table.lock().answered(number)) {
             let message = "the upstream sent a message over 16 MiB".to_owned();
-            pending.to.lose(NoResponse::Fault(UpstreamFault::Flood, message));
+            pending.to.fail(NoResponse::Fault(UpstreamFault::Flood, message));
         }
     }
 
@@ -150,7 +150,7 @@ impl ChildReader {
             parts.push((tag, &*pending.ask.id));
         }
         if let Err(lost) = self.say(&pending, ChildReply::Last(message.with(&parts).into())).await {
-            pending.to.lose(lost);
+            pending.to.fail(lost);
         }
     }
 
@@ -160,33 +160,34 @@ impl ChildReader {
         if method == "ping" {
             return self.inner.send_now(result_response(id, "{}"));
         }
-        let told = TOLD.fetch_add(1, Ordering::Relaxed);
-        let told_line = message.with(&[(id, &told.to_string())]);
+        let id_for_client = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let line_for_client = message.with(&[(id, &id_for_client.to_string())]);
         let delivered = match self.home(method) {
             Recipient::Request(number, pending, session) => {
-                self.note_asked(told, id, session, Some(number))
-                    && self.say(&pending, ChildReply::Note(told_line.into())).await.is_ok()
+                self.note_request(id_for_client, id, session, Some(number))
+                    && self.say(&pending, ChildReply::Note(line_for_client.into())).await.is_ok()
             }
             Recipient::Inbox(member) => {
-                self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
+                self.note_request(id_for_client, id, Arc::clone(&member.session), None)
+                    && member.inbox.put(line_for_client)
             }
             Recipient::None(why) => {
                 return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None));
             }
         };
         if !delivered {
-            self.inner.table.lock().asked.remove(&told);
+            self.inner.table.lock().child_requests.remove(&id_for_client);
             self.inner.send_now(error_response(id, INTERNAL_ERROR, "the client cannot be asked now", None));
         }
     }
 
-    fn note_asked(&self, told: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
+    fn note_request(&self, id_for_client: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
         let mut table = self.inner.table.lock();
-        let of_one = table.asked.values().filter(|asked| asked.session == session).count();
-        if table.asked.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
+        let of_one = table.child_requests.values().filter(|request| request.session == session).count();
+        if table.child_requests.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
             return false;
         }
-        table.asked.insert(told, ChildRequest { session, id: id.into(), within });
+        table.child_requests.insert(id_for_client, ChildRequest { session, id: id.into(), within });
         true
     }
 
@@ -264,13 +265,18 @@ impl ChildReader {
         }
         let found = {
             let mut table = self.inner.table.lock();
-            let told = table.asked.iter().find(|(_, asked)| *asked.id == *id).map(|(told, _)| *told);
-            told.and_then(|told| Some((told, table.asked.remove(&told)?)))
+            let id_for_client = table
+                .child_requests
+                .iter()
+                .find(|(_, request)| *request.id == *id)
+                .map(|(id_for_client, _)| *id_for_client);
+            id_for_client
+                .and_then(|id_for_client| Some((id_for_client, table.child_requests.remove(&id_for_client)?)))
         };
-        let Some((told, asked)) = found else { return };
-        let line = message.with(&[(id, &told.to_string())]);
-        let within = asked.within.and_then(|number| self.numbered(&number.to_string()));
-        match (within, self.inner.audience.member(&asked.session)) {
+        let Some((id_for_client, request)) = found else { return };
+        let line = message.with(&[(id, &id_for_client.to_string())]);
+        let within = request.within.and_then(|number| self.numbered(&number.to_string()));
+        match (within, self.inner.audience.member(&request.session)) {
             (Some((number, pending)), _) => self.note(number, &pending, line).await,
             (None, Some(member)) => _ = member.inbox.put(line),
             (None, None) => {}

@@ -88,7 +88,7 @@ pub(super) struct Slot {
     /// The party whose share it takes. `Everybody`: its child may be at calls of several callers.
     pub(super) party: Party,
     /// The one principal that its child serves. None: several.
-    whose: Option<Principal>,
+    principal: Option<Principal>,
     pub(super) audience: Arc<ChildSessions>,
     pub(super) tools: ChildTools,
     live: Arc<tokio::sync::Mutex<SlotState>>,
@@ -122,13 +122,18 @@ pub(super) enum HandshakeResult {
 }
 
 impl Slot {
-    pub(super) fn new(start: Arc<Start>, opening: Handshake, party: Party, whose: Option<Principal>) -> Self {
+    pub(super) fn new(
+        start: Arc<Start>,
+        opening: Handshake,
+        party: Party,
+        principal: Option<Principal>,
+    ) -> Self {
         let seen = SlotView { connection: None, opened: None, used: Instant::now() };
         Self {
             start,
             opening,
             party,
-            whose,
+            principal,
             audience: Arc::default(),
             tools: ChildTools::default(),
             live: Arc::default(),
@@ -164,7 +169,7 @@ impl Slot {
                 live.connection = Some(connection.clone());
                 return Ok(HandshakeResult::Ready(connection));
             }
-            Some(ended) => live.note_end(ended.inner.began.elapsed()),
+            Some(ended) => live.note_end(ended.inner.started.elapsed()),
             None => {}
         }
         live.wait().await?;
@@ -203,7 +208,7 @@ impl Slot {
     }
 
     async fn start_one(&self, seat: Share) -> Result<HandshakeResult, Rejection> {
-        let pipes = self.start.launcher().launch(seat, self.whose.as_ref()).await.map_err(|why| {
+        let pipes = self.start.launcher().launch(seat, self.principal.as_ref()).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;

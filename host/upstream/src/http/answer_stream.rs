@@ -31,7 +31,7 @@ pub(super) fn of(
         let mut answering = state?;
         match answering.next().await {
             Ok(event) => Some((event?, Some(answering))),
-            Err(rejection) => Some((answering.instead(&rejection)?, None)),
+            Err(rejection) => Some((answering.error_event(&rejection)?, None)),
         }
     })
     .boxed()
@@ -84,7 +84,7 @@ impl AnswerStream {
     }
 
     /// The event for callers who have no answer yet. None: they have one, or ask again.
-    fn instead(&self, rejection: &Rejection) -> Option<Event> {
+    fn error_event(&self, rejection: &Rejection) -> Option<Event> {
         let may_resume = self.has_ids && is_broken(rejection);
         tracing::warn!(upstream = &*self.request.route.upstream, ?rejection, "an event stream ends");
         if self.is_answered || may_resume {

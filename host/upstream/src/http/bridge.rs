@@ -14,7 +14,7 @@ use super::held_session::HttpHeldSession;
 use super::media::{Media, media};
 use super::outgoing::Draft;
 use super::outgoing::Outgoing;
-use super::refusal::{refused, said_no};
+use super::refusal::{error_answer, refused};
 use super::upstream::HttpUpstream;
 use super::{outgoing, response};
 use crate::bridge::{self, HeldSession, InitializeAnswer, Uplift, carry};
@@ -147,14 +147,14 @@ impl HttpUpstream {
                     return Ok(AnswerBody::held(first.data, first.hold));
                 }
                 let rest = events.map(move |translated| {
-                    translated.unwrap_or_else(|exhausted| instead(&exhausted.into(), &id))
+                    translated.unwrap_or_else(|exhausted| error_event(&exhausted.into(), &id))
                 });
                 let all = futures_util::stream::iter([first]).chain(rest);
                 Ok(AnswerBody::Events(all.map(TranslatedEvent::into_event).boxed()))
             }
             (status, _) => {
                 let (head, body) = response.into_parts();
-                said_no(request, true, status, &head.headers, body, account).await
+                error_answer(request, true, status, &head.headers, body, account).await
             }
         }
     }
@@ -333,7 +333,10 @@ impl AnswerRoute {
             (false, _) => {
                 let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
                 if !is_ours && members.get("error").is_none() {
-                    return Some(instead(&bad_answer("The MCP server answered another request"), &self.id));
+                    return Some(error_event(
+                        &bad_answer("The MCP server answered another request"),
+                        &self.id,
+                    ));
                 }
                 let lifted = self.uplift.response(&message);
                 let text = std::str::from_utf8(&lifted).ok()?;
@@ -359,7 +362,7 @@ impl AnswerRoute {
 }
 
 /// The last message where there is no answer to the request under `id`.
-fn instead(rejection: &Rejection, id: &str) -> TranslatedEvent {
+fn error_event(rejection: &Rejection, id: &str) -> TranslatedEvent {
     TranslatedEvent { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
 }
 

@@ -37,7 +37,7 @@ impl Draft {
     /// The request, which tells what the upstream is to be told of its sender. That comes last: nothing takes its place.
     ///
     /// # Errors
-    /// `Untold`.
+    /// `UnsendableIdentity`.
     pub(super) fn introduced(
         self,
         identity: &IdentitySettings,

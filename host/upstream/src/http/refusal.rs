@@ -18,7 +18,7 @@ pub(super) const CHECKED_ANSWER: usize = 64 << 10;
 
 /// An answer with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients
 /// negotiate by that, else 200, which is what they take for the answer to the call.
-pub(super) async fn said_no(
+pub(super) async fn error_answer(
     request: &Request,
     has_session: bool,
     status: StatusCode,
@@ -38,11 +38,11 @@ pub(super) async fn said_no(
         Ok(BoundedBody::Part(_)) | Err(BodyReadError::Broken(_)) => return Err(refused()),
     };
     let message = response::error_of(request, &message).ok_or_else(refused)?;
-    let told = match status {
+    let status_for_client = match status {
         StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => status,
         _ => StatusCode::OK,
     };
-    Ok(AnswerBody::Message { status: told, message, hold })
+    Ok(AnswerBody::Message { status: status_for_client, message, hold })
 }
 
 /// A status that says no, in words for a caller who knows nothing of the upstream.

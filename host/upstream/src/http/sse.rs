@@ -27,7 +27,7 @@ use super::refusal::CHECKED_ANSWER;
 use super::upstream::{SetUpError, own_headers};
 use crate::child::pipes::{Launch, Pipes};
 use crate::child::wire::{Incoming, MessageType};
-use witgate_base::cause::told;
+use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
 use witgate_flow::account::Account;
 use witgate_flow::body::{BodyReadError, gather};
@@ -124,7 +124,8 @@ impl Sse {
         let mut headers = self.own.clone();
         headers.insert(ACCEPT, EVENTS);
         let response = self.line.request(outgoing(Method::GET, uri, headers, Bytes::new())).await;
-        let response = response.map_err(|error| format!("{at} cannot be reached: {}", told(&*error)))?;
+        let response =
+            response.map_err(|error| format!("{at} cannot be reached: {}", with_sources(&*error)))?;
         let status = response.status();
         if status != StatusCode::OK || !matches!(media(response.headers()), Media::Events) {
             return Err(format!("{at} answers a GET with no event stream (HTTP {})", status.as_u16()));

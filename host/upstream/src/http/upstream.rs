@@ -17,7 +17,7 @@ use crate::bridge;
 use crate::era::EraCache;
 use crate::identity::RequestSender;
 use crate::session::{Session, SessionError, SessionLimits, Sessions, StreamLease};
-use witgate_base::cause::told;
+use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
 use witgate_config::identity::IdentitySettings;
 use witgate_config::{self as config, SessionBounds};
@@ -46,7 +46,7 @@ use super::held_session;
 use super::media::{Media, media};
 use super::outgoing;
 use super::outgoing::Outgoing;
-use super::refusal::{CHECKED_ANSWER, said_no};
+use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
 
 /// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
@@ -238,7 +238,7 @@ impl HttpUpstream {
 
     async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
         self.line.request(outgoing).await.map_err(|error| {
-            tracing::warn!(upstream = %self.uri, error = told(&*error), "no answer");
+            tracing::warn!(upstream = %self.uri, error = with_sources(&*error), "no answer");
             fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
         })
     }
@@ -259,11 +259,11 @@ impl HttpUpstream {
         let caller = admitted.permit().caller();
         let (principal, party) = (caller.principal(), caller.party(request.peer));
         let theirs = ServerSession { id: upstream.clone(), asked: Arc::default() };
-        let (id, gone) = self.sessions.open(principal, party, theirs).map_err(|error| {
+        let (id, evicted) = self.sessions.open(principal, party, theirs).map_err(|error| {
             self.close_in_background(upstream);
             not_opened(&error)
         })?;
-        for session in gone {
+        for session in evicted {
             self.close_in_background(&session.upstream.id);
         }
         Ok(Some(id))
@@ -303,7 +303,7 @@ impl HttpUpstream {
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (status, _) => {
-                said_no(request, has_session, status, &head.headers, body, admitted.account()).await
+                error_answer(request, has_session, status, &head.headers, body, admitted.account()).await
             }
         }
     }

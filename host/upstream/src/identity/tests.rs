@@ -57,7 +57,7 @@ fn by_token(claims: &[IdentityField], sub: IdentityField) -> IdentityToken {
     }
 }
 
-fn told(identity: &IdentitySettings, facts: Option<&CallerFacts<'_>>) -> HeaderMap {
+fn sent_headers(identity: &IdentitySettings, facts: Option<&CallerFacts<'_>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     set(&mut headers, facts, identity).unwrap();
     headers
@@ -96,7 +96,7 @@ fn each_encoded_name_decodes_to_itself_and_is_unique() {
     let mut written = BTreeSet::new();
     for subject in HOSTILE {
         let caller = person("keys", None, subject, &[subject, "reader"]);
-        let headers = told(&in_headers(), Some(&caller.facts()));
+        let headers = sent_headers(&in_headers(), Some(&caller.facts()));
         assert_eq!(headers.len(), 2);
         assert_eq!(read(&headers), (Some(subject.to_owned()), vec![subject.to_owned(), "reader".to_owned()]));
         let value = headers[SUBJECT].to_str().unwrap().to_owned();
@@ -105,7 +105,7 @@ fn each_encoded_name_decodes_to_itself_and_is_unique() {
         assert!(written.insert(value), "{subject:?}");
     }
     let usual = "https://idp.example.com/realms/a:b@c/~x_y-z.(1)=!*'|";
-    let headers = told(&in_headers(), Some(&person("k", None, usual, &[]).facts()));
+    let headers = sent_headers(&in_headers(), Some(&person("k", None, usual, &[]).facts()));
     assert_eq!((&headers[SUBJECT], headers.get(ROLES)), (&HeaderValue::from_static(usual), None));
 }
 
@@ -203,12 +203,12 @@ fn each_request_has_its_own_token_which_is_not_printed() {
         token: Some(by_token(&[], IdentityField::Subject)),
         ..IdentitySettings::default()
     };
-    let (one, other) = (told(&identity, None), told(&identity, None));
+    let (one, other) = (sent_headers(&identity, None), sent_headers(&identity, None));
     assert_ne!(one[TOKEN], other[TOKEN]);
     assert!(one[TOKEN].is_sensitive());
     let bearer = IdentityToken { header: AUTHORIZATION, ..by_token(&[], IdentityField::Subject) };
     let identity = IdentitySettings { token: Some(bearer), ..IdentitySettings::default() };
-    assert!(told(&identity, None)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
+    assert!(sent_headers(&identity, None)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
 }
 
 #[test]
@@ -222,10 +222,13 @@ fn an_identity_that_cannot_be_sent_refuses_the_call() {
     };
     for identity in [in_headers(), token] {
         let facts = known.facts();
-        let told = set(&mut HeaderMap::new(), Some(&facts), &identity);
-        assert_eq!(told, Err(Rejection::Untold("it is longer than a header may be")));
+        let sent_headers = set(&mut HeaderMap::new(), Some(&facts), &identity);
+        assert_eq!(sent_headers, Err(Rejection::UnsendableIdentity("it is longer than a header may be")));
     }
     let zero = person("keys", None, "a\0b", &[]).principal();
-    let told = variables(&[(IdentityField::Subject, "S".to_owned())], Some(&zero));
-    assert_eq!(told, Err(Rejection::Untold("an environment variable cannot hold a zero byte")));
+    let sent_headers = variables(&[(IdentityField::Subject, "S".to_owned())], Some(&zero));
+    assert_eq!(
+        sent_headers,
+        Err(Rejection::UnsendableIdentity("an environment variable cannot hold a zero byte"))
+    );
 }

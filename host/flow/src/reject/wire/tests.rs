@@ -110,26 +110,26 @@ fn error_codes_of_the_protocol_are_used() {
 #[test]
 fn a_challenge_names_the_scopes_if_there_is_a_login() {
     let scopes = ["base".to_owned(), "offline_access".to_owned(), "with space".to_owned(), "more".to_owned()];
-    let told = |rejection: &Rejection, metadata| {
+    let wire_of = |rejection: &Rejection, metadata| {
         let headers = rejection.wire().headers(metadata, &scopes);
         headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned()).unwrap()
     };
     for rejection in [Rejection::NoCredential, refused()] {
         assert!(
-            told(&rejection, METADATA).ends_with(r#", scope="base more""#),
+            wire_of(&rejection, METADATA).ends_with(r#", scope="base more""#),
             "{}",
-            told(&rejection, METADATA)
+            wire_of(&rejection, METADATA)
         );
-        assert!(!told(&rejection, None).contains("scope"), "nobody is sent to a login that there is not");
+        assert!(!wire_of(&rejection, None).contains("scope"), "nobody is sent to a login that there is not");
     }
-    let step_up = told(&denied(&["write"]), METADATA);
+    let step_up = wire_of(&denied(&["write"]), METADATA);
     assert!(step_up.contains(r#"scope="write""#) && !step_up.contains("base"), "{step_up}");
 }
 
 #[test]
 fn an_endpoint_may_answer_a_final_denial_with_status_200() {
-    let told = |rejection: &Rejection| rejection.wire_at(Denials::JsonRpc);
-    let wire = told(&denied(&[]));
+    let wire_of = |rejection: &Rejection| rejection.wire_at(Denials::JsonRpc);
+    let wire = wire_of(&denied(&[]));
     assert_eq!((wire.status(true), wire.code, &*wire.reason), (StatusCode::OK, 403, "scope"));
     assert_eq!(wire.body(Some("1")), denied(&[]).wire().body(Some("1")));
     assert_eq!(wire.status(false), StatusCode::FORBIDDEN, "a notification has no answer to tell it in");
@@ -139,7 +139,7 @@ fn an_endpoint_may_answer_a_final_denial_with_status_200() {
         Rejection::NoCredential,
         Rejection::Malformed(MessageFault::ForbiddenHost),
     ] {
-        assert_eq!(told(&cured), cured.wire());
+        assert_eq!(wire_of(&cured), cured.wire());
     }
     assert_eq!(denied(&[]).wire_at(Denials::Http).status, StatusCode::FORBIDDEN);
 }

@@ -45,13 +45,13 @@ async fn an_answer_in_time_is_unchanged() {
 
 #[tokio::test]
 async fn comments_keep_a_slow_call_alive_until_its_answer() {
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let got =
         answer_after(QUIET, after(LATE, message("{\n\"a\":\r\n1}")), Some(passed("ping", "\"id\":1,"))).await;
-    assert!((QUIET..LATE).contains(&began.elapsed()));
+    assert!((QUIET..LATE).contains(&started.elapsed()));
     let (status, content_type, text) = text(got).await;
     assert_eq!((status, content_type.as_str()), (200, "text/event-stream"));
-    assert!(began.elapsed() >= LATE);
+    assert!(started.elapsed() >= LATE);
     assert_eq!(text, ": keep-alive\n\ndata: { \"a\":  1}\n\n");
 }
 

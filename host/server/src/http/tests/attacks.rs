@@ -2,8 +2,8 @@
 
 use super::*;
 
-async fn strict_house() -> House {
-    house(|request| result(request, json!({"content": []}))).await
+async fn strict_gateway() -> TestGateway {
+    gateway(|request| result(request, json!({"content": []}))).await
 }
 
 fn allowed() -> Value {
@@ -12,23 +12,23 @@ fn allowed() -> Value {
 
 #[tokio::test]
 async fn no_caller_gets_in_without_a_valid_key() {
-    let house = strict_house().await;
-    let nothing = house.send(Method::POST, &[JSON_BODY, BOTH], allowed().to_string()).await;
+    let gateway = strict_gateway().await;
+    let nothing = gateway.send(Method::POST, &[JSON_BODY, BOTH], allowed().to_string()).await;
     assert_eq!((nothing.status, nothing.reason().as_str()), (401, "no-credential"));
     assert_eq!(nothing.headers["www-authenticate"], "Bearer realm=\"mcp\"");
     assert_eq!(nothing.json()["id"], 1);
-    let wrong = house.post("nobodys-key-0123456789abcdef01234567", &allowed()).await;
+    let wrong = gateway.post("nobodys-key-0123456789abcdef01234567", &allowed()).await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.headers["www-authenticate"].to_str().unwrap().contains("invalid_token"));
-    let denied = house.post(ALICE, &call("tools/call", json!({"name": "drop_it"}))).await;
+    let denied = gateway.post(ALICE, &call("tools/call", json!({"name": "drop_it"}))).await;
     assert_eq!(denied.status, 403);
     assert!(!denied.headers.contains_key("www-authenticate"));
-    assert!(house.received().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn every_attack_in_a_body_is_refused() {
-    let house = strict_house().await;
+    let gateway = strict_gateway().await;
     let deep = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"get_it","arguments":{{"x":{}{}}}}}}}"#,
         "[".repeat(200),
@@ -48,15 +48,15 @@ async fn every_attack_in_a_body_is_refused() {
         ("too much", Bytes::from(vec![b' '; (4 << 20) + 1]), 413, 413),
     ];
     for (what, body, status, code) in cases {
-        let got = house.send(Method::POST, &[("x-api-key", BOB), JSON_BODY, BOTH], body).await;
+        let got = gateway.send(Method::POST, &[("x-api-key", BOB), JSON_BODY, BOTH], body).await;
         assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (status, Some(code)), "{what}");
     }
-    assert!(house.received().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn every_attack_in_the_headers_is_refused() {
-    let house = strict_house().await;
+    let gateway = strict_gateway().await;
     let key = ("x-api-key", ALICE);
     let foreign = ("origin", "http://evil.example.com");
     type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -76,57 +76,57 @@ async fn every_attack_in_the_headers_is_refused() {
     for (what, lines, status) in cases {
         let mut lines = lines.to_vec();
         lines.extend([JSON_BODY, BOTH]);
-        let got = house.send(Method::POST, &lines, allowed().to_string()).await;
+        let got = gateway.send(Method::POST, &lines, allowed().to_string()).await;
         assert_eq!(got.status, *status, "{what}: {got:?}");
     }
     let text = [key, BOTH, ("content-type", "text/plain")];
-    assert_eq!(house.send(Method::POST, &text, allowed().to_string()).await.status, 415);
+    assert_eq!(gateway.send(Method::POST, &text, allowed().to_string()).await.status, 415);
     let events_only = [key, JSON_BODY, ("accept", "text/event-stream")];
-    assert_eq!(house.send(Method::POST, &events_only, allowed().to_string()).await.status, 406);
-    assert!(house.received().is_empty());
+    assert_eq!(gateway.send(Method::POST, &events_only, allowed().to_string()).await.status, 406);
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn a_valid_token_in_the_url_is_refused() {
-    let house = strict_house().await;
+    let gateway = strict_gateway().await;
     for query in [format!("?access_token={ALICE}"), format!("?x=1&X-API-Key={ALICE}")] {
-        let got = house
+        let got = gateway
             .send_to(&query, Method::POST, &[("x-api-key", ALICE), JSON_BODY, BOTH], allowed().to_string())
             .await;
         assert_eq!((got.status, got.reason().as_str()), (400, "bad-credential"), "{query}");
     }
-    assert!(house.received().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn other_methods_and_paths_do_not_exist() {
-    let house = strict_house().await;
+    let gateway = strict_gateway().await;
     for method in [Method::OPTIONS, Method::PUT, Method::PATCH] {
-        let got = house.send(method, &[("x-api-key", ALICE)], "").await;
+        let got = gateway.send(method, &[("x-api-key", ALICE)], "").await;
         assert_eq!((got.status, got.headers["allow"].to_str().unwrap()), (405, "POST, GET, DELETE"));
     }
-    assert_eq!(house.send_to("/other", Method::POST, &[], "").await.status, 404);
+    assert_eq!(gateway.send_to("/other", Method::POST, &[], "").await.status, 404);
     assert_eq!(
-        house.send_to("/.well-known/oauth-protected-resource", Method::GET, &[], "").await.status,
+        gateway.send_to("/.well-known/oauth-protected-resource", Method::GET, &[], "").await.status,
         404
     );
-    assert!(house.received().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn the_servers_own_loopback_origin_may_call() {
-    let house = strict_house().await;
-    let origin = format!("http://{}", house.host);
-    assert_eq!(house.post_with(ALICE, &[("origin", &origin)], &allowed()).await.status, 200);
+    let gateway = strict_gateway().await;
+    let origin = format!("http://{}", gateway.host);
+    assert_eq!(gateway.post_with(ALICE, &[("origin", &origin)], &allowed()).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_refusal_is_counted() {
-    let house = strict_house().await;
-    house.post(ALICE, &allowed()).await;
-    house.post(ALICE, &call("tools/call", json!({"name": "drop_it"}))).await;
-    house.send(Method::POST, &[], "").await;
-    let text = house.metrics.render();
+    let gateway = strict_gateway().await;
+    gateway.post(ALICE, &allowed()).await;
+    gateway.post(ALICE, &call("tools/call", json!({"name": "drop_it"}))).await;
+    gateway.send(Method::POST, &[], "").await;
+    let text = gateway.metrics.render();
     for (outcome, count) in [("allowed", 1), ("denied", 1), ("malformed", 1), ("refused", 0)] {
         let line = format!("witgate_messages_total{{upstream=\"stub\",outcome=\"{outcome}\"}} {count}");
         assert!(text.contains(&line), "{text}");

@@ -8,8 +8,8 @@ const ALLOWED: &str =
 
 const DOCUMENT: &str = "/.well-known/oauth-protected-resource/mcp";
 
-async fn open_house() -> House {
-    house_with(ALLOWED, |request| result(request, json!({"content": []}))).await
+async fn open_gateway() -> TestGateway {
+    gateway_with(ALLOWED, |request| result(request, json!({"content": []}))).await
 }
 
 fn origin(got: &Got) -> Option<&str> {
@@ -20,19 +20,19 @@ fn line<'a>(got: &'a Got, name: &str) -> &'a str {
     got.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-async fn preflight(house: &House, path: &str, origin: &str) -> Got {
+async fn preflight(gateway: &TestGateway, path: &str, origin: &str) -> Got {
     let asked = [
         ("origin", origin),
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "content-type,mcp-param-region,x-other,x-api-key"),
     ];
-    house.send_to(path, Method::OPTIONS, &asked, "").await
+    gateway.send_to(path, Method::OPTIONS, &asked, "").await
 }
 
 #[tokio::test]
 async fn a_preflight_is_answered_before_any_credential() {
-    let house = open_house().await;
-    let got = preflight(&house, "", PAGE).await;
+    let gateway = open_gateway().await;
+    let got = preflight(&gateway, "", PAGE).await;
     assert_eq!((got.status, origin(&got), line(&got, "vary")), (204, Some(PAGE), "origin"), "{got:?}");
     assert_eq!(line(&got, "access-control-allow-methods"), "GET, POST, DELETE");
     let headers: Vec<_> = line(&got, "access-control-allow-headers").split(", ").collect();
@@ -59,19 +59,19 @@ async fn a_preflight_is_answered_before_any_credential() {
 
 #[tokio::test]
 async fn a_preflight_of_another_origin_is_refused() {
-    let house = open_house().await;
+    let gateway = open_gateway().await;
     for other in ["https://page.example.evil.example", "http://page.example", "null"] {
-        let got = preflight(&house, "", other).await;
+        let got = preflight(&gateway, "", other).await;
         assert_eq!((got.status, origin(&got), line(&got, "vary")), (403, None, "origin"), "{got:?}");
-        let called = house.post_with(ALICE, &[("origin", other)], &call("tools/list", json!({}))).await;
+        let called = gateway.post_with(ALICE, &[("origin", other)], &call("tools/list", json!({}))).await;
         assert_eq!((called.status, origin(&called), line(&called, "vary")), (403, None, "origin"));
     }
-    assert!(house.received().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
 async fn every_answer_has_the_allowed_origin() {
-    let house = open_house().await;
+    let gateway = open_gateway().await;
     let [get, post] = [Method::GET, Method::POST];
     let (key, page, long) = (("x-api-key", ALICE), ("origin", PAGE), "x".repeat((4 << 20) + 1));
     let allowed = call("tools/call", json!({"name": "get_it", "arguments": {}})).to_string();
@@ -92,7 +92,7 @@ async fn every_answer_has_the_allowed_origin() {
         for with in [true, false] {
             let mut lines = lines.to_vec();
             lines.extend(with.then_some(page));
-            let got = house.send_to(path, method.clone(), &lines, body.to_owned()).await;
+            let got = gateway.send_to(path, method.clone(), &lines, body.to_owned()).await;
             let what = format!("{path} {method} {status} {with}: {got:?}");
             assert_eq!(got.status, status, "{what}");
             assert_eq!((origin(&got), line(&got, "vary")), (with.then_some(PAGE), "origin"), "{what}");
@@ -105,11 +105,11 @@ async fn every_answer_has_the_allowed_origin() {
 
 #[tokio::test]
 async fn metadata_documents_are_readable_by_every_origin() {
-    let house = open_house().await;
+    let gateway = open_gateway().await;
     for from in [PAGE, "https://other.example"] {
-        let asked = preflight(&house, DOCUMENT, from).await;
+        let asked = preflight(&gateway, DOCUMENT, from).await;
         assert_eq!((asked.status, origin(&asked)), (204, Some("*")), "{asked:?}");
-        let got = house.send_to(DOCUMENT, Method::GET, &[("origin", from)], "").await;
+        let got = gateway.send_to(DOCUMENT, Method::GET, &[("origin", from)], "").await;
         assert_eq!((got.status, origin(&got)), (200, Some("*")), "{got:?}");
     }
 }

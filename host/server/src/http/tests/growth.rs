@@ -14,13 +14,13 @@ fn assert_linear_way(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let now = Arc::new(Mutex::new(String::new()));
-    let told = Arc::clone(&now);
-    let house = runtime.block_on(house(move |request| {
-        discovers(request).unwrap_or_else(|| answer_as(200, media, told.lock().clone()))
+    let current = Arc::clone(&now);
+    let gateway = runtime.block_on(gateway(move |request| {
+        discovers(request).unwrap_or_else(|| answer_as(200, media, current.lock().clone()))
     }));
     let make = |size| {
         *now.lock() = answer(size);
-        house.stub.received.lock().clear();
+        gateway.stub.received.lock().clear();
         message(size)
     };
     assert_linear(what, size, make, |message: Value| {
@@ -31,7 +31,7 @@ fn assert_linear_way(
                 true => modern_lines(BOB, &method, &message["params"]),
                 false => vec![("x-api-key", BOB), JSON_BODY, BOTH],
             };
-            let got = house.send(Method::POST, &lines, message.to_string()).await;
+            let got = gateway.send(Method::POST, &lines, message.to_string()).await;
             assert_eq!(got.status, 200, "{what}: {got:?}");
             assert!(!String::from_utf8_lossy(&got.body).contains("error"), "{what}: {got:?}");
         });
@@ -99,16 +99,16 @@ fn calls_are_forwarded_in_linear_time() {
 #[tokio::test]
 async fn a_list_with_too_many_items_is_an_error() {
     let tools = list("tools", (0..20_001).map(|n| json!({"name": format!("get_{n}")})));
-    let house = house(move |_| answer_as(200, JSON, tools.clone())).await;
-    let got = house.post(BOB, &call("tools/list", json!({}))).await;
+    let gateway = gateway(move |_| answer_as(200, JSON, tools.clone())).await;
+    let got = gateway.post(BOB, &call("tools/list", json!({}))).await;
     assert_eq!(got.reason(), "upstream-flood");
 }
 
 #[tokio::test]
 async fn a_subscription_to_too_many_resources_is_refused() {
-    let house = house(|request| discovers(request).unwrap()).await;
+    let gateway = gateway(|request| discovers(request).unwrap()).await;
     let uris: Vec<String> = (0..1_001).map(|n| format!("file:///docs/{n}")).collect();
-    let got = house
+    let got = gateway
         .modern(BOB, "subscriptions/listen", json!({"notifications": {"resourceSubscriptions": uris}}))
         .await;
     assert_eq!(got.reason(), "invalid-params");
@@ -119,7 +119,7 @@ async fn a_subscription_to_too_many_resources_is_refused() {
 fn preflights_are_answered_in_linear_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let allowed = "allowed_origins = ['https://page.example']";
-    let house = runtime.block_on(house_with(allowed, |request| discovers(request).unwrap()));
+    let gateway = runtime.block_on(gateway_with(allowed, |request| discovers(request).unwrap()));
     let names = |n: usize| (0..n).map(|n| format!("mcp-param-{n}")).collect::<Vec<_>>().join(",");
     assert_linear("preflight", 1_500, names, |names: String| {
         let asked = [
@@ -127,7 +127,7 @@ fn preflights_are_answered_in_linear_time() {
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", names.as_str()),
         ];
-        let got = runtime.block_on(house.send(Method::OPTIONS, &asked, String::new()));
+        let got = runtime.block_on(gateway.send(Method::OPTIONS, &asked, String::new()));
         assert_eq!(got.status, 204, "{got:?}");
     });
 }

@@ -15,8 +15,8 @@ const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tool
 
 #[tokio::test]
 async fn a_list_is_filtered_and_otherwise_untouched() {
-    let house = house(|_| answer_as(200, "application/json", TOOLS)).await;
-    let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+    let gateway = gateway(|_| answer_as(200, "application/json", TOOLS)).await;
+    let got = gateway.post(ALICE, &call("tools/list", json!({}))).await;
     let kept = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"private","ttlMs":5}}"#;
     assert_eq!(std::str::from_utf8(&got.body).unwrap(), kept);
 }
@@ -24,8 +24,8 @@ async fn a_list_is_filtered_and_otherwise_untouched() {
 #[tokio::test]
 async fn a_list_in_a_stream_is_filtered_too() {
     let stream = format!("id: 1\nretry: 10\ndata:\n\nid: 2\ndata: {TOOLS}\n\n");
-    let house = house(move |_| answer_as(200, "text/event-stream", stream.clone())).await;
-    let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+    let gateway = gateway(move |_| answer_as(200, "text/event-stream", stream.clone())).await;
+    let got = gateway.post(ALICE, &call("tools/list", json!({}))).await;
     let text = std::str::from_utf8(&got.body).unwrap();
     assert!(text.starts_with("id: 1\nretry: 10\ndata: \n\nid: 2\ndata: {"), "{text}");
     assert!(text.contains("get_a") && !text.contains("drop_a"), "{text}");
@@ -33,7 +33,7 @@ async fn a_list_in_a_stream_is_filtered_too() {
 
 #[tokio::test]
 async fn all_four_lists_are_filtered() {
-    let house = house(|request| {
+    let gateway = gateway(|request| {
         let list = match request.json()["method"].as_str().unwrap() {
             "resources/list" => json!({"resources": [{"uri": "file:///docs/a"}, {"uri": "file:///etc/a"}]}),
             "resources/templates/list" => json!({"resourceTemplates": [{"uriTemplate": "file:///docs/{x}"}, {"uriTemplate": "db://{x}"}]}),
@@ -47,18 +47,18 @@ async fn all_four_lists_are_filtered() {
         ("resources/templates/list", "resourceTemplates", json!({"uriTemplate": "file:///docs/{x}"})),
         ("prompts/list", "prompts", json!({"name": "hello"})),
     ] {
-        let got = house.post(ALICE, &call(method, json!({}))).await;
+        let got = gateway.post(ALICE, &call(method, json!({}))).await;
         assert_eq!(got.json()["result"], json!({list: [first]}), "{method}");
     }
 }
 
 #[tokio::test]
 async fn a_filtered_list_of_the_stateless_era_is_private() {
-    let house = house(|request| {
+    let gateway = gateway(|request| {
         discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "tools": []})))
     })
     .await;
-    let got = house.modern(ALICE, "tools/list", json!({})).await;
+    let got = gateway.modern(ALICE, "tools/list", json!({})).await;
     assert_eq!(got.json()["result"]["cacheScope"], "private");
 }
 
@@ -72,15 +72,15 @@ async fn a_list_with_a_misspelled_or_duplicate_member_is_refused() {
         "[]",
         "garbage",
     ] {
-        let house = house(move |_| answer_as(200, "application/json", body)).await;
-        let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+        let gateway = gateway(move |_| answer_as(200, "application/json", body)).await;
+        let got = gateway.post(ALICE, &call("tools/list", json!({}))).await;
         assert_eq!((got.status, got.reason().as_str()), (200, "upstream-bad-answer"), "{body}: {got:?}");
     }
 }
 
 #[tokio::test]
 async fn a_task_belongs_to_the_caller_that_started_it() {
-    let house = house(|request| {
+    let gateway = gateway(|request| {
         discovers(request).unwrap_or_else(|| match request.json()["method"].as_str().unwrap() {
             "tools/call" => {
                 result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"}))
@@ -91,27 +91,27 @@ async fn a_task_belongs_to_the_caller_that_started_it() {
     })
     .await;
     let task = json!({"taskId": "t1"});
-    let undeclared = house.modern(ALICE, "tasks/get", task.clone()).await;
+    let undeclared = gateway.modern(ALICE, "tasks/get", task.clone()).await;
     assert_eq!((undeclared.status, undeclared.json()["error"]["code"].as_i64()), (400, Some(-32021)));
-    let early = with_tasks(&house, ALICE, "tasks/get", task.clone()).await;
+    let early = with_tasks(&gateway, ALICE, "tasks/get", task.clone()).await;
     assert_eq!(early.reason(), "task-not-found");
-    let started = with_tasks(&house, ALICE, "tools/call", json!({"name": "get_it"})).await;
+    let started = with_tasks(&gateway, ALICE, "tools/call", json!({"name": "get_it"})).await;
     assert_eq!(started.status, 200);
-    assert_eq!(with_tasks(&house, ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
-    assert_eq!(with_tasks(&house, BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
-    assert_eq!(with_tasks(&house, BOB, "tasks/cancel", task).await.reason(), "task-not-found");
-    let listed = house.post(ALICE, &call("tasks/list", json!({}))).await;
+    assert_eq!(with_tasks(&gateway, ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/cancel", task).await.reason(), "task-not-found");
+    let listed = gateway.post(ALICE, &call("tasks/list", json!({}))).await;
     assert_eq!(listed.json()["result"]["tasks"], json!([{"taskId": "t1"}]));
-    let others = house.post(BOB, &call("tasks/list", json!({}))).await;
+    let others = gateway.post(BOB, &call("tasks/list", json!({}))).await;
     assert_eq!(others.json()["result"]["tasks"], json!([]));
 }
 
 /// A request of a client that has declared the tasks extension.
-async fn with_tasks(house: &House, key: &str, method: &str, params: Value) -> Got {
+async fn with_tasks(gateway: &TestGateway, key: &str, method: &str, params: Value) -> Got {
     let mut message = modern(method, params.clone());
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
         json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-    house.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
+    gateway.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
 }
 
 /// An upstream that keeps the leave to answer one call unread, and uses it for the next.
@@ -143,11 +143,11 @@ impl Upstream for Hoarder {
 
 #[tokio::test]
 async fn an_unchecked_list_is_not_forwarded() {
-    let house = house(|request| result(request, json!({}))).await;
+    let gateway = gateway(|request| result(request, json!({}))).await;
     let route = Route { upstream: "stub".into(), resource: "r".into(), pipeline: 0, extensions: Vec::new() };
-    let generations = Arc::clone(&house.generations);
+    let generations = Arc::clone(&gateway.generations);
     let hoarder = Hoarder(Mutex::default());
-    let flow = Flow::new(Arc::new(route), hoarder, generations, &Metrics::default(), house.stop.clone());
+    let flow = Flow::new(Arc::new(route), hoarder, generations, &Metrics::default(), gateway.stop.clone());
     let ask = async |method: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_static(ALICE));

@@ -7,10 +7,10 @@ use super::*;
 const SOON: Duration = Duration::from_secs(5);
 
 /// A session with an open stream of its own messages, that the test feeds.
-async fn streaming() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>) {
+async fn streaming() -> (TestGateway, mpsc::UnboundedSender<String>, Response<Incoming>) {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |request| {
+    let gateway = gateway(move |request| {
         if request.method == Method::GET {
             return stream.lock().take().unwrap();
         }
@@ -19,13 +19,13 @@ async fn streaming() -> (House, mpsc::UnboundedSender<String>, Response<Incoming
         answer
     })
     .await;
-    let opened = house.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+    let opened = gateway.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
     let session = opened.headers["mcp-session-id"].to_str().unwrap();
     feed.send("data: {\"n\":0}\n\n".to_owned()).unwrap();
     let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", session)];
-    let mut response = house.open("", Method::GET, &lines, "").await;
+    let mut response = gateway.open("", Method::GET, &lines, "").await;
     assert_eq!(next(&mut response).await.unwrap(), "data: {\"n\":0}\n\n");
-    (house, feed, response)
+    (gateway, feed, response)
 }
 
 async fn next(response: &mut Response<Incoming>) -> Option<Bytes> {
@@ -34,19 +34,19 @@ async fn next(response: &mut Response<Incoming>) -> Option<Bytes> {
 }
 
 /// Puts a generation with another store in place.
-async fn flip(house: &House, change: impl Fn(&str) -> String) {
-    let path = house.folder.path().join("keys.toml");
+async fn flip(gateway: &TestGateway, change: impl Fn(&str) -> String) {
+    let path = gateway.folder.path().join("keys.toml");
     let store = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, change(&store)).unwrap();
-    let next = house.factory.candidate(&house.config, Some(&house.generations.live())).await.unwrap();
-    house.generations.flip(next);
+    let next = gateway.factory.candidate(&gateway.config, Some(&gateway.generations.live())).await.unwrap();
+    gateway.generations.flip(next);
 }
 
 #[tokio::test]
 async fn a_stream_ends_soon_after_its_key_is_revoked() {
-    let (house, _feed, mut response) = streaming().await;
+    let (gateway, _feed, mut response) = streaming().await;
     let revoke = "name = 'alice'\nrevoked = 2026-01-02T00:00:00Z";
-    flip(&house, |store| store.replace("name = 'alice'", revoke)).await;
+    flip(&gateway, |store| store.replace("name = 'alice'", revoke)).await;
     assert_eq!(next(&mut response).await, None);
 }
 
@@ -54,15 +54,15 @@ async fn a_stream_ends_soon_after_its_key_is_revoked() {
 async fn a_running_call_ends_when_its_key_expires() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house =
-        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().take().unwrap())).await;
+    let gateway =
+        gateway(move |request| discovers(request).unwrap_or_else(|| stream.lock().take().unwrap())).await;
     let params = json!({"name": "get_it"});
     let lines = modern_lines(CAROL, "tools/call", &params);
     feed.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n".to_owned()).unwrap();
     let mut response =
-        house.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
+        gateway.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
     assert!(next(&mut response).await.is_some());
-    house.clock.store(END, Ordering::Relaxed);
+    gateway.clock.store(END, Ordering::Relaxed);
     let end = next(&mut response).await.unwrap();
     assert!(std::str::from_utf8(&end).unwrap().contains("expired"), "{end:?}");
     assert_eq!(next(&mut response).await, None);
@@ -70,8 +70,8 @@ async fn a_running_call_ends_when_its_key_expires() {
 
 #[tokio::test]
 async fn a_stream_survives_a_change_that_keeps_its_right() {
-    let (house, feed, mut response) = streaming().await;
-    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
+    let (gateway, feed, mut response) = streaming().await;
+    flip(&gateway, |store| store.replace("'get_*'", "'read_*'")).await;
     let list =
         json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "get_a"}, {"name": "read_a"}]}});
     feed.send(format!("data: {list}\n\n")).unwrap();
@@ -102,7 +102,7 @@ async fn only_callers_that_may_read_a_resource_get_its_updates() {
 
 #[tokio::test]
 async fn updates_of_a_resource_end_with_the_right_to_it() {
-    let (house, feed, mut response) = streaming().await;
+    let (gateway, feed, mut response) = streaming().await;
     let news = |uri: &str| {
         let params = json!({"uri": uri});
         let news = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
@@ -112,7 +112,7 @@ async fn updates_of_a_resource_end_with_the_right_to_it() {
     news("file:///docs/a");
     let first = next(&mut response).await.unwrap();
     assert!(std::str::from_utf8(&first).unwrap().contains("file:///docs/a"), "{first:?}");
-    flip(&house, |store| store.replace("file:///docs/", "file:///else/")).await;
+    flip(&gateway, |store| store.replace("file:///docs/", "file:///else/")).await;
     news("file:///docs/a");
     news("file:///else/a");
     let second = next(&mut response).await.unwrap();
@@ -121,17 +121,17 @@ async fn updates_of_a_resource_end_with_the_right_to_it() {
 
 #[tokio::test]
 async fn a_stop_ends_streams() {
-    let (house, _feed, mut response) = streaming().await;
-    house.stop.cancel();
+    let (gateway, _feed, mut response) = streaming().await;
+    gateway.stop.cancel();
     assert_eq!(next(&mut response).await, None);
-    tokio::time::timeout(SOON, house.served).await.unwrap().unwrap();
+    tokio::time::timeout(SOON, gateway.served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_caller_that_disconnects_before_the_answer_is_recorded() {
     let (_feed, silent) = fed();
     let silent = Mutex::new(Some(silent));
-    let house = house(move |_| {
+    let gateway = gateway(move |_| {
         let mut silent = silent.lock().take().unwrap();
         silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
         silent
@@ -140,18 +140,18 @@ async fn a_caller_that_disconnects_before_the_answer_is_recorded() {
     let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
     let body = call("tools/call", json!({"name": "get_it"})).to_string();
     let left =
-        tokio::time::timeout(Duration::from_millis(200), house.open("", Method::POST, &lines, body)).await;
+        tokio::time::timeout(Duration::from_millis(200), gateway.open("", Method::POST, &lines, body)).await;
     assert!(left.is_err());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let text = house.metrics.render();
+    let text = gateway.metrics.render();
     assert!(text.contains("outcome=\"cancelled\"} 1"), "{text}");
 }
 
 /// An upstream that tells changes of `tools` and not of `prompts`, with one stream open.
-async fn telling() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>) {
+async fn telling() -> (TestGateway, mpsc::UnboundedSender<String>, Response<Incoming>) {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |request| {
+    let gateway = gateway(move |request| {
         if request.method == Method::GET {
             return stream.lock().take().unwrap();
         }
@@ -162,19 +162,22 @@ async fn telling() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>)
         answer
     })
     .await;
-    let opened = house.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+    let opened = gateway.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
     let session = opened.headers["mcp-session-id"].to_str().unwrap();
     let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", session)];
-    let response = house.open("", Method::GET, &lines, "").await;
-    (house, feed, response)
+    let response = gateway.open("", Method::GET, &lines, "").await;
+    (gateway, feed, response)
 }
 
 #[tokio::test]
 async fn a_session_is_notified_that_its_lists_may_have_changed() {
-    let (house, feed, mut response) = telling().await;
-    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
-    let told = next(&mut response).await.unwrap();
-    assert_eq!(told, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n");
+    let (gateway, feed, mut response) = telling().await;
+    flip(&gateway, |store| store.replace("'get_*'", "'read_*'")).await;
+    let notification = next(&mut response).await.unwrap();
+    assert_eq!(
+        notification,
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
+    );
     // Once, and what follows is the server's own.
     feed.send("data: {\"n\":1}\n\n".to_owned()).unwrap();
     assert_eq!(next(&mut response).await.unwrap(), "data: {\"n\":1}\n\n");
@@ -184,7 +187,7 @@ async fn a_session_is_notified_that_its_lists_may_have_changed() {
 async fn a_subscription_is_notified_of_the_acknowledged_lists() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |request| match request.json()["method"].as_str() {
+    let gateway = gateway(move |request| match request.json()["method"].as_str() {
         Some("subscriptions/listen") => stream.lock().take().unwrap(),
         _ => result(
             request,
@@ -199,11 +202,11 @@ async fn a_subscription_is_notified_of_the_acknowledged_lists() {
     let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
         "params": {"notifications": {"promptsListChanged": true}}});
     feed.send(format!("data: {acknowledged}\n\n")).unwrap();
-    let mut response = house.open("", Method::POST, &lines, message.to_string()).await;
+    let mut response = gateway.open("", Method::POST, &lines, message.to_string()).await;
     assert_eq!(next(&mut response).await.unwrap(), format!("data: {acknowledged}\n\n"));
-    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
-    let told = next(&mut response).await.unwrap();
-    let told: Value = serde_json::from_slice(told.strip_prefix(b"data: ").unwrap()).unwrap();
-    assert_eq!(told["method"], "notifications/prompts/list_changed");
-    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"]);
+    flip(&gateway, |store| store.replace("'get_*'", "'read_*'")).await;
+    let notification = next(&mut response).await.unwrap();
+    let notification: Value = serde_json::from_slice(notification.strip_prefix(b"data: ").unwrap()).unwrap();
+    assert_eq!(notification["method"], "notifications/prompts/list_changed");
+    assert_eq!(notification["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"]);
 }

@@ -21,8 +21,8 @@ async fn each_fault_of_an_upstream_has_its_own_answer() {
         (202, "application/json", "", 502),
     ];
     for (status, media, body, code) in cases {
-        let house = house(move |_| answer_as(*status, media, *body)).await;
-        let got = house.post(ALICE, &get_it()).await;
+        let gateway = gateway(move |_| answer_as(*status, media, *body)).await;
+        let got = gateway.post(ALICE, &get_it()).await;
         assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (200, Some(*code)), "{status} {body}");
         assert_eq!(got.json()["id"], 1);
     }
@@ -35,7 +35,7 @@ async fn an_upstream_that_hangs_or_is_down_gives_an_error_in_time() {
     let mut silent = silent;
     silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
     let silent = Mutex::new(Some(silent));
-    let hanging = house(move |_| silent.lock().take().unwrap()).await;
+    let hanging = gateway(move |_| silent.lock().take().unwrap()).await;
     let got = hanging.post(ALICE, &get_it()).await;
     assert_eq!((got.status, got.reason().as_str()), (200, "upstream-timeout"));
 }
@@ -80,16 +80,16 @@ fn older(request: &Received) -> StubAnswer {
 
 #[tokio::test]
 async fn a_client_of_an_older_upstream_gets_an_error_that_makes_it_fall_back() {
-    let house = house(older).await;
-    let got = house.modern(ALICE, "server/discover", json!({})).await;
+    let gateway = gateway(older).await;
+    let got = gateway.modern(ALICE, "server/discover", json!({})).await;
     assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (404, Some(-32601)));
     assert_eq!(got.json()["id"], 1);
 }
 
 #[tokio::test]
 async fn plain_requests_are_bridged_to_an_older_upstream() {
-    let house = house(older).await;
-    let listed = house.modern(ALICE, "tools/list", json!({})).await;
+    let gateway = gateway(older).await;
+    let listed = gateway.modern(ALICE, "tools/list", json!({})).await;
     let list = &listed.json()["result"];
     assert_eq!(list["tools"], json!([{"name": "get_it"}]), "{listed:?}");
     assert_eq!((&list["resultType"], &list["cacheScope"]), (&json!("complete"), &json!("private")));
@@ -97,13 +97,14 @@ async fn plain_requests_are_bridged_to_an_older_upstream() {
     message["id"] = json!("mine");
     message["params"]["_meta"]["progressToken"] = json!("p");
     let name = json!({"name": "get_it"});
-    let got = house.send(Method::POST, &modern_lines(ALICE, "tools/call", &name), message.to_string()).await;
+    let got =
+        gateway.send(Method::POST, &modern_lines(ALICE, "tools/call", &name), message.to_string()).await;
     let text = std::str::from_utf8(&got.body).unwrap();
     let messages: Vec<Value> =
         text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
     assert_eq!(messages[0]["params"]["progressToken"], "p", "{text}");
     assert_eq!((&messages[1]["id"], &messages[1]["result"]["kept"]), (&json!("mine"), &json!(true)));
-    let received = house.received();
+    let received = gateway.received();
     let call = received.last().unwrap().json();
     assert!(!call.to_string().contains("io.modelcontextprotocol/protocolVersion"), "{call}");
     assert_eq!(received.last().unwrap().headers["mcp-protocol-version"], "2025-11-25");
@@ -117,7 +118,7 @@ async fn a_bridge_session_that_the_server_forgot_is_opened_again() {
     const FORGOTTEN: u8 = 1;
     const ANEW: u8 = 2;
     let state = std::sync::atomic::AtomicU8::new(KEPT);
-    let house = house(move |request| {
+    let gateway = gateway(move |request| {
         let in_session = request.headers.contains_key("mcp-session-id");
         let step = |from, to| {
             let ordering = std::sync::atomic::Ordering::SeqCst;
@@ -134,14 +135,14 @@ async fn a_bridge_session_that_the_server_forgot_is_opened_again() {
         older(request)
     })
     .await;
-    let listed = house.modern(ALICE, "tools/list", json!({})).await;
+    let listed = gateway.modern(ALICE, "tools/list", json!({})).await;
     assert_eq!(listed.json()["result"]["tools"], json!([{"name": "get_it"}]), "{listed:?}");
 }
 
 /// A 404 may be about the message: a living session takes a ping.
 #[tokio::test]
 async fn a_call_is_not_repeated_for_a_404_of_a_living_session() {
-    let house = house(|request| match request.json()["method"].as_str() {
+    let gateway = gateway(|request| match request.json()["method"].as_str() {
         Some("tools/call") => {
             let error = json!({"code": -32602, "message": "no such record"});
             json_answer(404, &json!({"jsonrpc": "2.0", "id": request.json()["id"], "error": error}))
@@ -149,8 +150,8 @@ async fn a_call_is_not_repeated_for_a_404_of_a_living_session() {
         _ => older(request),
     })
     .await;
-    let got = house.modern(ALICE, "tools/call", json!({"name": "get_it"})).await;
+    let got = gateway.modern(ALICE, "tools/call", json!({"name": "get_it"})).await;
     assert_eq!(got.json()["error"]["message"], "no such record", "{got:?}");
-    let calls = house.received().iter().filter(|request| request.json()["method"] == "tools/call").count();
+    let calls = gateway.received().iter().filter(|request| request.json()["method"] == "tools/call").count();
     assert_eq!(calls, 1);
 }

@@ -53,7 +53,7 @@ fn step(question: &Question, asked: &QuestionReport) -> Vec<String> {
         ),
         false => row("http", &finding.to_string()),
     }));
-    lines.push(row("answer", &asked.outcome.told()));
+    lines.push(row("answer", &asked.outcome.to_line()));
     lines.push(row("used", &used(&[asked])));
     lines
 }
@@ -98,10 +98,10 @@ fn wanted(wants: &Wants) -> String {
 /// The host calls of the plugin, in order.
 fn events(observed: &Observation) -> impl Iterator<Item = String> {
     observed.events.iter().map(|event| match event {
-        TraceEvent::Call { name, asked, told } => {
-            let asked = if asked.is_empty() { String::new() } else { format!(" {asked}") };
-            let told = if told.is_empty() { String::new() } else { format!("  ->  {told}") };
-            format!("  {name}{asked}{told}")
+        TraceEvent::Call { name, arguments, summary } => {
+            let arguments = if arguments.is_empty() { String::new() } else { format!(" {arguments}") };
+            let summary = if summary.is_empty() { String::new() } else { format!("  ->  {summary}") };
+            format!("  {name}{arguments}{summary}")
         }
         TraceEvent::Log { level, line } => format!("  log {}: {line}", level_name(*level)),
     })
@@ -112,13 +112,13 @@ pub(super) fn json(ran: &RunResult) -> Value {
         ConfigureResult::Yes(wants, observed) => (Some(wants), None, Some(observed)),
         ConfigureResult::No(why) => (None, Some(why), None),
     };
-    let told = json!({
+    let report = json!({
         "ok": ran.is_yes(),
         "settings": { "taken": wants.is_some(), "why": why, "events": observed.map(json_events) },
         "wants": wants.map(|wants| json_wants(wants)),
         "asked": ran.asked.iter().map(|(question, asked)| json_step(question, asked)).collect::<Vec<_>>(),
     });
-    hidden(told, ran)
+    hidden(report, ran)
 }
 
 /// The same text with no secret in it, however it is nested.
@@ -170,9 +170,11 @@ fn json_step(question: &Question, asked: &QuestionReport) -> Value {
 }
 
 fn json_events(observed: &Observation) -> Vec<Value> {
-    let told = |event: &TraceEvent| match event {
-        TraceEvent::Call { name, asked, told } => json!({ "call": name, "asked": asked, "told": told }),
+    let json = |event: &TraceEvent| match event {
+        TraceEvent::Call { name, arguments, summary } => {
+            json!({ "call": name, "asked": arguments, "told": summary })
+        }
         TraceEvent::Log { level, line } => json!({ "log": level_name(*level), "line": line }),
     };
-    observed.events.iter().map(told).collect()
+    observed.events.iter().map(json).collect()
 }

@@ -19,19 +19,19 @@ pub(super) struct Difference {
 /// Everything in which two reports of one case differ.
 pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
     let mut found = Vec::new();
-    let told = |report: &Report| match report.findings.as_slice() {
+    let summary = |report: &Report| match report.findings.as_slice() {
         [] => "the settings are as the case says".to_owned(),
         findings => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
     if own.findings != other.findings {
-        found.push(Difference { step: None, own: told(own), other: told(other) });
+        found.push(Difference { step: None, own: summary(own), other: summary(other) });
     }
     for (index, (own, other)) in own.steps.iter().zip(&other.steps).enumerate() {
         let mut add = |own: String, other: String| {
             found.push(Difference { step: Some(index + 1), own: clean(&own), other: clean(&other) });
         };
         if !is_same(&own.asked.outcome, &other.asked.outcome) {
-            add(own.asked.outcome.told(), other.asked.outcome.told());
+            add(own.asked.outcome.to_line(), other.asked.outcome.to_line());
         }
         if own.asked.http != other.asked.http {
             let sent = |findings: &[witgate_cases::Finding]| match findings {

@@ -54,7 +54,7 @@ impl Coverage {
         json!({ "answers": self.answers, "reasons": reasons.collect::<Vec<_>>(), "never": self.never() })
     }
 
-    pub(super) fn told(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let answers = self.answers.iter().map(|(answer, count)| {
             let own = self.reasons.iter().filter(|((of, _), _)| of == answer);
             let reasons: Vec<_> = own.map(|((_, reason), count)| format!("{reason} {count}")).collect();

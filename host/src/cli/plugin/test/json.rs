@@ -52,8 +52,8 @@ fn step(step: &StepReport) -> Value {
 }
 
 fn findings(findings: &[Finding]) -> Vec<Value> {
-    let told = |it: &Finding| json!({ "what": it.what, "expected": it.expected, "found": it.found });
-    findings.iter().map(told).collect()
+    let finding_json = |it: &Finding| json!({ "what": it.what, "expected": it.expected, "found": it.found });
+    findings.iter().map(finding_json).collect()
 }
 
 fn difference(difference: &Difference) -> Value {

@@ -41,7 +41,7 @@ pub(super) async fn play(
     suites: &Suites,
     loader: &Arc<Loader>,
     at_once: usize,
-    told: impl Fn(&PlayedCase),
+    report_case: impl Fn(&PlayedCase),
 ) -> Result<PlayResult, CommandFailure> {
     for cast in &suites.suites {
         for subject in [Some(&cast.subject), cast.against.as_ref()].into_iter().flatten() {
@@ -63,7 +63,7 @@ pub(super) async fn play(
     while let Some(case) = done.next().await {
         let case = case
             .map_err(|error| CommandFailure::new(format!("a case ended in a panic of the host: {error}")))?;
-        told(&case);
+        report_case(&case);
         cases.push(case);
     }
     Ok(PlayResult { cases })

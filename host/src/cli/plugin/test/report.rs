@@ -41,17 +41,17 @@ pub(super) fn case(played: &PlayedCase) -> String {
 
 /// The answers, in the words of a case.
 fn answers(report: &Report) -> String {
-    let mut told: Vec<String> = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
     for step in &report.steps {
         let (answer, reason) = step.asked.outcome.class();
         let text = reason.map_or_else(|| answer.to_owned(), |reason| format!("{answer} {}", clean(reason)));
-        if !told.contains(&text) {
-            told.push(text);
+        if !texts.contains(&text) {
+            texts.push(text);
         }
     }
-    match told.is_empty() {
+    match texts.is_empty() {
         true => "settings refused".to_owned(),
-        false => told.join(", "),
+        false => texts.join(", "),
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn summary(played: &PlayResult, took: Duration) -> String {
         if differ > 0 { format!(", {differ} answered differently by the other") } else { String::new() };
     format!(
         "\n{}\n{}, {} passed, {failed} failed{against}; {} ms",
-        Coverage::of(&played.cases).told(),
+        Coverage::of(&played.cases).text(),
         counted(all, "case"),
         all - failed,
         took.as_millis()

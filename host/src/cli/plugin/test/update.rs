@@ -90,7 +90,7 @@ fn agreed(context: &Context, file: &Path, changes: &[ExpectationChange<'_>]) -> 
     }
     for ExpectationChange { case, step, .. } in changes {
         let line = format!("{}:{}  {}", file.display(), case.report.line, case.report.name);
-        context.terminal.say(&format!("{line}\n  becomes  {}", clean(&step.asked.outcome.told())));
+        context.terminal.say(&format!("{line}\n  becomes  {}", clean(&step.asked.outcome.to_line())));
     }
     let mut err = io::stderr().lock();
     let question = format!("Rewrite {} in {}? [y/N] ", counted(changes.len(), "expectation"), file.display());

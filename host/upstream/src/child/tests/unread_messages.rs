@@ -46,7 +46,7 @@ impl Spoken {
 
     async fn ask(&self, principal: &Principal, peer: Option<IpAddr>) -> Asked {
         let ask = Asker {
-            whose: Some(Owner::new(principal, None)),
+            owner: Some(Owner::new(principal, None)),
             party: principal.clone().party(peer),
             id: "1".into(),
             token: Some("1".into()),
@@ -79,8 +79,8 @@ impl Spoken {
     }
 
     /// Waits until so many lines have been taken from the child.
-    async fn until_heard(&self, lines: u64) {
-        while self.connection.inner.heard.load(Ordering::Relaxed) < lines {
+    async fn until_read(&self, lines: u64) {
+        while self.connection.inner.lines_read.load(Ordering::Relaxed) < lines {
             tokio::task::yield_now().await;
         }
     }
@@ -88,7 +88,7 @@ impl Spoken {
 
 impl Asked {
     /// Hears everything, and says how many notes came before the end.
-    async fn hear_all(mut self) -> (u64, Result<ChildReply, NoResponse>) {
+    async fn receive_all(mut self) -> (u64, Result<ChildReply, NoResponse>) {
         let mut notes = 0;
         loop {
             match self.exchange.next(Some(SOON)).await {
@@ -110,21 +110,21 @@ async fn a_new_caller_is_answered_at_once_beside_one_that_does_not_read() {
         let mut spoken = Spoken::shared();
         let slow = spoken.ask(&slow.0, slow.1).await;
         spoken.say_progress(&slow, 2 * MESSAGES, 1).await;
-        spoken.until_heard(MESSAGES + 1).await;
+        spoken.until_read(MESSAGES + 1).await;
         // The caller is alone for a while, and by then it does not help to look only once who else is there.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(
-            spoken.connection.inner.heard.load(Ordering::Relaxed),
+            spoken.connection.inner.lines_read.load(Ordering::Relaxed),
             MESSAGES + 1,
             "the child waits for them"
         );
         let other = spoken.ask(&other.0, other.1).await;
         spoken.answer(&other).await;
-        let heard = tokio::time::timeout(SOON, other.hear_all()).await.expect("it was held up");
-        assert!(matches!(heard, (0, Ok(ChildReply::Last(_)))), "{heard:?}");
+        let received = tokio::time::timeout(SOON, other.receive_all()).await.expect("it was held up");
+        assert!(matches!(received, (0, Ok(ChildReply::Last(_)))), "{received:?}");
         spoken.answer(&slow).await;
-        let heard = slow.hear_all().await;
-        assert!(matches!(heard, (128, Ok(ChildReply::Last(_)))), "they have lost nothing: {heard:?}");
+        let received = slow.receive_all().await;
+        assert!(matches!(received, (128, Ok(ChildReply::Last(_)))), "they have lost nothing: {received:?}");
     }
 }
 
@@ -140,10 +140,10 @@ async fn many_callers_that_do_not_read_delay_no_other() {
             slow.push(asked);
         }
         spoken.answer(&other).await;
-        other.hear_all().await
+        other.receive_all().await
     };
-    let heard = tokio::time::timeout(SOON, answered).await.expect("it was held up");
-    assert!(matches!(heard, (0, Ok(ChildReply::Last(_)))), "{heard:?}");
+    let received = tokio::time::timeout(SOON, answered).await.expect("it was held up");
+    assert!(matches!(received, (0, Ok(ChildReply::Last(_)))), "{received:?}");
 }
 
 #[tokio::test]
@@ -157,14 +157,14 @@ async fn unread_messages_of_one_party_are_limited() {
         spoken.say_progress(slow, 31, MIB - 1024).await;
         spoken.answer(slow).await;
     }
-    spoken.until_heard(spoken.said).await;
+    spoken.until_read(spoken.said).await;
     let flood =
         |end: &Result<ChildReply, NoResponse>| matches!(end, Err(NoResponse::Fault(UpstreamFault::Flood, _)));
-    let third = third.hear_all().await;
+    let third = third.receive_all().await;
     assert!(matches!(third, (31, Ok(ChildReply::Last(_)))), "another's share is another's: {third:?}");
-    let (of_first, end) = first.hear_all().await;
+    let (of_first, end) = first.receive_all().await;
     assert!(matches!((of_first, &end), (31, Ok(ChildReply::Last(_)))), "{of_first} {end:?}");
-    let (of_second, end) = second.hear_all().await;
+    let (of_second, end) = second.receive_all().await;
     assert!(of_second <= 18 && flood(&end), "there was no spare room left: {of_second} {end:?}");
 }
 
@@ -176,12 +176,12 @@ async fn a_single_caller_that_does_not_read_makes_the_child_wait() {
     // Whoever has gone does not wait; the request stays, for the child has to answer it.
     gone.exchange = spoken.ask(&principal_named("ada"), None).await.exchange;
     spoken.say_progress(&slow, 3 * MESSAGES, 1).await;
-    spoken.until_heard(MESSAGES + 1).await;
+    spoken.until_read(MESSAGES + 1).await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(spoken.connection.inner.heard.load(Ordering::Relaxed), MESSAGES + 1);
+    assert_eq!(spoken.connection.inner.lines_read.load(Ordering::Relaxed), MESSAGES + 1);
     spoken.answer(&slow).await;
-    let heard = slow.hear_all().await;
-    assert!(matches!(heard, (192, Ok(ChildReply::Last(_)))), "{heard:?}");
+    let received = slow.receive_all().await;
+    assert!(matches!(received, (192, Ok(ChildReply::Last(_)))), "{received:?}");
 }
