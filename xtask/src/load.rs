@@ -18,12 +18,12 @@ mod start;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use cores::Cores;
-use measure::{CONNECTIONS, Figures, measure};
+use measure::{CONNECTIONS, measure};
 use options::Options;
-use places::{KEY, Place, Plain, RMCP_KEY, RMCP_TOKEN, TOKEN, through};
+use places::{KEY, Plain, RMCP_KEY, RMCP_TOKEN, TOKEN, through};
 use report::Report;
 use scene::{Installation, Upstreams};
 use witgate_build::apt;
@@ -65,7 +65,7 @@ fn alone(root: &Path, rounds: usize) -> Result<()> {
         eprintln!("load: round {round} of {rounds}");
         for connections in CONNECTIONS {
             for place in &places {
-                report.add(place.name, connections, one(place, connections, SECONDS, cores)?);
+                report.add(place.name, connections, measure(place, connections, SECONDS, cores)?);
                 installation.forget_log()?;
             }
         }
@@ -73,21 +73,6 @@ fn alone(root: &Path, rounds: usize) -> Result<()> {
     report.under_load(gateway.memory()?);
     println!("{report}");
     Ok(())
-}
-
-/// A call in a hundred may fail where the machine is so busy that a hook overruns its time; it is
-/// said, and more are a fault.
-fn one(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
-    let figures = measure(place, connections, seconds, cores).with_context(|| place.name.to_owned())?;
-    let Figures { errors, requests, .. } = figures;
-    let said = format!("{}: {errors} of {requests} calls failed", place.name.trim());
-    if errors * 100 > requests {
-        bail!(said);
-    }
-    if errors > 0 {
-        eprintln!("load: {said}");
-    }
-    Ok(figures)
 }
 
 fn need_wrk() -> Result<()> {

@@ -6,21 +6,16 @@ use anyhow::Result;
 
 use super::comparison::Comparison;
 use super::cores::Cores;
-use super::measure::CONNECTIONS;
-use super::places::{Place, Plain, through};
+use super::measure::{CONNECTIONS, measure};
+use super::places::{
+    KEY_BEFORE, KEY_NOW, Place, Plain, RMCP_KEY_BEFORE, RMCP_KEY_NOW, TOKEN_BEFORE, TOKEN_NOW, through,
+};
 use super::scene::{Installation, Upstreams};
-use super::{build, one, start};
+use super::{build, start};
 
 /// Seconds that each place is called in a round: short, so that both builds have the same of whatever else the
 /// machine does.
 const SECONDS: u32 = 1;
-
-pub(super) const KEY_BEFORE: &str = "API key, before";
-pub(super) const KEY_NOW: &str = "API key, now";
-pub(super) const TOKEN_BEFORE: &str = "JWT RS256, before";
-pub(super) const TOKEN_NOW: &str = "JWT RS256, now";
-pub(super) const RMCP_KEY_BEFORE: &str = "API key (rmcp), before";
-pub(super) const RMCP_KEY_NOW: &str = "API key (rmcp), now";
 
 /// Compares this build with that of another commit, first with all processes on the same cores, then with the gateway
 /// alone on one.
@@ -65,7 +60,7 @@ fn compare(root: &Path, programs: &Path, before: &Path, cores: Cores, rounds: us
 fn call_each(places: &[Place], cores: Cores, comparison: &mut Comparison) -> Result<()> {
     for connections in CONNECTIONS {
         for place in places {
-            comparison.add(place.name, connections, one(place, connections, SECONDS, cores)?);
+            comparison.add(place.name, connections, measure(place, connections, SECONDS, cores)?);
         }
     }
     Ok(())

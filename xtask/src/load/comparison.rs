@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use super::against::{KEY_BEFORE, KEY_NOW, RMCP_KEY_BEFORE, RMCP_KEY_NOW, TOKEN_BEFORE, TOKEN_NOW};
 use super::measure::Figures;
 use super::median::{interval, median};
-use super::places::{PROXY, RMCP};
+use super::places::{
+    KEY_BEFORE, KEY_NOW, PROXY, RMCP, RMCP_KEY_BEFORE, RMCP_KEY_NOW, TOKEN_BEFORE, TOKEN_NOW,
+};
 
 /// The figures of all rounds.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::call;
 use super::cores::Cores;
@@ -28,7 +28,23 @@ pub(super) struct Figures {
 }
 
 /// Lets wrk call one place over and over.
+///
+/// A call in a hundred may fail where the machine is so busy that a hook overruns its time; it is
+/// said, and more are a fault.
 pub(super) fn measure(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
+    let figures = called(place, connections, seconds, cores).with_context(|| place.name.to_owned())?;
+    let Figures { errors, requests, .. } = figures;
+    let said = format!("{}: {errors} of {requests} calls failed", place.name.trim());
+    if errors * 100 > requests {
+        bail!(said);
+    }
+    if errors > 0 {
+        eprintln!("load: {said}");
+    }
+    Ok(figures)
+}
+
+fn called(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
     script.write_all(lua(place).as_bytes())?;
     let before = processor_time(place.process)?;

@@ -27,6 +27,13 @@ pub(super) const RMCP: &str = "rmcp upstream, directly";
 pub(super) const RMCP_KEY: &str = "  Witgate, API key (rmcp)";
 pub(super) const RMCP_TOKEN: &str = "  Witgate, JWT RS256 (rmcp)";
 
+pub(super) const KEY_BEFORE: &str = "API key, before";
+pub(super) const KEY_NOW: &str = "API key, now";
+pub(super) const TOKEN_BEFORE: &str = "JWT RS256, before";
+pub(super) const TOKEN_NOW: &str = "JWT RS256, now";
+pub(super) const RMCP_KEY_BEFORE: &str = "API key (rmcp), before";
+pub(super) const RMCP_KEY_NOW: &str = "API key (rmcp), now";
+
 impl Place {
     /// Checks that calls are answered there.
     pub(super) fn check(&self) -> Result<()> {
