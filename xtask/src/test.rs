@@ -205,7 +205,9 @@ impl Outcome for (Count, ProgramEnd) {
 fn tests(tools: &Tools, root: &Path) -> Command {
     let mut command = with_tools(cargo(), tools, root);
     if has_nextest() {
-        command.args(["nextest", "run", "--locked", "--workspace"]);
+        // Many tests wait for programs. With half as many threads again as there are processors, none of those is idle.
+        let threads = thread::available_parallelism().map_or(2, |processors| processors.get() * 3 / 2);
+        command.args(["nextest", "run", "--locked", "--workspace", "--test-threads", &threads.to_string()]);
     } else {
         command.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests", "--examples"]);
     }
