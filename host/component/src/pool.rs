@@ -1,6 +1,7 @@
 //! Configured instances of one component: checked out for a hook, given back after it, and
 //! discarded after any fault.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -105,10 +106,10 @@ impl Pool {
         };
         let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let (scheme, value) = (credential.scheme, Zeroizing::new(credential.value.to_owned()));
-        let hook = async move {
+        let hook = Box::pin(async move {
             let credential = Credential { scheme, value: &value };
             pool.ask_who(&scope, &call.as_call(), &credential, &own, Lane::Slow).await
-        };
+        });
         // By the clock of who waits: the lane may not get to it at all.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
@@ -128,13 +129,13 @@ impl Pool {
             return self.ask_may(scope, call, principal, &time, Lane::Fast).await;
         };
         let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
-        let hook = async move {
+        let hook = Box::pin(async move {
             let principal = scope
                 .subject
                 .principal()
                 .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
             pool.ask_may(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
-        };
+        });
         // By the clock of who waits: the lane may not get to it at all.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
@@ -147,13 +148,14 @@ impl Pool {
         time: &HookTime,
         lane: Lane,
     ) -> Result<Verdict, Fault> {
-        let hook = async {
+        // Pinned here: what takes it by value would hold it once more.
+        let hook = pin!(async {
             let mut work = self.check_out(scope, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             store.data_mut().shows(credential.value);
             let outcome = guest.authenticate(store, call, credential).await;
             work.finish(outcome)
-        };
+        });
         time.bounds(hook).await?
     }
 
@@ -165,12 +167,12 @@ impl Pool {
         time: &HookTime,
         lane: Lane,
     ) -> Result<Decision, Fault> {
-        let hook = async {
+        let hook = pin!(async {
             let mut work = self.check_out(scope, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             let outcome = guest.authorize(store, call, principal).await;
             work.finish(outcome)
-        };
+        });
         time.bounds(hook).await?
     }
 
@@ -209,7 +211,7 @@ impl Pool {
         let idle = self.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => self.prepared.configured(&self.config).await?.0,
+            None => Box::pin(self.prepared.configured(&self.config)).await?.0,
         };
         instance.begin(scope.clone(), self.prepared.limits().timeout, time.clone(), lane);
         Ok(Work { pool: self, instance, _place: place })

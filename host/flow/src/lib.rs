@@ -30,6 +30,7 @@ pub mod subject;
 pub mod tasks;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -211,9 +212,13 @@ impl<U: Upstream> Flow<U> {
         let admitted = admit(Arc::clone(&permit), session, &self.answers);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
-        let answer =
-            async { json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
-        let answer = record.fallback.note(right.for_as_long(answer).await)?;
+        let answer = {
+            // Pinned here: what takes it by value would hold it once more.
+            let answer = pin!(async {
+                json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await
+            });
+            record.fallback.note(right.for_as_long(answer).await)?
+        };
         self.look_at(answer, permit, right, share, record).await
     }
 
@@ -332,7 +337,8 @@ impl<U: Upstream> Flow<U> {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
                 let message = if call.needs_filtering() {
-                    record.fallback.note(self.look(permit).message(message).await)?
+                    let look = self.look(permit);
+                    record.fallback.note(Box::pin(look.message(message)).await)?
                 } else {
                     message
                 };

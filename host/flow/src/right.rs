@@ -95,7 +95,9 @@ impl Right {
     async fn ended(&mut self, fallback: &mut FallbackUse) -> Rejection {
         loop {
             sleep(CHECK_EVERY).await;
-            if let Err(rejection) = fallback.note(self.check().await) {
+            // Boxed: it holds both stages once more, and takes no room in the future of every call.
+            let checked = Box::pin(self.check()).await;
+            if let Err(rejection) = fallback.note(checked) {
                 return rejection;
             }
         }

@@ -323,13 +323,14 @@ impl<U: Upstream + 'static> Endpoint<U> {
         let arrival = arrival(headers, body, sender);
         let under_way = takes_events.then(|| arrival.under_way.clone());
         let endpoint = Arc::clone(self);
-        let work = async move {
+        // Boxed where it is made: a future that is held on the way would be as large once more.
+        let work = Box::pin(async move {
             let answered = endpoint.flow.handle(arrival).await.map(answer);
             let response = answered.unwrap_or_else(|rejected| endpoint.render(&rejected));
             // A stream goes on with what it was asked by.
             response.map(|body| body.holding(held))
-        };
-        Ok(keep_alive::answer(Box::pin(work), under_way).await)
+        });
+        Ok(keep_alive::answer(work, under_way).await)
     }
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {

@@ -116,7 +116,8 @@ impl Upstream for AnyUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match self {
             Self::Http(upstream) => upstream.forward(admitted).await,
-            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.forward(admitted).await,
+            // Boxed: it is larger than the one above, which has to be quick.
+            Self::Child(upstream) | Self::Sse(upstream, _) => Box::pin(upstream.forward(admitted)).await,
         }
     }
 

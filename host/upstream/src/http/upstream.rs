@@ -8,8 +8,8 @@ use ::http::header::{CONTENT_TYPE, HOST};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -215,7 +215,9 @@ impl HttpUpstream {
     }
 
     async fn needs_bridge(&self, request: &Request) -> bool {
-        request.era == Era::Stateless && !self.is_stateless.load(Ordering::Relaxed) && self.is_older().await
+        request.era == Era::Stateless
+            && !self.is_stateless.load(Ordering::Relaxed)
+            && Box::pin(self.is_older()).await
     }
 
     /// A request with what it is given, which says whose it is.
@@ -243,9 +245,13 @@ impl HttpUpstream {
         })
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+    /// No `async fn`, which would hold `work` twice.
+    fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Rejection>>,
+    ) -> impl Future<Output = Result<T, Rejection>> {
         let late = |_| Err(fault(UpstreamFault::Timeout, "The MCP server did not answer in time"));
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(late)
+        tokio::time::timeout(self.timeout, work).map(move |ended| ended.unwrap_or_else(late))
     }
 
     /// Opens a session for the caller where `initialize` has opened one upstream.
@@ -303,7 +309,8 @@ impl HttpUpstream {
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (status, _) => {
-                error_answer(request, has_session, status, &head.headers, body, admitted.account()).await
+                let account = admitted.account();
+                Box::pin(error_answer(request, has_session, status, &head.headers, body, account)).await
             }
         }
     }
@@ -349,9 +356,8 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         if self.needs_bridge(request).await {
-            let body = self
-                .bridged(&admitted, RequestSender::Caller(admitted.permit().caller(), request.decision))
-                .await?;
+            let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
+            let body = Box::pin(self.bridged(&admitted, sender)).await?;
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
@@ -366,7 +372,7 @@ impl Upstream for HttpUpstream {
         let answer = async {
             let response = self.response(outgoing).await?;
             if let Some(id) = upstream_id
-                && self.has_lost(id, response.status(), sender).await
+                && Box::pin(self.has_lost(id, response.status(), sender)).await
             {
                 self.lose(admitted.session(), &admitted.permit().caller().principal());
                 return Err(Rejection::SessionNotFound);
