@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod guests;
 mod load;
+mod price;
 mod servers;
 mod soak;
 mod stress;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   load [ROUNDS]             measure the release build against a proxy that checks nothing
   load --against REV [ROUNDS]
                             compare it with the build of another commit, in alternation
+  price [--update]          count instructions and allocations of a request; --update makes them the bounds
   beside                    measure a good policy beside all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   soak [--minutes N] [--profile P]
@@ -60,6 +62,7 @@ fn run() -> anyhow::Result<()> {
         ["fuzz"] => fuzz::all(root, None),
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load", ref rest @ ..] => load::run(root, rest),
+        ["price", ref rest @ ..] => price::run(root, rest),
         ["beside"] => beside::run(root),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),
         ["soak", ref rest @ ..] => soak::run(root, rest),

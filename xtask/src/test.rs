@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::tools::{self, Tools};
-use crate::{fuzz, guests, wit};
+use crate::{fuzz, guests, price, wit};
 use count::{Count, slowest, trouble};
 use witgate_build::cargo::cargo;
 use witgate_build::process::{ProgramEnd, attempt, run, works};
@@ -62,7 +62,12 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     );
     // The integration tests run the programs, which a test build does not make. With the tests in the same call no
     // processor waits until the last program is linked.
-    suite.step("build", COMPILE, cargo().args(["build", "--locked", "--workspace", "--bins", "--tests"]));
+    suite.step(
+        "build",
+        COMPILE,
+        cargo().args(["build", "--locked", "--workspace", "--bins", "--tests", "--bench", "price"]),
+    );
+    suite.check("price: instructions and allocations of a request", || price::check(root));
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
     suite.check("fuzz: a few seconds for each target", || fuzz::smoke(root));
     suite.step(

@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Throughput};
-use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, empty};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
-use witgate_flow::event::Event;
-use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
-use witgate_flow::reject::Rejection;
 use witgate_flow::{Arrival, Flow};
 use witgate_message::call::Call;
 use witgate_plugin::Transport;
 use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 
+use crate::immediate_upstream::ImmediateUpstream;
 use crate::scene::{Form, Scene, Shape, body, headers};
 use crate::{Bench, runtime};
 
@@ -38,8 +32,13 @@ pub(crate) fn whole(bench: &mut Bench) {
         let scene = runtime.block_on(Scene::with_keys(form));
         let generations = Generations::new(runtime.block_on(scene.renewed()), 1);
         let stop = CancellationToken::new();
-        let flow =
-            Flow::new(Arc::clone(&scene.route), AtOnce, Arc::new(generations), &Metrics::default(), stop);
+        let flow = Flow::new(
+            Arc::clone(&scene.route),
+            ImmediateUpstream::empty(),
+            Arc::new(generations),
+            &Metrics::default(),
+            stop,
+        );
         let arrival = arrival(&scene);
         group.bench_function(BenchmarkId::new("tools call", form), |b| {
             b.to_async(&runtime).iter_batched(
@@ -66,23 +65,4 @@ fn arrival(scene: &Scene) -> impl Fn() -> Arrival {
         shown: None,
         session: None,
     }
-}
-
-struct AtOnce;
-
-impl Upstream for AtOnce {
-    async fn forward(&self, _: Admitted) -> Result<Answer, Rejection> {
-        let message = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#);
-        Ok(Answer { session: None, body: AnswerBody::message(message) })
-    }
-
-    async fn listen(&self, _: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
-        Ok(empty().boxed())
-    }
-
-    async fn close(&self, _: SessionRequest) -> Result<(), Rejection> {
-        Ok(())
-    }
-
-    async fn shut_down(&self) {}
 }

@@ -8,6 +8,7 @@
 mod cpu_time;
 mod flow;
 mod fresh;
+mod immediate_upstream;
 mod scene;
 mod tokens;
 

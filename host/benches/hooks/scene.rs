@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -80,8 +80,8 @@ impl Default for Shape {
 
 /// A generation, and somebody who may call.
 pub(crate) struct Scene {
-    config: witgate_config::Config,
-    factory: Factory,
+    pub(crate) config: witgate_config::Config,
+    pub(crate) factory: Factory,
     pub(crate) generation: Arc<Generation>,
     key: String,
     pub(crate) route: Arc<Route>,
@@ -108,12 +108,17 @@ impl Scene {
     }
 
     async fn new(form: Form, authenticator: &str) -> Self {
+        Self::before("url = 'http://127.0.0.1:9/mcp'", form, authenticator).await
+    }
+
+    /// An authenticator in front of 20 roles, before another upstream.
+    pub(crate) async fn before(upstream: &str, form: Form, authenticator: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let key = keys(&dir.path().join("keys.toml"));
         let path = dir.path().join("witgate.toml");
         let rbac = form.component("rbac");
         let text = format!(
-            "[upstreams.up]\nurl = 'http://127.0.0.1:9/mcp'\nresource = '{RESOURCE}'\n\
+            "[upstreams.up]\n{upstream}\nresource = '{RESOURCE}'\n\
              [pipeline]\nauthenticate = ['who']\nauthorize = ['may']\n\
              [policies.may]\nkind = 'rbac'\n{rbac}config = {{ roles = {{ {} }} }}\n\
              [policies.who]\n{authenticator}",
@@ -122,7 +127,8 @@ impl Scene {
         std::fs::write(&path, text).unwrap();
         let environment: Environment = [("BENCH_SECRET", SECRET)].into_iter().collect();
         let config = resolve::load(Some(&path), &environment).unwrap().config;
-        let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
+        let cache = Environment::of_process().get("WITGATE_CACHE").map(PathBuf::from);
+        let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, cache);
         let factory = Factory::new(loader, environment, Clock::System);
         let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
         let route =
@@ -208,7 +214,15 @@ pub(crate) fn roles(write: impl Fn(String, serde_json::Value) -> String) -> Stri
 
 /// A store of 100 keys; the text of one in the middle.
 fn keys(path: &Path) -> String {
-    let store = KeyStore::at(path);
+    std::fs::write(path, &KEYS.0).unwrap();
+    KEYS.1.clone()
+}
+
+/// The store, and the key: made once, because each creation writes the whole store.
+static KEYS: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("keys.toml");
+    let store = KeyStore::at(&path);
     let make = |n: usize| {
         let roles = HELD.map(str::to_owned).to_vec();
         let new =
@@ -216,8 +230,8 @@ fn keys(path: &Path) -> String {
         store.create(new, Time(1_700_000_000)).unwrap().text.reveal().to_owned()
     };
     let texts: Vec<_> = (0..100).map(make).collect();
-    texts[50].clone()
-}
+    (std::fs::read(path).unwrap(), texts[50].clone())
+});
 
 /// A `tools/call` of the stateless era with `size` bytes of arguments.
 pub(crate) fn body(size: usize) -> Bytes {

@@ -1,0 +1,17 @@
+//! The result of a measurement.
+
+use std::collections::BTreeMap;
+
+/// The end of the name of a figure that callgrind counts.
+pub(super) const INSTRUCTIONS: &str = ": instructions";
+
+/// The figures of one run.
+#[derive(Debug, Default)]
+pub(super) struct Measurement {
+    /// By name; the values are whole numbers, and smaller is better.
+    pub(super) figures: BTreeMap<String, u64>,
+    /// The compiler and its platform, on which the instructions depend.
+    pub(super) compiler: String,
+    /// The reason for which no instructions were counted.
+    pub(super) uncounted: Option<String>,
+}
