@@ -271,7 +271,7 @@ where
 /// # use std::sync::Arc;
 /// use witgate::embed::Caller;
 ///
-/// fn who(request: &http::request::Parts) -> Option<&str> {
+/// fn subject(request: &http::request::Parts) -> Option<&str> {
 ///     let caller = request.extensions.get::<Arc<Caller>>()?;
 ///     Some(&caller.identity().subject)
 /// }

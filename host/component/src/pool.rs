@@ -102,13 +102,13 @@ impl Pool {
     ) -> Result<Verdict, Fault> {
         let time = self.time();
         let Some(lane) = self.slow_lane() else {
-            return self.ask_who(scope, call, credential, &time, Lane::Fast).await;
+            return self.authenticate_on(scope, call, credential, &time, Lane::Fast).await;
         };
         let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let (scheme, value) = (credential.scheme, Zeroizing::new(credential.value.to_owned()));
         let hook = Box::pin(async move {
             let credential = Credential { scheme, value: &value };
-            pool.ask_who(&scope, &call.as_call(), &credential, &own, Lane::Slow).await
+            pool.authenticate_on(&scope, &call.as_call(), &credential, &own, Lane::Slow).await
         });
         // By the clock of who waits: the lane may not get to it at all.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
@@ -126,7 +126,7 @@ impl Pool {
     ) -> Result<Decision, Fault> {
         let time = self.time();
         let Some(lane) = self.slow_lane() else {
-            return self.ask_may(scope, call, principal, &time, Lane::Fast).await;
+            return self.authorize_on(scope, call, principal, &time, Lane::Fast).await;
         };
         let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let hook = Box::pin(async move {
@@ -134,13 +134,13 @@ impl Pool {
                 .subject
                 .principal()
                 .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
-            pool.ask_may(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
+            pool.authorize_on(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
         });
         // By the clock of who waits: the lane may not get to it at all.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
-    async fn ask_who(
+    async fn authenticate_on(
         &self,
         scope: &Scope,
         call: &Call<'_>,
@@ -159,7 +159,7 @@ impl Pool {
         time.bounds(hook).await?
     }
 
-    async fn ask_may(
+    async fn authorize_on(
         &self,
         scope: &Scope,
         call: &Call<'_>,

@@ -90,7 +90,7 @@ pub(super) fn of_authorization(
         };
         for policy in &generation.pipeline(request.route.pipeline).shadow_authorize {
             // An abstention leaves the verdict to the others, and so agrees with it.
-            if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
+            if let Some(said) = authorization(policy, &scope, &call, &caller.as_principal()).await {
                 record(policy, &request, Some(&target), live, said, seen_with(&request, Some(&caller)));
             }
         }
@@ -98,7 +98,7 @@ pub(super) fn of_authorization(
     });
 }
 
-async fn may(
+async fn authorization(
     policy: &Policy,
     scope: &Scope,
     call: &Call<'_>,
