@@ -8,6 +8,10 @@ use super::outcome::CommandFailure;
 /// where there is none and the system gives no other; with one, work waits.
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 86_400);
 
+/// Interval of a timer that does nothing. Tokio wakes a thread by a system call whenever a new timer ends before all others.
+/// The time limits of a request are longer than this, so that none of them does.
+const BEAT: Duration = Duration::from_millis(250);
+
 /// A runtime for the commands that wait.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -16,5 +20,11 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
         .build()
         .map_err(|error| CommandFailure::new(format!("the system gives no threads: {error}")))?;
     drop(runtime.spawn_blocking(|| {}));
+    runtime.spawn(async {
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            beat.tick().await;
+        }
+    });
     Ok(runtime)
 }
