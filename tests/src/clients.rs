@@ -26,8 +26,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
+
+use crate::gateway::free_port;
 
 /// Time limit for a client unless its session says otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(20);
@@ -368,8 +369,9 @@ impl Clients {
     }
 
     async fn everything_at(&self, transport: &str, path: &str) -> anyhow::Result<EverythingServer> {
-        // The server cannot report a port that it chose itself, so one is found for it.
-        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+        // The server cannot report a port that it chose itself, so one is found for it, which the system does not give to
+        // connections meanwhile: the server says that it is running also where its port is taken.
+        let port = free_port();
         let [node, script, transport] = self.everything(transport);
         let mut command = CommandWrap::with_new(node, |command| {
             command.arg(script).arg(transport).env("PORT", port.to_string());
