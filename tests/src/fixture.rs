@@ -15,10 +15,10 @@ mod input;
 mod payloads;
 mod prompts;
 mod resources;
-pub mod serve;
 mod server;
 mod sessions;
 mod state;
 mod tools;
+pub mod transports;
 
 pub use state::Fixture;

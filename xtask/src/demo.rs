@@ -6,7 +6,7 @@ mod output;
 mod patience;
 mod report;
 mod scene;
-mod steady;
+mod steady_client;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use gateway::Gateway;
 use patience::PATIENCE;
 use report::Report;
 use scene::Scene;
-use steady::Steady;
+use steady_client::SteadyClient;
 use witgate_build::cargo::cargo;
 use witgate_build::process::run as run_program;
 
@@ -120,7 +120,7 @@ fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()
     report.title("A policy swapped while calls run: read-only.wasm takes the place of rbac.wasm");
     let before = scene.client.list(&scene.url, Some(&scene.alice))?;
     let old = gateway.rules()?;
-    let mut steady = Steady::start(scene)?;
+    let mut steady = SteadyClient::start(scene)?;
     // Long enough to be running when the policy is swapped, which then denies this tool to new calls.
     steady.begin_long_call()?;
     thread::sleep(Duration::from_millis(500));

@@ -2,7 +2,6 @@
 //! checks nothing, and through Witgate with its checks as components, in turns, so that what else the machine
 //! does falls on all of them alike.
 
-mod against;
 mod build;
 mod call;
 mod comparison;
@@ -12,6 +11,7 @@ mod median;
 mod options;
 mod places;
 mod report;
+mod revisions;
 mod scene;
 mod start;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     need_wrk()?;
     match &options.against {
-        Some(revision) => against::run(root, revision, options.rounds()),
+        Some(revision) => revisions::run(root, revision, options.rounds()),
         None => alone(root, options.rounds()),
     }
 }

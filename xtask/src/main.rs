@@ -3,10 +3,10 @@
 // Saying what it does is half of its job.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
 
-mod beside;
 mod demo;
 mod fuzz;
 mod guests;
+mod interference;
 mod load;
 mod price;
 mod servers;
@@ -30,7 +30,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   load --against REV [ROUNDS]
                             compare it with the build of another commit, in alternation
   price [--update]          count instructions and allocations of a request; --update makes them the bounds
-  beside                    measure a good policy beside all hostile ones, in the release build
+  interference              measure a good policy together with all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   soak [--minutes N] [--profile P]
                             everything that can go wrong, all at once
@@ -63,7 +63,7 @@ fn run() -> anyhow::Result<()> {
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load", ref rest @ ..] => load::run(root, rest),
         ["price", ref rest @ ..] => price::run(root, rest),
-        ["beside"] => beside::run(root),
+        ["interference"] => interference::run(root),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),
         ["soak", ref rest @ ..] => soak::run(root, rest),
         ["guests"] => guests::build_all(root),

@@ -3,12 +3,12 @@
 //! decided wrongly.
 
 mod authorization_server;
-mod crashing;
+mod crashing_upstream;
 mod hostile;
 mod plan;
 mod report;
 mod side;
-mod starve;
+mod starvation;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::stress::gateway::{Driver, Gateway, Place, upstream};
 use crate::stress::load::{Load, Phase};
 use crate::stress::state::State;
 use authorization_server::AuthorizationServer;
-use crashing::Crashing;
+use crashing_upstream::CrashingUpstream;
 use hostile::Hostile;
 use plan::Plan;
 use report::Report;
@@ -35,14 +35,14 @@ const CONNECTIONS: usize = 3;
 /// Builds, runs, and reports. All of it stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     if let Some(("--starve", rest)) = arguments.split_first().map(|(first, rest)| (*first, rest)) {
-        return starve::run(root, starve::Arguments::parse(rest)?);
+        return starvation::run(root, starvation::Arguments::parse(rest)?);
     }
     let (time, profile) = parse(arguments)?;
     let programs = profile.build(root)?;
     let directory = tempfile::tempdir()?;
     let upstream = upstream(&programs)?;
     let server = AuthorizationServer::start()?;
-    let crashing = Crashing::start(&programs)?;
+    let crashing = CrashingUpstream::start(&programs)?;
     let more = configuration(&server, &crashing, &upstream.address);
     let hostile = Hostile::find(root)?;
     hostile.put_harmless(directory.path())?;
@@ -73,7 +73,7 @@ fn soak(
     gateway: &Gateway,
     time: Duration,
     server: AuthorizationServer,
-    crashing: Crashing,
+    crashing: CrashingUpstream,
     hostile: &Hostile,
 ) -> Result<Report> {
     let mut driver = Driver::new(place, gateway, State::FIRST)?;
@@ -98,7 +98,7 @@ fn soak(
 
 /// Beside the pipeline that is judged: one whose authorizer is malicious, one whose upstream crashes, one whose
 /// authorization server comes and goes.
-fn configuration(server: &AuthorizationServer, crashing: &Crashing, upstream: &str) -> String {
+fn configuration(server: &AuthorizationServer, crashing: &CrashingUpstream, upstream: &str) -> String {
     let (endpoint, crashing) = (server.endpoint(), crashing.address());
     format!(
         r#"[upstreams.hostile]

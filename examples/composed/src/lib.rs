@@ -4,7 +4,7 @@
 //! target there is nothing to import, so this crate is empty there.
 #![cfg(target_family = "wasm")]
 
-mod inner;
+mod inner_authorizer;
 mod schema;
 
 use jiff::Timestamp;
@@ -64,13 +64,13 @@ impl Plugin for Composed {
             name: Self::NAME.to_owned(),
             version: Self::VERSION.to_owned(),
             summary: Self::SUMMARY.to_owned(),
-            config_schema: schema::with_inner(own, &inner::config_schema()).to_string(),
+            config_schema: schema::with_inner(own, &inner_authorizer::config_schema()).to_string(),
         }
     }
 
     fn configure(policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
         let freeze = settings.freeze.as_ref().map(Frozen::of).transpose()?;
-        let wants = inner::configure(policy, &settings.inner.to_string())?;
+        let wants = inner_authorizer::configure(policy, &settings.inner.to_string())?;
         Ok((Self { freeze }, wants))
     }
 }
@@ -113,7 +113,7 @@ impl Authorize for Composed {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         let frozen = self.freeze.as_ref().map_or(Ok(()), |freeze| freeze.judge(host.now(), call));
         match frozen {
-            Ok(()) => inner::authorize(call, principal),
+            Ok(()) => inner_authorizer::authorize(call, principal),
             Err(denial) => Decision::Deny(denial),
         }
     }

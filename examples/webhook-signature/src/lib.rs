@@ -3,7 +3,7 @@
 //! The form is that of Standard Webhooks (<https://www.standardwebhooks.com>), whose libraries make such signatures in any
 //! language. The key stays with the host, which verifies by its name.
 
-mod shown;
+mod headers;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use witgate_plugin::{
     Refusal, Scheme, SignedMessage, Unavailability, Verdict, VerifyError, Wants,
 };
 
-use shown::{ID, SENDER, SIGNATURE, Shown, TIMESTAMP, is_word};
+use headers::{ID, SENDER, SIGNATURE, TIMESTAMP, WebhookHeaders, is_word};
 
 /// The settings.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -93,13 +93,13 @@ impl WebhookSignature {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Identity, NoIdentity> {
-        let shown = Shown::read(host, credential)?;
+        let headers = WebhookHeaders::read(host, credential)?;
         let unknown = || Refusal::new("unknown-key", "no such sender is configured");
-        let sender = self.senders.get(&shown.sender).ok_or_else(unknown)?;
-        self.judge_time(host.now(), shown.timestamp)?;
-        verify(host, &sender.key, &shown, &shown.signed_text(host, call)?).await?;
-        self.use_up(host, &shown)?;
-        Ok(Identity { subject: shown.sender, roles: sender.roles.clone(), ..Identity::default() })
+        let sender = self.senders.get(&headers.sender).ok_or_else(unknown)?;
+        self.judge_time(host.now(), headers.timestamp)?;
+        verify(host, &sender.key, &headers, &headers.signed_text(host, call)?).await?;
+        self.use_up(host, &headers)?;
+        Ok(Identity { subject: headers.sender, roles: sender.roles.clone(), ..Identity::default() })
     }
 
     fn judge_time(&self, now: u64, timestamp: u64) -> Result<(), Refusal> {
@@ -113,8 +113,8 @@ impl WebhookSignature {
     }
 
     /// Remembers the message while its timestamp is valid, and refuses it if it comes again.
-    fn use_up<H: Host>(&self, host: &H, shown: &Shown) -> Result<(), Refusal> {
-        let mark = host.sha256(format!("{}\n{}", shown.sender, shown.id).as_bytes());
+    fn use_up<H: Host>(&self, host: &H, headers: &WebhookHeaders) -> Result<(), Refusal> {
+        let mark = host.sha256(format!("{}\n{}", headers.sender, headers.id).as_bytes());
         if host.cached(&mark).is_some() {
             return Err(Refusal::new("replayed", "a message with this id was here before"));
         }
@@ -124,8 +124,13 @@ impl WebhookSignature {
 }
 
 /// One good signature of those that are shown is enough: a sender who changes keys signs with both.
-async fn verify<H: Host>(host: &H, key: &str, shown: &Shown, text: &str) -> Result<(), NoIdentity> {
-    for signature in &shown.signatures {
+async fn verify<H: Host>(
+    host: &H,
+    key: &str,
+    headers: &WebhookHeaders,
+    text: &str,
+) -> Result<(), NoIdentity> {
+    for signature in &headers.signatures {
         let signed =
             SignedMessage { algorithm: Algorithm::Hs256, key_id: None, message: text.as_bytes(), signature };
         match host.verify(key, &signed).await {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use witgate_tests::fixture::{
     Fixture,
-    serve::{Endpoint, Http, stdio},
+    transports::{Endpoint, Http, stdio},
 };
 
 /// An MCP server with one of everything, for tests.

@@ -12,7 +12,7 @@ use witgate_tests::{
     conformance::{Baseline, Check, KeyProxy, Status, Suite, compare},
     fixture::{
         Fixture,
-        serve::{Endpoint, Http},
+        transports::{Endpoint, Http},
     },
     gateway::{Running, Setup, program},
 };

@@ -18,12 +18,12 @@ const OPTIONAL: [&str; 2] = ["/built-in/mcp", "/component/mcp"];
 const REQUIRED: [&str; 2] = ["/built-in-required/mcp", "/component-required/mcp"];
 const OFF: &str = "/off/mcp";
 
-struct World {
+struct Testbed {
     gateway: Running,
     holder: Holder,
 }
 
-impl World {
+impl Testbed {
     fn new(server: &str) -> Self {
         let setup = Setup::new().env("JWT_SECRET", SECRET);
         setup.component("jwt");
@@ -221,19 +221,19 @@ const BROKEN: &[Broken] = &[
 
 #[test]
 fn each_broken_rule_of_a_proof_has_its_own_reason() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     for path in OPTIONAL.iter().chain(&REQUIRED) {
-        let answer = world.prove(path, |making| making.good().signed());
+        let answer = testbed.prove(path, |making| making.good().signed());
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         for (what, make, reason) in BROKEN {
-            refused(&format!("{path}: {what}"), &world.prove(path, make), reason, "invalid_dpop_proof");
+            refused(&format!("{path}: {what}"), &testbed.prove(path, make), reason, "invalid_dpop_proof");
         }
     }
 }
 
 #[test]
 fn equal_notations_of_a_proof_are_accepted() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     let same: [fn(Making<'_>) -> String; 9] = [
         |m| m.good().claim("htu", m.url.replace("https", "HTTPS")).signed(),
         |m| m.good().claim("htu", m.url.replace("mcp.example.com", "MCP.Example.COM")).signed(),
@@ -247,7 +247,7 @@ fn equal_notations_of_a_proof_are_accepted() {
     ];
     for path in OPTIONAL {
         for (number, make) in same.iter().enumerate() {
-            let answer = world.prove(path, make);
+            let answer = testbed.prove(path, make);
             assert_eq!(answer.status, 200, "{path}: {number}: {}", answer.text());
         }
     }
@@ -255,19 +255,19 @@ fn equal_notations_of_a_proof_are_accepted() {
 
 #[test]
 fn every_named_algorithm_is_accepted_only_with_its_own_key() {
-    let mut world = World::new("");
+    let mut testbed = Testbed::new("");
     let names = ["ES256", "ES384", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
     assert_eq!(ALGORITHMS, format!("algs=\"{}\"", names.join(" ")));
     for name in names {
-        world.holder = Holder::of(name);
+        testbed.holder = Holder::of(name);
         for path in OPTIONAL {
-            let answer = world.prove(path, |making| making.good().signed());
+            let answer = testbed.prove(path, |making| making.good().signed());
             assert_eq!(answer.status, 200, "{path}: {name}: {}", answer.text());
         }
         for other in names {
             let same = |name: &'static str| if name == "Ed25519" { "EdDSA" } else { name };
             if same(other) != same(name) {
-                let answer = world.prove(OPTIONAL[0], |making| making.good().header("alg", other).signed());
+                let answer = testbed.prove(OPTIONAL[0], |making| making.good().header("alg", other).signed());
                 let reason = answer.refusal().2;
                 assert!(
                     ["dpop-key", "dpop-signature"].contains(&reason.as_str()),
@@ -280,23 +280,23 @@ fn every_named_algorithm_is_accepted_only_with_its_own_key() {
 
 #[test]
 fn a_proof_is_accepted_once() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     for path in OPTIONAL {
-        let (token, url) = (world.bound(path), public(path));
-        let proof = world.holder.proof(&url, &token).signed();
+        let (token, url) = (testbed.bound(path), public(path));
+        let proof = testbed.holder.proof(&url, &token).signed();
         // With a token that is not good it is not used up.
         let bad = format!("{token}x");
-        let other = world.holder.proof(&url, &bad).signed();
-        refused("a bad token", &world.show(path, &bad, &other), "bad-signature", "invalid_token");
-        assert_eq!(world.show(path, &token, &proof).status, 200);
-        refused("again", &world.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
-        refused("and again", &world.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
-        let same_id = world.holder.proof(&url, &token).claim("jti", path);
-        assert_eq!(world.show(path, &token, &same_id.signed()).status, 200);
+        let other = testbed.holder.proof(&url, &bad).signed();
+        refused("a bad token", &testbed.show(path, &bad, &other), "bad-signature", "invalid_token");
+        assert_eq!(testbed.show(path, &token, &proof).status, 200);
+        refused("again", &testbed.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
+        refused("and again", &testbed.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
+        let same_id = testbed.holder.proof(&url, &token).claim("jti", path);
+        assert_eq!(testbed.show(path, &token, &same_id.signed()).status, 200);
         let later = same_id.claim("iat", now() + 1).signed();
         refused(
             "a new proof of a used jti",
-            &world.show(path, &token, &later),
+            &testbed.show(path, &token, &later),
             "dpop-replayed",
             "invalid_dpop_proof",
         );
@@ -305,13 +305,13 @@ fn a_proof_is_accepted_once() {
 
 #[test]
 fn only_one_of_many_simultaneous_uses_is_accepted() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     let path = OPTIONAL[0];
-    let token = world.bound(path);
-    let proof = world.holder.proof(&public(path), &token).signed();
+    let token = testbed.bound(path);
+    let proof = testbed.holder.proof(&public(path), &token).signed();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let shown: Vec<_> =
-            (0..16).map(|_| scope.spawn(|| world.show(path, &token, &proof).status)).collect();
+            (0..16).map(|_| scope.spawn(|| testbed.show(path, &token, &proof).status)).collect();
         shown.into_iter().map(|shown| shown.join().unwrap()).collect()
     });
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
@@ -320,14 +320,14 @@ fn only_one_of_many_simultaneous_uses_is_accepted() {
 
 #[test]
 fn a_bound_token_needs_the_scheme_dpop_and_an_unbound_one_bearer() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     let stranger = Holder::new();
     for path in OPTIONAL.iter().chain(&REQUIRED) {
         let required = REQUIRED.contains(path);
         let url = public(path);
-        let (bound, plain) = (world.bound(path), token(path, Value::Null));
-        let proof = |token: &str| world.holder.proof(&url, token).signed();
-        let ask = || world.request(path);
+        let (bound, plain) = (testbed.bound(path), token(path, Value::Null));
+        let proof = |token: &str| testbed.holder.proof(&url, token).signed();
+        let ask = || testbed.request(path);
 
         let answer = ask().bearer(&bound).send();
         refused("a bound token as bearer", &answer, "not-proven", "invalid_token");
@@ -341,9 +341,9 @@ fn a_bound_token_needs_the_scheme_dpop_and_an_unbound_one_bearer() {
             .with("DPoP", &proof(&bound))
             .send();
         refused("two proofs", &answer, "dpop-several", "invalid_dpop_proof");
-        let answer = world.show(path, &plain, &proof(&plain));
+        let answer = testbed.show(path, &plain, &proof(&plain));
         refused("a token that is not bound, as DPoP", &answer, "not-bound", "invalid_token");
-        let answer = world.show(path, &bound, &stranger.proof(&url, &bound).signed());
+        let answer = testbed.show(path, &bound, &stranger.proof(&url, &bound).signed());
         refused("the proof of a foreign key", &answer, "wrong-key", "invalid_token");
 
         let answer = ask().bearer(&plain).send();
@@ -362,38 +362,38 @@ fn a_bound_token_needs_the_scheme_dpop_and_an_unbound_one_bearer() {
 
 #[test]
 fn a_bound_token_is_refused_if_no_policy_asks_for_proofs() {
-    let world = World::new("");
-    let (bound, url) = (world.bound(OFF), public(OFF));
-    let answer = world.request(OFF).bearer(&bound).send();
+    let testbed = Testbed::new("");
+    let (bound, url) = (testbed.bound(OFF), public(OFF));
+    let answer = testbed.request(OFF).bearer(&bound).send();
     assert_eq!(answer.refusal().2, "not-proven");
     assert_eq!(answer.all("www-authenticate"), [r#"Bearer error="invalid_token", realm="mcp""#]);
-    let answer = world.show(OFF, &bound, &world.holder.proof(&url, &bound).signed());
+    let answer = testbed.show(OFF, &bound, &testbed.holder.proof(&url, &bound).signed());
     assert_eq!(answer.refusal(), (401, 401, "unrecognised".to_owned()));
     // A header of somebody else's is passed over, and goes nowhere.
-    let answer = world.request(OFF).bearer(&token(OFF, Value::Null)).with("DPoP", "anything").send();
+    let answer = testbed.request(OFF).bearer(&token(OFF, Value::Null)).with("DPoP", "anything").send();
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 #[test]
 fn a_shadow_policy_asks_for_no_proof() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     let path = "/watched/mcp";
-    let (bound, plain, url) = (world.bound(path), token(path, Value::Null), public(path));
-    let proof = || world.holder.proof(&url, &bound).signed();
+    let (bound, plain, url) = (testbed.bound(path), token(path, Value::Null), public(path));
+    let proof = || testbed.holder.proof(&url, &bound).signed();
     for _ in 0..2 {
-        let answer = world.request(path).bearer(&plain).with("DPoP", "anything").send();
+        let answer = testbed.request(path).bearer(&plain).with("DPoP", "anything").send();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    let answer = world.request(path).send();
+    let answer = testbed.request(path).send();
     assert_eq!(answer.all("www-authenticate"), [r#"Bearer realm="mcp""#]);
     let once = proof();
     for proof in [&once, &once, "no proof"] {
-        let answer = world.show(path, &bound, proof);
+        let answer = testbed.show(path, &bound, proof);
         assert_eq!(answer.refusal(), (401, 401, "unrecognised".to_owned()), "as without it");
     }
     // It judges nevertheless: a bearer token it would have refused, a good proof it would have taken.
     let disagreements = await_some("the shadow's verdicts", || {
-        let output = world.gateway.setup().run(&["plugin", "diff", "--json"]);
+        let output = testbed.gateway.setup().run(&["plugin", "diff", "--json"]);
         let text = String::from_utf8(output.stdout).unwrap();
         (text.contains("identity ada") && text.contains("refused")).then_some(text)
     });
@@ -402,10 +402,10 @@ fn a_shadow_policy_asks_for_no_proof() {
 
 #[test]
 fn every_request_of_a_session_has_its_own_proof() {
-    let world = World::new("");
-    let address = world.gateway.address();
+    let testbed = Testbed::new("");
+    let address = testbed.gateway.address();
     for path in OPTIONAL {
-        let (token, url) = (world.bound(path), public(path));
+        let (token, url) = (testbed.bound(path), public(path));
         let shown = |request: Request, proof: &str| {
             request.set("Authorization", &format!("DPoP {token}")).with("DPoP", proof).send()
         };
@@ -413,7 +413,7 @@ fn every_request_of_a_session_has_its_own_proof() {
             "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
         });
         let initialize = || Request::stateful(&address, path, "initialize", params.clone());
-        let proof = world.holder.proof(&url, &token).signed();
+        let proof = testbed.holder.proof(&url, &token).signed();
         let answer = shown(initialize(), &proof);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let session = answer.header("mcp-session-id").unwrap_or_default().to_owned();
@@ -425,13 +425,13 @@ fn every_request_of_a_session_has_its_own_proof() {
             "dpop-replayed",
             "invalid_dpop_proof",
         );
-        assert_eq!(shown(list(), &world.holder.proof(&url, &token).signed()).status, 200);
+        assert_eq!(shown(list(), &testbed.holder.proof(&url, &token).signed()).status, 200);
         let delete = || {
             Request::new("DELETE", &address, path)
                 .with("MCP-Protocol-Version", STATEFUL)
                 .with("Mcp-Session-Id", &session)
         };
-        let post = world.holder.proof(&url, &token);
+        let post = testbed.holder.proof(&url, &token);
         refused("a proof for POST", &shown(delete(), &post.signed()), "dpop-method", "invalid_dpop_proof");
         let answer = shown(delete(), &post.claim("htm", "DELETE").signed());
         assert_ne!(answer.status, 401, "{}", answer.text());
@@ -440,21 +440,21 @@ fn every_request_of_a_session_has_its_own_proof() {
 
 #[test]
 fn nonces_are_issued_and_required() {
-    let world = World::new("[server.dpop]\nnonces = true");
+    let testbed = Testbed::new("[server.dpop]\nnonces = true");
     for path in OPTIONAL {
-        let answer = world.prove(path, |making| making.good().signed());
+        let answer = testbed.prove(path, |making| making.good().signed());
         refused("no nonce", &answer, "dpop-nonce", "use_dpop_nonce");
         let nonce = answer.header("dpop-nonce").expect("a nonce").to_owned();
         for odd in [json!("of somebody else"), json!(""), json!(7), json!(format!("{nonce}A"))] {
-            let answer = world.prove(path, |making| making.good().claim("nonce", odd.clone()).signed());
+            let answer = testbed.prove(path, |making| making.good().claim("nonce", odd.clone()).signed());
             refused("an odd nonce", &answer, "dpop-nonce", "use_dpop_nonce");
         }
         for _ in 0..3 {
             let nonce = nonce.as_str();
-            let answer = world.prove(path, |making| making.good().claim("nonce", nonce).signed());
+            let answer = testbed.prove(path, |making| making.good().claim("nonce", nonce).signed());
             assert_eq!(answer.status, 200, "a nonce is good for a while: {}", answer.text());
         }
-        let mut other = World::new("[server.dpop]\nnonces = true");
+        let mut other = Testbed::new("[server.dpop]\nnonces = true");
         other.holder = Holder::new();
         let answer = other.prove(path, |making| making.good().claim("nonce", nonce.as_str()).signed());
         refused("the nonce of another server", &answer, "dpop-nonce", "use_dpop_nonce");
@@ -463,13 +463,13 @@ fn nonces_are_issued_and_required() {
 
 #[test]
 fn no_part_of_a_proof_is_logged() {
-    let world = World::new("");
+    let testbed = Testbed::new("");
     let path = OPTIONAL[0];
-    let token = world.bound(path);
-    let proof = world.holder.proof(&public(path), &token).signed();
-    assert_eq!(world.show(path, &token, &proof).status, 200);
-    refused("again", &world.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
-    let log = world.gateway.await_log("dpop-replayed");
+    let token = testbed.bound(path);
+    let proof = testbed.holder.proof(&public(path), &token).signed();
+    assert_eq!(testbed.show(path, &token, &proof).status, 200);
+    refused("again", &testbed.show(path, &token, &proof), "dpop-replayed", "invalid_dpop_proof");
+    let log = testbed.gateway.await_log("dpop-replayed");
     std::thread::sleep(Duration::from_millis(50));
     for secret in [token.as_str(), proof.as_str(), proof.rsplit('.').next().unwrap()] {
         assert!(!log.contains(secret), "{log}");

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use witgate_tests::clients::{Client, Clients, Report, Session};
 use witgate_tests::gateway::{PATIENCE, Running, Setup, await_some, unframed, workspace};
 
+use crate::caller::{Caller, until};
 use crate::swap::rename_over;
-use crate::talk::{Caller, until};
 
 /// One of each SDK, and of each era.
 const CLIENTS: [Client; 3] = [Client::TsClient, Client::TsSdk, Client::PyMcp];

@@ -5,12 +5,12 @@ use std::fs;
 use serde_json::json;
 use witgate_tests::gateway::{Setup, unframed, workspace};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// Calls a server of the stateful era as a client of the stateless one does. Returns how many processes were started.
 async fn starts(eras: &str) -> usize {
     let setup = Setup::new();
-    let script = workspace().join("tests/tests/it/swap/env.py");
+    let script = workspace().join("tests/tests/it/swap/environment_server.py");
     let starts = setup.dir().join("starts");
     setup.config(
         "",

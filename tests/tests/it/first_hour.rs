@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Setup, await_some, component};
 
+use crate::caller::Caller;
 use crate::swap::policy;
-use crate::talk::Caller;
 
 const KINDS: [&str; 5] = ["api-key", "client-certificate", "jwt", "oauth2-introspection", "rbac"];
 

@@ -1,16 +1,16 @@
 //! Deliberately malicious components: the end of each, which nobody else notices.
 
-mod beside;
 mod bombs;
 mod breaker;
-mod called;
-mod expected;
+mod calls;
+mod expectations;
 mod files;
+mod interference;
 mod isolation;
-mod refused;
+mod mixed_gateway;
+mod refusals;
 mod server;
 mod stdio;
-mod ward;
 
 /// The host's own limits are on the time that passes, and on a busy machine that is much.
 const PATIENT: &str = "limits = { timeout_ms = 20000 }";

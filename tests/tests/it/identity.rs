@@ -1,7 +1,7 @@
 //! The identity that an upstream receives: by headers, by a token that real libraries verify, by the
 //! environment of a process. Nobody but Witgate can set it.
 
-mod forged;
+mod forgery;
 mod headers;
 mod processes;
 mod rotation;
@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 use witgate_tests::gateway::{Running, Setup};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// API keys, and tokens of one issuer, for whoever is in `[roles]`.
 const POLICIES: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\

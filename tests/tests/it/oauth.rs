@@ -3,7 +3,7 @@
 //! Needs what `cargo xtask tools` installs.
 
 mod bad_server;
-mod expected;
+mod client_scenarios;
 mod faults;
 mod flows;
 mod introspection;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::oauth::{AuthorizationServer, Format, INTROSPECTOR, Make, Plan, ROLE};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// The policies that judge tokens, each as a built-in and as a component: `(NAME, FORMAT, COMPONENT)`. The name is
 /// also the upstream's.
@@ -38,12 +38,12 @@ const WRITE: &str = "tools:write";
 const PATIENT: Duration = Duration::from_secs(120);
 
 /// An authorization server, and a Witgate whose upstreams trust it.
-struct World {
+struct Testbed {
     server: AuthorizationServer,
     witgate: Running,
 }
 
-/// The settings of a world.
+/// The settings of a testbed.
 struct Making {
     make: Make,
     plan: Plan,
@@ -82,7 +82,7 @@ impl Making {
     }
 
     /// All of [`GUARDED`], each an upstream of its own.
-    fn start(self) -> World {
+    fn start(self) -> Testbed {
         let setup = Setup::new().env("INTROSPECTION_SECRET", INTROSPECTOR.1);
         let address = setup.address();
         let resource = |name: &str| format!("http://{address}/{name}/mcp");
@@ -126,7 +126,7 @@ impl Making {
              [policies.rules.config.scopes]\n\"*\" = [\"{READ}\"]\nadd = [\"{WRITE}\"]\n"
         );
         setup.config(&format!("authorization_servers = [\"{issuer}\"]\n{}", self.server), &text);
-        World { server, witgate: setup.serve() }
+        Testbed { server, witgate: setup.serve() }
     }
 }
 
@@ -141,7 +141,7 @@ fn kind(format: Format) -> &'static str {
     }
 }
 
-impl World {
+impl Testbed {
     fn of(make: Make) -> Self {
         Making::of(make).start()
     }

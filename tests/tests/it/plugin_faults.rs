@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, component};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// A guest of an interpreted language imports all that its world has.
 const GRANTS: &str = "grants = { crypto = true, cache = true, http = [\"https://example.com\"], secrets = [\"vault\"] }\n\

@@ -1,10 +1,10 @@
 //! `witgate plugin test`, as authors run it: what it says of good cases, bad ones, broken files and components that
 //! fail, and how it ends.
 
-mod broken;
-mod failing;
+mod comparison;
+mod failures;
+mod format_faults;
 mod reports;
-mod tables;
 mod update;
 mod watch;
 

@@ -6,13 +6,13 @@ use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
 mod combination;
+mod generation_setup;
 mod generations;
-mod held_back;
+mod held_back_pipelines;
 mod lists;
 mod outcomes;
 mod patterns;
 mod readers;
-mod stage;
 
 /// Few enough to wait for; `PROPTEST_CASES` asks for more.
 pub(crate) fn cases(usual: u32) -> Config {

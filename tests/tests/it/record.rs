@@ -5,4 +5,4 @@ mod bounds;
 mod changes;
 mod kinds;
 mod redaction;
-mod world;
+mod testbed;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};
 
-use crate::talk::{Caller, until};
+use crate::caller::{Caller, until};
 
 fn configure(setup: &Setup, more: &str) {
     setup.config(

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, await_some, workspace};
 
-use crate::talk::{Answer, Caller, alive, until};
+use crate::caller::{Answer, Caller, alive, until};
 
 /// Longer than the slow call, and longer than any machine pauses.
 const GRACE: u64 = 20;
 
 fn setup(grace: u64, stubborn: bool) -> Setup {
     let setup = Setup::new();
-    let script = workspace().join("tests/tests/it/unruly.py");
+    let script = workspace().join("tests/tests/it/faulty_server.py");
     let pids = setup.dir().join("pids");
     let stubborn = if stubborn { ", STUBBORN = \"1\"" } else { "" };
     setup.config(
         &format!("shutdown_grace_s = {grace}"),
         &format!(
-            "[upstreams.unruly]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?}{stubborn} }}\n\
+            "[upstreams.faulty]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?}{stubborn} }}\n\
              [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
              [policies.rules]\nkind = \"rbac\"\nconfig = {{ roles = {{ user = {{ allow = [\"*\"] }} }} }}\n\
              [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"rules\"]\n"

@@ -2,19 +2,19 @@
 //! the fallback of a component that is missing or fails.
 
 mod cases;
+mod confirmation;
 mod faults;
-mod held_back;
-mod in_force;
-mod many;
-mod refused;
-mod revoked;
+mod held_back_pipelines;
+mod many_changes;
+mod refusals;
+mod revocation;
 mod rollback;
 mod settings;
 mod shadow;
-mod signed;
+mod signatures;
 mod start;
 mod takeover;
-mod unwatched;
+mod unwatched_files;
 mod upstreams;
 
 use std::fs;
@@ -23,7 +23,7 @@ use std::path::Path;
 use serde_json::Value;
 use witgate_tests::gateway::{Running, Setup};
 
-use crate::talk::Upstream;
+use crate::caller::Upstream;
 
 /// Somebody may greet; the error tool is denied. `read-only` takes the same settings.
 const ROLES: &str = r#"{ user = { allow = ["*"], deny = ["test_error_handling"] } }"#;

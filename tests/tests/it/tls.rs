@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, await_some, unframed};
 use witgate_tests::pki::{Authority, Issued, Order};
 use witgate_tests::possession::{now, sha256};
-use witgate_tests::tls::TlsClient;
+use witgate_tests::tls_client::TlsClient;
 use witgate_tests::wire::{Answer, Request};
 
 const SECRET: &str = "a secret of the host that is long enough";

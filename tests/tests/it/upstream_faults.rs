@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witgate_tests::gateway::{PATIENCE, Running, Setup, workspace};
 
-use crate::talk::{Answer, Caller, alive, until};
+use crate::caller::{Answer, Caller, alive, until};
 
 /// The upstreams' `timeout_s`.
 const TIMEOUT: u64 = 2;
@@ -38,8 +38,8 @@ fn serve(upstreams: &[(&str, String)]) -> (Running, impl Fn(&str) -> Caller + us
 }
 
 /// A child that does what its tools are called.
-fn unruly() -> String {
-    let script = workspace().join("tests/tests/it/unruly.py");
+fn faulty_server() -> String {
+    let script = workspace().join("tests/tests/it/faulty_server.py");
     format!("command = [\"python3\", {script:?}]")
 }
 
@@ -89,7 +89,7 @@ const MILD: [&str; 4] = ["never", "garbage", "bytes", "huge"];
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_children_fail_their_calls() {
     let names: Vec<&str> = FAULTS.iter().map(|(name, _)| *name).chain(["steady"]).collect();
-    let upstreams: Vec<(&str, String)> = names.iter().map(|name| (*name, unruly())).collect();
+    let upstreams: Vec<(&str, String)> = names.iter().map(|name| (*name, faulty_server())).collect();
     let (running, caller) = serve(&upstreams);
     let steady = caller("steady");
     let steady_pid = pid(&steady).await;
@@ -133,7 +133,7 @@ async fn faults_of_children_fail_their_calls() {
 /// Later each time, and in between the caller is told when to come again.
 #[tokio::test(flavor = "multi_thread")]
 async fn pauses_between_restarts_of_a_crashing_child_grow() {
-    let (_running, caller) = serve(&[("broken", unruly()), ("steady", unruly())]);
+    let (_running, caller) = serve(&[("broken", faulty_server()), ("steady", faulty_server())]);
     let (broken, steady) = (caller("broken"), caller("steady"));
     let mut waits = Vec::new();
     let told = loop {
@@ -168,7 +168,7 @@ async fn children_that_do_not_start_fail_their_calls() {
         ("deaf", shell("exec <&-; exec sleep 1000"), "upstream-"),
     ];
     let upstreams: Vec<_> = cases.iter().map(|(name, settings, _)| (*name, settings.clone())).collect();
-    let (_running, caller) = serve(&[&upstreams[..], &[("steady", unruly())]].concat());
+    let (_running, caller) = serve(&[&upstreams[..], &[("steady", faulty_server())]].concat());
     for (name, _, reason) in cases {
         let caller = caller(name);
         let begun = Instant::now();

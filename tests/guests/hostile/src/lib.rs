@@ -1,5 +1,5 @@
 //! The common parts of the hostile guests. Each guest is a file of its own: `examples/*.rs` where the SDK can
-//! express it, `wat/*.wat` where it cannot. The test `tests/tests/it/hostile/expected.rs` holds the expected
+//! express it, `wat/*.wat` where it cannot. The test `tests/tests/it/hostile/expectations.rs` holds the expected
 //! fate of each, and does not compile while one is missing.
 
 use std::future::Future;

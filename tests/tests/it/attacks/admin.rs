@@ -5,7 +5,7 @@ use std::time::Duration;
 use witgate_tests::gateway::{Running, Setup, await_some, free_port};
 use witgate_tests::wire::Request;
 
-use super::world::Findings;
+use super::testbed::Findings;
 
 const PATHS: [(&str, &str); 4] =
     [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("POST", "/revoke")];

@@ -92,13 +92,13 @@ fn answer(message: &Value, event: bool) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-struct World {
+struct Testbed {
     gateway: Running,
     keys: [String; 2],
 }
 
 /// Witgate before `upstream`, and the keys of two callers.
-fn serve(upstream: &str) -> World {
+fn serve(upstream: &str) -> Testbed {
     let setup = Setup::new();
     let script = setup.file("large.py", CHILD);
     let upstream = upstream.replace("SCRIPT", &script.display().to_string());
@@ -111,10 +111,10 @@ fn serve(upstream: &str) -> World {
         ),
     );
     let keys = ["ada", "bob"].map(|name| setup.key(&[name, "--policy", "keys", "--allow", "*"]));
-    World { gateway: setup.serve(), keys }
+    Testbed { gateway: setup.serve(), keys }
 }
 
-impl World {
+impl Testbed {
     fn request(&self, key: usize, tool: &str, size: usize) -> Request {
         let arguments = match tool {
             "echo" => json!({ "text": "x".repeat(size) }),
@@ -172,8 +172,8 @@ fn beginning(mut stream: &TcpStream) -> Vec<u8> {
 
 #[test]
 fn unread_answers_of_a_shared_child_are_limited() {
-    let world = serve("command = ['python3', 'SCRIPT']\nshared = true\neras = ['stateful']");
-    world.is_attacked("large", 60, 15 * MIB);
+    let testbed = serve("command = ['python3', 'SCRIPT']\nshared = true\neras = ['stateful']");
+    testbed.is_attacked("large", 60, 15 * MIB);
 }
 
 #[test]
@@ -184,21 +184,21 @@ fn unread_answers_of_own_tools_are_limited() {
 #[test]
 fn unread_answers_over_http_are_limited() {
     for (events, eras) in [(false, "stateful"), (true, "stateless"), (true, "stateful")] {
-        let world = serve(&format!("url = '{}'\neras = ['{eras}']", server(events)));
-        world.is_attacked("large", 200, 39 * MIB / 10);
+        let testbed = serve(&format!("url = '{}'\neras = ['{eras}']", server(events)));
+        testbed.is_attacked("large", 200, 39 * MIB / 10);
     }
 }
 
 /// An answer that passes as it comes is held by its parts.
 #[test]
 fn streamed_answers_hold_little_memory() {
-    let world = serve(&format!("url = '{}'\neras = ['stateless']", server(false)));
-    let before = resident(&world.gateway);
-    let streams: Vec<_> = (0..200).map(|_| world.request(0, "large", 15 * MIB).open()).collect();
+    let testbed = serve(&format!("url = '{}'\neras = ['stateless']", server(false)));
+    let before = resident(&testbed.gateway);
+    let streams: Vec<_> = (0..200).map(|_| testbed.request(0, "large", 15 * MIB).open()).collect();
     streams.iter().for_each(|stream| _ = beginning(stream));
-    assert!(metric(&world.gateway, HELD) <= MEMORY / 2);
-    let grown = resident(&world.gateway).saturating_sub(before);
+    assert!(metric(&testbed.gateway, HELD) <= MEMORY / 2);
+    let grown = resident(&testbed.gateway).saturating_sub(before);
     assert!(grown < MEMORY / 2 + AT_WORK, "{} MiB more than before", grown / MIB);
-    let answer = world.call(1, "large", 15 * MIB);
+    let answer = testbed.call(1, "large", 15 * MIB);
     assert_eq!(answer.result()["content"][0]["text"].as_str().map(str::len), Some(15 * MIB));
 }

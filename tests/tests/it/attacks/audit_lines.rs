@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, await_some};
 use witgate_tests::wire::Request;
 
-use super::world::Findings;
+use super::testbed::Findings;
 
 const CONFIG: &str = "[upstreams.own]\nown_tools = true\n\
     [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\

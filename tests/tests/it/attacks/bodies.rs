@@ -8,7 +8,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, await_some};
 use witgate_tests::wire::{Answer, Request};
 
-use super::world::Findings;
+use super::testbed::Findings;
 
 /// The largest message, without its last byte.
 const ALMOST: usize = (4 << 20) - 1;

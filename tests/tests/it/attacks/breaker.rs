@@ -3,18 +3,18 @@
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, component};
 
-use crate::talk::{Caller, until};
+use crate::caller::{Caller, until};
 
 /// As long as a message may be, in a form that takes the most room when it is parsed.
 const LARGE: usize = 2_100_000;
 
 /// A gateway with these authorizers, and callers by the names of their keys. The breaker does not let go by itself.
-struct World {
+struct Testbed {
     running: Running,
     keys: Vec<String>,
 }
 
-impl World {
+impl Testbed {
     fn new(policies: &str, authorize: &str, anonymous: &str, keys: &[&[&str]]) -> Self {
         let setup = Setup::new();
         setup.config(
@@ -80,8 +80,8 @@ async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
         component("rbac").display()
     );
     let keys: [&[&str]; 2] = [&["nobody", "--role", "nothing"], &["staff", "--role", "staff"]];
-    let world = World::new(&rules, "'roles'", "", &keys);
-    let (nobody, staff) = (world.caller(0), world.caller(1));
+    let testbed = Testbed::new(&rules, "'roles'", "", &keys);
+    let (nobody, staff) = (testbed.caller(0), testbed.caller(1));
     for _ in 0..10 {
         is(nobody.call("echo", large(&json!(1))).await.reason().map(str::to_owned), "not-allowed");
         let answer = staff.call("echo", json!({ "amount": 10 })).await;
@@ -93,31 +93,31 @@ async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
     assert!(answer.is_result(), "{:?}", answer.reason());
     is(staff.call("echo", large(&json!(11))).await.reason().map(str::to_owned), "condition");
     is(staff.call("echo", large(&json!(vec![0; LARGE / 4]))).await.reason().map(str::to_owned), "condition");
-    assert_eq!(world.state("roles"), "live");
+    assert_eq!(testbed.state("roles"), "live");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_one_caller_open_the_breaker_for_that_caller_alone() {
-    let world = World::faulty(2);
-    let (attacker, other) = (world.caller(0), world.caller(1));
+    let testbed = Testbed::faulty(2);
+    let (attacker, other) = (testbed.caller(0), testbed.caller(1));
     for _ in 0..3 {
         is(reason(&attacker, "traps").await, "trap");
     }
     is(reason(&attacker, "traps").await, "breaker");
     is(reason(&attacker, "echo").await, "breaker");
-    assert_eq!(world.state("rules"), "out-for-some");
+    assert_eq!(testbed.state("rules"), "out-for-some");
     for _ in 0..10 {
         assert_eq!(reason(&other, "echo").await, None);
         is(reason(&attacker, "echo").await, "breaker");
     }
-    assert_eq!(reason(&world.anonymous(), "echo").await, None);
-    world.running.await_log("BREAKER: the component keeps failing for one caller");
+    assert_eq!(reason(&testbed.anonymous(), "echo").await, None);
+    testbed.running.await_log("BREAKER: the component keeps failing for one caller");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_without_a_credential_count_by_their_address() {
-    let world = World::faulty(1);
-    let (anonymous, known) = (world.anonymous(), world.caller(0));
+    let testbed = Testbed::faulty(1);
+    let (anonymous, known) = (testbed.anonymous(), testbed.caller(0));
     for _ in 0..3 {
         is(reason(&anonymous, "traps").await, "trap");
     }
@@ -127,24 +127,24 @@ async fn callers_without_a_credential_count_by_their_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_fails_for_several_callers_is_probed_by_another_at_once() {
-    let world = World::faulty(5);
+    let testbed = Testbed::faulty(5);
     for place in 0..3 {
-        is(reason(&world.caller(place), "traps").await, "trap");
+        is(reason(&testbed.caller(place), "traps").await, "trap");
     }
-    assert_eq!(world.state("rules"), "out");
+    assert_eq!(testbed.state("rules"), "out");
     for place in 0..3 {
-        is(reason(&world.caller(place), "echo").await, "breaker");
+        is(reason(&testbed.caller(place), "echo").await, "breaker");
     }
     // Three who have conspired do not keep out a fourth, whose call goes well.
-    assert_eq!(reason(&world.caller(3), "echo").await, None);
-    assert_eq!(reason(&world.caller(0), "echo").await, None, "it is back for everybody");
-    assert_eq!(world.state("rules"), "live");
+    assert_eq!(reason(&testbed.caller(3), "echo").await, None);
+    assert_eq!(reason(&testbed.caller(0), "echo").await, None, "it is back for everybody");
+    assert_eq!(testbed.state("rules"), "live");
     // For whom it does not go well that one as well has to wait.
     for place in 0..3 {
-        is(reason(&world.caller(place), "traps").await, "trap");
+        is(reason(&testbed.caller(place), "traps").await, "trap");
     }
-    is(reason(&world.caller(4), "traps").await, "trap");
-    is(reason(&world.caller(3), "echo").await, "breaker");
+    is(reason(&testbed.caller(4), "traps").await, "trap");
+    is(reason(&testbed.caller(3), "echo").await, "breaker");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, await_some, workspace};
 use witgate_tests::wire::{Request, STATEFUL};
 
-use crate::talk::{Caller, alive};
+use crate::caller::{Caller, alive};
 
 /// The bound on what one caller may have.
 const MOST_OF_ONE: usize = 16;
@@ -16,11 +16,11 @@ const MOST_OF_ONE: usize = 16;
 /// A Witgate before a server that does not end by itself, and the key of a caller without any right.
 fn serve(environment: &str) -> (Running, String) {
     let setup = Setup::new();
-    let (script, pids) = (workspace().join("tests/tests/it/unruly.py"), setup.dir().join("pids"));
+    let (script, pids) = (workspace().join("tests/tests/it/faulty_server.py"), setup.dir().join("pids"));
     setup.config(
         "shutdown_grace_s = 1",
         &format!(
-            "[upstreams.unruly]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?}{environment} }}\n\
+            "[upstreams.faulty]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?}{environment} }}\n\
              [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
              [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"keys\"]\n"
         ),
@@ -51,7 +51,7 @@ fn processes() -> Vec<Process> {
 fn servers(running: &Running) -> usize {
     let is_server = |process: &Process| {
         let command = std::fs::read(format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
-        String::from_utf8_lossy(&command).contains("unruly.py")
+        String::from_utf8_lossy(&command).contains("faulty_server.py")
     };
     let of_witgate = |process: &Process| process.parent == u64::from(running.pid()) && process.state != "Z";
     processes().iter().filter(|process| of_witgate(process) && is_server(process)).count()
@@ -114,11 +114,11 @@ fn a_stop_ends_every_started_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orphans_are_reaped_and_exit_statuses_of_children_are_kept() {
     let setup = Setup::new();
-    let (script, pids) = (workspace().join("tests/tests/it/unruly.py"), setup.dir().join("pids"));
+    let (script, pids) = (workspace().join("tests/tests/it/faulty_server.py"), setup.dir().join("pids"));
     setup.config(
         "",
         &format!(
-            "[upstreams.unruly]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?} }}\n\
+            "[upstreams.faulty]\ncommand = [\"python3\", {script:?}]\nenv = {{ PIDS = {pids:?} }}\n\
              [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
              [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"keys\"]\n"
         ),

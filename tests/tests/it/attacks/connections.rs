@@ -8,7 +8,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, await_some, program};
 use witgate_tests::wire::{Answer, Request};
 
-use super::world::Findings;
+use super::testbed::Findings;
 
 const POLICIES: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
      [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";

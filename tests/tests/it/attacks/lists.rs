@@ -68,14 +68,14 @@ fn answer(mut stream: &TcpStream, second: Option<&str>) -> Option<()> {
 }
 
 /// A gateway whose authorizer fails at tools that are named so, before that upstream in both manners.
-struct World {
+struct Testbed {
     gateway: Running,
     key: String,
 }
 
 const ENDPOINTS: [&str; 2] = ["/json/mcp", "/events/mcp"];
 
-impl World {
+impl Testbed {
     fn new(second: Option<&'static str>) -> Self {
         let upstream = upstream(second);
         let setup = Setup::new();
@@ -117,14 +117,14 @@ impl World {
 
 #[test]
 fn an_undecided_entry_makes_the_list_an_error_with_a_record() {
-    let world = World::new(Some("traps"));
+    let testbed = Testbed::new(Some("traps"));
     for path in ENDPOINTS {
-        assert_eq!(world.refused(path, "tools/list", json!({})), "trap", "{path}");
+        assert_eq!(testbed.refused(path, "tools/list", json!({})), "trap", "{path}");
         // What can be judged is there all the while.
-        let prompts = world.ask(path, "prompts/list", json!({}));
+        let prompts = testbed.ask(path, "prompts/list", json!({}));
         assert_eq!(prompts.names("prompts", "name"), ["echo"], "{path}");
     }
-    let log = world.gateway.await_log("upstream=\"events\"");
+    let log = testbed.gateway.await_log("upstream=\"events\"");
     let failed = |line: &&str| {
         line.contains("outcome=\"failed\"") && line.contains("tools/list") && line.contains("reason=\"trap\"")
     };
@@ -133,34 +133,34 @@ fn an_undecided_entry_makes_the_list_an_error_with_a_record() {
 
 #[test]
 fn every_list_is_an_error_while_a_breaker_is_open() {
-    let world = World::new(None);
-    world.take_out();
+    let testbed = Testbed::new(None);
+    testbed.take_out();
     for path in ENDPOINTS {
         for (method, ..) in LISTS {
-            assert_eq!(world.refused(path, method, json!({})), "breaker", "{path} {method}");
+            assert_eq!(testbed.refused(path, method, json!({})), "breaker", "{path} {method}");
         }
         let completion = json!({ "ref": { "type": "ref/prompt", "name": "echo" }, "argument": { "name": "a", "value": "" } });
-        assert_eq!(world.refused(path, "completion/complete", completion), "breaker", "{path}");
+        assert_eq!(testbed.refused(path, "completion/complete", completion), "breaker", "{path}");
     }
-    let log = world.gateway.log();
+    let log = testbed.gateway.log();
     let allowed = |line: &&str| line.contains("outcome=\"allowed\"") && line.contains("json");
     assert_eq!(log.lines().filter(allowed).count(), 0, "{log}");
 }
 
 #[test]
 fn an_undecided_replayed_list_is_an_error_under_its_own_id() {
-    let world = World::new(None);
+    let testbed = Testbed::new(None);
     let params = json!({ "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
-    let session = world.ask("/json/mcp", "initialize", params).header("mcp-session-id").unwrap().to_owned();
-    world.take_out();
-    let stream = Request::new("GET", &world.gateway.address(), "/json/mcp")
+    let session = testbed.ask("/json/mcp", "initialize", params).header("mcp-session-id").unwrap().to_owned();
+    testbed.take_out();
+    let stream = Request::new("GET", &testbed.gateway.address(), "/json/mcp")
         .with("Accept", "text/event-stream")
         .with("MCP-Protocol-Version", STATEFUL)
         .with("Mcp-Session-Id", &session)
         .with("Last-Event-ID", "0")
-        .bearer(&world.key)
+        .bearer(&testbed.key)
         .send();
     let [replayed] = stream.messages().try_into().unwrap();
     assert_eq!((&replayed["id"], &replayed["error"]["data"]["reason"]), (&json!("old"), &json!("breaker")));
-    world.gateway.await_log("reason=\"breaker\"");
+    testbed.gateway.await_log("reason=\"breaker\"");
 }

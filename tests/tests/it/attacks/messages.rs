@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_tests::wire::{Request, STATELESS};
 
-use super::world::{ENDPOINTS, Findings, MARK, World, over_stdio};
+use super::testbed::{ENDPOINTS, Findings, MARK, Testbed, over_stdio};
 
 const PARSE: (u16, i64, &str) = (400, -32700, "parse-error");
 const INVALID: (u16, i64, &str) = (400, -32600, "invalid-request");
@@ -301,25 +301,25 @@ fn read_in_two_ways() -> Vec<Case> {
 
 #[test]
 fn ambiguous_bodies_are_refused() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let cases =
         [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes(), read_in_two_ways()].concat();
     for path in ENDPOINTS {
         for (name, body, expected) in &cases {
-            let answer = world.post(path, body.clone()).send();
+            let answer = testbed.post(path, body.clone()).send();
             findings.expect(&format!("{path}: {name}"), &answer, *expected);
         }
         // Whatever the headers say, and whoever it is: the body is refused first.
         for (name, body, expected) in cases.iter().step_by(5) {
-            let modern = Request::post(&world.gateway.address(), path, body.clone())
+            let modern = Request::post(&testbed.gateway.address(), path, body.clone())
                 .with("MCP-Protocol-Version", STATELESS)
                 .with("Mcp-Method", "tools/call")
                 .with("Mcp-Name", "greet");
             findings.expect(&format!("{path}: {name}, modern headers"), &modern.send(), *expected);
         }
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     findings.report();
 }
 
@@ -356,7 +356,7 @@ fn ambiguous_lines_are_refused() {
 /// The counterpart: strictness refuses nothing that has one meaning only, and it arrives as it was.
 #[test]
 fn unusual_but_unambiguous_bodies_are_forwarded() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     let greet = |id: &str, rest: &str| {
@@ -382,18 +382,18 @@ fn unusual_but_unambiguous_bodies_are_forwarded() {
         ("keys alike at different depths", greet("1", r#","arguments":{"name":{"Name":{"NAME":"c"}}}"#)),
     ];
     // The first message of all makes Witgate ask which eras the recorder speaks.
-    let _ = world.stateless("all", "/record/mcp", "tools/call", json!({ "name": "greet" })).send();
+    let _ = testbed.stateless("all", "/record/mcp", "tools/call", json!({ "name": "greet" })).send();
     for (name, body) in &cases {
         let send = |path| {
-            let request = world.post(path, body.as_str()).with("MCP-Protocol-Version", STATELESS);
+            let request = testbed.post(path, body.as_str()).with("MCP-Protocol-Version", STATELESS);
             request.with("Mcp-Method", "tools/call").with("Mcp-Name", "greet").send()
         };
-        let before = world.recorder.seen().len();
+        let before = testbed.recorder.seen().len();
         let answer = send("/record/mcp");
         // The recorder itself, which is lenient otherwise, reads no 128 levels.
         let is_answered = answer.result()["content"] != json!(null) || *name == "128 levels";
         findings.check(name, answer.status == 200 && is_answered, &answer);
-        let seen = world.recorder.seen().split_off(before);
+        let seen = testbed.recorder.seen().split_off(before);
         findings.check(&format!("{name}: verbatim"), seen.ends_with(body.as_bytes()), &answer);
         let answer = send("/stateless/mcp");
         findings.check(name, answer.status == 200, &answer);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use witgate_tests::wire::{Answer, Request, meta};
 
-use super::world::{Findings, MARK, World};
+use super::testbed::{Findings, MARK, Testbed};
 
 const DENIED: (u16, i64, &str) = (403, 403, "not-allowed");
 const NO_TASK: (u16, i64, &str) = (200, -32602, "task-not-found");
@@ -18,9 +18,9 @@ struct Way {
 }
 
 impl Way {
-    fn all(world: &World, key: &str) -> Vec<Self> {
+    fn all(testbed: &Testbed, key: &str) -> Vec<Self> {
         let way = |path, is_stateless: bool| {
-            let session = (!is_stateless).then(|| world.session(key, path));
+            let session = (!is_stateless).then(|| testbed.session(key, path));
             Self { path, is_stateless, session }
         };
         vec![
@@ -31,40 +31,47 @@ impl Way {
         ]
     }
 
-    fn request(&self, world: &World, key: &str, method: &str, params: Value) -> Request {
+    fn request(&self, testbed: &Testbed, key: &str, method: &str, params: Value) -> Request {
         match &self.session {
-            Some(session) => world.stateful(key, self.path, method, params).with("Mcp-Session-Id", session),
-            None => world.stateless(key, self.path, method, params),
+            Some(session) => testbed.stateful(key, self.path, method, params).with("Mcp-Session-Id", session),
+            None => testbed.stateless(key, self.path, method, params),
         }
     }
 
-    fn send(&self, world: &World, key: &str, method: &str, params: Value) -> Answer {
-        self.request(world, key, method, params).send_until("\"jsonrpc\"", Duration::from_secs(10))
+    fn send(&self, testbed: &Testbed, key: &str, method: &str, params: Value) -> Answer {
+        self.request(testbed, key, method, params).send_until("\"jsonrpc\"", Duration::from_secs(10))
     }
 
-    fn list(&self, world: &World, key: &str, method: &str, list: &str, name: &str) -> (Vec<String>, Answer) {
-        let answer = self.request(world, key, method, json!({})).send();
+    fn list(
+        &self,
+        testbed: &Testbed,
+        key: &str,
+        method: &str,
+        list: &str,
+        name: &str,
+    ) -> (Vec<String>, Answer) {
+        let answer = self.request(testbed, key, method, json!({})).send();
         (answer.names(list, name), answer)
     }
 }
 
 #[test]
 fn exactly_the_listed_tools_are_callable() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
-    let everything: Vec<_> = Way::all(&world, "all")
+    let everything: Vec<_> = Way::all(&testbed, "all")
         .iter()
-        .map(|way| way.list(&world, "all", "tools/list", "tools", "name").0)
+        .map(|way| way.list(&testbed, "all", "tools/list", "tools", "name").0)
         .collect();
     assert!(everything.iter().all(|tools| tools.len() > 30), "{everything:?}");
     for key in ["all", "greeter", "tester", "nobody", "reader"] {
-        for way in Way::all(&world, key) {
+        for way in Way::all(&testbed, key) {
             let at = format!(
                 "{key} at {} ({})",
                 way.path,
                 if way.is_stateless { "stateless" } else { "stateful" }
             );
-            let (listed, answer) = way.list(&world, key, "tools/list", "tools", "name");
+            let (listed, answer) = way.list(&testbed, key, "tools/list", "tools", "name");
             let expected: Vec<_> = everything[0].iter().filter(|tool| may_call(key, tool)).cloned().collect();
             findings.check(&format!("{at}: the list"), sorted(&listed) == sorted(&expected), &answer);
             if way.is_stateless {
@@ -80,7 +87,7 @@ fn exactly_the_listed_tools_are_callable() {
                 if may_call(key, tool) && slow(tool) {
                     continue;
                 }
-                let answer = way.send(&world, key, "tools/call", json!({ "name": tool, "arguments": {} }));
+                let answer = way.send(&testbed, key, "tools/call", json!({ "name": tool, "arguments": {} }));
                 if listed.contains(tool) {
                     findings.check(&format!("{at}: {tool} is listed"), is_not_ours(&answer), &answer);
                 } else {
@@ -105,7 +112,7 @@ fn exactly_the_listed_tools_are_callable() {
             ] {
                 if key != "all" {
                     let params = json!({ "name": name, "arguments": {} });
-                    let request = way.request(&world, key, "tools/call", params).without("Mcp-Name");
+                    let request = way.request(&testbed, key, "tools/call", params).without("Mcp-Name");
                     let request =
                         if way.is_stateless { request.with("Mcp-Name", &encoded(name)) } else { request };
                     findings.expect(&format!("{at}: {name:?}"), &request.send(), DENIED);
@@ -151,9 +158,9 @@ fn encoded(name: &str) -> String {
 
 #[test]
 fn rules_hold_for_resources_prompts_and_methods() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
-    for way in Way::all(&world, "reader") {
+    for way in Way::all(&testbed, "reader") {
         let at = |what: &str| format!("{} stateless={}: {what}", way.path, way.is_stateless);
         for (method, list, name, expected) in [
             ("resources/list", "resources", "uri", vec!["test://static-text", "test://static-binary"]),
@@ -161,10 +168,10 @@ fn rules_hold_for_resources_prompts_and_methods() {
             ("prompts/list", "prompts", "name", vec!["test_simple_prompt"]),
             ("tools/list", "tools", "name", vec![]),
         ] {
-            let (names, answer) = way.list(&world, "reader", method, list, name);
+            let (names, answer) = way.list(&testbed, "reader", method, list, name);
             findings.check(&at(method), names == expected, &answer);
             // The rest of the list does not come by another page.
-            let page = way.request(&world, "reader", method, json!({ "cursor": "MQ==" })).send();
+            let page = way.request(&testbed, "reader", method, json!({ "cursor": "MQ==" })).send();
             findings.check(
                 &at("a page"),
                 page.message()["error"].is_object() || page.names(list, name) == expected,
@@ -188,7 +195,7 @@ fn rules_hold_for_resources_prompts_and_methods() {
             ("resources/read", json!({ "uri": "prompt:test_simple_prompt" })),
             ("prompts/get", json!({ "name": "resource:test://static-text" })),
         ] {
-            let answer = way.send(&world, "reader", method, params.clone());
+            let answer = way.send(&testbed, "reader", method, params.clone());
             findings.expect_challenge(&at(&format!("{method} {params}")), &answer, DENIED, None);
         }
         for (method, params) in [
@@ -196,23 +203,23 @@ fn rules_hold_for_resources_prompts_and_methods() {
             ("prompts/get", json!({ "name": "test_simple_prompt" })),
             ("completion/complete", prompt("test_simple_prompt")),
         ] {
-            let answer = way.send(&world, "reader", method, params);
+            let answer = way.send(&testbed, "reader", method, params);
             findings.check(&at(method), answer.result().is_object(), &answer);
         }
         for method in ["resources/subscribe", "resources/unsubscribe"] {
             if way.is_stateless {
-                let answer = way.send(&world, "reader", method, json!({ "uri": "test://static-text" }));
+                let answer = way.send(&testbed, "reader", method, json!({ "uri": "test://static-text" }));
                 findings.expect(&at(method), &answer, (404, -32601, "unknown-method"));
                 continue;
             }
-            let answer = way.send(&world, "reader", method, json!({ "uri": "test://watched-resource" }));
+            let answer = way.send(&testbed, "reader", method, json!({ "uri": "test://watched-resource" }));
             findings.expect_challenge(&at(method), &answer, DENIED, None);
-            let answer = way.send(&world, "reader", method, json!({ "uri": "test://static-text" }));
+            let answer = way.send(&testbed, "reader", method, json!({ "uri": "test://static-text" }));
             findings.check(&at(method), answer.result().is_object(), &answer);
         }
     }
     for key in ["all", "methods"] {
-        for way in Way::all(&world, key) {
+        for way in Way::all(&testbed, key) {
             let at = |what: &str| format!("{key} at {} stateless={}: {what}", way.path, way.is_stateless);
             for method in [
                 "tools/Call",
@@ -227,7 +234,7 @@ fn rules_hold_for_resources_prompts_and_methods() {
                 "notifications/x",
             ] {
                 let request = way.request(
-                    &world,
+                    &testbed,
                     key,
                     method,
                     json!({ "name": "greet", "arguments": { "name": MARK } }),
@@ -245,7 +252,7 @@ fn rules_hold_for_resources_prompts_and_methods() {
                 findings.expect(&at(&format!("{method:?}")), &answer, expected);
             }
             // One that has a rule goes through, to an upstream that does not know it.
-            let answer = way.send(&world, key, "x/y", json!({}));
+            let answer = way.send(&testbed, key, "x/y", json!({}));
             if key == "methods" {
                 let is_theirs = answer.message()["error"]["code"] == -32601
                     && answer.message()["error"]["data"]["reason"].is_null();
@@ -257,18 +264,18 @@ fn rules_hold_for_resources_prompts_and_methods() {
             }
         }
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     findings.report();
 }
 
 #[test]
 fn subscriptions_and_tasks_of_others_are_not_accessible() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let path = "/stateless/mcp";
     let listen = |key: &str, notifications: Value| {
         let request =
-            world.stateless(key, path, "subscriptions/listen", json!({ "notifications": notifications }));
+            testbed.stateless(key, path, "subscriptions/listen", json!({ "notifications": notifications }));
         request.send_until("acknowledged", Duration::from_secs(5))
     };
     for uris in [
@@ -287,7 +294,7 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
     findings.check("listen", answer.status == 200 && answer.text().contains("acknowledged"), &answer);
 
     // A task of `all`, which nobody else sees.
-    let started = with_tasks(&world, "all", path).send();
+    let started = with_tasks(&testbed, "all", path).send();
     let task =
         started.result()["taskId"].as_str().unwrap_or_else(|| panic!("no task: {started:?}")).to_owned();
     for thief in ["other", "greeter", "nobody"] {
@@ -298,26 +305,26 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
             ("tasks/get", json!({ "taskId": "no-such-task" })),
         ] {
             params["_meta"] = tasks_meta();
-            let answer = world.stateless(thief, path, method, params).send();
+            let answer = testbed.stateless(thief, path, method, params).send();
             findings.expect(&format!("{method} by {thief}"), &answer, NO_TASK);
         }
         let params = json!({ "notifications": { "taskIds": [task] }, "_meta": tasks_meta() });
-        let listen = world.stateless(thief, path, "subscriptions/listen", params);
+        let listen = testbed.stateless(thief, path, "subscriptions/listen", params);
         let answer = listen.send_until("acknowledged", Duration::from_secs(5));
         findings.expect(&format!("listen to a task by {thief}"), &answer, NO_TASK);
         for method in ["tasks/result", "tasks/list"] {
-            let answer = world.stateless(thief, path, method, json!({ "taskId": task })).send();
+            let answer = testbed.stateless(thief, path, method, json!({ "taskId": task })).send();
             findings.expect(&format!("{method} by {thief}"), &answer, (404, -32601, "unknown-method"));
         }
     }
     let named = json!({ "taskId": task, "_meta": tasks_meta() });
-    let other_path = world.stateless("all", "/stateful/mcp", "tasks/get", named).send();
+    let other_path = testbed.stateless("all", "/stateful/mcp", "tasks/get", named).send();
     findings.expect("the task at another upstream", &other_path, NO_TASK);
     let own = json!({ "taskId": task, "_meta": tasks_meta() });
     let cancel = own.clone();
-    let own = world.stateless("all", path, "tasks/get", own).send();
+    let own = testbed.stateless("all", path, "tasks/get", own).send();
     findings.check("the owner", own.status == 200 && own.result()["taskId"] == json!(task), &own);
-    let cancelled = world.stateless("all", path, "tasks/cancel", cancel).send();
+    let cancelled = testbed.stateless("all", path, "tasks/cancel", cancel).send();
     findings.check(
         "the owner's cancel",
         cancelled.status == 200 && cancelled.result().is_object(),
@@ -327,10 +334,10 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
 }
 
 /// Starts a task.
-fn with_tasks(world: &World, key: &str, path: &str) -> Request {
+fn with_tasks(testbed: &Testbed, key: &str, path: &str) -> Request {
     let arguments = json!({ "seconds": 30, "label": "x" });
     let params = json!({ "name": "slow_compute", "arguments": arguments, "_meta": tasks_meta() });
-    world.stateless(key, path, "tools/call", params)
+    testbed.stateless(key, path, "tools/call", params)
 }
 
 fn tasks_meta() -> Value {
@@ -342,11 +349,11 @@ fn tasks_meta() -> Value {
 
 #[test]
 fn anonymous_callers_have_only_their_roles() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let path = "/open/mcp";
     let anonymous =
-        |method: &str, params: Value| world.stateless("all", path, method, params).without("Authorization");
+        |method: &str, params: Value| testbed.stateless("all", path, method, params).without("Authorization");
     let list = anonymous("tools/list", json!({})).send();
     findings.check("the list", list.names("tools", "name") == ["greet"], &list);
     findings.check("its scope", list.result()["cacheScope"] == "private", &list);
@@ -373,9 +380,9 @@ fn anonymous_callers_have_only_their_roles() {
     let is_refused = answer.status == 401
         && answer.header("www-authenticate") == Some("Bearer error=\"invalid_token\", realm=\"mcp\"");
     findings.check("a wrong credential", is_refused, &answer);
-    let answer = world.stateless("nobody", path, "tools/call", json!({ "name": "greet" })).send();
+    let answer = testbed.stateless("nobody", path, "tools/call", json!({ "name": "greet" })).send();
     findings.expect_challenge("a role of no rule", &answer, DENIED, None);
-    let answer = world.stateless("all", path, "tools/call", json!({ "name": "test_simple_text" })).send();
+    let answer = testbed.stateless("all", path, "tools/call", json!({ "name": "test_simple_text" })).send();
     findings.check("staff", answer.status == 200, &answer);
     findings.report();
 }

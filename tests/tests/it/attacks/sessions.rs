@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use witgate_tests::wire::STATEFUL;
 
-use super::world::{Findings, MARK, World};
+use super::testbed::{Findings, MARK, Testbed};
 
 const NOT_FOUND: (u16, i64, &str) = (404, 404, "session-not-found");
 /// Long enough for a stream to say what it would say at once.
@@ -13,14 +13,14 @@ const A_MOMENT: Duration = Duration::from_millis(400);
 
 #[test]
 fn sessions_belong_to_the_caller_that_opened_them() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     for path in ["/stateful/mcp", "/child/mcp", "/record/mcp"] {
-        let session = world.session("all", path);
+        let session = testbed.session("all", path);
         let elsewhere =
-            world.session("all", if path == "/child/mcp" { "/stateful/mcp" } else { "/child/mcp" });
+            testbed.session("all", if path == "/child/mcp" { "/stateful/mcp" } else { "/child/mcp" });
         let list = |key: &str, session: &str| {
-            world.stateful(key, path, "tools/list", json!({})).with("Mcp-Session-Id", session)
+            testbed.stateful(key, path, "tools/list", json!({})).with("Mcp-Session-Id", session)
         };
         let mut refused = |what: &str, request: witgate_tests::wire::Request| {
             findings.expect(
@@ -33,24 +33,24 @@ fn sessions_belong_to_the_caller_that_opened_them() {
             refused(&format!("POST by {thief}"), list(thief, &session));
             let call = json!({ "name": "greet", "arguments": { "name": MARK } });
             if thief != "nobody" {
-                let call = world.stateful(thief, path, "tools/call", call).with("Mcp-Session-Id", &session);
+                let call = testbed.stateful(thief, path, "tools/call", call).with("Mcp-Session-Id", &session);
                 refused(&format!("call by {thief}"), call);
             }
             refused(
                 &format!("ping by {thief}"),
-                world.stateful(thief, path, "ping", json!({})).with("Mcp-Session-Id", &session),
+                testbed.stateful(thief, path, "ping", json!({})).with("Mcp-Session-Id", &session),
             );
             let body = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1, "reason": MARK } });
             let cancel = list(thief, &session).body(body.to_string());
             refused(&format!("notification by {thief}"), cancel);
             let body = json!({ "jsonrpc": "2.0", "id": 0, "result": { "action": "accept", "x": MARK } });
             refused(&format!("answer by {thief}"), list(thief, &session).body(body.to_string()));
-            refused(&format!("GET by {thief}"), world.bodiless(thief, "GET", path, &session));
+            refused(&format!("GET by {thief}"), testbed.bodiless(thief, "GET", path, &session));
             for id in ["0", "0/0", "1/0", "0/1", ""] {
-                let resumed = world.bodiless(thief, "GET", path, &session).with("Last-Event-ID", id);
+                let resumed = testbed.bodiless(thief, "GET", path, &session).with("Last-Event-ID", id);
                 refused(&format!("resumption of {id} by {thief}"), resumed);
             }
-            refused(&format!("DELETE by {thief}"), world.bodiless(thief, "DELETE", path, &session));
+            refused(&format!("DELETE by {thief}"), testbed.bodiless(thief, "DELETE", path, &session));
         }
         for id in [
             elsewhere.as_str(),
@@ -64,15 +64,15 @@ fn sessions_belong_to_the_caller_that_opened_them() {
                 continue;
             }
             refused(&format!("session {id}"), list("all", id));
-            refused(&format!("GET {id}"), world.bodiless("all", "GET", path, id));
-            refused(&format!("DELETE {id}"), world.bodiless("all", "DELETE", path, id));
+            refused(&format!("GET {id}"), testbed.bodiless("all", "GET", path, id));
+            refused(&format!("DELETE {id}"), testbed.bodiless("all", "DELETE", path, id));
         }
         // Without a credential nothing is said about sessions at all.
         for request in [
             list("all", &session),
-            world.bodiless("all", "GET", path, &session),
-            world.bodiless("all", "DELETE", path, &session),
-            world.bodiless("all", "DELETE", path, "x"),
+            testbed.bodiless("all", "GET", path, &session),
+            testbed.bodiless("all", "DELETE", path, &session),
+            testbed.bodiless("all", "DELETE", path, "x"),
         ] {
             let answer = request.without("Authorization").send();
             let challenge = Some("Bearer realm=\"mcp\"");
@@ -81,33 +81,33 @@ fn sessions_belong_to_the_caller_that_opened_them() {
         // No session at all.
         let required = (400, 400, "session-required");
         for method in ["GET", "DELETE"] {
-            let answer = world.bodiless("all", method, path, "").without("Mcp-Session-Id").send();
+            let answer = testbed.bodiless("all", method, path, "").without("Mcp-Session-Id").send();
             findings.expect(&format!("{path}: {method} without a session"), &answer, required);
         }
         // The owner has lost nothing by all this.
         let answer = list("all", &session).send();
         findings.check(&format!("{path}: the owner"), answer.status == 200, &answer);
         if path == "/stateful/mcp" {
-            let stream = world.bodiless("all", "GET", path, &session).send_until("\n\n", A_MOMENT);
+            let stream = testbed.bodiless("all", "GET", path, &session).send_until("\n\n", A_MOMENT);
             findings.check(&format!("{path}: the owner's stream"), stream.status == 200, &stream);
         }
-        let ended = world.bodiless("all", "DELETE", path, &session).send();
+        let ended = testbed.bodiless("all", "DELETE", path, &session).send();
         findings.check(&format!("{path}: the owner's DELETE"), ended.status == 200, &ended);
         findings.expect(&format!("{path}: an ended session"), &list("all", &session).send(), NOT_FOUND);
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     findings.report();
 }
 
 /// A replayed stream is filtered as it was the first time, and only its owner may ask for it.
 #[test]
 fn a_resumed_stream_shows_only_allowed_messages() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let path = "/stateful/mcp";
-    let session = world.session("greeter", path);
+    let session = testbed.session("greeter", path);
     let list =
-        world.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session).send();
+        testbed.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session).send();
     findings.check("the list", list.names("tools", "name") == ["greet"], &list);
     let ids: Vec<String> = String::from_utf8_lossy(&list.body)
         .lines()
@@ -115,7 +115,7 @@ fn a_resumed_stream_shows_only_allowed_messages() {
         .collect();
     assert!(!ids.is_empty(), "rmcp numbers its events: {list:?}");
     for id in &ids {
-        let get = world.bodiless("greeter", "GET", path, &session).with("Last-Event-ID", id);
+        let get = testbed.bodiless("greeter", "GET", path, &session).with("Last-Event-ID", id);
         let replayed = get.send_until("\"tools\"", Duration::from_secs(2));
         for message in replayed.messages() {
             if let Some(tools) = message["result"]["tools"].as_array() {
@@ -127,7 +127,8 @@ fn a_resumed_stream_shows_only_allowed_messages() {
     }
     // And a list in an older revision, or in none, is the same.
     for version in ["2025-06-18", "2025-03-26", "2024-11-05", STATEFUL] {
-        let list = world.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session);
+        let list =
+            testbed.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session);
         let answer = list.set("MCP-Protocol-Version", version).send();
         findings.check(version, answer.names("tools", "name") == ["greet"], &answer);
     }
@@ -138,7 +139,7 @@ fn a_resumed_stream_shows_only_allowed_messages() {
 /// such a message names is somebody else's.
 #[test]
 fn answers_and_cancellations_need_a_session() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let notification = |method: &str, params: serde_json::Value| json!({ "jsonrpc": "2.0", "method": method, "params": params });
     let messages = [
@@ -154,7 +155,7 @@ fn answers_and_cancellations_need_a_session() {
     ];
     for path in ["/stateful/mcp", "/child/mcp", "/record/mcp", "/open/mcp"] {
         for message in &messages {
-            let sent = world.post(path, message.to_string()).with("MCP-Protocol-Version", STATEFUL);
+            let sent = testbed.post(path, message.to_string()).with("MCP-Protocol-Version", STATEFUL);
             let required = (400, 400, "session-required");
             findings.expect(&format!("{path}: {message}"), &sent.send(), required);
             let unknown = sent.clone().without("Authorization");
@@ -164,6 +165,6 @@ fn answers_and_cancellations_need_a_session() {
             findings.check(&format!("{path}: {message} by nobody"), answer.status == expected, &answer);
         }
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     findings.report();
 }

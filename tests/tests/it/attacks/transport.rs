@@ -4,7 +4,7 @@ use serde_json::json;
 use witgate_tests::gateway::PATIENCE;
 use witgate_tests::wire::{Answer, Request, STATEFUL, STATELESS, exchange, read_answer};
 
-use super::world::{ENDPOINTS, Findings, MARK, World};
+use super::testbed::{ENDPOINTS, Findings, MARK, Testbed};
 
 const CHALLENGE: &str = "Bearer realm=\"mcp\"";
 const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\", realm=\"mcp\"";
@@ -13,18 +13,18 @@ const MISMATCH: (u16, i64, &str) = (400, -32020, "header-mismatch");
 const CREDENTIAL: (u16, i64, &str) = (400, 400, "bad-credential");
 
 /// A good call of either era, marked.
-fn call(world: &World, path: &str) -> Request {
-    world.stateless("all", path, "tools/call", json!({ "name": "greet", "arguments": { "name": MARK } }))
+fn call(testbed: &Testbed, path: &str) -> Request {
+    testbed.stateless("all", path, "tools/call", json!({ "name": "greet", "arguments": { "name": MARK } }))
 }
 
 #[test]
 fn ambiguous_senders_and_credentials_are_refused() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
-    let port = world.gateway.address().rsplit_once(':').unwrap().1.to_owned();
-    let (key, other) = (world.key("all"), world.key("other"));
+    let port = testbed.gateway.address().rsplit_once(':').unwrap().1.to_owned();
+    let (key, other) = (testbed.key("all"), testbed.key("other"));
     for path in ENDPOINTS {
-        let good = call(&world, path);
+        let good = call(&testbed, path);
         let mut expect = |what: &str, request: &Request, expected: (u16, i64, &str)| {
             findings.expect(&format!("{path}: {what}"), &request.send(), expected);
         };
@@ -138,9 +138,9 @@ fn ambiguous_senders_and_credentials_are_refused() {
             findings.check(&format!("{path}: {what}"), is_right, &answer);
         }
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     // A refused one is not made good by another beside it.
-    let call = || world.stateless("all", "/stateless/mcp", "tools/call", json!({ "name": "greet" }));
+    let call = || testbed.stateless("all", "/stateless/mcp", "tools/call", json!({ "name": "greet" }));
     let answer = call().with("X-API-Key", "wg_wrong").send();
     let is_refused = answer.status == 401 && answer.header("www-authenticate") == Some(INVALID_TOKEN);
     findings.check("a wrong key beside a good token", is_refused, &answer);
@@ -149,10 +149,10 @@ fn ambiguous_senders_and_credentials_are_refused() {
 
 #[test]
 fn wrong_media_types_methods_and_framing_are_refused() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     for path in ENDPOINTS {
-        let good = call(&world, path);
+        let good = call(&testbed, path);
         let media = (415, 415, "unsupported-media-type");
         for value in [
             "text/plain",
@@ -181,17 +181,17 @@ fn wrong_media_types_methods_and_framing_are_refused() {
             findings.expect(&format!("{path}: Accept: {value}"), &answer, (406, 406, "not-acceptable"));
         }
         for method in ["PUT", "PATCH", "OPTIONS", "TRACE", "HEAD", "post"] {
-            let answer = Request::new(method, &world.gateway.address(), path)
-                .bearer(world.key("all"))
+            let answer = Request::new(method, &testbed.gateway.address(), path)
+                .bearer(testbed.key("all"))
                 .with("Content-Length", "0")
                 .send();
             findings.check(&format!("{path}: {method}"), answer.status == 405, &answer);
         }
         for method in ["GET", "DELETE"] {
-            let answer = Request::new(method, &world.gateway.address(), path)
+            let answer = Request::new(method, &testbed.gateway.address(), path)
                 .with("Accept", "text/event-stream")
                 .with("MCP-Protocol-Version", STATELESS)
-                .bearer(world.key("all"))
+                .bearer(testbed.key("all"))
                 .send();
             let expected = (405, 405, "method-not-allowed");
             findings.expect(&format!("{path}: {method} of the stateless era"), &answer, expected);
@@ -207,9 +207,9 @@ fn wrong_media_types_methods_and_framing_are_refused() {
         let announced = good.clone().body("").with("Content-Length", "99999999999");
         let answer = announced.send();
         findings.check(&format!("{path}: two lengths"), answer.status == 400, &answer);
-        let answer = raw(&world, path, "Content-Length: 99999999999\r\n", "");
+        let answer = raw(&testbed, path, "Content-Length: 99999999999\r\n", "");
         findings.expect(&format!("{path}: an announced giant"), &answer, too_large);
-        smuggle(&world, path, &mut findings);
+        smuggle(&testbed, path, &mut findings);
     }
     for path in [
         "/record/mcp//",
@@ -221,15 +221,15 @@ fn wrong_media_types_methods_and_framing_are_refused() {
         "/RECORD/mcp",
         "/record/mcp;x",
     ] {
-        let answer = call(&world, path).send();
+        let answer = call(&testbed, path).send();
         findings.check(path, answer.status == 404, &answer);
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     findings.report();
 }
 
-fn raw(world: &World, path: &str, framing: &str, body: &str) -> Answer {
-    let (address, key) = (world.gateway.address(), world.key("all"));
+fn raw(testbed: &Testbed, path: &str, framing: &str, body: &str) -> Answer {
+    let (address, key) = (testbed.gateway.address(), testbed.key("all"));
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
          Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n{framing}\r\n"
@@ -238,7 +238,7 @@ fn raw(world: &World, path: &str, framing: &str, body: &str) -> Answer {
 }
 
 /// One request in the clothes of another: nothing of the inner one is ever a request of its own.
-fn smuggle(world: &World, path: &str, findings: &mut Findings) {
+fn smuggle(testbed: &Testbed, path: &str, findings: &mut Findings) {
     let inner = format!("POST {path} HTTP/1.1\r\nHost: x\r\n\r\n{MARK}");
     for (what, framing) in [
         ("both framings", format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", inner.len() + 5)),
@@ -250,17 +250,17 @@ fn smuggle(world: &World, path: &str, findings: &mut Findings) {
         ("a folded header", "X-A: 1\r\n Content-Length: 5\r\n".to_owned()),
         ("a blank before the colon", "Content-Length : 5\r\n".to_owned()),
     ] {
-        let answer = raw(world, path, &framing, &format!("0\r\n\r\n{inner}"));
+        let answer = raw(testbed, path, &framing, &format!("0\r\n\r\n{inner}"));
         findings.check(&format!("{path}: {what}"), answer.status == 400, &answer);
     }
 }
 
 #[test]
 fn headers_that_contradict_the_body_are_refused() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     for path in ENDPOINTS {
-        let good = call(&world, path);
+        let good = call(&testbed, path);
         for (what, request) in [
             ("another method", good.clone().set("Mcp-Method", "tools/list")),
             ("the method in capitals", good.clone().set("Mcp-Method", "TOOLS/CALL")),
@@ -292,7 +292,7 @@ fn headers_that_contradict_the_body_are_refused() {
         ] {
             findings.expect(&format!("{path}: {what}"), &request.send(), MISMATCH);
         }
-        let stateful = world.stateful("all", path, "tools/call", json!({ "name": "greet", "x": MARK }));
+        let stateful = testbed.stateful("all", path, "tools/call", json!({ "name": "greet", "x": MARK }));
         for (what, request, expected) in [
             ("stateful, another method", stateful.clone().with("Mcp-Method", "tools/list"), MISMATCH),
             ("stateful, another name", stateful.clone().with("Mcp-Name", "x"), MISMATCH),
@@ -338,9 +338,9 @@ fn headers_that_contradict_the_body_are_refused() {
         findings.check("the versions", is_said, &later);
         findings.check("the id", later.message()["id"] == MARK, &later);
     }
-    world.nothing_forged_arrived();
+    testbed.nothing_forged_arrived();
     for path in ["/stateless/mcp", "/stateful/mcp", "/record/mcp"] {
-        let good = call(&world, path);
+        let good = call(&testbed, path);
         let answer = good.clone().set("Mcp-Name", "=?base64?Z3JlZXQ=?=").send();
         findings.check(&format!("{path}: the name in base64"), answer.status == 200, &answer);
         findings.check(path, good.send().status == 200, &answer);
@@ -351,11 +351,11 @@ fn headers_that_contradict_the_body_are_refused() {
 /// Most clients send all of a body before they read anything (RFC 9112, section 9.6).
 #[test]
 fn a_client_that_sends_everything_before_reading_gets_the_reason_of_a_refusal() {
-    let world = World::new();
+    let testbed = Testbed::new();
     let mut findings = Findings::default();
     let body = vec![b' '; 12 << 20];
-    let good = call(&world, ENDPOINTS[0]).body(body.clone());
-    let admin = world.gateway.admin_url();
+    let good = call(&testbed, ENDPOINTS[0]).body(body.clone());
+    let admin = testbed.gateway.admin_url();
     let admin = admin.strip_prefix("http://").unwrap();
     for (what, request, status) in [
         ("a length", good.clone(), 413),
@@ -364,10 +364,10 @@ fn a_client_that_sends_everything_before_reading_gets_the_reason_of_a_refusal() 
         ("another host", good.clone().set("Host", "evil.example"), 403),
         (
             "another method",
-            Request::new("PUT", &world.gateway.address(), ENDPOINTS[0]).body(body.clone()),
+            Request::new("PUT", &testbed.gateway.address(), ENDPOINTS[0]).body(body.clone()),
             405,
         ),
-        ("nothing there", call(&world, "/nothing").body(body.clone()), 404),
+        ("nothing there", call(&testbed, "/nothing").body(body.clone()), 404),
         ("a form for the operator", Request::post(admin, "/revoke", body), 413),
     ] {
         let answer = read_answer(&request.open(), PATIENCE, |_| false);

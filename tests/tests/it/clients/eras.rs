@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use witgate_tests::clients::{Client, Clients, Session, Stage};
 use witgate_tests::fixture::Fixture;
-use witgate_tests::fixture::serve::{Endpoint, Http};
+use witgate_tests::fixture::transports::{Endpoint, Http};
 
 use super::{ALLOWED, ALLOWED_OF_FIXTURE, Attempt, assert_served, everything, guard, make, setup};
 

@@ -89,7 +89,7 @@ fn configure(setup: &Setup, pages: [u16; 2]) {
         )
     };
     let scoped = "[upstreams.scopes.pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"scoped\"]";
-    let script = workspace().join("tests/tests/it/swap/env.py");
+    let script = workspace().join("tests/tests/it/swap/environment_server.py");
     let upstreams = [
         own("http", ""),
         own("json", "denials = \"json-rpc\""),

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use witgate_tests::hostile::Guest;
 
-use super::expected::{Expected, case};
-use super::refused::{Gateway, PATIENCE};
+use super::expectations::{Expected, case};
+use super::refusals::{Gateway, PATIENCE};
+use crate::caller::{Caller, until_late};
 use crate::swap::rename_over;
-use crate::talk::{Caller, until_late};
 
 /// The longest that a call may take meanwhile.
 const BOUND: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use serde_json::json;
 use witgate_tests::gateway::Setup;
 use witgate_tests::hostile::Guest;
 
-use crate::talk::{Caller, until};
+use crate::caller::{Caller, until};
 
 fn gateway(guest: Guest) -> (witgate_tests::gateway::Running, Caller) {
     let setup = Setup::new();

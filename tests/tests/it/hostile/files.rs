@@ -9,7 +9,7 @@ use witgate_tests::gateway::component;
 use witgate_tests::hostile::Guest;
 
 use super::is_clean;
-use super::refused::Gateway;
+use super::refusals::Gateway;
 use crate::swap::rename_over;
 
 /// A byte more than 64 MiB would do.
@@ -69,6 +69,8 @@ async fn a_file_that_is_no_component_is_refused() {
     // After all that, one that is good comes in.
     let content = fs::read(Guest::Drips.file()).unwrap();
     rename_over(&gateway.running.setup().dir().join("plugins/rules.wasm"), &content);
-    crate::talk::until("the good one", async || (gateway.running.plugins()["generation"] == 2).then_some(()))
-        .await;
+    crate::caller::until("the good one", async || {
+        (gateway.running.plugins()["generation"] == 2).then_some(())
+    })
+    .await;
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use witgate_tests::gateway::Setup;
 use witgate_tests::hostile::Guest;
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// The number of calls of each.
 const CALLS: usize = 6;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use witgate_tests::recorder::Recorder;
 
 use super::{of_issuer, serve, setup};
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 const IDENTITY: &str = "[upstreams.record.identity.headers]\nkind = 'X-Witgate-Kind'\nprincipal = 'X-Witgate-Principal'\n\
      subject = 'X-Witgate-Subject'\nroles = 'X-Witgate-Roles'\n";

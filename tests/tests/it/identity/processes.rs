@@ -8,7 +8,7 @@ use witgate_tests::gateway::workspace;
 use super::{of_issuer, serve, setup};
 
 fn config() -> String {
-    let script = workspace().join("tests/tests/it/identity/env.py");
+    let script = workspace().join("tests/tests/it/identity/environment_server.py");
     format!(
         "[upstreams.env]\ncommand = ['python3', {script:?}]\nenv = {{ W_OTHER = 'x' }}\n\
          [upstreams.env.identity]\nenv = {{ kind = 'W_KIND', principal = 'W_PRINCIPAL', subject = 'W_SUBJECT', issuer = 'W_ISSUER' }}"

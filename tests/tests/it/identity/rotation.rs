@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use witgate_tests::recorder::Recorder;
 
 use super::{new_key, serve, setup};
+use crate::caller::until;
 use crate::swap::rename_over;
-use crate::talk::until;
 
 /// The ids of the keys that are served.
 async fn served(address: &str) -> Vec<String> {

@@ -18,7 +18,7 @@ struct Who {
 impl Who {
     fn start(python: &Path, gateway: &str, port: u16) -> Self {
         let url = format!("http://127.0.0.1:{port}/mcp");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/identity/who.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/identity/token_server.py");
         let child = Command::new(python)
             .arg(script)
             .args([&format!("{gateway}/.well-known/jwks.json"), gateway, &url, &port.to_string()])

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use witgate_tests::gateway::{PATIENCE, Setup};
 
 use super::{Chance, kills};
-use crate::talk::{Caller, Upstream};
+use crate::caller::{Caller, Upstream};
 
 const CALLERS: usize = 4;
 

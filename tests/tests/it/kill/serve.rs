@@ -9,7 +9,7 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{Chance, kills};
-use crate::talk::{Caller, Upstream, until};
+use crate::caller::{Caller, Upstream, until};
 
 /// Longer than taking over takes, and shorter than compiling does at times.
 const LONGEST: Duration = Duration::from_millis(400);

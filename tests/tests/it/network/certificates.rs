@@ -3,8 +3,8 @@
 use serde_json::json;
 use witgate_tests::gateway::{Setup, unframed};
 use witgate_tests::pki::{Authority, Issued, Order};
-use witgate_tests::secure::SecureServer;
-use witgate_tests::tls::TlsClient;
+use witgate_tests::tls_client::TlsClient;
+use witgate_tests::tls_server::SecureServer;
 use witgate_tests::wire::Request;
 
 use super::{before, list};

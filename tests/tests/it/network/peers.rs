@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::json;
 use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::pki::{Authority, Order};
-use witgate_tests::tls::TlsClient;
+use witgate_tests::tls_client::TlsClient;
 use witgate_tests::wire::Request;
 
 const REST: &str = "[upstreams.own]\nown_tools = true\n[policies.roles]\nkind = 'rbac'\n\

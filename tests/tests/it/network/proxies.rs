@@ -3,7 +3,7 @@
 use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, unframed};
 use witgate_tests::pki::{Authority, Order};
-use witgate_tests::secure::SecureServer;
+use witgate_tests::tls_server::SecureServer;
 use witgate_tests::tunnels::Proxy;
 use witgate_tests::wire::Request;
 

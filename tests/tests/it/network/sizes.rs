@@ -38,7 +38,7 @@ fn the_limit_of_requests_is_configurable() {
 
 #[test]
 fn the_limit_of_server_messages_is_configurable() {
-    let script = workspace().join("tests/tests/it/swap/env.py");
+    let script = workspace().join("tests/tests/it/swap/environment_server.py");
     for (setting, reason) in [("max_message_mib = 1", json!("upstream-flood")), ("", Value::Null)] {
         let setup = Setup::new();
         setup.file("text", "x".repeat(2 * MIB));

@@ -11,7 +11,7 @@ use witgate_tests::gateway::{Running, Setup};
 
 use super::bad_server::{Bad, BadServer, SLOW};
 use super::hello;
-use crate::talk::{Answer, Caller, until};
+use crate::caller::{Answer, Caller, until};
 
 /// Within which a denial has to come: the bound of the host, and what a busy machine takes.
 const BOUND: Duration = Duration::from_secs(15);

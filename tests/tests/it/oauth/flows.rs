@@ -4,19 +4,19 @@ use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Session};
 use witgate_tests::oauth::Make;
 
-use super::{GUARDED, PATIENT, READ, WRITE, World, hello};
-use crate::talk::{Caller, until};
+use super::{GUARDED, PATIENT, READ, Testbed, WRITE, hello};
+use crate::caller::{Caller, until};
 
 /// From the bare URL: refused, sent to the metadata, to the authorization server, and back with a token.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_obtain_their_tokens_without_help() {
     let clients = Clients::installed().unwrap();
     for make in Make::ALL {
-        let world = World::of(make);
-        let both = world.server.robot(&format!("{READ} {WRITE}"));
+        let testbed = Testbed::of(make);
+        let both = testbed.server.robot(&format!("{READ} {WRITE}"));
         for (upstream, ..) in GUARDED {
             for client in [Client::TsClient, Client::PyMcp] {
-                let session = Session::http(world.resource(upstream))
+                let session = Session::http(testbed.resource(upstream))
                     .client_credentials(&both)
                     .call("add", json!({ "a": 20, "b": 22 }))
                     .limit(PATIENT);
@@ -35,9 +35,9 @@ async fn clients_obtain_their_tokens_without_help() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_names_the_missing_scopes() {
     let clients = Clients::installed().unwrap();
-    let world = World::of(Make::OidcProvider);
+    let testbed = Testbed::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
-        let caller = world.caller(upstream, READ).await;
+        let caller = testbed.caller(upstream, READ).await;
         let answer = caller.call("echo", hello()).await;
         assert!(answer.is_result(), "{upstream}: {answer:?}");
         let answer = caller.call("add", json!({ "a": 20, "b": 22 })).await;
@@ -48,8 +48,8 @@ async fn a_challenge_names_the_missing_scopes() {
         );
     }
     // This client asks for what it is told to, without being told by anybody else.
-    let session = Session::http(world.resource("opaque"))
-        .client_credentials(&world.server.robot(READ))
+    let session = Session::http(testbed.resource("opaque"))
+        .client_credentials(&testbed.server.robot(READ))
         .call("add", json!({ "a": 20, "b": 22 }))
         .limit(PATIENT);
     let report = clients.run(Client::TsClient, &session).await.unwrap();
@@ -60,11 +60,11 @@ async fn a_challenge_names_the_missing_scopes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_sibling_resource_are_refused() {
     for make in Make::ALL {
-        let world = World::of(make);
+        let testbed = Testbed::of(make);
         for (upstream, format, _) in GUARDED {
             for (sibling, other, _) in GUARDED {
-                let token = world.server.token(&world.resource(sibling), READ).await.unwrap();
-                let caller = Caller::with_token(world.resource(upstream), &token);
+                let token = testbed.server.token(&testbed.resource(sibling), READ).await.unwrap();
+                let caller = Caller::with_token(testbed.resource(upstream), &token);
                 let answer = caller.call("echo", hello()).await;
                 if upstream == sibling {
                     assert!(answer.is_result(), "{make:?}, {upstream}: {answer:?}");
@@ -87,28 +87,28 @@ async fn tokens_of_a_sibling_resource_are_refused() {
 /// issued before, until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotated_keys_of_an_authorization_server_are_accepted() {
-    let mut world = World::of(Make::OidcProvider);
+    let mut testbed = Testbed::of(Make::OidcProvider);
     let signed = ["signed", "signed-guest"];
     let mut old = Vec::new();
     for upstream in signed {
-        old.push(world.caller(upstream, READ).await);
+        old.push(testbed.caller(upstream, READ).await);
     }
     for caller in &old {
         assert!(caller.call("echo", hello()).await.is_result());
     }
-    let first = world.server.rotate().unwrap();
+    let first = testbed.server.rotate().unwrap();
     for upstream in signed {
-        let new = world.caller(upstream, READ).await;
+        let new = testbed.caller(upstream, READ).await;
         until(upstream, async || new.call("echo", hello()).await.is_result().then_some(())).await;
     }
     for caller in &old {
         assert!(caller.call("echo", hello()).await.is_result(), "its key is still published");
     }
-    let second = world.server.rotate().unwrap();
+    let second = testbed.server.rotate().unwrap();
     assert_ne!(first, second);
-    assert_eq!(world.server.withdraw().unwrap(), second);
+    assert_eq!(testbed.server.withdraw().unwrap(), second);
     for upstream in signed {
-        let new = world.caller(upstream, READ).await;
+        let new = testbed.caller(upstream, READ).await;
         until(upstream, async || new.call("echo", hello()).await.is_result().then_some(())).await;
     }
     // Once the set was fetched that has the new one alone.

@@ -39,9 +39,9 @@ fn signing(make: Make, pem: &str, jwk: &Value) -> Making {
 async fn witgate_authenticates_with_a_private_key() {
     for make in Make::ALL {
         let (pem, jwk) = key_pair("first");
-        let world = signing(make, &pem, &jwk).start();
+        let testbed = signing(make, &pem, &jwk).start();
         for guarded in GUARDED {
-            let caller = world.caller(guarded, READ).await;
+            let caller = testbed.caller(guarded, READ).await;
             // Each time anew: nothing is remembered, and no assertion is good twice.
             for _ in 0..3 {
                 let answer = caller.call("echo", hello()).await;
@@ -55,13 +55,13 @@ async fn witgate_authenticates_with_a_private_key() {
 async fn a_wrong_client_key_denies_calls_and_is_not_logged() {
     for make in Make::ALL {
         let ((pem, _), (_, jwk)) = (key_pair("first"), key_pair("first"));
-        let world = signing(make, &pem, &jwk).start();
+        let testbed = signing(make, &pem, &jwk).start();
         for guarded in GUARDED {
-            let answer = world.caller(guarded, READ).await.call("echo", hello()).await;
+            let answer = testbed.caller(guarded, READ).await.call("echo", hello()).await;
             let found = (answer.status, answer.reason());
             assert_eq!(found, (503, Some("unavailable")), "{make:?}, {guarded}: {answer:?}");
         }
-        let log = world.witgate.log();
+        let log = testbed.witgate.log();
         assert!(!log.contains("BEGIN") && !log.contains(&pem[30..60]), "{make:?}: the key is on the log");
     }
 }
@@ -99,18 +99,18 @@ fn a_key_that_cannot_sign_is_refused_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signed_answers_are_accepted() {
     let plan = Plan::default().introspector(&json!({ "introspection_signed_response_alg": "RS256" }));
-    let world = Making { plan, ..Making::of(Make::OidcProvider) }
+    let testbed = Making { plan, ..Making::of(Make::OidcProvider) }
         .introspecting(
             "answer_keys = [{ jwks_url = \"{issuer}/jwks\" }]\ncache_ttl_s = 0\nnegative_ttl_s = 0",
         )
         .start();
     for guarded in GUARDED {
-        let resource = world.resource(guarded);
-        let token = world.server.token(&resource, READ).await.unwrap();
-        let caller = crate::talk::Caller::with_token(&resource, &token);
+        let resource = testbed.resource(guarded);
+        let token = testbed.server.token(&resource, READ).await.unwrap();
+        let caller = crate::caller::Caller::with_token(&resource, &token);
         let answer = caller.call("echo", hello()).await;
         assert!(answer.is_result(), "{guarded}: {answer:?}");
-        world.server.revoke(&token).await.unwrap();
+        testbed.server.revoke(&token).await.unwrap();
         let answer = caller.call("echo", hello()).await;
         assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{guarded}: {answer:?}");
     }
@@ -120,9 +120,9 @@ async fn signed_answers_are_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_answers_are_refused_if_signed_ones_are_required() {
     let keys = "answer_keys = [{ jwks_url = \"{issuer}/jwks\" }]";
-    let world = Making::of(Make::Authlib).introspecting(keys).start();
+    let testbed = Making::of(Make::Authlib).introspecting(keys).start();
     for guarded in GUARDED {
-        let answer = world.caller(guarded, READ).await.call("echo", hello()).await;
+        let answer = testbed.caller(guarded, READ).await.call("echo", hello()).await;
         assert_eq!((answer.status, answer.reason()), (503, Some("unavailable")), "{guarded}: {answer:?}");
     }
 }

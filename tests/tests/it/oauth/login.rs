@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use witgate_tests::clients::{Clients, Scenario, Session};
 use witgate_tests::oauth::{Make, PERSON, browser, directory};
 
-use super::{PATIENT, READ, WRITE, World};
+use super::{PATIENT, READ, Testbed, WRITE};
 
 /// Logs in and calls two tools; the second needs a scope that the person does not grant at first.
-async fn log_in(world: &World, upstream: &str, mode: &str, password: &str) -> Scenario {
+async fn log_in(testbed: &Testbed, upstream: &str, mode: &str, password: &str) -> Scenario {
     let clients = Clients::installed().unwrap();
-    let session = Session::http(world.resource(upstream)).mode(mode).limit(PATIENT);
+    let session = Session::http(testbed.resource(upstream)).mode(mode).limit(PATIENT);
     let tools = json!([["echo", { "text": "hello" }], ["add", { "a": 20, "b": 22 }]]);
     let more = [
         format!("--browser={}", browser().unwrap().display()),
@@ -30,18 +30,18 @@ fn scopes(login: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_and_steps_up() {
     for make in Make::ALL {
-        let world = World::of(make);
+        let testbed = Testbed::of(make);
         for (upstream, mode) in
             [("opaque", "auto"), ("signed-guest", "2026-07-28"), ("opaque-guest", "legacy")]
         {
             let what = format!("{make:?}, {upstream}, {mode}");
-            let seen = log_in(&world, upstream, mode, PERSON.1).await;
+            let seen = log_in(&testbed, upstream, mode, PERSON.1).await;
             assert_eq!(seen.error, None, "{what}: {seen:?}");
             assert!(seen.steps["echo"].to_string().contains("hello"), "{what}: {seen:?}");
             assert!(seen.steps["add"].to_string().contains("42"), "{what}: {seen:?}");
             let logins = seen.steps["logins"].as_array().unwrap();
             for login in logins {
-                assert_eq!(login["resource"], world.resource(upstream), "{what}");
+                assert_eq!(login["resource"], testbed.resource(upstream), "{what}");
                 assert_eq!(login["pkce"], "S256", "{what}");
             }
             assert_eq!(logins[0]["pages"][0], "Log in", "{what}: {seen:?}");
@@ -55,8 +55,8 @@ async fn a_person_logs_in_and_steps_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_gives_no_token() {
-    let world = World::of(Make::OidcProvider);
-    let seen = log_in(&world, "opaque", "auto", "a guess").await;
+    let testbed = Testbed::of(Make::OidcProvider);
+    let seen = log_in(&testbed, "opaque", "auto", "a guess").await;
     assert!(seen.error.is_some() && !seen.steps.contains_key("echo"), "{seen:?}");
     assert_eq!(seen.steps["logins"][0]["error"], "access_denied", "{seen:?}");
 }

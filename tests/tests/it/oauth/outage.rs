@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use witgate_tests::oauth::Make;
 
-use super::{GUARDED, Making, READ, World, hello};
-use crate::talk::{Answer, Caller, until};
+use super::{GUARDED, Making, READ, Testbed, hello};
+use crate::caller::{Answer, Caller, until};
 
 /// Time for which the server is away.
 const AWAY: Duration = Duration::from_secs(6);
@@ -34,15 +34,15 @@ fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(I
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_recover_after_a_restart_of_the_authorization_server() {
     for make in Make::ALL {
-        let mut world = Making::of(make).introspecting("cache_ttl_s = 1\nnegative_ttl_s = 1").start();
+        let mut testbed = Making::of(make).introspecting("cache_ttl_s = 1\nnegative_ttl_s = 1").start();
         let stop = Arc::new(AtomicBool::new(false));
         let mut loads = Vec::new();
         for (upstream, ..) in GUARDED {
-            let caller = world.caller(upstream, READ).await;
+            let caller = testbed.caller(upstream, READ).await;
             assert!(caller.call("echo", hello()).await.is_result(), "{make:?}, {upstream}");
             loads.push((upstream, caller.clone(), load(caller, Arc::clone(&stop))));
         }
-        let (killed, back) = interrupt(&mut world).await;
+        let (killed, back) = interrupt(&mut testbed).await;
         for (upstream, caller, _) in &loads {
             until(upstream, async || caller.call("echo", hello()).await.is_result().then_some(())).await;
         }
@@ -59,13 +59,13 @@ async fn calls_recover_after_a_restart_of_the_authorization_server() {
     }
 }
 
-async fn interrupt(world: &mut World) -> (Instant, Instant) {
+async fn interrupt(testbed: &mut Testbed) -> (Instant, Instant) {
     tokio::time::sleep(Duration::from_secs(1)).await;
-    world.server.kill();
+    testbed.server.kill();
     let killed = Instant::now();
     tokio::time::sleep(AWAY).await;
     let back = Instant::now();
-    world.server.start_again().unwrap();
+    testbed.server.start_again().unwrap();
     (killed, back)
 }
 

@@ -5,19 +5,19 @@ use witgate_tests::clients::{Clients, Scenario, Session};
 use witgate_tests::gateway::free_port;
 use witgate_tests::oauth::{Make, PERSON, browser, directory};
 
-use super::{Making, PATIENT, READ, WRITE, World};
+use super::{Making, PATIENT, READ, Testbed, WRITE};
 
-/// A world that lets pages of `origins` in.
-fn world(origins: &str) -> World {
+/// A testbed that lets pages of `origins` in.
+fn testbed(origins: &str) -> Testbed {
     let making = Making::of(Make::OidcProvider);
     Making { server: format!("allowed_origins = [{origins}]"), ..making }.start()
 }
 
 /// Opens the page on `port`, which logs its user in, lists tools and calls two; the second needs a scope that is not
 /// granted at first.
-async fn visit(world: &World, port: u16, mode: &str) -> Scenario {
+async fn visit(testbed: &Testbed, port: u16, mode: &str) -> Scenario {
     let clients = Clients::installed().unwrap();
-    let session = Session::http(world.resource("signed")).mode(mode).limit(PATIENT);
+    let session = Session::http(testbed.resource("signed")).mode(mode).limit(PATIENT);
     let tools = json!([["echo", { "text": "hello" }], ["add", { "a": 20, "b": 22 }]]);
     let more = [
         format!("--browser={}", browser().unwrap().display()),
@@ -34,9 +34,9 @@ async fn visit(world: &World, port: u16, mode: &str) -> Scenario {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
     let port = free_port();
-    let world = world(&format!("'http://127.0.0.1:{port}'"));
+    let testbed = testbed(&format!("'http://127.0.0.1:{port}'"));
     for mode in ["legacy", "2026-07-28"] {
-        let seen = visit(&world, port, mode).await;
+        let seen = visit(&testbed, port, mode).await;
         assert_eq!((&seen.error, &seen.steps["error"]), (&None, &json!(null)), "{mode}: {seen:?}");
         assert!(seen.steps["echo"].to_string().contains("hello"), "{mode}: {seen:?}");
         assert!(seen.steps["add"].to_string().contains("42"), "{mode}: {seen:?}");
@@ -47,8 +47,8 @@ async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_is_refused() {
-    let world = world("'http://127.0.0.1:1'");
-    let seen = visit(&world, free_port(), "legacy").await;
+    let testbed = testbed("'http://127.0.0.1:1'");
+    let seen = visit(&testbed, free_port(), "legacy").await;
     assert!(seen.steps["error"]["message"].to_string().contains("fetch"), "{seen:?}");
     assert!(!seen.steps.contains_key("listed"), "{seen:?}");
 }

@@ -6,12 +6,12 @@ use witgate_tests::oauth::{Format, Make};
 use witgate_tests::possession::Holder;
 use witgate_tests::wire::{Answer, Request};
 
-use super::{GUARDED, Making, READ, World};
+use super::{GUARDED, Making, READ, Testbed};
 
 /// A list, asked for with `token` under `scheme`, and with a proof if there is one.
-fn ask(world: &World, upstream: &str, scheme: &str, token: &str, proof: Option<String>) -> Answer {
+fn ask(testbed: &Testbed, upstream: &str, scheme: &str, token: &str, proof: Option<String>) -> Answer {
     let path = format!("/{upstream}/mcp");
-    let request = Request::stateless(&world.witgate.address(), &path, "tools/list", json!({}));
+    let request = Request::stateless(&testbed.witgate.address(), &path, "tools/list", json!({}));
     let request = request.set("Authorization", &format!("{scheme} {token}"));
     match proof {
         Some(proof) => request.with("DPoP", &proof).send(),
@@ -22,13 +22,13 @@ fn ask(world: &World, upstream: &str, scheme: &str, token: &str, proof: Option<S
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_token_needs_its_key() {
     let making = Making { judging: "dpop = \"optional\"".to_owned(), ..Making::of(Make::OidcProvider) };
-    let world = making.start();
+    let testbed = making.start();
     let (holder, stranger) = (Holder::new(), Holder::new());
     for (upstream, format, _) in GUARDED {
-        let resource = world.resource(upstream);
-        let token = world.server.bound_token(&resource, READ, &holder).await.unwrap();
+        let resource = testbed.resource(upstream);
+        let token = testbed.server.bound_token(&resource, READ, &holder).await.unwrap();
         let good = || Some(holder.proof(&resource, &token).signed());
-        let answer = ask(&world, upstream, "DPoP", &token, good());
+        let answer = ask(&testbed, upstream, "DPoP", &token, good());
         assert_eq!(answer.status, 200, "{upstream}: {}", answer.text());
         assert!(answer.names("tools", "name").contains(&"echo".to_owned()), "{upstream}");
 
@@ -39,16 +39,20 @@ async fn a_bound_token_needs_its_key() {
             ("Bearer", None, as_bearer),
         ];
         for (scheme, proof, reason) in refused {
-            let answer = ask(&world, upstream, scheme, &token, proof);
+            let answer = ask(&testbed, upstream, scheme, &token, proof);
             assert_eq!(answer.refusal(), (401, 401, reason.to_owned()), "{upstream}: {}", answer.text());
         }
         let used = holder.proof(&resource, &token).signed();
-        assert_eq!(ask(&world, upstream, "DPoP", &token, Some(used.clone())).status, 200, "{upstream}");
-        assert_eq!(ask(&world, upstream, "DPoP", &token, Some(used)).status, 401, "{upstream}: used twice");
+        assert_eq!(ask(&testbed, upstream, "DPoP", &token, Some(used.clone())).status, 200, "{upstream}");
+        assert_eq!(ask(&testbed, upstream, "DPoP", &token, Some(used)).status, 401, "{upstream}: used twice");
 
-        let bearer = world.server.token(&resource, READ).await.unwrap();
-        assert_eq!(ask(&world, upstream, "Bearer", &bearer, None).status, 200, "{upstream}: not bound");
+        let bearer = testbed.server.token(&resource, READ).await.unwrap();
+        assert_eq!(ask(&testbed, upstream, "Bearer", &bearer, None).status, 200, "{upstream}: not bound");
         let proof = holder.proof(&resource, &bearer).signed();
-        assert_eq!(ask(&world, upstream, "DPoP", &bearer, Some(proof)).status, 401, "{upstream}: not bound");
+        assert_eq!(
+            ask(&testbed, upstream, "DPoP", &bearer, Some(proof)).status,
+            401,
+            "{upstream}: not bound"
+        );
     }
 }

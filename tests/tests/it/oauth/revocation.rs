@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::program;
 use witgate_tests::oauth::{Make, Plan};
 
-use super::{Making, READ, World, hello};
-use crate::talk::{Answer, Caller, Upstream, metric};
+use super::{Making, READ, Testbed, hello};
+use crate::caller::{Answer, Caller, Upstream, metric};
 
 /// Within which a stream has to end: a second or ten, and what a busy machine takes.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Has the running Witgate forget a token, with the real command: `forget`, or `revoke`, which can do no more about an
 /// opaque one.
-fn forget(world: &World, verb: &str, token: &str) -> Value {
+fn forget(testbed: &Testbed, verb: &str, token: &str) -> Value {
     use std::io::Write;
-    let mut command = world.witgate.setup().command(&["token", verb, "--json"]);
+    let mut command = testbed.witgate.setup().command(&["token", verb, "--json"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -34,36 +34,36 @@ fn assert_inactive(what: &str, answer: &Answer) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_token_is_introspected_again() {
     for make in Make::ALL {
-        let world = World::of(make);
+        let testbed = Testbed::of(make);
         for upstream in ["opaque", "opaque-guest"] {
             let what = format!("{make:?}, {upstream}");
-            let resource = world.resource(upstream);
+            let resource = testbed.resource(upstream);
             let mut tokens = Vec::new();
             for _ in 0..3 {
-                tokens.push(world.server.token(&resource, READ).await.unwrap());
+                tokens.push(testbed.server.token(&resource, READ).await.unwrap());
             }
             let callers: Vec<_> = tokens.iter().map(|token| Caller::with_token(&resource, token)).collect();
             for caller in &callers {
                 assert!(caller.call("echo", hello()).await.is_result(), "{what}");
             }
             for token in &tokens[..2] {
-                world.server.revoke(token).await.unwrap();
-                assert!(!world.server.is_active(token).await.unwrap(), "{what}");
+                testbed.server.revoke(token).await.unwrap();
+                assert!(!testbed.server.is_active(token).await.unwrap(), "{what}");
             }
             // Remembered for minutes, as the settings say.
             assert!(callers[0].call("echo", hello()).await.is_result(), "{what}");
-            assert_eq!(forget(&world, "revoke", &tokens[0])["forgotten_by"], json!([upstream]), "{what}");
+            assert_eq!(forget(&testbed, "revoke", &tokens[0])["forgotten_by"], json!([upstream]), "{what}");
             assert_inactive(&what, &callers[0].call("echo", hello()).await);
             // As an authorization server would send it.
             let form = format!("token_type_hint=access_token&token={}", tokens[1]);
-            let revoke = reqwest::Client::new().post(format!("{}/revoke", world.witgate.admin_url()));
+            let revoke = reqwest::Client::new().post(format!("{}/revoke", testbed.witgate.admin_url()));
             let form = revoke.header("Content-Type", "application/x-www-form-urlencoded").body(form);
             assert_eq!(form.send().await.unwrap().status(), 200, "{what}");
             assert_inactive(&what, &callers[1].call("echo", hello()).await);
             // One that is still good is asked about, and goes on.
-            forget(&world, "forget", &tokens[2]);
+            forget(&testbed, "forget", &tokens[2]);
             assert!(callers[2].call("echo", hello()).await.is_result(), "{what}");
-            let log = world.witgate.log();
+            let log = testbed.witgate.log();
             assert!(tokens.iter().all(|token| !log.contains(token.as_str())), "{what}: a token on the log");
         }
     }
@@ -71,8 +71,8 @@ async fn a_forgotten_token_is_introspected_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_endpoint_accepts_exactly_one_token() {
-    let world = World::of(Make::OidcProvider);
-    let url = format!("{}/revoke", world.witgate.admin_url());
+    let testbed = Testbed::of(Make::OidcProvider);
+    let url = format!("{}/revoke", testbed.witgate.admin_url());
     let http = reqwest::Client::new();
     let post = async |body: String| http.post(&url).body(body).send().await.unwrap().status().as_u16();
     assert_eq!(post("token=".to_owned()).await, 400);
@@ -119,7 +119,7 @@ async fn rest(response: reqwest::Response) -> String {
 }
 
 /// Each ended, and who waited for an answer was told why.
-async fn assert_ended(what: &str, world: &World, open: Open, reason: &str) {
+async fn assert_ended(what: &str, testbed: &Testbed, open: Open, reason: &str) {
     let Open { stream, listening, running } = open;
     rest(stream).await;
     let heard = rest(listening).await;
@@ -133,8 +133,8 @@ async fn assert_ended(what: &str, world: &World, open: Open, reason: &str) {
     );
     let answer = tokio::time::timeout(SOON, running).await.expect("the call ends").unwrap();
     assert_eq!(answer.reason(), Some(reason), "{what}: {answer:?}");
-    assert!(metric(&world.witgate.admin_url(), "witgate_messages_total", "ended").await >= 2.0, "{what}");
-    let log = world.witgate.log();
+    assert!(metric(&testbed.witgate.admin_url(), "witgate_messages_total", "ended").await >= 2.0, "{what}");
+    let log = testbed.witgate.log();
     let ended = log.lines().filter(|line| line.contains("outcome=\"ended\"")).collect::<Vec<_>>();
     assert!(ended.iter().any(|line| line.contains(&format!("reason=\"{reason}\""))), "{what}: {ended:?}");
 }
@@ -149,16 +149,16 @@ fn behind() -> [(&'static str, String, Option<Upstream>); 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_calls_and_streams_end_when_their_token_is_revoked() {
     for (how, upstream, _served) in behind() {
-        let world = Making { upstream, ..Making::of(Make::OidcProvider) }.start();
+        let testbed = Making { upstream, ..Making::of(Make::OidcProvider) }.start();
         for guarded in ["opaque", "opaque-guest"] {
-            let resource = world.resource(guarded);
-            let token = world.server.token(&resource, READ).await.unwrap();
-            let others = world.server.token(&resource, READ).await.unwrap();
+            let resource = testbed.resource(guarded);
+            let token = testbed.server.token(&resource, READ).await.unwrap();
+            let others = testbed.server.token(&resource, READ).await.unwrap();
             let open_by_others = open(&Caller::with_token(&resource, &others)).await;
             let open = open(&Caller::with_token(&resource, &token)).await;
-            world.server.revoke(&token).await.unwrap();
-            forget(&world, "forget", &token);
-            assert_ended(&format!("{how}, {guarded}"), &world, open, "inactive").await;
+            testbed.server.revoke(&token).await.unwrap();
+            forget(&testbed, "forget", &token);
+            assert_ended(&format!("{how}, {guarded}"), &testbed, open, "inactive").await;
             // Somebody else's goes on, though it was judged again.
             assert!(!open_by_others.running.is_finished(), "{how}, {guarded}");
             open_by_others.running.abort();
@@ -171,12 +171,12 @@ async fn running_calls_and_streams_end_when_the_server_reports_a_revocation() {
     for (how, upstream, _served) in behind() {
         // Nobody tells Witgate: it finds out by asking again.
         let making = Making { upstream, ..Making::of(Make::Authlib) }.introspecting("cache_ttl_s = 1");
-        let world = making.start();
-        let resource = world.resource("opaque-guest");
-        let token = world.server.token(&resource, READ).await.unwrap();
+        let testbed = making.start();
+        let resource = testbed.resource("opaque-guest");
+        let token = testbed.server.token(&resource, READ).await.unwrap();
         let open = open(&Caller::with_token(&resource, &token)).await;
-        world.server.revoke(&token).await.unwrap();
-        assert_ended(how, &world, open, "inactive").await;
+        testbed.server.revoke(&token).await.unwrap();
+        assert_ended(how, &testbed, open, "inactive").await;
     }
 }
 
@@ -184,10 +184,10 @@ async fn running_calls_and_streams_end_when_the_server_reports_a_revocation() {
 async fn running_calls_and_streams_end_when_their_token_expires() {
     for (how, upstream, _served) in behind() {
         let making = Making { upstream, plan: Plan::default().ttl_s(10), ..Making::of(Make::Authlib) };
-        let world = making.start();
+        let testbed = making.start();
         let ends = ["opaque", "signed", "signed-guest"].map(async |guarded| {
-            let open = open(&world.caller(guarded, READ).await).await;
-            assert_ended(&format!("{how}, {guarded}"), &world, open, "expired").await;
+            let open = open(&testbed.caller(guarded, READ).await).await;
+            assert_ended(&format!("{how}, {guarded}"), &testbed, open, "expired").await;
         });
         futures_util::future::join_all(ends).await;
     }

@@ -10,7 +10,7 @@ use witgate_flow::limit::Admitted;
 use witgate_policy::generation::{Generation, Generations};
 
 use super::RUNTIME;
-use super::stage::{Says, Stage, flow, send, store};
+use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 
 /// The number of flips of the generation.
 const FLIPS: usize = 150;
@@ -18,15 +18,15 @@ const FLIPS: usize = 150;
 /// Generations of two colours. In each, the key has the role of that colour alone, and that role
 /// alone may call `both` and the tool of its colour: a caller who gets a role from one and a right from
 /// the other may do nothing.
-async fn generation(stage: &Stage, colour: &str) -> Generation {
-    stage.file("keys.toml", &store(&[colour.to_owned()], &[], &[]));
+async fn generation(setup: &GenerationSetup, colour: &str) -> Generation {
+    setup.file("keys.toml", &store(&[colour.to_owned()], &[], &[]));
     let config = format!(
         "[upstreams.up]\nown_tools = true\n\
          [pipeline]\nauthenticate = ['keys']\nauthorize = ['roles']\n\
          [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
          [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ {colour} = {{ allow = ['both', '{colour}'] }} }} }}\n"
     );
-    stage.generation(&config).await
+    setup.generation(&config).await
 }
 
 /// The upstream's answer: the caller's role and all the tools that there are.
@@ -37,8 +37,8 @@ fn everything(admitted: &Admitted) -> Value {
 
 #[test]
 fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
-    let stage = Stage::new();
-    let first = RUNTIME.block_on(generation(&stage, "red"));
+    let setup = GenerationSetup::new();
+    let first = RUNTIME.block_on(generation(&setup, "red"));
     let generations = Arc::new(Generations::new(first, 1));
     let flow = Arc::new(flow(Arc::clone(&generations), Says(everything)));
     let done = AtomicBool::new(false);
@@ -47,7 +47,7 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
             (0..3).map(|_| threads.spawn(|| RUNTIME.block_on(call_until(&flow, &done)))).collect();
         for flip in 0..FLIPS {
             let colour = if flip % 2 == 0 { "blue" } else { "red" };
-            generations.flip(RUNTIME.block_on(generation(&stage, colour)));
+            generations.flip(RUNTIME.block_on(generation(&setup, colour)));
             std::thread::sleep(Duration::from_micros(50));
         }
         done.store(true, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use witgate_flow::reject::Rejection;
 use witgate_message::fault::MessageFault;
 use witgate_policy::generation::Generations;
 
-use super::stage::{Says, Stage, flow, send, store};
+use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 use super::{RUNTIME, cases};
 
 /// Rules, and the names that they are tried on.
@@ -145,11 +145,11 @@ const LISTS: [List; 4] = [
 
 #[test]
 fn an_entry_is_listed_exactly_if_its_call_is_allowed() {
-    let stage = Stage::new();
+    let setup = GenerationSetup::new();
     let (allowed, denied) = (Cell::new(0), Cell::new(0));
     let outcome = TestRunner::new(cases(64)).run(&world(), |world| {
-        stage.file("keys.toml", &world.store());
-        let generation = RUNTIME.block_on(stage.generation(&world.config()));
+        setup.file("keys.toml", &world.store());
+        let generation = RUNTIME.block_on(setup.generation(&world.config()));
         let lists = world.lists();
         let flow = flow(Arc::new(Generations::new(generation, 1)), Says(move |_: &Admitted| lists.clone()));
         for (list, member, key, call, params) in LISTS {

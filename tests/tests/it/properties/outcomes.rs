@@ -16,7 +16,7 @@ use witgate_plugin::Scheme;
 use witgate_policy::generation::Generation;
 use witgate_tests::gateway::component;
 
-use super::stage::{Stage, request, shown};
+use super::generation_setup::{GenerationSetup, request, shown};
 use super::{RUNTIME, cases};
 
 /// The act of a policy, as the settings of the guest `scripted` name it.
@@ -175,7 +175,7 @@ async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
 
 #[test]
 fn only_an_allowance_without_denial_or_fault_allows() {
-    let stage = Stage::new();
+    let setup = GenerationSetup::new();
     let (yes, other) = (Cell::new(0), Cell::new(0));
     let count = |end: &End| {
         let counter = if *end == End::Yes { &yes } else { &other };
@@ -184,7 +184,7 @@ fn only_an_allowance_without_denial_or_fault_allows() {
     let pipelines = prop::collection::vec(pipeline(), 24);
     let outcome = TestRunner::new(cases(6)).run(&pipelines, |mut pipelines| {
         pipelines.insert(0, vec![(Act::Yes, "yes-a".to_owned())]);
-        let generation = Arc::new(RUNTIME.block_on(stage.generation(&config(&pipelines))));
+        let generation = Arc::new(RUNTIME.block_on(setup.generation(&config(&pipelines))));
         for (place, pipeline) in pipelines.iter().enumerate() {
             let (who, may) = RUNTIME.block_on(ends(&generation, place));
             prop_assert_eq!(&who, &End::of_authenticators(pipeline), "who? {:?}", pipeline);

@@ -3,14 +3,14 @@
 use serde_json::json;
 use witgate_tests::gateway::Setup;
 
-use super::world::World;
-use crate::talk::Caller;
+use super::testbed::Testbed;
+use crate::caller::Caller;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_after_its_calls_or_its_time() {
-    let world = World::start();
-    let recording = world.record("rules-own", &["--calls", "3"]);
-    let caller = Caller::new(world.url("own"), Some(&world.ada));
+    let testbed = Testbed::start();
+    let recording = testbed.record("rules-own", &["--calls", "3"]);
+    let caller = Caller::new(testbed.url("own"), Some(&testbed.ada));
     for _ in 0..5 {
         assert!(caller.call("echo", json!({ "text": "hello" })).await.is_result());
     }
@@ -22,12 +22,12 @@ async fn a_recording_ends_after_its_calls_or_its_time() {
     );
     assert!(recorded.text.contains("echo by ada: allow (3 times)"), "{}", recorded.text);
 
-    let nothing = world.record("rules-guest", &["--seconds", "1"]).output();
+    let nothing = testbed.record("rules-guest", &["--seconds", "1"]).output();
     assert_eq!(nothing.status.code(), Some(1), "there was no call");
-    assert!(!world.gateway.setup().dir().join("recorded/rules-guest.toml").exists());
+    assert!(!testbed.gateway.setup().dir().join("recorded/rules-guest.toml").exists());
 
     let output =
-        world.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "recorded"]);
+        testbed.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "recorded"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(69) && said.contains("exists already"), "{said}");
 }
@@ -35,29 +35,30 @@ async fn a_recording_ends_after_its_calls_or_its_time() {
 /// Nobody records for who has gone away, and another one may then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_with_its_client() {
-    let world = World::start();
-    let recording = world.record("rules-own", &[]);
-    let output = world.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "other"]);
+    let testbed = Testbed::start();
+    let recording = testbed.record("rules-own", &[]);
+    let output =
+        testbed.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "other"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(69) && said.contains("is already being recorded"), "{said}");
     recording.signal("KILL");
     drop(recording.output());
     witgate_tests::gateway::await_some("the end of the first", || {
-        let log = world.gateway.log();
+        let log = testbed.gateway.log();
         (log.matches("RECORDING: the calls").count() == log.matches("RECORDING: it has ended").count())
             .then_some(())
     });
-    let recording = world.record("rules-own", &[]);
-    Caller::new(world.url("own"), Some(&world.ada)).call("echo", json!({ "text": "hello" })).await;
+    let recording = testbed.record("rules-own", &[]);
+    Caller::new(testbed.url("own"), Some(&testbed.ada)).call("echo", json!({ "text": "hello" })).await;
     assert_eq!(recording.end().report["cases"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_when_the_policies_change() {
-    let world = World::start();
-    let recording = world.record("rules-own", &[]);
-    Caller::new(world.url("own"), Some(&world.ada)).call("echo", json!({ "text": "hello" })).await;
-    let config = world.gateway.setup().dir().join("witgate.toml");
+    let testbed = Testbed::start();
+    let recording = testbed.record("rules-own", &[]);
+    Caller::new(testbed.url("own"), Some(&testbed.ada)).call("echo", json!({ "text": "hello" })).await;
+    let config = testbed.gateway.setup().dir().join("witgate.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("\"get_*\"", "\"put_*\"")).unwrap();
     let recorded = recording.wait();

@@ -3,21 +3,21 @@
 use serde_json::json;
 use witgate_tests::gateway::Setup;
 use witgate_tests::pki::{Authority, Order};
-use witgate_tests::tls::TlsClient;
+use witgate_tests::tls_client::TlsClient;
 use witgate_tests::wire::Request;
 
-use super::world::{POLICIES, Recording, UPSTREAMS, World};
+use super::testbed::{POLICIES, Recording, Testbed, UPSTREAMS};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_cases_give_the_same_answers() {
-    let world = World::start();
+    let testbed = Testbed::start();
     for upstream in UPSTREAMS {
         let recordings: Vec<_> = POLICIES
             .map(|policy| format!("{policy}-{upstream}"))
-            .map(|policy| world.record(&policy, &[]))
+            .map(|policy| testbed.record(&policy, &[]))
             .into_iter()
             .collect();
-        world.call(upstream).await;
+        testbed.call(upstream).await;
         let recorded: Vec<_> = recordings.into_iter().map(Recording::end).collect();
         for (policy, recorded) in POLICIES.into_iter().zip(&recorded) {
             let said = format!("{upstream}: {}\n{}", recorded.report, recorded.text);
@@ -38,12 +38,12 @@ async fn recorded_cases_give_the_same_answers() {
                 "own" => format!("plugins/{}.wasm", kind(policy)),
                 _ => "builtin".to_owned(),
             };
-            let tested = world.test(recorded, &["--against", &other]);
+            let tested = testbed.test(recorded, &["--against", &other]);
             assert_eq!((tested.code, tested.failed()), (Some(0), Vec::new()), "{said}\n{}", tested.report);
         }
-        std::fs::remove_dir_all(world.gateway.setup().dir().join("recorded")).unwrap();
+        std::fs::remove_dir_all(testbed.gateway.setup().dir().join("recorded")).unwrap();
     }
-    let log = world.gateway.log();
+    let log = testbed.gateway.log();
     let uid =
         format!("uid={}", std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()));
     assert_eq!(log.matches("RECORDING: it has ended").count(), 8, "{log}");
@@ -80,10 +80,10 @@ fn a_certificate_is_recorded_without_its_key_and_its_signature() {
          [policies.rules]\nkind = 'rbac'\nconfig = { roles = { agent = { allow = ['*'] } } }\n\
          [pipeline]\nauthenticate = ['certificates']\nauthorize = ['rules']\n",
     );
-    let world = World { gateway: setup.serve(), ada: String::new(), ben: String::new() };
-    let recording = world.record("certificates", &[]);
+    let testbed = Testbed { gateway: setup.serve(), ada: String::new(), ben: String::new() };
+    let recording = testbed.record("certificates", &[]);
     let call = Request::stateless(
-        &world.gateway.address(),
+        &testbed.gateway.address(),
         "/mcp",
         "tools/call",
         json!({ "name": "echo", "arguments": { "text": "hello" } }),
@@ -93,7 +93,7 @@ fn a_certificate_is_recorded_without_its_key_and_its_signature() {
     let recorded = recording.end();
     assert_eq!(recorded.report["cases"], 1, "{}", recorded.text);
     assert!(recorded.text.contains("spiffe://example.com/agents/ada"), "{}", recorded.text);
-    let tested = world.test(&recorded, &["--against", "builtin"]);
+    let tested = testbed.test(&recorded, &["--against", "builtin"]);
     assert_eq!(tested.code, Some(0), "{}", tested.report);
     // What is in the file is a certificate whose last part, the signature, is another one.
     let own: String = client.pem.lines().filter(|line| !line.starts_with('-')).collect();

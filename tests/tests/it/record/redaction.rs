@@ -3,19 +3,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::world::{
-    CLIENT_SECRET, EMAIL, INACTIVE, JWT_SECRET, OPAQUE, POLICIES, Recording, UPSTREAMS, World,
+use super::testbed::{
+    CLIENT_SECRET, EMAIL, INACTIVE, JWT_SECRET, OPAQUE, POLICIES, Recording, Testbed, UPSTREAMS,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_credential_and_no_secret_is_in_a_recording() {
-    let world = World::start();
+    let testbed = Testbed::start();
     for upstream in UPSTREAMS {
         let recordings: Vec<_> =
-            POLICIES.iter().map(|policy| world.record(&format!("{policy}-{upstream}"), &[])).collect();
-        let mut shown = world.call(upstream).await;
-        shown
-            .extend([&world.ada, &world.ben, JWT_SECRET, CLIENT_SECRET, OPAQUE, INACTIVE].map(str::to_owned));
+            POLICIES.iter().map(|policy| testbed.record(&format!("{policy}-{upstream}"), &[])).collect();
+        let mut shown = testbed.call(upstream).await;
+        shown.extend(
+            [&testbed.ada, &testbed.ben, JWT_SECRET, CLIENT_SECRET, OPAQUE, INACTIVE].map(str::to_owned),
+        );
         for recorded in recordings.into_iter().map(Recording::end) {
             for secret in &shown {
                 for trace in traces(secret) {
@@ -26,19 +27,19 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
                 assert!(!recorded.text.contains(personal), "{personal} is in\n{}", recorded.text);
             }
         }
-        std::fs::remove_dir_all(world.gateway.setup().dir().join("recorded")).unwrap();
+        std::fs::remove_dir_all(testbed.gateway.setup().dir().join("recorded")).unwrap();
     }
 }
 
 /// Claims are written down if asked for, and still no credential.
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_are_recorded_on_request() {
-    let world = World::start();
-    let recording = world.record("tokens-own", &["--claims"]);
-    let shown = world.call("own").await;
+    let testbed = Testbed::start();
+    let recording = testbed.record("tokens-own", &["--claims"]);
+    let shown = testbed.call("own").await;
     let recorded = recording.end();
     assert!(recorded.text.contains(EMAIL), "{}", recorded.text);
-    assert_eq!(world.test(&recorded, &[]).code, Some(0));
+    assert_eq!(testbed.test(&recorded, &[]).code, Some(0));
     for trace in shown.iter().flat_map(|token| traces(token)) {
         assert!(!recorded.text.contains(&trace), "{trace} is in\n{}", recorded.text);
     }
@@ -50,12 +51,12 @@ async fn claims_are_recorded_on_request() {
 /// note.
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_that_need_other_claims_are_omitted_unless_requested() {
-    let world = World::start_with(&format!(
+    let testbed = Testbed::start_with(&format!(
         "[[policies.rules-guest.config.conditions]]\non = \"echo\"\nclaim = \"email\"\nequals = \"{EMAIL}\"\n"
     ));
     for (more, cases, left_out) in [(&[][..], 3, 3), (&["--claims"][..], 5, 0)] {
-        let recording = world.record("rules-guest", more);
-        world.call("guest").await;
+        let recording = testbed.record("rules-guest", more);
+        testbed.call("guest").await;
         let recorded = recording.end();
         let said = format!("{}\n{}", recorded.report, recorded.text);
         assert_eq!(recorded.report["cases"], cases, "{said}");
@@ -64,7 +65,7 @@ async fn cases_that_need_other_claims_are_omitted_unless_requested() {
         assert_eq!(recorded.text.contains("# Left out: 3"), left_out == 3, "{said}");
         // It is in the rule itself, once.
         assert_eq!(recorded.text.matches(EMAIL).count() > 1, more == ["--claims"], "{said}");
-        assert_eq!(world.test(&recorded, &[]).code, Some(0), "{said}");
+        assert_eq!(testbed.test(&recorded, &[]).code, Some(0), "{said}");
         std::fs::remove_file(&recorded.file).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use witgate_tests::gateway::Setup;
 
 use super::{PATIENT, config, policy, user};
-use crate::talk::{Caller, Upstream, until};
+use crate::caller::{Caller, Upstream, until};
 
 /// The operator's cases, which have to pass whatever else is changed.
 const CASES: &str = r#"

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{PATIENT, policy, user};
-use crate::talk::{Answer, Caller, Upstream, metric};
+use crate::caller::{Answer, Caller, Upstream, metric};
 
 /// Two upstreams, one of them under a policy that fails.
 fn serve(upstream: &Upstream) -> (Running, Caller, Caller) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{rename_over, user, with_components};
-use crate::talk::{Caller, Upstream, until};
+use crate::caller::{Caller, Upstream, until};
 
 /// A gateway whose `rbac` was replaced by `read-only`, under which nobody may greet.
 async fn regretted() -> (Upstream, Running, Caller) {

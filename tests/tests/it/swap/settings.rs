@@ -7,7 +7,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, await_some};
 
 use super::{ROLES, config, policy, user, with_components};
-use crate::talk::{Caller, Upstream, metric, until};
+use crate::caller::{Caller, Upstream, metric, until};
 use witgate_tests::gateway::Setup;
 
 /// One connection, kept alive.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::Setup;
 
 use super::{ROLES, user};
-use crate::talk::{Caller, Upstream, until};
+use crate::caller::{Caller, Upstream, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disagreements_of_a_shadow_are_counted_and_change_nothing() {

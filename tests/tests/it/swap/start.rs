@@ -8,7 +8,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, await_some, component, unframed};
 
 use super::{PATIENT, ROLES, config, policy, rename_over, user};
-use crate::talk::{Caller, Upstream, metric, until};
+use crate::caller::{Caller, Upstream, metric, until};
 
 fn rules(more: &str) -> String {
     format!("component = \"plugins/rbac.wasm\"\nconfig = {{ roles = {ROLES} }}\n{PATIENT}\n{more}")

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use witgate_tests::gateway::{Setup, component};
 
 use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
-use crate::talk::{Answer, Caller, Upstream, metric, until};
+use crate::caller::{Answer, Caller, Upstream, metric, until};
 
 /// From the file event to the first call that the new component decides.
 const BOUND: Duration = Duration::from_millis(300);

@@ -9,7 +9,7 @@ use witgate_tests::recorder::Recorder;
 use witgate_tests::wire::{Request, contains};
 
 use super::rename_over;
-use crate::talk::{Caller, until};
+use crate::caller::{Caller, until};
 
 const POLICIES: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
                         [policies.rules]\nkind = 'rbac'\nconfig = { roles = { user = { allow = ['*'] } } }\n\
@@ -97,13 +97,13 @@ async fn a_credential_for_another_url_is_not_sent_to_the_former_url() {
 }
 
 fn child(shared: bool) -> String {
-    let script = workspace().join("tests/tests/it/swap/env.py");
+    let script = workspace().join("tests/tests/it/swap/environment_server.py");
     format!(
         "[upstreams.env]\ncommand = ['python3', {script:?}]\nshared = {shared}\nenv = {{ TOKEN = {{ file = 'token' }} }}"
     )
 }
 
-fn said(answer: &crate::talk::Answer) -> Value {
+fn said(answer: &crate::caller::Answer) -> Value {
     answer.said()
 }
 

@@ -8,10 +8,10 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, component, unframed};
 use witgate_tests::hostile::Guest;
 
-use super::expected::{Expected, case};
+use super::expectations::{Expected, case};
 use super::{PATIENT, is_clean};
+use crate::caller::{Caller, until_late};
 use crate::swap::rename_over;
-use crate::talk::{Caller, until_late};
 
 /// The longest reason: what a plugin says of itself is cut at 1,024 bytes, and what the host says stands around it.
 const LONGEST: usize = 2000;

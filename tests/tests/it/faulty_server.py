@@ -77,7 +77,7 @@ def call(id, name, arguments):
 def request(message):
     id, method, params = message["id"], message["method"], message.get("params", {})
     if method == "initialize":
-        info = {"name": "unruly", "version": "1"}
+        info = {"name": "faulty", "version": "1"}
         send({"id": id, "result": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}})
     elif method == "server/discover":
         send({"id": id, "result": {"resultType": "complete", "supportedVersions": [MODERN],

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 const ALIVE: Duration = Duration::from_millis(1100);
 const DEAD: Duration = Duration::from_millis(300);
 
-pub(super) struct Crashing {
+pub(super) struct CrashingUpstream {
     program: PathBuf,
     address: String,
     child: Child,
@@ -26,7 +26,7 @@ pub(super) struct Crashes {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Crashing {
+impl CrashingUpstream {
     pub(super) fn start(programs: &Path) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let program = programs.join("plain-upstream");
@@ -60,7 +60,7 @@ impl Crashing {
     }
 }
 
-impl Drop for Crashing {
+impl Drop for CrashingUpstream {
     fn drop(&mut self) {
         self.end();
     }

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// The secret that signs tokens.
 pub(super) const JWT_SECRET: &str = "a secret of the host that is long enough";
@@ -26,7 +26,7 @@ pub(super) const INACTIVE: &str = "opaque-token-that-has-ended-99";
 pub(super) const EMAIL: &str = "ada.lovelace@example.com";
 
 /// A gateway, and the keys of two callers.
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) gateway: Running,
     pub(super) ada: String,
     pub(super) ben: String,
@@ -38,7 +38,7 @@ pub(super) const UPSTREAMS: [&str; 2] = ["own", "guest"];
 /// The policies of each, but for their suffix.
 pub(super) const POLICIES: [&str; 4] = ["keys", "tokens", "idp", "rules"];
 
-impl World {
+impl Testbed {
     pub(super) fn start() -> Self {
         Self::start_with("")
     }

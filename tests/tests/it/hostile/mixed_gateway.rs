@@ -6,9 +6,9 @@ use witgate_tests::gateway::{Running, Setup, component};
 use witgate_tests::hostile::Guest;
 
 use super::PATIENT;
-use super::expected::{Case, Hook, case};
+use super::expectations::{Case, Hook, case};
 use super::server::Server;
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 /// The value of a secret: no output anywhere may hold it.
 pub(super) const SECRET: &str = "unspeakable-0123456789abcdef0123456789abcdef";
@@ -16,7 +16,7 @@ pub(super) const SECRET: &str = "unspeakable-0123456789abcdef0123456789abcdef";
 /// A breaker that nothing trips.
 pub(super) const UNBROKEN: &str = "breaker = { failures = 1000000 }";
 
-pub(super) struct Ward {
+pub(super) struct MixedGateway {
     pub(super) running: Running,
     /// The server that guests may reach.
     pub(super) server: Server,
@@ -25,7 +25,7 @@ pub(super) struct Ward {
     key: String,
 }
 
-impl Ward {
+impl MixedGateway {
     /// Every one of `guests` as the policy of an upstream that has its name. Each call is seen by its guest.
     pub(super) fn with(guests: &[Guest]) -> Self {
         Self::breaking(guests, UNBROKEN)

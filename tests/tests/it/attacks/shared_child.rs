@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use witgate_tests::gateway::{Running, Setup, workspace};
 
-use crate::talk::{Caller, until};
+use crate::caller::{Caller, until};
 
 /// Long enough for what is said at once to come.
 const A_MOMENT: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ async fn heard(response: reqwest::Response) -> String {
 }
 
 /// The result of the server's own question.
-fn outcome(answer: &crate::talk::Answer) -> Value {
+fn outcome(answer: &crate::caller::Answer) -> Value {
     answer.said()["error"]["code"].clone()
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Setup, await_some, component};
 
 use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
-use crate::talk::{Caller, Upstream, metric, until};
+use crate::caller::{Caller, Upstream, metric, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_component_is_refused() {

@@ -27,14 +27,14 @@ const KEYS: [(&str, &[&str]); 7] = [
     ("methods", &["--allow", "method:x/*"]),
 ];
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) gateway: Running,
     pub(super) recorder: Recorder,
     keys: HashMap<&'static str, String>,
     _fixtures: [Fixture; 2],
 }
 
-impl World {
+impl Testbed {
     pub(super) fn new() -> Self {
         let recorder = Recorder::start();
         let (stateful, stateless) = (Fixture::start(&[]), Fixture::start(&["--stateless"]));

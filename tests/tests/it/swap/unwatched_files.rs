@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, await_some, may};
 
 use super::{ROLES, config, user};
-use crate::talk::{Caller, Upstream, metric};
+use crate::caller::{Caller, Upstream, metric};
 
 /// From an edit to the first call that is refused for it.
 const BOUND: Duration = Duration::from_secs(5);

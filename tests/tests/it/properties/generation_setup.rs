@@ -40,12 +40,12 @@ use witgate_tests::gateway::workspace;
 pub(super) const KEY: &str = "a key of the properties, long enough to be one";
 
 /// A directory with a configuration, and what makes generations of it.
-pub(super) struct Stage {
+pub(super) struct GenerationSetup {
     dir: TempDir,
     factory: Factory,
 }
 
-impl Stage {
+impl GenerationSetup {
     pub(super) fn new() -> Self {
         let loader = Loader::new(
             Engine::new().unwrap(),

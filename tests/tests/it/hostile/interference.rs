@@ -10,10 +10,10 @@ use witgate_tests::gateway::{Setup, component};
 use witgate_tests::hostile::Guest;
 
 use super::PATIENT;
-use super::called::callable;
-use super::expected::End;
-use super::ward::{UNBROKEN, Ward};
-use crate::talk::Caller;
+use super::calls::callable;
+use super::expectations::End;
+use super::mixed_gateway::{MixedGateway, UNBROKEN};
+use crate::caller::Caller;
 
 /// Time for which the good policy is called alone, and together with the others.
 const ALONE: Duration = Duration::from_secs(1);
@@ -62,18 +62,18 @@ fn percentile(took: &[Duration], percent: usize) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_policy_beside_hostile_ones_has_no_error() {
     let callable = callable();
-    let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
+    let gateway = MixedGateway::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
     let stop = Arc::new(AtomicBool::new(false));
-    let alone = good_calls(ward.good(), ALONE, Duration::ZERO).await;
-    let hostile = hostile_calls(&ward, callable, &stop, Duration::ZERO);
-    let beside = good_calls(ward.good(), BESIDE, Duration::ZERO).await;
+    let alone = good_calls(gateway.good(), ALONE, Duration::ZERO).await;
+    let hostile = hostile_calls(&gateway, callable, &stop, Duration::ZERO);
+    let beside = good_calls(gateway.good(), BESIDE, Duration::ZERO).await;
     stop.store(true, Ordering::Relaxed);
     let made = hostile.join_all().await;
-    report(&ward, &alone, &beside, &made);
+    report(&gateway, &alone, &beside, &made);
     assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
     assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
-    assert!(ward.elsewhere.asked().is_empty(), "{:?}", ward.elsewhere.asked());
-    let after = ward.good().call("echo", json!({ "text": "mine" })).await;
+    assert!(gateway.elsewhere.asked().is_empty(), "{:?}", gateway.elsewhere.asked());
+    let after = gateway.good().call("echo", json!({ "text": "mine" })).await;
     assert!(after.is_result(), "{after:?}");
 }
 
@@ -84,7 +84,7 @@ async fn begin(number: usize, many: usize, pace: Duration) {
 
 /// Everybody calls as fast as it can, or so often.
 fn hostile_calls(
-    ward: &Ward,
+    gateway: &MixedGateway,
     callable: Vec<(Guest, &'static [(&'static str, End)])>,
     stop: &Arc<AtomicBool>,
     pace: Duration,
@@ -92,7 +92,7 @@ fn hostile_calls(
     let mut hostile = JoinSet::new();
     let many = callable.len();
     for (number, (guest, calls)) in callable.into_iter().enumerate() {
-        let calls: Vec<_> = calls.iter().map(|(what, _)| ward.hostile(guest, what)).collect();
+        let calls: Vec<_> = calls.iter().map(|(what, _)| gateway.hostile(guest, what)).collect();
         let stop = Arc::clone(stop);
         hostile.spawn(async move {
             let mut made = 0_usize;
@@ -110,7 +110,7 @@ fn hostile_calls(
     hostile
 }
 
-fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, usize)]) {
+fn report(gateway: &MixedGateway, alone: &[Duration], beside: &[Duration], made: &[(Guest, usize)]) {
     for (name, took) in [("alone", alone), ("beside", beside)] {
         eprintln!(
             "{name}: {} calls, p50 {:?}, p99 {:?}",
@@ -123,12 +123,12 @@ fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, 
     eprintln!(
         "{} guests: {total} calls, {} MiB, {} files",
         made.len(),
-        ward.peak_memory(),
-        ward.open_files()
+        gateway.peak_memory(),
+        gateway.open_files()
     );
 }
 
-/// The measurement of `cargo xtask beside`, in a release build: figures for docs/performance.md. The guests
+/// The measurement of `cargo xtask interference`, in a release build: figures for docs/performance.md. The guests
 /// have the limits and the breaker that a policy has by default; then each of their calls is let through to
 /// them.
 #[tokio::test(flavor = "multi_thread")]
@@ -136,18 +136,19 @@ fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, 
 async fn duration_of_good_calls_beside_hostile_policies() {
     for (breaker, what) in [("", "with the usual breaker"), (UNBROKEN, "without a breaker")] {
         let callable = callable();
-        let ward = Ward::breaking(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>(), breaker);
+        let gateway =
+            MixedGateway::breaking(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>(), breaker);
         let stop = Arc::new(AtomicBool::new(false));
-        let alone = good_calls(ward.good(), MEASURED, PACE).await;
-        let hostile = hostile_calls(&ward, callable, &stop, HOSTILE_PACE);
-        let beside = good_calls(ward.good(), MEASURED, PACE).await;
+        let alone = good_calls(gateway.good(), MEASURED, PACE).await;
+        let hostile = hostile_calls(&gateway, callable, &stop, HOSTILE_PACE);
+        let beside = good_calls(gateway.good(), MEASURED, PACE).await;
         stop.store(true, Ordering::Relaxed);
         let made = hostile.join_all().await;
         eprintln!("{what}:");
-        report(&ward, &alone, &beside, &made);
+        report(&gateway, &alone, &beside, &made);
         let crowd = Arc::new(AtomicBool::new(false));
-        let others = harmless_calls(&ward, made.len(), &crowd);
-        let crowded = good_calls(ward.good(), MEASURED, PACE).await;
+        let others = harmless_calls(&gateway, made.len(), &crowd);
+        let crowded = good_calls(gateway.good(), MEASURED, PACE).await;
         crowd.store(true, Ordering::Relaxed);
         others.join_all().await;
         for (name, before) in [("alone", &alone), ("beside as many that hurt nobody", &crowded)] {
@@ -160,10 +161,10 @@ async fn duration_of_good_calls_beside_hostile_policies() {
 }
 
 /// As many calls of somebody else that hurt nobody.
-fn harmless_calls(ward: &Ward, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<()> {
+fn harmless_calls(gateway: &MixedGateway, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut harmless = JoinSet::new();
     for number in 0..callers {
-        let (caller, stop) = (ward.good(), Arc::clone(stop));
+        let (caller, stop) = (gateway.good(), Arc::clone(stop));
         harmless.spawn(async move {
             begin(number, callers, HOSTILE_PACE).await;
             while !stop.load(Ordering::Relaxed) {

@@ -14,7 +14,7 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{PATIENT, another, policy, rename_over};
-use crate::talk::{Answer, Caller, Upstream, until};
+use crate::caller::{Answer, Caller, Upstream, until};
 
 const SWAPS: usize = 200;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use witgate_tests::hostile::Guest;
 
-use super::expected::{End, Expected, case};
+use super::expectations::{End, Expected, case};
 use super::is_clean;
-use super::ward::{SECRET, Ward};
-use crate::talk::Answer;
+use super::mixed_gateway::{MixedGateway, SECRET};
+use crate::caller::Answer;
 
 /// The longest that any call may take: the slowest limit on this page is a second, and machines are slow.
 const BOUND: Duration = Duration::from_secs(15);
@@ -44,12 +44,12 @@ impl End {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_hostile_component_fails_with_its_reason_and_harms_no_other() {
     let callable = callable();
-    let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
-    let good = ward.good();
+    let gateway = MixedGateway::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
+    let good = gateway.good();
     let mut findings = Vec::new();
     for (guest, calls) in callable {
         for (what, end) in calls {
-            let (caller, tool) = ward.hostile(guest, what);
+            let (caller, tool) = gateway.hostile(guest, what);
             let answer = caller.call(&tool, json!({ "text": "mine" })).await;
             eprintln!(
                 "{}, {what}: {} {:?} in {:?}",
@@ -66,14 +66,14 @@ async fn each_hostile_component_fails_with_its_reason_and_harms_no_other() {
         let answer = good.call("echo", json!({ "text": "mine" })).await;
         assert!(answer.is_result() && answer.took < BOUND, "after {}: {answer:?}", guest.name());
     }
-    findings.extend(traces(&ward));
+    findings.extend(traces(&gateway));
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
 /// The traces that they have left outside the answers.
-fn traces(ward: &Ward) -> Vec<String> {
+fn traces(gateway: &MixedGateway) -> Vec<String> {
     let mut findings = Vec::new();
-    let log = ward.running.log();
+    let log = gateway.running.log();
     for line in log.lines().filter(|line| !is_clean(line)) {
         findings.push(format!("the log is not clean: {line:?}"));
     }
@@ -93,15 +93,15 @@ fn traces(ward: &Ward) -> Vec<String> {
     if log.contains(SECRET) {
         findings.push("a secret is in the log".to_owned());
     }
-    let asked = ward.server.asked();
+    let asked = gateway.server.asked();
     let floods = asked.iter().filter(|path| *path == "/flood").count();
     if floods > 4 || asked.iter().any(|path| path == "/large") {
         findings.push(format!("the server was asked {floods} times, or for too much: {asked:?}"));
     }
-    if !ward.elsewhere.asked().is_empty() {
-        findings.push(format!("somebody went where nobody may: {:?}", ward.elsewhere.asked()));
+    if !gateway.elsewhere.asked().is_empty() {
+        findings.push(format!("somebody went where nobody may: {:?}", gateway.elsewhere.asked()));
     }
-    let (memory, files) = (ward.peak_memory(), ward.open_files());
+    let (memory, files) = (gateway.peak_memory(), gateway.open_files());
     eprintln!("the gateway has taken {memory} MiB at most, and has {files} files open");
     if memory > MEMORY_MIB || files > 500 {
         findings.push(format!("the gateway has taken {memory} MiB and {files} files"));

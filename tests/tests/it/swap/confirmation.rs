@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};
 
 use super::{ROLES, config, policy, user};
-use crate::talk::{Answer, Caller, Upstream};
+use crate::caller::{Answer, Caller, Upstream};
 
 const NOT_IN_FORCE: i32 = 75;
 

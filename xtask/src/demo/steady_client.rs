@@ -20,7 +20,7 @@ const LONG_TOOL: &str = "trigger-long-running-operation";
 const LONG: Duration = Duration::from_secs(3);
 
 /// Calls without pause while something changes (`steady.mjs`).
-pub(super) struct Steady {
+pub(super) struct SteadyClient {
     child: Child,
     events: Receiver<Value>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Done {
     long: Value,
 }
 
-impl Steady {
+impl SteadyClient {
     /// Starts it as Alice, and waits until all of its connections are busy and may call [`LONG_TOOL`].
     pub(super) fn start(scene: &Scene) -> Result<Self> {
         let briefly = json!({ "duration": 0.01, "steps": 1 });
@@ -116,7 +116,7 @@ impl Steady {
     }
 }
 
-impl Drop for Steady {
+impl Drop for SteadyClient {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

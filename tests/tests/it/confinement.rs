@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 use witgate_tests::gateway::{Setup, may};
 
-use crate::talk::Caller;
+use crate::caller::Caller;
 
 const CONFIG: &str = "[upstreams.own]\nown_tools = true\n\
     [policies.keys]\nkind = 'api-key'\ncomponent = 'plugins/api-key.wasm'\nconfig = { store = 'keys.toml' }\n\

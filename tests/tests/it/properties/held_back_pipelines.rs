@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use witgate_flow::limit::Admitted;
 use witgate_policy::generation::{Generation, Generations};
 
-use super::stage::{Says, Stage, flow, send, store};
+use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 use super::{RUNTIME, cases};
 
 const TOOLS: [&str; 4] = ["a", "b", "c", "d"];
@@ -59,15 +59,15 @@ async fn may(generation: Generation) -> (Vec<&'static str>, Option<Value>) {
 
 #[test]
 fn a_call_has_to_pass_the_former_and_the_new_policies() {
-    let stage = Stage::new();
-    stage.file("keys.toml", &store(&["member".to_owned()], &[], &[]));
-    stage.file("empty.toml", "version = 1\n");
+    let setup = GenerationSetup::new();
+    setup.file("keys.toml", &store(&["member".to_owned()], &[], &[]));
+    setup.file("empty.toml", "version = 1\n");
     let mut runner = TestRunner::new(cases(100));
     let outcome = runner.run(&(rules(), rules()), |(before, after)| {
         RUNTIME.block_on(async {
-            let live = stage.generation(&config(&before, "*")).await;
+            let live = setup.generation(&config(&before, "*")).await;
             // An empty pattern: the policy refuses its settings.
-            let next = stage.successor(&config(&after, ""), &live).await;
+            let next = setup.successor(&config(&after, ""), &live).await;
             let both = |tool: &&str| before.allowed.contains(tool) && after.allowed.contains(tool);
             let is_known = before.knows_key && after.knows_key;
             let wanted: Vec<_> = TOOLS.into_iter().filter(|tool| is_known && both(tool)).collect();

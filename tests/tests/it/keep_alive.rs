@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(15);
 #[test]
 fn the_answer_of_a_slow_call_begins_before_a_proxy_times_out() {
     let setup = Setup::new();
-    let script = workspace().join("tests/tests/it/swap/env.py");
+    let script = workspace().join("tests/tests/it/swap/environment_server.py");
     setup.config(
         "",
         &format!(

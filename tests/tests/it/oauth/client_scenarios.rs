@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use witgate_tests::oauth::{Format, INTROSPECTOR, Make, Plan, ROLE};
 
-use super::{GUARDED, READ, WRITE, World, hello};
-use crate::talk::Caller;
+use super::{GUARDED, READ, Testbed, WRITE, hello};
+use crate::caller::Caller;
 
 /// A challenge (RFC 6750, section 3): its parameters by name.
 fn challenge(response: &reqwest::Response) -> BTreeMap<String, String> {
@@ -42,19 +42,19 @@ fn words(text: Option<&String>) -> Vec<&str> {
 /// `auth/metadata-default`, `-var1`, `-var2`: by the header, by the path, by the root where it can speak for one alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metadata_is_at_the_paths_that_clients_try() {
-    let world = World::of(Make::OidcProvider);
+    let testbed = Testbed::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
-        let resource = world.resource(upstream);
+        let resource = testbed.resource(upstream);
         let response = call(&Caller::new(&resource, None), "echo").await;
         assert_eq!(response.status(), 401, "{upstream}");
         let named =
             document(&challenge(&response)["resource_metadata"]).await.expect("what the header names");
-        let address = world.witgate.address();
+        let address = testbed.witgate.address();
         let by_path = format!("http://{address}/.well-known/oauth-protected-resource/{upstream}/mcp");
         assert_eq!(document(&by_path).await.as_ref(), Some(&named), "{upstream}");
         // `auth/resource-mismatch`: clients go no further where it is not the URL that they were given.
         assert_eq!(named["resource"], resource, "{upstream}");
-        assert_eq!(named["authorization_servers"], json!([world.server.issuer()]), "{upstream}");
+        assert_eq!(named["authorization_servers"], json!([testbed.server.issuer()]), "{upstream}");
         // `auth/offline-access-not-supported`: it is a matter between client and authorization server.
         assert!(!named.to_string().contains("offline_access"), "{named}");
         assert_eq!(document(&format!("http://{address}/.well-known/oauth-protected-resource")).await, None);
@@ -96,9 +96,9 @@ async fn a_single_upstream_has_its_metadata_at_the_root_as_well() {
 /// gets in with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_named_scopes_are_sufficient() {
-    let world = World::of(Make::OidcProvider);
+    let testbed = Testbed::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
-        let resource = world.resource(upstream);
+        let resource = testbed.resource(upstream);
         let response = call(&Caller::new(&resource, None), "add").await;
         let challenge = challenge(&response);
         let metadata = document(&challenge["resource_metadata"]).await.unwrap();
@@ -109,7 +109,7 @@ async fn the_named_scopes_are_sufficient() {
             if asked.is_empty() {
                 continue;
             }
-            let token = world.server.token(&resource, &asked.join(" ")).await.unwrap();
+            let token = testbed.server.token(&resource, &asked.join(" ")).await.unwrap();
             let answer = call(&Caller::with_token(&resource, &token), "add").await;
             assert_eq!(answer.status(), 200, "{upstream}: {asked:?}");
         }
@@ -121,11 +121,11 @@ async fn the_named_scopes_are_sufficient() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_step_up_is_sufficient() {
     for make in Make::ALL {
-        let world = World::of(make);
+        let testbed = Testbed::of(make);
         for (upstream, ..) in GUARDED {
             let what = format!("{make:?}, {upstream}");
-            let resource = world.resource(upstream);
-            let caller = world.caller(upstream, READ).await;
+            let resource = testbed.resource(upstream);
+            let caller = testbed.caller(upstream, READ).await;
             assert_eq!(call(&caller, "echo").await.status(), 200, "{what}");
             let mut challenges = Vec::new();
             for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn one_step_up_is_sufficient() {
             assert!(document(&challenge["resource_metadata"]).await.is_some(), "{what}");
             let asked = words(challenge.get("scope"));
             assert!(asked.contains(&READ) && asked.contains(&WRITE), "{what}: {asked:?}");
-            let token = world.server.token(&resource, &asked.join(" ")).await.unwrap();
+            let token = testbed.server.token(&resource, &asked.join(" ")).await.unwrap();
             let answer = call(&Caller::with_token(&resource, &token), "add").await;
             assert_eq!(answer.status(), 200, "{what}");
         }
@@ -149,10 +149,10 @@ async fn one_step_up_is_sufficient() {
 /// A token that is no good is a matter of authentication, and the client may get another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_token_gets_the_challenge_invalid_token() {
-    let world = World::of(Make::Authlib);
+    let testbed = Testbed::of(Make::Authlib);
     for (upstream, ..) in GUARDED {
         for token in ["not-a-token-of-anybody", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"] {
-            let response = call(&Caller::with_token(world.resource(upstream), token), "echo").await;
+            let response = call(&Caller::with_token(testbed.resource(upstream), token), "echo").await;
             assert_eq!(response.status(), 401, "{upstream}, {token}");
             let challenge = challenge(&response);
             assert_eq!(challenge["error"], "invalid_token", "{upstream}, {token}");

@@ -20,14 +20,14 @@ const HMAC_SHA256: &str = "v1,";
 const MOST_SIGNATURES: usize = 4;
 
 /// The headers of one request.
-pub(crate) struct Shown {
+pub(crate) struct WebhookHeaders {
     pub(crate) sender: String,
     pub(crate) id: String,
     pub(crate) timestamp: u64,
     pub(crate) signatures: Vec<Vec<u8>>,
 }
 
-impl Shown {
+impl WebhookHeaders {
     /// Reads the headers.
     pub(crate) fn read<H: Host>(host: &H, credential: &Credential<'_>) -> Result<Self, Refusal> {
         Ok(Self {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, component, unframed};
 
 use super::{PATIENT, ROLES, policy, rename_over, user};
-use crate::talk::{Caller, Upstream, metric, until};
+use crate::caller::{Caller, Upstream, metric, until};
 
 const OPEN: &str = r#"{ user = { allow = ["*"] } }"#;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{PATIENT, ROLES, config, policy, rename_over, user};
-use crate::talk::{Caller, Upstream, until};
+use crate::caller::{Caller, Upstream, until};
 
 async fn greets(caller: &Caller) -> Option<String> {
     let answer = caller.call("greet", json!({ "name": "you" })).await;

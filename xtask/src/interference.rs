@@ -1,5 +1,5 @@
-//! Measures calls of a good policy beside every hostile component at once: the measurement lies with the
-//! hostile guests among the integration tests, in a release build of both sides.
+//! Measures calls of a good policy while every hostile component is called as well. The measurement is an ignored test
+//! in `tests/tests/it/hostile/interference.rs`; the gateway and the test are release builds.
 
 use std::path::Path;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use witgate_tests::gateway::{Running, Setup, workspace};
 
-use crate::talk::{Answer, Caller, until};
+use crate::caller::{Answer, Caller, until};
 
 const EVERYTHING: &str = "allow = ['*', 'resource:file:///*']";
 
@@ -26,7 +26,7 @@ fn write(setup: &Setup, user: &str) {
     );
 }
 
-struct World {
+struct Testbed {
     running: Running,
     ada: Caller,
     session: String,
@@ -34,7 +34,7 @@ struct World {
     admins: String,
 }
 
-impl World {
+impl Testbed {
     async fn new() -> Self {
         let setup = Setup::new();
         write(&setup, EVERYTHING);
@@ -89,34 +89,35 @@ async fn heard(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updates_of_a_resource_end_with_the_right_to_it() {
-    let world = World::new().await;
+    let testbed = Testbed::new().await;
     for uri in ["file:///pub/a", "file:///secret/a"] {
-        let subscribed = world.ada.ask_in(&world.session, "resources/subscribe", json!({ "uri": uri })).await;
+        let subscribed =
+            testbed.ada.ask_in(&testbed.session, "resources/subscribe", json!({ "uri": uri })).await;
         assert!(subscribed.is_result(), "{subscribed:?}");
     }
-    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
+    let mut stream = testbed.ada.listen(&testbed.session).await.bytes_stream();
     for uri in ["file:///pub/a", "file:///secret/a"] {
-        world.touch(uri).await;
+        testbed.touch(uri).await;
         assert!(heard(&mut stream, "list_changed").await.contains(uri), "as long as she may");
     }
-    world.tighten("allow = ['echo', 'resource:file:///pub/*']", "initialized").await;
-    world.touch("file:///secret/a").await;
+    testbed.tighten("allow = ['echo', 'resource:file:///pub/*']", "initialized").await;
+    testbed.touch("file:///secret/a").await;
     let after = heard(&mut stream, "list_changed").await;
     assert!(!after.contains("resources/updated"), "{after}");
-    world.touch("file:///pub/a").await;
+    testbed.touch("file:///pub/a").await;
     assert!(heard(&mut stream, "list_changed").await.contains("file:///pub/a"), "what she may still hear");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_ends_the_stream() {
-    let world = World::new().await;
+    let testbed = Testbed::new().await;
     let subscribe = json!({ "uri": "file:///pub/a" });
-    assert!(world.ada.ask_in(&world.session, "resources/subscribe", subscribe).await.is_result());
-    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
-    assert!(world.running.setup().run(&["key", "revoke", "user"]).status.success());
+    assert!(testbed.ada.ask_in(&testbed.session, "resources/subscribe", subscribe).await.is_result());
+    let mut stream = testbed.ada.listen(&testbed.session).await.bytes_stream();
+    assert!(testbed.running.setup().run(&["key", "revoke", "user"]).status.success());
     let end = async {
         loop {
-            world.touch("file:///pub/a").await;
+            testbed.touch("file:///pub/a").await;
             let Some(chunk) = stream.next().await else { return };
             let _ = chunk;
         }
@@ -126,34 +127,34 @@ async fn a_revoked_key_ends_the_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_ends_with_the_right_to_the_call_that_started_it() {
-    let world = World::new().await;
+    let testbed = Testbed::new().await;
     let (small, large) = (json!({ "limit": 5 }), json!({ "limit": 500 }));
-    let denied = world.begin("job-a", json!({})).await;
-    let [within, beyond] = [world.begin("job-b", small).await, world.begin("job-b", large).await];
-    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
+    let denied = testbed.begin("job-a", json!({})).await;
+    let [within, beyond] = [testbed.begin("job-b", small).await, testbed.begin("job-b", large).await];
+    let mut stream = testbed.ada.listen(&testbed.session).await.bytes_stream();
     for task in [&denied, &within, &beyond] {
         for method in ["tasks/get", "tasks/result"] {
-            assert!(world.ask(method, task).await.is_result(), "{method} {task}");
+            assert!(testbed.ask(method, task).await.is_result(), "{method} {task}");
         }
     }
     let rules = "allow = ['*'], deny = ['job-a', 'initialized'], conditions = [{ on = 'job-b', argument = '/limit', max = 10 }]";
-    world.tighten(rules, "initialized").await;
+    testbed.tighten(rules, "initialized").await;
     for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
         for task in [&denied, &beyond] {
-            let refused = world.ask(method, task).await;
+            let refused = testbed.ask(method, task).await;
             assert_eq!(refused.status, 403, "{method} {task}: {refused:?}");
         }
-        assert!(world.ask(method, &within).await.is_result(), "{method}");
+        assert!(testbed.ask(method, &within).await.is_result(), "{method}");
     }
-    let listed = world.ada.ask_in(&world.session, "tasks/list", json!({})).await;
+    let listed = testbed.ada.ask_in(&testbed.session, "tasks/list", json!({})).await;
     let listed: Vec<_> =
         listed.body["result"]["tasks"].as_array().unwrap().iter().map(|task| &task["taskId"]).collect();
     assert_eq!(listed, [&within]);
-    assert_eq!(world.ask("tasks/get", &json!("task-99")).await.reason(), Some("task-not-found"));
-    let of_another = world.admin.ask_in(&world.admins, "tasks/get", json!({ "taskId": within })).await;
+    assert_eq!(testbed.ask("tasks/get", &json!("task-99")).await.reason(), Some("task-not-found"));
+    let of_another = testbed.admin.ask_in(&testbed.admins, "tasks/get", json!({ "taskId": within })).await;
     assert_eq!(of_another.reason(), Some("task-not-found"));
     // On a child that is everybody's, news of a task goes to nobody.
-    assert!(world.admin.call_in(&world.admins, "news", json!({})).await.is_result());
-    world.touch("file:///pub/a").await;
+    assert!(testbed.admin.call_in(&testbed.admins, "news", json!({})).await.is_result());
+    testbed.touch("file:///pub/a").await;
     assert!(!heard(&mut stream, "list_changed").await.contains("notifications/tasks"));
 }
