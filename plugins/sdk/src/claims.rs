@@ -1,4 +1,4 @@
-//! The claims of a token, read and judged the same way by everything that understands tokens.
+//! The claims of a token, and their checks. All policies for tokens share them.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use crate::{Dpop, Host, NoIdentity, Refusal, Scheme, json};
 
 /// The claims of a token (RFC 7519, section 4) or of an introspection answer (RFC 7662).
 ///
-/// A claim is named by its own name, or by a path with dots into nested objects; a claim whose
-/// name holds dots itself is found first. `null` counts as absent.
+/// A path names a claim: its name, or several names with dots between them for nested objects. A
+/// claim whose own name contains dots has precedence. `null` counts as absent.
 ///
 /// ```
 /// use witgate_plugin::{Claims, Leeway};
@@ -28,7 +28,7 @@ pub struct Claims<'a>(Object<'a>);
 /// The fault of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimError {
-    /// It is not there.
+    /// It is missing.
     Missing(String),
     /// It is invalid.
     Malformed(String, &'static str),
@@ -78,29 +78,35 @@ impl<'a> Claims<'a> {
         &self.0
     }
 
-    /// True if a claim is left out and has to be asked for (`_claim_names`, OpenID Connect Core, section
-    /// 5.6.2), as Entra does with many groups; where the token came in a URL, it writes `hasgroups` instead.
+    /// True if the token does not contain a claim, but says that the issuer offers it at another place
+    /// (`_claim_names`, OpenID Connect Core, section 5.6.2). Entra does so for many groups; in tokens that
+    /// come in a URL, it writes `hasgroups` instead.
     pub fn is_elsewhere(&self, name: &str) -> bool {
         let names = self.0.get("_claim_names").and_then(Json::as_object);
         let has_groups = || self.get("hasgroups").is_some_and(|has| *has != Json::Bool(false));
         names.is_some_and(|names| names.get(name).is_some()) || (name == "groups" && has_groups())
     }
 
-    /// A claim that is a name of somebody or something: 1 to 512 bytes, no control characters.
+    /// A claim that is a name: 1 to 512 bytes, no control characters.
     ///
     /// # Errors
-    /// Where it is something else.
+    /// If it is something else.
     pub fn name(&self, path: &str) -> Result<Option<&str>, ClaimError> {
         let usable = |text: &&str| (1..=512).contains(&text.len()) && !text.chars().any(char::is_control);
         self.get(path)
-            .map(|value| value.as_str().filter(usable).ok_or_else(|| malformed(path, "a usable name")))
+            .map(|value| {
+                value
+                    .as_str()
+                    .filter(usable)
+                    .ok_or_else(|| malformed(path, "a name of 1 to 512 bytes without control characters"))
+            })
             .transpose()
     }
 
     /// A claim that is a boolean.
     ///
     /// # Errors
-    /// Where it is something else.
+    /// If it is something else.
     pub fn flag(&self, path: &str) -> Result<Option<bool>, ClaimError> {
         match self.get(path) {
             None => Ok(None),
@@ -109,12 +115,12 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// A claim that is a point in time, in seconds since the Unix epoch, maybe with a fraction.
+    /// A claim that is a point in time, in seconds since the Unix epoch, with or without a fraction.
     ///
     /// # Errors
-    /// Where it is something else, negative, or in the last hour of the year 9999 or later.
+    /// If it is something else, negative, or in the last hour of the year 9999 or later.
     pub fn time(&self, path: &str) -> Result<Option<f64>, ClaimError> {
-        /// So far from the end of 9999, the last that a host takes, that a leeway does not pass it.
+        /// One hour before the end of 9999, which is the limit of the host: a leeway does not exceed that limit.
         const END: f64 = 253_402_297_199.0;
         let within = |seconds: &f64| (0.0..=END).contains(seconds);
         let seconds = match self.get(path) {
@@ -122,13 +128,13 @@ impl<'a> Claims<'a> {
             Some(Json::Number(number)) => Some(number.as_f64()).filter(within),
             Some(_) => None,
         };
-        seconds.map(Some).ok_or_else(|| malformed(path, "a point in time"))
+        seconds.map(Some).ok_or_else(|| malformed(path, "a time in seconds since 1970"))
     }
 
     /// A claim that is one word or a list of words, such as `roles`.
     ///
     /// # Errors
-    /// Where it is something else, or passes the bounds of an identity.
+    /// If it is something else, or exceeds the limits of an identity.
     pub fn words(&self, path: &str) -> Result<Vec<String>, ClaimError> {
         self.list(path, std::iter::once)
     }
@@ -162,13 +168,13 @@ impl<'a> Claims<'a> {
         words
             .filter(|words| words.len() <= 256 && words.iter().all(usable))
             .map(|words| words.into_iter().map(str::to_owned).collect())
-            .ok_or_else(|| malformed(path, "a list of words"))
+            .ok_or_else(|| malformed(path, "a list of names"))
     }
 
-    /// Holds `exp`, `nbf` and `iat` against the clock, as far as they are there, and gives `exp`.
+    /// Compares those of `exp`, `nbf` and `iat` that the token has with the clock, and returns `exp`.
     ///
     /// # Errors
-    /// With the refusal that follows.
+    /// With the refusal of the token.
     pub fn judge_time(&self, now: u64, leeway: Leeway) -> Result<Option<u64>, Refusal> {
         #[allow(clippy::cast_precision_loss, reason = "a clock stays far below 2^53")]
         let now = now as f64;
@@ -185,11 +191,10 @@ impl<'a> Claims<'a> {
         Ok(end.map(|end| end as u64))
     }
 
-    /// Checks that the token is for one of the audiences that `wanted` accepts, by the claim at `path`, such
-    /// as `aud`.
+    /// Checks that the claim at `path`, such as `aud`, contains an audience that `wanted` accepts.
     ///
     /// # Errors
-    /// With the refusal that follows.
+    /// With the refusal of the token.
     pub fn judge_audience(&self, path: &str, wanted: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         let odd = || malformed(path, "a string or a list of strings");
         let fits = match self.get(path).ok_or_else(|| ClaimError::Missing(path.to_owned()))? {
@@ -222,40 +227,40 @@ impl<'a> Claims<'a> {
             || says("token_use", &["id", "id_token", "refresh", "refresh_token"])
     }
 
-    /// Holds what the token is bound to (`cnf`, RFC 7800) against what the caller has proven to
-    /// the host: `x5t#S256` against the connection's certificate (RFC 8705, section 3.1), `jkt`
-    /// against the key of the DPoP proof (RFC 9449, section 6.1). All that is there has to fit, and
-    /// `scheme`, the way in which the token was shown, has to be one that `dpop` asks for.
+    /// Compares the binding of the token (`cnf`, RFC 7800) with the caller's proofs: `x5t#S256` with
+    /// the certificate of the connection (RFC 8705, section 3.1), and `jkt` with the key of the DPoP
+    /// proof (RFC 9449, section 6.1). Every member has to match. The token has to come with a
+    /// `scheme` that `dpop` accepts.
     ///
     /// # Errors
-    /// With the refusal that follows.
+    /// With the refusal of the token.
     pub fn judge_binding<H: Host>(&self, host: &H, scheme: Scheme, dpop: Dpop) -> Result<(), Refusal> {
         let binding = Binding::of(self)?;
         if let Some(thumbprint) = binding.certificate {
-            same(thumbprint, host.certificate_thumbprint(), "the certificate that the token is bound to")?;
+            same(thumbprint, host.certificate_thumbprint(), "certificate")?;
         }
         match (binding.key, scheme) {
-            (Some(thumbprint), Scheme::Dpop) => {
-                same(thumbprint, host.dpop_thumbprint(), "the key that the token is bound to")
-            }
+            (Some(thumbprint), Scheme::Dpop) => same(thumbprint, host.dpop_thumbprint(), "key"),
             (Some(_), _) => Err(Refusal::new(
                 "not-proven",
-                "the token is bound to a key (`cnf.jkt`), and is shown without a DPoP proof of it",
+                "the token is bound to a key (`cnf.jkt`), but came without a DPoP proof of this key",
             )),
-            (None, Scheme::Dpop) => {
-                Err(Refusal::new("not-bound", "the token is shown as DPoP, and has no `cnf.jkt`"))
-            }
-            (None, _) if dpop == Dpop::Required => {
-                Err(Refusal::new("dpop-required", "the token is not bound to a key, and has to be (`dpop`)"))
-            }
+            (None, Scheme::Dpop) => Err(Refusal::new(
+                "not-bound",
+                "the token came as DPoP, but is not bound to a key (`cnf.jkt`)",
+            )),
+            (None, _) if dpop == Dpop::Required => Err(Refusal::new(
+                "dpop-required",
+                "the token is not bound to a key, as the setting `dpop` requires",
+            )),
             (None, _) => Ok(()),
         }
     }
 
-    /// The subject of the token: `sub`, else the first of `otherwise` that is there.
+    /// The subject of the token: `sub`, or else the first claim of `otherwise` that the token has.
     ///
     /// # Errors
-    /// Where none is there, or the first that is there is not usable.
+    /// If the token has none of them, or the first that it has is invalid.
     pub fn subject(&self, otherwise: &[&str]) -> Result<&str, ClaimError> {
         for path in std::iter::once(&"sub").chain(otherwise) {
             if let Some(subject) = self.name(path)? {
@@ -276,7 +281,7 @@ struct Binding<'a> {
 }
 
 impl<'a> Binding<'a> {
-    /// A binding that nobody here can check is not passed over: it was meant to bind.
+    /// Reads the binding. A binding of an unknown type is an error, because the issuer meant it to bind.
     fn of(claims: &'a Claims<'_>) -> Result<Self, Refusal> {
         let Some(cnf) = claims.get("cnf") else { return Ok(Self::default()) };
         let members = cnf.as_object().ok_or_else(|| malformed("cnf", "an object"))?;
@@ -286,7 +291,7 @@ impl<'a> Binding<'a> {
                 "x5t#S256" => &mut binding.certificate,
                 "jkt" => &mut binding.key,
                 _ => {
-                    let detail = "the token is bound (`cnf`) in a way that is not known here";
+                    let detail = "the token is bound by a member of `cnf` that this policy does not support";
                     return Err(Refusal::new("unknown-binding", detail));
                 }
             };
@@ -300,12 +305,18 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// Thumbprints are public, so that comparing them may take different times.
+/// Compares two thumbprints. They are public, so the comparison need not take constant time.
 fn same(bound: &str, proven: Option<Cow<'_, str>>, what: &str) -> Result<(), Refusal> {
     match proven {
         Some(proven) if proven == bound => Ok(()),
-        Some(_) => Err(Refusal::new("wrong-key", format!("another one was proven than {what}"))),
-        None => Err(Refusal::new("not-proven", format!("nothing has proven {what}"))),
+        Some(_) => Err(Refusal::new(
+            "wrong-key",
+            format!("the token is bound to another {what} than the caller has proven"),
+        )),
+        None => Err(Refusal::new(
+            "not-proven",
+            format!("the caller has not proven the {what} that the token is bound to"),
+        )),
     }
 }
 

@@ -16,8 +16,8 @@ pub mod worlds;
 
 use crate::Plugin;
 
-/// Hooks make many small, short-lived values; a free list serves those faster than the standard
-/// library's allocator for WebAssembly, and takes 30 KB less.
+/// The allocator. Hooks make many small, short-lived values. A free list serves those faster than the
+/// standard library's allocator for WebAssembly, and takes 30 KB less.
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
@@ -38,15 +38,15 @@ pub trait InstanceSlot: Plugin {
 #[derive(Debug)]
 pub struct Component<P>(PhantomData<P>);
 
-/// The configured instance. The host configures before it calls a hook; a host that does not
-/// gets a trap, which denies.
+/// The configured instance. The host calls `configure` before any hook. If a host does not, the hook
+/// traps, which denies the call.
 #[allow(clippy::panic, reason = "a trap is the one way a component has to refuse a wrong host")]
 fn instance<P: InstanceSlot>() -> &'static P {
     P::slot().get().unwrap_or_else(|| panic!("called before configure"))
 }
 
-/// Runs a hook to its end. Inside a component every call of the host is finished when it
-/// returns, so the first poll is the last.
+/// Runs a hook to its end. Inside a component every host function is finished when it returns, so
+/// the first poll is the last.
 #[allow(clippy::panic, reason = "only a future that waits for something else than the host gets there")]
 fn finish<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

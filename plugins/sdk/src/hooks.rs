@@ -7,20 +7,20 @@ use serde::de::DeserializeOwned;
 
 use crate::{Call, Credential, Decision, Host, Principal, Scheme, Verdict};
 
-/// The fixed properties of a plugin, whatever its settings.
+/// The properties of a plugin that do not depend on its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// The plugin's name in kebab case.
     pub name: String,
     /// The plugin's own version.
     pub version: String,
-    /// One sentence on what it checks.
+    /// One sentence about what the plugin checks.
     pub summary: String,
-    /// JSON Schema of its settings. See the WIT record `description` for the `witgate-…` formats.
+    /// JSON Schema of the settings. The WIT record `description` documents the `witgate-…` formats.
     pub config_schema: String,
 }
 
-/// The parts of a request that the host has to show.
+/// The parts of a request that the plugin wants to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Data {
     /// The call's arguments.
@@ -33,16 +33,16 @@ pub struct Data {
     pub claims: bool,
 }
 
-/// The plugin's wishes, under the settings it was given.
+/// The data that the plugin needs with its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// Credential schemes that it judges, in its order of preference.
+    /// Credential schemes that the plugin judges, in order of preference.
     pub schemes: Vec<Scheme>,
-    /// Name of the header that carries its credential, for [`Scheme::Header`].
+    /// Name of the header that contains the credential, for [`Scheme::Header`].
     pub credential_header: Option<String>,
-    /// Names of further headers that it reads.
+    /// Names of other headers that the plugin reads.
     pub headers: Vec<String>,
-    /// Further data that it reads.
+    /// Other data that the plugin reads.
     pub data: Data,
 }
 
@@ -58,7 +58,7 @@ pub struct Wants {
 pub struct ConfigError {
     /// JSON Pointer (RFC 6901) to the setting; empty for the settings as a whole.
     pub pointer: String,
-    /// The error, and the right form.
+    /// The error, and what to write instead.
     pub message: String,
 }
 
@@ -92,16 +92,16 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// The plugin's own version.
     const VERSION: &'static str;
-    /// One sentence on what it checks.
+    /// One sentence about what the plugin checks.
     const SUMMARY: &'static str;
-    /// Its settings. Refuse unknown fields, so that a typo is an error.
+    /// The settings. Refuse unknown fields, so that a typo is an error.
     type Config: DeserializeOwned + JsonSchema;
 
-    /// Takes the settings and says what it wants to see under them. `policy` is the name that
+    /// Makes a policy from its settings, and says which data it needs. `policy` is the name that
     /// the operator gave this policy.
     ///
     /// # Errors
-    /// With the setting that cannot be used and what to write instead.
+    /// With the invalid setting, and what to write instead.
     fn configure(policy: &str, config: Self::Config) -> Result<(Self, Wants), ConfigError>;
 
     /// Describes the plugin.
@@ -114,10 +114,10 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         }
     }
 
-    /// Takes the settings as the JSON text that the host hands over.
+    /// Makes a policy from its settings as JSON text.
     ///
     /// # Errors
-    /// Where the text is not of the settings' shape, and as [`Plugin::configure`].
+    /// If the text does not have the shape of the settings, and as [`Plugin::configure`].
     fn configure_json(policy: &str, config: &str) -> Result<(Self, Wants), ConfigError> {
         let mut reader = serde_json::Deserializer::from_str(config);
         let config = serde_path_to_error::deserialize(&mut reader).map_err(|e| shape_error(&e))?;
@@ -125,8 +125,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     }
 }
 
-/// The error for settings that do not have their shape. The place in the JSON text is left out: the operator
-/// has never seen that text.
+/// The error for settings that do not have the right shape. It names no place in the JSON text, because the operator
+/// never sees that text.
 fn shape_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     use serde_path_to_error::Segment;
     let path: Vec<String> = error
@@ -145,10 +145,10 @@ fn shape_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigE
 
 /// The hook of an authenticator.
 ///
-/// The future waits only where the host does: inside a component every call of [`Host`] is
-/// finished when it returns.
+/// The future waits only for functions of [`Host`]. Inside a component, each of them is finished
+/// when it returns.
 pub trait Authenticate: Plugin {
-    /// Establishes who shows `credential`.
+    /// Establishes the identity of the caller that `credential` belongs to.
     fn authenticate<H: Host>(
         &self,
         host: &H,
@@ -159,7 +159,7 @@ pub trait Authenticate: Plugin {
 
 /// The hook of an authorizer.
 pub trait Authorize: Plugin {
-    /// Decides whether `principal` may make `call`. It never sees the credential.
+    /// Decides whether `principal` may make `call`. An authorizer never gets the credential.
     fn authorize<H: Host>(
         &self,
         host: &H,

@@ -10,13 +10,13 @@ pub type Digest = [u8; 32];
 /// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// For the plugin's author.
+    /// Details for the plugin's author.
     Debug,
-    /// Worth knowing.
+    /// An event of normal operation.
     Info,
-    /// Needs the operator's eye.
+    /// A condition that the operator should look at.
     Warn,
-    /// Something is broken.
+    /// A failure.
     Error,
 }
 
@@ -43,7 +43,7 @@ pub enum Algorithm {
 pub struct SignedMessage<'a> {
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// Picks a key of a set; none: every key of the set that is for the algorithm is tried.
+    /// Selects a key of a key set. None: the host tries every key of the set that fits the algorithm.
     pub key_id: Option<&'a str>,
     /// The signed bytes.
     pub message: &'a [u8],
@@ -51,18 +51,18 @@ pub struct SignedMessage<'a> {
     pub signature: &'a [u8],
 }
 
-/// The error when a signature was not found good.
+/// The reason why the host did not accept a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyError {
-    /// No key of that name is granted.
+    /// The policy has no grant for a key of this name.
     UnknownKey,
-    /// The key set has no key of that id.
+    /// The key set has no key with this id.
     UnknownKeyId,
-    /// The key is not for this algorithm.
+    /// The key does not fit the algorithm.
     AlgorithmMismatch,
-    /// The signature does not fit the message.
+    /// The signature does not match the message.
     BadSignature,
-    /// The key set could not be had from where it lives.
+    /// The host could not fetch the key set.
     Unavailable,
 }
 
@@ -79,20 +79,20 @@ pub enum Method {
 pub struct Client {
     /// The client's id.
     pub id: String,
-    /// Name of its secret, as the settings gave it.
+    /// Name of its secret, from the settings.
     pub secret: String,
 }
 
-/// The host's statement about a client, signed anew for each request (RFC 7523, section 2.2).
+/// An assertion about a client, which the host signs for each request (RFC 7523, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assertion {
     /// The client's id: `iss` and `sub`.
     pub id: String,
-    /// Name of the private key, as the settings gave it.
+    /// Name of the private key, from the settings.
     pub key: String,
     /// The key's id at the server.
     pub key_id: Option<String>,
-    /// JOSE name of the signature algorithm; none: the usual one of the key.
+    /// JOSE name of the signature algorithm. None: the usual algorithm for the key.
     pub algorithm: Option<String>,
     /// The audience: the server's issuer identifier, or the endpoint's URL.
     pub audience: String,
@@ -101,7 +101,7 @@ pub struct Assertion {
 /// The client's authentication to the server (RFC 6749, section 2.3; RFC 7523, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
-    /// Not at all.
+    /// No authentication.
     None,
     /// `client_secret_basic`.
     Basic(Client),
@@ -118,17 +118,17 @@ pub struct HttpRequest {
     pub method: Method,
     /// An absolute URL of a granted origin.
     pub url: String,
-    /// Further headers.
+    /// Other headers.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
     /// The client's authentication.
     pub client_auth: ClientAuth,
-    /// Let identical requests under way share one answer.
+    /// True if identical requests at the same time may share one answer.
     pub share: bool,
 }
 
-/// Its answer.
+/// The answer to an outgoing request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// The status code.
@@ -141,21 +141,21 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
-/// The error in place of an answer.
+/// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// The origin is not granted, or its address is one that the host does not connect to.
+    /// The origin is not granted, or the host does not connect to addresses of this kind.
     NotGranted,
-    /// The request is not well formed.
+    /// The request is invalid.
     InvalidRequest,
-    /// No connection, or it broke.
+    /// The host could not connect, or the connection broke.
     Unreachable,
-    /// No complete answer in time.
+    /// The complete answer did not arrive in time.
     TimedOut,
-    /// The answer's body passes the bound.
+    /// The answer's body exceeds the limit.
     TooLarge,
-    /// The server keeps failing, or too many wait for it, and it was not asked: when trying again
-    /// makes sense, in seconds from now.
+    /// The host did not send the request: the server has failed several times in a row, or too many
+    /// requests wait for it. The value is the number of seconds until a retry makes sense.
     Resting(u32),
 }
 
@@ -164,7 +164,7 @@ pub enum HttpError {
 /// ```
 /// use witgate_plugin::{ClientAuth, Host, HttpRequest, Level, Method, Unavailability};
 ///
-/// /// Whether the operator's own service knows a caller. The answer is good for a minute.
+/// /// Asks the operator's service whether it knows a caller. The answer is cached for a minute.
 /// async fn is_known<H: Host>(host: &H, name: &str) -> Result<bool, Unavailability> {
 ///     if let Some(known) = host.cached(name.as_bytes()) {
 ///         return Ok(known == b"yes");
@@ -178,7 +178,7 @@ pub enum HttpError {
 ///         share: true,
 ///     };
 ///     let answer = host.send(request).await.map_err(|error| {
-///         host.log(Level::Warn, &format!("nobody to ask: {error:?}"));
+///         host.log(Level::Warn, &format!("no answer of the service: {error:?}"));
 ///         Unavailability::new("the service does not answer", Some(5))
 ///     })?;
 ///     let known: &[u8] = if answer.status == 200 { b"yes" } else { b"no" };
@@ -200,11 +200,11 @@ pub trait Host: Sync {
 
     /// Name of the upstream that the call is for.
     fn upstream(&self) -> Cow<'_, str>;
-    /// The upstream's resource identifier: what a token's audience has to be.
+    /// The upstream's resource identifier: the audience that a token has to have.
     fn audience(&self) -> Cow<'_, str>;
     /// The peer's IP address.
     fn peer(&self) -> Option<Cow<'_, str>>;
-    /// The value of a wanted header.
+    /// The value of a header that [`crate::Wants`] names.
     fn header(&self, name: &str) -> Option<Cow<'_, str>>;
     /// The call's arguments, as JSON text.
     fn arguments(&self) -> Option<Cow<'_, str>>;
@@ -212,15 +212,15 @@ pub trait Host: Sync {
     fn meta(&self) -> Option<Cow<'_, str>>;
     /// The thumbprint of the connection's client certificate (`x5t#S256` of RFC 8705, section 3.1).
     fn certificate_thumbprint(&self) -> Option<Cow<'_, str>>;
-    /// The thumbprint of the key whose DPoP proof the host found good for this call (`jkt` of
-    /// RFC 9449, section 6.1).
+    /// The thumbprint of the key that signed the DPoP proof of this call, which the host has verified
+    /// (`jkt` of RFC 9449, section 6.1).
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>>;
 
-    /// The issuer of the identity that is decided about.
+    /// The issuer of the caller's identity, for authorizers.
     fn issuer(&self) -> Option<Cow<'_, str>>;
-    /// That identity's further claims, as one JSON object.
+    /// Other claims of the caller's identity, as one JSON object, for authorizers.
     fn claims(&self) -> Option<Cow<'_, str>>;
-    /// The expiry of that identity, in seconds since the Unix epoch.
+    /// The expiry of the caller's identity, in seconds since the Unix epoch, for authorizers.
     fn expires_at(&self) -> Option<u64>;
 
     /// SHA-256 of `data`.
@@ -228,26 +228,26 @@ pub trait Host: Sync {
     /// Checks a signature with the key named `key`.
     ///
     /// # Errors
-    /// With why it was not found good.
+    /// With the reason why the host did not accept it.
     fn verify(
         &self,
         key: &str,
         signed: &SignedMessage<'_>,
     ) -> impl Future<Output = Result<(), VerifyError>> + Send;
 
-    /// The value of the secret named `name`, where it is granted.
+    /// The value of the secret named `name`, if it is granted.
     fn secret(&self, name: &str) -> Option<String>;
 
     /// The cached value of `key`.
     fn cached(&self, key: &[u8]) -> Option<Vec<u8>>;
-    /// Keeps `value` under `key` for `ttl_s` seconds at most.
+    /// Stores `value` under `key` for at most `ttl_s` seconds.
     fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32);
-    /// Forgets `key`.
+    /// Removes the entry of `key`.
     fn uncache(&self, key: &[u8]);
 
-    /// Sends a request and waits for the whole answer.
+    /// Sends a request and waits for the complete answer.
     ///
     /// # Errors
-    /// With why there is no answer.
+    /// With the reason why there is no answer.
     fn send(&self, request: HttpRequest) -> impl Future<Output = Result<HttpResponse, HttpError>> + Send;
 }

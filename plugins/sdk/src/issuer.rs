@@ -1,6 +1,6 @@
-//! Issuer identifiers, and where an issuer publishes what it is.
+//! Issuer identifiers, and the URLs of an issuer's metadata.
 
-/// True if `text` can be an issuer whose metadata is looked up (RFC 8414, section 2): an absolute `https` or
+/// True if `text` can be an issuer with published metadata (RFC 8414, section 2): an absolute `https` or
 /// `http` URL without user, query and fragment.
 pub fn is_issuer(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -9,9 +9,9 @@ pub fn is_issuer(text: &str) -> bool {
     !authority.is_empty() && !authority.contains('@') && text.chars().all(plain)
 }
 
-/// The possible URLs of the metadata of `issuer`, in the order to try: RFC 8414 (section 3.1) and OpenID
-/// Connect with the well-known part before the issuer's path, then OpenID Connect Discovery (section 4),
-/// which has it behind. Without a path the last two are one.
+/// The possible URLs of the metadata of `issuer`, in the order to try. RFC 8414 (section 3.1) and OpenID
+/// Connect with the well-known part before the issuer's path come first. OpenID Connect Discovery (section 4),
+/// with that part after the path, is last. If the issuer has no path, the last two are the same.
 pub fn metadata_urls(issuer: &str) -> Vec<String> {
     let bare = issuer.trim_end_matches('/');
     let authority = bare.find("://").map_or(0, |scheme| scheme + 3);

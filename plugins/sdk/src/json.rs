@@ -1,5 +1,5 @@
-//! JSON, read strictly: a duplicate member is an error at any depth, so that no two readers of
-//! one text can disagree on it. Strings without escapes are borrowed from the text.
+//! A strict reader of JSON: a duplicate member is an error at any depth, so that no two readers
+//! can understand one text differently. Strings without escapes are borrowed from the text.
 //!
 //! ```
 //! use witgate_plugin::json;
@@ -38,11 +38,11 @@ pub enum Json<'a> {
     Object(Object<'a>),
 }
 
-/// A JSON object, in the order of its text. No two members have one name.
+/// A JSON object, in the order of its text. No two members have the same name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// A JSON number: a whole one exactly where 64 bits hold it.
+/// A JSON number. Whole numbers are exact if they fit into 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
     /// Whole and not negative.
@@ -56,7 +56,7 @@ pub enum Number {
 /// Reads one JSON text.
 ///
 /// # Errors
-/// Where it is no JSON, holds a duplicate member, passes 128 levels, or a number passes `f64`.
+/// If it is not JSON, contains a duplicate member, has more than 128 levels, or a number exceeds `f64`.
 pub fn parse(text: &str) -> Result<Json<'_>, serde_json::Error> {
     serde_json::from_str(text)
 }
@@ -64,7 +64,7 @@ pub fn parse(text: &str) -> Result<Json<'_>, serde_json::Error> {
 /// Reads one JSON text that has to be an object.
 ///
 /// # Errors
-/// As [`parse`], and where it is something else.
+/// As [`parse`], and if it is not an object.
 pub fn parse_object(text: &str) -> Result<Object<'_>, serde_json::Error> {
     match parse(text)? {
         Json::Object(object) => Ok(object),
@@ -73,7 +73,7 @@ pub fn parse_object(text: &str) -> Result<Object<'_>, serde_json::Error> {
 }
 
 impl<'a> Json<'a> {
-    /// The string, if it is one.
+    /// The string, if the value is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -81,7 +81,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The object, if it is one.
+    /// The object, if the value is one.
     pub fn as_object(&self) -> Option<&Object<'a>> {
         match self {
             Self::Object(object) => Some(object),
@@ -115,7 +115,7 @@ impl<'a> Object<'a> {
     }
 
     fn has_duplicates(&self) -> bool {
-        /// Up to here, comparing each with each is faster than sorting.
+        /// Number of members up to which comparing each pair is faster than sorting.
         const FEW: usize = 16;
         if self.0.len() <= FEW {
             let before = |count, name: &str| self.iter().take(count).any(|(own, _)| own == name);
@@ -147,7 +147,7 @@ impl Number {
     }
 }
 
-/// By value: `1` and `1.0` are equal, and whole numbers compare exactly.
+/// Compares by value: `1` and `1.0` are equal, and whole numbers compare exactly.
 impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match (self.whole(), other.whole()) {
@@ -163,7 +163,7 @@ impl PartialEq for Number {
     }
 }
 
-/// By value: the order of members does not matter, and numbers compare as [`Number`]s do.
+/// Compares by value: the order of members does not matter, and numbers compare as [`Number`]s do.
 impl PartialEq<serde_json::Value> for Json<'_> {
     fn eq(&self, other: &serde_json::Value) -> bool {
         use serde_json::Value;
@@ -181,7 +181,7 @@ impl PartialEq<serde_json::Value> for Json<'_> {
     }
 }
 
-/// A number that neither 64 bits nor `f64` hold.
+/// The error for a number that fits neither into 64 bits nor into `f64`.
 #[derive(Clone, Copy, Debug)]
 pub struct OutOfRange;
 

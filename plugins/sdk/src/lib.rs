@@ -1,15 +1,15 @@
 //! Plugins for [Witgate](https://github.com/witgate/witgate), which stands before MCP servers and decides who may call
 //! which tool.
 //!
-//! A policy is written once, as ordinary Rust over the traits of this crate: [`Plugin`] for what
-//! it is and how it is configured, [`Authenticate`] and [`Authorize`] for its hooks, and [`Host`]
-//! for everything it may ask of the host. [`export_authenticator!`], [`export_authorizer!`] and
-//! [`export_policy!`] turn the library into a component of the WIT package `witgate:auth`; natively
-//! they do nothing, so that the same library is tested, or linked by a host, as it is.
+//! A policy is a Rust library that uses the traits of this crate: [`Plugin`] for its description and
+//! settings, [`Authenticate`] and [`Authorize`] for its hooks, and [`Host`] for the functions of the
+//! host. [`export_authenticator!`], [`export_authorizer!`] and [`export_policy!`] turn the library into
+//! a component of the WIT package `witgate:auth`. In a native build they do nothing, so tests and hosts
+//! can link the same library.
 //!
 //! # A whole plugin
 //!
-//! Everybody may call what only reads, and the owner of a tenant everything within it:
+//! Every caller may call tools that only read. Within their own tenant, callers may call all tools:
 //!
 //! ```
 //! use schemars::JsonSchema;
@@ -18,11 +18,11 @@
 //!     Authorize, Call, ConfigError, Data, Decision, Host, Level, Plugin, Principal, Wants, json,
 //! };
 //!
-//! /// What the operator writes under `config`. The doc comments become its JSON Schema.
+//! /// The settings under `config`. The doc comments become descriptions in their JSON Schema.
 //! #[derive(Debug, Deserialize, JsonSchema)]
 //! #[serde(deny_unknown_fields)]
 //! pub struct Settings {
-//!     /// How the names of tools begin that only read.
+//!     /// Prefixes of the names of tools that only read.
 //!     reading: Vec<String>,
 //! }
 //!
@@ -41,7 +41,7 @@
 //!         if settings.reading.iter().any(String::is_empty) {
 //!             return Err(ConfigError::at("/reading", "an empty prefix covers every tool; leave it out"));
 //!         }
-//!         // What is not wanted is not shown.
+//!         // The host passes only the data that the plugin wants.
 //!         let data = Data { arguments: true, claims: true, ..Data::default() };
 //!         Ok((Self { reading: settings.reading }, Wants { data, ..Wants::default() }))
 //!     }
@@ -49,7 +49,7 @@
 //!
 //! impl Authorize for OwnTenant {
 //!     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, _: &Principal<'_>) -> Decision {
-//!         // An entry of a list has no arguments: what could be called with some is listed.
+//!         // An entry of a list has no arguments. Show it if it is callable with some arguments.
 //!         if call.listing || self.reading.iter().any(|prefix| call.target.starts_with(prefix)) {
 //!             return Decision::Allow;
 //!         }
@@ -89,12 +89,12 @@
 //!
 //! # Where to look
 //!
-//! - The values that hooks take and give: [`Call`], [`Credential`], [`Principal`]; [`Verdict`], [`Decision`].
-//!   They mirror the WIT package one to one, and their bounds are documented there.
-//! - What the shipped policies share: [`Rules`] and [`Pattern`] for names, [`Claims`] and [`Terms`] for
-//!   tokens, [`mod@json`] for JSON whose keys stand there once.
-//! - Settings that the host reads or keeps, a file, a key or a secret, are marked with a format of their
-//!   schema: `#[schemars(extend("format" = "witgate-file"))]`. The README of the WIT package lists them.
+//! - The arguments and results of hooks: [`Call`], [`Credential`], [`Principal`]; [`Verdict`], [`Decision`].
+//!   They are the types of the WIT package, which documents their limits.
+//! - The common parts of the shipped policies: [`Rules`] and [`Pattern`] for names, [`Claims`] and [`Terms`] for
+//!   tokens, [`mod@json`] for JSON without duplicate members.
+//! - A format in the schema marks settings that the host reads or keeps, such as a file, a key or a secret:
+//!   `#[schemars(extend("format" = "witgate-file"))]`. The README of the WIT package lists the formats.
 //! - [`mod@testing`] has the host for unit tests.
 
 mod claims;

@@ -1,8 +1,9 @@
 //! Patterns over tools, resources, prompts and methods, the same for every policy.
 //!
-//! A bare pattern is for tools; `resource:`, `prompt:` and `method:` prefix the others. `*` is any
-//! run of characters, also none; everything else stands for itself, case-sensitively, and the
-//! whole name has to match. A lone `*` covers tools, resources and prompts, never methods.
+//! A pattern without a prefix is for tools; the prefixes for other targets are `resource:`, `prompt:`
+//! and `method:`. `*` matches any characters, also none. Every other character matches itself; case
+//! matters. The pattern has to match the whole name. `*` alone covers tools, resources and prompts,
+//! never methods.
 
 mod literal;
 
@@ -22,7 +23,7 @@ use crate::TargetKind;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// None: the lone `*`.
+    /// None: the pattern is `*` alone.
     kind: Option<TargetKind>,
     glob: Glob,
 }
@@ -30,11 +31,11 @@ pub struct Pattern {
 /// The error in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
-    /// There is nothing to match.
+    /// The pattern is empty.
     Empty,
-    /// A control character, which no name has.
+    /// The pattern has a control character, which no name has.
     ControlCharacter,
-    /// A part between two `*` is in no name that Witgate lets through, for this reason.
+    /// The pattern has a part that no name in a valid call contains, for this reason.
     NeverMatches(&'static str),
 }
 
@@ -42,7 +43,9 @@ impl std::fmt::Display for PatternError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Empty => f.write_str("an empty pattern matches nothing; write `*` or a name"),
-            Self::ControlCharacter => f.write_str("a pattern cannot hold control characters"),
+            Self::ControlCharacter => {
+                f.write_str("a pattern cannot contain control characters, because no name does")
+            }
             Self::NeverMatches(why) => write!(f, "this pattern matches nothing: {why}"),
         }
     }
@@ -96,8 +99,7 @@ impl Pattern {
     }
 }
 
-/// A text in which `*` is any run of characters, ready to match. What a [`Pattern`] is without
-/// its kind.
+/// A text in which `*` matches any characters: a [`Pattern`] without the kind of target.
 ///
 /// ```
 /// use witgate_plugin::Glob;
@@ -106,8 +108,8 @@ impl Pattern {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// The last byte before the first `*`, and its place. Names tend to begin alike: this one
-    /// byte tells most of them apart without a look at the text.
+    /// The last byte before the first `*`, and its position. Many names have the same beginning, so this
+    /// byte alone excludes most of them.
     mark: Option<(usize, u8)>,
     parts: PatternParts,
 }
@@ -127,7 +129,7 @@ impl Glob {
         Self { mark: head.bytes().enumerate().next_back(), parts: PatternParts::new(text) }
     }
 
-    /// True if the whole of `name` fits.
+    /// True if the glob matches the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
         let marked = |(place, byte): (usize, u8)| name.as_bytes().get(place) == Some(&byte);
         self.mark.is_none_or(marked) && self.parts.match_all(name)
@@ -152,7 +154,7 @@ impl PatternParts {
                 let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(tail.as_str())) else {
                     return false;
                 };
-                // The leftmost place for each run leaves the most room for the next.
+                // The leftmost match of each part leaves the most room for the next part.
                 middle.iter().all(|run| match rest.split_once(run.as_str()) {
                     Some((_, after)) => {
                         rest = after;
@@ -180,7 +182,7 @@ impl PatternParts {
 pub struct Rules {
     /// Permitted names. Empty: nothing.
     pub allow: Vec<Pattern>,
-    /// Denied names, whatever is allowed.
+    /// Denied names, even if an allow pattern covers them.
     pub deny: Vec<Pattern>,
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{ConfigError, Dpop, Scheme, Wants};
 
-/// The place of tokens, by the settings `header` and `dpop`: in `Authorization`, or bare in a header of their
-/// own, as proxies send them.
+/// The place of tokens, by the settings `header` and `dpop`: `Authorization`, or a separate header that contains
+/// only the token, as proxies send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPlace {
     header: Option<String>,
@@ -11,22 +11,23 @@ pub struct TokenPlace {
 }
 
 impl TokenPlace {
-    /// The place that the settings name. With a header, `Authorization` is not looked at.
+    /// The place that the settings name. With a `header`, the policy does not read `Authorization`.
     ///
     /// # Errors
-    /// At `/header`, where it is no header for credentials; at `/dpop`, because proofs belong to `Authorization`.
+    /// At `/header`, if no credential may be in this header; at `/dpop`, because proofs belong to `Authorization`.
     pub fn new(header: Option<String>, dpop: Dpop) -> Result<Self, ConfigError> {
         if let Some(header) = &header {
             check_credential_header(header)?;
             if dpop != Dpop::Off {
-                let message = "proofs come with `Authorization: DPoP`; take this or `header` out";
+                let message =
+                    "not possible with `header`: proofs need `Authorization: DPoP`; leave out one of them";
                 return Err(ConfigError::at("/dpop", message));
             }
         }
         Ok(Self { header, dpop })
     }
 
-    /// The wishes of a policy that takes such tokens.
+    /// The data that a policy for such tokens needs.
     pub fn wants(&self) -> Wants {
         let schemes = match self.header {
             Some(_) => vec![Scheme::Header],
@@ -44,17 +45,17 @@ impl TokenPlace {
     }
 }
 
-/// Holds the setting `header` against what can be the name of a header with a credential.
+/// Checks that the setting `header` can be the name of a header with a credential.
 ///
 /// # Errors
-/// At `/header`.
+/// At `/header`, if it cannot.
 pub fn check_credential_header(header: &str) -> Result<(), ConfigError> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if header.is_empty() || !header.chars().all(token) {
         return Err(ConfigError::at("/header", "not the name of a header; write for example X-API-Key"));
     }
     if header.eq_ignore_ascii_case("authorization") {
-        let message = "`Authorization: Bearer` is read without this; leave it out or name another header";
+        let message = "`Authorization: Bearer` is always read; leave it out, or name another header";
         return Err(ConfigError::at("/header", message));
     }
     Ok(())

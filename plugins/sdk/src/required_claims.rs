@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::json::Json;
 use crate::{Claims, ConfigError, Refusal};
 
-/// Claims that a token has to have: a list of names, or by name the value that it has to have, of several one.
+/// Claims that a token has to have: a list of names, or a table with the required value of each name. If the table
+/// has a list of values for a name, one of them is enough.
 ///
 /// ```
 /// use witgate_plugin::{Claims, RequiredClaims};
@@ -23,9 +24,9 @@ use crate::{Claims, ConfigError, Refusal};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum RequiredClaims {
-    /// They are there, whatever they say.
+    /// The token has these claims, with any values.
     There(Vec<String>),
-    /// They have this value, or one of these.
+    /// Each claim has this value, or one of these values.
     Equal(BTreeMap<String, Value>),
 }
 
@@ -36,7 +37,7 @@ impl Default for RequiredClaims {
 }
 
 impl RequiredClaims {
-    /// Checks that every claim has a name, and a value that it can have.
+    /// Checks that every name and every value is possible.
     ///
     /// # Errors
     /// At the setting `/required_claims`.
@@ -56,8 +57,7 @@ impl RequiredClaims {
             Self::Equal(values) => match values.iter().find(|(_, value)| !can_be(value)) {
                 None => Ok(()),
                 Some((name, _)) => {
-                    let message =
-                        "write a text, a number, true or false; or a list of such, of which one is enough";
+                    let message = "write a string, a number, true or false, or a list of such values";
                     Err(ConfigError::at_path(&["required_claims", name], message))
                 }
             },
@@ -65,20 +65,21 @@ impl RequiredClaims {
         }
     }
 
-    /// Refuses a token without one of them, or whose value is another one. A claim that is a list has to have the
-    /// value in it.
+    /// Refuses a token in which one of the claims is missing or has another value. A claim that is a list has to
+    /// contain the value.
     ///
     /// # Errors
-    /// With the refusal that follows.
+    /// With the refusal of the token.
     pub fn judge(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
         match self {
             Self::There(names) => names.iter().try_for_each(|name| required_claim(claims, name).map(drop)),
             Self::Equal(values) => values.iter().try_for_each(|(name, wanted)| {
                 match says(required_claim(claims, name)?, wanted) {
                     true => Ok(()),
-                    false => {
-                        Err(Refusal::new("wrong-claim", format!("the claim `{name}` has another value")))
-                    }
+                    false => Err(Refusal::new(
+                        "wrong-claim",
+                        format!("the claim `{name}` does not have the required value"),
+                    )),
                 }
             }),
         }

@@ -9,16 +9,15 @@ use serde::Deserialize;
 use crate::json::{Json, Object};
 use crate::{Claims, Host, Level, OneOrMany};
 
-/// Replaces all roles of a caller whose roles could not be read whole. A part of them would
-/// not do: a role that is left out may be one that denies. The host denies such a caller whatever needs a
-/// rule, before it asks any authorizer.
+/// The role of a caller whose roles could not all be read. It replaces all others, because a missing role may be
+/// one that denies. The host denies every call of this caller that needs a rule, and asks no authorizer.
 pub const UNREAD_ROLES: &str = "witgate:unread-roles";
 
-/// As many roles as an identity may have.
+/// The largest number of roles of an identity.
 const MOST: usize = 256;
 
-/// The claims with a caller's roles, as settings name them: one path or a list of paths, whose roles are
-/// put together. A path is a text with dots between, or a list of names, of which each may hold dots.
+/// The claims with a caller's roles, as settings name them: one path, or a list of paths whose roles are
+/// combined. A path is a text of names with dots between them, or a list of names, which may contain dots.
 ///
 /// ```
 /// use witgate_plugin::RolesClaim;
@@ -40,9 +39,9 @@ pub enum RolesClaim {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum ClaimPath {
-    /// A name, or names with dots between.
+    /// A name, or names with dots between them.
     Dotted(String),
-    /// Names that lead into objects, as they are.
+    /// Names of nested objects, in which dots have no meaning.
     Names(Vec<String>),
 }
 
@@ -61,7 +60,7 @@ impl RolesClaim {
         })
     }
 
-    /// The names that lead to the first of the claims. None: roles are not read.
+    /// The first path, as names. None: roles are not read.
     pub fn first(&self) -> Option<Vec<&str>> {
         self.paths().first().map(|path| match path {
             Path::Dotted(path) => path.split('.').collect(),
@@ -69,7 +68,7 @@ impl RolesClaim {
         })
     }
 
-    /// The claims that hold the roles, or the objects that lead to them.
+    /// The paths of the claims with the roles.
     pub fn starts(&self) -> Vec<&str> {
         self.paths().iter().flat_map(Path::starts).collect()
     }
@@ -89,17 +88,17 @@ pub struct Roles<'s> {
     pub claim: &'s RolesClaim,
     /// True if the names of an object's members are the roles.
     pub are_keys: bool,
-    /// Those that count. None: all.
+    /// The roles that count. None: all.
     pub only: Option<&'s OneOrMany>,
 }
 
 impl Roles<'_> {
-    /// The roles that `claims` give. A genuine token whose roles cannot be read stays genuine (RFC 6750,
-    /// section 3.1: another one would say the same): its holder has [`UNREAD_ROLES`] alone, and the log
-    /// names the claim.
+    /// The roles in `claims`. A token whose roles cannot be read is still valid, because a new token would have
+    /// the same fault (RFC 6750, section 3.1). Its holder gets the role [`UNREAD_ROLES`] alone, and the log names
+    /// the claim.
     pub fn read<H: Host>(&self, host: &H, claims: &Claims<'_>) -> Vec<String> {
         self.all(claims).unwrap_or_else(|reason| {
-            host.log(Level::Warn, &format!("{reason}; the caller is denied what needs a rule"));
+            host.log(Level::Warn, &format!("{reason}; every call of the caller that needs a rule is denied"));
             vec![UNREAD_ROLES.to_owned()]
         })
     }
@@ -117,7 +116,7 @@ impl Roles<'_> {
             false => {
                 let claims: Vec<String> = paths.iter().map(Path::to_string).collect();
                 Err(format!(
-                    "there are more than {MOST} roles in {}: `only_roles` names those that count",
+                    "there are more than {MOST} roles in {}; write those that count into `only_roles`",
                     claims.join(" and ")
                 ))
             }
@@ -126,7 +125,7 @@ impl Roles<'_> {
 
     fn at<'c>(&self, path: &Path<'_>, claims: &'c Claims<'_>) -> Result<Vec<&'c str>, &'static str> {
         if path.starts().any(|name| claims.is_elsewhere(name)) {
-            return Err("is left out of the token, to be asked for elsewhere");
+            return Err("is not in the token; the issuer offers it at another place");
         }
         let Some(value) = path.in_object(claims.members())? else { return Ok(Vec::new()) };
         let words: Option<Vec<&str>> = match value {
@@ -135,11 +134,11 @@ impl Roles<'_> {
             Json::Object(members) if self.are_keys => Some(members.iter().map(|(name, _)| name).collect()),
             _ => None,
         };
-        let mut words = words.ok_or("holds no list of roles")?;
+        let mut words = words.ok_or("is not a list of roles")?;
         words.retain(|word| self.only.is_none_or(|only| only.has(word)));
         match words.iter().all(|word| is_role(word)) {
             true => Ok(words),
-            false => Err("holds a role that is empty, longer than 256 bytes, or has control characters"),
+            false => Err("contains a role that is empty, longer than 256 bytes, or has control characters"),
         }
     }
 }
@@ -162,7 +161,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// The claims that the path may begin with.
+    /// The names of the claims at which the path may begin.
     fn starts(&self) -> impl Iterator<Item = &'a str> {
         let (whole, first) = match *self {
             Self::Dotted(path) => (Some(path), path.split('.').next()),
@@ -171,8 +170,8 @@ impl<'a> Path<'a> {
         whole.into_iter().chain(first)
     }
 
-    /// The value at the path; `null` counts as absent. An error: the path ends at something that is no
-    /// object, so that nobody can tell whether there are roles.
+    /// The value at the path; `null` counts as absent. It is an error if the path leads through a value that is
+    /// not an object, because the token may have roles that the policy does not find.
     fn in_object<'v, 'j>(&self, object: &'v Object<'j>) -> Result<Option<&'v Json<'j>>, &'static str> {
         let (whole, split) = match *self {
             Self::Dotted(path) => {
@@ -190,7 +189,7 @@ impl<'a> Path<'a> {
             (None, Some((first, rest))) => match object.get(first) {
                 None | Some(Json::Null) => Ok(None),
                 Some(Json::Object(inner)) => rest.in_object(inner),
-                Some(_) => Err("is to be looked for in something that is no object"),
+                Some(_) => Err("is below a value that is not an object"),
             },
         }
     }

@@ -1,9 +1,10 @@
 //! OAuth scopes.
 
-/// The scope that is between a client and its authorization server: a resource server neither asks for it nor lists it.
+/// The scope for refresh tokens. It concerns only the client and its authorization server, so a resource server neither
+/// requires nor lists it.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// True if a text is one scope token (RFC 6749, section 3.3), within the bounds of an identity.
+/// True if a text is one scope token (RFC 6749, section 3.3), within the limits of an identity.
 ///
 /// ```
 /// use witgate_plugin::is_scope;

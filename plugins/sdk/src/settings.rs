@@ -7,24 +7,24 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::Scheme;
 
-/// The demand for a proof that the token's holder has the key that it is bound to (RFC 9449). The host checks
-/// the proof.
+/// The use of DPoP proofs (RFC 9449), by which callers prove that they have the key that their token is bound to. The
+/// host checks the proofs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Dpop {
-    /// Proofs are not looked at, and tokens that need one are refused.
+    /// Proofs are ignored, and tokens that need one are refused.
     #[default]
     Off,
-    /// A token that is bound to a key is shown with a proof, another one as a bearer token.
+    /// A token that is bound to a key needs a proof; any other token is a bearer token.
     Optional,
-    /// Every token is bound to a key and shown with a proof.
+    /// Every token has to be bound to a key, and needs a proof.
     Required,
 }
 
 impl Dpop {
-    /// The ways in which a token may be shown, for [`crate::Wants::schemes`]. Bearer tokens are
-    /// wanted also where they are refused, so that the caller hears why.
+    /// The schemes of tokens, for [`crate::Wants::schemes`]. They contain bearer tokens even if
+    /// those are refused, so that the caller gets the reason.
     pub fn schemes(self) -> Vec<Scheme> {
         match self {
             Self::Off => vec![Scheme::Bearer],
@@ -51,7 +51,7 @@ impl Dpop {
 pub struct OneOrMany(pub Vec<String>);
 
 impl OneOrMany {
-    /// True if it holds `text`.
+    /// True if it contains `text`.
     pub fn has(&self, text: &str) -> bool {
         self.0.iter().any(|own| own == text)
     }

@@ -1,9 +1,9 @@
-//! The requirements for the claims of every token, whoever vouches for the token.
+//! The requirements for the claims of every token, signed or introspected.
 
 use crate::json::Json;
 use crate::{Claims, ConfigError, Dpop, Host, Leeway, OneOrMany, Refusal, Scheme};
 
-/// Time, audience and binding: on which terms a genuine token counts.
+/// The requirements for a genuine token: time, audience and binding.
 #[derive(Clone, Debug)]
 pub struct Terms {
     audience: Audience,
@@ -11,42 +11,43 @@ pub struct Terms {
     dpop: Dpop,
 }
 
-/// For whom a token has to be, as settings say it.
+/// The required audience of a token, from the settings.
 #[derive(Clone, Debug, Default)]
 pub struct Audience {
-    /// The setting `audience`: those for whom it may be. None: the upstream's `resource`.
+    /// The setting `audience`: the accepted audiences. None: the upstream's `resource`.
     pub ours: Option<OneOrMany>,
-    /// The setting `audience_claim`: the claim that says it, in place of `aud`.
+    /// The setting `audience_claim`: the claim with the audience, in place of `aud`.
     pub claim: Option<String>,
-    /// The setting `accept_without_audience`: accept a token for nobody in particular.
+    /// The setting `accept_without_audience`: accept a token that names no audience.
     pub may_be_missing: bool,
 }
 
 impl Audience {
     fn check(&self) -> Result<(), ConfigError> {
         if self.ours.as_ref().is_some_and(|list| list.0.is_empty() || list.has("")) {
-            return Err(ConfigError::at("/audience", "empty; leave it out for the upstream's `resource`"));
+            return Err(ConfigError::at("/audience", "empty; leave it out to use the upstream's `resource`"));
         }
         match self.claim.as_deref() {
             None => Ok(()),
-            Some("" | "aud") => Err(ConfigError::at("/audience_claim", "leave it out for `aud`")),
+            Some("" | "aud") => Err(ConfigError::at("/audience_claim", "leave it out to use `aud`")),
             Some(_) if self.ours.is_none() => {
-                let message = "needs `audience`: the values of that claim which are for this server";
+                let message = "needs `audience`: the accepted values of that claim";
                 Err(ConfigError::at("/audience_claim", message))
             }
             Some(_) if self.may_be_missing => {
-                let message = "beside `audience_claim`, which says whom a token is for; take one of them out";
+                let message = "not possible with `audience_claim`; leave out one of them";
                 Err(ConfigError::at("/accept_without_audience", message))
             }
             Some(_) => Ok(()),
         }
     }
 
-    /// `aud` is judged wherever it names somebody: what says for whom it is, is not for others.
+    /// Judges the audience. An `aud` that names an audience is always checked, even if `audience_claim` names
+    /// another claim.
     fn judge<H: Host>(&self, host: &H, claims: &Claims<'_>) -> Result<(), Refusal> {
         let has = |audience: &str| self.ours.as_ref().is_some_and(|ours| ours.has(audience));
         let is_resource = |audience: &str| audience == host.audience();
-        // Hydra writes an empty list where nobody was asked for.
+        // Hydra writes an empty list if the client asked for no audience.
         let is_there = claims.get("aud").is_some_and(|audience| *audience != Json::Array(Vec::new()));
         match &self.claim {
             Some(claim) => {
@@ -67,7 +68,7 @@ impl Terms {
     /// Terms for tokens that are for `audience`.
     ///
     /// # Errors
-    /// Where the settings of the audience are empty or contradict each other.
+    /// If the settings of the audience are empty or contradict each other.
     pub fn new(audience: Audience, leeway: Leeway, dpop: Dpop) -> Result<Self, ConfigError> {
         audience.check()?;
         Ok(Self { audience, leeway, dpop })
@@ -78,10 +79,11 @@ impl Terms {
         self.leeway
     }
 
-    /// Judges the claims of a token that is shown in the way of `scheme`, and gives `exp` if it is there, in whole seconds since the Unix epoch.
+    /// Judges the claims of a token that came with `scheme`. Returns `exp` in whole seconds since the Unix epoch, if
+    /// the token has it.
     ///
     /// # Errors
-    /// With the refusal that follows.
+    /// With the refusal of the token.
     pub fn judge<H: Host>(
         &self,
         host: &H,

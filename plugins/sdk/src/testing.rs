@@ -1,5 +1,5 @@
-//! A host for a plugin's own unit tests: everything that a hook may ask for is set beforehand, and
-//! everything that it did is noted.
+//! A test double of the host, for the unit tests of plugins. A test sets the data that a hook reads, and can look at
+//! the effects of the hook afterwards.
 //!
 //! ```
 //! # use witgate_plugin::{Authorize, Call, ConfigError, Decision, Host, Plugin, Principal, Wants};
@@ -32,8 +32,7 @@
 //! # Ok::<(), ConfigError>(())
 //! ```
 //!
-//! No runtime is needed: [`block_on`] drives a hook. The module is there in every native build and in
-//! no component.
+//! No runtime is needed: [`block_on`] drives a hook. Every native build has this module, and no component has it.
 
 mod http;
 mod lock;
@@ -57,10 +56,10 @@ use crate::{
 pub use http::{json, status};
 pub use person::{Person, method, prompt, resource, tool};
 
-/// A host of a test's own: set up like a builder, asked by hooks, and looked at afterwards.
+/// A test double of the host: a builder, whose getters return the effects of hooks.
 ///
-/// The time is 2026-01-01T00:00:00Z, the upstream is called `upstream`, its audience is
-/// `https://mcp.example.com/mcp`, and there is nothing else until it is set.
+/// By default, the time is 2026-01-01T00:00:00Z, the upstream is called `upstream`, its audience is
+/// `https://mcp.example.com/mcp`, and all other data is absent.
 #[derive(Debug)]
 pub struct FakeHost {
     now: u64,
@@ -77,7 +76,7 @@ pub struct FakeHost {
     expires_at: Option<u64>,
     keys: BTreeMap<String, TestKey>,
     secrets: BTreeMap<String, String>,
-    /// None: everything is shown.
+    /// None: hooks get all data.
     wants: Option<Wants>,
     answers: http::Answers,
     cache: Mutex<BTreeMap<Vec<u8>, Cached>>,
@@ -217,7 +216,7 @@ impl FakeHost {
         Self { expires_at: Some(end), ..self }
     }
 
-    /// With a key that says this of every signature. A key that is not set is unknown.
+    /// With a key that has this outcome for every signature. Other keys are unknown.
     #[must_use]
     pub fn key(self, name: &str, outcome: Result<(), VerifyError>) -> Self {
         self.key_that(name, move |_| outcome)
@@ -255,7 +254,7 @@ impl FakeHost {
         self
     }
 
-    /// With a value in the cache, which does not end by itself.
+    /// With a value in the cache, which does not expire.
     #[must_use]
     pub fn cached(self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let cached = Cached { value: value.as_ref().to_owned(), end: u64::MAX };
@@ -263,8 +262,8 @@ impl FakeHost {
         self
     }
 
-    /// With an answer to a request of this method and URL. Several for one are given in turn, and the
-    /// last of them again and again. What nobody has an answer for is not granted.
+    /// With an answer to requests with this method and URL. Several answers for the same request are used
+    /// in their order, and the last one again and again. A request without an answer is not granted.
     ///
     /// ```
     /// use witgate_plugin::testing::{FakeHost, json, status};
@@ -281,7 +280,7 @@ impl FakeHost {
         self
     }
 
-    /// Showing of the request only what a plugin has said that it wants, as the real host does.
+    /// With only the data that a plugin wants, as the real host does it.
     ///
     /// ```
     /// use witgate_plugin::testing::FakeHost;

@@ -18,7 +18,7 @@ pub enum TargetKind {
     Resource,
     /// A prompt, by its name.
     Prompt,
-    /// A protocol method that names none of the above.
+    /// A protocol method that acts on none of the above.
     Method,
 }
 
@@ -33,7 +33,7 @@ pub struct Call<'a> {
     pub target: &'a str,
     /// The transport of the call.
     pub transport: Transport,
-    /// True if the host asks which entries of a list may be seen; there are no arguments then.
+    /// True if the host asks whether the caller may see an entry of a list. The call has no arguments then.
     pub listing: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Identity {
     pub roles: Vec<String>,
     /// OAuth scopes.
     pub scopes: Vec<String>,
-    /// Further claims, as one JSON object.
+    /// Other claims, as one JSON object.
     pub claims: Option<String>,
     /// The expiry of the identity, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
@@ -112,7 +112,7 @@ pub struct Unavailability {
 }
 
 impl Unavailability {
-    /// A sentence for the operator, and when trying again makes sense, if that is known.
+    /// A sentence for the operator, and the seconds until a retry makes sense, if they are known.
     pub fn new(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
         Self { detail: detail.into(), retry_after }
     }
@@ -121,13 +121,14 @@ impl Unavailability {
 /// The verdict of an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The credential is good, and this is whose it is.
+    /// The credential is valid. It belongs to this identity.
     Identity(Identity),
-    /// Not of a kind that this plugin judges: ask the next one.
+    /// This plugin does not judge credentials of this kind. The host asks the next authenticator.
     NotMine,
-    /// Of this plugin's kind, and not good. Nobody else is asked.
+    /// This plugin judges credentials of this kind, and this one is invalid. The host asks no other
+    /// authenticator.
     Refused(Refusal),
-    /// It could not be established. The call is denied.
+    /// This plugin could not find out whether the credential is valid. The host denies the call.
     Unavailable(Unavailability),
 }
 
@@ -143,7 +144,7 @@ impl Verdict {
     }
 }
 
-/// Every verdict but an identity: what a check that goes step by step breaks off with, by `?`.
+/// Every verdict except an identity: the error with which the steps of a check end, by `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoIdentity {
     /// As [`Verdict::NotMine`].
@@ -182,7 +183,7 @@ impl From<Result<Identity, NoIdentity>> for Verdict {
 pub struct Principal<'a> {
     /// The principal, unique within its issuer.
     pub subject: &'a str,
-    /// Name of the policy that proved the identity, or `anonymous`.
+    /// Name of the policy that established the identity, or `anonymous`.
     pub proven_by: &'a str,
     /// Roles of the identity.
     pub roles: &'a [String],
@@ -195,7 +196,7 @@ pub struct Principal<'a> {
 pub struct Denial {
     /// A reason code in kebab case.
     pub reason: String,
-    /// All scopes that the operation needs, where more scopes would help.
+    /// All scopes that the operation needs, if more scopes would help.
     pub scopes: Vec<String>,
     /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
@@ -206,13 +207,13 @@ pub struct Denial {
 /// The decision of an authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The call may go on, as far as this plugin is concerned.
+    /// This plugin allows the call.
     Allow,
-    /// Nothing to say about this identity. When all abstain, the call is denied.
+    /// This plugin has no rule for this identity. If all authorizers abstain, the host denies the call.
     Abstain,
-    /// The call may not go on.
+    /// This plugin denies the call.
     Deny(Denial),
-    /// It could not be decided. The call is denied.
+    /// This plugin could not decide. The host denies the call.
     Unavailable(Unavailability),
 }
 

@@ -1,4 +1,4 @@
-//! The host's services, as a component reaches them.
+//! The host functions, called through the imports of a component.
 
 #![allow(
     missing_docs,

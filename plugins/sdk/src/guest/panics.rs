@@ -1,5 +1,5 @@
-//! Writes the message of a panic into the log of the host: a component has no standard error that anybody
-//! reads, and without it only a trap is left.
+//! Writes the message of a panic into the log of the host. Nobody reads the standard error of a component, so without
+//! this the operator would see only a trap.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
@@ -7,18 +7,18 @@ use std::sync::Once;
 use super::GuestHost;
 use crate::{Host as _, Level};
 
-/// Has panics said from now on.
-pub(super) fn are_said() {
+/// Logs panics from now on.
+pub(super) fn log_all() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| panic::set_hook(Box::new(say)));
+    ONCE.call_once(|| panic::set_hook(Box::new(log)));
 }
 
-/// On one line, as lines of a log are.
-fn say(panic: &PanicHookInfo<'_>) {
-    let why = panic.payload_as_str().unwrap_or("no words");
+/// Logs a panic, on one line.
+fn log(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
     let line = match panic.location() {
-        Some(at) => format!("panicked at {at}: {why}"),
-        None => format!("panicked: {why}"),
+        Some(place) => format!("panicked at {place}: {message}"),
+        None => format!("panicked: {message}"),
     };
     GuestHost.log(Level::Error, &line);
 }

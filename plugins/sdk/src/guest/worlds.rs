@@ -1,7 +1,7 @@
 //! The exports, for any plugin that fits.
 //!
-//! The bindings are generated once, for the world with both hooks. A component that has one hook
-//! exports that one's functions alone, and carries the type of its own world
+//! The bindings are generated once, for the world with both hooks. A component with one hook
+//! exports only the functions of that hook, and contains the type of its own world
 //! (`worlds/*.component-type`, written by `cargo xtask wit` and compared with `wit/` by the tests).
 
 #![allow(
@@ -37,16 +37,16 @@ use exports::witgate::auth::{authentication, authorization, plugin};
 
 impl<P: InstanceSlot> plugin::Guest for Component<P> {
     fn describe() -> plugin::Description {
-        panics::are_said();
+        panics::log_all();
         let crate::Description { name, version, summary, config_schema } = P::describe();
         plugin::Description { name, version, summary, config_schema }
     }
 
     fn configure(policy: String, config: String) -> Result<plugin::Wants, plugin::ConfigError> {
-        panics::are_said();
+        panics::log_all();
         let (configured, wants) = P::configure_json(&policy, &config)
             .map_err(|e| plugin::ConfigError { pointer: e.pointer, message: e.message })?;
-        // Only a second `configure` finds the place taken; the first settings stand.
+        // After a second `configure`, the first settings stay in use.
         let _ = P::slot().set(configured);
         let mut data = plugin::Data::empty();
         data.set(plugin::Data::ARGUMENTS, wants.data.arguments);

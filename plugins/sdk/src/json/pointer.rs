@@ -1,13 +1,13 @@
-//! Parts of a JSON text, without making values of the rest: what a caller sends may be large, and as a value it takes many
-//! times the room of its text.
+//! Parts of a JSON text, read without values for the rest. A caller's text may be large, and its values would take many
+//! times the memory of the text.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{index, unescape};
 
-/// The part of a JSON text that a JSON Pointer (RFC 6901) points at, as it stands. The text is read to its end and nothing
-/// else of it is kept.
+/// The part of a JSON text at a JSON Pointer (RFC 6901), unchanged. The whole text is read and checked, and only this
+/// part is kept.
 ///
 /// ```
 /// use witgate_plugin::json::pointed;
@@ -19,7 +19,7 @@ use super::{index, unescape};
 /// ```
 ///
 /// # Errors
-/// Where it is no JSON, or a member that the pointer names stands twice. Members that it does not name may.
+/// If it is not JSON, or a member that the pointer names is a duplicate. Other members may be duplicates.
 pub fn pointed<'t>(text: &'t str, pointer: &str) -> Result<Option<&'t str>, serde_json::Error> {
     let Some(rest) = pointer.strip_prefix('/') else {
         let whole: &RawValue = serde_json::from_str(text)?;
@@ -31,11 +31,10 @@ pub fn pointed<'t>(text: &'t str, pointer: &str) -> Result<Option<&'t str>, serd
     Ok(found)
 }
 
-/// Asks `is_it` about the text of each item of a JSON array, until it says yes. False: there is no such item, or the text
-/// is no array.
+/// True if the text is a JSON array, and `is_it` is true for the text of one of its items.
 ///
 /// # Errors
-/// Where it is no JSON.
+/// If it is not JSON.
 pub fn any_item(text: &str, is_it: impl FnMut(&str) -> bool) -> Result<bool, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let found = reader.deserialize_any(Items(is_it))?;
@@ -52,7 +51,7 @@ impl<'p> PointerStep<'p> {
     }
 }
 
-/// The value after a step: where the pointer ends, or one step on.
+/// The value after a step of the pointer: the target, or an object or array on the way to it.
 struct PointedValue<'p>(Option<&'p str>);
 
 impl<'de> DeserializeSeed<'de> for PointedValue<'_> {

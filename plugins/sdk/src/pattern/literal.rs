@@ -1,8 +1,7 @@
-//! Patterns that can match nothing, because what stands between their `*` is in no name that Witgate
-//! lets through: the parse refuses resource URIs and names that are not in normal form. A deny
-//! pattern of that kind would deny nothing.
+//! Patterns that cannot match anything: the parse of messages refuses names and resource URIs that are not in
+//! normal form, so a pattern with such a part matches no valid call. As a deny pattern it would deny nothing.
 //!
-//! What is found here matches nothing for certain; it is not everything that does.
+//! The check finds only patterns that certainly match nothing, and not all of these.
 
 use crate::TargetKind;
 
@@ -14,12 +13,13 @@ pub(super) fn never_matches(kind: TargetKind, glob: &str) -> Option<&'static str
     }
 }
 
-/// Components do without the tables of Unicode: there, such a pattern goes unnoticed.
+/// The fault of a name that is not in normal form C. Components are built without the tables of Unicode, and do not
+/// find this fault.
 fn of_name(glob: &str) -> Option<&'static str> {
     #[cfg(not(target_family = "wasm"))]
     // Every part of a composed text is composed.
     if !glob.is_ascii() && !glob.split('*').all(unicode_normalization::is_nfc) {
-        return Some("it is not in Unicode normal form C, as names are; write it composed");
+        return Some("names are in Unicode normal form C, and the pattern is not; write it in that form");
     }
     let _ = glob;
     None
@@ -39,7 +39,7 @@ fn of_uri(glob: &str) -> Option<&'static str> {
     of_head(head, is_whole)
 }
 
-const CHARACTER: &str = "a URI holds no such character unescaped; write `%` and two digits";
+const CHARACTER: &str = "a URI never has this character unescaped; write `%` and two digits";
 const ESCAPE: &str =
     "URIs in normal form have `%` with two capital digits, never for letters, digits, `-._~` or controls";
 const SCHEME: &str = "a URI in normal form begins with its scheme in lower case and `:`";
@@ -79,7 +79,7 @@ fn of_escapes(part: &str, is_last: bool) -> Option<&'static str> {
     })
 }
 
-/// Checks the part before the first `*`; the whole pattern where there is none.
+/// Checks the part before the first `*`, or the whole pattern if it has none.
 fn of_head(head: &str, is_whole: bool) -> Option<&'static str> {
     let (scheme, rest) = match head.split_once(':') {
         Some((scheme, rest)) => (scheme, Some(rest)),
@@ -95,7 +95,7 @@ fn of_head(head: &str, is_whole: bool) -> Option<&'static str> {
         Some(rest) => match rest.find(['/', '?', '#']) {
             Some(end) => rest.split_at_checked(end).map_or((None, rest), |(host, path)| (Some(host), path)),
             None if is_whole => (Some(rest), ""),
-            // The host may go on, and user names before it have capitals.
+            // The host may continue after the part, and user names before the host may have capitals.
             None => return None,
         },
         None => (None, rest),
@@ -127,7 +127,7 @@ fn host(authority: &str) -> &str {
     authority.rsplit('@').next().unwrap_or(authority)
 }
 
-/// Without capitals but for the digits of escapes.
+/// True if the text has no capitals except in the digits of escapes.
 fn is_lower(host: &str) -> bool {
     let mut parts = host.split('%');
     let first = parts.next().unwrap_or_default();
@@ -143,7 +143,7 @@ fn of_path(rest: &str, is_file: bool, is_whole: bool) -> Option<&'static str> {
         return Some(FILE);
     }
     let mut segments: Vec<&str> = decoded.split('/').collect();
-    // The last one may go on.
+    // The last segment may continue after the part.
     if end.is_none() && !is_whole {
         segments.pop();
     }

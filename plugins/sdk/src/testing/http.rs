@@ -1,4 +1,4 @@
-//! Answers of servers that are not there.
+//! Answers of HTTP servers, set by a test.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use crate::{Call, Principal, TargetKind, Transport};
 
-/// Somebody whom an authorizer decides about. Owns what [`Principal`] borrows.
+/// A caller that an authorizer decides about. It owns the values that [`Principal`] borrows.
 ///
 /// ```
 /// use witgate_plugin::testing::Person;
@@ -19,33 +19,33 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody without roles and scopes, known by a policy that is called `keys`.
+    /// A caller without roles and scopes, whose identity was established by the policy `keys`.
     pub fn named(subject: &str) -> Self {
         let (roles, scopes) = Default::default();
         Self { subject: subject.to_owned(), proven_by: "keys".to_owned(), roles, scopes }
     }
 
-    /// With one role more.
+    /// With another role.
     #[must_use]
     pub fn role(mut self, role: &str) -> Self {
         self.roles.push(role.to_owned());
         self
     }
 
-    /// With one scope more.
+    /// With another scope.
     #[must_use]
     pub fn scope(mut self, scope: &str) -> Self {
         self.scopes.push(scope.to_owned());
         self
     }
 
-    /// Known by the policy of this name.
+    /// With an identity that was established by the policy of this name.
     #[must_use]
     pub fn proven_by(self, policy: &str) -> Self {
         Self { proven_by: policy.to_owned(), ..self }
     }
 
-    /// As a hook sees them.
+    /// The principal, as a hook gets it.
     pub fn principal(&self) -> Principal<'_> {
         let Self { subject, proven_by, roles, scopes } = self;
         Principal { subject, proven_by, roles, scopes }
