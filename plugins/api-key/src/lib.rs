@@ -1,7 +1,8 @@
-//! API keys: from a store of hashed keys to an identity, and each key's own patterns.
+//! API keys: a store of hashed keys, with the identity and the patterns of each key.
 //!
-//! As an authenticator it finds the key whose SHA-256 the store holds. As an authorizer it applies
-//! that key's `allow` and `deny` to the identities that it proved itself, and abstains for others.
+//! As an authenticator, the policy finds the entry with the SHA-256 of the caller's key. As an authorizer,
+//! it applies the `allow` and `deny` of that entry to the identities that it has established itself, and
+//! abstains for others.
 
 pub mod store;
 
@@ -22,7 +23,7 @@ pub struct Config {
     /// The file of hashed keys that `witgate key` writes.
     #[schemars(extend("format" = "witgate-file"))]
     pub store: String,
-    /// The header that carries a key. `Authorization: Bearer` is always read too.
+    /// The header that contains a key. The policy also reads `Authorization: Bearer`.
     #[serde(default = "default_header")]
     pub header: String,
 }
@@ -35,9 +36,9 @@ fn default_header() -> String {
 #[derive(Debug)]
 pub struct ApiKey {
     policy: String,
-    /// By name.
+    /// Sorted by name.
     keys: Vec<KeyRules>,
-    /// By the first word of the digest.
+    /// Sorted by the first word of the digest.
     index: Vec<DigestEntry>,
 }
 
@@ -50,12 +51,12 @@ struct KeyRules {
     revoked: bool,
 }
 
-/// One digest under which a key is found.
+/// A digest, and the key that it belongs to.
 #[derive(Debug)]
 struct DigestEntry {
     digest: Digest,
     key: usize,
-    /// The end of the digest's validity, where that is before the key's.
+    /// The end of the digest's validity, if it is before the key's.
     until: Option<u64>,
 }
 
@@ -93,8 +94,8 @@ impl ApiKey {
         Ok(Self { policy: policy.to_owned(), keys, index })
     }
 
-    /// Finds a digest by its first word and compares the whole in constant time. How long the
-    /// search takes may tell about digests, from which nobody gets back to a key.
+    /// Finds a digest by its first word, and compares the whole in constant time. The time of the
+    /// search may reveal parts of digests, but nobody can compute a key from its digest.
     fn find(&self, digest: &Digest) -> Option<(&KeyRules, Option<u64>)> {
         let word = first_word(digest);
         let start = self.index.partition_point(|entry| first_word(&entry.digest) < word);
@@ -161,9 +162,9 @@ impl Authenticate for ApiKey {
         };
         match self.find(&host.sha256(credential.value.as_bytes())) {
             Some((key, until)) => key.judge(host.now(), until),
-            // Some other policy's token, perhaps.
+            // It may be a token for another policy.
             None if bearer && !credential.value.starts_with(KEY_PREFIX) => Verdict::NotMine,
-            None => Verdict::refused("unknown-key", "no key of the store"),
+            None => Verdict::refused("unknown-key", "the store does not contain this key"),
         }
     }
 }
@@ -181,8 +182,10 @@ impl Authorize for ApiKey {
         }
         match key.rules.judge(call.kind, call.target) {
             RuleVerdict::Allowed => Decision::Allow,
-            RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the key covers it"),
-            RuleVerdict::Unmatched => Decision::deny("not-allowed", "no allow pattern of the key covers it"),
+            RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the key covers the call"),
+            RuleVerdict::Unmatched => {
+                Decision::deny("not-allowed", "no allow pattern of the key covers the call")
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! [[keys]]
 //! name = "ci"                       # the identity's subject
-//! id = "4f9a01c2"                   # to speak of the key without showing anything of it
+//! id = "4f9a01c2"                   # names the key in lists and logs
 //! sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 //! created = 2026-01-01T00:00:00Z
 //! expires = 2026-07-01T00:00:00Z    # optional
@@ -20,8 +20,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only the SHA-256 of a key is in it. That suits keys of 256 random bits, which nobody can
-//! guess; for keys that a person made up it is weak, so such keys should not be imported.
+//! The store contains only the SHA-256 of a key. That is secure for keys of 256 random bits, which nobody can
+//! guess. It is weak for keys that a person made up, so do not import such keys.
 
 mod time;
 
@@ -36,8 +36,8 @@ pub use time::Time;
 /// The version of the format that this release reads and writes.
 pub const VERSION: u32 = 1;
 
-/// The prefix of a key that Witgate made; [`KEY_BYTES`] random bytes in base64url without padding follow.
-/// Keys of another shape can be in a store too.
+/// The prefix of the keys that Witgate makes; [`KEY_BYTES`] random bytes in base64url without padding follow.
+/// A store may also contain keys of another form.
 pub const KEY_PREFIX: &str = "wgk_";
 
 /// The number of random bytes in a key.
@@ -62,11 +62,11 @@ pub struct StoredKey {
     pub name: String,
     /// The id of the key in lists and logs.
     pub id: String,
-    /// SHA-256 of the whole text of the key.
+    /// SHA-256 of the whole key.
     pub sha256: Sha256,
     /// The time of creation.
     pub created: Time,
-    /// From when on it is no longer good.
+    /// The end of the key's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
     /// The time of revocation. A key that has this is not valid at any time.
@@ -75,10 +75,10 @@ pub struct StoredKey {
     /// Roles of its identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// Patterns of what it may do. Empty: nothing.
+    /// Patterns of the calls that the key allows. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// Patterns of what it may not do, whatever `allow` says.
+    /// Patterns of the calls that the key denies, even if `allow` covers them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
     /// The secret before the last rotation.
@@ -86,13 +86,13 @@ pub struct StoredKey {
     pub previous: Option<PreviousKey>,
 }
 
-/// A key's text from before a rotation.
+/// The key before a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreviousKey {
-    /// SHA-256 of the whole text of the key as it was.
+    /// SHA-256 of the whole former key.
     pub sha256: Sha256,
-    /// From when on the old text is no longer good.
+    /// The end of the former key's validity.
     pub until: Time,
 }
 
@@ -124,20 +124,20 @@ impl From<Sha256> for String {
     }
 }
 
-/// The error in a store. It names the place, and never the text there: it could be a key.
+/// The error in a store. It names the place, but never the text there, which could be a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It is not of the format.
+    /// The text does not have the format of a store.
     Format {
         /// The line, from 1.
         line: usize,
         /// The error.
         message: String,
     },
-    /// It is of another version of the format.
+    /// The store has another version of the format.
     Version(u32),
-    /// A key's entry cannot be.
+    /// The entry of a key is invalid.
     Key {
         /// The key's place in the file, from 1.
         place: usize,
@@ -150,19 +150,19 @@ pub enum StoreError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyFault {
-    /// The name passes its bounds.
+    /// The name exceeds its limits.
     Name,
-    /// The id passes its bounds.
+    /// The id exceeds its limits.
     Id,
-    /// An earlier key, at that place, has the same name.
+    /// The key at that earlier place has the same name.
     SameName(usize),
-    /// An earlier key, at that place, has the same id.
+    /// The key at that earlier place has the same id.
     SameId(usize),
-    /// An earlier key, at that place, or this one itself has the same digest.
+    /// The key at that place, an earlier one or this one, has the same digest.
     SameDigest(usize),
-    /// A role passes the bounds of an identity.
+    /// A role exceeds the limits of an identity.
     Role(usize),
-    /// A pattern is none.
+    /// A pattern is invalid.
     Pattern(&'static str, usize, PatternError),
 }
 
@@ -207,17 +207,17 @@ impl Store {
     /// Reads and checks a store.
     ///
     /// # Errors
-    /// Where it is damaged, of another version, or holds what cannot be: no part of it is used.
+    /// If it is damaged, has another version, or contains an invalid entry. Then no part of it is used.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let store = in_parts(text).map_or_else(|| whole(text), Ok)?;
         store.check()?;
         Ok(store)
     }
 
-    /// Checks what a store must keep to: [`Store::parse`] has done so.
+    /// Checks the entries of a store. [`Store::parse`] does so as well.
     ///
     /// # Errors
-    /// With the first entry that cannot be.
+    /// With the first invalid entry.
     pub fn check(&self) -> Result<(), StoreError> {
         if self.version != VERSION {
             return Err(StoreError::Version(self.version));
@@ -234,7 +234,7 @@ impl Store {
     /// Writes the store as TOML.
     ///
     /// # Errors
-    /// Where a time is beyond the year 9999.
+    /// If a time is after the year 9999.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
     }
@@ -259,16 +259,16 @@ impl StoredKey {
         self.rules().map(drop)
     }
 
-    /// Its patterns, ready to match.
+    /// The compiled patterns of the key.
     ///
     /// # Errors
-    /// Where one is none; never for a key of a checked store.
+    /// If a pattern is invalid. A checked store has no such pattern.
     pub fn rules(&self) -> Result<Rules, KeyFault> {
         Rules::parse(&self.allow, &self.deny).map_err(|(list, i, e)| KeyFault::Pattern(list, i, e))
     }
 }
 
-/// Values that must be unique, each with the place where it came first.
+/// Values that have to be unique, each with its first place.
 #[derive(Default)]
 struct UniqueValues<'a> {
     names: HashMap<&'a str, usize>,
@@ -296,26 +296,26 @@ fn whole(text: &str) -> Result<Store, StoreError> {
     })
 }
 
-/// The text that begins a key's entry, on a line of its own.
+/// The line that begins a key's entry.
 const ENTRY: &str = "\n[[keys]]\n";
 
-/// The head of a store, in front of the first entry.
+/// The part of a store before the first entry.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     version: u32,
 }
 
-/// One entry, or several where they are written otherwise.
+/// One entry, or several entries in another form of TOML.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoreEntry {
     keys: Vec<StoredKey>,
 }
 
-/// Reads a store entry by entry: as a whole, a reader of TOML takes fifteen times the room of its text. None: it cannot be
-/// read like this, or not at all. Parts that are each good TOML are together what they are alone, for whatever goes
-/// on from one line to the next, a text of several lines or a list, is no good TOML where it is cut.
+/// Reads a store entry by entry, because a reader of TOML takes fifteen times the memory of the text that it reads at once.
+/// None: the store cannot be read in parts, or is invalid. If each part is valid TOML, the parts together mean the same
+/// as the whole text: a value of several lines, such as a list, would not be valid TOML after a cut.
 fn in_parts(text: &str) -> Option<Store> {
     let mut at = text.find(ENTRY)? + 1;
     let Head { version } = toml::from_str(text.get(..at)?).ok()?;
@@ -334,7 +334,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// A message without the values that it quotes.
+/// The message of an error, without the values that it quotes.
 fn without_values(message: &str) -> String {
     match (message.find('"'), message.rfind('"')) {
         (Some(start), Some(end)) if start < end => {

@@ -7,15 +7,15 @@ use x509_parser::prelude::{GeneralName, X509Certificate, X509Name};
 
 use crate::CertificateField;
 
-/// A certificate, read.
+/// The names and times of a certificate.
 pub(crate) struct Certificate {
     serial: String,
     /// The issuer (RFC 4514).
     pub(crate) issuer: String,
     subject: String,
-    /// The first second in which it is valid, since the Unix epoch.
+    /// The first second in which the certificate is valid, since the Unix epoch.
     pub(crate) not_before: u64,
-    /// The last one.
+    /// The last second in which the certificate is valid.
     pub(crate) not_after: u64,
     common_names: Vec<String>,
     uris: Vec<String>,
@@ -26,11 +26,11 @@ pub(crate) struct Certificate {
 impl Certificate {
     /// Reads one certificate in PEM.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
-        let (rest, pem) = parse_x509_pem(text.as_bytes()).map_err(|_| malformed("it is not PEM"))?;
+        let (rest, pem) = parse_x509_pem(text.as_bytes()).map_err(|_| malformed("it is not in PEM"))?;
         if pem.label != "CERTIFICATE" || !rest.trim_ascii().is_empty() {
-            return Err(malformed("it is not one certificate in PEM"));
+            return Err(malformed("it is not exactly one certificate in PEM"));
         }
-        let whole = pem.parse_x509().map_err(|_| malformed("it is not of the shape of RFC 5280"))?;
+        let whole = pem.parse_x509().map_err(|_| malformed("it does not have the form of RFC 5280"))?;
         Self::read(&whole)
     }
 
@@ -92,8 +92,8 @@ fn common_names(subject: &X509Name<'_>) -> Result<Vec<String>, Refusal> {
     subject.iter_common_name().map(|name| usable(name.as_str().map_err(|_| odd_name())?)).collect()
 }
 
-/// A name as RFC 4514 writes it: the last part first, and what has a meaning there escaped, so that
-/// no two names are written alike.
+/// A name as RFC 4514 writes it: the last part comes first, and special characters are escaped, so that
+/// different names have different texts.
 fn name(name: &X509Name<'_>) -> Result<String, Refusal> {
     let mut parts = Vec::new();
     for part in name.iter_rdn() {
@@ -108,14 +108,14 @@ fn name(name: &X509Name<'_>) -> Result<String, Refusal> {
     }
     parts.reverse();
     let text = parts.join(",");
-    // The bound of an identity's issuer.
+    // The limit of an identity's issuer.
     match text.len() <= 512 && !text.chars().any(char::is_control) {
         true => Ok(text),
         false => Err(odd_name()),
     }
 }
 
-/// The short names of RFC 4514, section 3; the others stand for themselves.
+/// The short name of an attribute (RFC 4514, section 3). Other attributes are written as their numbers.
 fn key(oid: &str) -> &str {
     match oid {
         "2.5.4.3" => "CN",
@@ -144,7 +144,7 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// The bounds of an identity's subject.
+/// Checks the limits of an identity's subject.
 fn usable(text: &str) -> Result<String, Refusal> {
     match (1..=512).contains(&text.len()) && !text.chars().any(char::is_control) {
         true => Ok(text.to_owned()),
@@ -157,5 +157,5 @@ fn odd_name() -> Refusal {
 }
 
 fn malformed(detail: &str) -> Refusal {
-    Refusal::new("malformed", format!("the certificate cannot be used: {detail}"))
+    Refusal::new("malformed", format!("the certificate is invalid: {detail}"))
 }

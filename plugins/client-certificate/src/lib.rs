@@ -1,6 +1,6 @@
-//! Client certificates of mutual TLS, turned into identities. That a certificate comes from one of
-//! the configured CAs, and that the caller has its key, the host has found in the handshake; here it
-//! is read and judged whose it is.
+//! Client certificates of mutual TLS, turned into identities. In the handshake, the host has already verified
+//! that a configured CA issued the certificate, and that the caller has its key. This policy reads the
+//! certificate and determines the caller.
 
 mod certificate;
 
@@ -19,20 +19,21 @@ use certificate::Certificate;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The name in the certificate that is the caller's: `san-uri`, `san-dns`, `san-email` or `common-name`.
+    /// The kind of name in the certificate that identifies the caller: `san-uri`, `san-dns`, `san-email` or
+    /// `common-name`.
     pub subject: CertificateField,
-    /// Patterns of the names that may call; `*` is any run of characters. Absent: whoever has a
-    /// certificate of a configured CA.
+    /// Patterns of the names that may call; `*` matches any characters. Absent: all names in certificates
+    /// of a configured CA.
     pub allow: Option<OneOrMany>,
-    /// Patterns of who has to have issued the certificate, as RFC 4514 writes a name, such as
-    /// `CN=Agents CA,O=Example`. Absent: any of the configured CAs.
+    /// Patterns of the accepted issuers of certificates, written as in RFC 4514: `CN=Agents CA,O=Example`.
+    /// Absent: all configured CAs.
     pub issuers: Option<OneOrMany>,
     /// Roles, and patterns of the names that have them.
     #[serde(default)]
     pub roles: BTreeMap<String, OneOrMany>,
 }
 
-/// A place in a certificate where a name stands.
+/// The kind of a name in a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
@@ -110,7 +111,7 @@ impl Authenticate for CertificatePolicy {
 impl CertificatePolicy {
     fn judge(&self, now: u64, pem: &str) -> Result<Identity, Refusal> {
         let certificate = Certificate::parse(pem)?;
-        // The handshake has looked at this once; a connection may stay open for longer.
+        // The handshake has checked this once, but a connection may stay open for longer.
         if now < certificate.not_before {
             return Err(Refusal::new("not-yet-valid", "the certificate is not valid yet"));
         }
@@ -118,17 +119,14 @@ impl CertificatePolicy {
             return Err(Refusal::new("expired", "the certificate has expired"));
         }
         if !self.issuers.as_ref().is_none_or(|issuers| matches(issuers, &certificate.issuer)) {
-            return Err(Refusal::new(
-                "wrong-issuer",
-                "the certificate is of another issuer than those allowed",
-            ));
+            return Err(Refusal::new("wrong-issuer", "the issuer of the certificate is not allowed"));
         }
         let subject = self.subject(&certificate)?.to_owned();
         let holds = |(_, names): &&(String, Vec<Glob>)| matches(names, &subject);
         Ok(Identity {
             roles: self.roles.iter().filter(holds).map(|(role, _)| role.clone()).collect(),
             claims: Some(certificate.claims()),
-            // Valid up to and with that second (RFC 5280, section 4.1.2.5).
+            // The certificate is still valid in that second (RFC 5280, section 4.1.2.5).
             expires_at: Some(certificate.not_after.saturating_add(1)),
             issuer: Some(certificate.issuer),
             scopes: Vec::new(),
@@ -136,8 +134,8 @@ impl CertificatePolicy {
         })
     }
 
-    /// The one name that counts. Of several that would do, none is: which one a certificate was
-    /// issued for cannot be told.
+    /// The name of the caller. If several names are allowed, it is an error, because the certificate does not say
+    /// which of them it was issued for.
     fn subject<'c>(&self, certificate: &'c Certificate) -> Result<&'c str, Refusal> {
         let names = certificate.names(self.subject);
         if names.is_empty() {
@@ -149,7 +147,7 @@ impl CertificatePolicy {
             (None, _) => Err(Refusal::new("not-allowed", "no name of the certificate is allowed")),
             (Some(one), None) => Ok(one),
             (Some(_), Some(_)) => {
-                let detail = "several names of the certificate are allowed; say by `allow` which one counts";
+                let detail = "several names of the certificate are allowed; narrow `allow` to one of them";
                 Err(Refusal::new("ambiguous-subject", detail))
             }
         }

@@ -1,4 +1,4 @@
-//! Conditions on arguments and claims, ready to check.
+//! Conditions on arguments and claims, compiled.
 
 use serde_json::Value;
 use witgate_plugin::json::{self, Json, Number};
@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::patterns::pattern;
 use crate::settings;
 
-/// A condition, ready to check.
+/// A compiled condition.
 #[derive(Debug)]
 pub(crate) struct ParsedCondition {
     on: Pattern,
@@ -19,9 +19,9 @@ pub(crate) struct ParsedCondition {
 /// The value that a condition tests.
 #[derive(Debug)]
 enum ConditionSubject {
-    /// By JSON Pointer.
+    /// An argument, by its JSON Pointer.
     Argument(String),
-    /// By path.
+    /// A claim, by its path.
     Claim(String),
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn all_hold(conditions: &[ParsedCondition], facts: &Facts<'_>) -> boo
 }
 
 impl ParsedCondition {
-    /// `place` leads to the condition within the settings.
+    /// Compiles a condition; `place` is its path in the settings.
     pub(crate) fn compile(written: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
         let at = |name: &'static str| [place, &[name]].concat();
         let on = pattern(&written.on, &at("on"))?;
@@ -60,17 +60,17 @@ impl ParsedCondition {
         Ok(Self { on, subject, tests })
     }
 
-    /// True if it tests arguments; claims otherwise.
+    /// True if the condition tests an argument, false if it tests a claim.
     pub(crate) fn on_argument(&self) -> bool {
         matches!(self.subject, ConditionSubject::Argument(_))
     }
 
-    /// True if it applies to this call.
+    /// True if the condition applies to this call.
     pub(crate) fn is_for(&self, call: &Call<'_>) -> bool {
         self.on.matches(call.kind, call.target)
     }
 
-    /// True if it holds, or does not apply to this call.
+    /// True if the condition holds, or does not apply to this call.
     pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
         if !self.is_for(facts.call) {
             return true;
@@ -91,8 +91,8 @@ impl ParsedCondition {
         self.tests.iter().all(|test| test.passes(value))
     }
 
-    /// The same for a value that is still text. It comes from the caller, and may be as large as a message; as a
-    /// [`Json`], a list or an object takes many times the room of its text.
+    /// The same for the text of a value. The value comes from the caller, and may be as large as a message. As
+    /// [`Json`], a list or an object would take many times the memory of its text.
     fn fits_text(&self, text: &str) -> bool {
         match text.len() <= LONGEST || text.starts_with('"') {
             true => json::parse(text).is_ok_and(|value| self.fits(&value)),
@@ -101,20 +101,23 @@ impl ParsedCondition {
     }
 }
 
-/// The longest text, in bytes, of a list or an object that is compared as a whole. A longer one is equal to nothing that
-/// is in settings.
+/// The longest text, in bytes, of a list or an object that is compared as a whole. A longer one is different from every
+/// value in the settings.
 const LONGEST: usize = 64 << 10;
 
 fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {
     let at = |name: &'static str| [place, &[name]].concat();
     if written.one_of.as_ref().is_some_and(Vec::is_empty) {
-        return Err(ConfigError::at_path(&at("one_of"), "empty; nothing would fit"));
+        return Err(ConfigError::at_path(
+            &at("one_of"),
+            "empty, so no value would match; write at least one value",
+        ));
     }
     let number = |name: &'static str, number: &Option<serde_json::Number>| match number {
         None => Ok(None),
         Some(number) => Number::try_from(number)
             .map(Some)
-            .map_err(|_| ConfigError::at_path(&at(name), "a number that is too large")),
+            .map_err(|_| ConfigError::at_path(&at(name), "the number is too large")),
     };
     let tests: Vec<Test> = [
         written.equals.clone().map(|value| Test::OneOf(vec![value])),
@@ -130,8 +133,7 @@ fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, Con
     match tests.is_empty() {
         false => Ok(tests),
         true => {
-            let message =
-                "nothing is tested; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
+            let message = "the condition tests nothing; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
             Err(ConfigError::at_path(place, message))
         }
     }
@@ -154,7 +156,7 @@ impl Test {
         }
     }
 
-    /// For a text that is longer than [`LONGEST`], and no string.
+    /// Tests a text that is longer than [`LONGEST`] and is not a string.
     fn passes_long(&self, text: &str) -> bool {
         match self {
             Self::Contains(own) => {

@@ -1,12 +1,12 @@
-//! The facts of a decision. Arguments, claims and issuer are pulled from the host when the first rule looks
-//! at them that the decision still depends on, and not before.
+//! The facts of a decision. Arguments, claims and issuer are read from the host only when a rule needs them on
+//! which the decision depends.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use witgate_plugin::{Call, Claims, Host, Principal};
 
-/// The texts that a host has.
+/// The texts that the host provides.
 trait HostTexts {
     fn arguments(&self) -> Option<Cow<'_, str>>;
     fn claims(&self) -> Option<Cow<'_, str>>;
@@ -27,7 +27,7 @@ impl<H: Host> HostTexts for H {
     }
 }
 
-/// The texts that the host gave, each asked for once at most.
+/// The texts from the host, each read at most once.
 pub(crate) struct PulledTexts<'h> {
     host: &'h dyn HostTexts,
     arguments: OnceCell<Option<Cow<'h, str>>>,
@@ -42,7 +42,7 @@ impl<'h> PulledTexts<'h> {
     }
 }
 
-/// The call, the caller, and what conditions look at. Claims that are not there, or not strict JSON, are none: no
+/// The call, the caller, and the data for conditions. Claims that are missing or not strict JSON count as absent: no
 /// condition on them holds.
 pub(crate) struct Facts<'a> {
     pub(crate) call: &'a Call<'a>,

@@ -1,8 +1,8 @@
-//! Roles with allow and deny patterns, required scopes, and conditions. What no rule allows is
-//! denied.
+//! Roles with allow and deny patterns, required scopes, and conditions. The policy denies calls that no rule
+//! allows.
 //!
-//! The settings ([`settings`]) are compiled once into `rules`; a decision allocates nothing
-//! unless it is a denial or has to read arguments or claims.
+//! The settings ([`settings`]) are compiled once into `rules`. A decision allocates memory only for a denial, and
+//! to read arguments or claims.
 
 mod condition;
 mod facts;
@@ -48,8 +48,8 @@ impl Authorize for Rbac {
 }
 
 impl Rbac {
-    /// A deny pattern of any role, then an allow pattern of any role, then what holds for
-    /// everybody: scopes and conditions.
+    /// Checks the deny patterns of all roles, then their allow patterns, and then the scopes and conditions for
+    /// all callers.
     fn decide(&self, facts: &Facts<'_>) -> Result<(), Denial> {
         let roles = self.rules.roles_of(facts);
         Self::not_denied(&roles, facts)?;
@@ -61,13 +61,15 @@ impl Rbac {
     fn not_denied(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
         match roles.iter().find(|role| role.denies(facts.call)) {
             None => Ok(()),
-            Some(role) => Err(denial("denied", format!("role `{}` denies it", role.name))),
+            Some(role) => {
+                Err(denial("denied", format!("a deny pattern of role `{}` covers the call", role.name)))
+            }
         }
     }
 
     fn allowed(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
         let allowing = || roles.iter().filter(|role| role.allows(facts.call));
-        // What such a role allows, the conditions of others cannot take away: nothing is pulled for them.
+        // If a role without conditions allows the call, the conditions of other roles do not matter, and need no data.
         if allowing().any(|role| role.is_unconditional_for(facts.call)) {
             return Ok(());
         }
@@ -80,12 +82,12 @@ impl Rbac {
         }
         Err(match unmet {
             Some(role) => denial("condition", format!("a condition of role `{}` does not hold", role.name)),
-            None => denial("not-allowed", "no role of the caller allows it"),
+            None => denial("not-allowed", "no role of the caller allows the call"),
         })
     }
 
-    /// Every matching pattern's scopes are needed; a denial names all of them, so that one more
-    /// authorization is enough.
+    /// Checks the scopes of all matching patterns. A denial names all of them, so that the caller needs only one
+    /// more authorization.
     fn scopes_held(&self, facts: &Facts<'_>) -> Result<(), Denial> {
         let needed = || self.rules.scopes_for(facts.call);
         if needed().all(|scope| self.rules.has_scope(facts.principal.scopes, scope)) {
@@ -157,7 +159,7 @@ mod tests {
         assert_eq!(reason(Person::named("ada")), "not-allowed");
         assert_eq!(reason(Person::named("ada").role("clerk").role("banned")), "denied");
         assert_eq!(asked(), [0, 0, 0]);
-        // One of two roles allows whatever the arguments are; then the scopes decide.
+        // One of two roles allows the call with any arguments; then the scopes decide.
         assert_eq!(reason(Person::named("ada").role("clerk").role("chief")), "insufficient-scope");
         assert_eq!(asked(), [0, 0, 0]);
         assert_eq!(reason(Person::named("ada").role("clerk").role("chief").scope("money")), "Allow");

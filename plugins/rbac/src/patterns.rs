@@ -1,4 +1,4 @@
-//! Patterns as the settings have them.
+//! Patterns in the form of the settings.
 
 use witgate_plugin::{ConfigError, Pattern, PatternError};
 

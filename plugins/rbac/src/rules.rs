@@ -1,4 +1,4 @@
-//! The settings, compiled: patterns ready to match, inheritance resolved.
+//! The compiled settings, with resolved inheritance.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::settings::{self, Config};
 /// All rules.
 #[derive(Debug)]
 pub(crate) struct RbacRules {
-    /// By name.
+    /// Sorted by name.
     roles: Vec<RoleRules>,
     /// The places of the roles, by the hash of their names.
     index: Vec<(u64, usize)>,
-    /// For each role, it and all that it inherits from.
+    /// For each role, the role itself and all roles that it inherits from.
     closures: Vec<RoleSet>,
     scopes: Vec<(Pattern, Vec<String>)>,
-    /// For each scope that calls need, those that stand for it.
+    /// For each scope that calls need, the scopes that imply it.
     standing_for: BTreeMap<String, Vec<String>>,
     /// Conditions for all roles.
     pub(crate) conditions: Vec<ParsedCondition>,
@@ -35,7 +35,7 @@ pub(crate) struct RoleRules {
     pub(crate) conditions: Vec<ParsedCondition>,
 }
 
-/// Maximum number of roles: as many as a [`RoleSet`] of 128 bytes holds, which a decision keeps on its stack.
+/// Maximum number of roles: the capacity of a [`RoleSet`] of 128 bytes, which a decision keeps on its stack.
 const MOST_ROLES: usize = 64 * WORDS;
 const WORDS: usize = 16;
 
@@ -45,7 +45,7 @@ pub(crate) struct RoleSet([u64; WORDS]);
 
 impl RbacRules {
     /// # Errors
-    /// With the first setting that cannot be.
+    /// With the first invalid setting.
     pub(crate) fn compile(config: &Config) -> Result<Self, ConfigError> {
         if config.roles.len() > MOST_ROLES {
             return Err(ConfigError::at("/roles", format!("more than {MOST_ROLES} roles")));
@@ -86,7 +86,7 @@ impl RbacRules {
         self.roles.iter().flat_map(|role| &role.conditions).chain(&self.conditions)
     }
 
-    /// The roles of the caller, with all that they inherit from, each once.
+    /// The roles of the caller and all roles that they inherit from, without duplicates.
     pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> CallerRoles<'_> {
         let mut set = RoleSet::default();
         for name in facts.principal.roles {
@@ -110,7 +110,7 @@ impl RbacRules {
         same.map(|(_, place)| *place).find(is_named)
     }
 
-    /// True if somebody with the scopes `held` has `scope`, or one that stands for it.
+    /// True if the scopes `held` contain `scope`, or a scope that implies it.
     pub(crate) fn has_scope(&self, held: &[String], scope: &String) -> bool {
         held.contains(scope)
             || self
@@ -119,13 +119,13 @@ impl RbacRules {
                 .is_some_and(|others| others.iter().any(|other| held.contains(other)))
     }
 
-    /// The scopes that a call needs, some perhaps more than once.
+    /// The scopes that a call needs, possibly with duplicates.
     pub(crate) fn scopes_for(&self, call: &Call<'_>) -> impl Iterator<Item = &String> {
         self.scopes.iter().filter(|(on, _)| on.matches(call.kind, call.target)).flat_map(|(_, scopes)| scopes)
     }
 }
 
-/// The other way round, and over as many steps as it takes.
+/// For each scope, the scopes that imply it, directly or over others.
 fn standing_for(implies: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let mut standing: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for scope in implies.keys() {
@@ -172,7 +172,7 @@ impl RoleRules {
         self.allow.iter().any(|pattern| pattern.matches(call.kind, call.target))
     }
 
-    /// True where none of its conditions is about this call.
+    /// True if none of the role's conditions applies to this call.
     pub(crate) fn is_unconditional_for(&self, call: &Call<'_>) -> bool {
         !self.conditions.iter().any(|condition| condition.is_for(call))
     }
@@ -211,8 +211,7 @@ impl RoleSet {
     }
 }
 
-/// FNV-1a: the names of roles are short, and who configures them has no reason to make them
-/// collide.
+/// The hash FNV-1a. It need not resist attacks: the operator chooses the names of roles.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -224,9 +223,12 @@ struct RoleNames<'a>(Vec<&'a str>);
 
 impl RoleNames<'_> {
     fn place(&self, name: &str, path: &[&str]) -> Result<usize, ConfigError> {
-        self.0
-            .binary_search(&name)
-            .map_err(|_| ConfigError::at_path(path, format!("no role `{name}` in `roles`")))
+        self.0.binary_search(&name).map_err(|_| {
+            ConfigError::at_path(
+                path,
+                format!("no role `{name}` in `roles`; add it there, or write the name of another role"),
+            )
+        })
     }
 }
 
@@ -245,7 +247,7 @@ fn closures(
         let mut open: Vec<usize> = parents.get(place).cloned().unwrap_or_default();
         while let Some(next) = open.pop() {
             if next == place {
-                let message = format!("role `{name}` inherits from itself, directly or over others");
+                let message = format!("role `{name}` inherits from itself, directly or over other roles");
                 return Err(ConfigError::at_path(&["roles", name, "inherits"], message));
             }
             if !set.has(next) {
@@ -292,7 +294,7 @@ fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), Confi
     match scopes.iter().position(|scope| !is_scope(scope)) {
         None => Ok((pattern, scopes.to_vec())),
         Some(index) => {
-            let message = "not a scope: one word without spaces, quotes and backslashes";
+            let message = "not a scope; write one word without spaces, quotes and backslashes";
             Err(ConfigError::at_path(&["scopes", on, &index.to_string()], message))
         }
     }

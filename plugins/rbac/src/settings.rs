@@ -1,4 +1,4 @@
-//! The settings of an `rbac` policy, as they are written.
+//! The settings of an `rbac` policy, in the form of the configuration.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use serde_json::{Number, Value};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The roles, by name. A role of the caller that is not here means nothing.
+    /// The roles, by name. Other roles of a caller have no effect.
     pub roles: BTreeMap<String, Role>,
-    /// Scopes that a call needs, by pattern. Where several patterns cover a call, it needs the
-    /// scopes of all of them.
+    /// Scopes that a call needs, by pattern. If several patterns cover a call, it needs the scopes of
+    /// all of them.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<ScopeName>>")]
     pub scopes: BTreeMap<String, Vec<String>>,
-    /// Scopes that stand for others: who has the first has those on its list, and what they stand for.
+    /// Scopes that imply others: a caller with the scope also has those of its list, and all that these imply.
     #[serde(default)]
     pub scope_implies: BTreeMap<String, Vec<String>>,
-    /// Conditions that hold for everybody, whatever the role.
+    /// Conditions for all callers, with any role.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// Roles that certain callers have besides those of their credential.
+    /// Roles of certain callers, in addition to those of their credential.
     #[serde(default)]
     pub subjects: Vec<RoleHolder>,
     /// The verdict on a call that no rule allows: always `deny`.
@@ -31,7 +31,7 @@ pub struct Config {
     pub default: DefaultDecision,
 }
 
-/// A scope that calls may need: the host offers it to OAuth clients.
+/// A scope that calls may need. The host offers it to OAuth clients.
 #[derive(JsonSchema)]
 #[schemars(inline, transparent, extend("format" = "witgate-scope"))]
 #[allow(dead_code, reason = "for the schema")]
@@ -42,64 +42,62 @@ struct ScopeName(String);
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// Patterns of what it allows.
+    /// Patterns of the calls that the role allows.
     #[serde(default)]
     pub allow: Vec<String>,
-    /// Patterns of what it denies, whatever this or another role allows.
+    /// Patterns of the calls that the role denies, even if this or another role allows them.
     #[serde(default)]
     pub deny: Vec<String>,
-    /// Roles whose patterns and conditions it has too.
+    /// Roles whose patterns and conditions this role has as well.
     #[serde(default)]
     pub inherits: Vec<String>,
-    /// Conditions under which this role's own `allow` counts.
+    /// Conditions of this role's own `allow`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
 
-/// A condition on the arguments of a call or on the claims of the caller: all that it says has to
-/// hold. What it looks at has to be there.
+/// A condition on an argument of the call or on a claim of the caller. All its tests have to hold. If the
+/// value is missing, the condition does not hold.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
-    /// The pattern of the calls that it is for.
+    /// The pattern of the calls that the condition applies to.
     pub on: String,
-    /// The argument that it looks at, as a JSON Pointer (RFC 6901). Lists show a tool as if the
-    /// condition held.
+    /// The argument to test, as a JSON Pointer (RFC 6901). Lists show a tool as if the condition held.
     pub argument: Option<String>,
-    /// The claim that it looks at; dots lead into objects.
+    /// The claim to test; dots lead into objects.
     pub claim: Option<String>,
-    /// It has this value.
+    /// The value is this one.
     pub equals: Option<Value>,
-    /// It has one of these values.
+    /// The value is one of these.
     pub one_of: Option<Vec<Value>>,
-    /// It is a text of this shape, in which `*` is any run of characters. Text, not a path: `..`
-    /// is nothing special.
+    /// The value is a text that matches this pattern, in which `*` matches any characters. The text is not a
+    /// path: `..` has no special meaning.
     pub matches: Option<String>,
-    /// It is a number, and at least this.
+    /// The value is a number, and at least this.
     pub min: Option<Number>,
-    /// It is a number, and at most this.
+    /// The value is a number, and at most this.
     pub max: Option<Number>,
-    /// It is a list that has this value in it.
+    /// The value is a list that contains this value.
     pub contains: Option<Value>,
 }
 
-/// A caller, or all of one policy, with roles.
+/// A caller, or all callers of one policy, with additional roles.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Subject")]
 pub struct RoleHolder {
-    /// The caller's name. Absent: everybody whom the policy has proved.
+    /// The caller's name. Absent: all callers that the policy has authenticated.
     pub subject: Option<String>,
-    /// The policy that has to have proved it: another policy's caller of the same name is
-    /// somebody else.
+    /// The policy that authenticated the caller. The same name from another policy is another caller.
     pub policy: String,
-    /// The issuer of the identity, where the policy knows several.
+    /// The issuer of the identity, if the policy accepts several.
     pub issuer: Option<String>,
     /// The roles.
     pub roles: Vec<String>,
 }
 
-/// The verdict where no rule applies.
+/// The verdict if no rule applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use toml::value::{Date, Datetime, Offset, Time as Clock};
 
-/// A point in time, in whole seconds since the Unix epoch. In a store it is a date-time with an
-/// offset, of the years 1970 to 9999; it is written in UTC.
+/// A point in time, in whole seconds since the Unix epoch. A store contains it as a date-time with an
+/// offset, in the years 1970 to 9999. It is written in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
@@ -62,7 +62,7 @@ fn days(date: Date) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// The other way round, for the years that TOML can write.
+/// The date of a day since 1970-01-01, for the years that TOML can express.
 fn date(days: i64) -> Option<Date> {
     let days = days.checked_add(719_468)?;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
