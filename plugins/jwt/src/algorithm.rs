@@ -21,18 +21,18 @@ pub enum Algorithm {
     PS512,
     ES256,
     ES384,
-    /// Over Curve25519 alone, so that the name of RFC 9864 means the same.
+    /// Only over Curve25519, so that it means the same as `Ed25519` (RFC 9864).
     #[serde(alias = "Ed25519")]
     EdDSA,
 }
 
 impl Algorithm {
-    /// By its JOSE name, in its exact case.
+    /// The algorithm with this JOSE name. Case matters.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::deserialize(StrDeserializer::<Error>::new(name)).ok()
     }
 
-    /// True if its key is a shared secret.
+    /// True if the algorithm's key is a shared secret.
     pub(crate) fn is_mac(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }

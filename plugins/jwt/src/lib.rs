@@ -1,8 +1,8 @@
-//! JSON Web Tokens: claims judged here, signatures checked by the host by key name.
+//! JSON Web Tokens. This policy judges the claims; the host verifies the signatures, by the name of a key.
 //!
-//! Before the signature was found good, a token is only told apart (not mine) or found unusable
-//! for everybody (malformed, wrong algorithm or type). What it claims is judged afterwards, so
-//! that nobody without a key learns anything from the answer.
+//! Before the signature is verified, the policy only decides whether the token is for it, and whether the token
+//! has a fault that does not depend on its claims (malformed, wrong algorithm or type). It judges the claims after
+//! that, so that a caller without a valid token learns nothing from the answer.
 
 mod algorithm;
 mod kind;
@@ -27,57 +27,56 @@ use token::{Token, TokenHeader, TokenShape};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The keys that tokens may be signed with, tried in this order: names under `[keys]`, or
-    /// inline keys. Absent: those of the token's own issuer, which has to be one of `issuer`, found by
-    /// its metadata (RFC 8414, OpenID Connect Discovery).
+    /// inline keys. Absent: the keys of the token's issuer, which has to be one of `issuer`; the host finds
+    /// them by the issuer's metadata (RFC 8414, OpenID Connect Discovery).
     #[serde(default)]
     pub keys: Vec<KeyName>,
-    /// The algorithms that tokens may be signed with: either of the HS family or of the others,
-    /// never both.
+    /// The algorithms that tokens may be signed with: either only those of the HS family, or only others.
     #[schemars(length(min = 1))]
     pub algorithms: Vec<Algorithm>,
-    /// The accepted issuers (`iss`). A token of another issuer is left to the next policy. Absent: whoever
-    /// has a key.
+    /// The accepted issuers (`iss`). The next policy judges tokens of other issuers. Absent: all issuers that
+    /// have one of the keys.
     #[serde(default)]
     #[schemars(schema_with = "issuers")]
     pub issuer: Option<OneOrMany>,
     /// The accepted audiences (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
-    /// The claim that says whom a token is for, in place of `aud`, for issuers that do not write it: Cognito has
-    /// `client_id`. One of `audience` has to be in it; an `aud` that is there is judged as well.
+    /// The claim with the audience, for issuers that do not write `aud`: for Cognito `client_id`. It has to contain
+    /// one of `audience`. If the token has an `aud`, that is judged as well.
     pub audience_claim: Option<String>,
     /// Tolerance in seconds for the issuer's clock. At most 3600.
     #[serde(default = "default_leeway")]
     #[schemars(range(max = 3600))]
     pub leeway_s: u32,
-    /// Claims that a token has to have, besides `exp` and `aud`: a list of names, or a table of values by name, as
-    /// in `{ token_use = "access" }`.
+    /// Claims that a token has to have, besides `exp` and `aud`: a list of names, or a table of values by name, such
+    /// as `{ token_use = "access" }`.
     #[serde(default)]
     pub required_claims: RequiredClaims,
     /// The claim with the roles, a string or a list of strings; dots lead into objects. Or a list of
-    /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
+    /// such claims, each of which may also be a list of names of nested objects. An empty list: no roles.
     #[serde(default)]
     pub roles_claim: RolesClaim,
-    /// Read an object in `roles_claim` as the names of its members, which are the roles.
+    /// True if the roles are the names of the members of an object in `roles_claim`.
     #[serde(default)]
     pub roles_are_keys: bool,
-    /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
+    /// The roles that count; the policy ignores others in `roles_claim`. Absent: all, at most 256.
     pub only_roles: Option<OneOrMany>,
-    /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
+    /// The claim with the scopes, a list or a string with spaces between them. Default: `scope`, else
     /// `scp`.
     pub scopes_claim: Option<String>,
     /// The required `typ` of the token. With `at+jwt`, a token of that type has to have every claim that RFC
-    /// 9068 asks for. Absent: anything but a type for other purposes, such as `logout+jwt`.
+    /// 9068 requires. Absent: every type except those for other purposes, such as `logout+jwt`.
     pub typ: Option<OneOrMany>,
-    /// Accept `at_hash`, or a `nonce` without any scopes, in the issuer's access tokens, as those of Dex
-    /// have. The issuer's ID tokens are then accepted as well, unless something else tells them apart.
+    /// True if the issuer's access tokens have `at_hash`, or a `nonce` without scopes, such as those of Dex. The
+    /// policy then also accepts the issuer's ID tokens, unless another claim distinguishes them.
     #[serde(default)]
     pub access_tokens_have_at_hash: bool,
     /// The file of revoked tokens that `witgate token revoke` writes. With it, tokens need a `jti`.
     #[serde(default)]
     #[schemars(extend("format" = "witgate-file"))]
     pub revoked: Option<String>,
-    /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
-    /// `Cf-Access-Jwt-Assertion`.
+    /// The header that contains only a token, in place of `Authorization`, for proxies with a header of their own, such
+    /// as `Cf-Access-Jwt-Assertion`.
     pub header: Option<String>,
     /// The use of proofs of the key that a token is bound to (DPoP, RFC 9449): `off`, `optional` or
     /// `required`.
@@ -85,7 +84,7 @@ pub struct Config {
     pub dpop: Dpop,
 }
 
-/// As [`OneOrMany`], of texts whose keys the host holds under the very same names.
+/// The schema of [`OneOrMany`], for issuers: the host has the keys of each issuer under its name.
 fn issuers(_: &mut SchemaGenerator) -> Schema {
     let text = json_schema!({ "type": "string", "minLength": 1, "format": "witgate-issuer" });
     json_schema!({ "anyOf": [text, { "type": "array", "items": text, "minItems": 1 }] })
@@ -97,7 +96,7 @@ fn issuers(_: &mut SchemaGenerator) -> Schema {
 #[schemars(inline, extend("format" = "witgate-key"))]
 pub struct KeyName(pub String);
 
-/// The usual drift of clocks that nobody looks after.
+/// The usual drift of clocks that are not synchronised.
 fn default_leeway() -> u32 {
     60
 }
@@ -144,12 +143,12 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let keyed = config.algorithms.iter().filter(|algorithm| algorithm.is_mac()).count();
     if keyed != 0 && keyed != config.algorithms.len() {
-        let message = "HS algorithms combined with others let a public key pass for a secret; \
-                       make two jwt policies of it";
+        let message = "HS algorithms together with others would accept a public key as a secret; \
+                       write two jwt policies";
         return Err(ConfigError::at("/algorithms", message));
     }
     if config.leeway_s > 3600 {
-        return Err(ConfigError::at("/leeway_s", "more than an hour; 60 is usual"));
+        return Err(ConfigError::at("/leeway_s", "more than 3600, an hour; 60 is usual"));
     }
     for (pointer, list) in [
         ("/issuer", config.issuer.as_ref()),
@@ -157,7 +156,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ("/only_roles", config.only_roles.as_ref()),
     ] {
         if list.is_some_and(|list| list.0.is_empty() || list.has("")) {
-            return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
+            return Err(ConfigError::at(pointer, "empty; leave it out to use the default"));
         }
     }
     config.required_claims.check()?;
@@ -167,7 +166,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Without keys, every issuer has to be one whose keys can be found.
+/// Checks that the host can find the keys of every issuer, if the settings name no keys.
 fn check_discovery(issuers: Option<&OneOrMany>) -> Result<(), ConfigError> {
     let Some(issuers) = issuers else {
         let message = "no key; name at least one of `[keys]`, or an `issuer` that publishes its own";
@@ -176,7 +175,9 @@ fn check_discovery(issuers: Option<&OneOrMany>) -> Result<(), ConfigError> {
     match issuers.0.iter().find(|text| !text.is_empty() && !is_issuer(text)) {
         None => Ok(()),
         Some(other) => {
-            let message = format!("`{other}` is no URL that leads to its keys; name them by `keys`");
+            let message = format!(
+                "`{other}` is not a URL by which the host finds an issuer's keys; name keys in `keys`"
+            );
             Err(ConfigError::at("/issuer", message))
         }
     }
@@ -208,7 +209,7 @@ impl Jwt {
         Ok(self.accept(host, shown.scheme, &token, &header, &claims)?)
     }
 
-    /// Leaves tokens of other issuers, and of none, to the next policy.
+    /// Passes tokens of other issuers, and tokens without an issuer, to the next policy.
     fn own_issuer(&self, claims: &Claims<'_>) -> Result<(), NoIdentity> {
         let issuer = claims.name("iss")?;
         match (&self.config.issuer, issuer) {
@@ -226,12 +227,12 @@ impl Jwt {
         };
         match fits {
             true => Ok(()),
-            false => Err(Refusal::new("wrong-type", "the token's `typ` is not the configured one")),
+            false => Err(Refusal::new("wrong-type", "the token's `typ` is not accepted")),
         }
     }
 
-    /// The keys to try: the configured ones, or those that the host holds for the token's issuer. Another
-    /// issuer's keys are no keys to this token, whatever id they have.
+    /// The keys to try: the configured ones, or those that the host has for the token's issuer. Keys of another
+    /// issuer are never tried, even if they have the same id.
     fn keys<'k>(&'k self, claims: &'k Claims<'_>) -> Result<Vec<&'k str>, Refusal> {
         match self.config.keys.is_empty() {
             true => Ok(claims.name("iss")?.into_iter().collect()),
@@ -239,7 +240,7 @@ impl Jwt {
         }
     }
 
-    /// Tries the keys in their order until one fits.
+    /// Tries the keys in their order until one verifies the signature.
     async fn verify<H: Host>(
         &self,
         host: &H,
@@ -250,7 +251,7 @@ impl Jwt {
         let algorithm = header
             .algorithm
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
-            .ok_or_else(|| Refusal::new("algorithm", "the token's `alg` is not a configured one"))?;
+            .ok_or_else(|| Refusal::new("algorithm", "the token's `alg` is not one of `algorithms`"))?;
         let signed = SignedMessage {
             algorithm: algorithm.into(),
             key_id: header.key_id.as_deref(),
@@ -294,7 +295,7 @@ impl Jwt {
         })
     }
 
-    /// Checks that the required members are there, and their values.
+    /// Checks that the token has the required claims with the required values.
     fn complete(&self, header: &TokenHeader<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
         let is_strict = |typ: &str| self.config.typ.is_some() && kind::is_type(typ, kind::ACCESS_TOKEN);
         let of_type = match header.typ.as_deref().is_some_and(is_strict) {
@@ -321,7 +322,7 @@ impl Jwt {
     }
 }
 
-/// Of two keys' answers, the one that says more about the token.
+/// The error of two keys that says more about the token.
 fn weightier(a: VerifyError, b: VerifyError) -> VerifyError {
     let weight = |error| match error {
         VerifyError::AlgorithmMismatch => 0,
@@ -338,8 +339,8 @@ fn unverified(error: VerifyError) -> NoIdentity {
     match error {
         VerifyError::AlgorithmMismatch => refused("algorithm", "no configured key is for the token's `alg`"),
         VerifyError::UnknownKeyId => refused("unknown-key", "no configured key has the token's `kid`"),
-        VerifyError::BadSignature => refused("bad-signature", "no configured key has signed the token"),
-        VerifyError::Unavailable => Unavailability::new("a key set could not be had", None).into(),
+        VerifyError::BadSignature => refused("bad-signature", "the signature matches no configured key"),
+        VerifyError::Unavailable => Unavailability::new("the host could not fetch a key set", None).into(),
         VerifyError::UnknownKey => Unavailability::new("a configured key is not granted", None).into(),
     }
 }

@@ -5,7 +5,7 @@
 //! let text = r#"
 //! ## a comment
 //! {"jti":"a4f1","iss":"https://idp.example.com","exp":2000000300}
-//! {"jti":"whoever has issued it"}
+//! {"jti":"of any issuer"}
 //! "#;
 //! RevokedTokens::parse(text)?;
 //! let entry = RevokedToken { jti: "a4f1".to_owned(), iss: None, exp: None };
@@ -24,15 +24,15 @@ use crate::token::TokenShape;
 /// One revoked token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokedToken {
-    /// Its id.
+    /// The token's id.
     pub jti: String,
     /// The issuer of the token. None: any issuer.
     pub iss: Option<String>,
-    /// The expiry, in seconds since the Unix epoch. Long after that the line may go.
+    /// The expiry of the token, in seconds since the Unix epoch. The line may be removed long after that time.
     pub exp: Option<u64>,
 }
 
-/// A line that is none.
+/// The error in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokedError {
     line: usize,
@@ -41,7 +41,7 @@ pub struct RevokedError {
 impl fmt::Display for RevokedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line } = self;
-        write!(f, "line {line} is not {{\"jti\":\"…\"}}, with \"iss\" and \"exp\" or without")
+        write!(f, "line {line} is not {{\"jti\":\"…\"}}, optionally with \"iss\" and \"exp\"")
     }
 }
 
@@ -51,7 +51,7 @@ impl RevokedToken {
     /// Reads one line.
     ///
     /// # Errors
-    /// Where it is no strict JSON object with a `jti`, or has a member that nobody knows.
+    /// If it is not a strict JSON object with a `jti`, or has an unknown member.
     pub fn parse(line: &str) -> Result<Self, RevokedError> {
         Self::read(line).ok_or(RevokedError { line: 1 })
     }
@@ -59,7 +59,7 @@ impl RevokedToken {
     /// The entry that revokes a token. The token's signature is not checked.
     ///
     /// # Errors
-    /// Where it is no token, or has no `jti`.
+    /// If it is not a token, or has no `jti`.
     pub fn of_token(token: &str) -> Result<Self, Refusal> {
         let shape =
             TokenShape::of(token).ok_or_else(|| Refusal::new("malformed", "this is not a signed token"))?;
@@ -101,10 +101,10 @@ impl fmt::Display for RevokedToken {
     }
 }
 
-/// The entries of a text, with blank lines and those that begin with `#` left out.
+/// The entries of a text. Blank lines and lines that begin with `#` are ignored.
 ///
 /// # Errors
-/// With the first line that is none.
+/// With the first invalid line.
 pub fn entries(text: &str) -> Result<Vec<RevokedToken>, RevokedError> {
     let lines = (1..).zip(text.lines().map(str::trim));
     lines
@@ -113,10 +113,10 @@ pub fn entries(text: &str) -> Result<Vec<RevokedToken>, RevokedError> {
         .collect()
 }
 
-/// The revoked tokens, to be looked up.
+/// The revoked tokens, by id.
 #[derive(Clone, Debug, Default)]
 pub struct RevokedTokens {
-    /// By id: those who have issued it. None among them: whoever has.
+    /// The issuers of each id. None as an issuer: any issuer.
     issuers: HashMap<String, Vec<Option<String>>>,
 }
 
@@ -133,7 +133,7 @@ impl RevokedTokens {
         Ok(revoked)
     }
 
-    /// Refuses a token that is among them, and one without a `jti`, which could never be.
+    /// Refuses a revoked token, and a token without a `jti`, which cannot be revoked.
     pub(crate) fn judge(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
         let id = id(claims)?;
         let issuer = claims.name("iss")?;

@@ -1,5 +1,5 @@
-//! A token in the compact serialization (RFC 7515, section 7.1), taken apart strictly: canonical
-//! base64url without padding, and JSON objects without duplicate members.
+//! A token in the compact serialization (RFC 7515, section 7.1), read strictly: canonical base64url
+//! without padding, and JSON objects without duplicate members.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,18 @@ use witgate_plugin::{Claims, Refusal};
 
 use crate::{Algorithm, kind};
 
-/// Longest token, in bytes of its text. Some issuers write every group of a user into one; past this,
-/// servers refuse the header field that would carry it.
+/// Longest token, in bytes of its text. Some issuers write all groups of a user into a token; servers refuse longer
+/// header fields.
 const LONGEST: usize = 64 * 1024;
 
-/// Longest `kid`, in bytes: it is a name, and the longest in use are digests.
+/// Longest `kid`, in bytes. The longest ids in use are digests.
 const LONGEST_KEY_ID: usize = 1024;
 
-/// Members of a header that change what the rest means: extensions that have to be understood (RFC 7515,
-/// section 4.1.11), a payload that is not encoded (RFC 7797), and those of encrypted tokens (RFC 7516).
-/// None of them is understood.
+/// Members of a header that change the meaning of the token: critical extensions (RFC 7515, section 4.1.11), a
+/// payload that is not encoded (RFC 7797), and members of encrypted tokens (RFC 7516). None of them is supported.
 const EXTENSIONS: [&str; 4] = ["crit", "b64", "zip", "enc"];
 
-/// A text that looks like a token: three parts, of which the first is an object in base64url.
+/// A text that looks like a token: three parts, the first of which is an object in base64url.
 pub(crate) struct TokenShape<'a> {
     header: &'a str,
     payload: &'a str,
@@ -31,19 +30,19 @@ pub(crate) struct TokenShape<'a> {
 }
 
 impl<'a> TokenShape<'a> {
-    /// None: something else. An encrypted token, of five parts, is something else as well: the next
-    /// policy may have a server that reads it.
+    /// None: the text does not look like a token. Encrypted tokens, of five parts, do not either: the next
+    /// policy may have a server that reads them.
     pub(crate) fn of(text: &'a str) -> Option<Self> {
         let (message, signature) = text.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
-        // What `{` begins with in base64, before a quote or a space and before a line's end.
+        // The beginning of `{` in base64, before a quote or a space, and before the end of a line.
         let object = header.starts_with("ey") || header.starts_with("ew");
         (object && !payload.contains('.')).then_some(Self { header, payload, signature, message })
     }
 
     pub(crate) fn decode(&self) -> Result<Token<'a>, Refusal> {
         if self.message.len() + self.signature.len() > LONGEST {
-            return Err(malformed("the token passes 64 KiB"));
+            return Err(malformed("the token exceeds 64 KiB"));
         }
         if self.payload.is_empty() || self.signature.is_empty() {
             return Err(malformed("a part of the token is empty"));
@@ -78,14 +77,14 @@ impl Token<'_> {
         let header = json::parse_object(&self.header)
             .map_err(|_| malformed("the token's header is not a strict JSON object"))?;
         if let Some(name) = EXTENSIONS.iter().find(|name| header.get(name).is_some()) {
-            return Err(malformed(format!("the token's header has `{name}`, which is not understood")));
+            return Err(malformed(format!("the token's header has `{name}`, which is not supported")));
         }
         if field(&header, "cty")?.is_some_and(|cty| kind::is_token(&cty)) {
-            return Err(malformed("the token has another token in it"));
+            return Err(malformed("the token contains another token"));
         }
         let key_id = field(&header, "kid")?;
         if key_id.as_ref().is_some_and(|id| id.len() > LONGEST_KEY_ID) {
-            return Err(malformed("`kid` in the token's header passes 1,024 bytes"));
+            return Err(malformed("`kid` in the token's header exceeds 1,024 bytes"));
         }
         Ok(TokenHeader {
             algorithm: field(&header, "alg")?
@@ -97,10 +96,10 @@ impl Token<'_> {
     }
 }
 
-/// Of the header what is looked at. `jku`, `jwk`, `x5u` and `x5c` are not: a token does not
+/// The members of the header that are used. `jku`, `jwk`, `x5u` and `x5c` are not, because a token does not
 /// choose its own key.
 pub(crate) struct TokenHeader<'a> {
-    /// None: one that nobody here knows.
+    /// None: an unknown algorithm.
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) key_id: Option<Cow<'a, str>>,
     pub(crate) typ: Option<Cow<'a, str>>,

@@ -11,7 +11,7 @@ const LONGEST: usize = 64 << 10;
 
 /// Reads an answer. None: the server calls the token inactive.
 ///
-/// An answer that is not what the RFC asks for says nothing about the token.
+/// An answer that does not conform to the RFC says nothing about the token.
 pub(crate) fn read(text: &str) -> Result<Option<Claims<'_>>, Unavailability> {
     let odd = |detail: &str| Unavailability::new(detail, None);
     let claims = Claims::parse(text).map_err(|_| odd("the server's answer is not a strict JSON object"))?;
@@ -22,8 +22,8 @@ pub(crate) fn read(text: &str) -> Result<Option<Claims<'_>>, Unavailability> {
     }
 }
 
-/// The claims of an identity: the answer, of which the claims with the roles are left out where it is too
-/// long with them, as with thousands of groups. None: it is too long without them as well.
+/// The claims of an identity: the members of the answer. If these are too long, for example with thousands of
+/// groups, the claims with the roles are left out. None: the claims are too long even without the roles.
 pub(crate) fn passed_on(text: &str, roles: &RolesClaim) -> Option<String> {
     if text.len() <= LONGEST {
         return Some(text.to_owned());
@@ -35,8 +35,9 @@ pub(crate) fn passed_on(text: &str, roles: &RolesClaim) -> Option<String> {
     serde_json::to_string(&members).ok().filter(|text| text.len() <= LONGEST)
 }
 
-/// Refuses what is no access token of the kind that was shown: `token_type` may be missing, and some
-/// servers write `access_token`. Refresh tokens are active as well, and some servers mark them elsewhere. Whether a token is bound to a key, `cnf` says.
+/// Refuses tokens that are not access tokens, or came with the wrong scheme. `token_type` may be missing, and some
+/// servers write `access_token`. Refresh tokens are active as well, and some servers mark them in another claim.
+/// The binding to a key is in `cnf`, and is checked elsewhere.
 pub(crate) fn judge_type(claims: &Claims<'_>, scheme: Scheme) -> Result<(), Refusal> {
     let is = |typ: &str, name: &str| typ.eq_ignore_ascii_case(name);
     let fits = |typ: &str| {
@@ -45,12 +46,12 @@ pub(crate) fn judge_type(claims: &Claims<'_>, scheme: Scheme) -> Result<(), Refu
     if claims.say_other_purpose() {
         return Err(Refusal::new(
             "wrong-type",
-            "the token is not an access token, by what the server says of it",
+            "the server's answer shows that the token is not an access token",
         ));
     }
     match claims.name("token_type")? {
         Some(typ) if !fits(typ) => {
-            Err(Refusal::new("wrong-type", "the token is not of the type that it is shown as"))
+            Err(Refusal::new("wrong-type", "the token's type does not fit the scheme that it came with"))
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
-//! OAuth 2.0 token introspection (RFC 7662): the authorization server says what a token is worth.
+//! OAuth 2.0 token introspection (RFC 7662): the authorization server says whether a token is valid.
 //!
-//! What is remembered is the server's answer, under the token's digest; `exp`, `nbf` and `aud` are
-//! judged on every call.
+//! The policy caches the server's answers by the digest of the token. It judges `exp`, `nbf` and `aud` in every
+//! call.
 
 mod answer;
 mod client;
@@ -27,61 +27,61 @@ pub struct Config {
     /// The introspection endpoint. Either this or `issuer` is needed.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub endpoint: Option<String>,
-    /// The authorization server. Without `endpoint`, the endpoint is read from its metadata
-    /// (RFC 8414, then OpenID Connect Discovery); an answer that names an issuer has to name this.
+    /// The issuer identifier of the authorization server. Without `endpoint`, the policy reads the endpoint from the
+    /// issuer's metadata (RFC 8414, then OpenID Connect Discovery). An answer that names an issuer has to name this one.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub issuer: Option<String>,
-    /// The id of the client that may introspect.
+    /// The id of Witgate's client at the server, which has to be allowed to introspect.
     pub client_id: String,
-    /// Its secret, which the host attaches. Either this or `client_key` is needed.
+    /// The client's secret, which the host adds to requests. Either this or `client_key` is needed.
     #[schemars(extend("format" = "witgate-secret"))]
     pub client_secret: Option<String>,
-    /// Its private key in PEM, with which the host signs assertions (RFC 7523) for `issuer`, else for
+    /// The client's private key in PEM. The host signs assertions (RFC 7523) with it, for `issuer`, or else for
     /// `endpoint`.
     #[schemars(extend("format" = "witgate-signing-key"))]
     pub client_key: Option<String>,
-    /// The id under which the server knows `client_key` (`kid`).
+    /// The id of `client_key` at the server (`kid`).
     pub client_key_id: Option<String>,
-    /// The algorithm of `client_key`. Default: RS256, ES256, ES384 or EdDSA, as the key is.
+    /// The algorithm of `client_key`. Default: RS256, ES256, ES384 or EdDSA, by the type of the key.
     pub client_key_algorithm: Option<String>,
     /// The client's method of authentication. Default: `private_key_jwt` with a key, `basic` with a secret.
     pub auth_method: Option<AuthMethod>,
-    /// Keys of the server, with which it has to sign its answers (RFC 9701); `issuer` is needed then,
-    /// too. Without, answers are plain JSON.
+    /// Keys of the server, with which it has to sign its answers (RFC 9701). They need `issuer`. Absent: answers are
+    /// plain JSON.
     #[serde(default)]
     #[schemars(schema_with = "keys")]
     pub answer_keys: Vec<String>,
     /// The accepted audiences (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
-    /// The member that says whom a token is for, in place of `aud`, such as `client_id`. One of `audience` has to
-    /// be in it; an `aud` that is there is judged as well.
+    /// The member with the audience, in place of `aud`, such as `client_id`. It has to contain one of `audience`. If
+    /// the answer has an `aud`, that is judged as well.
     pub audience_claim: Option<String>,
-    /// Accept a token without `aud`. Every token of the server is then good here, for whatever resource it
-    /// was made.
+    /// Accept a token without `aud`. The policy then accepts every token of the server, even one for another
+    /// resource.
     #[serde(default)]
     pub accept_without_audience: bool,
-    /// Members that the answer has to have: a list of names, or a table of values by name, as in
+    /// Members that the answer has to have: a list of names, or a table of values by name, such as
     /// `{ client_id = ["desk", "phone"] }`.
     #[serde(default)]
     pub required_claims: RequiredClaims,
-    /// Maximum time in seconds that an answer on a good token is remembered, and never beyond the token's
-    /// end. A revocation takes up to this long. 0: not at all.
+    /// Maximum time in seconds for which the answer about an active token is cached, but not after the token expires.
+    /// A revocation takes effect within this time. 0: no caching.
     #[serde(default = "default_cache_ttl")]
     pub cache_ttl_s: u32,
-    /// Maximum time in seconds that an answer on a bad token is remembered. 0: not at all.
+    /// Maximum time in seconds for which the answer about an inactive token is cached. 0: no caching.
     #[serde(default = "default_negative_ttl")]
     pub negative_ttl_s: u32,
     /// The member with the roles, a string or a list of strings; dots lead into objects. Or a list of
-    /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
+    /// such members, each of which may also be a list of names of nested objects. An empty list: no roles.
     #[serde(default)]
     pub roles_claim: RolesClaim,
-    /// Read an object in `roles_claim` as the names of its members, which are the roles.
+    /// True if the roles are the names of the members of an object in `roles_claim`.
     #[serde(default)]
     pub roles_are_keys: bool,
-    /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
+    /// The roles that count; the policy ignores others in `roles_claim`. Absent: all, at most 256.
     pub only_roles: Option<OneOrMany>,
-    /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
-    /// `Cf-Access-Jwt-Assertion`.
+    /// The header that contains only a token, in place of `Authorization`, for proxies with a header of their own, such
+    /// as `Cf-Access-Jwt-Assertion`.
     pub header: Option<String>,
     /// The use of proofs of the key that a token is bound to (DPoP, RFC 9449): `off`, `optional` or
     /// `required`.
@@ -93,18 +93,18 @@ fn keys(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "array", "items": { "type": "string", "format": "witgate-key" } })
 }
 
-/// Long enough to spare the server, short enough for a revocation.
+/// The default of `cache_ttl_s`: long enough to keep load off the server, and short enough for a revocation.
 fn default_cache_ttl() -> u32 {
     60
 }
 
-/// A bad token is rarely shown for long; a client that just got a good one should not wait.
+/// The default of `negative_ttl_s`. It is short, so that a client whose token becomes active need not wait long.
 fn default_negative_ttl() -> u32 {
     10
 }
 
-/// The server has just called the token active, so its own clock stands for the end; a start
-/// that is in the future by less than this is a clock that runs ahead.
+/// The tolerance for the server's clock. It is zero for `exp`, because the server has just compared that with its own
+/// clock. A start that is less than this in the future comes from a clock that runs ahead.
 const LEEWAY: Leeway = Leeway { end: 0, start: 60 };
 
 /// One configured `oauth2-introspection` policy.
@@ -113,7 +113,7 @@ pub struct Introspection {
     config: Config,
     place: TokenPlace,
     terms: Terms,
-    /// In a box: it is large, and every policy of every kind would have its size.
+    /// In a box, because it is large, and the type of all policies would have its size.
     server: Box<AuthorizationServer>,
 }
 
@@ -144,14 +144,14 @@ impl Plugin for Introspection {
 
 fn check(config: &Config) -> Result<(), ConfigError> {
     if config.client_id.is_empty() {
-        return Err(ConfigError::at("/client_id", "empty; the server has to know the client"));
+        return Err(ConfigError::at("/client_id", "empty; write the id of the client at the server"));
     }
     if config.only_roles.as_ref().is_some_and(|only| only.0.is_empty() || only.has("")) {
-        return Err(ConfigError::at("/only_roles", "empty; leave it out for all roles"));
+        return Err(ConfigError::at("/only_roles", "empty; leave it out to accept all roles"));
     }
     config.required_claims.check()?;
     match config.roles_claim.is_usable() {
-        false => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
+        false => Err(ConfigError::at("/roles_claim", "empty; leave it out to use `roles`")),
         true => Ok(()),
     }
 }
@@ -167,13 +167,13 @@ impl Authenticate for Introspection {
             return Verdict::NotMine;
         }
         if !is_token(credential.value) {
-            return Verdict::refused("malformed", "not of the shape of a bearer token");
+            return Verdict::refused("malformed", "the text does not have the form of a bearer token");
         }
         self.judge(host, credential).await.into()
     }
 }
 
-/// `b64token` of RFC 6750, section 2.1. Nothing else is worth a question to the server.
+/// True if the text is a `b64token` (RFC 6750, section 2.1). The server is not asked about any other text.
 fn is_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
@@ -214,7 +214,7 @@ impl Introspection {
         let (claims_passed_on, roles) = match answer::passed_on(text, &self.config.roles_claim) {
             Some(text) => (Some(text), self.roles().read(host, claims)),
             None => {
-                let message = "the server's answer passes 64 KiB, and is not passed on; the caller is denied what needs a rule";
+                let message = "the server's answer exceeds 64 KiB, and is not passed on; every call of the caller that needs a rule is denied";
                 host.log(Level::Warn, message);
                 (None, vec![UNREAD_ROLES.to_owned()])
             }
@@ -243,7 +243,7 @@ impl Introspection {
         }
     }
 
-    /// Seconds for which an answer may be remembered. None: the answer cannot be read.
+    /// The time in seconds for which an answer may be cached. None: the answer cannot be read.
     fn ttl(&self, now: u64, text: &str) -> Option<u32> {
         let claims = answer::read(text).ok()?;
         let end = claims.as_ref().and_then(|claims| claims.time("exp").ok()?);
@@ -308,7 +308,7 @@ mod tests {
         };
         let some = who(Some(last), "red");
         assert_eq!(some.roles, [last.as_str()]);
-        // Without the groups, the claims fit.
+        // Without the groups, the claims are within the limit.
         assert_eq!(some.claims.map(|claims| claims.contains("red") && claims.len() < 200), Some(true));
         assert_eq!(who(None, "red").roles, [UNREAD_ROLES]);
         let vast = who(Some(last), &"red".repeat(30_000));

@@ -1,5 +1,5 @@
-//! The conversation with the authorization server. Whatever goes wrong in it is unavailability,
-//! never a statement about the token.
+//! The requests to the authorization server. Every fault of them makes the policy unavailable, and says nothing about
+//! the token.
 
 use witgate_plugin::issuer::metadata_urls;
 use witgate_plugin::{
@@ -8,16 +8,16 @@ use witgate_plugin::{
 
 use crate::signed_answer::{self, Signatures};
 
-/// The longest answer that is read, in bytes: room for the groups of somebody who is in thousands. One that an
-/// identity's claims could not hold is not remembered.
+/// The longest answer that is read, in bytes: enough for a user in thousands of groups. The cache does not store an
+/// answer that is too long for the claims of an identity.
 const MOST: usize = 512 << 10;
 
 const JSON: &str = "application/json";
 
-/// Metadata changes rarely; an hour is what servers themselves tend to allow.
+/// The time in seconds for which metadata is cached. It changes rarely, and an hour is usual for servers.
 const METADATA_TTL_S: u32 = 3_600;
 
-/// The cache key of the endpoint. Tokens are remembered under digests, which are longer.
+/// The cache key of the endpoint. The keys of tokens are digests, which are longer.
 const METADATA: &[u8] = b"endpoint";
 
 /// The authorization server.
@@ -25,7 +25,7 @@ const METADATA: &[u8] = b"endpoint";
 pub(crate) struct AuthorizationServer {
     place: ServerPlace,
     auth: ClientAuth,
-    /// None: answers are plain.
+    /// None: answers are not signed.
     signatures: Option<Signatures>,
 }
 
@@ -62,7 +62,7 @@ impl AuthorizationServer {
         Ok(Self { place, auth, signatures })
     }
 
-    /// Asks about a token and gives the text of the answer.
+    /// Sends an introspection request for a token, and returns the text of the answer.
     pub(crate) async fn introspect<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
         let response = host
             .send(HttpRequest {
@@ -92,7 +92,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// The plain answer. Where answers have to be signed, a plain one is none.
+    /// The plain answer. If answers have to be signed, it is the content of a valid signed answer.
     async fn open<H: Host>(&self, host: &H, response: HttpResponse) -> Result<String, Unavailability> {
         let text = body(response, self.media_type())?;
         match &self.signatures {
@@ -115,8 +115,8 @@ impl AuthorizationServer {
     }
 }
 
-/// Tries RFC 8414, then OpenID Connect Discovery, until a place is of use. A server that does not answer at
-/// all is not asked for the next one.
+/// Tries the URLs of RFC 8414 and OpenID Connect Discovery until one has usable metadata. If the server does not
+/// answer at all, the other URLs are not tried.
 async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<String, Unavailability> {
     let mut unusable = MetadataFaults::default();
     for url in urls {
@@ -142,7 +142,7 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
     Err(unusable.unavailability())
 }
 
-/// The faults of each place of the metadata.
+/// The fault of each URL of the metadata.
 #[derive(Default)]
 struct MetadataFaults {
     reasons: Vec<String>,
@@ -158,7 +158,7 @@ impl MetadataFaults {
     fn unavailability(self) -> Unavailability {
         let reasons = self.reasons.join("; ");
         Unavailability::new(
-            format!("no metadata of the issuer is of use; set `endpoint` (place by place: {reasons})"),
+            format!("the issuer has no usable metadata; set `endpoint` (reason for each URL: {reasons})"),
             self.retry_after,
         )
     }
@@ -168,15 +168,17 @@ fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {
     let odd = |detail: &str| Unavailability::new(detail, None);
     let metadata =
         json::parse_object(metadata).map_err(|_| odd("the issuer's metadata is not a strict JSON object"))?;
-    // RFC 8414, section 3.3: otherwise one issuer could speak for another.
+    // RFC 8414, section 3.3. Otherwise one issuer could publish metadata for another.
     if metadata.get("issuer").and_then(|value| value.as_str()) != Some(issuer) {
-        return Err(odd("the metadata is of another issuer than the configured one"));
+        return Err(odd("the metadata names another issuer than the configured one"));
     }
     let endpoint = metadata.get("introspection_endpoint").and_then(|value| value.as_str());
     let endpoint = endpoint.ok_or_else(|| odd("the issuer's metadata names no introspection endpoint"))?;
     check_url(endpoint).map_err(|_| odd("the issuer's introspection endpoint is not an absolute URL"))?;
     if issuer.starts_with("https://") && !endpoint.starts_with("https://") {
-        return Err(odd("the issuer's introspection endpoint would take tokens in the clear"));
+        return Err(odd(
+            "the issuer's introspection endpoint has no TLS, so it would receive tokens unencrypted",
+        ));
     }
     Ok(endpoint.to_owned())
 }
@@ -212,7 +214,7 @@ fn body(response: HttpResponse, wanted: &str) -> Result<String, Unavailability> 
         return Err(odd(&format!("the server's answer is not {wanted}")));
     }
     if response.body.len() > MOST {
-        return Err(odd("the server's answer passes 512 KiB"));
+        return Err(odd("the server's answer exceeds 512 KiB"));
     }
     String::from_utf8(response.body).map_err(|_| odd("the server's answer is not UTF-8"))
 }
@@ -233,14 +235,16 @@ fn unexpected(what: &str, response: &HttpResponse) -> Unavailability {
 fn unanswered(error: HttpError) -> Unavailability {
     let detail = match error {
         HttpError::NotGranted => {
-            "the endpoint's origin is not granted, or its address is not one to connect to; if the \
-             issuer keeps the endpoint elsewhere, set `endpoint`"
+            "the endpoint's origin is not granted, or the host does not connect to its address; if the \
+             issuer has its endpoint at another origin, set `endpoint`"
         }
-        HttpError::InvalidRequest => "the host found the request malformed",
+        HttpError::InvalidRequest => "the host refused the request as invalid",
         HttpError::Unreachable => "the server cannot be reached",
         HttpError::TimedOut => "the server did not answer in time",
-        HttpError::TooLarge => "the server's answer passes the bound",
-        HttpError::Resting(_) => "the server keeps failing, or too many wait for it, and it is left alone",
+        HttpError::TooLarge => "the server's answer exceeds the limit of the host",
+        HttpError::Resting(_) => {
+            "the server was not asked, because it keeps failing or too many requests wait for it"
+        }
     };
     let retry_after = match error {
         HttpError::Resting(seconds) => Some(seconds),

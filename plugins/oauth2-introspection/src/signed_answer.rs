@@ -1,4 +1,4 @@
-//! Answers that the server has signed (RFC 9701). One that is not as it has to be says nothing about the token.
+//! Answers that the server has signed (RFC 9701). An invalid one says nothing about the token.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and stray trailing bits
@@ -12,7 +12,8 @@ use crate::Config;
 /// The media type of a signed answer (section 5).
 pub(crate) const MEDIA_TYPE: &str = "application/token-introspection+jwt";
 
-/// Maximum age of an answer, and maximum lead of its clock, in seconds: it was asked for just now.
+/// Maximum age of an answer, and maximum lead of the server's clock, in seconds. An answer is new, because the request
+/// was just sent.
 const LEEWAY_S: f64 = 60.0;
 
 /// The requirements for signed answers.
@@ -24,12 +25,12 @@ pub(crate) struct Signatures {
 }
 
 impl Signatures {
-    /// None: answers are plain.
+    /// None: answers are not signed.
     pub(crate) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
         match (&config.issuer, config.answer_keys.as_slice()) {
             (_, []) => Ok(None),
             (None, _) => {
-                Err(ConfigError::at("/answer_keys", "needs `issuer`: a signed answer says whose it is"))
+                Err(ConfigError::at("/answer_keys", "needs `issuer`, which a signed answer has to name"))
             }
             (Some(issuer), keys) => Ok(Some(Self {
                 keys: keys.to_vec(),
@@ -56,7 +57,7 @@ impl Signatures {
         };
         self.verify(host, &signed).await?;
         self.judge(host.now(), &payload)?;
-        /// The strict parse has made sure that there is one of it.
+        /// The strict parse has verified that the member is not a duplicate.
         #[derive(Deserialize)]
         struct Payload<'a> {
             #[serde(borrow)]
@@ -71,12 +72,12 @@ impl Signatures {
             match host.verify(key, signed).await {
                 Ok(()) => return Ok(()),
                 Err(VerifyError::Unavailable) => {
-                    return Err(odd("cannot be checked: its keys cannot be had"));
+                    return Err(odd("cannot be verified: the host could not fetch the server's keys"));
                 }
                 Err(_) => {}
             }
         }
-        Err(odd("is signed by nobody who is known"))
+        Err(odd("is not from the server: none of `answer_keys` verifies its signature"))
     }
 
     /// Section 5: `iss`, `aud` and `iat`.
@@ -88,12 +89,13 @@ impl Signatures {
         if claims.judge_audience("aud", |audience| audience == self.client_id).is_err() {
             return Err(odd("is for another client"));
         }
-        let issued = claims.time("iat").ok().flatten().ok_or_else(|| odd("does not say when it was made"))?;
+        let issued =
+            claims.time("iat").ok().flatten().ok_or_else(|| odd("does not say when it was made (`iat`)"))?;
         #[allow(clippy::cast_precision_loss, reason = "times of this millennium are exact")]
         let age = now as f64 - issued;
         match age.abs() <= LEEWAY_S {
             true => Ok(()),
-            false => Err(odd("is not of now")),
+            false => Err(odd("is too old, or from the future")),
         }
     }
 }
@@ -112,7 +114,7 @@ impl AnswerHeader {
             return Err(odd("is a token of another kind"));
         }
         if header.get("crit").is_some() {
-            return Err(odd("has `crit`, and no extension is understood"));
+            return Err(odd("has `crit`, but no extension is supported"));
         }
         let algorithm =
             text("alg").and_then(algorithm).ok_or_else(|| odd("is not signed with an accepted algorithm"))?;
@@ -120,7 +122,8 @@ impl AnswerHeader {
     }
 }
 
-/// Signatures alone: what is checked with a shared secret, whoever checks it could have made.
+/// The algorithm of this name, if it is one of public-key signatures. With a shared secret, the receiver of an answer
+/// could have made it.
 fn algorithm(name: &str) -> Option<Algorithm> {
     Some(match name {
         "RS256" => Algorithm::Rs256,
