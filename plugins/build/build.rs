@@ -1,4 +1,4 @@
-//! Embeds what a new project is made of: the templates, the WIT package, and the SDK as a crate that stands alone.
+//! Embeds the parts of a new project: the templates, the WIT package, and the SDK as a separate crate.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A constant with every file below `directory`: its path there, and its content.
+/// A constant with the path and the content of every file below `directory`.
 fn embed(out: &mut String, name: &str, directory: &Path) -> Result<()> {
     println!("cargo:rerun-if-changed={}", directory.display());
     let mut files = Vec::new();
@@ -47,7 +47,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The SDK's manifest, with what it takes from the workspace written out.
+/// The SDK's manifest, in which the values of the workspace replace references to it.
 fn sdk_manifest(root: &Path) -> Result<String> {
     let workspace = read(&root.join("Cargo.toml"))?;
     let workspace = workspace.get("workspace").and_then(Value::as_table).context("a workspace")?;
@@ -84,7 +84,7 @@ fn write_out(table: &mut Table, workspace: &Table) -> Result<()> {
     Ok(())
 }
 
-/// `key.workspace = true`, and what stands beside it, to what the workspace says.
+/// Replaces `key.workspace = true` with the value in the workspace, and keeps the other members.
 fn inherit(key: &str, value: &mut Value, shared: &Table) -> Result<()> {
     let Value::Table(own) = &*value else { return Ok(()) };
     if !own.contains_key("workspace") {
@@ -108,7 +108,7 @@ fn inherit(key: &str, value: &mut Value, shared: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The part of the workspace's lock file that the SDK needs: what a new project is built with was tested here.
+/// The part of the workspace's lock file that the SDK needs, so that new projects use the tested versions.
 fn sdk_lock(root: &Path) -> Result<String> {
     let lock = read(&root.join("Cargo.lock"))?;
     let packages = lock.get("package").and_then(Value::as_array).context("packages")?;

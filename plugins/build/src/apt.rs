@@ -1,4 +1,4 @@
-//! Debian's packages, for what a bare machine lacks.
+//! Debian's packages, for tools that the machine does not have.
 
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -8,30 +8,30 @@ use anyhow::{Result, bail};
 
 use crate::process::{announce, ask, run, works};
 
-/// Lists are some ten megabytes.
+/// Time limit for updating the lists of packages, some ten megabytes.
 const UPDATE: Duration = Duration::from_secs(180);
 
-/// The largest set (a Rust toolchain) is about 200 MB.
+/// Time limit for an installation. The largest set, a Rust toolchain, is about 200 MB.
 const INSTALL: Duration = Duration::from_secs(900);
 
 /// True once this process has updated the lists of packages.
 static IS_CURRENT: Mutex<bool> = Mutex::new(false);
 
-/// Says what prevents [`install`].
+/// The reason why [`install`] is not possible, if there is one.
 pub fn obstacle() -> Option<&'static str> {
     if !works(Command::new("apt-get").arg("--version")) {
-        return Some("there is no apt-get here");
+        return Some("this machine has no apt-get");
     }
     let is_root = ask(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
     (!is_root).then_some("only root may install packages")
 }
 
-/// Installs packages, but removes none for it.
+/// Installs packages, without removing others.
 pub fn install(packages: &[&str]) -> Result<()> {
     if let Some(obstacle) = obstacle() {
         bail!("cannot install {}: {obstacle}", packages.join(" "));
     }
-    // One at a time: apt-get does not wait for the lock of the lists.
+    // One apt-get at a time, because it does not wait for the lock of the lists.
     let mut is_current = IS_CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     bring_up_to_date(&mut is_current)?;
     announce(&format!("set-up: apt-get install {}", packages.join(" ")));
@@ -44,13 +44,13 @@ pub fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Versions of a package that carries its version in its name: `lld-` finds 19 and 22 where there are `lld-19` and `lld-22`.
+/// Versions of a package with the version in its name: for `lld-` 19 and 22, if there are `lld-19` and `lld-22`.
 pub fn numbered(prefix: &str) -> Vec<u32> {
     let names = ask(Command::new("apt-cache").args(["pkgnames", prefix])).unwrap_or_default();
     names.lines().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
 }
 
-/// Updates the lists of packages: once in a run, for a bare machine has none, or old ones.
+/// Updates the lists of packages, once in a run. A new machine has none, or old ones.
 pub fn update() -> Result<()> {
     bring_up_to_date(&mut IS_CURRENT.lock().unwrap_or_else(PoisonError::into_inner))
 }

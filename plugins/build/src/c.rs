@@ -1,4 +1,4 @@
-//! C: clang and wasm-ld, without a system library; what a plugin needs of one is in the project's `support/`.
+//! C: clang and wasm-ld, without a system library. The project's `support/` has the few functions that a plugin needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use crate::process::{ask, attempt, works};
 use crate::templates::WIT;
 use crate::{CompilerOutput, Error, Options, Project, Tools, World, apt, component};
 
-/// A few files.
+/// Time limit for the compiler. A plugin has only a few files.
 const BUILD: Duration = Duration::from_secs(300);
 
 const TARGET: &str = "--target=wasm32-unknown-unknown";
 
-/// The directory of the bindings, which every build makes anew from `wit/`.
+/// The directory of the bindings, which every build generates from `wit/`.
 const BINDINGS: &str = "bindings";
 
 /// The compiler and the linker.
@@ -80,7 +80,7 @@ impl CCompiler {
         clang.arg("-c").arg(source).arg("-o").arg(object).current_dir(&project.dir);
         let ended = attempt(&mut clang, BUILD).map_err(Error::tools)?;
         match ended.succeeded() {
-            // What is generated is not for its author to mend.
+            // The author cannot correct warnings in generated code.
             true if source.starts_with(BINDINGS) => Ok(String::new()),
             true => Ok(ended.output),
             false => Err(Error::Source(format!(
@@ -108,7 +108,7 @@ impl CCompiler {
         let ended = attempt(&mut linker, BUILD).map_err(Error::tools)?;
         if !ended.succeeded() {
             return Err(Error::Source(format!(
-                "it does not link ({}); there is no C library but what `support/` has:\n{}",
+                "it does not link ({}); the only C library is the one in `support/`:\n{}",
                 ended.reason(),
                 ended.output.trim_end()
             )));
@@ -117,7 +117,7 @@ impl CCompiler {
     }
 }
 
-/// Writes the bindings for the project's own `wit/`, and into `out` the object that carries the type of the world.
+/// Writes the bindings for the project's own `wit/`, and into `out` the object file with the type of the world.
 fn write_bindings(project: &Project, out: &Path) -> Result<Vec<PathBuf>, Error> {
     let wit = project.wit()?;
     let dir = project.dir.join(BINDINGS);
@@ -162,7 +162,7 @@ fn bindings(wit: &Path, world: World) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files.iter().map(|(name, content)| (name.to_owned(), content.to_vec())).collect())
 }
 
-/// A clang that knows WebAssembly and a linker, set up from Debian's packages where that can be done.
+/// A clang for WebAssembly and a linker, installed from Debian's packages if they are missing and that is possible.
 pub(crate) fn find() -> Result<CCompiler> {
     let installed = installed();
     let missing = match installed {
@@ -179,21 +179,21 @@ pub(crate) fn find() -> Result<CCompiler> {
 fn installed() -> Result<CCompiler> {
     let clang = candidates("clang").into_iter().find(|clang| knows_webassembly(clang));
     let clang =
-        clang.context("a plugin in C is built by a clang that knows WebAssembly, which is not here")?;
+        clang.context("a plugin in C needs a clang with the target WebAssembly, which is not installed")?;
     let linker =
         candidates("wasm-ld").into_iter().find(|linker| works(Command::new(linker).arg("--version")));
-    let linker = linker.context("a plugin in C is linked by wasm-ld, which is not here")?;
+    let linker = linker.context("a plugin in C needs wasm-ld, which is not installed")?;
     let said = ask(Command::new(&clang).arg("--version")).unwrap_or_default();
     let version = said.lines().next().unwrap_or_default().to_owned();
     Ok(CCompiler { clang, linker, version })
 }
 
-/// Apple's does not.
+/// True if the compiler has the target WebAssembly. Apple's has not.
 fn knows_webassembly(clang: &Path) -> bool {
     ask(Command::new(clang).arg("--print-targets")).is_some_and(|said| said.contains("wasm32"))
 }
 
-/// A program as it may be called and where it may be.
+/// The possible names and places of a program.
 fn candidates(name: &str) -> Vec<PathBuf> {
     let sdk = std::env::var_os("WASI_SDK_PATH").map(|sdk| PathBuf::from(sdk).join("bin").join(name));
     let numbered = (14..=30).rev().map(|version| PathBuf::from(format!("{name}-{version}")));

@@ -1,12 +1,12 @@
-//! Cargo, as if it had been called by hand.
+//! Cargo, in the environment that it has in a shell.
 
 use std::env;
 use std::process::Command;
 
 use crate::process::in_ci;
 
-/// Variables by which `cargo run` tells this program about itself, or cargo a build script. Some build scripts take them for theirs:
-/// they would run again whenever xtask and hand took turns.
+/// Variables in which `cargo run` and cargo describe this program and its build script. Other build scripts would read
+/// them as their own, and would run again after each change between xtask and a shell.
 const OURS: [&str; 9] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -19,7 +19,7 @@ const OURS: [&str; 9] = [
     "CLIPPY_",
 ];
 
-/// The same, where a build script starts cargo: how that cargo compiles is not how this one does.
+/// The same for a cargo that a build script starts, because that cargo compiles for another target.
 const OF_BUILD_SCRIPTS: [&str; 13] = [
     "RUSTC_WORKSPACE_WRAPPER",
     "RUSTC_WRAPPER",
@@ -43,7 +43,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Takes out of a cargo's environment what is about this program.
+/// Removes the variables about this program from the environment of a cargo.
 pub fn tidy(cargo: &mut Command) {
     for (name, _) in env::vars_os() {
         if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
@@ -56,7 +56,7 @@ pub fn tidy(cargo: &mut Command) {
         }
     }
     if in_ci() {
-        // Nothing is built a second time there.
+        // Nothing is built a second time in that environment.
         cargo.env("CARGO_INCREMENTAL", "0");
         cargo.env("CARGO_TERM_COLOR", "never").env("NO_COLOR", "1");
     }

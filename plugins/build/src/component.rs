@@ -1,11 +1,11 @@
-//! Components: from a core module, and what one imports and exports.
+//! Components: how one is made from a core module, and its imports and exports.
 
 use anyhow::Context;
 use wit_component::{ComponentEncoder, DecodedWasm};
 
 use crate::{Error, Lang, Project, package_version};
 
-/// The package that plugins are made for.
+/// The package of the worlds of plugins.
 const PACKAGE: &str = "witgate:auth/";
 
 /// The imports and exports of a component, by the names of interfaces.
@@ -17,10 +17,10 @@ pub struct Surface {
     pub exports: Vec<String>,
 }
 
-/// Encodes a core module that carries the type of its world as a component.
+/// Encodes a core module that contains the type of its world as a component.
 ///
 /// # Errors
-/// Where the module does not fit its world.
+/// If the module does not fit its world.
 pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let encode = || ComponentEncoder::default().validate(true).module(module)?.encode();
     encode().context("the module does not fit its world")
@@ -29,11 +29,11 @@ pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// The imports and exports of a component.
 ///
 /// # Errors
-/// Where it is no component.
+/// If it is not a component.
 pub fn surface(component: &[u8]) -> Result<Surface, Error> {
     let decoded = wit_component::decode(component);
     let Ok(DecodedWasm::Component(resolve, world)) = decoded else {
-        return Err(Error::Source("what was compiled is no component".to_owned()));
+        return Err(Error::Source("the compiled file is not a component".to_owned()));
     };
     let Some(world) = resolve.worlds.get(world) else { return Ok(Surface::default()) };
     let names = |items: &mut dyn Iterator<Item = &wit_parser::WorldKey>| {
@@ -43,7 +43,7 @@ pub fn surface(component: &[u8]) -> Result<Surface, Error> {
 }
 
 impl Surface {
-    /// Validates it against the world of a project.
+    /// Validates a component against the world of a project.
     pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         let wrong: Vec<String> =
             self.missing(project).into_iter().chain(self.other_version()).chain(self.foreign()).collect();
@@ -51,7 +51,7 @@ impl Surface {
             return Ok(());
         }
         Err(Error::Source(format!(
-            "{} does not fit the world `{}`, which plugin.toml asks for:\n- {}",
+            "{} does not fit the world `{}` in plugin.toml:\n- {}",
             project.name,
             project.world.name(),
             wrong.join("\n- ")
@@ -99,7 +99,7 @@ impl Surface {
         let foreign = self.imports.iter().filter(known);
         foreign
             .map(|name| {
-                format!("it imports `{name}`, which no plugin gets: Witgate has witgate:auth and stubs of wasi 0.2 without HTTP")
+                format!("it imports `{name}`, which no plugin may import: Witgate offers witgate:auth, and stubs of wasi 0.2 without HTTP")
             })
             .collect()
     }

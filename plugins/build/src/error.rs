@@ -1,4 +1,4 @@
-//! The errors of building a component, as far as a caller has to tell them apart.
+//! The errors of building a component, as far as callers distinguish them.
 
 use std::io;
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name, a place or a file of the project is not as it has to be: what is wrong and what to do.
+    /// A name, a place or a file of the project is invalid: the fault, and what to do.
     #[error("{0}")]
     Project(String),
-    /// `plugin.toml` is not as it has to be: what is wrong and what to do.
+    /// `plugin.toml` is invalid: the fault, and what to do.
     #[error("{0}")]
     Manifest(String),
-    /// A tool is missing: which, and the commands that install it.
+    /// A tool is missing: its name, and the commands that install it.
     #[error("{0}")]
     Tools(String),
-    /// The source does not compile, or does not become what its world asks for.
+    /// The source does not compile, or the component does not fit its world.
     #[error("{0}")]
     Source(String),
     /// A file cannot be read or written.
@@ -29,7 +29,7 @@ impl Error {
         Self::File(format!("{}: {error}", path.display()))
     }
 
-    /// Of what sets tools up.
+    /// An error of the installation of tools.
     pub(crate) fn tools(error: anyhow::Error) -> Self {
         Self::Tools(format!("{error:#}"))
     }

@@ -1,4 +1,4 @@
-//! The guests of this repository: from a crate of its workspace to a component.
+//! The guests of this repository, built from crates of its workspace.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::encode;
 use crate::process::run;
 use crate::toolchain::{CargoBuild, TARGET, Toolchain};
 
-/// The policies that Witgate ships with. Their crates are called `witgate-NAME`.
+/// The shipped policies. Their crates are called `witgate-NAME`.
 pub const SHIPPED: [&str; 5] = ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"];
 
 /// The profile of components that ship.
 pub const STRIPPED: &str = "component";
 
-/// One guest on one slow core, with the standard library built from source, takes about two minutes.
+/// Time limit for one guest. On a slow core, with the standard library built from source, it takes about two minutes.
 pub const BUILD: Duration = Duration::from_secs(1200);
 
 /// A crate that becomes a component.
@@ -25,17 +25,17 @@ pub const BUILD: Duration = Duration::from_secs(1200);
 pub struct Guest<'a> {
     /// The package.
     pub package: &'a str,
-    /// The profile of cargo's.
+    /// The profile of cargo.
     pub profile: &'a str,
-    /// The manifest of a workspace of its own, if it has one.
+    /// The manifest of the crate's separate workspace, if it has one.
     pub manifest: Option<&'a Path>,
 }
 
 impl Guest<'_> {
-    /// Compiles it to a component; `root` is the directory of the workspace.
+    /// Compiles the crate to a component; `root` is the directory of the workspace.
     ///
     /// # Errors
-    /// Where it does not compile, or does not fit its world.
+    /// If it does not compile, or does not fit its world.
     pub fn compile(&self, root: &Path, toolchain: &Toolchain) -> Result<Vec<u8>> {
         let mut cargo = cargo(root, toolchain, "rustc", self.profile);
         cargo.args(["--package", self.package, "--lib", "--crate-type", "cdylib"]);
@@ -53,7 +53,7 @@ impl Guest<'_> {
 /// Compiles the shipped policies: their names and their components.
 ///
 /// # Errors
-/// Where one does not compile.
+/// If one does not compile.
 pub fn shipped(root: &Path, toolchain: &Toolchain) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let compile = |name: &'static str| {
         let package = format!("witgate-{name}");
@@ -63,7 +63,7 @@ pub fn shipped(root: &Path, toolchain: &Toolchain) -> Result<Vec<(&'static str, 
     SHIPPED.into_iter().map(compile).collect()
 }
 
-/// A command of cargo for guests in this profile, in a target directory of their own.
+/// A command of cargo for guests in this profile, in a separate target directory.
 #[must_use]
 pub fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str) -> Command {
     let target_dir = root.join("target/guests");
@@ -78,10 +78,10 @@ pub fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str
     cargo
 }
 
-/// Takes the directory that guests are built in, so that two programs that build them take turns.
+/// Locks the directory in which guests are built, so that two programs that build them take turns.
 ///
 /// # Errors
-/// Where it cannot be made or locked.
+/// If it cannot be created or locked.
 pub fn lock(root: &Path) -> Result<File> {
     let directory = root.join("target/guests");
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
@@ -90,7 +90,7 @@ pub fn lock(root: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// The file that remembers the choice of a toolchain ([`Toolchain::find`]).
+/// The file with the choice of a toolchain ([`Toolchain::find`]).
 #[must_use]
 pub fn memory(root: &Path) -> std::path::PathBuf {
     root.join("target/guests/toolchain")

@@ -11,16 +11,16 @@ use crate::process::{attempt, works};
 use crate::tools::set_up;
 use crate::{CompilerOutput, Error, Options, Project, Tools, wit};
 
-/// The one that `package.json` beside names.
+/// The version that `package.json` in the project names.
 const VERSION: &str = "0.23.0";
 
 const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
 
-/// The engine starts up within the build: a few seconds.
+/// Time limit for a build. It starts the engine, which takes a few seconds.
 const BUILD: Duration = Duration::from_secs(600);
 
-/// The npm packages, in exactly these versions: componentize-js takes whatever `preview2-shim` stands beside
-/// it, and does not find its files with 0.26.
+/// The npm packages, in exactly these versions. componentize-js uses the installed `preview2-shim`, and does not find
+/// its files in version 0.26.
 const FILES: [(&str, &str); 2] = [
     ("package.json", include_str!("javascript/package.json")),
     (".npmrc", include_str!("javascript/.npmrc")),
@@ -50,8 +50,8 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     Ok(CompilerOutput { bytes, with: format!("componentize-js {VERSION}"), warnings: String::new() })
 }
 
-/// The engine's features to leave out, since Witgate grants none of them. Debug builds keep standard error,
-/// for the console and the traces of errors.
+/// The disabled features of the engine, none of which Witgate grants. Debug builds keep standard error, for the
+/// console and the traces of errors.
 fn left_out(options: Options) -> &'static [&'static str] {
     match options.debug {
         true => &["random", "clocks", "http", "fetch-event"],
@@ -59,16 +59,16 @@ fn left_out(options: Options) -> &'static [&'static str] {
     }
 }
 
-/// The tool that `npm install` has put into the project or a directory above it.
+/// The tool that `npm install` has installed in the project or a directory above it.
 fn of_project(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().map(|dir| dir.join(PACKAGE)).find(|library| is_right(library))
 }
 
-/// The one in the cache, which is set up where it is missing.
+/// The tool in the cache, installed if it is missing.
 pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     if !works(Command::new("node").args(["-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"]))
     {
-        bail!("a plugin in JavaScript is built by Node.js 20 or newer, which is not here. {}", advice());
+        bail!("a plugin in JavaScript needs Node.js 20 or newer, which is not installed. {}", advice());
     }
     let _lock = tools.lock()?;
     let name = format!("componentize-js-{VERSION}");
@@ -80,7 +80,7 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     let dir = tools.install(&name, &what, |dir| {
         FILES.iter().try_for_each(|(file, text)| fs::write(dir.join(file), text))?;
         let mut npm = Command::new("npm");
-        // Nothing here needs an install script.
+        // No package needs an install script.
         npm.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
         set_up(npm.current_dir(dir)).with_context(advice)
     })?;

@@ -1,8 +1,8 @@
 //! From a plugin's source to a component, in four languages.
 //!
-//! [`scaffold`] makes a project, [`build`] turns one into a component and validates it against its world. What compiles
-//! is looked for first and set up where it is missing and can be; where it cannot, the error names the command that
-//! helps. `xtask` builds the guests of the repository with the same toolchains.
+//! [`scaffold`] creates a project. [`build`] compiles a project to a component, and validates it against its world. If a
+//! compiler is missing, it is installed if possible; otherwise the error names the command that installs it. `xtask`
+//! builds the guests of the repository with the same toolchains.
 
 pub mod apt;
 pub mod cargo;
@@ -47,7 +47,7 @@ pub struct BuildOutput {
     pub bytes: Vec<u8>,
     /// The imports and exports of the component.
     pub surface: Surface,
-    /// With what it was compiled.
+    /// The compiler.
     pub with: String,
     /// The warnings of the compiler.
     pub warnings: String,
@@ -65,7 +65,7 @@ struct CompilerOutput {
 /// Builds a project's component, and writes it to [`Project::component`].
 ///
 /// # Errors
-/// Where the tools are missing, the source does not compile, or what comes out does not fit the world.
+/// If the tools are missing, the source does not compile, or the component does not fit its world.
 pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<BuildOutput, Error> {
     let started = Instant::now();
     project.check_source()?;
@@ -87,12 +87,12 @@ pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Build
     Ok(BuildOutput { bytes, surface, with, warnings, took: started.elapsed() })
 }
 
-/// Replaces the file atomically: a reader sees the old or the new one, whole.
+/// Replaces the file atomically: a reader sees either the whole old file or the whole new one.
 fn write(file: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or_else(|| std::path::Path::new("."));
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
     std::io::Write::write_all(&mut new, content)?;
-    // Others may read a component, as they may what a compiler writes.
+    // All users may read a component, like other outputs of compilers.
     #[cfg(unix)]
     fs::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     new.persist(file)?;

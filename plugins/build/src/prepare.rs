@@ -1,14 +1,14 @@
-//! Everything that builds stand on, set up before the first one.
+//! The tools for builds, installed before the first build.
 
 use anyhow::Result;
 
 use crate::{Tools, c, javascript, python};
 
 impl Tools {
-    /// Sets up everything that builds in Python and JavaScript stand on, so that a later build finds it.
+    /// Installs the tools for builds in Python and JavaScript, so that a later build finds them.
     ///
     /// # Errors
-    /// Where something is missing and cannot be had.
+    /// If a tool is missing and cannot be installed.
     pub fn prepare(&self) -> Result<()> {
         python::find(self)?;
         javascript::find(self)?;

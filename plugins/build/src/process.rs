@@ -1,4 +1,4 @@
-//! Other programs: run in silence and in bounded time; what they said is shown only when they fail.
+//! Other programs, run within a time limit. Their output is shown only if they fail.
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,30 +12,29 @@ use anyhow::{Context, Result, bail};
 /// Time limit for a question such as `--version`.
 const PROBE: Duration = Duration::from_secs(20);
 
-/// Interval at which a running program is checked: short beside the shortest thing that is waited for.
+/// Interval at which a running program is checked. It is short compared with the time of the fastest program.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Time that output may still take after a program has ended: something that it left behind may hold the
-/// pipe.
+/// Time for the rest of the output after a program has ended. A process that it left behind may keep the pipe open.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The end of a program.
 #[derive(Debug)]
 pub struct ProgramEnd {
-    /// None: it was ended because its time was up.
+    /// None: the program was ended because it exceeded its time limit.
     status: Option<ExitStatus>,
     limit: Duration,
-    /// Its output on stdout and stderr, in that order of time.
+    /// The program's output on stdout and stderr, in the order in which it was written.
     pub output: String,
 }
 
 impl ProgramEnd {
-    /// Its exit code. None: it did not end by itself.
+    /// The program's exit code. None: it did not end by itself.
     pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
     }
 
-    /// True if it reported success.
+    /// True if the program reported success.
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
@@ -49,7 +48,7 @@ impl ProgramEnd {
     }
 }
 
-/// Runs a program that has to succeed within `limit`, and returns what it said.
+/// Runs a program that has to succeed within `limit`, and returns its output.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let ended = attempt(command, limit)?;
     if !ended.succeeded() {
@@ -64,7 +63,7 @@ pub fn attempt(command: &mut Command, limit: Duration) -> Result<ProgramEnd> {
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-    // The command holds the pipe's writing ends; reading would never end while it does.
+    // The command holds the writing ends of the pipe. Reading would not end before they are closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
     let said = Arc::new(Mutex::new(Vec::new()));
@@ -108,7 +107,7 @@ fn wait(
     }
 }
 
-/// On a terminal: one line with the time and what the program said last, gone when it ends.
+/// The progress on a terminal: one line with the time and the program's last output, removed at the end.
 struct Ticker {
     shown: Option<Instant>,
     wanted: bool,
@@ -128,7 +127,7 @@ impl Ticker {
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(said.trim_ascii_end());
         let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
-        // Of a tool of the author's own; what would move the cursor shows as its escape.
+        // The output may come from the author's own tool, so escape codes are made visible.
         let last: String = last.escape_debug().take(70).collect();
         let mut terminal = io::stderr().lock();
         let line = write!(terminal, "\r\x1b[K{:4} s  {last}", started.elapsed().as_secs());
@@ -145,7 +144,7 @@ impl Drop for Ticker {
     }
 }
 
-/// Says what is going to happen where a person looks, before it does: standard output is for what programs read.
+/// Announces a step on standard error, because programs read standard output.
 pub fn announce(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
@@ -155,25 +154,25 @@ pub fn works(command: &mut Command) -> bool {
     attempt(command, PROBE).is_ok_and(|ended| ended.succeeded())
 }
 
-/// The answer of a program on stdout to a short question, without the last line's end.
+/// The output of a short command on stdout, without the end of the last line.
 pub fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let said = output.status.success().then_some(output.stdout)?;
     Some(String::from_utf8(said).ok()?.trim().to_owned())
 }
 
-/// True if this run is a machine's: no colours, no moving lines.
+/// True if the output is not for a person: then it has no colours and no moving lines.
 pub fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
-/// Asks a process of ours to end.
+/// Asks a started process to end.
 pub fn terminate(process: u32) {
     signal("TERM", &[process]);
 }
 
-/// Ends a process of ours and all that descends from it. Only Linux shows the descendants; elsewhere they end with
-/// the pipes that they hold.
+/// Ends a started process and all its descendants. Only Linux lists descendants; on other systems they end when their
+/// pipes are closed.
 fn end_with_descendants(process: u32) {
     let mut all = vec![process];
     let mut next = 0;
@@ -186,7 +185,7 @@ fn end_with_descendants(process: u32) {
     signal("KILL", &all);
 }
 
-/// Through the shell's own `kill`: the program of that name is missing on small installations.
+/// Sends a signal by the shell's built-in `kill`, because small installations do not have the program `kill`.
 fn signal(name: &str, processes: &[u32]) {
     let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
     let script = format!("kill -{name} {}", ids.join(" "));

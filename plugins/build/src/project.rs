@@ -1,4 +1,4 @@
-//! A plugin's project: `plugin.toml` and where its files are.
+//! A plugin's project: `plugin.toml`, and the places of its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::Error;
 /// The file that makes a directory a project.
 pub const MANIFEST: &str = "plugin.toml";
 
-/// Interfaces that an operator grants, by their names in `plugin.toml` and in the package.
+/// The interfaces that need a grant, by their names in `plugin.toml` and in the package.
 pub(crate) const GRANTED: [&str; 4] = ["crypto", "secrets", "cache", "http"];
 
 /// A language that plugins are written in.
@@ -31,7 +31,7 @@ impl Lang {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::Javascript, Self::C];
 
-    /// As `plugin.toml` has it.
+    /// The name in `plugin.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -41,7 +41,7 @@ impl Lang {
         }
     }
 
-    /// The main file where `plugin.toml` names none. Cargo finds that of Rust.
+    /// The default main file. For Rust, cargo finds it.
     pub fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
@@ -52,13 +52,13 @@ impl Lang {
     }
 }
 
-/// A world of the package that components are made for.
+/// A world of the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum World {
-    /// Says who a caller is.
+    /// Plugins that establish who a caller is.
     Authenticator,
-    /// Says what a caller may do.
+    /// Plugins that decide what a caller may do.
     Authorizer,
     /// Both.
     Policy,
@@ -68,7 +68,7 @@ impl World {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Authenticator, Self::Authorizer, Self::Policy];
 
-    /// As the package has it.
+    /// The name in the package.
     pub fn name(self) -> &'static str {
         match self {
             Self::Authenticator => "authenticator",
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// The interfaces that a component of it exports.
+    /// The interfaces that a component of this world exports.
     pub fn exports(self) -> &'static [&'static str] {
         match self {
             Self::Authenticator => &["plugin", "authentication"],
@@ -90,21 +90,21 @@ impl World {
 /// A project on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Its directory, in full.
+    /// The absolute path of the directory.
     pub dir: PathBuf,
-    /// Its name, which the component's file has as well.
+    /// The name of the project, and of the component's file.
     pub name: String,
     /// The language of the source.
     pub lang: Lang,
     /// The world of the component.
     pub world: World,
-    /// Its main file, below the directory.
+    /// The main file, relative to the directory.
     pub source: PathBuf,
-    /// Of a language that is interpreted: which of the interfaces that have to be granted it imports.
+    /// For interpreted languages: the imported interfaces that need a grant.
     pub imports: Vec<String>,
 }
 
-/// `plugin.toml` as it is written.
+/// The content of `plugin.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -120,7 +120,8 @@ impl Project {
     /// Reads a project.
     ///
     /// # Errors
-    /// Where there is none, or its `plugin.toml` cannot be used. The source may be missing: not everybody compiles it.
+    /// If there is none, or its `plugin.toml` is invalid. The source may be missing, because not every command
+    /// compiles it.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let dir = std::path::absolute(dir).map_err(|error| Error::io(dir, &error))?;
         let file = dir.join(MANIFEST);
@@ -137,21 +138,23 @@ impl Project {
         let source = manifest.source.unwrap_or_else(|| PathBuf::from(manifest.lang.source()));
         if let Some(other) = manifest.imports.iter().find(|name| !GRANTED.contains(&name.as_str())) {
             let known = GRANTED.join("`, `");
-            return Err(bad(&format!("`imports` has `{other}`; it names what has to be granted: `{known}`")));
+            return Err(bad(&format!(
+                "`imports` contains `{other}`, but lists only interfaces that need a grant: `{known}`"
+            )));
         }
         let Manifest { name, lang, world, imports, .. } = manifest;
         Ok(Self { dir, name, lang, world, source, imports })
     }
 
-    /// The path of its component.
+    /// The path of the component.
     pub fn component(&self) -> PathBuf {
         self.dir.join(format!("{}.wasm", self.name))
     }
 
-    /// Sees that there is something to compile.
+    /// Checks that the source exists.
     ///
     /// # Errors
-    /// Where there is not.
+    /// If it does not.
     pub(crate) fn check_source(&self) -> Result<(), Error> {
         match self.dir.join(&self.source).is_file() {
             true => Ok(()),
@@ -163,10 +166,10 @@ impl Project {
         }
     }
 
-    /// Its copy of the WIT package.
+    /// The project's copy of the WIT package.
     ///
     /// # Errors
-    /// Where it has none.
+    /// If the project has none.
     pub(crate) fn wit(&self) -> Result<PathBuf, Error> {
         let wit = self.dir.join("wit");
         match wit.is_dir() {
@@ -179,7 +182,7 @@ impl Project {
     }
 }
 
-/// The rule for a plugin's name, which becomes the name of files, of a crate, and of what the host logs.
+/// The rule for a plugin's name, which is used in the names of files and of a crate, and in the log of the host.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let word = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())

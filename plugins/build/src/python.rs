@@ -10,10 +10,10 @@ use crate::process::{ask, attempt, works};
 use crate::tools::set_up;
 use crate::{CompilerOutput, Error, Project, Tools, wit};
 
-/// The bindings that a source is written for differ from version to version.
+/// The version of componentize-py. Sources depend on it, because each version generates other bindings.
 const VERSION: &str = "0.25.0";
 
-/// The interpreter starts up within the build: twelve seconds on one core.
+/// Time limit for a build. It starts the interpreter, which takes twelve seconds on one core.
 const BUILD: Duration = Duration::from_secs(600);
 
 pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput, Error> {
@@ -28,7 +28,7 @@ pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput
         "componentize",
     ]);
     command.arg(module(project)?).arg("--python-path").arg(&project.dir).arg("--output").arg(&file);
-    // What it starts to find packages would leave its bytecode in the project.
+    // The search for packages would leave bytecode in the project.
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(&project.dir);
     let ended = attempt(&mut command, BUILD).map_err(Error::tools)?;
     if !ended.succeeded() {
@@ -44,7 +44,7 @@ pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput
     Ok(CompilerOutput { bytes, with: format!("componentize-py {VERSION}"), warnings: String::new() })
 }
 
-/// The source's name as Python imports it.
+/// The name of the source in Python's `import`.
 fn module(project: &Project) -> Result<String, Error> {
     let bare = project.source.with_extension("");
     let parts: Option<Vec<&str>> = bare.iter().map(|part| part.to_str()).collect();
@@ -52,13 +52,13 @@ fn module(project: &Project) -> Result<String, Error> {
     match parts.filter(|parts| parts.iter().all(is_name)) {
         Some(parts) => Ok(parts.join(".")),
         None => Err(Error::Project(format!(
-            "plugin.toml: Python cannot import {}; name the file in letters, digits and `_`",
+            "plugin.toml: Python cannot import {}; use only letters, digits and `_` in the name of the file",
             project.source.display()
         ))),
     }
 }
 
-/// An installed one of the right version, else the one in the cache, which is set up where it is missing.
+/// An installed tool of the right version, or else the one in the cache, which is installed if it is missing.
 pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     let named = PathBuf::from("componentize-py");
     if is_right(&named) {
@@ -90,7 +90,7 @@ fn is_right(program: &Path) -> bool {
     said.is_some_and(|said| said.split_whitespace().any(|word| word == VERSION))
 }
 
-/// A Python that can make an environment for itself: Debian's comes without.
+/// A Python that can create a virtual environment. Debian's needs an extra package for that.
 fn python() -> Result<PathBuf> {
     let can = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
     let names = ["python3", "python"];
@@ -100,8 +100,8 @@ fn python() -> Result<PathBuf> {
 
 fn advice() -> String {
     format!(
-        "a plugin in Python is built by componentize-py {VERSION}, which is not here, and neither is a Python 3.10 with `venv` \
-         to install it. Any of these helps:\n\
+        "a plugin in Python needs componentize-py {VERSION}, which is not installed, and installing it needs Python 3.10 \
+         or newer with `venv`. Any of these helps:\n\
          - pip, anywhere: `pip install componentize-py=={VERSION}`, so that `componentize-py` is on PATH\n\
          - Debian, Ubuntu: `sudo apt-get install python3-venv`\n\
          - Fedora: `sudo dnf install python3`\n\

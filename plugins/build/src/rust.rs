@@ -1,4 +1,4 @@
-//! Rust: the project's crate as a `cdylib`, and that as a component.
+//! Rust: the project's crate, compiled to a `cdylib`, and encoded as a component.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use crate::process::attempt;
 use crate::toolchain::{CargoBuild, Toolchain};
 use crate::{CompilerOutput, Error, Options, Project, Tools, component};
 
-/// One guest on one slow core, with the standard library built from source, takes about two minutes.
+/// Time limit for a build. On a slow core, with the standard library built from source, it takes about two minutes.
 const BUILD: Duration = Duration::from_secs(1200);
 
-/// The build profile: small, and without unwinding, which a component cannot do anyway. A project may tune it
-/// under this name.
+/// The build profile: small, and without unwinding, which components do not support. A project may change the profile
+/// of this name.
 const PROFILE: &str = "component";
 
 /// The words with which cargo reports its own progress.
@@ -44,7 +44,8 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     });
     cargo.args(["--lib", "--crate-type", "cdylib"]);
     keep_names(&mut cargo, options);
-    // All projects share a directory of built dependencies, and two may have one name. So this goes elsewhere.
+    // All projects share a directory of built dependencies, and two projects may have the same name, so the component
+    // is written to another place.
     cargo.arg("--").arg(format!("--emit=link={}", module.display()));
     let ended = attempt(&mut cargo, BUILD).map_err(Error::tools)?;
     let said = without_progress(&ended.output);
@@ -57,7 +58,7 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     Ok(CompilerOutput { bytes, with: toolchain.to_string(), warnings: said })
 }
 
-/// Over what the project's profile says, for this build alone.
+/// Settings of the profile for this build, which override those of the project.
 fn keep_names(cargo: &mut Command, options: Options) {
     if options.debug {
         for setting in ["strip=false", "debug='line-tables-only'"] {

@@ -1,4 +1,4 @@
-//! New projects, from the templates that are embedded.
+//! New projects, from the embedded templates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use crate::project::check_name;
 use crate::templates::{SDK, SDK_LOCK, SDK_MANIFEST, TEMPLATES, WIT, package_version};
 use crate::{Error, Lang, Project, World, c};
 
-/// A project that is to be made.
+/// The description of a new project.
 #[derive(Clone, Debug)]
 pub struct NewProject {
-    /// The plugin's name, which the directory gets.
+    /// The plugin's name, which is also the name of the directory.
     pub name: String,
     /// The world of the component.
     pub world: World,
@@ -20,16 +20,16 @@ pub struct NewProject {
     pub parent: PathBuf,
 }
 
-/// Makes a project and returns it.
+/// Creates a project and returns it.
 ///
 /// # Errors
-/// Where the name is none, the directory is there already, or cannot be written.
+/// If the name is invalid, or the directory exists already or cannot be written.
 pub fn scaffold(new: &NewProject) -> Result<Project, Error> {
     check_name(&new.name).map_err(Error::Project)?;
     let dir = new.parent.join(&new.name);
     if dir.symlink_metadata().is_ok() {
         return Err(Error::Project(format!(
-            "{} is there already, and nothing is written over: take another name, or another `--path`",
+            "{} exists already and is not overwritten; choose another name, or another `--path`",
             dir.display()
         )));
     }
@@ -66,7 +66,7 @@ fn files(new: &NewProject) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
     Ok(files)
 }
 
-/// The files of a directory among those that are embedded.
+/// The embedded files of a directory.
 fn below<'a>(
     all: &'a [(&'a str, &'a [u8])],
     directory: &'a str,
@@ -75,7 +75,8 @@ fn below<'a>(
         .filter_map(move |(path, content)| Some((path.strip_prefix(directory)?.strip_prefix('/')?, *content)))
 }
 
-/// A template's path in the project: some names would mean something where the templates are.
+/// A template's path in the project. Some files have another name among the templates, where their own name would have
+/// an effect.
 fn target(path: &str) -> &str {
     match path {
         "gitignore" => ".gitignore",
@@ -83,7 +84,7 @@ fn target(path: &str) -> &str {
     }
 }
 
-/// Puts values in the place of `{{name}}` and the like.
+/// Replaces `{{name}}` and other placeholders with their values.
 fn fill(text: &str, new: &NewProject) -> String {
     let (lang, world) = (new.lang.name(), new.world.name());
     let part = |file: &str| {
@@ -91,7 +92,7 @@ fn fill(text: &str, new: &NewProject) -> String {
         found.map(|(_, content)| String::from_utf8_lossy(content).trim_end().to_owned()).unwrap_or_default()
     };
     let values = [
-        // These first: they have names in them.
+        // These come first, because they contain other placeholders.
         ("{{language}}", part(&format!("{lang}/language.md"))),
         ("{{change}}", part(&format!("{lang}/{world}.change.md"))),
         ("{{limits}}", part(&format!("{lang}/limits.toml"))),
@@ -114,13 +115,13 @@ fn camel(name: &str) -> String {
     name.split('-').filter_map(word).collect()
 }
 
-/// The SDK as a crate that stands alone beside the project, and the versions that it was tested with.
+/// The SDK as a separate crate in the project, and the tested versions of its dependencies.
 fn sdk(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = SDK
         .iter()
         .map(|(path, content)| {
             let path = Path::new("sdk/src").join(path);
-            // Here the WIT package is the project's.
+            // In a project, the WIT package is in the project.
             let text = std::str::from_utf8(content).ok().filter(|_| path.extension() == Some("rs".as_ref()));
             let content = text.map(|text| text.replace("path: \"wit\"", "path: \"../wit\"").into_bytes());
             (path, content)

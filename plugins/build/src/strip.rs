@@ -1,10 +1,10 @@
-//! Takes out of a component what only a debugger reads: names and lines, also in the modules within it.
+//! Removes the names and lines for debuggers from a component and the modules within it.
 
-/// Sections of modules and components share their frame: an id, a length, and the content.
+/// The id of custom sections. Sections of modules and components have the same form: an id, a length, and the content.
 const CUSTOM: u8 = 0;
-/// Within a component: a core module.
+/// The id of a section of a component that contains a core module.
 const MODULE: u8 = 1;
-/// Within a component: another component.
+/// The id of a section of a component that contains another component.
 const COMPONENT: u8 = 4;
 
 /// `\0asm`, then the version and the layer.
@@ -13,7 +13,7 @@ const PREAMBLE: usize = 8;
 /// The layer of a component.
 const LAYER_COMPONENT: u8 = 1;
 
-/// None: it is not WebAssembly.
+/// Removes the sections. None: the bytes are not WebAssembly.
 pub(crate) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
     let (preamble, mut rest) = bytes.split_at_checked(PREAMBLE)?;
     if !preamble.starts_with(b"\0asm") {
@@ -41,7 +41,7 @@ fn is_for_debuggers(section: &[u8]) -> Option<bool> {
     Some(known.contains(&name) || name.starts_with(b".debug_"))
 }
 
-/// An unsigned LEB128 number of 32 bits, and what follows it.
+/// An unsigned LEB128 number of 32 bits, and the bytes after it.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().take(5).enumerate() {

@@ -1,8 +1,8 @@
-//! The templates of new projects, as `build.rs` has embedded them.
+//! The templates of new projects, embedded by `build.rs`.
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The version of the WIT package `witgate:auth` that projects are made for.
+/// The version of the WIT package `witgate:auth` in new projects.
 pub fn package_version() -> &'static str {
     let package = "package witgate:auth@";
     let texts = WIT.iter().filter_map(|(_, content)| std::str::from_utf8(content).ok());

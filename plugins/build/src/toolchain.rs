@@ -1,4 +1,4 @@
-//! A toolchain that compiles to WebAssembly: rustup's where it can be had, else Debian's.
+//! A toolchain that compiles to WebAssembly: rustup's if possible, or else Debian's.
 
 mod debian;
 
@@ -15,20 +15,20 @@ use crate::cargo::cargo;
 use crate::process::{announce, ask, attempt};
 use debian::Debian;
 
-/// It brings no system interface, so a guest imports what its world names and nothing else.
+/// The target of guests. It has no system interface, so a guest imports only what its world names.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// `rustup target add` loads some 20 MB; where it cannot, it must not hold up what comes next.
+/// Time limit for `rustup target add`, which downloads some 20 MB. Without a network, it must not delay the next steps.
 const TARGET_ADD: Duration = Duration::from_secs(60);
 
-/// The content of the file that remembers a choice, where rustup could not help.
+/// The content of the file with the choice, if that is Debian's toolchain.
 const DEBIAN: &str = "debian";
 
 /// The toolchain for guests.
 #[derive(Debug)]
 #[allow(private_interfaces, reason = "Debian's is nobody else's matter")]
 pub enum Toolchain {
-    /// The one that built this program, with its wasm target.
+    /// The toolchain that built this program, with its wasm target.
     Rustup {
         /// True if the target was added by this run.
         added: bool,
@@ -53,18 +53,18 @@ pub struct CargoBuild<'a> {
 }
 
 impl Toolchain {
-    /// The first of these that there is: rustup's target, the same once added, Debian's packages, the same once
-    /// installed. The choice of Debian's is remembered in the file `memory`, because to find rustup wanting may take a
-    /// minute. `directory`: where cargo is going to run.
+    /// Finds a toolchain. It tries, in this order: the installed target of rustup, adding that target, Debian's installed
+    /// packages, and installing those. The file `memory` keeps the choice of Debian's toolchain, because an attempt with
+    /// rustup may take a minute. `directory` is the working directory of cargo.
     ///
     /// # Errors
-    /// Where there is none, with the commands that help.
+    /// If there is none, with the commands that install one.
     pub fn find(directory: &Path, memory: &Path) -> Result<Self> {
         Self::choose(directory, memory, || Debian::installed().or_else(|_| Debian::install()))
     }
 
-    /// The same, but nothing of Debian's is installed: it takes root's rights, and a build that nobody has asked for that
-    /// must not use them.
+    /// The same, but without installing Debian's packages. That needs the rights of root, which a build must not use
+    /// unless somebody has asked for it.
     ///
     /// # Errors
     /// As [`Toolchain::find`].
@@ -114,7 +114,7 @@ impl Toolchain {
         if let Self::Debian(_) = self {
             command.arg("-Zbuild-std=std,panic_abort");
         }
-        // A component tells nobody where it was built, and is the same wherever that was.
+        // A component does not contain the directory of its build, so builds in all directories are equal.
         for (from, to) in [(recipe.directory.to_owned(), recipe.seen_as), (cargo_home(), "/cargo")] {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         }
@@ -131,9 +131,9 @@ impl Toolchain {
 impl Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rustup { added: false } => write!(f, "the target {TARGET} that rustup has"),
+            Self::Rustup { added: false } => write!(f, "the target {TARGET} of rustup"),
             Self::Rustup { added: true } => {
-                write!(f, "the target {TARGET} that rustup has now added")
+                write!(f, "the target {TARGET}, which rustup has added")
             }
             Self::Debian(debian) => debian.fmt(f),
         }
@@ -145,7 +145,7 @@ fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(in_home, PathBuf::from)
 }
 
-/// True if the compiler has the target's standard library: it knows the target's name in any case.
+/// True if the compiler has the target's standard library. It knows the name of the target even without that.
 fn has_target(directory: &Path) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(directory);
@@ -158,7 +158,7 @@ fn has_target(directory: &Path) -> bool {
 
 fn add_target(directory: &Path) -> Result<()> {
     if ask(Command::new("rustup").arg("--version")).is_none() {
-        bail!("there is no rustup here");
+        bail!("rustup is not installed");
     }
     announce(&format!("set-up: rustup target add {TARGET}"));
     let ended =
@@ -168,7 +168,7 @@ fn add_target(directory: &Path) -> Result<()> {
         bail!("rustup cannot add it: {} ({last})", ended.reason());
     }
     if !has_target(directory) {
-        bail!("rustup added it, but not to the compiler that is used here");
+        bail!("rustup added it, but not for the compiler that this build uses");
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! The directory of tools that a build sets up, and the lock with which one of two builds at once waits for
-//! the other.
+//! The directory of the tools that a build installs, and the lock with which builds wait for each other.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,29 +9,29 @@ use anyhow::{Context, Result};
 
 use crate::process::{announce, run};
 
-/// Some 50 MB from PyPI or npm, unpacked on a slow disk.
+/// Time limit for an installation of some 50 MB from PyPI or npm on a slow disk.
 pub(crate) const INSTALL: Duration = Duration::from_secs(900);
 
-/// A directory for tools and for what builds share.
+/// A directory for tools and for the shared files of builds.
 #[derive(Clone, Debug)]
 pub struct Tools {
     dir: PathBuf,
 }
 
 impl Tools {
-    /// Kept below `dir`, which is made where it is missing.
+    /// The tools in `dir`, which is created if it is missing.
     pub fn below(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
 
-    /// A directory below, which is there.
+    /// A directory below, which is created if it is missing.
     pub(crate) fn directory(&self, name: &str) -> Result<PathBuf> {
         let dir = self.dir.join(name);
-        fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(dir)
     }
 
-    /// Nobody else sets something up while this is held.
+    /// The lock for installations: no other build installs anything while it is held.
     pub(crate) fn lock(&self) -> Result<File> {
         let file = self.directory("")?.join("lock");
         let lock = File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
@@ -40,7 +39,7 @@ impl Tools {
         Ok(lock)
     }
 
-    /// Sets something up that is not there: in a directory beside, which takes its place once it is whole.
+    /// Installs a tool if it is missing. It is installed into a temporary directory, which is renamed when it is complete.
     pub(crate) fn install(
         &self,
         name: &str,
@@ -52,7 +51,7 @@ impl Tools {
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
         }
-        fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         by(&dir).inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         Ok(dir)
     }

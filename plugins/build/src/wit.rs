@@ -1,4 +1,4 @@
-//! The interface that a source is compiled against.
+//! The WIT package for the compilation of a source.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use tempfile::TempDir;
 use crate::project::GRANTED;
 use crate::{Error, Project, package_version};
 
-/// Interfaces that every plugin is granted.
+/// Interfaces that need no grant.
 const ALWAYS: [&str; 5] = ["types", "request", "caller", "clock", "log"];
 
-/// The project's package with its world cut down to what `imports` in `plugin.toml` names. An interpreter imports all
-/// of its world, used or not, and the host refuses what is not granted.
+/// The project's package, with a world that has only those imports that `imports` in `plugin.toml` names. A component
+/// with an interpreter imports its whole world, used or not, and the host refuses imports that are not granted.
 pub(crate) fn narrowed(project: &Project) -> Result<TempDir, Error> {
     let wit = project.wit()?;
     let dir = tempfile::tempdir().map_err(|error| Error::io(&std::env::temp_dir(), &error))?;
@@ -45,13 +45,13 @@ fn world(project: &Project) -> String {
     format!("package witgate:plugin;\n\nworld {} {{\n{items}}}\n", project.world.name())
 }
 
-/// The advice where a compiler did not find an interface that `plugin.toml` does not name.
+/// The advice for a compiler error about an interface that `plugin.toml` does not name.
 pub(crate) fn hint(project: &Project, said: &str) -> String {
     let missing =
         |name: &&&str| said.contains(**name) && !project.imports.iter().any(|import| import == **name);
     match GRANTED.iter().find(missing) {
         Some(name) => format!(
-            "\nWhere the source uses `{name}` of witgate:auth, plugin.toml has to say so: `imports = [\"{name}\"]`"
+            "\nIf the source uses `{name}` of witgate:auth, plugin.toml has to import it: `imports = [\"{name}\"]`"
         ),
         None => String::new(),
     }

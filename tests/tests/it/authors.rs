@@ -147,11 +147,7 @@ fn an_invalid_name_and_an_existing_directory_are_refused() {
     assert!(new("mine").status.success());
     let output = new("mine");
     assert_eq!(output.status.code(), Some(69));
-    assert!(
-        said(&output).contains("mine is there already, and nothing is written over"),
-        "{}",
-        said(&output)
-    );
+    assert!(said(&output).contains("mine exists already and is not overwritten"), "{}", said(&output));
 }
 
 #[test]
@@ -174,9 +170,9 @@ fn a_directory_without_a_project_is_reported_with_the_command_that_makes_one() {
 fn missing_tools_are_reported_with_the_commands_that_install_them() {
     let words = [
         ("rust", "nothing here compiles Rust to WebAssembly", "rustup target add wasm32-unknown-unknown"),
-        ("python", "a plugin in Python is built by componentize-py", "sudo apt-get install python3-venv"),
-        ("javascript", "a plugin in JavaScript is built by Node.js 20", "brew install node"),
-        ("c", "a plugin in C is built by a clang that knows WebAssembly", "brew install llvm lld"),
+        ("python", "a plugin in Python needs componentize-py", "sudo apt-get install python3-venv"),
+        ("javascript", "a plugin in JavaScript needs Node.js 20", "brew install node"),
+        ("c", "a plugin in C needs a clang with the target WebAssembly", "brew install llvm lld"),
     ];
     for (lang, what, help) in words {
         let setup = Setup::new();

@@ -1,7 +1,7 @@
-//! Debian's Rust for browsers: a compiler that knows WebAssembly, and the standard library's source.
+//! Debian's Rust for browsers: a compiler with the target WebAssembly, and the source of the standard library.
 //!
-//! It stands beside rustup's without disturbing it. It ships no standard library for the target, so cargo builds that
-//! too, which a stable cargo does only where `RUSTC_BOOTSTRAP` says so.
+//! It can be installed together with rustup's toolchain. It has no compiled standard library for the target, so cargo
+//! builds that too, which a stable cargo does only with `RUSTC_BOOTSTRAP`.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -14,8 +14,7 @@ use crate::apt;
 use crate::cargo::tidy;
 use crate::process::ask;
 
-/// Variables in which cargo describes itself to the programs that it runs; Debian's must not take them for
-/// its own.
+/// Variables in which cargo describes itself to the programs that it runs. Debian's cargo must not read them as its own.
 const FOREIGN: [&str; 7] = [
     "CARGO",
     "LD_LIBRARY_PATH",
@@ -35,7 +34,7 @@ pub(crate) struct Debian {
 }
 
 impl Debian {
-    /// Needed beside a linker, whose package carries its version in its name.
+    /// The packages besides the linker, whose package has the version in its name.
     pub(crate) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
     /// Finds the installed toolchain.
@@ -49,7 +48,7 @@ impl Debian {
         let compiler = Version::of(Path::new("/usr/bin/rustc"))?;
         let candidates = apt::numbered("lld-");
         let linker = best_linker(&candidates, compiler.llvm)
-            .with_context(|| format!("no lld for LLVM {} among Debian's packages", compiler.llvm))?;
+            .with_context(|| format!("Debian has no lld for LLVM {}", compiler.llvm))?;
         apt::install(&[&format!("lld-{linker}")])?;
         Self::installed()
     }
@@ -75,7 +74,7 @@ impl Debian {
         Ok(Self { linker: bin.join(format!("wasm-ld-{linker}")), bin, version })
     }
 
-    /// Its cargo, set up to build the target.
+    /// A command of this toolchain's cargo for the target.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(self.bin.join("cargo"));
         tidy(&mut cargo);
@@ -123,7 +122,8 @@ fn number(text: &str) -> (u32, u32) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
-/// A linker reads what its own LLVM and older ones wrote: the oldest that is not older than the compiler's.
+/// The oldest linker whose LLVM is not older than the compiler's. A linker can read the output of its own LLVM and of
+/// older ones.
 fn best_linker(available: &[u32], llvm: u32) -> Option<u32> {
     available.iter().copied().filter(|&version| version >= llvm).min()
 }
