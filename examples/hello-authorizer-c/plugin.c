@@ -30,7 +30,7 @@ bool exports_witgate_auth_plugin_configure(authorizer_string_t *policy, authoriz
   if (!json_member(json_of(config->ptr, config->len), "role", &value) || !json_string(value, &text, &length) ||
       length == 0) {
     authorizer_string_dup(&err->pointer, "/role");
-    authorizer_string_dup(&err->message, "nobody has the empty role; write the name of one");
+    authorizer_string_dup(&err->message, "an empty role; write the name of a role");
     return false;
   }
   role = (authorizer_string_t){(uint8_t *)text, length};

@@ -25,7 +25,7 @@ export const plugin = {
     ({ role } = JSON.parse(config));
     if (role === "") {
       // A thrown value is the error of the WIT function.
-      throw { pointer: "/role", message: "nobody has the empty role; write the name of one" };
+      throw { pointer: "/role", message: "an empty role; write the name of a role" };
     }
     return { schemes: [], credentialHeader: undefined, headers: [], data: {} };
   },

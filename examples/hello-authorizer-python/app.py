@@ -32,7 +32,7 @@ class Plugin(exports.Plugin):
         global role
         role = json.loads(config)["role"]
         if not role:
-            message = "nobody has the empty role; write the name of one"
+            message = "an empty role; write the name of a role"
             raise Err(ConfigError(pointer="/role", message=message))
         return Wants(schemes=[], credential_header=None, headers=[], data=Data(0))
 

@@ -124,7 +124,7 @@ impl AmountRule {
         if least > most {
             return Err(ConfigError::at(
                 format!("{place}/at_most"),
-                "no amount fits; write more than `at_least`",
+                "no amount is allowed; write more than `at_least`",
             ));
         }
         rule(place, &self.calls, &self.argument, Bound::Between(least, most))
@@ -141,7 +141,7 @@ fn rule(place: &str, calls: &[String], argument: &str, bound: Bound) -> Result<R
         .map(|one| pattern(one) as Result<Pattern, ConfigError>)
         .collect::<Result<_, _>>()?;
     if calls.is_empty() {
-        return Err(ConfigError::at(format!("{place}/calls"), "name the calls that this is about"));
+        return Err(ConfigError::at(format!("{place}/calls"), "empty; write patterns of calls"));
     }
     if !argument.starts_with('/') {
         let message = "write a JSON Pointer, which begins with `/`: `/path`";
@@ -178,7 +178,7 @@ impl Rule {
 
     fn judge(&self, arguments: &Json<'_>) -> Result<(), Denial> {
         let name = &self.argument;
-        let missing = || denial("argument-missing", format!("there is no argument `{name}`"));
+        let missing = || denial("argument-missing", format!("the argument `{name}` is missing"));
         match (&self.bound, arguments.pointer(name).ok_or_else(missing)?) {
             (Bound::Below(root), Json::String(path)) => {
                 root.holds(path).map_err(|why| denial("path-outside", format!("the argument `{name}` {why}")))
@@ -189,9 +189,11 @@ impl Rule {
                     Err(denial("amount-outside", format!("the argument `{name}` is outside its limits")))
                 }
             },
-            (Bound::Below(_), _) => Err(denial("argument-type", format!("the argument `{name}` is no text"))),
+            (Bound::Below(_), _) => {
+                Err(denial("argument-type", format!("the argument `{name}` is not a text")))
+            }
             (Bound::Between(..), _) => {
-                Err(denial("argument-type", format!("the argument `{name}` is no number")))
+                Err(denial("argument-type", format!("the argument `{name}` is not a number")))
             }
         }
     }

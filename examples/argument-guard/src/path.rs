@@ -1,7 +1,7 @@
-//! Paths that nobody can read in two ways.
+//! Paths that all programs read in the same way.
 //!
-//! Nothing is resolved or decoded here, because a check would have to do that exactly as the upstream does. A path is accepted
-//! unchanged, or denied.
+//! The check resolves and decodes nothing, because it would have to do that exactly as the upstream does. It accepts a path
+//! unchanged, or denies it.
 
 /// A directory that paths may not leave.
 #[derive(Debug)]
@@ -30,22 +30,22 @@ impl Root {
     }
 }
 
-/// A path from `/` in which every segment is a name, and every reader sees the same ones.
+/// Checks that a path begins with `/`, that every segment is a name, and that all programs read the same segments.
 fn plain(path: &str) -> Result<(), &'static str> {
     let segments = path.strip_prefix('/').ok_or("does not begin with `/`")?;
     if path.contains('%') {
-        return Err("holds `%`: somebody may decode it");
+        return Err("contains `%`, which the upstream may decode");
     }
     if path.contains(['\\', ':']) {
-        return Err("holds a backslash or a colon: Windows reads it in another way");
+        return Err("contains a backslash or a colon, which Windows reads in another way");
     }
     if path.chars().any(|c| c.is_control() || LOOKALIKES.contains(&c)) {
-        return Err("holds a control character, or what may turn into a dot or a slash");
+        return Err("contains a control character, or a character that may become a dot or a slash");
     }
     segments.split('/').try_for_each(name)
 }
 
-/// Windows drops dots and spaces at the end of a name, so that `.. ` would be `..`.
+/// Checks a segment. Windows drops dots and spaces at the end of a name, so `.. ` would be `..`.
 fn name(segment: &str) -> Result<(), &'static str> {
     match segment {
         "" => Err("has an empty segment"),

@@ -9,7 +9,7 @@ use witgate_plugin::ConfigError;
 /// Minutes of a day.
 const DAY: i16 = 24 * 60;
 
-/// Hours on some days of the week, as the settings have them.
+/// Hours on some days of the week, in the form of the settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Window {
@@ -19,7 +19,7 @@ pub(crate) struct Window {
     /// The first minute, `HH:MM`.
     #[schemars(regex(pattern = "^[0-2][0-9]:[0-5][0-9]$"))]
     from: String,
-    /// The first minute after them; `24:00` is midnight, and a time before `from` is on the next day.
+    /// The first minute after the hours; `24:00` is midnight, and a time before `from` is on the next day.
     #[schemars(regex(pattern = "^[0-2][0-9]:[0-5][0-9]$"))]
     to: String,
 }
@@ -46,14 +46,14 @@ pub(crate) struct Hours(Vec<Span>);
 struct Span {
     days: Vec<Weekday>,
     from: i16,
-    /// Past [`DAY`] where it ends on the next day.
+    /// More than [`DAY`] if the hours end on the next day.
     to: i16,
 }
 
 impl Hours {
     pub(crate) fn of(windows: &[Window]) -> Result<Self, ConfigError> {
         if windows.is_empty() {
-            return Err(ConfigError::at("/open", "nobody could ever call; write some hours"));
+            return Err(ConfigError::at("/open", "empty, so nobody could ever call; write some hours"));
         }
         windows
             .iter()
@@ -69,8 +69,8 @@ impl Hours {
         self.0.iter().any(|span| span.covers(today, minute) || span.covers(yesterday, minute + DAY))
     }
 
-    /// Seconds until the next opening. Where the clock is put forward over the first minute, this is that
-    /// much late.
+    /// Seconds until the next opening. If the clock is put forward over the first minute, the result is late by that
+    /// time.
     pub(crate) fn seconds_to_opening(&self, now: &ZonedDateTime) -> Option<u32> {
         let days = (0..=7).filter_map(|ahead| now.date().checked_add(ahead.days()).ok());
         let openings = days.flat_map(|day| self.0.iter().flat_map(move |span| span.openings(day, now)));
@@ -91,7 +91,7 @@ impl Span {
             return Err(at("from", "write 00:00, and the day after"));
         }
         if from == to {
-            return Err(at("to", "these hours have no length; for a whole day write 00:00 to 24:00"));
+            return Err(at("to", "the hours end when they begin; for a whole day write 00:00 to 24:00"));
         }
         let days = window.days.iter().map(|day| day.weekday()).collect();
         Ok(Self { days, from, to: if to < from { to + DAY } else { to } })
@@ -102,7 +102,7 @@ impl Span {
         self.days.contains(&day) && (self.from..self.to).contains(&minute)
     }
 
-    /// The seconds from now to its beginning on a day: twice where the clock is put back over it.
+    /// The seconds from now to the beginning of the hours on a day. There are two if the clock is put back over it.
     fn openings(&self, day: Date, now: &ZonedDateTime) -> Vec<i64> {
         let begins = |time: Time| now.time_zone().to_ambiguous_timestamp(day.to_datetime(time));
         let Some(begins) = self.days.contains(&day.weekday()).then(|| clock(self.from)).flatten().map(begins)
@@ -128,7 +128,7 @@ impl Day {
     }
 }
 
-/// `HH:MM` in minutes.
+/// The minutes of a time `HH:MM`.
 fn read(text: &str) -> Option<i16> {
     let (hours, minutes) = text.split_once(':')?;
     let two = |digits: &str| {

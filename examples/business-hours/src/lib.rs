@@ -1,7 +1,7 @@
 //! Calls are allowed during working hours, in the caller's local time.
 //!
-//! The time zone is a claim of the caller, as identity providers have it (`zoneinfo` of OpenID Connect). What the hours are on the
-//! days when clocks change follows from the IANA time zone database, which is part of the component.
+//! The time zone is a claim of the caller, which identity providers offer (`zoneinfo` of OpenID Connect). The component contains
+//! the IANA time zone database, which says when clocks change.
 
 mod hours;
 
@@ -83,13 +83,14 @@ impl BusinessHours {
         let text = host.claims().unwrap_or_else(|| "{}".into());
         let claims =
             Claims::parse(&text).map_err(|_| denial("unknown-time-zone", "the claims cannot be read"))?;
-        let odd = |_| denial("unknown-time-zone", "the time zone's claim is no name");
+        let odd = |_| denial("unknown-time-zone", "the claim with the time zone is not a name");
         match (claims.name(&self.zone_claim).map_err(odd)?, &self.default_zone) {
-            (Some(name), _) => zone(name)
-                .ok_or_else(|| denial("unknown-time-zone", "the time zone's claim names none that is known")),
+            (Some(name), _) => zone(name).ok_or_else(|| {
+                denial("unknown-time-zone", "the claim with the time zone names an unknown one")
+            }),
             (None, Some(zone)) => Ok(zone.clone()),
             (None, None) => {
-                Err(denial("no-time-zone", "the caller has no time zone, and there is no default one"))
+                Err(denial("no-time-zone", "the caller has no time zone, and the settings have no default"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Policies in the language Cedar (<https://www.cedarpolicy.com>) decide.
+//! Decisions by policies in the language Cedar (<https://www.cedarpolicy.com>).
 //!
 //! A call becomes a request to Cedar: a `User` in `Role`s, one of four actions, and a `Tool`, `Resource`, `Prompt` or `Method`.
 //! Cedar ignores a policy that cannot be evaluated, even one that forbids; this plugin denies the call.
@@ -28,7 +28,7 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(extend("format" = "witgate-file"))]
     policy_file: Option<String>,
-    /// Entities in Cedar's JSON: which roles are within others, which tools are in a group.
+    /// Entities in Cedar's JSON, such as roles within other roles, and tools in a group.
     #[serde(default)]
     entities: Vec<Value>,
 }
@@ -55,7 +55,7 @@ impl Plugin for Cedar {
         if policies.is_empty() {
             return Err(ConfigError::at(
                 "",
-                "without a policy nothing is permitted; write `policies` or `policy_file`",
+                "no policy, so nothing would be permitted; write `policies` or `policy_file`",
             ));
         }
         let entities = entities(settings.entities)?;
@@ -72,7 +72,7 @@ fn read(pointer: &str, text: &str) -> Result<PolicySet, ConfigError> {
     if let Some(template) = policies.templates().next() {
         return Err(ConfigError::at(
             pointer,
-            format!("`{}` is a template, and nothing links it", template.id()),
+            format!("`{}` is a template; write a static policy instead", template.id()),
         ));
     }
     Ok(policies)
@@ -91,7 +91,7 @@ fn told(text: &str, errors: &ParseErrors) -> String {
 fn merge(mut policies: PolicySet, others: &PolicySet) -> Result<PolicySet, ConfigError> {
     policies
         .merge(others, true)
-        .map_err(|error| ConfigError::at("/policy_file", format!("does not go with `policies`: {error}")))?;
+        .map_err(|error| ConfigError::at("/policy_file", format!("cannot be combined with `policies`: {error}")))?;
     Ok(policies)
 }
 
@@ -102,7 +102,7 @@ fn entities(written: Vec<Value>) -> Result<Entities, ConfigError> {
     if entities.iter().any(|entity| entity.uid().type_name().to_string() == USER) {
         return Err(ConfigError::at(
             "/entities",
-            "a `User` is made of each caller; put roles and tools here",
+            "each caller becomes a `User`, so the settings cannot contain one; write only roles and tools",
         ));
     }
     Ok(entities)
@@ -130,7 +130,7 @@ impl Cedar {
         let policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
         match (response.decision(), policies.is_empty()) {
             (Answer::Allow, _) => Ok(()),
-            (Answer::Deny, true) => Err(denial("not-permitted", "no policy permits it")),
+            (Answer::Deny, true) => Err(denial("not-permitted", "no policy permits the call")),
             (Answer::Deny, false) => {
                 Err(denial("forbidden", format!("forbidden by {}", policies.join(", "))))
             }

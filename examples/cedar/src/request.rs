@@ -1,4 +1,4 @@
-//! From a call to a request that Cedar decides on.
+//! The request to Cedar for a call.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
@@ -49,8 +49,7 @@ fn user<H: Host>(host: &H, principal: &Principal<'_>) -> Result<Entity, String> 
     Entity::new(uid(USER, principal.subject)?, attributes, roles).map_err(|error| error.to_string())
 }
 
-/// The context of the request: everything else that is known of the call. Where a list is asked for there are
-/// no arguments.
+/// The context of the request: all other data of the call. For lists, the call has no arguments.
 fn context<H: Host>(host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Result<Context, String> {
     let now = i64::try_from(host.now()).map_err(|error| error.to_string())?;
     let arguments = host.arguments();

@@ -1,6 +1,7 @@
-//! JSON as values of Cedar.
+//! Values of Cedar, made from JSON.
 //!
-//! Cedar's own reader of JSON is not used: with it, `{"__entity": …}` in an argument would be an entity that the caller chooses.
+//! Cedar's own reader of JSON is not used, because it would read `{"__entity": …}` in an argument as an entity of the
+//! caller's choice.
 
 use cedar_policy::RestrictedExpression as Value;
 use witgate_plugin::json::{self, Json, Number, Object};
@@ -11,7 +12,8 @@ const DEEPEST: usize = 32;
 /// The object in a text; without a text, an empty object.
 ///
 /// # Errors
-/// If Cedar has no such value. Only `null` is left out: a policy could take an incomplete value for the whole.
+/// If Cedar has no such value: without it, a policy could take the incomplete object for the whole. Only members that are `null`
+/// are left out.
 pub(crate) fn record(text: Option<&str>) -> Result<Value, String> {
     let object = json::parse_object(text.unwrap_or("{}")).map_err(|error| error.to_string())?;
     record_of(&object, 0)
@@ -43,7 +45,7 @@ fn value_of(value: &Json<'_>, depth: usize) -> Result<Value, String> {
     }
 }
 
-/// Whole numbers of 64 bits, and decimals with four digits after the point: Cedar has no others.
+/// A number of Cedar: a whole number of 64 bits, or a decimal with four digits after the point.
 fn number_of(number: Number) -> Result<Value, String> {
     match number {
         Number::Signed(n) => Ok(Value::new_long(n)),
@@ -58,5 +60,5 @@ fn number_of(number: Number) -> Result<Value, String> {
 }
 
 fn too_large() -> String {
-    "a number is beyond what Cedar can hold".to_owned()
+    "a number exceeds the range of Cedar".to_owned()
 }

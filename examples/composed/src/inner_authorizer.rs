@@ -1,4 +1,4 @@
-//! The other authorizer, as its exports are imported here.
+//! The inner authorizer, whose exports this component imports.
 
 mod bindings;
 
@@ -9,12 +9,12 @@ use witgate_plugin::{
     Wants,
 };
 
-/// The JSON Schema of its settings.
+/// The JSON Schema of the inner authorizer's settings.
 pub(crate) fn config_schema() -> String {
     plugin::describe().config_schema
 }
 
-/// Configures it, and returns the data that it wants.
+/// Configures the inner authorizer, and returns the data that it needs.
 pub(crate) fn configure(policy: &str, config: &str) -> Result<Wants, ConfigError> {
     let error = |e: plugin::ConfigError| ConfigError::at(format!("/inner{}", e.pointer), e.message);
     let wants = plugin::configure(policy, config).map_err(error)?;
@@ -33,7 +33,7 @@ pub(crate) fn configure(policy: &str, config: &str) -> Result<Wants, ConfigError
     })
 }
 
-/// Asks it for its decision.
+/// The decision of the inner authorizer.
 pub(crate) fn authorize(call: &Call<'_>, principal: &Principal<'_>) -> Decision {
     let principal = wit::Principal {
         subject: principal.subject.to_owned(),

@@ -29,9 +29,9 @@ pub struct Settings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Freeze {
-    /// The first second of it: `2026-12-24T00:00:00Z`.
+    /// The first second of the freeze: `2026-12-24T00:00:00Z`.
     from: String,
-    /// The first second after it.
+    /// The first second after the freeze.
     until: String,
     /// Patterns of the exceptions.
     #[serde(default)]
@@ -85,7 +85,7 @@ impl Frozen {
         };
         let (from, until) = (time("from", &freeze.from)?, time("until", &freeze.until)?);
         if until <= from {
-            return Err(ConfigError::at("/freeze/until", "it ends before it begins"));
+            return Err(ConfigError::at("/freeze/until", "the freeze ends before it begins"));
         }
         let pattern = |(index, text): (usize, &String)| {
             let place = format!("/freeze/except/{index}");
@@ -103,7 +103,7 @@ impl Frozen {
         Err(Denial {
             reason: "frozen".to_owned(),
             retry_after: u32::try_from(self.until.saturating_sub(now)).ok(),
-            detail: Some("a freeze lasts, and does not except this".to_owned()),
+            detail: Some("the call is not an exception of the current freeze".to_owned()),
             ..Denial::default()
         })
     }

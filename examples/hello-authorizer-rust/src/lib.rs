@@ -26,7 +26,7 @@ impl Plugin for Hello {
 
     fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
         if settings.role.is_empty() {
-            return Err(ConfigError::at("/role", "nobody has the empty role; write the name of one"));
+            return Err(ConfigError::at("/role", "an empty role; write the name of a role"));
         }
         Ok((Self { role: settings.role }, Wants::default()))
     }

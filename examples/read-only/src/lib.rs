@@ -25,10 +25,10 @@ pub struct Settings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Role {
-    /// Patterns of what is allowed.
+    /// Patterns of the calls that the role allows.
     #[serde(default)]
     allow: Vec<String>,
-    /// Patterns of what is denied all the same.
+    /// Patterns of the calls that the role denies, even if `allow` covers them.
     #[serde(default)]
     deny: Vec<String>,
 }
@@ -70,11 +70,11 @@ impl Authorize for ReadOnly {
             .map(|rules| rules.judge(call.kind, call.target))
             .collect();
         if of_roles.contains(&RuleVerdict::Denied) {
-            Decision::deny("role-denies", "a role of the caller denies it")
+            Decision::deny("role-denies", "a role of the caller denies the call")
         } else if of_roles.contains(&RuleVerdict::Allowed) {
             Decision::Allow
         } else {
-            Decision::deny("no-role-allows", "no role of the caller allows it")
+            Decision::deny("no-role-allows", "no role of the caller allows the call")
         }
     }
 }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn tools_that_write_are_denied_for_every_role() -> Result<(), ConfigError> {
         assert_eq!(denied("dev", &tool("delete"))?.as_deref(), Some("not-read-only"));
-        // Listed is what may be called.
+        // A list shows the tools that may be called.
         let entry = Call { listing: true, ..tool("delete") };
         assert_eq!(denied("dev", &entry)?.as_deref(), Some("not-read-only"));
         Ok(())

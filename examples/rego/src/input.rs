@@ -1,4 +1,4 @@
-//! From a call to what policies see as `input`.
+//! The `input` of policies, made from a call.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,7 +14,7 @@ pub(crate) struct Input<'a> {
     /// True if a list is being filtered. There are no arguments then.
     listing: bool,
     stdio: bool,
-    /// Absent where there are none.
+    /// Absent if the call has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<Box<RawValue>>,
     upstream: &'a str,

@@ -1,4 +1,4 @@
-//! Policies in the language Rego (<https://www.openpolicyagent.org/docs/policy-language>) decide.
+//! Decisions by policies in the language Rego (<https://www.openpolicyagent.org/docs/policy-language>).
 //!
 //! A call becomes `input`. It is allowed if one rule is `true`, and denied if that is undefined, false or something else.
 
@@ -102,7 +102,7 @@ impl Rego {
         engine.eval_rule(self.rule.clone()).map_err(said)
     }
 
-    /// Evaluates the rule once, which links the policies, so that faults between them or in the rule's name are found here.
+    /// Evaluates the rule once. This links the policies, and finds faults between them and in the rule's name.
     fn try_out(&self) -> Result<(), ConfigError> {
         let mut engine = self.engine.clone();
         engine.set_strict_builtin_errors(false);
@@ -110,7 +110,7 @@ impl Rego {
         tried.map(drop).map_err(|error| {
             ConfigError::at(
                 "/rule",
-                format!("`{}` cannot be asked: {}", self.rule, short(&format!("{error}"))),
+                format!("`{}` cannot be evaluated: {}", self.rule, short(&format!("{error}"))),
             )
         })
     }

@@ -118,20 +118,21 @@ impl TenantIsolation {
     fn tenant_of_caller<H: Host>(&self, host: &H) -> Result<String, Denial> {
         let text = host.claims().unwrap_or_else(|| "{}".into());
         let claims = Claims::parse(&text).map_err(|_| denial("no-tenant", "the claims cannot be read"))?;
+        let tenant = claims
+            .name(&self.claim)
+            .map_err(|_| denial("no-tenant", "the claim with the tenant is not a name"))?;
         let tenant =
-            claims.name(&self.claim).map_err(|_| denial("no-tenant", "the tenant's claim is no name"))?;
-        let tenant =
-            tenant.ok_or_else(|| denial("no-tenant", "the caller has no claim that names their tenant"))?;
+            tenant.ok_or_else(|| denial("no-tenant", "the caller has no claim with their tenant"))?;
         match place::is_name(tenant) {
             true => Ok(tenant.to_owned()),
             false => Err(denial(
                 "no-tenant",
-                "the tenant's name holds more than letters, digits, `-`, `_` and `.`",
+                "the tenant's name has characters other than letters, digits, `-`, `_` and `.`",
             )),
         }
     }
 
-    /// Checks every rule that is about the call.
+    /// Checks every rule that covers the call.
     fn judge_arguments<H: Host>(&self, host: &H, call: &Call<'_>, tenant: &str) -> Result<(), Denial> {
         let about = |calls: &[Pattern]| calls.iter().any(|pattern| pattern.matches(call.kind, call.target));
         let mut places =
@@ -147,11 +148,11 @@ impl TenantIsolation {
         let odd = |_| denial("argument-type", "the arguments cannot be read");
         let arguments = witgate_plugin::json::parse(&text).map_err(odd)?;
         places.try_for_each(|place| match arguments.pointer(place) {
-            None => Err(denial("argument-missing", format!("there is no argument `{place}`"))),
+            None => Err(denial("argument-missing", format!("the argument `{place}` is missing"))),
             Some(found) => match found.as_str() {
                 Some(found) if found == tenant => Ok(()),
                 Some(_) => Err(other_tenant()),
-                None => Err(denial("argument-type", format!("the argument `{place}` is no text"))),
+                None => Err(denial("argument-type", format!("the argument `{place}` is not a text"))),
             },
         })
     }
@@ -173,7 +174,7 @@ impl TenantIsolation {
 }
 
 fn no_rule() -> Denial {
-    denial("no-rule", "no rule says where this names its tenant")
+    denial("no-rule", "no rule covers the call; write one that says where it names its tenant")
 }
 
 fn other_tenant() -> Denial {

@@ -20,7 +20,7 @@ impl Template {
         }
         let (after, open) = after.strip_suffix('*').map_or((after, false), |after| (after, true));
         if after.contains(['*', '{', '}']) || before.contains(['*', '{', '}']) {
-            return Err("write `{tenant}` once, and `*` at the end alone");
+            return Err("write `{tenant}` once, and `*` only at the end");
         }
         if open && !after.starts_with('/') {
             return Err(
@@ -42,25 +42,25 @@ impl Template {
     }
 }
 
-/// A tenant's name: one that looks the same before and after any decoding.
+/// True if the text can be a tenant's name, which stays the same under any decoding.
 pub(crate) fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text != "." && text != ".." && text.chars().all(plain)
 }
 
-/// `{NAME}`, as templates of resources have it (RFC 6570).
+/// True if the text is a variable `{NAME}` of a resource template (RFC 6570).
 pub(crate) fn is_variable(text: &str) -> bool {
     text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).is_some_and(is_name)
 }
 
-/// A URI that stays the same when dots are resolved: else its tenant could be another one at the upstream.
+/// Checks that a URI stays the same when dots are resolved. Otherwise the upstream could find another tenant in it.
 pub(crate) fn plain(uri: &str) -> Result<(), &'static str> {
     if uri.contains('\\') || uri.chars().any(char::is_control) {
-        return Err("the URI holds a backslash or a control character");
+        return Err("the URI contains a backslash or a control character");
     }
     let path = uri.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     if path.contains("%2e") || path.contains("%2f") || path.contains("%5c") || path.contains("%25") {
-        return Err("the URI holds an encoded dot, slash, backslash or per cent sign");
+        return Err("the URI contains an encoded dot, slash, backslash or per cent sign");
     }
     match path.split('/').any(|segment| matches!(segment, "." | "..")) {
         true => Err("the URI has a segment `.` or `..`"),

@@ -10,13 +10,13 @@ pub(crate) const SIGNATURE: &str = "webhook-signature";
 pub(crate) const ID: &str = "webhook-id";
 /// The header with the seconds since the Unix epoch.
 pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
-/// The header that says who sends. Standard Webhooks has none: there, each sender has a separate endpoint.
+/// The header with the sender. Standard Webhooks has none, because each sender has a separate endpoint there.
 pub(crate) const SENDER: &str = "webhook-sender";
 
 /// The prefix of an HMAC with SHA-256 in base64.
 const HMAC_SHA256: &str = "v1,";
 
-/// A sender with two keys shows two; nobody has a use for many.
+/// Maximum number of signatures. A sender with two keys sends two; nobody needs more.
 const MOST_SIGNATURES: usize = 4;
 
 /// The headers of one request.
@@ -39,11 +39,11 @@ impl WebhookHeaders {
     }
 
     /// The text to sign: `ID.TIMESTAMP.PAYLOAD`, where the payload is method, target and arguments, a line
-    /// each. The arguments are the text that will be forwarded, to the byte.
+    /// each. The arguments are exactly the text that the host forwards.
     pub(crate) fn signed_text<H: Host>(&self, host: &H, call: &Call<'_>) -> Result<String, Refusal> {
         // With a line end in a name, one text could be read as two calls.
         if [call.method, call.target].iter().any(|name| name.contains('\n')) {
-            return Err(malformed("the name of what is called holds a line end"));
+            return Err(malformed("the target's name contains a line end"));
         }
         let arguments = host.arguments().unwrap_or_default();
         let Self { id, timestamp, .. } = self;
@@ -65,18 +65,18 @@ fn word<H: Host>(host: &H, name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// A number as senders write it: one number has one text.
+/// A number in its only form, without a sign or leading zeros.
 fn seconds(text: &str) -> Result<u64, Refusal> {
     let number: Option<u64> = text.parse().ok();
     let canonical = |number: &u64| number.to_string() == text;
-    number.filter(canonical).ok_or_else(|| malformed("the timestamp is no number of seconds"))
+    number.filter(canonical).ok_or_else(|| malformed("the timestamp is not a number of seconds"))
 }
 
 /// Decodes the signatures with the known prefix, and ignores those of other kinds.
 fn signatures(value: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let own: Vec<&str> = value.split(' ').filter_map(|one| one.strip_prefix(HMAC_SHA256)).collect();
     if !(1..=MOST_SIGNATURES).contains(&own.len()) {
-        return Err(malformed("there have to be one to four signatures `v1,BASE64`"));
+        return Err(malformed("the header has to contain one to four signatures `v1,BASE64`"));
     }
     let decoded: Result<_, _> = own.into_iter().map(|one| STANDARD.decode(one)).collect();
     decoded.map_err(|_| malformed("a signature is not in base64"))

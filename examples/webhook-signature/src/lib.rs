@@ -55,7 +55,7 @@ pub struct WebhookSignature {
 impl Plugin for WebhookSignature {
     const NAME: &'static str = "webhook-signature";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str = "Checks the signatures of webhooks, each good once and for some minutes.";
+    const SUMMARY: &'static str = "Checks the signatures of webhooks, each valid once and for some minutes.";
     type Config = Settings;
 
     fn configure(
@@ -63,7 +63,7 @@ impl Plugin for WebhookSignature {
         Settings { senders, window_s }: Settings,
     ) -> Result<(Self, Wants), ConfigError> {
         if senders.is_empty() {
-            return Err(ConfigError::at("/senders", "nobody may send; name a sender and a key"));
+            return Err(ConfigError::at("/senders", "empty, so nobody may send; name a sender and a key"));
         }
         if let Some(name) = senders.keys().find(|name| !is_word(name)) {
             let message = "no header can name this sender; write 1 to 128 letters, digits, `-` and `_`";
@@ -116,14 +116,14 @@ impl WebhookSignature {
     fn use_up<H: Host>(&self, host: &H, headers: &WebhookHeaders) -> Result<(), Refusal> {
         let mark = host.sha256(format!("{}\n{}", headers.sender, headers.id).as_bytes());
         if host.cached(&mark).is_some() {
-            return Err(Refusal::new("replayed", "a message with this id was here before"));
+            return Err(Refusal::new("replayed", "a message with this id has been accepted before"));
         }
         host.cache(&mark, &[], self.window_s.saturating_mul(2).saturating_add(1));
         Ok(())
     }
 }
 
-/// One good signature of those that are shown is enough: a sender who changes keys signs with both.
+/// Verifies the signatures. One valid signature is enough: a sender who changes keys signs with both.
 async fn verify<H: Host>(
     host: &H,
     key: &str,
@@ -137,14 +137,14 @@ async fn verify<H: Host>(
             Ok(()) => return Ok(()),
             Err(VerifyError::BadSignature) => {}
             Err(VerifyError::AlgorithmMismatch) => {
-                return Err(Unavailability::new("the sender's key is no shared secret", None).into());
+                return Err(Unavailability::new("the sender's key is not a shared secret", None).into());
             }
             Err(VerifyError::UnknownKey | VerifyError::UnknownKeyId | VerifyError::Unavailable) => {
-                return Err(Unavailability::new("the sender's key cannot be had", None).into());
+                return Err(Unavailability::new("the host has no usable key of the sender", None).into());
             }
         }
     }
-    Err(Refusal::new("bad-signature", "no signature fits what the request asks for").into())
+    Err(Refusal::new("bad-signature", "no signature matches the request").into())
 }
 
 witgate_plugin::export_authenticator!(WebhookSignature);

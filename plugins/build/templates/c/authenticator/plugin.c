@@ -15,7 +15,7 @@ static const char SCHEMA[] =
     "  \"header\": {\"description\": \"The header that carries the token.\", \"type\": \"string\"},"
     "  \"secret\": {\"description\": \"The name of the secret that the token has to equal, as in `grants.secrets`.\","
     "   \"type\": \"string\"},"
-    "  \"subject\": {\"description\": \"Who has the token.\", \"type\": \"string\"}},"
+    "  \"subject\": {\"description\": \"The owner of the token.\", \"type\": \"string\"}},"
     " \"required\": [\"header\", \"secret\", \"subject\"], \"additionalProperties\": false}";
 
 // Set by `configure`, once for each instance.
@@ -48,7 +48,7 @@ bool exports_witgate_auth_plugin_configure(authenticator_string_t *policy, authe
   subject = setting(settings, "subject");
   if (subject[0] == '\0') {
     authenticator_string_dup(&err->pointer, "/subject");
-    authenticator_string_dup(&err->message, "somebody has to have the token; write who");
+    authenticator_string_dup(&err->message, "empty; write the name of the token's owner");
     return false;
   }
   *ret = (exports_witgate_auth_plugin_wants_t){0};
@@ -90,7 +90,7 @@ void exports_witgate_auth_authentication_authenticate(exports_witgate_auth_authe
     authenticator_string_dup(&ret->val.refused.reason, "unknown-token");
     ret->val.refused.detail.is_some = true;
     authenticator_string_dup(&ret->val.refused.detail.val,
-                             "it has the form of a token and is not the one of the settings");
+                             "the token is not the one in the settings");
     return;
   }
   ret->tag = WITGATE_AUTH_TYPES_VERDICT_IDENTITY;

@@ -9,7 +9,7 @@
 static const char SCHEMA[] =
     "{\"type\": \"object\","
     " \"properties\": {\"prefixes\": {"
-    "  \"description\": \"How the names of tools begin that may be called, such as `get-`.\","
+    "  \"description\": \"Prefixes of the tools that may be called, such as `get-`.\","
     "  \"type\": \"array\", \"items\": {\"type\": \"string\"}}},"
     " \"required\": [\"prefixes\"], \"additionalProperties\": false}";
 
@@ -47,7 +47,7 @@ bool exports_witgate_auth_plugin_configure(authorizer_string_t *policy, authoriz
   if (is_empty) {
     authorizer_string_dup(&err->pointer, "/prefixes");
     authorizer_string_dup(&err->message,
-                          "every name begins with nothing, so this would allow every tool; write how names begin");
+                          "an empty prefix would allow every tool; write the beginning of names");
     return false;
   }
   *ret = (exports_witgate_auth_plugin_wants_t){0};
@@ -73,5 +73,5 @@ void exports_witgate_auth_authorization_authorize(exports_witgate_auth_authoriza
   ret->tag = WITGATE_AUTH_TYPES_DECISION_DENY;
   authorizer_string_dup(&ret->val.deny.reason, "prefix-not-allowed");
   ret->val.deny.detail.is_some = true;
-  authorizer_string_dup(&ret->val.deny.detail.val, "the tool's name begins with no prefix of the settings");
+  authorizer_string_dup(&ret->val.deny.detail.val, "the tool's name begins with none of the configured prefixes");
 }

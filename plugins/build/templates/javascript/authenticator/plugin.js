@@ -15,7 +15,7 @@ const SCHEMA = {
       description: "The name of the secret that the token has to equal, as in `grants.secrets`.",
       type: "string",
     },
-    subject: { description: "Who has the token.", type: "string" },
+    subject: { description: "The owner of the token.", type: "string" },
   },
   required: ["header", "secret", "subject"],
   additionalProperties: false,
@@ -37,7 +37,7 @@ export const plugin = {
   configure(policy, config) {
     settings = JSON.parse(config);
     if (settings.subject === "") {
-      throw { pointer: "/subject", message: "somebody has to have the token; write who" };
+      throw { pointer: "/subject", message: "empty; write the name of the token's owner" };
     }
     return { schemes: ["header"], credentialHeader: settings.header, headers: [], data: {} };
   },
@@ -56,7 +56,7 @@ export const authentication = {
     }
     const bytes = (text) => new TextEncoder().encode(text);
     if (!equal(bytes(credential.value), bytes(secret))) {
-      const detail = "it has the form of a token and is not the one of the settings";
+      const detail = "the token is not the one in the settings";
       return { tag: "refused", val: { reason: "unknown-token", detail } };
     }
     const identity = { subject: settings.subject, roles: [], scopes: [] };

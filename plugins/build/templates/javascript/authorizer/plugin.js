@@ -5,7 +5,7 @@ const SCHEMA = {
   type: "object",
   properties: {
     prefixes: {
-      description: "How the names of tools begin that may be called, such as `get-`.",
+      description: "Prefixes of the tools that may be called, such as `get-`.",
       type: "array",
       items: { type: "string" },
     },
@@ -32,7 +32,7 @@ export const plugin = {
     const empty = settings.prefixes.indexOf("");
     if (empty >= 0) {
       const message =
-        "every name begins with nothing, so this would allow every tool; write how names begin";
+        "an empty prefix would allow every tool; write the beginning of names";
       throw { pointer: `/prefixes/${empty}`, message };
     }
     prefixes = settings.prefixes;
@@ -48,7 +48,7 @@ export const authorization = {
     if (prefixes.some((prefix) => call.target.startsWith(prefix))) {
       return { tag: "allow" };
     }
-    const detail = `${principal.subject} called ${call.target}, which begins with no prefix of the settings`;
+    const detail = `${principal.subject} called ${call.target}, whose name begins with none of the configured prefixes`;
     return { tag: "deny", val: { reason: "prefix-not-allowed", scopes: [], detail } };
   },
 };

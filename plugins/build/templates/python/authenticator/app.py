@@ -32,7 +32,7 @@ SCHEMA = {
             "description": "The name of the secret that the token has to equal, as in `grants.secrets`.",
             "type": "string",
         },
-        "subject": {"description": "Who has the token.", "type": "string"},
+        "subject": {"description": "The owner of the token.", "type": "string"},
     },
     "required": ["header", "secret", "subject"],
     "additionalProperties": False,
@@ -55,7 +55,7 @@ class Plugin(exports.Plugin):
         global settings
         settings = json.loads(config)
         if not settings["subject"]:
-            raise Err(ConfigError(pointer="/subject", message="somebody has to have the token; write who"))
+            raise Err(ConfigError(pointer="/subject", message="empty; write the name of the token's owner"))
         return Wants(schemes=[Scheme.HEADER], credential_header=settings["header"], headers=[], data=Data(0))
 
 
@@ -69,7 +69,7 @@ class Authentication(exports.Authentication):
             detail = f"the secret {settings['secret']} is not granted"
             return Verdict_Unavailable(Unavailability(detail=detail, retry_after=None))
         if not crypto.equal(credential.value.encode(), secret.encode()):
-            detail = "it has the form of a token and is not the one of the settings"
+            detail = "the token is not the one in the settings"
             return Verdict_Refused(Refusal(reason="unknown-token", detail=detail))
         identity = Identity(
             subject=settings["subject"], issuer=None, roles=[], scopes=[], claims=None, expires_at=None

@@ -21,7 +21,7 @@ SCHEMA = {
     "type": "object",
     "properties": {
         "prefixes": {
-            "description": "How the names of tools begin that may be called, such as `get-`.",
+            "description": "Prefixes of the tools that may be called, such as `get-`.",
             "type": "array",
             "items": {"type": "string"},
         },
@@ -48,7 +48,7 @@ class Plugin(exports.Plugin):
         settings = json.loads(config)
         for index, prefix in enumerate(settings["prefixes"]):
             if not prefix:
-                message = "every name begins with nothing, so this would allow every tool; write how names begin"
+                message = "an empty prefix would allow every tool; write the beginning of names"
                 raise Err(ConfigError(pointer=f"/prefixes/{index}", message=message))
         prefixes = tuple(settings["prefixes"])
         return Wants(schemes=[], credential_header=None, headers=[], data=Data(0))
@@ -60,5 +60,5 @@ class Authorization(exports.Authorization):
             return Decision_Abstain()
         if call.target.startswith(prefixes):
             return Decision_Allow()
-        detail = f"{principal.subject} called {call.target}, which begins with no prefix of the settings"
+        detail = f"{principal.subject} called {call.target}, whose name begins with none of the configured prefixes"
         return Decision_Deny(Denial(reason="prefix-not-allowed", scopes=[], retry_after=None, detail=detail))

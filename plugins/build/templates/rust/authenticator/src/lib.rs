@@ -37,7 +37,7 @@ impl Plugin for {{Name}} {
     fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
         let Settings { header, secret, subject } = settings;
         if subject.is_empty() {
-            return Err(ConfigError::at("/subject", "somebody has to have the token; write who"));
+            return Err(ConfigError::at("/subject", "empty; write the name of the token's owner"));
         }
         let wants =
             Wants { schemes: vec![Scheme::Header], credential_header: Some(header), ..Wants::default() };
@@ -58,9 +58,9 @@ impl Authenticate for {{Name}} {
         let Some(secret) = host.secret(&self.secret) else {
             return Verdict::unavailable(format!("the secret {} is not granted", self.secret), None);
         };
-        // Digests, so that how long the comparison takes says nothing about the secret.
+        // Compare digests, so that the time of the comparison reveals nothing about the secret.
         if host.sha256(credential.value.as_bytes()) != host.sha256(secret.as_bytes()) {
-            return Verdict::refused("unknown-token", "it has the form of a token and is not the one of the settings");
+            return Verdict::refused("unknown-token", "the token is not the one in the settings");
         }
         Verdict::Identity(Identity {
             subject: self.subject.clone(),

@@ -28,7 +28,7 @@ impl Plugin for {{Name}} {
         if let Some(index) = settings.prefixes.iter().position(String::is_empty) {
             return Err(ConfigError::at(
                 format!("/prefixes/{index}"),
-                "every name begins with nothing, so this would allow every tool; write how names begin",
+                "an empty prefix would allow every tool; write the beginning of names",
             ));
         }
         Ok((Self { prefixes: settings.prefixes }, Wants::default()))
@@ -43,7 +43,7 @@ impl Authorize for {{Name}} {
         if self.prefixes.iter().any(|prefix| call.target.starts_with(prefix.as_str())) {
             return Decision::Allow;
         }
-        let detail = format!("{} called {}, which begins with no prefix of the settings", principal.subject, call.target);
+        let detail = format!("{} called {}, whose name begins with none of the configured prefixes", principal.subject, call.target);
         Decision::deny("prefix-not-allowed", detail)
     }
 }
