@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use toml::{Table, Value};
 
 fn main() -> Result<()> {
-    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let root = here.join("../..").canonicalize()?;
+    let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let root = manifest_dir.join("../..").canonicalize()?;
     let mut embedded = String::new();
-    embed(&mut embedded, "TEMPLATES", &here.join("templates"))?;
+    embed(&mut embedded, "TEMPLATES", &manifest_dir.join("templates"))?;
     embed(&mut embedded, "WIT", &root.join("wit"))?;
     embed(&mut embedded, "SDK", &root.join("plugins/sdk/src"))?;
     for (name, text) in [("SDK_MANIFEST", sdk_manifest(&root)?), ("SDK_LOCK", sdk_lock(&root)?)] {

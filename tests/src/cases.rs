@@ -47,12 +47,12 @@ pub async fn put(subject: &TestSubject, cases: &[Case]) -> Vec<String> {
     let mut failures = Vec::new();
     for case in cases {
         let report = subject.put(&loader, &directory(), case).await;
-        let who = if subject.component.is_some() { "component" } else { "built-in" };
+        let kind = if subject.component.is_some() { "component" } else { "built-in" };
         failures.extend(
             report
                 .problems()
                 .iter()
-                .map(|problem| format!("{who} {:?}: {}: {problem}", subject.kind, case.name)),
+                .map(|problem| format!("{kind} {:?}: {}: {problem}", subject.kind, case.name)),
         );
     }
     failures

@@ -50,25 +50,25 @@ impl Step {
     }
 
     /// The difference from the page.
-    fn fault(&self, shown: &str, code: i32) -> Option<String> {
-        let shown: Vec<&str> = shown.trim_end().lines().map(str::trim_end).collect();
+    fn fault(&self, output: &str, code: i32) -> Option<String> {
+        let output: Vec<&str> = output.trim_end().lines().map(str::trim_end).collect();
         let expected: Vec<&str> = self.expected.iter().map(String::as_str).collect();
-        let right = code == self.code && matches(&expected, &shown);
+        let right = code == self.code && matches(&expected, &output);
         (!right).then(|| {
             let Self { line, command, code: wanted, .. } = self;
-            let (expected, shown) = (expected.join("\n"), shown.join("\n"));
-            format!("line {line}: $ {command}\n--- the page, exit code {wanted}\n{expected}\n--- the terminal, exit code {code}\n{shown}")
+            let (expected, output) = (expected.join("\n"), output.join("\n"));
+            format!("line {line}: $ {command}\n--- the page, exit code {wanted}\n{expected}\n--- the terminal, exit code {code}\n{output}")
         })
     }
 }
 
 /// True if lines are as a page has them.
-fn matches(expected: &[&str], shown: &[&str]) -> bool {
-    match (expected.split_first(), shown.split_first()) {
+fn matches(expected: &[&str], lines: &[&str]) -> bool {
+    match (expected.split_first(), lines.split_first()) {
         (None, None) => true,
-        (Some((&"…", rest)), _) => (0..=shown.len()).any(|skipped| matches(rest, &shown[skipped..])),
-        (Some((wanted, expected)), Some((line, shown))) => {
-            line_matches(wanted, line) && matches(expected, shown)
+        (Some((&"…", rest)), _) => (0..=lines.len()).any(|skipped| matches(rest, &lines[skipped..])),
+        (Some((wanted, expected)), Some((line, lines))) => {
+            line_matches(wanted, line) && matches(expected, lines)
         }
         (None, Some(_)) | (Some(_), None) => false,
     }
@@ -96,16 +96,16 @@ pub fn run(page: &str, directory: &Path, environment: &[(&str, &str)]) -> Vec<St
     let mut bash = Command::new("bash");
     bash.arg(&file).current_dir(directory).stdin(Stdio::null()).envs(environment.iter().copied());
     let output = bash.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut parts = said.split('\u{1e}');
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut parts = stdout.split('\u{1e}');
     let mut faults = Vec::new();
     for step in &steps {
-        let (shown, code) = (parts.next().unwrap_or_default(), parts.next());
+        let (part, code) = (parts.next().unwrap_or_default(), parts.next());
         let Some(code) = code.and_then(|code| code.parse().ok()) else {
-            faults.push(format!("line {}: $ {}\nended the session:\n{shown}", step.line, step.command));
+            faults.push(format!("line {}: $ {}\nended the session:\n{part}", step.line, step.command));
             break;
         };
-        faults.extend(step.fault(shown, code));
+        faults.extend(step.fault(part, code));
     }
     faults
 }

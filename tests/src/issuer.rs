@@ -108,13 +108,13 @@ impl Issuer {
     }
 
     /// The paths that it was asked for, in order.
-    pub fn asked(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.shared.lock().unwrap().asked.clone()
     }
 
     /// The number of requests for `path`.
     pub fn count(&self, path: &str) -> usize {
-        self.asked().iter().filter(|asked| *asked == path).count()
+        self.requests().iter().filter(|place| *place == path).count()
     }
 
     /// Nobody listens from soon on.

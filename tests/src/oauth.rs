@@ -248,8 +248,8 @@ impl AuthorizationServer {
 
     fn order(&mut self, order: &str) -> anyhow::Result<String> {
         let process = self.process.as_mut().context("the server is not running")?;
-        let said = process.order(order)?;
-        Ok(said.strip_prefix("signing ").with_context(|| format!("it says {said:?}"))?.to_owned())
+        let reply = process.order(order)?;
+        Ok(reply.strip_prefix("signing ").with_context(|| format!("it says {reply:?}"))?.to_owned())
     }
 
     /// Kills it.
@@ -285,9 +285,9 @@ impl Process {
         let input = child.stdin.take().context("stdin is piped")?;
         let output = BufReader::new(child.stdout.take().context("stdout is piped")?);
         let mut process = Self { child, input, output };
-        let said = process.line()?;
-        if !said.starts_with("listening ") {
-            bail!("the authorization server says {said:?}");
+        let reply = process.line()?;
+        if !reply.starts_with("listening ") {
+            bail!("the authorization server says {reply:?}");
         }
         Ok(process)
     }

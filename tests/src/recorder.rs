@@ -96,8 +96,8 @@ impl Recorder {
 /// Over HTTP the recorder speaks both eras, so that messages of either reach it as they came.
 fn discovered(message: &Value) -> Option<Value> {
     let id = message.get("id")?;
-    let asked = message.get("method")? == "server/discover";
-    asked.then(|| {
+    let is_discover = message.get("method")? == "server/discover";
+    is_discover.then(|| {
         json!({ "jsonrpc": "2.0", "id": id, "result": {
         "resultType": "complete",
         "supportedVersions": ["2026-07-28", "2025-11-25"],

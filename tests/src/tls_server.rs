@@ -22,24 +22,24 @@ pub struct SecureServer {
 
 impl SecureServer {
     /// Starts one that shows this certificate.
-    pub fn start(shown: &Issued) -> Self {
-        let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+    pub fn start(certificate: &Issued) -> Self {
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![shown.der.clone().into()], key)
+            .with_single_cert(vec![certificate.der.clone().into()], key)
             .unwrap();
-        let (config, asked) = (Arc::new(config), Arc::new(AtomicU64::new(0)));
+        let (config, count) = (Arc::new(config), Arc::new(AtomicU64::new(0)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { port: listener.local_addr().unwrap().port(), asked: Arc::clone(&asked) };
+        let server = Self { port: listener.local_addr().unwrap().port(), asked: Arc::clone(&count) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (config, asked) = (Arc::clone(&config), Arc::clone(&asked));
+                let (config, count) = (Arc::clone(&config), Arc::clone(&count));
                 std::thread::spawn(move || {
                     let connection = ServerConnection::new(config).unwrap();
                     // Who does not trust it goes away.
-                    let _ = answer(StreamOwned::new(connection, stream), &asked);
+                    let _ = answer(StreamOwned::new(connection, stream), &count);
                 });
             }
         });
@@ -52,12 +52,12 @@ impl SecureServer {
     }
 
     /// The number of requests so far.
-    pub fn asked(&self) -> u64 {
+    pub fn request_count(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
-fn answer(stream: StreamOwned<ServerConnection, TcpStream>, asked: &AtomicU64) -> std::io::Result<()> {
+fn answer(stream: StreamOwned<ServerConnection, TcpStream>, count: &AtomicU64) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let (mut line, mut length) = (String::new(), 0);
     while stream.read_line(&mut line)? > 2 {
@@ -68,8 +68,8 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>, asked: &AtomicU64) -
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    asked.fetch_add(1, Ordering::Relaxed);
-    let body = said(&body).to_string();
+    count.fetch_add(1, Ordering::Relaxed);
+    let body = response_body(&body).to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length:";
     let stream = stream.get_mut();
     stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())?;
@@ -77,7 +77,7 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>, asked: &AtomicU64) -
     stream.flush()
 }
 
-fn said(body: &[u8]) -> Value {
+fn response_body(body: &[u8]) -> Value {
     match serde_json::from_slice::<Value>(body) {
         Ok(message) => {
             let result = json!({

@@ -14,12 +14,12 @@ impl Proxy {
     /// Starts one whose tunnels end at 127.0.0.1:`port`.
     pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), asked: Arc::clone(&asked) };
+        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let proxy = Self { port: listener.local_addr().unwrap().port(), asked: Arc::clone(&requests) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let asked = Arc::clone(&asked);
-                std::thread::spawn(move || tunnel(stream, port, &asked));
+                let requests = Arc::clone(&requests);
+                std::thread::spawn(move || tunnel(stream, port, &requests));
             }
         });
         proxy
@@ -31,12 +31,12 @@ impl Proxy {
     }
 
     /// The heads that have come.
-    pub fn asked(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn tunnel(stream: TcpStream, port: u16, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn tunnel(stream: TcpStream, port: u16, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -45,7 +45,7 @@ fn tunnel(stream: TcpStream, port: u16, asked: &Mutex<Vec<String>>) -> std::io::
         }
     }
     let is_tunnel = head.starts_with("CONNECT ");
-    asked.lock().unwrap().push(head);
+    requests.lock().unwrap().push(head);
     let mut stream = stream;
     if !is_tunnel {
         return stream.write_all(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n");

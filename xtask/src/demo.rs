@@ -55,8 +55,8 @@ pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     let mut report = Report::default();
 
     // Whatever goes wrong in front of the gateway, its log says more.
-    let shown = show(&scene, &gateway, &mut report);
-    shown.with_context(|| format!("witgate's log:\n{}", gateway.log()))?;
+    let result = show(&scene, &gateway, &mut report);
+    result.with_context(|| format!("witgate's log:\n{}", gateway.log()))?;
     report.conclude()?;
     if end == End::OnSignal {
         report::invite(&scene);

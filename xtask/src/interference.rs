@@ -20,9 +20,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     run_program(cargo().args(build).current_dir(root), LONGEST)?;
     let measure = ["test", "--locked", "--release", "-p", "witgate-tests", "--test", "it", "--"];
     let only = ["--ignored", "--nocapture", "duration_of_good_calls_beside_hostile_policies"];
-    let said = run_program(cargo().args(measure).args(only).current_dir(root), LONGEST)?;
+    let output = run_program(cargo().args(measure).args(only).current_dir(root), LONGEST)?;
     let figures = ["with", "alone", "beside", "against"];
-    said.lines()
+    output
+        .lines()
         .filter(|line| figures.iter().any(|word| line.starts_with(word)))
         .for_each(|line| println!("{line}"));
     Ok(())

@@ -77,8 +77,8 @@ fn alone(root: &Path, rounds: usize) -> Result<()> {
 
 fn need_wrk() -> Result<()> {
     // It says no to every option, but it says it.
-    let there = || works(Command::new("sh").args(["-c", "command -v wrk"]));
-    if !there() {
+    let is_installed = || works(Command::new("sh").args(["-c", "command -v wrk"]));
+    if !is_installed() {
         apt::install(&["wrk"]).context("`wrk` is missing: install Debian's package of that name")?;
     }
     Ok(())

@@ -183,14 +183,14 @@ fn installed() -> Result<CCompiler> {
     let linker =
         candidates("wasm-ld").into_iter().find(|linker| works(Command::new(linker).arg("--version")));
     let linker = linker.context("a plugin in C needs wasm-ld, which is not installed")?;
-    let said = ask(Command::new(&clang).arg("--version")).unwrap_or_default();
-    let version = said.lines().next().unwrap_or_default().to_owned();
+    let output = ask(Command::new(&clang).arg("--version")).unwrap_or_default();
+    let version = output.lines().next().unwrap_or_default().to_owned();
     Ok(CCompiler { clang, linker, version })
 }
 
 /// True if the compiler has the target WebAssembly. Apple's has not.
 fn knows_webassembly(clang: &Path) -> bool {
-    ask(Command::new(clang).arg("--print-targets")).is_some_and(|said| said.contains("wasm32"))
+    ask(Command::new(clang).arg("--print-targets")).is_some_and(|targets| targets.contains("wasm32"))
 }
 
 /// The possible names and places of a program.

@@ -38,12 +38,12 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     node.arg(project.world.name()).arg(&file).args(left_out(options)).current_dir(&project.dir);
     let ended = attempt(&mut node, BUILD).map_err(Error::tools)?;
     if !ended.succeeded() {
-        let said = ended.output.trim();
+        let output = ended.output.trim();
         return Err(Error::Source(format!(
-            "{} does not become a component ({}):\n{said}{}",
+            "{} does not become a component ({}):\n{output}{}",
             project.source.display(),
             ended.reason(),
-            wit::hint(project, said)
+            wit::hint(project, output)
         )));
     }
     let bytes = fs::read(&file).map_err(|error| Error::io(&file, &error))?;
@@ -72,9 +72,9 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     }
     let _lock = tools.lock()?;
     let name = format!("componentize-js-{VERSION}");
-    let kept = tools.directory("")?.join(&name).join(PACKAGE);
-    if is_right(&kept) {
-        return Ok(kept);
+    let cached_tool = tools.directory("")?.join(&name).join(PACKAGE);
+    if is_right(&cached_tool) {
+        return Ok(cached_tool);
     }
     let what = format!("npm install @bytecodealliance/componentize-js@{VERSION}");
     let dir = tools.install(&name, &what, |dir| {

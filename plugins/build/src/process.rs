@@ -66,31 +66,31 @@ pub fn attempt(command: &mut Command, limit: Duration) -> Result<ProgramEnd> {
     // The command holds the writing ends of the pipe. Reading would not end before they are closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
-    let said = Arc::new(Mutex::new(Vec::new()));
+    let output = Arc::new(Mutex::new(Vec::new()));
     let collector = thread::spawn({
-        let said = Arc::clone(&said);
+        let output = Arc::clone(&output);
         move || {
             let mut chunk = [0; 8192];
             while let Ok(length @ 1..) = reader.read(&mut chunk) {
-                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+                output.extend_from_slice(chunk.get(..length).unwrap_or_default());
             }
         }
     });
-    let status = wait(&mut child, started, limit, &said)?;
+    let status = wait(&mut child, started, limit, &output)?;
     let ended = Instant::now();
     while !collector.is_finished() && ended.elapsed() < LINGER {
         thread::sleep(GLANCE);
     }
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(ProgramEnd { status, limit, output: String::from_utf8_lossy(&said).into_owned() })
+    let output = output.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(ProgramEnd { status, limit, output: String::from_utf8_lossy(&output).into_owned() })
 }
 
 fn wait(
     child: &mut Child,
     started: Instant,
     limit: Duration,
-    said: &Mutex<Vec<u8>>,
+    output: &Mutex<Vec<u8>>,
 ) -> Result<Option<ExitStatus>> {
     let mut ticker = Ticker::new();
     loop {
@@ -102,7 +102,7 @@ fn wait(
             child.wait()?;
             return Ok(None);
         }
-        ticker.show(started, said);
+        ticker.show(started, output);
         thread::sleep(GLANCE);
     }
 }
@@ -118,14 +118,14 @@ impl Ticker {
         Self { shown: None, wanted: io::stderr().is_terminal() && !in_ci() }
     }
 
-    fn show(&mut self, started: Instant, said: &Mutex<Vec<u8>>) {
+    fn show(&mut self, started: Instant, output: &Mutex<Vec<u8>>) {
         let due = self.shown.map_or(Duration::from_secs(1), |shown| shown.elapsed());
         if !self.wanted || started.elapsed() < Duration::from_secs(1) || due < Duration::from_millis(500) {
             return;
         }
         self.shown = Some(Instant::now());
-        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(said.trim_ascii_end());
+        let output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(output.trim_ascii_end());
         let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
         // The output may come from the author's own tool, so escape codes are made visible.
         let last: String = last.escape_debug().take(70).collect();
@@ -157,8 +157,8 @@ pub fn works(command: &mut Command) -> bool {
 /// The output of a short command on stdout, without the end of the last line.
 pub fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let said = output.status.success().then_some(output.stdout)?;
-    Some(String::from_utf8(said).ok()?.trim().to_owned())
+    let text = output.status.success().then_some(output.stdout)?;
+    Some(String::from_utf8(text).ok()?.trim().to_owned())
 }
 
 /// True if the output is not for a person: then it has no colours and no moving lines.

@@ -32,12 +32,12 @@ pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(&project.dir);
     let ended = attempt(&mut command, BUILD).map_err(Error::tools)?;
     if !ended.succeeded() {
-        let said = ended.output.trim();
+        let output = ended.output.trim();
         return Err(Error::Source(format!(
-            "{} does not become a component ({}):\n{said}{}",
+            "{} does not become a component ({}):\n{output}{}",
             project.source.display(),
             ended.reason(),
-            wit::hint(project, said)
+            wit::hint(project, output)
         )));
     }
     let bytes = std::fs::read(&file).map_err(|error| Error::io(&file, &error))?;
@@ -67,9 +67,9 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     let _lock = tools.lock()?;
     let name = format!("componentize-py-{VERSION}");
     let below = |dir: &Path| dir.join("bin/componentize-py");
-    let kept = below(&tools.directory("")?.join(&name));
-    if is_right(&kept) {
-        return Ok(kept);
+    let cached_tool = below(&tools.directory("")?.join(&name));
+    if is_right(&cached_tool) {
+        return Ok(cached_tool);
     }
     let python = python()?;
     let dir = tools.install(&name, &format!("pip install componentize-py=={VERSION}"), |dir| {
@@ -86,8 +86,8 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
 }
 
 fn is_right(program: &Path) -> bool {
-    let said = ask(Command::new(program).arg("--version"));
-    said.is_some_and(|said| said.split_whitespace().any(|word| word == VERSION))
+    let output = ask(Command::new(program).arg("--version"));
+    output.is_some_and(|output| output.split_whitespace().any(|word| word == VERSION))
 }
 
 /// A Python that can create a virtual environment. Debian's needs an extra package for that.

@@ -48,14 +48,14 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     // is written to another place.
     cargo.arg("--").arg(format!("--emit=link={}", module.display()));
     let ended = attempt(&mut cargo, BUILD).map_err(Error::tools)?;
-    let said = without_progress(&ended.output);
+    let output = without_progress(&ended.output);
     if !ended.succeeded() {
-        return Err(Error::Source(format!("the crate does not compile ({}):\n{said}", ended.reason())));
+        return Err(Error::Source(format!("the crate does not compile ({}):\n{output}", ended.reason())));
     }
     let module = std::fs::read(&module).map_err(|error| Error::io(&module, &error))?;
     let bytes = component::encode(&module)
         .map_err(|error| Error::Source(format!("the module does not fit its world: {error:#}")))?;
-    Ok(CompilerOutput { bytes, with: toolchain.to_string(), warnings: said })
+    Ok(CompilerOutput { bytes, with: toolchain.to_string(), warnings: output })
 }
 
 /// Settings of the profile for this build, which override those of the project.

@@ -46,9 +46,9 @@ fn world(project: &Project) -> String {
 }
 
 /// The advice for a compiler error about an interface that `plugin.toml` does not name.
-pub(crate) fn hint(project: &Project, said: &str) -> String {
+pub(crate) fn hint(project: &Project, output: &str) -> String {
     let missing =
-        |name: &&&str| said.contains(**name) && !project.imports.iter().any(|import| import == **name);
+        |name: &&&str| output.contains(**name) && !project.imports.iter().any(|import| import == **name);
     match GRANTED.iter().find(missing) {
         Some(name) => format!(
             "\nIf the source uses `{name}` of witgate:auth, plugin.toml has to import it: `imports = [\"{name}\"]`"

@@ -198,22 +198,22 @@ impl Authenticate for Jwt {
 }
 
 impl Jwt {
-    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, NoIdentity> {
-        let shape = TokenShape::of(shown.value).ok_or(NoIdentity::NotMine)?;
+    async fn judge<H: Host>(&self, host: &H, credential: &Credential<'_>) -> Result<Identity, NoIdentity> {
+        let shape = TokenShape::of(credential.value).ok_or(NoIdentity::NotMine)?;
         let token = shape.decode()?;
         let claims = token.claims()?;
         self.own_issuer(&claims)?;
         let header = token.header()?;
         self.own_type(&header)?;
         self.verify(host, &self.keys(&claims)?, &token, &header).await?;
-        Ok(self.accept(host, shown.scheme, &token, &header, &claims)?)
+        Ok(self.accept(host, credential.scheme, &token, &header, &claims)?)
     }
 
     /// Passes tokens of other issuers, and tokens without an issuer, to the next policy.
     fn own_issuer(&self, claims: &Claims<'_>) -> Result<(), NoIdentity> {
         let issuer = claims.name("iss")?;
         match (&self.config.issuer, issuer) {
-            (Some(ours), Some(issuer)) if ours.has(issuer) => Ok(()),
+            (Some(accepted_issuers), Some(issuer)) if accepted_issuers.has(issuer) => Ok(()),
             (Some(_), _) => Err(NoIdentity::NotMine),
             (None, _) => Ok(()),
         }
@@ -374,7 +374,7 @@ mod tests {
         let config = r#"{ "keys": ["session"], "algorithms": ["HS256"] }"#;
         let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
         let host = FakeHost::new().at(0).key("session", Err(witgate_plugin::VerifyError::Unavailable));
-        let shown = Credential { scheme: Scheme::Bearer, value: EXPIRED };
-        assert!(matches!(host.authenticate(&policy, &tool("echo"), &shown), Verdict::Unavailable(_)));
+        let credential = Credential { scheme: Scheme::Bearer, value: EXPIRED };
+        assert!(matches!(host.authenticate(&policy, &tool("echo"), &credential), Verdict::Unavailable(_)));
     }
 }

@@ -35,10 +35,10 @@ fn with_secret(config: &Config, secret: &str) -> Result<ClientAuth, ConfigError>
     if secret.is_empty() {
         return Err(ConfigError::at("/client_secret", "empty; write the secret of the client"));
     }
-    for (pointer, given) in
+    for (pointer, value) in
         [("/client_key_id", &config.client_key_id), ("/client_key_algorithm", &config.client_key_algorithm)]
     {
-        if given.is_some() {
+        if value.is_some() {
             return Err(ConfigError::at(pointer, "needs `client_key`; set that, or leave this out"));
         }
     }

@@ -181,14 +181,14 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Introspection {
-    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, NoIdentity> {
-        let token = shown.value;
+    async fn judge<H: Host>(&self, host: &H, credential: &Credential<'_>) -> Result<Identity, NoIdentity> {
+        let token = credential.value;
         let place = host.sha256(token.as_bytes());
         if let Some(known) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
-            return self.accept(host, &known, shown.scheme);
+            return self.accept(host, &known, credential.scheme);
         }
         let text = self.server.introspect(host, token).await?;
-        let verdict = self.accept(host, &text, shown.scheme);
+        let verdict = self.accept(host, &text, credential.scheme);
         if let Some(ttl @ 1..) = self.ttl(host.now(), &text) {
             host.cache(&place, text.as_bytes(), ttl);
         }
@@ -236,10 +236,12 @@ impl Introspection {
 
     fn issuer(&self, claims: &Claims<'_>) -> Result<Option<String>, Refusal> {
         match (&self.config.issuer, claims.name("iss")?) {
-            (Some(ours), Some(issuer)) if ours != issuer => {
+            (Some(configured_issuer), Some(issuer)) if configured_issuer != issuer => {
                 Err(Refusal::new("wrong-issuer", "the server names another issuer"))
             }
-            (ours, issuer) => Ok(issuer.map(str::to_owned).or_else(|| ours.clone())),
+            (configured_issuer, issuer) => {
+                Ok(issuer.map(str::to_owned).or_else(|| configured_issuer.clone()))
+            }
         }
     }
 
@@ -287,7 +289,7 @@ mod tests {
     fn only_relevant_groups_of_five_thousand_become_roles() {
         let groups: Vec<String> = (0..5000).map(|n| format!("{n:08x}-2d4a-4a7b-9f0e-7f3f1f0c9d1e")).collect();
         let last = groups.last().expect("there are some");
-        let who = |only: Option<&str>, team: &str| {
+        let authenticate = |only: Option<&str>, team: &str| {
             let answer = serde_json::json!({
                 "active": true, "sub": "ada", "aud": "https://mcp.example.com/mcp", "team": team, "groups": groups,
             });
@@ -300,18 +302,18 @@ mod tests {
             }
             let (policy, _) =
                 Introspection::configure_json("idp", &config.to_string()).expect("good settings");
-            let shown = Credential { scheme: Scheme::Bearer, value: "token" };
-            match host.authenticate(&policy, &tool("echo"), &shown) {
+            let credential = Credential { scheme: Scheme::Bearer, value: "token" };
+            match host.authenticate(&policy, &tool("echo"), &credential) {
                 Verdict::Identity(identity) => identity,
                 other => panic!("{other:?}"),
             }
         };
-        let some = who(Some(last), "red");
+        let some = authenticate(Some(last), "red");
         assert_eq!(some.roles, [last.as_str()]);
         // Without the groups, the claims are within the limit.
         assert_eq!(some.claims.map(|claims| claims.contains("red") && claims.len() < 200), Some(true));
-        assert_eq!(who(None, "red").roles, [UNREAD_ROLES]);
-        let vast = who(Some(last), &"red".repeat(30_000));
+        assert_eq!(authenticate(None, "red").roles, [UNREAD_ROLES]);
+        let vast = authenticate(Some(last), &"red".repeat(30_000));
         assert_eq!((vast.roles, vast.claims), (vec![UNREAD_ROLES.to_owned()], None));
     }
 

@@ -155,17 +155,17 @@ mod tests {
             Decision::Deny(denial) => denial.reason,
             other => format!("{other:?}"),
         };
-        let asked = || ["arguments", "claims", "issuer"].map(|what| host.calls(what));
+        let counts = || ["arguments", "claims", "issuer"].map(|what| host.calls(what));
         assert_eq!(reason(Person::named("ada")), "not-allowed");
         assert_eq!(reason(Person::named("ada").role("clerk").role("banned")), "denied");
-        assert_eq!(asked(), [0, 0, 0]);
+        assert_eq!(counts(), [0, 0, 0]);
         // One of two roles allows the call with any arguments; then the scopes decide.
         assert_eq!(reason(Person::named("ada").role("clerk").role("chief")), "insufficient-scope");
-        assert_eq!(asked(), [0, 0, 0]);
+        assert_eq!(counts(), [0, 0, 0]);
         assert_eq!(reason(Person::named("ada").role("clerk").role("chief").scope("money")), "Allow");
-        assert_eq!(asked(), [0, 1, 0]);
+        assert_eq!(counts(), [0, 1, 0]);
         assert_eq!(reason(Person::named("ada").role("clerk").scope("money")), "Allow");
-        assert_eq!(asked(), [1, 2, 0]);
+        assert_eq!(counts(), [1, 2, 0]);
     }
 
     #[test]

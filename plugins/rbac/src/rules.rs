@@ -110,13 +110,13 @@ impl RbacRules {
         same.map(|(_, place)| *place).find(is_named)
     }
 
-    /// True if the scopes `held` contain `scope`, or a scope that implies it.
-    pub(crate) fn has_scope(&self, held: &[String], scope: &String) -> bool {
-        held.contains(scope)
+    /// True if `scopes` contain `scope`, or a scope that implies it.
+    pub(crate) fn has_scope(&self, scopes: &[String], scope: &String) -> bool {
+        scopes.contains(scope)
             || self
                 .standing_for
                 .get(scope)
-                .is_some_and(|others| others.iter().any(|other| held.contains(other)))
+                .is_some_and(|others| others.iter().any(|other| scopes.contains(other)))
     }
 
     /// The scopes that a call needs, possibly with duplicates.

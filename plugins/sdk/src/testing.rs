@@ -388,43 +388,43 @@ impl Host for FakeHost {
 
     fn peer(&self) -> Option<Cow<'_, str>> {
         self.note("peer");
-        shown(self.peer.as_ref(), self.wants(|wants| wants.data.peer))
+        visible(self.peer.as_ref(), self.wants(|wants| wants.data.peer))
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.note("header");
         let named = |wants: &Wants| wants.headers.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-        shown(self.headers.get(&name.to_ascii_lowercase()), self.wants(named))
+        visible(self.headers.get(&name.to_ascii_lowercase()), self.wants(named))
     }
 
     fn arguments(&self) -> Option<Cow<'_, str>> {
         self.note("arguments");
-        shown(self.arguments.as_ref(), self.wants(|wants| wants.data.arguments))
+        visible(self.arguments.as_ref(), self.wants(|wants| wants.data.arguments))
     }
 
     fn meta(&self) -> Option<Cow<'_, str>> {
         self.note("meta");
-        shown(self.meta.as_ref(), self.wants(|wants| wants.data.meta))
+        visible(self.meta.as_ref(), self.wants(|wants| wants.data.meta))
     }
 
     fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
         self.note("certificate_thumbprint");
-        shown(self.certificate.as_ref(), true)
+        visible(self.certificate.as_ref(), true)
     }
 
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
         self.note("dpop_thumbprint");
-        shown(self.proof.as_ref(), true)
+        visible(self.proof.as_ref(), true)
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {
         self.note("issuer");
-        shown(self.issuer.as_ref(), true)
+        visible(self.issuer.as_ref(), true)
     }
 
     fn claims(&self) -> Option<Cow<'_, str>> {
         self.note("claims");
-        shown(self.claims.as_ref(), self.wants(|wants| wants.data.claims))
+        visible(self.claims.as_ref(), self.wants(|wants| wants.data.claims))
     }
 
     fn expires_at(&self) -> Option<u64> {
@@ -471,7 +471,7 @@ impl Host for FakeHost {
     }
 }
 
-fn shown(value: Option<&String>, wanted: bool) -> Option<Cow<'_, str>> {
+fn visible(value: Option<&String>, wanted: bool) -> Option<Cow<'_, str>> {
     value.filter(|_| wanted).map(|value| value.as_str().into())
 }
 

@@ -62,8 +62,8 @@ fn legible(diagnostics: &[Diagnostic], text: &str) {
             let lines = text.matches('\n').count() + 1;
             assert!((1..=lines).contains(&line) && column >= 1, "{line}:{column}: {diagnostic}");
         }
-        let said = diagnostic.to_string();
-        assert!(!said.contains(char::is_control), "more than a line of text: {said:?}");
+        let message = diagnostic.to_string();
+        assert!(!message.contains(char::is_control), "more than a line of text: {message:?}");
         assert!(!diagnostic.message().is_empty());
     }
     assert_eq!(render(diagnostics, Style::default()).is_empty(), diagnostics.is_empty());

@@ -36,12 +36,12 @@ pub fn check(data: &[u8]) {
             silent(&not_taken);
             silent(&String::from_utf8_lossy(&Rejection::from(not_taken).wire().body(None)));
         }
-        Ok(shown) => {
-            silent(&shown);
+        Ok(credentials) => {
+            silent(&credentials);
             silent(&after);
             gone(&after, &declared);
             the_others_stay(&before, &after, &declared);
-            what_was_shown(&before, &shown, &declared);
+            what_was_shown(&before, &credentials, &declared);
         }
     }
 }
@@ -92,8 +92,8 @@ fn bears_a_credential(name: &HeaderName, declared: &[HeaderName]) -> bool {
 }
 
 fn silent(what: &impl Debug) {
-    let said = format!("{what:?} {what:#?}");
-    assert!(!said.contains(MARK), "a credential prints: {said}");
+    let text = format!("{what:?} {what:#?}");
+    assert!(!text.contains(MARK), "a credential prints: {text}");
 }
 
 fn gone(after: &HeaderMap, declared: &[HeaderName]) {
@@ -111,24 +111,24 @@ fn the_others_stay(before: &HeaderMap, after: &HeaderMap, declared: &[HeaderName
 }
 
 /// One header, one credential, and none of another value.
-fn what_was_shown(before: &HeaderMap, shown: &Credentials, declared: &[HeaderName]) {
+fn what_was_shown(before: &HeaderMap, credentials: &Credentials, declared: &[HeaderName]) {
     // Cookies and what is for proxies are dropped, even if somebody declares them.
     let elsewhere = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
     for name in declared.iter().filter(|name| !elsewhere.contains(name)) {
         let values: Vec<_> = before.get_all(name).iter().collect();
         assert!(values.len() <= 1, "{name} stood there more than once");
         let was = values.first().map(|value| value.to_str().expect("a credential is text").trim());
-        assert_eq!(value(shown, Scheme::Header, Some(name)), was, "{name}");
+        assert_eq!(value(credentials, Scheme::Header, Some(name)), was, "{name}");
     }
     let Some(line) = before.get(AUTHORIZATION) else {
         let none = [Scheme::Bearer, Scheme::Basic, Scheme::Dpop];
-        assert!(none.iter().all(|scheme| value(shown, *scheme, None).is_none()), "out of nothing");
+        assert!(none.iter().all(|scheme| value(credentials, *scheme, None).is_none()), "out of nothing");
         return;
     };
     assert_eq!(before.get_all(AUTHORIZATION).iter().count(), 1);
     let line = line.to_str().expect("a credential is text").trim();
     for (name, scheme) in [("bearer", Scheme::Bearer), ("basic", Scheme::Basic), ("dpop", Scheme::Dpop)] {
-        let Some(token) = value(shown, scheme, None) else { continue };
+        let Some(token) = value(credentials, scheme, None) else { continue };
         let written = line.split(' ').next().unwrap_or_default();
         assert!(written.eq_ignore_ascii_case(name), "{written} was taken for {name}");
         assert!(line.ends_with(token) && !token.contains([' ', ',']) && !token.is_empty());
@@ -137,6 +137,6 @@ fn what_was_shown(before: &HeaderMap, shown: &Credentials, declared: &[HeaderNam
     }
 }
 
-fn value<'a>(shown: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
-    shown.first_of(&[scheme], header).map(|credential| credential.value)
+fn value<'a>(credentials: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
+    credentials.first_of(&[scheme], header).map(|credential| credential.value)
 }

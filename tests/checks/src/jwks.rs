@@ -43,8 +43,11 @@ pub fn check(data: &[u8]) {
     let ring = Keyring::new(HashMap::from([("set".to_owned(), Arc::new(Key::Fixed(Arc::new(set))))]));
     for id in ids {
         for algorithm in MACS {
-            let said = verify(&ring, algorithm, id, &hmac_with_everything_public(algorithm, keys));
-            assert!(said.iter().all(Result::is_err), "{algorithm:?} was checked with a public key: {said:?}");
+            let verdict = verify(&ring, algorithm, id, &hmac_with_everything_public(algorithm, keys));
+            assert!(
+                verdict.iter().all(Result::is_err),
+                "{algorithm:?} was checked with a public key: {verdict:?}"
+            );
         }
         for algorithm in OTHERS {
             verify(&ring, algorithm, id, &[Vec::new(), vec![0; 64], vec![0; 96], vec![1; 256]]);

@@ -35,9 +35,9 @@ fn judge(u: &mut Unstructured<'_>) -> Result<()> {
             agree_on_ordinary(&decision, check_decision(&decision), decision_within(&decision, ordinary));
         }
         2 => {
-            let said = description(u)?;
-            agree(&said, check_description(&said).is_ok(), description_within(&said, documented));
-            agree_on_ordinary(&said, check_description(&said), description_within(&said, ordinary));
+            let answer = description(u)?;
+            agree(&answer, check_description(&answer).is_ok(), description_within(&answer, documented));
+            agree_on_ordinary(&answer, check_description(&answer), description_within(&answer, ordinary));
         }
         _ => {
             let wants = wants(u)?;
@@ -53,8 +53,12 @@ fn agree(value: &impl std::fmt::Debug, passes: bool, within: bool) {
 }
 
 /// The bounds keep nobody from saying what is usual.
-fn agree_on_ordinary(value: &impl std::fmt::Debug, said: std::result::Result<(), String>, is_ordinary: bool) {
-    assert!(said.is_ok() || !is_ordinary, "{said:?}: {value:.400?}");
+fn agree_on_ordinary(
+    value: &impl std::fmt::Debug,
+    verdict: std::result::Result<(), String>,
+    is_ordinary: bool,
+) {
+    assert!(verdict.is_ok() || !is_ordinary, "{verdict:?}: {value:.400?}");
 }
 
 /// The bound of the package for a text.
@@ -132,11 +136,11 @@ fn decision_within(decision: &Decision, within: Within) -> bool {
     }
 }
 
-fn description_within(said: &Description, within: Within) -> bool {
-    within(Text::Code, &said.name)
-        && within(Text::Version, &said.version)
-        && within(Text::Summary, &said.summary)
-        && said.config_schema.len() <= 1 << 20
+fn description_within(description: &Description, within: Within) -> bool {
+    within(Text::Code, &description.name)
+        && within(Text::Version, &description.version)
+        && within(Text::Summary, &description.summary)
+        && description.config_schema.len() <= 1 << 20
 }
 
 fn wants_within(wants: &Wants) -> bool {

@@ -43,15 +43,15 @@ impl Suite {
             .arg(&results)
             .output()
             .with_context(|| format!("cannot run {}", self.node.display()))?;
-        let said = [run.stdout, run.stderr].concat();
-        fs::write(output.join("output.txt"), &said)?;
+        let text = [run.stdout, run.stderr].concat();
+        fs::write(output.join("output.txt"), &text)?;
         // 1 is a failed check, or a usage error: then there are no results to read.
         ensure!(
             matches!(run.status.code(), Some(0 | 1)),
             "the suite ended with {}: {}",
             run.status,
-            String::from_utf8_lossy(&said)
+            String::from_utf8_lossy(&text)
         );
-        results::read(&results).with_context(|| String::from_utf8_lossy(&said).into_owned())
+        results::read(&results).with_context(|| String::from_utf8_lossy(&text).into_owned())
     }
 }

@@ -18,7 +18,7 @@ fn author() -> Setup {
     Setup::new().env("WITGATE_TOOLS", tools.to_str().unwrap())
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -27,7 +27,7 @@ fn run(setup: &Setup, arguments: &[&str]) -> Value {
     assert!(
         output.status.success(),
         "{arguments:?}: {}{}",
-        said(&output),
+        output_text(&output),
         String::from_utf8_lossy(&output.stdout)
     );
     serde_json::from_slice(&output.stdout).unwrap()
@@ -140,14 +140,18 @@ fn an_invalid_name_and_an_existing_directory_are_refused() {
     let output = new("under_score");
     assert_eq!(output.status.code(), Some(69));
     assert_eq!(
-        said(&output).trim_end(),
+        output_text(&output).trim_end(),
         "witgate: `under_score` is no name for a plugin: take lower-case words of letters and digits with `-` between them, at \
          most 64 characters, such as `office-hours`"
     );
     assert!(new("mine").status.success());
     let output = new("mine");
     assert_eq!(output.status.code(), Some(69));
-    assert!(said(&output).contains("mine exists already and is not overwritten"), "{}", said(&output));
+    assert!(
+        output_text(&output).contains("mine exists already and is not overwritten"),
+        "{}",
+        output_text(&output)
+    );
 }
 
 #[test]
@@ -155,11 +159,11 @@ fn a_directory_without_a_project_is_reported_with_the_command_that_makes_one() {
     let setup = author();
     let output = setup.run(&["plugin", "build"]);
     assert_eq!(output.status.code(), Some(69));
-    let text = said(&output);
+    let text = output_text(&output);
     assert!(text.contains("it has no plugin.toml; `witgate plugin new NAME` makes a project"), "{text}");
 
     setup.file("plugin.toml", "name = \"a\"\nlang = \"cobol\"\nworld = \"authorizer\"\n");
-    let text = unframed(&said(&setup.run(&["plugin", "build"])));
+    let text = unframed(&output_text(&setup.run(&["plugin", "build"])));
     assert!(
         text.contains("unknown variant `cobol`, expected one of `rust`, `python`, `javascript`, `c`"),
         "{text}"
@@ -181,7 +185,7 @@ fn missing_tools_are_reported_with_the_commands_that_install_them() {
         let nowhere = setup.dir().join("nowhere");
         let mut build = setup.command(&["plugin", "build", "mine"]);
         let output = build.env("PATH", nowhere).env("WITGATE_TOOLS", tools).output().unwrap();
-        let text = said(&output);
+        let text = output_text(&output);
         assert_eq!(output.status.code(), Some(69), "{lang}: {text}");
         assert!(text.contains(what) && text.contains(help), "{lang}: {text}");
     }
@@ -195,8 +199,8 @@ fn a_compiler_error_is_shown_with_its_place() {
     let text = fs::read_to_string(&source).unwrap();
     fs::write(&source, text.replace("memcmp(call->target.ptr", "memcmp(call->goal.ptr")).unwrap();
     let output = setup.run(&["plugin", "build", "mine"]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("plugin.c does not compile"), "{}", said(&output));
-    assert!(said(&output).contains("no member named 'goal'"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+    assert!(output_text(&output).contains("plugin.c does not compile"), "{}", output_text(&output));
+    assert!(output_text(&output).contains("no member named 'goal'"), "{}", output_text(&output));
     assert!(!setup.dir().join("mine/mine.wasm").exists());
 }

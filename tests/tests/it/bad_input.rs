@@ -92,10 +92,14 @@ fn check_reports_all_faults_at_once() {
     ];
     let output = ends(&setup, &["check", "--json"]);
     assert_eq!(code(&output), 1);
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(said["ok"], false);
-    let errors: Vec<_> =
-        said["diagnostics"].as_array().unwrap().iter().filter(|fault| fault["severity"] == "error").collect();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    let errors: Vec<_> = report["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|fault| fault["severity"] == "error")
+        .collect();
     assert_eq!(errors.len(), expected.len(), "{errors:#?}");
     for (fault, (line, names, help)) in errors.iter().zip(expected) {
         assert_eq!((&fault["line"], &fault["file"]), (&json!(line), &json!("witgate.toml")), "{fault}");
@@ -162,7 +166,7 @@ fn each_fault_has_its_line_and_serve_exits_with_78() {
     ];
     let setup = setup.env("EMPTY", "");
     let before = files(setup.dir()).len();
-    for (what, config, line, said) in &cases {
+    for (what, config, line, message) in &cases {
         setup.file("witgate.toml", config);
         let output = ends(&setup, &["check"]);
         assert_eq!(code(&output), 1, "{what}: {}", stderr(&output));
@@ -170,7 +174,7 @@ fn each_fault_has_its_line_and_serve_exits_with_78() {
         let text = stderr(&output);
         assert_eq!(code(&output), 78, "{what}: {text}");
         assert!(text.contains(&format!("witgate.toml:{line}:")), "{what}, line {line}: {text}");
-        assert!(text.contains(said), "{what}, {said}: {text}");
+        assert!(text.contains(message), "{what}, {message}: {text}");
         assert!(output.stdout.is_empty());
     }
     assert_eq!(files(setup.dir()).len(), before + 1, "nothing but the configuration");
@@ -247,18 +251,18 @@ fn a_failed_start_is_explained_and_leaves_nothing_behind() {
             vec!["keys.toml".to_owned(), "version".to_owned()],
         ),
     ];
-    for (what, config, keys, said) in &cases {
+    for (what, config, keys, messages) in &cases {
         setup.file("witgate.toml", config);
         setup.file("keys.toml", keys);
         let before = files(setup.dir());
         let output = ends(&setup, &["serve"]);
         let text = stderr(&output);
         assert!(code(&output) >= 64 && code(&output) != 101, "{what}: {text}");
-        let ours: Vec<_> = text.lines().filter(|line| line.starts_with("witgate: ")).collect();
-        assert_eq!(ours.len(), 1, "{what}: {text}");
-        assert_eq!(text.trim_end().lines().last(), Some(ours[0]), "{what}: {text}");
-        for said in said {
-            assert!(unframed(&text).contains(said), "{what}, {said}: {text}");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("witgate: ")).collect();
+        assert_eq!(lines.len(), 1, "{what}: {text}");
+        assert_eq!(text.trim_end().lines().last(), Some(lines[0]), "{what}: {text}");
+        for message in messages {
+            assert!(unframed(&text).contains(message), "{what}, {message}: {text}");
         }
         assert!(!text.contains("serving"), "{what}: {text}");
         assert_eq!(files(setup.dir()), before, "{what}");

@@ -39,7 +39,7 @@ impl Answer {
     }
 
     /// The first text of a tool's result, read as JSON where it is some.
-    pub(crate) fn said(&self) -> Value {
+    pub(crate) fn content(&self) -> Value {
         let text = self.body["result"]["content"][0]["text"].as_str();
         let text = text.unwrap_or_else(|| panic!("no text in {self:?}"));
         serde_json::from_str(text).unwrap_or_else(|_| text.into())

@@ -107,9 +107,9 @@ fn assert_refused(reports: &[(Attempt, Report)], expected: impl Fn(&Attempt) -> 
                 code: failure.code,
                 reason: failure.reason().map(str::to_owned),
             };
-            let said = format!("{}: {}", failure.kind, failure.message);
-            let same = found == refusal && said.contains(says) && report.called.is_none();
-            (!same).then(|| format!("{}: {found:?}, {said}; not {refusal:?}, {says}", attempt.name))
+            let text = format!("{}: {}", failure.kind, failure.message);
+            let same = found == refusal && text.contains(says) && report.called.is_none();
+            (!same).then(|| format!("{}: {found:?}, {text}; not {refusal:?}, {says}", attempt.name))
         })
         .collect();
     assert!(differing.is_empty(), "{}", differing.join("\n"));

@@ -52,9 +52,9 @@ fn a_ban_on_executable_memory_is_reported() {
     if output.status.code() == Some(99) {
         return eprintln!("this kernel has no PR_SET_MDWE");
     }
-    let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("may not make memory executable") && !output.status.success(), "{said}");
-    assert!(said.contains("MemoryDenyWriteExecute"), "{said}");
+    let text = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("may not make memory executable") && !output.status.success(), "{text}");
+    assert!(text.contains("MemoryDenyWriteExecute"), "{text}");
 }
 
 /// As a container has it: the configuration mounted for reading alone.
@@ -72,9 +72,9 @@ async fn a_configuration_in_a_read_only_directory_is_served() {
         let check = setup.command(&["check"]);
         let arguments = within[1..].iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
         let checked = setup.started_by(within[0], &arguments, &check).output().unwrap();
-        let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
-        assert!(checked.status.success(), "{said}");
-        assert_eq!(said.contains("set `server.control`"), directory.is_none(), "{said}");
+        let text = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
+        assert!(checked.status.success(), "{text}");
+        assert_eq!(text.contains("set `server.control`"), directory.is_none(), "{text}");
 
         let running = setup.serve();
         let caller = Caller::new(running.url(), Some(&key));
@@ -86,11 +86,12 @@ async fn a_configuration_in_a_read_only_directory_is_served() {
             Some(_) => assert_eq!(running.plugins()["generation"], 1),
         }
     }
-    let given = setup().within(&within);
-    given.config("control = \"witgate.sock\"", CONFIG);
-    given.key(&["user"]);
+    let other_setup = setup().within(&within);
+    other_setup.config("control = \"witgate.sock\"", CONFIG);
+    other_setup.key(&["user"]);
     let arguments = within[1..].iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
-    let checked = given.started_by(within[0], &arguments, &given.command(&["check"])).output().unwrap();
-    let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
-    assert!(!checked.status.success() && said.contains("the control socket"), "{said}");
+    let checked =
+        other_setup.started_by(within[0], &arguments, &other_setup.command(&["check"])).output().unwrap();
+    let text = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
+    assert!(!checked.status.success() && text.contains("the control socket"), "{text}");
 }

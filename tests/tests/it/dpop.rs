@@ -310,9 +310,9 @@ fn only_one_of_many_simultaneous_uses_is_accepted() {
     let token = testbed.bound(path);
     let proof = testbed.holder.proof(&public(path), &token).signed();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let shown: Vec<_> =
+        let answers: Vec<_> =
             (0..16).map(|_| scope.spawn(|| testbed.show(path, &token, &proof).status)).collect();
-        shown.into_iter().map(|shown| shown.join().unwrap()).collect()
+        answers.into_iter().map(|answer| answer.join().unwrap()).collect()
     });
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 15, "{statuses:?}");
@@ -406,7 +406,7 @@ fn every_request_of_a_session_has_its_own_proof() {
     let address = testbed.gateway.address();
     for path in OPTIONAL {
         let (token, url) = (testbed.bound(path), public(path));
-        let shown = |request: Request, proof: &str| {
+        let send = |request: Request, proof: &str| {
             request.set("Authorization", &format!("DPoP {token}")).with("DPoP", proof).send()
         };
         let params = json!({
@@ -414,26 +414,21 @@ fn every_request_of_a_session_has_its_own_proof() {
         });
         let initialize = || Request::stateful(&address, path, "initialize", params.clone());
         let proof = testbed.holder.proof(&url, &token).signed();
-        let answer = shown(initialize(), &proof);
+        let answer = send(initialize(), &proof);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let session = answer.header("mcp-session-id").unwrap_or_default().to_owned();
         let list =
             || Request::stateful(&address, path, "tools/list", json!({})).with("Mcp-Session-Id", &session);
-        refused(
-            "the proof of another request",
-            &shown(list(), &proof),
-            "dpop-replayed",
-            "invalid_dpop_proof",
-        );
-        assert_eq!(shown(list(), &testbed.holder.proof(&url, &token).signed()).status, 200);
+        refused("the proof of another request", &send(list(), &proof), "dpop-replayed", "invalid_dpop_proof");
+        assert_eq!(send(list(), &testbed.holder.proof(&url, &token).signed()).status, 200);
         let delete = || {
             Request::new("DELETE", &address, path)
                 .with("MCP-Protocol-Version", STATEFUL)
                 .with("Mcp-Session-Id", &session)
         };
         let post = testbed.holder.proof(&url, &token);
-        refused("a proof for POST", &shown(delete(), &post.signed()), "dpop-method", "invalid_dpop_proof");
-        let answer = shown(delete(), &post.claim("htm", "DELETE").signed());
+        refused("a proof for POST", &send(delete(), &post.signed()), "dpop-method", "invalid_dpop_proof");
+        let answer = send(delete(), &post.claim("htm", "DELETE").signed());
         assert_ne!(answer.status, 401, "{}", answer.text());
     }
 }

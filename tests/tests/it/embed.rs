@@ -104,9 +104,9 @@ async fn refusals_equal_those_of_the_gateway() {
 async fn a_tool_gets_the_caller() {
     let (running, key) = rmcp("");
     let caller = Caller::new(running.url(), Some(&key));
-    assert_eq!(caller.call("get_caller", json!({})).await.said(), "ada, proven by keys");
+    assert_eq!(caller.call("get_caller", json!({})).await.content(), "ada, proven by keys");
     let session = caller.open_session().await;
-    assert_eq!(caller.call_in(&session, "get_caller", json!({})).await.said(), "ada, proven by keys");
+    assert_eq!(caller.call_in(&session, "get_caller", json!({})).await.content(), "ada, proven by keys");
 }
 
 /// Asks on a connection that stays open, and returns the status.
@@ -218,7 +218,7 @@ async fn a_signal_ends_streams_and_sessions_and_leaves_nothing_behind() {
 
 #[test]
 fn a_configuration_for_another_use_is_explained() {
-    let said = |config: &str| {
+    let message = |config: &str| {
         let setup = Setup::new();
         setup.file("keys.toml", "version = 1\n");
         setup.config("", &config.replace("{rest}", &REST.replace("{component}", "")));
@@ -226,12 +226,12 @@ fn a_configuration_for_another_use_is_explained() {
         assert_eq!(output.status.code(), Some(1));
         unframed(&String::from_utf8_lossy(&output.stderr))
     };
-    let text = said("[upstreams.own]\nown_tools = true\n{rest}");
+    let text = message("[upstreams.own]\nown_tools = true\n{rest}");
     assert!(text.contains("the upstream `own` is not this program's own service"), "{text}");
     assert!(text.contains("write `embedded = true`") && text.contains("witgate.toml:"), "{text}");
-    let text = said("[upstreams.a]\nembedded = true\n[upstreams.b]\nembedded = true\n{rest}");
+    let text = message("[upstreams.a]\nembedded = true\n[upstreams.b]\nembedded = true\n{rest}");
     assert!(text.contains("guards one service with one configuration, and there are 2"), "{text}");
-    let text = said("[upstreams.a]\nembedded = true\n[policies.keys]\nkind = \"api-kye\"\n[pipeline]\n");
+    let text = message("[upstreams.a]\nembedded = true\n[policies.keys]\nkind = \"api-kye\"\n[pipeline]\n");
     assert!(text.contains("api-key"), "{text}");
 }
 

@@ -26,7 +26,7 @@ async fn starts(eras: &str) -> usize {
     let caller = Caller::new(running.url(), Some(&key));
     for _ in 0..2 {
         let answer = caller.call("tell", json!({})).await;
-        assert_eq!(answer.said(), "none", "{eras}: {answer:?}");
+        assert_eq!(answer.content(), "none", "{eras}: {answer:?}");
     }
     fs::read_to_string(starts).unwrap().lines().count()
 }
@@ -40,10 +40,10 @@ async fn the_first_call_waits_for_one_more_process_and_for_none_if_the_era_is_co
 #[test]
 fn an_unknown_era_of_an_upstream_is_refused() {
     let setup = Setup::new();
-    for (eras, said) in [("[]", "`upstreams.own.eras` is empty"), ("['modern']", "`stateful`")] {
+    for (eras, message) in [("[]", "`upstreams.own.eras` is empty"), ("['modern']", "`stateful`")] {
         setup.config("", &format!("[upstreams.own]\nown_tools = true\neras = {eras}\npipeline = {{ authenticate = [], authorize = [] }}\n"));
         let checked = setup.run(&["check"]);
         let text = unframed(&String::from_utf8_lossy(&checked.stderr));
-        assert!(!checked.status.success() && text.contains(said), "{text}");
+        assert!(!checked.status.success() && text.contains(message), "{text}");
     }
 }

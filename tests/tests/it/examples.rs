@@ -52,8 +52,8 @@ fn every_plugin_passes_its_cases() {
         );
         assert!(plugin.join("README.md").is_file(), "{name} does not say what it is for");
         let output = setup.run(&["plugin", "test", "."]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{name}: {}\n{said}", String::from_utf8_lossy(&output.stdout));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
@@ -147,8 +147,8 @@ fn shell(setup: &Setup, page: &Path, line: &str) -> String {
     let rest = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{witgate}:{programs}:{rest}"));
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{}: `{line}` ended with {}:\n{said}", page.display(), output.status);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: `{line}` ended with {}:\n{text}", page.display(), output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 

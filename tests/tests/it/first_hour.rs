@@ -104,8 +104,8 @@ fn the_program_exports_its_components_and_overwrites_no_file() {
 
     let rbac = setup.file("out/rbac.wasm", "mine");
     let refused = export(&["api-key", "rbac"]);
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.contains("out/rbac.wasm exists already"), "{said}");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && text.contains("out/rbac.wasm exists already"), "{text}");
     assert_eq!(fs::read_to_string(&rbac).unwrap(), "mine");
     assert!(export(&["rbac", "--force"]).status.success());
     assert_ne!(fs::read(&rbac).unwrap(), b"mine");

@@ -59,6 +59,6 @@ fn outcome(answer: &Answer) -> (u16, String) {
     }
 }
 
-fn taken() -> (u16, String) {
+fn acceptance() -> (u16, String) {
     (200, String::new())
 }

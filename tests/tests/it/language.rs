@@ -21,7 +21,7 @@ fn a_doc_comment_begins_with_a_noun() {
             if let Some(doc) = doc.filter(|_| !is_inside)
                 && QUESTIONS.contains(&first_word(doc))
             {
-                found.push(format!("{}:{number}: {doc}", shown(&path)));
+                found.push(format!("{}:{number}: {doc}", relative_path(&path)));
             }
             is_inside = doc.is_some();
         }
@@ -89,7 +89,7 @@ fn phrases_are_plain() {
             let joined = format!("{before} {line}");
             let is_new = |phrase: &str| has_phrase(&joined, phrase) && !has_phrase(before, phrase);
             for (phrase, plain) in BANNED.iter().filter(|(phrase, _)| is_new(phrase)) {
-                found.push(format!("{}:{number}: \"{phrase}\": {plain}", shown(&path)));
+                found.push(format!("{}:{number}: \"{phrase}\": {plain}", relative_path(&path)));
             }
             before = line;
         }
@@ -106,7 +106,7 @@ fn markdown_is_wrapped_at_120_columns_or_not_at_all() {
     for path in files(&["md"]) {
         let text = std::fs::read_to_string(&path).unwrap();
         for (number, line) in wrapped(&text).filter(|(_, line)| line.chars().count() > COLUMNS) {
-            found.push(format!("{}:{number}: {} columns", shown(&path), line.chars().count()));
+            found.push(format!("{}:{number}: {} columns", relative_path(&path), line.chars().count()));
         }
     }
     assert!(found.is_empty(), "wrap these paragraphs anew:\n{}", found.join("\n"));
@@ -194,6 +194,6 @@ fn files(suffixes: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-fn shown(path: &Path) -> String {
+fn relative_path(path: &Path) -> String {
     path.strip_prefix(workspace()).unwrap_or(path).display().to_string()
 }

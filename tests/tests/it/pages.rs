@@ -19,17 +19,17 @@ fn the_configuration_page_has_every_key() {
     }
     keys.sort();
     keys.dedup();
-    let told: Vec<String> = page
+    let documented: Vec<String> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(key, _)| key.to_owned())
         // A row on a table as a whole.
         .filter(|key| !key.starts_with('['))
         .collect();
-    let untold: Vec<_> = keys.iter().filter(|key| !told.contains(key)).collect();
-    let gone: Vec<_> = told.iter().filter(|key| !keys.contains(key)).collect();
+    let untold: Vec<_> = keys.iter().filter(|key| !documented.contains(key)).collect();
+    let unknown: Vec<_> = documented.iter().filter(|key| !keys.contains(key)).collect();
     assert!(untold.is_empty(), "docs/configuration.md says nothing on {untold:?}");
-    assert!(gone.is_empty(), "docs/configuration.md has what the schema has not: {gone:?}");
+    assert!(unknown.is_empty(), "docs/configuration.md has what the schema has not: {unknown:?}");
 }
 
 /// The table of duties names tests that there are.
@@ -70,9 +70,9 @@ fn the_protocol_page_has_every_refusal() {
         let wire = rejection.wire();
         let cells = format!("| {} | {} |", wire.status.as_u16(), wire.code);
         let reason = format!("`{}`", wire.reason);
-        let told =
+        let is_documented =
             page.lines().any(|line| line.starts_with('|') && line.contains(&reason) && line.contains(&cells));
-        assert!(told, "docs/mcp.md has no line with {reason} and `{cells}`");
+        assert!(is_documented, "docs/mcp.md has no line with {reason} and `{cells}`");
     }
 }
 

@@ -40,14 +40,14 @@ fn the_answer_is_the_exit_code() {
     };
     let yes = ask("get_sum");
     assert_eq!(yes.status.code(), Some(0), "{}{}", out(&yes), err(&yes));
-    let said = out(&yes);
+    let text = out(&yes);
     for part in [
         "settings   accepted",
         "may alice, with the roles user, do tools/call get_sum?",
         "answer     \"allow\"",
         "KiB",
     ] {
-        assert!(said.contains(part), "no {part}: {said}");
+        assert!(text.contains(part), "no {part}: {text}");
     }
     let no = ask("put_sum");
     assert_eq!(no.status.code(), Some(1), "{}", err(&no));
@@ -108,16 +108,16 @@ fn a_case_sets_the_environment_and_the_command_line_overrides_it() {
     std::fs::copy(component("oauth2-introspection"), setup.dir().join("mine/mine.wasm")).unwrap();
     setup.file("mine/cases.toml", CASES);
     let good = run(&setup, &["mine", "--case", "a token that is active"]);
-    let said = out(&good);
-    assert_eq!(good.status.code(), Some(0), "{said}{}", err(&good));
+    let text = out(&good);
+    assert_eq!(good.status.code(), Some(0), "{text}{}", err(&good));
     for part in
         ["who shows this bearer?", "http.send Post https://idp.example.com/introspect", "subject = \"ada\""]
     {
-        assert!(said.contains(part), "no {part}: {said}");
+        assert!(text.contains(part), "no {part}: {text}");
     }
     // Neither what is shown nor what the host holds.
     for secret in ["some-opaque-token", "not-for-anybody"] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!text.contains(secret), "{text}");
     }
 
     setup.file("token", "another-opaque-token\n");
@@ -132,9 +132,9 @@ fn a_case_sets_the_environment_and_the_command_line_overrides_it() {
 
     let late = run(&setup, &["mine", "--case", "a token that is active", "--now", "2033-05-19T00:00:00Z"]);
     assert_eq!(late.status.code(), Some(1), "{}", out(&late));
-    let nobody = run(&setup, &["mine", "--case", "a token that is activ"]);
-    assert_eq!(nobody.status.code(), Some(69));
-    assert!(err(&nobody).contains("did you mean \"a token that is active\"?"), "{}", err(&nobody));
+    let unmatched = run(&setup, &["mine", "--case", "a token that is activ"]);
+    assert_eq!(unmatched.status.code(), Some(69));
+    assert!(err(&unmatched).contains("did you mean \"a token that is active\"?"), "{}", err(&unmatched));
 }
 
 const CASES: &str = r#"
@@ -157,15 +157,15 @@ fn a_trap_shows_its_place_and_the_last_output() {
     let setup = Setup::new();
     let debug = component("tests/faulty-debug").display().to_string();
     let trapped = run(&setup, &[&debug, "--call", "traps"]);
-    let said = out(&trapped);
-    assert_eq!(trapped.status.code(), Some(1), "{said}{}", err(&trapped));
+    let text = out(&trapped);
+    assert_eq!(trapped.status.code(), Some(1), "{text}{}", err(&trapped));
     for part in [
         "failed = \"trap\"",
         "it panicked or aborted",
         "tests/guests/faulty/src/lib.rs:40)",
         "log error: panicked at",
     ] {
-        assert!(said.contains(part), "no {part}: {said}");
+        assert!(text.contains(part), "no {part}: {text}");
     }
     let plain = component("tests/faulty").display().to_string();
     let trapped = json(&run(&setup, &["--json", &plain, "--call", "traps"]));

@@ -16,8 +16,8 @@ mod readers;
 
 /// Few enough to wait for; `PROPTEST_CASES` asks for more.
 pub(crate) fn cases(usual: u32) -> Config {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    Config { cases: asked.unwrap_or(usual), failure_persistence: None, ..Config::default() }
+    let number = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    Config { cases: number.unwrap_or(usual), failure_persistence: None, ..Config::default() }
 }
 
 /// Properties are not async; what they look at is.

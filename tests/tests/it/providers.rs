@@ -85,11 +85,12 @@ impl Scene {
         let policy = &settings["policies"]["idp"];
         let issuer = policy["config"]["issuer"].as_str().unwrap();
         let origin = url::Url::parse(issuer).unwrap().origin().ascii_serialization();
-        let here = |text: &str| text.replace(&origin, &provider.url()).replace(RESOURCE, &setup.url());
+        let with_test_urls =
+            |text: &str| text.replace(&origin, &provider.url()).replace(RESOURCE, &setup.url());
         let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        publish(&provider, name, &here(issuer), &key);
+        publish(&provider, name, &with_test_urls(issuer), &key);
         let kind = policy["kind"].as_str().unwrap();
-        let mut text = here(&section.settings);
+        let mut text = with_test_urls(&section.settings);
         if component {
             let path = setup.component(kind);
             let line = format!("kind = \"{kind}\"\n");
@@ -98,8 +99,8 @@ impl Scene {
         let (server, rest) = beginning.split_once("\n\n").unwrap();
         assert!(rest.contains(OWN));
         let rest = rest.replace(OWN, upstream);
-        setup.config(&here(&server.replace("[server]\n", "")), &format!("{rest}\n{text}"));
-        let token = serde_json::from_str(&here(&section.token)).unwrap();
+        setup.config(&with_test_urls(&server.replace("[server]\n", "")), &format!("{rest}\n{text}"));
+        let token = serde_json::from_str(&with_test_urls(&section.token)).unwrap();
         let header = policy["config"].get("header").map(|header| header.as_str().unwrap().to_owned());
         let roles = settings["policies"]["roles"]["config"]["roles"].as_table().unwrap();
         let role = roles.keys().next().unwrap().clone();
@@ -222,8 +223,8 @@ fn opaque_tokens_of_hydra_are_accepted_for_allowed_clients() {
             answer[name] = value;
             answer
         };
-        let taken = scene.outcome_of("ory_at_one", &answer);
-        assert_eq!(taken, (200, String::new()), "{}", scene.gateway.log());
+        let outcome = scene.outcome_of("ory_at_one", &answer);
+        assert_eq!(outcome, (200, String::new()), "{}", scene.gateway.log());
         let others = with("ext", json!({ "groups": ["others"] }));
         assert_eq!(scene.outcome_of("ory_at_two", &others), (403, "not-allowed".to_owned()));
         let client = with("client_id", json!("tablet"));

@@ -50,7 +50,7 @@ fn token(running: &Running, scopes: &[&str]) -> Caller {
 }
 
 /// The status, and the `scope` of the challenge if there is one.
-async fn told(caller: &Caller, method: &str, name: &str) -> (u16, Option<String>) {
+async fn challenge(caller: &Caller, method: &str, name: &str) -> (u16, Option<String>) {
     let member = if method == "resources/read" { "uri" } else { "name" };
     let response = caller.begin(method, Some(name), json!({ member: name })).await.unwrap();
     let challenge =
@@ -70,10 +70,10 @@ async fn supported(running: &Running) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_challenge_names_all_scopes_of_an_operation() {
     let running = serve();
-    let nobody = Caller::new(running.url(), None);
-    assert_eq!(told(&nobody, "tools/call", "add").await, (401, Some("first".to_owned())));
+    let anonymous = Caller::new(running.url(), None);
+    assert_eq!(challenge(&anonymous, "tools/call", "add").await, (401, Some("first".to_owned())));
     let stranger = Caller::with_token(running.url(), "eyJhbGciOiJIUzI1NiJ9.e30.AAAA");
-    assert_eq!(told(&stranger, "tools/call", "add").await, (401, Some("first".to_owned())));
+    assert_eq!(challenge(&stranger, "tools/call", "add").await, (401, Some("first".to_owned())));
 
     let bare = token(&running, &[]);
     let needed = [
@@ -83,16 +83,16 @@ async fn one_challenge_names_all_scopes_of_an_operation() {
         ("prompts/get", "brief", "base brief"),
     ];
     for (method, name, scopes) in needed {
-        assert_eq!(told(&bare, method, name).await, (403, Some(scopes.to_owned())), "{name}");
+        assert_eq!(challenge(&bare, method, name).await, (403, Some(scopes.to_owned())), "{name}");
     }
     // Of two that lack, the one that is there already is named as well: a step up must not lose it.
     let math = token(&running, &["math"]);
-    assert_eq!(told(&math, "tools/call", "add").await, (403, Some("base math more".to_owned())));
+    assert_eq!(challenge(&math, "tools/call", "add").await, (403, Some("base math more".to_owned())));
     // Nor those that another policy is content with.
     let both = token(&running, &["base", "math", "of-another-server"]);
-    assert_eq!(told(&both, "tools/call", "add").await, (403, Some("base math more".to_owned())));
+    assert_eq!(challenge(&both, "tools/call", "add").await, (403, Some("base math more".to_owned())));
     // More scopes would not help.
-    assert_eq!(told(&bare, "tools/call", "auth_status").await, (403, None));
+    assert_eq!(challenge(&bare, "tools/call", "auth_status").await, (403, None));
     let stepped_up = token(&running, &["everything", "more"]);
     let answer = stepped_up.call("add", json!({ "a": 1, "b": 2 })).await;
     assert!(answer.is_result(), "{answer:?}");
@@ -112,14 +112,14 @@ fn an_invalid_scope_is_refused_with_its_place() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
     configure(&setup, "");
     let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
-    for (scopes, said) in
+    for (scopes, warning) in
         [("[\"a b\"]", "`a b` is not a scope"), ("[\"offline_access\"]", "between a client and")]
     {
         setup.file("witgate.toml", text.replace("scopes = [\"first\"]", &format!("scopes = {scopes}")));
         let output = setup.run(&["check"]);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains(said), "{told}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(warning), "{message}");
     }
 }
 
@@ -135,9 +135,17 @@ async fn the_metadata_names_the_configured_extensions() {
     let caller = token(&running, &[]);
     let discovered = caller.stateless("server/discover", None, json!({})).await.unwrap();
     for answer in [discovered.body, caller.initialize().await.body] {
-        let told = &answer["result"]["capabilities"]["extensions"];
-        assert_eq!(told["io.modelcontextprotocol/oauth-client-credentials"], json!({}), "{answer}");
-        assert_eq!(told["io.modelcontextprotocol/enterprise-managed-authorization"], Value::Null, "{answer}");
+        let declared_extensions = &answer["result"]["capabilities"]["extensions"];
+        assert_eq!(
+            declared_extensions["io.modelcontextprotocol/oauth-client-credentials"],
+            json!({}),
+            "{answer}"
+        );
+        assert_eq!(
+            declared_extensions["io.modelcontextprotocol/enterprise-managed-authorization"],
+            Value::Null,
+            "{answer}"
+        );
         assert!(answer["result"]["capabilities"]["tools"].is_object(), "{answer}");
     }
 }

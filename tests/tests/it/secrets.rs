@@ -89,7 +89,7 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
                 .with("X-Unknown", COOKIE)
         };
         let basic = get("Basic");
-        let shown: Vec<(&str, String)> = vec![
+        let outputs: Vec<(&str, String)> = vec![
             ("X-API-Key", get("key").to_owned()),
             ("Authorization", format!("Bearer {}", get("key"))),
             ("Authorization", format!("Bearer {}", get("JWT"))),
@@ -102,7 +102,7 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
             ("Authorization", get("wrong key").to_owned()),
             ("Authorization", format!("Bearer {} {}", get("wrong key"), get("JWT"))),
         ];
-        for (name, value) in &shown {
+        for (name, value) in &outputs {
             let opened = call("initialize").with(name, value).send();
             answers.push(opened.text());
             let session = opened.header("mcp-session-id").unwrap_or("none").to_owned();
@@ -191,7 +191,7 @@ fn credentials_stay_with_witgate() {
     assert!(plugins.contains("tokens"), "{plugins}");
     let readable = running.setup().run(&["plugin", "list"]);
     let listed = running.setup().run(&["key", "list", "--json"]);
-    let shown = running.setup().run(&["config", "show"]);
+    let output = running.setup().run(&["config", "show"]);
     let log = running.await_log("unsupported-scheme");
     assert!(log.contains("TRACE") && log.contains("subject=\"caller\""), "{log}");
     for (what, text) in [
@@ -199,7 +199,7 @@ fn credentials_stay_with_witgate() {
         ("plugin list --json", plugins.into_bytes()),
         ("plugin list", readable.stdout),
         ("key list", listed.stdout),
-        ("config show", [shown.stdout, shown.stderr].concat()),
+        ("config show", [output.stdout, output.stderr].concat()),
         ("log", log.clone().into_bytes()),
     ] {
         let lines = String::from_utf8_lossy(&text);

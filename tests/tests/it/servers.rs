@@ -54,10 +54,10 @@ impl Session {
         request.with("MCP-Protocol-Version", STATEFUL).with("Mcp-Session-Id", &self.id).send()
     }
 
-    fn echo(&self, said: &str) -> Answer {
-        let params = json!({ "name": "echo", "arguments": { "message": said } });
+    fn echo(&self, text: &str) -> Answer {
+        let params = json!({ "name": "echo", "arguments": { "message": text } });
         self.send(
-            &json!({ "jsonrpc": "2.0", "id": said, "method": "tools/call", "params": params }).to_string(),
+            &json!({ "jsonrpc": "2.0", "id": text, "method": "tools/call", "params": params }).to_string(),
         )
     }
 
@@ -154,8 +154,8 @@ async fn servers_of_the_oldest_transport_serve_callers_of_either_era() {
         let call = json!({ "name": "echo", "arguments": { "message": "f" } });
         let bridged = Request::stateless(&address, &target, "tools/call", call).send();
         assert_eq!(echoed(&bridged), "Echo: f", "{name}");
-        let asked = Request::stateless(&address, &target, "server/discover", json!({})).send();
-        assert_eq!(asked.message()["error"]["code"], -32601, "{name}: {asked:?}");
+        let answer = Request::stateless(&address, &target, "server/discover", json!({})).send();
+        assert_eq!(answer.message()["error"]["code"], -32601, "{name}: {answer:?}");
     }
 }
 

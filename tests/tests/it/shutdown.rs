@@ -87,7 +87,7 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
     .await;
     assert!(!call.is_finished(), "the call is still running while others are refused");
     let answer = call.await.unwrap().unwrap();
-    assert!(answer.is_result() && answer.said() == "done", "{answer:?}");
+    assert!(answer.is_result() && answer.content() == "done", "{answer:?}");
     assert_eq!(running.wait(), Some(0), "{}", running.log());
     assert!(begun.elapsed() < Duration::from_secs(GRACE), "an open stream does not use up the grace");
     assert_nothing_left(running.setup());
@@ -137,16 +137,16 @@ fn the_end_of_input_ends_witgate_over_stdio() {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut heard = || -> Value { serde_json::from_str(&lines.next().expect("a line")).unwrap() };
+    let mut next_message = || -> Value { serde_json::from_str(&lines.next().expect("a line")).unwrap() };
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } });
     let mut say = |message: Value| writeln!(input, "{message}").unwrap();
     say(json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
-    assert_eq!(heard()["id"], 1);
+    assert_eq!(next_message()["id"], 1);
     say(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     say(json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call",
         "params": { "name": "slow", "arguments": { "seconds": 0.5 } } }));
     drop(input);
-    let answer = heard();
+    let answer = next_message();
     assert!(answer["id"] == 2 && answer["result"].is_object(), "what ran is answered: {answer}");
     let status = await_some("the end", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));

@@ -157,7 +157,7 @@ fn a_new_certificate_is_used_for_new_connections() {
     let gateway = set_up(&pki, "").serve();
     let client = TlsClient::new(&pki.servers, None);
     let request = list(&gateway, "/tokens/mcp");
-    let shown = || {
+    let peer = || {
         let mut connection = client.connect(&gateway.address());
         connection.send(&request).expect("an answer");
         connection.server_certificate()
@@ -165,28 +165,28 @@ fn a_new_certificate_is_used_for_new_connections() {
     let mut old = client.connect(&gateway.address());
     assert_eq!(old.send(&request).unwrap().status, 401);
     let first = old.server_certificate();
-    assert_eq!(shown(), first);
+    assert_eq!(peer(), first);
 
     let second = pki.server();
     install(gateway.setup(), &second);
-    await_some("the new certificate", || (shown() == second.der).then_some(()));
+    await_some("the new certificate", || (peer() == second.der).then_some(()));
     assert_eq!(old.send(&request).unwrap().status, 401, "the old connection goes on");
 
     // What cannot be used is refused, each with its reason, and what was there stays.
     gateway.setup().file("server.pem", "no certificate");
     gateway.await_log("was not applied; the former certificate stays: server.tls.certificate");
-    assert_eq!(shown(), second.der);
+    assert_eq!(peer(), second.der);
     gateway.setup().file("server.pem", &pki.server().pem);
     gateway.await_log("certificate and key cannot be used together");
-    assert_eq!(shown(), second.der);
+    assert_eq!(peer(), second.der);
     std::fs::remove_file(gateway.setup().dir().join("server.key")).unwrap();
     gateway.await_log("server.key cannot be read");
-    assert_eq!(shown(), second.der);
+    assert_eq!(peer(), second.der);
 
     // And mended.
     let third = pki.server();
     install(gateway.setup(), &third);
-    await_some("the third certificate", || (shown() == third.der).then_some(()));
+    await_some("the third certificate", || (peer() == third.der).then_some(()));
     assert_eq!(old.send(&request).unwrap().status, 401);
     for key in [&second.key, &third.key] {
         let secret = key.lines().nth(1).unwrap();
@@ -217,18 +217,18 @@ fn a_new_certificate_is_used_without_a_notification_and_after_a_lack_of_descript
     let gateway = setup.serve();
     let client = TlsClient::new(&pki.servers, None);
     let request = list(&gateway, "/tokens/mcp");
-    let shown = || {
+    let served = || {
         let mut connection = client.connect(&gateway.address());
         connection.send(&request).expect("an answer");
         connection.server_certificate()
     };
-    let first = shown();
+    let first = served();
     // The files themselves, by names in a directory that nobody watches.
     let second = pki.server();
     assert_ne!(second.der, first);
     std::fs::write(links.join("server.key"), &second.key).unwrap();
     std::fs::write(links.join("server.pem"), &second.pem).unwrap();
-    await_some("the certificate without a notification", || (shown() == second.der).then_some(()));
+    await_some("the certificate without a notification", || (served() == second.der).then_some(()));
 
     let before = limit_descriptors(gateway.pid(), "1");
     let third = pki.server();
@@ -236,7 +236,7 @@ fn a_new_certificate_is_used_without_a_notification_and_after_a_lack_of_descript
     gateway.await_log("Too many open files");
     std::thread::sleep(Duration::from_secs(1));
     limit_descriptors(gateway.pid(), &before);
-    await_some("the certificate that could not be read", || (shown() == third.der).then_some(()));
+    await_some("the certificate that could not be read", || (served() == third.der).then_some(()));
 }
 
 #[test]
@@ -383,17 +383,17 @@ fn unusable_tls_settings_are_reported_before_the_start() {
         let setup = set_up(&pki, more);
         spoil(&setup, &pki);
         let checked = setup.run(&["check"]);
-        let told = unframed(&format!(
+        let text = unframed(&format!(
             "{}{}",
             String::from_utf8_lossy(&checked.stdout),
             String::from_utf8_lossy(&checked.stderr)
         ));
-        assert_eq!(checked.status.code(), Some(1), "{message}: {told}");
-        assert!(told.contains(message), "{message}: {told}");
+        assert_eq!(checked.status.code(), Some(1), "{message}: {text}");
+        assert!(text.contains(message), "{message}: {text}");
         let served = setup.run(&["serve"]);
-        let told = unframed(&String::from_utf8_lossy(&served.stderr));
-        assert_eq!(served.status.code(), Some(78), "{message}: {told}");
-        assert!(told.contains(message), "{message}: {told}");
+        let text = unframed(&String::from_utf8_lossy(&served.stderr));
+        assert_eq!(served.status.code(), Some(78), "{message}: {text}");
+        assert!(text.contains(message), "{message}: {text}");
     }
     let good = set_up(&pki, "client_ca = 'clients.pem'").run(&["check"]);
     assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stdout));

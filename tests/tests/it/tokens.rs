@@ -84,8 +84,8 @@ impl Attack {
 
     /// No attack: without it, everything could be refused for something else.
     fn good(policy: &Policy, name: impl Into<String>, token: String) -> Self {
-        let anybody = ExpectIdentity { subject: Some("alice".to_owned()), ..ExpectIdentity::default() };
-        let expect = Expect::Identity(Box::new(anybody));
+        let identity = ExpectIdentity { subject: Some("alice".to_owned()), ..ExpectIdentity::default() };
+        let expect = Expect::Identity(Box::new(identity));
         Self { name: name.into(), policy: policy.clone(), token, expect }
     }
 
@@ -94,7 +94,7 @@ impl Attack {
     }
 
     fn case(self) -> Case {
-        let question = asked(self.token);
+        let question = question(self.token);
         let (log, host_calls) = Default::default();
         Case {
             name: self.name,
@@ -113,7 +113,7 @@ impl Attack {
 }
 
 /// The question about this token.
-fn asked(token: String) -> Question {
+fn question(token: String) -> Question {
     let ask = HookQuestion::Who { scheme: Scheme::Bearer, value: token };
     Question { now: NOW, audience: AUDIENCE.to_owned(), ..Question::new(CaseCall::named("echo"), ask) }
 }

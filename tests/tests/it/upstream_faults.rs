@@ -55,7 +55,7 @@ fn assert_fault(what: &str, answer: &Answer, reason: &str) {
 async fn pid(caller: &Caller) -> u64 {
     let answer = caller.call("pids", json!({})).await;
     assert!(answer.is_result(), "{answer:?}");
-    answer.said()[0].as_u64().unwrap()
+    answer.content()[0].as_u64().unwrap()
 }
 
 /// The process that serves once there is one.
@@ -64,7 +64,7 @@ async fn served_again(caller: &Caller) -> u64 {
     loop {
         let answer = caller.call("pids", json!({})).await;
         if answer.is_result() {
-            return answer.said()[0].as_u64().unwrap();
+            return answer.content()[0].as_u64().unwrap();
         }
         assert!(begun.elapsed() < PATIENCE, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -136,7 +136,7 @@ async fn pauses_between_restarts_of_a_crashing_child_grow() {
     let (_running, caller) = serve(&[("broken", faulty_server()), ("steady", faulty_server())]);
     let (broken, steady) = (caller("broken"), caller("steady"));
     let mut waits = Vec::new();
-    let told = loop {
+    let reason = loop {
         let answer = broken.call("crash", json!({})).await;
         assert_fault("crash", &answer, "upstream-unreachable");
         let message = answer.body["error"]["message"].as_str().unwrap().to_owned();
@@ -151,7 +151,7 @@ async fn pauses_between_restarts_of_a_crashing_child_grow() {
     let begun = Instant::now();
     assert!(steady.call("pids", json!({})).await.is_result());
     assert!(begun.elapsed() < BOUND);
-    assert!(told.ends_with(" s"), "{told}");
+    assert!(reason.ends_with(" s"), "{reason}");
     // And after that it is tried again.
     until("it to be started again", async || broken.call("pids", json!({})).await.is_result().then_some(()))
         .await;
@@ -173,8 +173,8 @@ async fn children_that_do_not_start_fail_their_calls() {
         let caller = caller(name);
         let begun = Instant::now();
         let answer = caller.call("pids", json!({})).await;
-        let told = answer.reason().unwrap_or_default();
-        assert!(told.starts_with(reason), "{name}: {answer:?}");
+        let code = answer.reason().unwrap_or_default();
+        assert!(code.starts_with(reason), "{name}: {answer:?}");
         // Both eras are tried before it is given up.
         assert!(begun.elapsed() < 2 * BOUND, "{name}: {:?}", begun.elapsed());
         assert_eq!(answer.body["id"], 7);
@@ -217,17 +217,17 @@ async fn faults_over_http_fail_their_calls() {
     ];
     let servers: Vec<Server> = cases.iter().map(|((bad, _), _)| Server::start(*bad)).collect();
     let names: Vec<String> = (0..cases.len()).map(|number| format!("bad-{number}")).collect();
-    let gone = witgate_tests::gateway::free_port();
+    let port = witgate_tests::gateway::free_port();
     let mut upstreams: Vec<(&str, String)> = names
         .iter()
         .zip(&servers)
         .map(|(name, server)| (name.as_str(), format!("url = {:?}", server.url)))
         .collect();
-    upstreams.push(("gone", format!("url = \"http://127.0.0.1:{gone}/mcp\"")));
+    upstreams.push(("gone", format!("url = \"http://127.0.0.1:{port}/mcp\"")));
     let good = Server::start(Bad::Not);
     upstreams.push(("good", format!("url = {:?}", good.url)));
     let (running, caller) = serve(&upstreams);
-    let asked: Vec<_> = names
+    let calls: Vec<_> = names
         .iter()
         .zip(&cases)
         .map(|(name, ((_, method), _))| (name.as_str(), *method))
@@ -243,14 +243,14 @@ async fn faults_over_http_fail_their_calls() {
         })
         .collect();
     let good = caller("good");
-    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
         let answer = good.call("any", json!({})).await;
         assert!(answer.is_result() && answer.took < BOUND, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let expected = cases.iter().map(|((bad, method), reason)| (format!("{bad:?}, {method}"), *reason));
     for (answer, (what, reason)) in
-        asked.into_iter().zip(expected.chain([("gone".into(), "upstream-unreachable")]))
+        calls.into_iter().zip(expected.chain([("gone".into(), "upstream-unreachable")]))
     {
         assert_fault(&what, &answer.await.unwrap(), reason);
     }
@@ -280,11 +280,11 @@ async fn minor_faults_over_http_are_tolerated() {
     }
     let (good, rest) = answers.split_at(good.len());
     assert!(good.iter().all(Answer::is_result), "{good:?}");
-    let (errors, told) = rest.split_at(errors.len());
+    let (errors, expectations) = rest.split_at(errors.len());
     for answer in errors {
         assert_eq!(answer.body["error"]["message"], "row 3 is locked", "{answer:?}");
     }
-    for (answer, words) in told.iter().zip(["2024-11-05", "redirects"]) {
+    for (answer, words) in expectations.iter().zip(["2024-11-05", "redirects"]) {
         assert!(answer.body["error"]["message"].as_str().unwrap().contains(words), "{answer:?}");
     }
 }

@@ -34,7 +34,7 @@ impl Wrong {
     }
 
     /// The report to its author, without the parts that differ each time.
-    fn shown(&self) -> String {
+    fn report(&self) -> String {
         let setup = Setup::new();
         setup.config("", &self.config());
         setup.key(&["user", "--allow", "*"]);
@@ -72,8 +72,8 @@ impl Wrong {
 
 /// The messages of `witgate check`, which a terminal's width does not break.
 fn messages(output: &Output) -> String {
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let messages = said["diagnostics"].as_array().unwrap().iter().map(|it| it["message"].as_str().unwrap());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let messages = report["diagnostics"].as_array().unwrap().iter().map(|it| it["message"].as_str().unwrap());
     messages.collect::<Vec<_>>().join("\n")
 }
 
@@ -144,14 +144,14 @@ fn each_wrong_plugin_gives_its_author_one_clear_message() {
     let all = all();
     let mut findings = Vec::new();
     for wrong in &all {
-        let (file, shown) = (directory().join(format!("{}.txt", wrong.name)), wrong.shown());
+        let (file, report) = (directory().join(format!("{}.txt", wrong.name)), wrong.report());
         if rewrite {
             fs::create_dir_all(directory()).unwrap();
-            fs::write(&file, &shown).unwrap();
+            fs::write(&file, &report).unwrap();
         }
         let expected = fs::read_to_string(&file).unwrap_or_default();
-        if shown != expected {
-            findings.push(format!("--- {}, expected:\n{expected}\n--- and now:\n{shown}", wrong.name));
+        if report != expected {
+            findings.push(format!("--- {}, expected:\n{expected}\n--- and now:\n{report}", wrong.name));
         }
     }
     for entry in fs::read_dir(directory()).unwrap() {

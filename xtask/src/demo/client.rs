@@ -69,8 +69,8 @@ impl Client {
 
     fn answer(mut driver: impl std::borrow::BorrowMut<Command>) -> Result<Answer> {
         // Not shown on failure: its arguments hold a key. It bounds its own time and reports what went wrong.
-        let said = ask(driver.borrow_mut()).context("the client's driver failed")?;
-        let mut report = parse(&said)?;
+        let output = ask(driver.borrow_mut()).context("the client's driver failed")?;
+        let mut report = parse(&output)?;
         let names = report.get("listed").and_then(Value::as_array).into_iter().flatten();
         Ok(Answer {
             listed: names.filter_map(|name| Some(name.as_str()?.to_owned())).collect(),

@@ -66,12 +66,12 @@ impl Gateway {
 
     /// The policy `rules` as it is now.
     pub(super) fn rules(&self) -> Result<Rules> {
-        let said = ask(&mut (self.list)()).context("`witgate plugin list --json` failed")?;
-        let listed = parse(&said)?;
+        let output = ask(&mut (self.list)()).context("`witgate plugin list --json` failed")?;
+        let listed = parse(&output)?;
         let policies = listed.get("policies").and_then(Value::as_array).into_iter().flatten();
         let text = |policy: &Value, field: &str| Some(policy.get(field)?.as_str()?.to_owned());
         let rules = policies.into_iter().find(|policy| text(policy, "name").as_deref() == Some("rules"));
-        let rules = rules.with_context(|| format!("no policy `rules` in {said}"))?;
+        let rules = rules.with_context(|| format!("no policy `rules` in {output}"))?;
         Ok(Rules { digest: text(rules, "digest").unwrap_or_default(), error: text(rules, "error") })
     }
 
@@ -92,8 +92,8 @@ impl Gateway {
     /// Ends it in good order.
     pub(super) fn stop(mut self) -> Result<()> {
         terminate(self.child.id());
-        let asked = Instant::now();
-        while asked.elapsed() < SHUTDOWN {
+        let start = Instant::now();
+        while start.elapsed() < SHUTDOWN {
             if self.child.try_wait()?.is_some() {
                 return Ok(());
             }

@@ -94,11 +94,11 @@ fn command(witgate: &Path, config: &Path, arguments: &[&str]) -> Command {
 fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<String> {
     let mut create = command(witgate, config, &["key", "create", name, "--role", role, "--json"]);
     // A failure is shown; a success holds a key and is only read.
-    let Some(said) = ask(&mut create) else {
+    let Some(output) = ask(&mut create) else {
         run(&mut create, QUICK)?;
         anyhow::bail!("{create:?} failed, and then did not");
     };
-    let created = parse(&said)?;
+    let created = parse(&output)?;
     let key = created.get("key").and_then(|key| key.as_str());
     Ok(key.context("`witgate key create --json` prints no key")?.to_owned())
 }

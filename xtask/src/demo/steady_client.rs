@@ -107,7 +107,7 @@ impl SteadyClient {
                 .recv_timeout(rest)
                 .with_context(|| format!("the client does not say {kind:?}"))?;
             match event.get("event").and_then(Value::as_str) {
-                Some(said) if said == kind => return Ok(event),
+                Some(event_kind) if event_kind == kind => return Ok(event),
                 Some("failed") => bail!("the client failed: {event}"),
                 _ => {}
             }

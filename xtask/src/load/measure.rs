@@ -34,12 +34,12 @@ pub(super) struct Figures {
 pub(super) fn measure(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
     let figures = called(place, connections, seconds, cores).with_context(|| place.name.to_owned())?;
     let Figures { errors, requests, .. } = figures;
-    let said = format!("{}: {errors} of {requests} calls failed", place.name.trim());
+    let message = format!("{}: {errors} of {requests} calls failed", place.name.trim());
     if errors * 100 > requests {
-        bail!(said);
+        bail!(message);
     }
     if errors > 0 {
-        eprintln!("load: {said}");
+        eprintln!("load: {message}");
     }
     Ok(figures)
 }
@@ -51,9 +51,9 @@ fn called(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result
     let mut wrk = cores.rest("wrk");
     wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"]).arg(script.path());
     wrk.arg(format!("http://{}{}", place.address, place.path));
-    let said = run(&mut wrk, Duration::from_secs(u64::from(seconds) + 30))?;
-    let spent = processor_time(place.process)? - before;
-    read(&said, spent).with_context(|| format!("wrk said:\n{said}"))
+    let output = run(&mut wrk, Duration::from_secs(u64::from(seconds) + 30))?;
+    let processor_s = processor_time(place.process)? - before;
+    read(&output, processor_s).with_context(|| format!("wrk said:\n{output}"))
 }
 
 fn lua(place: &Place) -> String {
@@ -76,11 +76,11 @@ end
     )
 }
 
-fn read(said: &str, spent: Duration) -> Option<Figures> {
-    let line = said.lines().find_map(|line| line.strip_prefix("FIGURES "))?;
+fn read(output: &str, processor_time: Duration) -> Option<Figures> {
+    let line = output.lines().find_map(|line| line.strip_prefix("FIGURES "))?;
     let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [requests, errors, duration, p50, p99] = *numbers.as_slice() else { return None };
-    let micros = spent.as_secs_f64() * 1e6;
+    let micros = processor_time.as_secs_f64() * 1e6;
     Some(Figures {
         requests: requests.into(),
         errors: errors.into(),

@@ -146,11 +146,11 @@ impl Bounds {
         let mut table = format!("{:<40}{:>12}{:>12}\n", "", "bound", "value");
         for (figure, value) in &measurement.figures {
             let bound = self.figures.get(figure);
-            let (shown, change) = match bound {
+            let (limit, change) = match bound {
                 Some(bound) => (bound.to_string(), change(*bound, *value)),
                 None => ("none".to_owned(), String::new()),
             };
-            let _ = writeln!(table, "{figure:<40}{shown:>12}{value:>12}  {change}");
+            let _ = writeln!(table, "{figure:<40}{limit:>12}{value:>12}  {change}");
         }
         table
     }

@@ -95,9 +95,9 @@ fn lines(output: &str) -> Result<Vec<(String, u64)>> {
 
 /// The compiler and the platform that it compiles for.
 fn compiler(root: &Path) -> Result<String> {
-    let said = run(Command::new("rustc").arg("-vV").current_dir(root), PROBE)?;
-    let version = said.lines().next().context("rustc names no version")?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let output = run(Command::new("rustc").arg("-vV").current_dir(root), PROBE)?;
+    let version = output.lines().next().context("rustc names no version")?;
+    let host = output.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
     Ok(format!("{version} for {host}"))
 }
 

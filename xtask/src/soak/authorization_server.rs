@@ -70,28 +70,28 @@ impl Drop for Flapping {
 
 /// Connections are cut in the middle of what they do when it goes.
 fn serve_for_a_while(listener: &TcpListener, stopped: &AtomicBool) {
-    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = Arc::new(AtomicBool::new(false));
     if listener.set_nonblocking(true).is_err() {
         return;
     }
     let mut left = THERE;
     while !left.is_zero() && !stopped.load(Ordering::Relaxed) {
         while let Ok((stream, _)) = listener.accept() {
-            let gone = Arc::clone(&gone);
-            thread::spawn(move || answer_all(&stream, &gone));
+            let is_gone = Arc::clone(&is_gone);
+            thread::spawn(move || answer_all(&stream, &is_gone));
         }
         thread::sleep(GLANCE);
         left = left.saturating_sub(GLANCE);
     }
-    gone.store(true, Ordering::Relaxed);
+    is_gone.store(true, Ordering::Relaxed);
 }
 
-fn answer_all(stream: &TcpStream, gone: &AtomicBool) {
+fn answer_all(stream: &TcpStream, is_gone: &AtomicBool) {
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_read_timeout(Some(THERE));
     let mut reader = BufReader::new(stream);
     while let Some(form) = take(&mut reader) {
-        if gone.load(Ordering::Relaxed) {
+        if is_gone.load(Ordering::Relaxed) {
             return;
         }
         let good = form.split('&').any(|field| field == format!("token={GOOD}"));

@@ -96,8 +96,8 @@ impl<'a> Plan<'a> {
         let number = self.done.get("hostile components").copied().unwrap_or_default();
         let (name, bytes) = self.hostile.nth(usize::try_from(number)?).context("there is one at least")?;
         self.live.set_hostile(None);
-        let taken = driver.offer("hostile.wasm", bytes, LONGEST).with_context(|| name.to_owned())?;
-        if taken {
+        let is_accepted = driver.offer("hostile.wasm", bytes, LONGEST).with_context(|| name.to_owned())?;
+        if is_accepted {
             self.live.set_hostile(Some(name));
             thread::sleep(HARM);
         } else {

@@ -129,12 +129,12 @@ fn sides(place: &Place) -> Vec<Vec<Side>> {
         side(door("/crashing", "X-API-Key", &person), "anything", denied),
     ];
     let bearer = |token: &str| door("/asked", "Authorization", &format!("Bearer {token}"));
-    let asked = vec![
+    let calls = vec![
         side(bearer(GOOD), "anything", unauthorized),
         side(bearer(GOOD), "never", allowed),
         side(bearer("a-token-of-nobody"), "anything", allowed),
     ];
-    vec![harmful, crashing, asked]
+    vec![harmful, crashing, calls]
 }
 
 fn call(group: &[Side], live: &Live) {

@@ -164,10 +164,10 @@ impl<'a> Starving<'a> {
     fn round(&mut self, gateway: &Gateway, callers: &Callers) -> Result<String> {
         let kinds = self.means.choose(&mut self.random);
         let name = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" and ");
-        let mut taken = Vec::new();
+        let mut shortages = Vec::new();
         callers.shortage_begins();
         for kind in &kinds {
-            taken.push(self.means.take(
+            shortages.push(self.means.take(
                 *kind,
                 gateway.process(),
                 &self.place.door.address,
@@ -197,8 +197,8 @@ impl<'a> Starving<'a> {
             self.change(way)?;
         }
         self.pause(LONGEST_MS);
-        self.random.shuffle(&mut taken);
-        taken.into_iter().try_for_each(Taken::give_back)?;
+        self.random.shuffle(&mut shortages);
+        shortages.into_iter().try_for_each(Taken::give_back)?;
         let end = Instant::now();
         callers.shortage_ends();
         self.report.shortage(&name);

@@ -155,8 +155,9 @@ impl Place {
     /// Makes a key, and returns it. A gateway that runs may not use it yet.
     pub(crate) fn make_key(&self, name: &str, store: &str, role: &str) -> Result<String> {
         let mut create = self.witgate(&["key", "create", name, "--allow", "*", "--role", role, "--json"]);
-        let said = run(create.args(["--store", store, "--wait", "0s"]), QUICK).context("no key was made")?;
-        let made: Value = serde_json::from_str(&said)?;
+        let output =
+            run(create.args(["--store", store, "--wait", "0s"]), QUICK).context("no key was made")?;
+        let made: Value = serde_json::from_str(&output)?;
         Ok(made.get("key").and_then(Value::as_str).context("no key")?.to_owned())
     }
 
@@ -269,8 +270,8 @@ config = {rules}
 
     /// The number of instances of the live generation.
     pub(crate) fn instances(&self) -> Result<u64> {
-        let said = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
-        let list: Value = serde_json::from_str(&said)?;
+        let output = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
+        let list: Value = serde_json::from_str(&output)?;
         let policies = list.get("policies").and_then(Value::as_array).context("no policies")?;
         Ok(policies.iter().filter_map(|policy| policy.get("instances")?.as_u64()).sum())
     }

@@ -105,13 +105,13 @@ struct Version {
 
 impl Version {
     fn of(rustc: &Path) -> Result<Self> {
-        let said = ask(Command::new(rustc).arg("-vV").env_remove("LD_LIBRARY_PATH"));
-        let said = said.with_context(|| format!("{} is missing", rustc.display()))?;
-        Self::read(&said).with_context(|| format!("{} does not say its version", rustc.display()))
+        let output = ask(Command::new(rustc).arg("-vV").env_remove("LD_LIBRARY_PATH"));
+        let output = output.with_context(|| format!("{} is missing", rustc.display()))?;
+        Self::read(&output).with_context(|| format!("{} does not say its version", rustc.display()))
     }
 
-    fn read(said: &str) -> Option<Self> {
-        let field = |name| said.lines().find_map(|line| line.strip_prefix(name));
+    fn read(text: &str) -> Option<Self> {
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
         Some(Self { rust: number(field("release: ")?), llvm: number(field("LLVM version: ")?).0 })
     }
 }
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn the_versions_of_a_compiler_are_read() {
-        let said = "rustc 1.96.0 (x)\nhost: h\nrelease: 1.96.0\nLLVM version: 22.1.8";
-        assert_eq!(Version::read(said), Some(Version { rust: (1, 96), llvm: 22 }));
+        let output = "rustc 1.96.0 (x)\nhost: h\nrelease: 1.96.0\nLLVM version: 22.1.8";
+        assert_eq!(Version::read(output), Some(Version { rust: (1, 96), llvm: 22 }));
         assert_eq!(Version::read("rustc 1.96.0"), None);
     }
 

@@ -23,7 +23,7 @@ fn serve() -> Running {
 }
 
 /// A request to the admin listener under its own address, as a probe sends it.
-fn asked(gateway: &Running, method: &str, path: &str) -> Request {
+fn probe(gateway: &Running, method: &str, path: &str) -> Request {
     let url = gateway.admin_url();
     let request = Request::new(method, url.trim_start_matches("http://"), path);
     match method {
@@ -39,7 +39,7 @@ fn the_admin_listener_answers_only_under_its_own_names() {
     let url = gateway.admin_url();
     let port = url.rsplit_once(':').unwrap().1;
     for (method, path) in PATHS {
-        let good = asked(&gateway, method, path);
+        let good = probe(&gateway, method, path);
         for host in [
             "evil.example".to_owned(),
             format!("evil.example:{port}"),
@@ -84,7 +84,7 @@ fn a_browser_cannot_revoke_a_token() {
     let gateway = serve();
     let mut findings = Findings::default();
     for origin in ["https://evil.example", "null", &gateway.admin_url()] {
-        let answer = asked(&gateway, "POST", "/revoke").with("Origin", origin).send();
+        let answer = probe(&gateway, "POST", "/revoke").with("Origin", origin).send();
         findings.check(&format!("Origin: {origin}"), answer.status == 403, &answer);
     }
     findings.report();
@@ -116,7 +116,7 @@ fn health_is_answered_while_the_log_is_blocked() {
     let answered: usize = calling.into_iter().map(|calls| calls.join().unwrap()).sum();
     assert!(answered > 50, "{answered} calls were answered");
     for path in ["/healthz", "/readyz", "/metrics"] {
-        let answer = asked(&gateway, "GET", path).send_until("\n", Duration::from_secs(5));
+        let answer = probe(&gateway, "GET", path).send_until("\n", Duration::from_secs(5));
         assert_eq!(answer.status, 200, "{path} after {answered} calls");
     }
 }

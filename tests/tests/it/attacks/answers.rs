@@ -136,8 +136,9 @@ impl Testbed {
         assert_eq!(read(&self.call(0, tool, size)), size, "it is answered as long as it reads");
         let before = resident(&self.gateway);
         let streams: Vec<_> = (0..times).map(|_| self.request(0, tool, size).open()).collect();
-        let told: Vec<_> = streams.iter().map(beginning).collect();
-        let refused: Vec<_> = told.iter().filter(|text| contains(text, b"\"too-many-answers\"")).collect();
+        let beginnings: Vec<_> = streams.iter().map(beginning).collect();
+        let refused: Vec<_> =
+            beginnings.iter().filter(|text| contains(text, b"\"too-many-answers\"")).collect();
         assert!(!refused.is_empty() && refused.len() < times, "{} of {times} are refused", refused.len());
         for text in &refused {
             let text = String::from_utf8_lossy(text);
@@ -145,8 +146,8 @@ impl Testbed {
             // One that began before there was an answer ends with an error.
             assert!(is_whole || text.contains("text/event-stream") && text.contains("503"), "{text}");
         }
-        let held = metric(&self.gateway, HELD);
-        assert!((size..=MEMORY / 2).contains(&held), "{held} bytes are held");
+        let bytes = metric(&self.gateway, HELD);
+        assert!((size..=MEMORY / 2).contains(&bytes), "{bytes} bytes are held");
         let grown = resident(&self.gateway).saturating_sub(before);
         assert!(grown < MEMORY / 2 + AT_WORK, "{} MiB more than before", grown / MIB);
         assert_eq!(read(&self.call(1, tool, size)), size, "another caller has a share of its own");

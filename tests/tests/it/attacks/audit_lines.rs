@@ -113,9 +113,9 @@ fn a_shortened_name_shows_both_ends_its_length_and_a_digest() {
     let lines = call(&running, &name);
     let line = &lines[0];
     let fields = logfmt(line);
-    let shown = value(&fields, "target").unwrap();
-    assert!(shown.starts_with("docs/aaa") && shown.ends_with("/../../secret"), "{shown}");
-    assert!(shown.contains('…') && line.len() <= 4096, "{line}");
+    let target = value(&fields, "target").unwrap();
+    assert!(target.starts_with("docs/aaa") && target.ends_with("/../../secret"), "{target}");
+    assert!(target.contains('…') && line.len() <= 4096, "{line}");
     let digest = digest(&SHA256, name.as_bytes());
     let hex: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(value(&fields, "cut").unwrap(), format!("target {} bytes sha256:{hex}", name.len()));
@@ -124,11 +124,11 @@ fn a_shortened_name_shows_both_ends_its_length_and_a_digest() {
 #[test]
 fn log_lines_of_an_upstream_forge_no_field() {
     let setup = Setup::new();
-    let said = "done outcome=\\\"allowed\\\" subject=root \u{202e}x\u{2028}y";
+    let text = "done outcome=\\\"allowed\\\" subject=root \u{202e}x\u{2028}y";
     setup.config(
         "",
         &format!(
-            "[upstreams.loud]\ncommand = ['sh', '-c', \"printf '%s\\\\n' '{said}' >&2; exec cat\"]\n\
+            "[upstreams.loud]\ncommand = ['sh', '-c', \"printf '%s\\\\n' '{text}' >&2; exec cat\"]\n\
              [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
              [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
         ),
@@ -150,8 +150,11 @@ fn a_key_name_with_bidirectional_controls_is_refused_and_escaped_in_an_old_store
     let setup = Setup::new();
     setup.config("", CONFIG);
     let made = setup.run(&["key", "create", "nimda\u{202e}", "--allow", "*"]);
-    let told = String::from_utf8(made.stderr).unwrap();
-    assert!(!made.status.success() && told.contains("U+202E") && !told.contains('\u{202e}'), "{told}");
+    let message = String::from_utf8(made.stderr).unwrap();
+    assert!(
+        !made.status.success() && message.contains("U+202E") && !message.contains('\u{202e}'),
+        "{message}"
+    );
     setup.key(&["ada", "--allow", "*"]);
     let store = setup.dir().join("keys.toml");
     let text = std::fs::read_to_string(&store).unwrap().replace("\"ada\"", "\"ada\u{202e}nimda\u{200b}\"");
@@ -161,14 +164,14 @@ fn a_key_name_with_bidirectional_controls_is_refused_and_escaped_in_an_old_store
     {
         let listed = setup.run(arguments);
         assert!(listed.status.success(), "{listed:?}");
-        let told = [listed.stdout, listed.stderr].concat();
-        let told = String::from_utf8(told).unwrap();
-        let shown = if arguments.contains(&"--json") {
+        let message = [listed.stdout, listed.stderr].concat();
+        let message = String::from_utf8(message).unwrap();
+        let mark = if arguments.contains(&"--json") {
             "ada\\u202enimda\\u200b"
         } else {
             "ada\\u{202e}nimda\\u{200b}"
         };
-        assert!(told.contains(shown) && !told.contains(['\u{202e}', '\u{200b}']), "{told}");
+        assert!(message.contains(mark) && !message.contains(['\u{202e}', '\u{200b}']), "{message}");
     }
     let listed = setup.run(&["key", "list", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();

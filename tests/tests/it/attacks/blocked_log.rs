@@ -205,7 +205,7 @@ fn waiting_lines_are_written_at_the_end() {
 
 #[test]
 fn no_level_silences_the_audit_and_an_invalid_level_is_reported() {
-    for (level, told) in [
+    for (level, lines) in [
         ("warn", None),
         ("off", None),
         ("debgu", Some("did you mean `debug`?")),
@@ -223,9 +223,9 @@ fn no_level_silences_the_audit_and_an_invalid_level_is_reported() {
         write!(stream, "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", running.address())
             .unwrap();
         let log = running.await_log("witgate::audit: outcome=\"malformed\"");
-        assert_eq!(log.contains("RUST_LOG"), told.is_some(), "{level}: {log}");
-        assert!(told.is_none_or(|told| log.contains(told)), "{level}: {log}");
+        assert_eq!(log.contains("RUST_LOG"), lines.is_some(), "{level}: {log}");
+        assert!(lines.is_none_or(|lines| log.contains(lines)), "{level}: {log}");
         // What counts in its place is `info`.
-        assert_eq!(log.contains(" INFO witgate::serve: "), told.is_some(), "{level}: {log}");
+        assert_eq!(log.contains(" INFO witgate::serve: "), lines.is_some(), "{level}: {log}");
     }
 }

@@ -87,7 +87,7 @@ fn connect_from(source: &str, address: std::net::SocketAddr) -> TcpStream {
     })
 }
 
-fn told(mut stream: &TcpStream) -> String {
+fn received_text(mut stream: &TcpStream) -> String {
     let mut bytes = Vec::new();
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let _ = stream.read_to_end(&mut bytes);
@@ -103,19 +103,19 @@ fn bodies_of_strangers_have_a_common_limit() {
     let before = resident(&gateway);
     for chunked in [false, true] {
         let streams: Vec<_> = (0..50).map(|_| almost(&gateway, "127.0.0.1", ALMOST, chunked)).collect();
-        let held = metric(&gateway, "witgate_request_memory_bytes");
-        assert!((8 << 20..=16 << 20).contains(&held), "one address holds {held} bytes");
-        let refused: Vec<_> = streams.iter().map(told).filter(|text| !text.is_empty()).collect();
+        let bytes = metric(&gateway, "witgate_request_memory_bytes");
+        assert!((8 << 20..=16 << 20).contains(&bytes), "one address holds {bytes} bytes");
+        let refused: Vec<_> = streams.iter().map(received_text).filter(|text| !text.is_empty()).collect();
         for text in &refused {
             assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("retry-after: 1"), "{text}");
             assert!(text.contains("\"too-many-bodies\""), "{text}");
         }
         // Others are let in, with large messages as well.
         let other = almost(&gateway, "127.0.0.2", ALMOST, chunked);
-        assert_eq!(told(&other), "");
+        assert_eq!(received_text(&other), "");
         let more: Vec<_> = (0..20).map(|_| almost(&gateway, "127.0.0.2", ALMOST, chunked)).collect();
-        let held = metric(&gateway, "witgate_request_memory_bytes");
-        assert!((16 << 20..=32 << 20).contains(&held), "two addresses hold {held} bytes");
+        let bytes = metric(&gateway, "witgate_request_memory_bytes");
+        assert!((16 << 20..=32 << 20).contains(&bytes), "two addresses hold {bytes} bytes");
         let grown = resident(&gateway).saturating_sub(before);
         assert!(grown < 100 << 20, "{} MiB more than before", grown >> 20);
         // However much is held: a message of the usual size needs nothing of it.
@@ -172,8 +172,8 @@ fn large_heads_have_the_same_limit() {
         (metric(&gateway, "witgate_request_memory_bytes") > 3 << 20).then_some(())
     });
     std::thread::sleep(Duration::from_millis(200));
-    let held = metric(&gateway, "witgate_request_memory_bytes");
-    assert!(held <= 4 << 20, "{held} bytes are held");
+    let bytes = metric(&gateway, "witgate_request_memory_bytes");
+    assert!(bytes <= 4 << 20, "{bytes} bytes are held");
     let grown = resident(&gateway).saturating_sub(before);
     assert!(grown < 40 << 20, "{} MiB more than before", grown >> 20);
     assert_eq!(call(&gateway, &key, 1000).status, 200);

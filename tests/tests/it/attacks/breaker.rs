@@ -81,9 +81,9 @@ async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
     );
     let keys: [&[&str]; 2] = [&["nobody", "--role", "nothing"], &["staff", "--role", "staff"]];
     let testbed = Testbed::new(&rules, "'roles'", "", &keys);
-    let (nobody, staff) = (testbed.caller(0), testbed.caller(1));
+    let (stranger, staff) = (testbed.caller(0), testbed.caller(1));
     for _ in 0..10 {
-        is(nobody.call("echo", large(&json!(1))).await.reason().map(str::to_owned), "not-allowed");
+        is(stranger.call("echo", large(&json!(1))).await.reason().map(str::to_owned), "not-allowed");
         let answer = staff.call("echo", json!({ "amount": 10 })).await;
         assert!(answer.is_result(), "{answer:?}");
     }

@@ -126,7 +126,7 @@ async fn orphans_are_reaped_and_exit_statuses_of_children_are_kept() {
     let key = setup.key(&["user", "--allow", "*"]);
     let running = setup.serve();
     let caller = Caller::new(running.url(), Some(&key));
-    let orphan = caller.call("orphan", json!({})).await.said().as_u64().unwrap();
+    let orphan = caller.call("orphan", json!({})).await.content().as_u64().unwrap();
     let of = |id: u64| processes().into_iter().find(|process| process.id == id);
     await_some("the orphan to be Witgate's, or gone", || {
         of(orphan).is_none_or(|process| process.parent == u64::from(running.pid())).then_some(())

@@ -45,7 +45,7 @@ fn answer(mut stream: &TcpStream, second: Option<&str>) -> Option<()> {
         true => (json!("old"), "tools/list"),
         false => (message["id"].clone(), message["method"].as_str().unwrap_or_default()),
     };
-    let listed = LISTS.iter().find(|(asked, ..)| *asked == method);
+    let listed = LISTS.iter().find(|(list_method, ..)| *list_method == method);
     let result = match listed {
         Some(("tools/list", ..)) => {
             let tools = [Some("echo"), second].into_iter().flatten();

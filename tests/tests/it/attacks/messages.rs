@@ -338,7 +338,7 @@ fn ambiguous_lines_are_refused() {
     let cases: Vec<_> = cases.iter().filter(is_line).collect();
     assert!(cases.len() > 100);
     let (answers, arrived) = over_stdio(cases.iter().map(|(_, body, _)| body.as_slice()));
-    let mut said: Vec<_> = answers
+    let mut refusals: Vec<_> = answers
         .iter()
         .map(|answer| (answer["error"]["code"].as_i64(), answer["error"]["data"]["reason"].as_str()))
         .collect();
@@ -347,9 +347,9 @@ fn ambiguous_lines_are_refused() {
         .filter(|case| is_answered(case))
         .map(|(_, _, (_, code, reason))| (Some(*code), Some(*reason)))
         .collect();
-    said.sort_unstable();
+    refusals.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(said, expected);
+    assert_eq!(refusals, expected);
     assert!(!arrived.contains(MARK), "{arrived}");
 }
 

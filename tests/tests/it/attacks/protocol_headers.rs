@@ -35,13 +35,13 @@ fn a_protocol_header_as_credential_header_is_refused_by_name() {
             );
             setup.file("keys.toml", "version = 1\n");
             let checked = setup.run(&["check"]);
-            let told = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
-            assert!(!checked.status.success(), "{header}: {told}");
+            let text = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
+            assert!(!checked.status.success(), "{header}: {text}");
             assert!(
-                told.contains(&format!(
+                text.contains(&format!(
                     "the credential header \"{header}\" is a header of HTTP or MCP itself"
                 )),
-                "{told}"
+                "{text}"
             );
         }
     }

@@ -42,17 +42,17 @@ async fn begin(caller: &Caller, session: &str, tool: &str) -> reqwest::Response 
 }
 
 /// Everything that comes on a stream within a moment, comments aside.
-async fn heard(response: reqwest::Response) -> String {
-    let (mut stream, mut heard) = (response.bytes_stream(), String::new());
+async fn data_lines(response: reqwest::Response) -> String {
+    let (mut stream, mut text) = (response.bytes_stream(), String::new());
     while let Ok(Some(Ok(chunk))) = timeout(A_MOMENT, stream.next()).await {
-        heard.push_str(&String::from_utf8_lossy(&chunk));
+        text.push_str(&String::from_utf8_lossy(&chunk));
     }
-    heard.lines().filter(|line| line.starts_with("data:")).collect()
+    text.lines().filter(|line| line.starts_with("data:")).collect()
 }
 
 /// The result of the server's own question.
 fn outcome(answer: &crate::caller::Answer) -> Value {
-    answer.said()["error"]["code"].clone()
+    answer.content()["error"]["code"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,16 +65,16 @@ async fn a_question_for_an_abandoned_call_reaches_no_other_caller() {
     // Now the server asks within the call that ada has left; it says which answer it got.
     assert_eq!(outcome(&bob.call_in(&of_bob, "ask-now", json!({})).await), -32601);
     bob.call_in(&of_bob, "log", json!({})).await;
-    let heard = [heard(open).await, heard(stream).await].concat();
-    assert_eq!(heard, "", "bob has received neither the question nor a log line");
+    let messages = [data_lines(open).await, data_lines(stream).await].concat();
+    assert_eq!(messages, "", "bob has received neither the question nor a log line");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_recipient_of_a_question_can_answer() {
     let (_running, [ada, bob]) = serve(true, "");
     let [of_ada, of_bob] = [ada.open_session().await, bob.open_session().await];
-    let mut asked = ada.begin_in(&of_ada, "tools/call", json!({ "name": "ask" })).await.unwrap();
-    let question = asked.chunk().await.unwrap().unwrap();
+    let mut call = ada.begin_in(&of_ada, "tools/call", json!({ "name": "ask" })).await.unwrap();
+    let question = call.chunk().await.unwrap().unwrap();
     let question = String::from_utf8_lossy(&question).into_owned();
     let data = question.lines().find_map(|line| line.strip_prefix("data:")).unwrap();
     let id = serde_json::from_str::<Value>(data).unwrap()["id"].clone();

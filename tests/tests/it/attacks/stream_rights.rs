@@ -74,17 +74,17 @@ impl Testbed {
 }
 
 /// The messages on a stream up to the one that has `last` in it.
-async fn heard(
+async fn stream_text(
     stream: &mut (impl StreamExt<Item = reqwest::Result<bytes::Bytes>> + Unpin),
     last: &str,
 ) -> String {
-    let mut heard = String::new();
-    while !heard.contains(last) {
+    let mut text = String::new();
+    while !text.contains(last) {
         let chunk =
             timeout(Duration::from_secs(60), stream.next()).await.expect("it comes").expect("it goes on");
-        heard.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
+        text.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
     }
-    heard
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,14 +98,17 @@ async fn updates_of_a_resource_end_with_the_right_to_it() {
     let mut stream = testbed.ada.listen(&testbed.session).await.bytes_stream();
     for uri in ["file:///pub/a", "file:///secret/a"] {
         testbed.touch(uri).await;
-        assert!(heard(&mut stream, "list_changed").await.contains(uri), "as long as she may");
+        assert!(stream_text(&mut stream, "list_changed").await.contains(uri), "as long as she may");
     }
     testbed.tighten("allow = ['echo', 'resource:file:///pub/*']", "initialized").await;
     testbed.touch("file:///secret/a").await;
-    let after = heard(&mut stream, "list_changed").await;
+    let after = stream_text(&mut stream, "list_changed").await;
     assert!(!after.contains("resources/updated"), "{after}");
     testbed.touch("file:///pub/a").await;
-    assert!(heard(&mut stream, "list_changed").await.contains("file:///pub/a"), "what she may still hear");
+    assert!(
+        stream_text(&mut stream, "list_changed").await.contains("file:///pub/a"),
+        "what she may still hear"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,5 +159,5 @@ async fn a_task_ends_with_the_right_to_the_call_that_started_it() {
     // On a child that is everybody's, news of a task goes to nobody.
     assert!(testbed.admin.call_in(&testbed.admins, "news", json!({})).await.is_result());
     testbed.touch("file:///pub/a").await;
-    assert!(!heard(&mut stream, "list_changed").await.contains("notifications/tasks"));
+    assert!(!stream_text(&mut stream, "list_changed").await.contains("notifications/tasks"));
 }

@@ -131,9 +131,9 @@ fn ambiguous_senders_and_credentials_are_refused() {
             ("Basic", bare.clone().with("Authorization", "Basic dTpw"), "unrecognised", INVALID_TOKEN),
         ] {
             let answer = request.send();
-            let (status, code, said) = answer.refusal();
+            let (status, code, found_reason) = answer.refusal();
             let is_right = (status, code) == (401, 401)
-                && (said == reason || reason.is_empty() && said != "no-credential")
+                && (found_reason == reason || reason.is_empty() && found_reason != "no-credential")
                 && answer.header("www-authenticate") == Some(challenge);
             findings.check(&format!("{path}: {what}"), is_right, &answer);
         }

@@ -80,8 +80,8 @@ async fn clients_of_both_eras_find_the_era_of_each_upstream() {
             true => {
                 assert_eq!(report.error, None, "{name}");
                 assert_eq!(report.listed, Some(vec![ALLOWED_OF_FIXTURE.to_owned()]), "{name}");
-                let said = report.text().unwrap();
-                assert!(said.contains("simple text"), "{name}: {said}");
+                let text = report.text().unwrap();
+                assert!(text.contains("simple text"), "{name}: {text}");
             }
         }
     }

@@ -18,8 +18,8 @@ fn assert_complete(name: &str, scenario: &Scenario) {
     let step = |name: &str| scenario.steps.get(name).cloned().unwrap_or_default();
     assert_eq!(step("progress")["received"], json!([1, 2, 3, 4, 5, 6, 7, 8]), "{name}");
     assert_eq!(step("cancellation")["alive"], json!("Echo: still here"), "{name}");
-    for asked in ["sampling", "elicitation", "roots"] {
-        assert_eq!(step(asked)["answered"], json!(true), "{name}: {asked}");
+    for kind in ["sampling", "elicitation", "roots"] {
+        assert_eq!(step(kind)["answered"], json!(true), "{name}: {kind}");
     }
     assert_eq!(step("subscription")["updated"], json!(["demo://resource/dynamic/text/1"]), "{name}");
     assert_ne!(step("logging")["messages"], json!([]), "{name}");

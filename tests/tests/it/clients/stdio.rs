@@ -36,9 +36,9 @@ async fn each_client_is_served_with_a_key_and_with_a_token() {
     for (attempt, report) in make(&clients, attempts).await {
         assert_served(&attempt, &report);
     }
-    let kept = std::fs::read_dir(setup.dir().join("cache")).unwrap();
-    let kept: Vec<_> = kept.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(kept.iter().any(|name| name.starts_with("era-")), "{kept:?}");
+    let files = std::fs::read_dir(setup.dir().join("cache")).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(files.iter().any(|name| name.starts_with("era-")), "{files:?}");
 }
 
 #[tokio::test]

@@ -82,10 +82,10 @@ fn traces(gateway: &MixedGateway) -> Vec<String> {
     }
     // One logs them, the other writes them to its standard output.
     for policy in ["floods-log", "floods-stdout"] {
-        let said = |line: &&str| {
+        let is_output = |line: &&str| {
             line.contains("witgate::plugin: FLOOD") && line.contains(&format!("policy=\"{policy}\""))
         };
-        let flood = log.lines().filter(said).count();
+        let flood = log.lines().filter(is_output).count();
         if !(1..=32).contains(&flood) {
             findings.push(format!("{flood} lines of one call of {policy} are in the log"));
         }
@@ -93,13 +93,13 @@ fn traces(gateway: &MixedGateway) -> Vec<String> {
     if log.contains(SECRET) {
         findings.push("a secret is in the log".to_owned());
     }
-    let asked = gateway.server.asked();
-    let floods = asked.iter().filter(|path| *path == "/flood").count();
-    if floods > 4 || asked.iter().any(|path| path == "/large") {
-        findings.push(format!("the server was asked {floods} times, or for too much: {asked:?}"));
+    let requests = gateway.server.requests();
+    let floods = requests.iter().filter(|path| *path == "/flood").count();
+    if floods > 4 || requests.iter().any(|path| path == "/large") {
+        findings.push(format!("the server was asked {floods} times, or for too much: {requests:?}"));
     }
-    if !gateway.elsewhere.asked().is_empty() {
-        findings.push(format!("somebody went where nobody may: {:?}", gateway.elsewhere.asked()));
+    if !gateway.elsewhere.requests().is_empty() {
+        findings.push(format!("somebody went where nobody may: {:?}", gateway.elsewhere.requests()));
     }
     let (memory, files) = (gateway.peak_memory(), gateway.open_files());
     eprintln!("the gateway has taken {memory} MiB at most, and has {files} files open");

@@ -72,7 +72,7 @@ async fn a_good_policy_beside_hostile_ones_has_no_error() {
     report(&gateway, &alone, &beside, &made);
     assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
     assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
-    assert!(gateway.elsewhere.asked().is_empty(), "{:?}", gateway.elsewhere.asked());
+    assert!(gateway.elsewhere.requests().is_empty(), "{:?}", gateway.elsewhere.requests());
     let after = gateway.good().call("echo", json!({ "text": "mine" })).await;
     assert!(after.is_result(), "{after:?}");
 }

@@ -32,9 +32,9 @@ async fn finds(settings: &str) -> Vec<bool> {
             None => assert!(answer.is_result(), "{answer:?}"),
             Some(reason) => assert_eq!(reason, "remembers", "{answer:?}"),
         }
-        let told =
+        let is_told =
             answer.body.pointer("/error").is_some_and(|error| error.to_string().contains("the secret"));
-        assert!(!told, "the next caller is told: {answer:?}");
+        assert!(!is_told, "the next caller is told: {answer:?}");
         found.push(answer.reason().is_some());
     }
     found

@@ -79,7 +79,7 @@ impl MixedGateway {
 }
 
 fn good() -> String {
-    let anybody = component("tests/faulty");
+    let authorizer = component("tests/faulty");
     format!(
         "[upstreams.good]\nown_tools = true\n\
          [keys.vault]\nsecret = {{ env = \"VAULT\" }}\n[keys.other]\nsecret = {{ env = \"OTHER\" }}\n\
@@ -88,7 +88,7 @@ fn good() -> String {
          config = {{ roles = {{ user = {{ allow = [\"*\"] }} }} }}\n\
          [policies.anybody]\nkind = \"custom\"\ncomponent = \"{}\"\n{PATIENT}\n\
          [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"rules\"]\n",
-        anybody.display()
+        authorizer.display()
     )
 }
 

@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// The paths that were asked for.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(super) fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 

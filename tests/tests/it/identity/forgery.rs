@@ -59,8 +59,11 @@ async fn identity_headers_of_callers_are_not_forwarded() {
     let seen = String::from_utf8(recorder.seen()).unwrap();
     assert!(!seen.contains("root") && !seen.contains("forged"), "{seen}");
     assert!(!seen.to_lowercase().contains("\r\nconnection: x-"), "{seen}");
-    let told: Vec<_> = seen.split("\r\n").filter(|line| line.starts_with("x-witgate-subject")).collect();
-    assert!(told.len() >= 6 && told.iter().all(|line| *line == "x-witgate-subject: keys||ada"), "{told:?}");
+    let subjects: Vec<_> = seen.split("\r\n").filter(|line| line.starts_with("x-witgate-subject")).collect();
+    assert!(
+        subjects.len() >= 6 && subjects.iter().all(|line| *line == "x-witgate-subject: keys||ada"),
+        "{subjects:?}"
+    );
     let tokens: Vec<_> = seen.split("\r\n").filter(|line| line.starts_with("x-witgate-identity")).collect();
-    assert!(tokens.len() > told.len(), "requests of Witgate's own have one as well");
+    assert!(tokens.len() > subjects.len(), "requests of Witgate's own have one as well");
 }

@@ -22,8 +22,10 @@ fn heads(recorder: &Recorder) -> Vec<(String, Vec<String>)> {
         let begins = ["POST /", "GET /", "DELETE /"].iter().find_map(|begin| line.rfind(begin));
         if let Some(begin) = begins {
             heads.push((line[begin..].to_owned(), Vec::new()));
-        } else if let Some((_, told)) = heads.last_mut().filter(|_| line.starts_with("x-witgate-")) {
-            told.push(line.to_owned());
+        } else if let Some((_, identity_headers)) =
+            heads.last_mut().filter(|_| line.starts_with("x-witgate-"))
+        {
+            identity_headers.push(line.to_owned());
         }
     }
     heads
@@ -31,14 +33,17 @@ fn heads(recorder: &Recorder) -> Vec<(String, Vec<String>)> {
 
 /// The last request of a caller's: Witgate's own go beside it.
 fn last(recorder: &Recorder) -> (String, Vec<String>) {
-    heads(recorder).into_iter().rfind(|(_, told)| *told != ["x-witgate-kind: witgate"]).unwrap()
+    heads(recorder)
+        .into_iter()
+        .rfind(|(_, identity_headers)| *identity_headers != ["x-witgate-kind: witgate"])
+        .unwrap()
 }
 
 /// Bytes of two connections may stand between each other.
-fn told(recorder: &Recorder) -> Vec<String> {
-    let mut told = last(recorder).1;
-    told.retain(|told| told != "x-witgate-kind: witgate");
-    told
+fn identity_headers(recorder: &Recorder) -> Vec<String> {
+    let mut headers = last(recorder).1;
+    headers.retain(|header| header != "x-witgate-kind: witgate");
+    headers
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,34 +51,34 @@ async fn each_request_names_its_caller_and_requests_of_witgate_name_witgate() {
     let recorder = Recorder::start();
     let (running, callers) = serve(setup(), &config(&recorder), &["ada", "bob"]);
     let of_key = |name: &str| {
-        let told = [
+        let expected = [
             "x-witgate-kind: known".to_owned(),
             format!("x-witgate-principal: keys||{name}"),
             format!("x-witgate-subject: {name}"),
             "x-witgate-roles: user".to_owned(),
         ];
-        told.to_vec()
+        expected.to_vec()
     };
     assert!(callers[0].call("echo", json!({})).await.is_result());
-    assert_eq!(told(&recorder), of_key("ada"));
+    assert_eq!(identity_headers(&recorder), of_key("ada"));
     // Which era it speaks was asked before.
     assert_eq!(heads(&recorder)[0].1, ["x-witgate-kind: witgate"]);
     for (caller, name) in callers.iter().zip(["ada", "bob"]) {
         let session = caller.open_session().await;
-        assert_eq!(told(&recorder), of_key(name));
+        assert_eq!(identity_headers(&recorder), of_key(name));
         caller.call_in(&session, "echo", json!({})).await;
-        assert_eq!(told(&recorder), of_key(name));
+        assert_eq!(identity_headers(&recorder), of_key(name));
         let client = reqwest::Client::new();
         for method in [reqwest::Method::GET, reqwest::Method::DELETE] {
             let request = caller.request(&client, method.clone()).header("Accept", "text/event-stream");
             request.header("Mcp-Session-Id", &session).send().await.unwrap();
-            let (line, told) = last(&recorder);
+            let (line, expected) = last(&recorder);
             assert!(line.starts_with(method.as_str()), "{line}");
-            assert_eq!(told, of_key(name));
+            assert_eq!(expected, of_key(name));
         }
     }
-    let nobody = Caller::new(running.url(), None).call("echo", json!({})).await;
-    assert_eq!(nobody.status, 401);
+    let anonymous = Caller::new(running.url(), None).call("echo", json!({})).await;
+    assert_eq!(anonymous.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +96,7 @@ async fn a_name_or_role_stays_one_header_value() {
         assert!(answer.is_result(), "{answer:?}");
         let expected =
             [format!("x-witgate-subject: {subject_told}"), format!("x-witgate-roles: {roles_told}")];
-        assert_eq!(told(&recorder)[2..], expected);
+        assert_eq!(identity_headers(&recorder)[2..], expected);
     }
     // A line end is refused before that, or comes as what it is.
     let answer =
@@ -111,9 +116,10 @@ async fn a_caller_whose_identity_cannot_be_sent_is_refused() {
     let caller = of_issuer(&running, "ada", &json!(roles));
     let answer = caller.call("echo", json!({})).await;
     assert_eq!((answer.status, answer.reason()), (403, Some("identity-untold")), "{answer:?}");
-    let all: Vec<_> = heads(&recorder).into_iter().flat_map(|(_, told)| told).collect();
+    let all: Vec<_> =
+        heads(&recorder).into_iter().flat_map(|(_, identity_headers)| identity_headers).collect();
     assert!(
-        all.iter().all(|told| told == "x-witgate-kind: witgate"),
+        all.iter().all(|identity_headers| identity_headers == "x-witgate-kind: witgate"),
         "nothing but questions about its era: {all:?}"
     );
     running.await_log("reason=\"identity-untold\"");
@@ -126,7 +132,10 @@ async fn a_caller_without_a_credential_has_no_name() {
                      anonymous = { roles = ['guest'] }";
     let (running, callers) = serve(setup(), &format!("{}{anonymous}", config(&recorder)), &["anonymous"]);
     assert!(Caller::new(running.url(), None).call("echo", json!({})).await.is_result());
-    assert_eq!(told(&recorder), ["x-witgate-kind: anonymous", "x-witgate-roles: guest"]);
+    assert_eq!(identity_headers(&recorder), ["x-witgate-kind: anonymous", "x-witgate-roles: guest"]);
     assert!(callers[0].call("echo", json!({})).await.is_result());
-    assert_eq!(told(&recorder)[..2], ["x-witgate-kind: known", "x-witgate-principal: keys||anonymous"]);
+    assert_eq!(
+        identity_headers(&recorder)[..2],
+        ["x-witgate-kind: known", "x-witgate-principal: keys||anonymous"]
+    );
 }

@@ -15,12 +15,13 @@ fn config() -> String {
     )
 }
 
-fn told(kind: &str, principal: &str, subject: &str, issuer: Option<&str>) -> Value {
-    let mut told = json!({ "W_OTHER": "x", "W_KIND": kind, "W_PRINCIPAL": principal, "W_SUBJECT": subject });
+fn identity_variables(kind: &str, principal: &str, subject: &str, issuer: Option<&str>) -> Value {
+    let mut variables =
+        json!({ "W_OTHER": "x", "W_KIND": kind, "W_PRINCIPAL": principal, "W_SUBJECT": subject });
     if let Some(issuer) = issuer {
-        told["W_ISSUER"] = issuer.into();
+        variables["W_ISSUER"] = issuer.into();
     }
-    told
+    variables
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,26 +30,31 @@ async fn each_process_gets_its_caller_and_serves_no_other() {
     let issuer = "https://idp.example.com";
     let other = of_issuer(&running, "ada, \"root\"", &json!(["user"]));
     let expected = [
-        (&callers[0], told("known", "keys||ada", "ada", None)),
-        (&callers[1], told("known", "keys||bob", "bob", None)),
+        (&callers[0], identity_variables("known", "keys||ada", "ada", None)),
+        (&callers[1], identity_variables("known", "keys||bob", "bob", None)),
         (
             &other,
-            told("known", "idp|https://idp.example.com|ada%2C%20%22root%22", "ada, \"root\"", Some(issuer)),
+            identity_variables(
+                "known",
+                "idp|https://idp.example.com|ada%2C%20%22root%22",
+                "ada, \"root\"",
+                Some(issuer),
+            ),
         ),
     ];
     let mut processes = BTreeSet::new();
-    for (caller, told) in expected {
+    for (caller, identity_variables) in expected {
         let session = caller.open_session().await;
         for answer in
             [caller.call_in(&session, "tell", json!({})).await, caller.call("tell", json!({})).await]
         {
-            let said = answer.said();
-            assert_eq!(said["told"], told);
-            processes.insert(said["process"].as_u64().unwrap());
+            let content = answer.content();
+            assert_eq!(content["told"], identity_variables);
+            processes.insert(content["process"].as_u64().unwrap());
         }
         // The same caller again: the same process, so that it stays true.
-        let again = caller.call("tell", json!({})).await.said();
-        assert_eq!(again["told"], told);
+        let again = caller.call("tell", json!({})).await.content();
+        assert_eq!(again["told"], identity_variables);
         processes.insert(again["process"].as_u64().unwrap());
     }
     assert_eq!(processes.len(), 6, "one for each session, and one for each caller without");

@@ -81,8 +81,8 @@ async fn identity_settings_change_at_run_time() {
     assert_eq!(times("ada"), 0);
     let path = running.setup().dir().join("witgate.toml");
     let text = fs::read_to_string(&path).unwrap();
-    let told = text.replace("# told", "identity.headers = { principal = 'X-Who' }");
-    rename_over(&path, told.as_bytes());
+    let changed = text.replace("# told", "identity.headers = { principal = 'X-Who' }");
+    rename_over(&path, changed.as_bytes());
     until("it to be told", async || {
         call().await;
         (times("x-who: keys||ada") > 0).then_some(())

@@ -59,7 +59,7 @@ async fn know_each_other(python: &Path) {
          token = {{ header = 'Authorization', sub = 'principal', claims = ['roles', 'decision'] }}"
     );
     let (running, callers) = serve(setup, &config, &["ada", "bob"]);
-    let who = Who::start(python, &gateway, port);
+    let server = Who::start(python, &gateway, port);
     // Same name, another principal.
     let other = of_issuer(&running, "ada", &json!(["user", "a,b"]));
     let expected = [
@@ -71,19 +71,19 @@ async fn know_each_other(python: &Path) {
         let session = caller.open_session().await;
         for answer in [caller.call("who", json!({})).await, caller.call_in(&session, "who", json!({})).await]
         {
-            let said = answer.said();
-            let claims = &said["claims"];
-            assert_eq!((&claims["sub"], &claims["kind"]), (&json!(principal), &json!("known")), "{said}");
-            assert_eq!((&claims["issuer"], &claims["roles"]), (&issuer, &roles), "{said}");
-            assert_eq!((&claims["iss"], &claims["aud"]), (&json!(gateway), &json!(who.url)), "{said}");
+            let content = answer.content();
+            let claims = &content["claims"];
+            assert_eq!((&claims["sub"], &claims["kind"]), (&json!(principal), &json!("known")), "{content}");
+            assert_eq!((&claims["issuer"], &claims["roles"]), (&issuer, &roles), "{content}");
+            assert_eq!((&claims["iss"], &claims["aud"]), (&json!(gateway), &json!(server.url)), "{content}");
             let decision = claims["decision"].as_str().unwrap();
-            assert_eq!(said["headers"]["x-witgate-decision"], decision, "{said}");
+            assert_eq!(content["headers"]["x-witgate-decision"], decision, "{content}");
             running.await_log(&format!("decision=\"{decision}\""));
-            assert_eq!(said["headers"].get("x-api-key"), None, "{said}");
+            assert_eq!(content["headers"].get("x-api-key"), None, "{content}");
         }
     }
     // Nobody gets in beside Witgate: it is the token that lets in.
-    let direct = reqwest::Client::new().post(&who.url).header("X-Witgate-Decision", "1");
+    let direct = reqwest::Client::new().post(&server.url).header("X-Witgate-Decision", "1");
     assert_eq!(direct.body("{}").send().await.unwrap().status(), 401);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use witgate_tests::issuer::{Issuer, Page, Signer};
 
-use super::{call, gateway, outcome, taken, token};
+use super::{acceptance, call, gateway, outcome, token};
 
 /// Each form of the metadata's place, alone; the others are not there.
 #[test]
@@ -19,13 +19,13 @@ fn every_form_of_metadata_is_found() {
         issuer.put(place, Page::json(&metadata));
         issuer.put("/keys", Page::json(&json!({ "keys": [signer.jwk()] })));
         let gateway = gateway(place.contains("realms/x/"), &format!("issuer = '{name}'"));
-        assert_eq!(issuer.asked(), [""; 0], "{place}: asked before there was a token");
+        assert_eq!(issuer.requests(), [""; 0], "{place}: asked before there was a token");
         let token = signer.token(&json!({ "iss": name, "aud": gateway.url() }));
-        assert_eq!(outcome(&call(&gateway, &token)), taken(), "{place}: {}", gateway.log());
+        assert_eq!(outcome(&call(&gateway, &token)), acceptance(), "{place}: {}", gateway.log());
         // Once is enough for the next ones.
-        let asked = issuer.asked();
-        assert_eq!(outcome(&call(&gateway, &token)), taken(), "{place}");
-        assert_eq!(issuer.asked(), asked, "{place}");
+        let requests = issuer.requests();
+        assert_eq!(outcome(&call(&gateway, &token)), acceptance(), "{place}");
+        assert_eq!(issuer.requests(), requests, "{place}");
     }
 }
 
@@ -39,7 +39,12 @@ fn a_key_of_another_issuer_with_the_same_id_is_refused() {
         other.publish(&[&others], "max-age=300");
         let gateway = gateway(component, &format!("issuer = ['{}', '{}']", one.url(), other.url()));
         for (issuer, own, siblings) in [(&one, &key, &others), (&other, &others, &key)] {
-            assert_eq!(outcome(&call(&gateway, &token(&gateway, issuer, own))), taken(), "{}", gateway.log());
+            assert_eq!(
+                outcome(&call(&gateway, &token(&gateway, issuer, own))),
+                acceptance(),
+                "{}",
+                gateway.log()
+            );
             let forged = call(&gateway, &token(&gateway, issuer, siblings));
             assert_eq!(outcome(&forged), (401, "bad-signature".to_owned()), "{}", gateway.log());
         }
@@ -48,7 +53,7 @@ fn a_key_of_another_issuer_with_the_same_id_is_refused() {
         third.publish(&[&key], "max-age=300");
         let forged = call(&gateway, &token(&gateway, &third, &key));
         assert_eq!(forged.status, 401);
-        assert_eq!(third.asked(), [""; 0]);
+        assert_eq!(third.requests(), [""; 0]);
     }
 }
 
@@ -67,6 +72,6 @@ fn an_issuer_can_be_configured_as_a_key() {
         );
         let gateway = setup.serve();
         let token = token(&gateway, &issuer, &signer);
-        assert_eq!(outcome(&call(&gateway, &token)), taken(), "{keys}: {}", gateway.log());
+        assert_eq!(outcome(&call(&gateway, &token)), acceptance(), "{keys}: {}", gateway.log());
     }
 }

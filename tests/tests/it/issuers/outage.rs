@@ -6,7 +6,7 @@ use serde_json::json;
 use witgate_tests::gateway::{PATIENCE, Running};
 use witgate_tests::issuer::{Issuer, Page, Signer};
 
-use super::{call, gateway, outcome, taken, token};
+use super::{acceptance, call, gateway, outcome, token};
 
 /// Asks until the outcome is this one. Until then it has to be one of `meanwhile`.
 fn await_outcome(gateway: &Running, token: &str, wanted: &(u16, String), meanwhile: &[(u16, String)]) {
@@ -29,13 +29,19 @@ fn tokens_are_accepted_on_the_last_good_keys_until_the_issuer_recovers() {
         issuer.publish(&[&old], "max-age=1");
         let gateway = gateway(component, &format!("issuer = '{}'", issuer.url()));
         let good = token(&gateway, &issuer, &old);
-        assert_eq!(outcome(&call(&gateway, &good)), taken(), "{}", gateway.log());
+        assert_eq!(outcome(&call(&gateway, &good)), acceptance(), "{}", gateway.log());
 
         issuer.go_away();
         // Beyond the life of the set, which is five seconds; every call is taken, and none waits for long.
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(9) {
-            assert_eq!(outcome(&call(&gateway, &good)), taken(), "{:?}: {}", begin.elapsed(), gateway.log());
+            assert_eq!(
+                outcome(&call(&gateway, &good)),
+                acceptance(),
+                "{:?}: {}",
+                begin.elapsed(),
+                gateway.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         gateway.await_log("the last valid one stays in use");
@@ -46,7 +52,7 @@ fn tokens_are_accepted_on_the_last_good_keys_until_the_issuer_recovers() {
         issuer.publish(&[&new], "max-age=1");
         issuer.come_back();
         let away = outcome(&unknown);
-        await_outcome(&gateway, &token(&gateway, &issuer, &new), &taken(), &[away]);
+        await_outcome(&gateway, &token(&gateway, &issuer, &new), &acceptance(), &[away]);
         gateway.await_log("is available again");
         let withdrawn = outcome(&call(&gateway, &good));
         assert_eq!(withdrawn, (401, "unknown-key".to_owned()), "{}", gateway.log());
@@ -60,13 +66,13 @@ fn the_last_good_keys_expire() {
     let settings = format!("keys = [{{ issuer = '{}', max_stale_s = 2 }}]", issuer.url());
     let gateway = gateway(false, &settings);
     let good = token(&gateway, &issuer, &signer);
-    assert_eq!(outcome(&call(&gateway, &good)), taken(), "{}", gateway.log());
+    assert_eq!(outcome(&call(&gateway, &good)), acceptance(), "{}", gateway.log());
     issuer.go_away();
     let begin = Instant::now();
     let away = (503, outcome_when_away(&gateway, &good));
     assert!(begin.elapsed() > Duration::from_secs(5), "{:?}", begin.elapsed());
     issuer.come_back();
-    await_outcome(&gateway, &good, &taken(), &[away]);
+    await_outcome(&gateway, &good, &acceptance(), &[away]);
 }
 
 fn outcome_when_away(gateway: &Running, token: &str) -> String {
@@ -96,5 +102,5 @@ fn no_caller_gets_in_until_there_are_keys() {
     issuer.put("/jwks", Page::json(&json!({ "keys": [{ "kty": "oct", "k": "AAAA" }] })));
     assert_eq!(outcome(&call(&gateway, &good)).0, 503);
     issuer.publish(&[&signer], "max-age=1");
-    await_outcome(&gateway, &good, &taken(), &[away]);
+    await_outcome(&gateway, &good, &acceptance(), &[away]);
 }

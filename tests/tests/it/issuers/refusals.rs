@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use witgate_tests::issuer::{Issuer, Signer};
 
-use super::{call, for_gateway, gateway, outcome, taken};
+use super::{acceptance, call, for_gateway, gateway, outcome};
 
 #[test]
 fn a_refusal_has_a_challenge_and_shows_no_token() {
@@ -18,7 +18,7 @@ fn a_refusal_has_a_challenge_and_shows_no_token() {
             signer.token(&claims)
         };
         let good = with(&signer, json!({}));
-        assert_eq!(outcome(&call(&gateway, &good)), taken(), "{}", gateway.log());
+        assert_eq!(outcome(&call(&gateway, &good)), acceptance(), "{}", gateway.log());
         let [header, _, signature] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
         let root = with(&signer, json!({ "sub": "root" }));
         let payload = root.split('.').nth(1).unwrap();
@@ -44,14 +44,14 @@ fn a_refusal_has_a_challenge_and_shows_no_token() {
                 "{challenge}"
             );
             let secret = token.rsplit('.').find(|part| !part.is_empty()).unwrap();
-            for shown in [answer.text(), gateway.log()] {
-                assert!(!shown.contains(&token) && !shown.contains(secret), "{reason}: {shown}");
+            for text in [answer.text(), gateway.log()] {
+                assert!(!text.contains(&token) && !text.contains(secret), "{reason}: {text}");
             }
         }
         // Another issuer's, and what is no token at all: nobody recognises it.
         for token in [with(&signer, json!({ "iss": format!("{}/", issuer.url()) })), "no.token".to_owned()] {
             assert_eq!(call(&gateway, &token).status, 401);
         }
-        assert_eq!(outcome(&call(&gateway, &good)), taken());
+        assert_eq!(outcome(&call(&gateway, &good)), acceptance());
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use witgate_tests::gateway::Setup;
 use witgate_tests::issuer::{Issuer, Signer};
 
-use super::{call, configure, for_gateway, outcome, taken};
+use super::{acceptance, call, configure, for_gateway, outcome};
 
 #[test]
 fn a_token_is_refused_as_soon_as_the_file_revokes_it() {
@@ -26,19 +26,19 @@ fn a_token_is_refused_as_soon_as_the_file_revokes_it() {
         };
         let (first, second, third) = (token("first"), token("second"), token("third"));
         for token in [&first, &second, &third] {
-            assert_eq!(outcome(&call(&gateway, token)), taken(), "{}", gateway.log());
+            assert_eq!(outcome(&call(&gateway, token)), acceptance(), "{}", gateway.log());
         }
         for arguments in [vec![first.as_str()], vec!["--jti", "second", "--policy", "tokens"]] {
             let output = gateway.setup().run(&[&["token", "revoke"], arguments.as_slice()].concat());
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.contains("uses it"), "{said}");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains("uses it"), "{text}");
         }
         let revoked = (401, "revoked".to_owned());
         // The command has waited until it was so.
         for token in [&first, &second] {
             assert_eq!(outcome(&call(&gateway, token)), revoked, "{}", gateway.log());
         }
-        assert_eq!(outcome(&call(&gateway, &third)), taken());
+        assert_eq!(outcome(&call(&gateway, &third)), acceptance());
         // With a line that is none nobody knows who is revoked, and nobody comes in.
         gateway.setup().file("revoked.jsonl", "what is this?\n");
         gateway.await_log("is not {");

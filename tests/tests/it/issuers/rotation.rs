@@ -134,9 +134,9 @@ fn keys_rotate_every_second_under_load() {
         findings.join("\n"),
         scene.gateway.log()
     );
-    let (taken, asked) = (scene.taken.load(Ordering::Relaxed), scene.issuer.count("/jwks"));
+    let (taken, requests) = (scene.taken.load(Ordering::Relaxed), scene.issuer.count("/jwks"));
     assert!(taken > 20, "only {taken} calls");
     // One for each new key at the most, and one for each life of a set.
     let allowed = usize::try_from(seconds * 2).unwrap() + 5;
-    assert!(asked <= allowed, "{asked} requests in {seconds} s");
+    assert!(requests <= allowed, "{requests} requests in {seconds} s");
 }

@@ -84,7 +84,7 @@ async fn metadata_does_not_lead_to_private_addresses_elsewhere() {
     let metadata = json!({ "issuer": issuer.url(), "jwks_uri": format!("{}/jwks", other.url()) });
     issuer.put(METADATA, Page::json(&metadata));
     assert_eq!(verify(&of(&issuer), &signer, "a").await, Err(VerifyError::Unavailable));
-    assert_eq!(other.asked(), [""; 0]);
+    assert_eq!(other.requests(), [""; 0]);
 }
 
 #[tokio::test]
@@ -175,14 +175,19 @@ async fn a_flood_of_key_ids_does_not_reach_the_server() {
 /// A set is fetched again when its lifetime is over, not before.
 #[tokio::test]
 async fn a_withdrawn_key_is_refused_when_the_set_expires() {
-    let (issuer, gone, stays) = (Issuer::start(), Signer::new("gone"), Signer::new("stays"));
-    issuer.publish(&[&gone, &stays], "max-age=1");
+    let (issuer, withdrawn, stays) = (Issuer::start(), Signer::new("gone"), Signer::new("stays"));
+    issuer.publish(&[&withdrawn, &stays], "max-age=1");
     let ring = of(&issuer);
-    assert_eq!(verify(&ring, &gone, "gone").await, Ok(()));
+    assert_eq!(verify(&ring, &withdrawn, "gone").await, Ok(()));
     issuer.publish(&[&stays], "max-age=1");
     let begin = Instant::now();
     // Nobody asks meanwhile: whoever comes then does not get in on the old set.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(verify(&ring, &gone, "gone").await, Err(VerifyError::UnknownKeyId), "{:?}", begin.elapsed());
+    assert_eq!(
+        verify(&ring, &withdrawn, "gone").await,
+        Err(VerifyError::UnknownKeyId),
+        "{:?}",
+        begin.elapsed()
+    );
     assert_eq!(verify(&ring, &stays, "stays").await, Ok(()));
 }

@@ -37,10 +37,10 @@ fn a_killed_command_has_reported_the_truth_and_left_a_whole_store() {
             3 if !names.is_empty() => ("revoke", name),
             _ => ("create", format!("key-{number}")),
         };
-        let said = killed(&setup, &[command, &name], chance.within(longest));
-        if let Ok(said) = serde_json::from_str::<Value>(&said) {
+        let output = killed(&setup, &[command, &name], chance.within(longest));
+        if let Ok(output) = serde_json::from_str::<Value>(&output) {
             acknowledged += 1;
-            let text = said["key"].as_str().map(str::to_owned);
+            let text = output["key"].as_str().map(str::to_owned);
             let before = known.get(&name).map(|key| key.text.clone()).unwrap_or_default();
             known.insert(name.clone(), Known { text: text.unwrap_or(before), revoked: command == "revoke" });
             holds(&setup, &known, None);
@@ -70,9 +70,9 @@ fn killed(setup: &Setup, arguments: &[&str], after: Duration) -> String {
     std::thread::sleep(after);
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut said = String::new();
-    child.stdout.unwrap().read_to_string(&mut said).unwrap();
-    said
+    let mut text = String::new();
+    child.stdout.unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 /// The store is whole, and has everything that is known, but for `unsure`, of which one state is as good as another.

@@ -33,22 +33,22 @@ fn trusting(authority: &Authority) -> Setup {
 #[test]
 fn the_log_says_why_an_upstream_is_not_trusted() {
     let authority = Authority::new("CA");
-    for (shown, cause) in bad(&authority) {
-        let server = SecureServer::start(&shown);
+    for (certificate, cause) in bad(&authority) {
+        let server = SecureServer::start(&certificate);
         let setup = trusting(&authority);
         before(&setup, "", &format!("https://127.0.0.1:{}/mcp", server.port()), "");
         let gateway = setup.serve();
         assert_eq!(list(&gateway).refusal().2, "upstream-unreachable");
         gateway.await_log(cause);
-        assert_eq!(server.asked(), 0);
+        assert_eq!(server.request_count(), 0);
     }
 }
 
 #[test]
 fn the_log_says_why_a_key_set_or_an_authorization_server_is_not_trusted() {
     let authority = Authority::new("CA");
-    for (shown, cause) in bad(&authority) {
-        let server = SecureServer::start(&shown);
+    for (certificate, cause) in bad(&authority) {
+        let server = SecureServer::start(&certificate);
         let url = format!("https://127.0.0.1:{}", server.port());
         let setup = trusting(&authority).env("SECRET", "sesame");
         setup.config(
@@ -71,7 +71,7 @@ fn the_log_says_why_a_key_set_or_an_authorization_server_is_not_trusted() {
         assert_eq!(call.bearer("opaque").send().status, 503);
         let log = gateway.await_log("a server that a policy asks gave no answer");
         assert!(log.lines().any(|line| line.contains("gave no answer") && line.contains(cause)), "{log}");
-        assert_eq!(server.asked(), 0);
+        assert_eq!(server.request_count(), 0);
     }
 }
 

@@ -15,13 +15,13 @@ fn a_refused_host_is_logged_and_a_host_of_an_allowed_zone_is_accepted() {
     );
     let gateway = setup.serve();
     let list = Request::stateless(&gateway.address(), "/mcp", "tools/list", json!({}));
-    let asked = |host: &str| list.clone().set("Host", host).send().status;
-    assert_eq!(["a.example.com", "example.com\u{202e}"].map(asked), [200, 403]);
+    let status = |host: &str| list.clone().set("Host", host).send().status;
+    assert_eq!(["a.example.com", "example.com\u{202e}"].map(status), [200, 403]);
     let log = gateway.await_log("add it to `server.allowed_hosts`");
     assert!(log.contains(r"example.com\\u{202e}"), "{log}");
     assert!(!log.contains('\u{202e}'));
     // A hundred requests do not fill the log.
-    assert!((0..100).all(|_| asked("evil.example") == 403));
-    assert_eq!(asked("b.example.com"), 200);
+    assert!((0..100).all(|_| status("evil.example") == 403));
+    assert_eq!(status("b.example.com"), 200);
     assert_eq!(gateway.log().matches("add it to `server.allowed_hosts`").count(), 1);
 }

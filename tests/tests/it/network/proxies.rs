@@ -42,13 +42,13 @@ fn an_upstream_is_reached_through_the_proxy_which_gets_only_its_own_credential()
     let setup = far.setup.env("PROXY_URL", &url);
     let (gateway, proxy) = Far { setup, ..far }.upstream("proxy = { env = 'PROXY_URL' }");
     assert_eq!(list(&gateway).result()["tools"], json!([]));
-    let asked = proxy.asked();
+    let targets = proxy.requests();
     let credential = "Proxy-Authorization: Basic Z2F0ZTpodW50ZXIyIQ==";
-    assert!(asked.iter().all(|head| head.starts_with(&format!("CONNECT {NAME}:443 "))), "{asked:?}");
-    assert!(!asked.is_empty() && asked.iter().all(|head| head.contains(credential)), "{asked:?}");
-    let shown = gateway.setup().run(&["config", "show"]);
-    let said = gateway.log() + &String::from_utf8_lossy(&shown.stdout);
-    assert!(!said.contains("hunter2") && !said.contains("Z2F0ZTpodW50ZXIyIQ"), "{said}");
+    assert!(targets.iter().all(|head| head.starts_with(&format!("CONNECT {NAME}:443 "))), "{targets:?}");
+    assert!(!targets.is_empty() && targets.iter().all(|head| head.contains(credential)), "{targets:?}");
+    let config = gateway.setup().run(&["config", "show"]);
+    let text = gateway.log() + &String::from_utf8_lossy(&config.stdout);
+    assert!(!text.contains("hunter2") && !text.contains("Z2F0ZTpodW50ZXIyIQ"), "{text}");
 }
 
 #[test]
@@ -64,11 +64,11 @@ fn proxies_of_the_environment_are_used_if_configured_with_exceptions() {
         let setup = far.setup.env("https_proxy", &address).env("NO_PROXY", no_proxy);
         let (gateway, proxy) = Far { setup, ..far }.upstream(network);
         assert_eq!(list(&gateway).result()["tools"].is_array(), is_reached, "{network} {no_proxy}");
-        assert_eq!(!proxy.asked().is_empty(), is_reached, "{network} {no_proxy}");
+        assert_eq!(!proxy.requests().is_empty(), is_reached, "{network} {no_proxy}");
         let check = gateway.setup().run(&["check"]);
-        let said = unframed(&String::from_utf8_lossy(&check.stderr));
-        let warned = said.contains("https_proxy is set, but Witgate does not use it");
-        assert_eq!(warned, network.is_empty(), "{said}");
+        let text = unframed(&String::from_utf8_lossy(&check.stderr));
+        let warned = text.contains("https_proxy is set, but Witgate does not use it");
+        assert_eq!(warned, network.is_empty(), "{text}");
     }
 }
 
@@ -91,21 +91,21 @@ fn introspected(endpoint: &str, network: &str) -> (u16, Vec<String>, u64) {
     let gateway = setup.serve();
     let call = Request::stateless(&gateway.address(), "/mcp", "tools/list", json!({}));
     let status = call.bearer("opaque").send().status;
-    (status, proxy.asked(), server.asked())
+    (status, proxy.requests(), server.request_count())
 }
 
 #[test]
 fn addresses_are_checked_also_behind_a_proxy() {
     // Nobody here knows the name, so that nobody can tell where it leads.
-    let (status, asked, _) = introspected(&format!("https://{NAME}/"), "");
-    assert_eq!((status, asked.len()), (503, 0), "{asked:?}");
+    let (status, requests, _) = introspected(&format!("https://{NAME}/"), "");
+    assert_eq!((status, requests.len()), (503, 0), "{requests:?}");
     // It is the proxy's to know.
-    let (status, asked, answered) = introspected(&format!("https://{NAME}/"), "proxy_resolves = true");
-    assert_eq!((status, asked.len(), answered), (401, 1, 1), "{asked:?}");
+    let (status, requests, answered) = introspected(&format!("https://{NAME}/"), "proxy_resolves = true");
+    assert_eq!((status, requests.len(), answered), (401, 1, 1), "{requests:?}");
     // Addresses are not.
-    let (status, asked, _) = introspected("https://169.254.169.254/", "proxy_resolves = true");
-    assert_eq!((status, asked.len()), (503, 0), "{asked:?}");
+    let (status, requests, _) = introspected("https://169.254.169.254/", "proxy_resolves = true");
+    assert_eq!((status, requests.len()), (503, 0), "{requests:?}");
     // What is here is not for the proxy.
-    let (_, asked, _) = introspected("https://127.0.0.1:1/", "proxy_resolves = true");
-    assert!(asked.is_empty(), "{asked:?}");
+    let (_, requests, _) = introspected("https://127.0.0.1:1/", "proxy_resolves = true");
+    assert!(requests.is_empty(), "{requests:?}");
 }

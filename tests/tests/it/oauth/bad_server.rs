@@ -88,7 +88,7 @@ impl BadServer {
     }
 
     /// The number of questions so far.
-    pub(super) fn asked(&self) -> usize {
+    pub(super) fn request_count(&self) -> usize {
         self.counts.asked.load(Ordering::Relaxed)
     }
 
@@ -98,11 +98,11 @@ impl BadServer {
     }
 }
 
-fn answer(stream: TcpStream, bad: &Mutex<Bad>, asked: &AtomicUsize) -> std::io::Result<()> {
+fn answer(stream: TcpStream, bad: &Mutex<Bad>, count: &AtomicUsize) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     let question = read_request(&mut reader)?;
-    asked.fetch_add(1, Ordering::Relaxed);
+    count.fetch_add(1, Ordering::Relaxed);
     let bad = bad.lock().unwrap().clone();
     let head = |status: &str, media: &str, more: &str| {
         format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nConnection: close\r\n{more}\r\n")

@@ -104,14 +104,14 @@ async fn the_named_scopes_are_sufficient() {
         let metadata = document(&challenge["resource_metadata"]).await.unwrap();
         let supported = metadata["scopes_supported"].as_array().cloned().unwrap_or_default();
         let supported: Vec<_> = supported.iter().filter_map(Value::as_str).collect();
-        for asked in [words(challenge.get("scope")), supported] {
-            assert!(!asked.contains(&"offline_access"), "{upstream}: {asked:?}");
-            if asked.is_empty() {
+        for scopes in [words(challenge.get("scope")), supported] {
+            assert!(!scopes.contains(&"offline_access"), "{upstream}: {scopes:?}");
+            if scopes.is_empty() {
                 continue;
             }
-            let token = testbed.server.token(&resource, &asked.join(" ")).await.unwrap();
+            let token = testbed.server.token(&resource, &scopes.join(" ")).await.unwrap();
             let answer = call(&Caller::with_token(&resource, &token), "add").await;
-            assert_eq!(answer.status(), 200, "{upstream}: {asked:?}");
+            assert_eq!(answer.status(), 200, "{upstream}: {scopes:?}");
         }
     }
 }
@@ -137,9 +137,9 @@ async fn one_step_up_is_sufficient() {
             let challenge = &challenges[0];
             assert_eq!(challenge["error"], "insufficient_scope", "{what}");
             assert!(document(&challenge["resource_metadata"]).await.is_some(), "{what}");
-            let asked = words(challenge.get("scope"));
-            assert!(asked.contains(&READ) && asked.contains(&WRITE), "{what}: {asked:?}");
-            let token = testbed.server.token(&resource, &asked.join(" ")).await.unwrap();
+            let scopes = words(challenge.get("scope"));
+            assert!(scopes.contains(&READ) && scopes.contains(&WRITE), "{what}: {scopes:?}");
+            let token = testbed.server.token(&resource, &scopes.join(" ")).await.unwrap();
             let answer = call(&Caller::with_token(&resource, &token), "add").await;
             assert_eq!(answer.status(), 200, "{what}");
         }

@@ -100,7 +100,7 @@ async fn every_fault_denies_until_it_is_repaired() {
             assert_eq!(answer.retry_after, Some(17), "{name}");
         }
     }
-    assert_eq!(elsewhere.asked(), 0, "redirects are not followed");
+    assert_eq!(elsewhere.request_count(), 0, "redirects are not followed");
     for server in &servers {
         server.turn(Bad::Not(active()));
     }
@@ -115,7 +115,7 @@ async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
     let server = BadServer::start(Bad::Fails);
     let (witgate, _) = serve(&[("bad".to_owned(), &server)], "");
     for upstream in ["bad", "bad-guest"] {
-        let before = server.asked();
+        let before = server.request_count();
         let begun = Instant::now();
         for number in 0..60 {
             let answer = caller(&witgate, upstream, &format!("token-{number}")).call("echo", hello()).await;
@@ -123,8 +123,12 @@ async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
         }
         // Five, and then one after one second, after two more, after four more …
         let probes = begun.elapsed().as_secs() as usize + 1;
-        let asked = server.asked() - before;
-        assert!((5..=5 + probes).contains(&asked), "{upstream}: {asked} questions in {:?}", begun.elapsed());
+        let questions = server.request_count() - before;
+        assert!(
+            (5..=5 + probes).contains(&questions),
+            "{upstream}: {questions} questions in {:?}",
+            begun.elapsed()
+        );
     }
     assert!(witgate.log().contains("requests to it are paused"), "{}", witgate.log());
     server.turn(Bad::Not(active()));
@@ -243,20 +247,20 @@ async fn many_calls_with_one_token_cause_one_request() {
     let server = BadServer::start(Bad::Slow(Duration::from_millis(500), active()));
     let (witgate, _) = serve(&[("slow".to_owned(), &server)], "negative_ttl_s = 60");
     for upstream in ["slow", "slow-guest"] {
-        let before = server.asked();
+        let before = server.request_count();
         let caller = caller(&witgate, upstream, "token");
         let answers = join_all((0..40).map(|_| caller.call("echo", hello()))).await;
         assert!(answers.iter().all(Answer::is_result), "{answers:?}");
-        assert_eq!(server.asked() - before, 1, "{upstream}");
+        assert_eq!(server.request_count() - before, 1, "{upstream}");
     }
     server.turn(Bad::Not(INACTIVE.to_owned()));
     for upstream in ["slow", "slow-guest"] {
-        let before = server.asked();
+        let before = server.request_count();
         for _ in 0..10 {
             let answer = caller(&witgate, upstream, "another").call("echo", hello()).await;
             assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{answer:?}");
         }
-        assert_eq!(server.asked() - before, 1, "{upstream}");
+        assert_eq!(server.request_count() - before, 1, "{upstream}");
     }
 }
 
@@ -269,7 +273,7 @@ async fn an_answer_that_no_call_waited_for_is_not_cached() {
         server.turn(Bad::Slow(Duration::from_millis(700), active()));
         let left = caller(&witgate, upstream, "token");
         let call = tokio::spawn(async move { left.call("echo", hello()).await });
-        until("the question", async || (server.asked() > 2 * number).then_some(())).await;
+        until("the question", async || (server.request_count() > 2 * number).then_some(())).await;
         call.abort();
         drop(call.await);
         // It has been answered by then, and the caller is gone.
@@ -288,10 +292,10 @@ async fn an_answer_from_before_a_forget_is_not_cached() {
     for upstream in ["slow", "slow-guest"] {
         server.turn(Bad::Slow(Duration::from_millis(3000), active()));
         let token = format!("token-at-{upstream}");
-        let before = server.asked();
+        let before = server.request_count();
         let early = caller(&witgate, upstream, &token);
         let early = tokio::spawn(async move { early.call("echo", hello()).await });
-        until("the question", async || (server.asked() > before).then_some(())).await;
+        until("the question", async || (server.request_count() > before).then_some(())).await;
         server.turn(Bad::Not(INACTIVE.to_owned()));
         let forgotten = witgate.setup().run(&["token", "forget", &token]);
         assert!(forgotten.status.success(), "{forgotten:?}");

@@ -87,12 +87,12 @@ fn a_key_that_cannot_sign_is_refused_at_the_start() {
     {
         setup.file("client.pem", text);
         let output = setup.run(&["check"]);
-        let said =
+        let report =
             String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        let said = witgate_tests::gateway::unframed(&said);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("private key in PEM") && said.contains("client_key"), "{said}");
-        assert!(!said.contains("by mistake") && !said.contains("something-else"), "{said}");
+        let report = witgate_tests::gateway::unframed(&report);
+        assert_eq!(output.status.code(), Some(1), "{report}");
+        assert!(report.contains("private key in PEM") && report.contains("client_key"), "{report}");
+        assert!(!report.contains("by mistake") && !report.contains("something-else"), "{report}");
     }
 }
 

@@ -122,14 +122,14 @@ async fn rest(response: reqwest::Response) -> String {
 async fn assert_ended(what: &str, testbed: &Testbed, open: Open, reason: &str) {
     let Open { stream, listening, running } = open;
     rest(stream).await;
-    let heard = rest(listening).await;
-    let last = heard.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or_default();
+    let messages = rest(listening).await;
+    let last = messages.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or_default();
     let last: Value =
-        serde_json::from_str(last).unwrap_or_else(|_| panic!("{what}: no last message in {heard}"));
+        serde_json::from_str(last).unwrap_or_else(|_| panic!("{what}: no last message in {messages}"));
     assert_eq!(
         (&last["id"], &last["error"]["data"]["reason"]),
         (&json!(7), &json!(reason)),
-        "{what}: {heard}"
+        "{what}: {messages}"
     );
     let answer = tokio::time::timeout(SOON, running).await.expect("the call ends").unwrap();
     assert_eq!(answer.reason(), Some(reason), "{what}: {answer:?}");

@@ -23,9 +23,9 @@ pub(super) fn repeated(bytes: &[u8], name: &str, times: usize) -> Vec<u8> {
 
 fn custom(content: &[u8], name: &str, times: usize) -> Vec<u8> {
     let (length, rest) = number(content);
-    let (found, held) = rest.split_at(length);
+    let (found, section) = rest.split_at(length);
     match found == name.as_bytes() {
-        true => [&content[..content.len() - held.len()], &held.repeat(times)].concat(),
+        true => [&content[..content.len() - section.len()], &section.repeat(times)].concat(),
         false => content.to_vec(),
     }
 }

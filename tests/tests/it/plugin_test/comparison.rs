@@ -24,12 +24,12 @@ fn every_difference_is_shown() {
     setup.file("cases.toml", format!("{GOOD}{second}"));
     let output = test(&setup, &["--against", &faulty]);
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
-    let said = out(&output);
+    let text = out(&output);
     assert!(
-        said.contains("this one   denied = \"not-allowed\"") && said.contains("the other  \"allow\""),
-        "{said}"
+        text.contains("this one   denied = \"not-allowed\"") && text.contains("the other  \"allow\""),
+        "{text}"
     );
-    assert!(said.contains("2 passed, 0 failed, 1 answered differently by the other"), "{said}");
+    assert!(text.contains("2 passed, 0 failed, 1 answered differently by the other"), "{text}");
     let report = json(&setup, &["--against", &faulty]);
     assert_eq!((&report["ok"], &report["differ"]), (&false.into(), &1.into()));
     assert_eq!(report["cases"][1]["differences"][0]["other"], "\"allow\"");

@@ -10,27 +10,27 @@ fn a_good_suite_passes_and_a_bad_one_fails() {
     setup.file("cases.toml", GOOD);
     let good = test(&setup, &[]);
     assert_eq!(good.status.code(), Some(0), "{}{}", out(&good), err(&good));
-    let said = out(&good);
-    assert!(said.contains("ok   ./cases.toml:6  users get  allow"), "{said}");
-    assert!(said.contains("1 case, 1 passed, 0 failed"), "{said}");
-    assert!(said.contains("no case brings about: denied"), "{said}");
+    let text = out(&good);
+    assert!(text.contains("ok   ./cases.toml:6  users get  allow"), "{text}");
+    assert!(text.contains("1 case, 1 passed, 0 failed"), "{text}");
+    assert!(text.contains("no case brings about: denied"), "{text}");
 
     setup.file("cases.toml", format!("{GOOD}{BAD}"));
     let bad = test(&setup, &["cases.toml"]);
     assert_eq!(bad.status.code(), Some(1), "{}", err(&bad));
-    let said = out(&bad);
-    assert!(said.contains("FAIL cases.toml:12  users put  denied not-allowed"), "{said}");
+    let text = out(&bad);
+    assert!(text.contains("FAIL cases.toml:12  users put  denied not-allowed"), "{text}");
     assert!(
-        said.contains("expected   \"allow\"") && said.contains("found      denied = \"not-allowed\""),
-        "{said}"
+        text.contains("expected   \"allow\"") && text.contains("found      denied = \"not-allowed\""),
+        "{text}"
     );
-    assert!(said.contains("2 cases, 1 passed, 1 failed"), "{said}");
+    assert!(text.contains("2 cases, 1 passed, 1 failed"), "{text}");
 
     let filtered = test(&setup, &["--filter", "get"]);
     assert_eq!(filtered.status.code(), Some(0), "{}", out(&filtered));
-    let nobody = test(&setup, &["--filter", "nobody has this name"]);
-    assert_eq!(nobody.status.code(), Some(1));
-    assert!(out(&nobody).contains("no case has"), "{}", out(&nobody));
+    let unmatched = test(&setup, &["--filter", "nobody has this name"]);
+    assert_eq!(unmatched.status.code(), Some(1));
+    assert!(out(&unmatched).contains("no case has"), "{}", out(&unmatched));
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn a_project_has_a_component_and_cases_in_several_files() {
     std::fs::write(setup.dir().join("mine/mine.wasm"), "no component").unwrap();
     let no_component = test(&setup, &["mine"]);
     assert_eq!(no_component.status.code(), Some(69), "{}", out(&no_component));
-    let nobody = test(&setup, &["nowhere"]);
-    assert_eq!(nobody.status.code(), Some(69));
+    let absent = test(&setup, &["nowhere"]);
+    assert_eq!(absent.status.code(), Some(69));
 }
 
 /// Each way to fail is expected by its reason code; one that is not is shown with what the engine says.
@@ -95,8 +95,8 @@ fn failing_components_fail_their_cases() {
     setup.file("cases.toml", case("traps", "denied = \"late\""));
     let trapped = test(&setup, &["--component", &faulty.display().to_string()]);
     assert_eq!(trapped.status.code(), Some(1));
-    let said = out(&trapped);
-    assert!(said.contains("it panicked or aborted (wasm `unreachable`)"), "{said}");
+    let text = out(&trapped);
+    assert!(text.contains("it panicked or aborted (wasm `unreachable`)"), "{text}");
 
     // The limits are the real ones, unless the file has others.
     let case = case("loops", "failed = \"timeout\"");
@@ -151,11 +151,11 @@ expect.identity.subject = "ada""#;
             "found      POST https://idp.example.com/introspect",
         ),
     ];
-    for (question, code, said) in cases {
+    for (question, code, message) in cases {
         setup.file("cases.toml", file(&question));
         let output = test(&setup, &[]);
         assert_eq!(output.status.code(), Some(code), "{question}: {}{}", out(&output), err(&output));
-        assert!(out(&output).contains(said), "{question}: {}", out(&output));
+        assert!(out(&output).contains(message), "{question}: {}", out(&output));
         assert!(!out(&output).contains("not-for-anybody"), "{}", out(&output));
     }
 }

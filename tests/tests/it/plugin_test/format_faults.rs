@@ -64,9 +64,13 @@ fn a_broken_file_is_reported_with_its_place() {
         let setup = Setup::new();
         setup.file("cases.toml", &content);
         let output = test(&setup, &["cases.toml"]);
-        let said = unframed(&err(&output));
-        assert_eq!(output.status.code(), Some(65), "{content}: {said}{}", out(&output));
-        assert!(said.contains(place) && said.contains(why), "{place} {why}: {content}: {}", err(&output));
+        let message = unframed(&err(&output));
+        assert_eq!(output.status.code(), Some(65), "{content}: {message}{}", out(&output));
+        assert!(
+            message.contains(place) && message.contains(why),
+            "{place} {why}: {content}: {}",
+            err(&output)
+        );
     }
 }
 
@@ -77,10 +81,10 @@ fn every_fault_of_a_case_is_reported() {
     setup.file("cases.toml", GOOD.replace("call =", "cal =").replace("expect =", "expct ="));
     let output = test(&setup, &["--json"]);
     assert_eq!(output.status.code(), Some(65));
-    let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     let lines: Vec<_> =
-        said["diagnostics"].as_array().unwrap().iter().map(|it| it["line"].as_u64()).collect();
-    assert_eq!(lines, [Some(8), Some(10)], "{said:#}");
+        report["diagnostics"].as_array().unwrap().iter().map(|it| it["line"].as_u64()).collect();
+    assert_eq!(lines, [Some(8), Some(10)], "{report:#}");
 }
 
 #[test]

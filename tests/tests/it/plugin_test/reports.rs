@@ -39,9 +39,9 @@ fn the_junit_report_is_xml() {
         .arg(setup.dir().join("report.xml"))
         .output();
     let read = read.unwrap();
-    let said = String::from_utf8_lossy(&read.stdout);
-    assert!(said.starts_with("2 1 ['users get', 'users <put> & \"go\""), "{said}{}", err(&read));
-    assert!(said.contains("denied = \"not-allowed\"") && said.contains("instead of \"allow\""), "{said}");
+    let text = String::from_utf8_lossy(&read.stdout);
+    assert!(text.starts_with("2 1 ['users get', 'users <put> & \"go\""), "{text}{}", err(&read));
+    assert!(text.contains("denied = \"not-allowed\"") && text.contains("instead of \"allow\""), "{text}");
 }
 
 /// The schema is that of JSON Schema, and takes what the host takes.

@@ -25,28 +25,28 @@ fn a_change_of_the_cases_or_the_component_runs_them_again() {
     setup.file("mine/cases.toml", &cases);
     let mut command = setup.command(&["plugin", "test", "mine", "--watch"]);
     let mut child = Watching(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    let said = Arc::<Mutex<String>>::default();
+    let output = Arc::<Mutex<String>>::default();
     let streams: [Box<dyn std::io::Read + Send>; 2] =
         [Box::new(child.0.stdout.take().unwrap()), Box::new(child.0.stderr.take().unwrap())];
     for stream in streams {
-        let said = Arc::clone(&said);
+        let output = Arc::clone(&output);
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                said.lock().unwrap().push_str(&format!("{line}\n"));
+                output.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
     }
-    let told = |text: &str| {
-        await_some(text, || said.lock().unwrap().contains(text).then_some(()));
-        said.lock().unwrap().clear();
+    let await_output = |text: &str| {
+        await_some(text, || output.lock().unwrap().contains(text).then_some(()));
+        output.lock().unwrap().clear();
     };
-    told("there is no mine/mine.wasm");
+    await_output("there is no mine/mine.wasm");
     std::fs::copy(component("rbac"), setup.dir().join("mine/mine.wasm")).unwrap();
-    told("1 case, 1 passed, 0 failed");
+    await_output("1 case, 1 passed, 0 failed");
     setup.file("mine/cases.toml", format!("{cases}{BAD}"));
-    told("2 cases, 1 passed, 1 failed");
+    await_output("2 cases, 1 passed, 1 failed");
     setup.file("mine/cases.toml", "[[case]\n");
-    told("the cases cannot be used");
+    await_output("the cases cannot be used");
     setup.file("mine/cases.toml", &cases);
-    told("1 case, 1 passed, 0 failed");
+    await_output("1 case, 1 passed, 0 failed");
 }

@@ -21,7 +21,7 @@ enum Answer {
 }
 
 impl Answer {
-    fn given(self) -> Result<Decision, Failed> {
+    fn result(self) -> Result<Decision, Failed> {
         let scopes = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let denial = |names| {
             Decision::Deny(Denial { reason: "no".to_owned(), scopes: scopes(names), ..Denial::default() })
@@ -61,7 +61,7 @@ fn combined(answers: &[Answer], has_to_allow: bool) -> Result<(), Rejection> {
     let policy = Arc::from("rules");
     let mut combination = Combination::default();
     for answer in answers {
-        combination.add(&policy, answer.given())?;
+        combination.add(&policy, answer.result())?;
     }
     combination.conclude(has_to_allow)
 }

@@ -121,11 +121,11 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
     })
 }
 
-/// [`KEY`], as it is shown.
-pub(super) fn shown(scheme: Scheme) -> Credentials {
-    let mut shown = Credentials::default();
-    shown.add(scheme, None, SecretString::from(KEY));
-    shown
+/// [`KEY`] as the credential of a request.
+pub(super) fn credentials(scheme: Scheme) -> Credentials {
+    let mut credentials = Credentials::default();
+    credentials.add(scheme, None, SecretString::from(KEY));
+    credentials
 }
 
 /// The flow in front of an upstream.
@@ -147,7 +147,7 @@ pub(super) async fn send<U: Upstream>(
         certificate: None,
         headers: HeaderMap::new(),
         body: message(method, params),
-        shown: Some(shown(Scheme::Bearer)),
+        shown: Some(credentials(Scheme::Bearer)),
         session: None,
     };
     let reply = flow.handle(arrival).await?;

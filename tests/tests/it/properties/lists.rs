@@ -72,16 +72,16 @@ fn world() -> impl Strategy<Value = World> {
         };
         roles.into_iter().enumerate().map(make).collect::<Vec<_>>()
     });
-    let held = prop::collection::vec(any::<prop::sample::Index>(), 1..3);
+    let indexes = prop::collection::vec(any::<prop::sample::Index>(), 1..3);
     let scoped = prop::collection::vec(pattern(), 0..2);
     let authorizers =
         prop::sample::select(vec![vec!["keys"], vec!["roles"], vec!["keys", "roles"], vec!["roles", "keys"]]);
     let key = (prop::collection::vec(pattern(), 1..4), patterns(1));
     let names = (prop::collection::vec(name(), 8), prop::collection::vec(uri(), 8));
-    (roles, held, scoped, key, authorizers, names).prop_map(
-        |(roles, held, scoped, key, authorizers, names)| {
-            let held = held.iter().map(|index| index.index(roles.len())).collect();
-            World { roles, held, scoped, key, authorizers, names: names.0, uris: names.1 }
+    (roles, indexes, scoped, key, authorizers, names).prop_map(
+        |(roles, indexes, scoped, key, authorizers, names)| {
+            let indexes = indexes.iter().map(|index| index.index(roles.len())).collect();
+            World { roles, held: indexes, scoped, key, authorizers, names: names.0, uris: names.1 }
         },
     )
 }
@@ -109,8 +109,8 @@ impl World {
     }
 
     fn store(&self) -> String {
-        let held: Vec<String> = self.held.iter().map(|role| format!("r{role}")).collect();
-        store(&held, &self.key.0, &self.key.1)
+        let names: Vec<String> = self.held.iter().map(|role| format!("r{role}")).collect();
+        store(&names, &self.key.0, &self.key.1)
     }
 
     /// The complete lists of the upstream.

@@ -16,7 +16,7 @@ use witgate_plugin::Scheme;
 use witgate_policy::generation::Generation;
 use witgate_tests::gateway::component;
 
-use super::generation_setup::{GenerationSetup, request, shown};
+use super::generation_setup::{GenerationSetup, credentials, request};
 use super::{RUNTIME, cases};
 
 /// The act of a policy, as the settings of the guest `scripted` name it.
@@ -161,16 +161,16 @@ fn config(pipelines: &[Vec<Member>]) -> String {
 /// of the first pipeline.
 async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
     let params = json!({ "name": "anything" });
-    let shown = shown(Scheme::Bearer);
+    let credentials = credentials(Scheme::Bearer);
     let proven = |place| {
         let request = request(place, "tools/call", &params);
-        Proofs::default().prove(generation, &request, &shown).unwrap()
+        Proofs::default().prove(generation, &request, &credentials).unwrap()
     };
-    let known = authenticate(generation, &proven(0), &shown).await.result.unwrap();
-    let asked = proven(place);
-    let who = authenticate(generation, &asked, &shown).await.result;
-    let may = authorize(Arc::clone(generation), &asked, known, None).await.result;
-    (End::of(who), End::of(may))
+    let known = authenticate(generation, &proven(0), &credentials).await.result.unwrap();
+    let proven_request = proven(place);
+    let caller = authenticate(generation, &proven_request, &credentials).await.result;
+    let may = authorize(Arc::clone(generation), &proven_request, known, None).await.result;
+    (End::of(caller), End::of(may))
 }
 
 #[test]
@@ -186,10 +186,10 @@ fn only_an_allowance_without_denial_or_fault_allows() {
         pipelines.insert(0, vec![(Act::Yes, "yes-a".to_owned())]);
         let generation = Arc::new(RUNTIME.block_on(setup.generation(&config(&pipelines))));
         for (place, pipeline) in pipelines.iter().enumerate() {
-            let (who, may) = RUNTIME.block_on(ends(&generation, place));
-            prop_assert_eq!(&who, &End::of_authenticators(pipeline), "who? {:?}", pipeline);
+            let (authentication, may) = RUNTIME.block_on(ends(&generation, place));
+            prop_assert_eq!(&authentication, &End::of_authenticators(pipeline), "who? {:?}", pipeline);
             prop_assert_eq!(&may, &End::of_authorizers(pipeline), "may? {:?}", pipeline);
-            count(&who);
+            count(&authentication);
             count(&may);
         }
         Ok(())

@@ -26,14 +26,16 @@ fn an_accepted_uri_is_the_same_to_every_reader() {
     let passed: Vec<&String> =
         uris.iter().filter(|uri| passes("resources/read", &json!({ "uri": uri }))).collect();
     assert!((20_000..80_000).contains(&passed.len()), "{} of {URIS} passed: little is shown", passed.len());
-    let asked: Vec<Value> = passed.iter().map(|uri| json!({ "uri": uri })).collect();
-    let (python, node) = ask_both(&asked);
+    let questions: Vec<Value> = passed.iter().map(|uri| json!({ "uri": uri })).collect();
+    let (python, node) = ask_both(&questions);
     let mut findings = Vec::new();
     for ((uri, python), node) in passed.iter().zip(&python).zip(&node) {
         let own = reading(uri);
-        for (who, said) in [("pydantic", &python["pydantic"]), ("RFC 3986", &python["rfc"]), ("Node", node)] {
-            if *said != own {
-                findings.push(format!("{uri:?} is {own} to url, {said} to {who}"));
+        for (reader, answer) in
+            [("pydantic", &python["pydantic"]), ("RFC 3986", &python["rfc"]), ("Node", node)]
+        {
+            if *answer != own {
+                findings.push(format!("{uri:?} is {own} to url, {answer} to {reader}"));
             }
         }
         // A rule can name it, and with it whatever a `*` stands for.
@@ -52,8 +54,8 @@ fn an_accepted_name_is_composed_to_every_reader() {
     let passed: Vec<&String> =
         names.iter().filter(|name| passes("tools/call", &json!({ "name": name }))).collect();
     assert!((NAMES / 5..NAMES * 4 / 5).contains(&passed.len()), "{} of {NAMES} passed", passed.len());
-    let asked: Vec<Value> = passed.iter().map(|name| json!({ "name": name })).collect();
-    let (python, node) = ask_both(&asked);
+    let questions: Vec<Value> = passed.iter().map(|name| json!({ "name": name })).collect();
+    let (python, node) = ask_both(&questions);
     for ((name, python), node) in passed.iter().zip(&python).zip(&node) {
         assert_eq!((python, node), (&json!(name), &json!(name)), "{name:?}");
     }
@@ -68,11 +70,11 @@ fn an_accepted_number_is_the_same_to_every_reader() {
     };
     let passed: Vec<&String> = numbers.iter().filter(|number| Call::parse(body(number)).is_ok()).collect();
     assert!((NUMBERS / 5..NUMBERS * 4 / 5).contains(&passed.len()), "{} of {NUMBERS} passed", passed.len());
-    let asked: Vec<Value> = passed.iter().map(|number| json!({ "number": number })).collect();
-    let (python, node) = ask_both(&asked);
+    let questions: Vec<Value> = passed.iter().map(|number| json!({ "number": number })).collect();
+    let (python, node) = ask_both(&questions);
     for ((number, python), node) in passed.iter().zip(&python).zip(&node) {
         let double: f64 = number.parse().unwrap();
-        let read = |said: &Value| said.as_str().and_then(|text| text.parse::<f64>().ok());
+        let read = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
         assert_eq!((read(&python[0]), read(node)), (Some(double), Some(double)), "{number}");
         assert_eq!(python[1], true, "{number} is another decimal than its double");
     }
@@ -192,24 +194,24 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-fn ask_both(asked: &[Value]) -> (Vec<Value>, Vec<Value>) {
+fn ask_both(questions: &[Value]) -> (Vec<Value>, Vec<Value>) {
     let clients = Clients::installed().unwrap();
-    (ask(clients.python(), "readers.py", asked), ask(clients.node(), "readers.mjs", asked))
+    (ask(clients.python(), "readers.py", questions), ask(clients.node(), "readers.mjs", questions))
 }
 
 /// The results of another reader, in the order of its inputs.
-fn ask(program: PathBuf, script: &str, asked: &[Value]) -> Vec<Value> {
+fn ask(program: PathBuf, script: &str, questions: &[Value]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges").join(script);
     let mut command = Command::new(program);
     command.arg(script).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let lines: String = asked.iter().map(|one| one.to_string() + "\n").collect();
+    let lines: String = questions.iter().map(|one| one.to_string() + "\n").collect();
     let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
-    let said = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said: Vec<Value> = said.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let answers: Vec<Value> = answers.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     writer.join().unwrap();
     assert!(child.wait().unwrap().success(), "{command:?}");
-    assert_eq!(said.len(), asked.len());
-    said
+    assert_eq!(answers.len(), questions.len());
+    answers
 }

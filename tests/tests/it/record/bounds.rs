@@ -28,8 +28,8 @@ async fn a_recording_ends_after_its_calls_or_its_time() {
 
     let output =
         testbed.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "recorded"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(69) && said.contains("exists already"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(69) && text.contains("exists already"), "{text}");
 }
 
 /// Nobody records for who has gone away, and another one may then.
@@ -39,8 +39,8 @@ async fn a_recording_ends_with_its_client() {
     let recording = testbed.record("rules-own", &[]);
     let output =
         testbed.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "other"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(69) && said.contains("is already being recorded"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(69) && text.contains("is already being recorded"), "{text}");
     recording.signal("KILL");
     drop(recording.output());
     witgate_tests::gateway::await_some("the end of the first", || {
@@ -83,8 +83,8 @@ fn a_policy_that_reads_secrets_is_not_recorded() {
         let output = gateway.setup().run(&["plugin", "record", "--policy", policy]);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, said) = record("own");
-    assert!(code == Some(69) && said.contains("reads raw secrets"), "{said}");
-    let (code, said) = record("other");
-    assert!(code == Some(69) && said.contains("there are: own"), "{said}");
+    let (code, text) = record("own");
+    assert!(code == Some(69) && text.contains("reads raw secrets"), "{text}");
+    let (code, text) = record("other");
+    assert!(code == Some(69) && text.contains("there are: own"), "{text}");
 }

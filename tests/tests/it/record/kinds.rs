@@ -20,8 +20,8 @@ async fn recorded_cases_give_the_same_answers() {
         testbed.call(upstream).await;
         let recorded: Vec<_> = recordings.into_iter().map(Recording::end).collect();
         for (policy, recorded) in POLICIES.into_iter().zip(&recorded) {
-            let said = format!("{upstream}: {}\n{}", recorded.report, recorded.text);
-            assert_eq!(recorded.report["left_out"], json!({}), "{said}");
+            let text = format!("{upstream}: {}\n{}", recorded.report, recorded.text);
+            assert_eq!(recorded.report["left_out"], json!({}), "{text}");
             let cases = match policy {
                 // ada with each of her tools, ben, who has no key, and four tokens, which are nobody's here.
                 "keys" => 8,
@@ -33,13 +33,13 @@ async fn recorded_cases_give_the_same_answers() {
                 // ada by her key and by her token, ben, eve; and ada's other tool.
                 _ => 5,
             };
-            assert_eq!(recorded.report["cases"], cases, "{said}");
+            assert_eq!(recorded.report["cases"], cases, "{text}");
             let other = match upstream {
                 "own" => format!("plugins/{}.wasm", kind(policy)),
                 _ => "builtin".to_owned(),
             };
             let tested = testbed.test(recorded, &["--against", &other]);
-            assert_eq!((tested.code, tested.failed()), (Some(0), Vec::new()), "{said}\n{}", tested.report);
+            assert_eq!((tested.code, tested.failed()), (Some(0), Vec::new()), "{text}\n{}", tested.report);
         }
         std::fs::remove_dir_all(testbed.gateway.setup().dir().join("recorded")).unwrap();
     }

@@ -13,12 +13,12 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
     for upstream in UPSTREAMS {
         let recordings: Vec<_> =
             POLICIES.iter().map(|policy| testbed.record(&format!("{policy}-{upstream}"), &[])).collect();
-        let mut shown = testbed.call(upstream).await;
-        shown.extend(
+        let mut secrets = testbed.call(upstream).await;
+        secrets.extend(
             [&testbed.ada, &testbed.ben, JWT_SECRET, CLIENT_SECRET, OPAQUE, INACTIVE].map(str::to_owned),
         );
         for recorded in recordings.into_iter().map(Recording::end) {
-            for secret in &shown {
+            for secret in &secrets {
                 for trace in traces(secret) {
                     assert!(!recorded.text.contains(&trace), "{trace} of {secret} is in\n{}", recorded.text);
                 }
@@ -36,11 +36,11 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
 async fn claims_are_recorded_on_request() {
     let testbed = Testbed::start();
     let recording = testbed.record("tokens-own", &["--claims"]);
-    let shown = testbed.call("own").await;
+    let secrets = testbed.call("own").await;
     let recorded = recording.end();
     assert!(recorded.text.contains(EMAIL), "{}", recorded.text);
     assert_eq!(testbed.test(&recorded, &[]).code, Some(0));
-    for trace in shown.iter().flat_map(|token| traces(token)) {
+    for trace in secrets.iter().flat_map(|token| traces(token)) {
         assert!(!recorded.text.contains(&trace), "{trace} is in\n{}", recorded.text);
     }
     let mode = std::os::unix::fs::PermissionsExt::mode(&recorded.file.metadata().unwrap().permissions());
@@ -58,14 +58,14 @@ async fn cases_that_need_other_claims_are_omitted_unless_requested() {
         let recording = testbed.record("rules-guest", more);
         testbed.call("guest").await;
         let recorded = recording.end();
-        let said = format!("{}\n{}", recorded.report, recorded.text);
-        assert_eq!(recorded.report["cases"], cases, "{said}");
+        let text = format!("{}\n{}", recorded.report, recorded.text);
+        assert_eq!(recorded.report["cases"], cases, "{text}");
         let counts = recorded.report["left_out"].as_object().unwrap().values();
-        assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), left_out, "{said}");
-        assert_eq!(recorded.text.contains("# Left out: 3"), left_out == 3, "{said}");
+        assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), left_out, "{text}");
+        assert_eq!(recorded.text.contains("# Left out: 3"), left_out == 3, "{text}");
         // It is in the rule itself, once.
-        assert_eq!(recorded.text.matches(EMAIL).count() > 1, more == ["--claims"], "{said}");
-        assert_eq!(testbed.test(&recorded, &[]).code, Some(0), "{said}");
+        assert_eq!(recorded.text.matches(EMAIL).count() > 1, more == ["--claims"], "{text}");
+        assert_eq!(testbed.test(&recorded, &[]).code, Some(0), "{text}");
         std::fs::remove_file(&recorded.file).unwrap();
     }
 }

@@ -154,8 +154,8 @@ impl Recording {
     pub(super) fn wait(self) -> Recorded {
         let file = self.file.clone();
         let output = self.output();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stdout));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stdout));
         let report = serde_json::from_slice(&output.stdout).unwrap();
         Recorded { text: std::fs::read_to_string(&file).unwrap(), file, report }
     }

@@ -108,9 +108,9 @@ fn cases_of_an_authenticator_set_the_clock() {
         ("[[case]\n".to_owned(), "keys.cases.toml:1"),
     ];
     for (content, why) in wrong {
-        let (code, said) = check(&content);
-        assert_eq!(code, Some(1), "{content}: {said}");
-        assert!(said.contains(why), "{content}: {said}");
-        assert!(!said.contains(&key), "{said}");
+        let (code, text) = check(&content);
+        assert_eq!(code, Some(1), "{content}: {text}");
+        assert!(text.contains(why), "{content}: {text}");
+        assert!(!text.contains(&key), "{text}");
     }
 }

@@ -23,7 +23,7 @@ async fn greet(running: &Running, key: &str) -> Answer {
     Caller::new(running.url(), Some(key)).call("greet", json!({ "name": "you" })).await
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -44,8 +44,12 @@ async fn a_revocation_reported_as_in_force_holds_for_the_next_call() {
     assert!(greet(&running, &key).await.is_result());
     for (number, key) in keys.iter().enumerate() {
         let output = running.setup().run(&["key", "revoke", &format!("k{number}")]);
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        assert!(said(&output).contains("The running Witgate uses it (generation "), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+        assert!(
+            output_text(&output).contains("The running Witgate uses it (generation "),
+            "{}",
+            output_text(&output)
+        );
         assert_eq!(greet(&running, key).await.reason(), Some("revoked"));
     }
     // Whatever bounds were lowered at the start: nothing of [server] was edited.
@@ -76,8 +80,8 @@ async fn the_files_of_a_policy_are_shown_by_digest_but_not_secrets() {
     let _key = user(&setup);
     let running = setup.serve();
     let store = running.setup().dir().join("keys.toml");
-    let shown = policy(&running, "keys")["files"].clone();
-    assert_eq!(shown[0]["digest"], sha256_of(&store), "{shown}");
+    let files = policy(&running, "keys")["files"].clone();
+    assert_eq!(files[0]["digest"], sha256_of(&store), "{files}");
     let secret = policy(&running, "tokens")["files"].clone();
     assert!(secret[0]["file"].as_str().unwrap().ends_with("secret"), "{secret}");
     assert_eq!(secret[0]["digest"], Value::Null, "it could be guessed by its digest");
@@ -100,7 +104,7 @@ fn a_revocation_without_a_gateway_is_reported() {
     let (setup, _) = set_up(&upstream, "keys.toml");
     let output = setup.run(&["key", "revoke", "user"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("No running Witgate could be asked"), "{}", said(&output));
+    assert!(output_text(&output).contains("No running Witgate could be asked"), "{}", output_text(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +115,11 @@ async fn a_silent_gateway_is_not_reported_as_refusing() {
     running.signal("STOP");
     let output = running.setup().run(&["key", "revoke", "user", "--wait", "1s"]);
     running.signal("CONT");
-    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", output_text(&output));
     assert!(
-        said(&output).contains("NOT IN FORCE") && said(&output).contains("does not answer"),
+        output_text(&output).contains("NOT IN FORCE") && output_text(&output).contains("does not answer"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
 }
 
@@ -132,12 +136,16 @@ async fn a_gateway_that_does_not_use_the_store_is_not_reported_as_refusing() {
     }
     let running = setup.serve();
     let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "1s"]);
-    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
-    assert!(said(&output).contains("unused.toml for none of its policies"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", output_text(&output));
+    assert!(
+        output_text(&output).contains("unused.toml for none of its policies"),
+        "{}",
+        output_text(&output)
+    );
     // Who does not want to wait is told nothing.
     let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "0s"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("No running Witgate was asked"), "{}", said(&output));
+    assert!(output_text(&output).contains("No running Witgate was asked"), "{}", output_text(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,6 +161,6 @@ async fn a_revocation_beside_a_broken_component_is_in_force_and_reported() {
     setup.file("witgate.toml", text.replace("kind = \"rbac\"", &component));
     running.await_log("is not a component");
     let output = running.setup().run(&["key", "revoke", "user"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     assert_eq!(greet(&running, &key).await.reason(), Some("revoked"));
 }

@@ -52,7 +52,7 @@ async fn denied(caller: &Caller, tool: &str) -> Option<String> {
 }
 
 async fn until_denied(caller: &Caller, tool: &str, reason: &str) {
-    until(reason, async || denied(caller, tool).await.filter(|said| said == reason)).await;
+    until(reason, async || denied(caller, tool).await.filter(|code| code == reason)).await;
 }
 
 async fn until_refused(running: &Running) -> Value {
@@ -122,7 +122,7 @@ async fn rules_beside_a_broken_component_tighten_at_once_and_widen_after_its_rep
     // Keys come and go all the while.
     let second = running.setup().key(&["second", "--allow", "*", "--role", "user"]);
     let second = Caller::new(running.url(), Some(&second));
-    until("the second key", async || denied(&second, "greet").await.filter(|said| said == "denied")).await;
+    until("the second key", async || denied(&second, "greet").await.filter(|code| code == "denied")).await;
     assert!(running.setup().run(&["key", "revoke", "second"]).status.success());
     until_denied(&second, "greet", "revoked").await;
 
@@ -190,8 +190,8 @@ fn a_start_without_any_good_pipeline_exits_with_78() {
     user(&setup);
     let output = setup.run(&["serve"]);
     assert_eq!(output.status.code(), Some(78));
-    let said = unframed(&String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("is not a component"), "{said}");
+    let text = unframed(&String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("is not a component"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,8 +217,8 @@ async fn a_damaged_rollback_does_not_restore_the_rolled_back_policies() {
         fs::write(&file, content).unwrap();
         let output = running.setup().run(&["serve"]);
         assert_eq!(output.status.code(), Some(78));
-        let said = unframed(&String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains("a rollback is in force") && said.contains("rollback.json"), "{said}");
+        let text = unframed(&String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("a rollback is in force") && text.contains("rollback.json"), "{text}");
     }
     fs::write(&file, whole).unwrap();
     running.start_again();

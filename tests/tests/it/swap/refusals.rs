@@ -94,10 +94,10 @@ async fn an_authenticator_among_the_authorizers_is_refused() {
         running.setup().config("", &good.replace("[\"rules\"]", "[\"rules\", \"tokens\"]"));
         let log = running.await_log("the change was not applied");
         assert!(log.contains(why), "{kind}: {log}");
-        let told = await_some("the reason", || {
+        let reason = await_some("the reason", || {
             running.plugins()["last_change"]["errors"][0].as_str().map(str::to_owned)
         });
-        assert!(told.contains(why), "{kind}: {told}");
+        assert!(reason.contains(why), "{kind}: {reason}");
         let caller = Caller::new(running.url(), Some(&key));
         assert!(caller.call("greet", json!({})).await.is_result());
         running.setup().config("", &good.replace("[\"keys\"]", "[\"keys\", \"tokens\"]"));

@@ -16,7 +16,7 @@ async fn greets(caller: &Caller) -> Option<String> {
 }
 
 async fn until_says(caller: &Caller, reason: &str) {
-    until(reason, async || greets(caller).await.filter(|said| said == reason)).await;
+    until(reason, async || greets(caller).await.filter(|code| code == reason)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

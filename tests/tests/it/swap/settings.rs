@@ -94,9 +94,9 @@ async fn a_changed_key_store_holds_on_an_open_connection() {
             }
         });
         assert_eq!(connection.greet(&first), 503);
-        let said = policy(&running, "keys");
-        assert_eq!(said["state"], "broken", "{said}");
-        assert!(said["error"].as_str().unwrap().contains("keys.toml"), "{said}");
+        let policy_status = policy(&running, "keys");
+        assert_eq!(policy_status["state"], "broken", "{policy_status}");
+        assert!(policy_status["error"].as_str().unwrap().contains("keys.toml"), "{policy_status}");
 
         running.setup().file("keys.toml", whole);
         await_some("the mended store", || (connection.greet(&second) == 200).then_some(()));

@@ -118,9 +118,9 @@ fn a_bad_signature_prevents_the_start() {
     with_signers(&setup, &upstream, &[&owner], "fallback = \"builtin\"");
     user(&setup);
     let output = setup.run(&["serve"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("is not a\n") || said.contains("rbac.wasm.minisig is not a"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("is not a\n") || text.contains("rbac.wasm.minisig is not a"), "{text}");
 
     with_signers(&setup, &upstream, &[&owner, &stranger], "");
     let output = setup.run(&["check"]);

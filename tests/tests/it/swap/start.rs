@@ -112,7 +112,7 @@ fn faults_that_prevent_a_start_are_explained() {
         ),
         ("truncated, with a fallback", Some(""), builtin.into(), &["is not a component"]),
     ];
-    for (name, put, more, said) in cases {
+    for (name, put, more, messages) in cases {
         let setup = Setup::new();
         let config = setup.config("", &config(&upstream, "", &rules(&more)));
         user(&setup);
@@ -134,8 +134,8 @@ fn faults_that_prevent_a_start_are_explained() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code().unwrap() >= 64, "{name}: {:?}\n{text}", output.status);
-        for said in said {
-            assert!(unframed(&text).contains(said), "{name}: no `{said}` in\n{text}");
+        for message in messages {
+            assert!(unframed(&text).contains(message), "{name}: no `{message}` in\n{text}");
         }
         assert!(!text.contains("FALLBACK") && !text.contains("panicked"), "{name}: {text}");
         assert!(!config.with_file_name("witgate.sock").exists(), "{name}: a socket was left");

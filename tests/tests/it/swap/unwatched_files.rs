@@ -94,10 +94,10 @@ async fn a_store_mounted_as_a_single_file_is_read_again_and_never_written_in_par
     let within = ["-m".to_owned(), format!("--wd={}", setup.dir().display()), "-t".to_owned(), pid];
     let revoke = setup.command(&["key", "revoke", "user"]);
     let output = setup.started_by("nsenter", &within, &revoke).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(69), "{said}");
-    assert!(said.contains("a mount point itself") && said.contains("Mount its directory"), "{said}");
-    assert!(said.contains("the file is unchanged"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("a mount point itself") && text.contains("Mount its directory"), "{text}");
+    assert!(text.contains("the file is unchanged"), "{text}");
     assert_eq!(fs::read(&outside).unwrap(), before);
     let left: Vec<_> = fs::read_dir(setup.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");

@@ -41,7 +41,7 @@ fn over_http(recorder: &Recorder) -> String {
 }
 
 /// Calls until the upstream has been shown `credential`.
-async fn shown(recorder: &Recorder, caller: &Caller, credential: &str) {
+async fn await_credential(recorder: &Recorder, caller: &Caller, credential: &str) {
     until(&format!("{credential} to be sent"), async || {
         let answer = caller.call("echo", json!({})).await;
         assert!(answer.is_result(), "{answer:?}");
@@ -58,12 +58,12 @@ fn times(recorder: &Recorder, credential: &str) -> usize {
 async fn a_rotated_credential_replaces_the_former_one_at_once() {
     let recorder = Recorder::start();
     let (running, caller) = serve("", &over_http(&recorder));
-    shown(&recorder, &caller, "first-credential").await;
+    await_credential(&recorder, &caller, "first-credential").await;
     rename_over(&running.setup().dir().join("token"), b"second-credential");
-    shown(&recorder, &caller, "second-credential").await;
+    await_credential(&recorder, &caller, "second-credential").await;
     let before = times(&recorder, "first-credential");
     edit(&running, "{ file = 'token' }", "'third-plain-value'");
-    shown(&recorder, &caller, "third-plain-value").await;
+    await_credential(&recorder, &caller, "third-plain-value").await;
     assert_eq!(times(&recorder, "first-credential"), before);
     assert!(!running.log().contains("second-credential"));
 }
@@ -72,18 +72,18 @@ async fn a_rotated_credential_replaces_the_former_one_at_once() {
 async fn a_credential_is_rotated_while_the_configuration_is_broken() {
     let recorder = Recorder::start();
     let (running, caller) = serve("", &over_http(&recorder));
-    shown(&recorder, &caller, "first-credential").await;
+    await_credential(&recorder, &caller, "first-credential").await;
     edit(&running, "roles = { user = { allow = ['*'] } }", "roles = 7");
     running.await_log("the change was not applied");
     rename_over(&running.setup().dir().join("token"), b"second-credential");
-    shown(&recorder, &caller, "second-credential").await;
+    await_credential(&recorder, &caller, "second-credential").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_for_another_url_is_not_sent_to_the_former_url() {
     let (recorder, other) = (Recorder::start(), Recorder::start());
     let (running, caller) = serve("", &over_http(&recorder));
-    shown(&recorder, &caller, "first-credential").await;
+    await_credential(&recorder, &caller, "first-credential").await;
     let to = format!("url = '{}'\nheaders = {{ X-Flavour = 'for-the-other' }}", other.url());
     edit(&running, &over_http(&recorder).replace("[upstreams.record]\n", ""), &to);
     let waiting = await_some("what waits for a restart", || {
@@ -103,8 +103,8 @@ fn child(shared: bool) -> String {
     )
 }
 
-fn said(answer: &crate::caller::Answer) -> Value {
-    answer.said()
+fn content(answer: &crate::caller::Answer) -> Value {
+    answer.content()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,8 +112,8 @@ async fn a_rotated_credential_reaches_new_processes_and_ends_sessions_of_former_
     for shared in [false, true] {
         let (running, caller) = serve("", &child(shared));
         let session = caller.open_session().await;
-        assert_eq!(said(&caller.call_in(&session, "tell", json!({})).await), "first-credential");
-        assert_eq!(said(&caller.call("tell", json!({})).await), "first-credential");
+        assert_eq!(content(&caller.call_in(&session, "tell", json!({})).await), "first-credential");
+        assert_eq!(content(&caller.call("tell", json!({})).await), "first-credential");
         let mark = running.setup().dir().join("mark");
         let (other, named) = (caller.clone(), session.clone());
         let arguments = json!({ "seconds": 3, "mark": mark });
@@ -124,9 +124,9 @@ async fn a_rotated_credential_reaches_new_processes_and_ends_sessions_of_former_
         let over = caller.call_in(&session, "tell", json!({})).await;
         assert_eq!(over.status, 404, "{over:?}");
         let session = caller.open_session().await;
-        assert_eq!(said(&caller.call_in(&session, "tell", json!({})).await), "second-credential");
-        assert_eq!(said(&caller.call("tell", json!({})).await), "second-credential");
-        assert_eq!(said(&slow.await.unwrap()), "first-credential", "a call under way goes on");
+        assert_eq!(content(&caller.call_in(&session, "tell", json!({})).await), "second-credential");
+        assert_eq!(content(&caller.call("tell", json!({})).await), "second-credential");
+        assert_eq!(content(&slow.await.unwrap()), "first-credential", "a call under way goes on");
     }
 }
 

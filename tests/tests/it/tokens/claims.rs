@@ -12,11 +12,11 @@ pub(super) fn attacks() -> Vec<Attack> {
 }
 
 fn claiming(name: &str, value: &Value, reason: &str) -> Attack {
-    let shown: String = format!("{name} {value}").chars().take(80).collect();
+    let label: String = format!("{name} {value}").chars().take(80).collect();
     let null = value.is_null();
     // `null` says as little as no claim at all.
     let token = if null { with_text(name, "null") } else { with_claims(&json!({ name: value })) };
-    Attack::refused(&Policy::public(), shown, token, reason)
+    Attack::refused(&Policy::public(), label, token, reason)
 }
 
 /// `name` with a value as no library would write it.
@@ -181,11 +181,11 @@ fn roles() -> Vec<Attack> {
     ]
     .into_iter()
     .map(|value| {
-        let shown: String = value.to_string().chars().take(80).collect();
+        let label: String = value.to_string().chars().take(80).collect();
         let roles = Some(vec![UNREAD_ROLES.to_owned()]);
         let expect = Expect::Identity(Box::new(ExpectIdentity { roles, ..ExpectIdentity::default() }));
         let token = with_claims(&json!({ "roles": value }));
-        Attack { name: format!("roles {shown}"), policy: Policy::public(), token, expect }
+        Attack { name: format!("roles {label}"), policy: Policy::public(), token, expect }
     })
     .collect()
 }

@@ -17,7 +17,7 @@ use witgate_policy::answer::Outcome;
 use witgate_tests::cases::{both, directory, loader};
 
 use super::forge::{self, AUDIENCE, ISSUER, NOW};
-use super::{Attack, Policy, asked};
+use super::{Attack, Policy, question};
 use drafts::Made;
 use judges::Judge;
 use random::Random;
@@ -58,38 +58,46 @@ async fn compare(count: usize) {
     let mut find = |what: String, made: &Made| findings.entry(what).or_default().push(made.token.clone());
     let mut used = BTreeSet::new();
     for (at, made) in all.iter().enumerate() {
-        let ours = &built_in[at];
-        if *ours != component[at] {
-            find(format!("{:?}: built-in {ours:?}, component {:?}", made.changes, component[at]), made);
+        let own_verdict = &built_in[at];
+        if *own_verdict != component[at] {
+            find(
+                format!("{:?}: built-in {own_verdict:?}, component {:?}", made.changes, component[at]),
+                made,
+            );
         }
-        let is_taken = matches!(ours, Verdict::Identity(_));
+        let is_taken = matches!(own_verdict, Verdict::Identity(_));
         for (judge, verdicts) in &verdicts {
-            let theirs = &verdicts[at];
-            if (theirs == "yes") == is_taken {
+            let other_verdict = &verdicts[at];
+            if (other_verdict == "yes") == is_taken {
                 continue;
             }
             match reasons::why(*judge, made, is_taken) {
                 Some(reason) => drop(used.insert(reason)),
-                None => {
-                    find(format!("{:?}: {judge:?} says {theirs}, Witgate {}", made.changes, said(ours)), made)
-                }
+                None => find(
+                    format!(
+                        "{:?}: {judge:?} says {other_verdict}, Witgate {}",
+                        made.changes,
+                        description(own_verdict)
+                    ),
+                    made,
+                ),
             }
         }
     }
-    let shown: Vec<_> = findings
+    let lines: Vec<_> = findings
         .iter()
         .map(|(what, tokens)| format!("{what}, {} times, as {}", tokens.len(), tokens[0]))
         .collect();
-    assert!(findings.is_empty(), "seed {seed}: disagreements:\n{}", shown.join("\n"));
-    let taken = built_in.iter().filter(|verdict| matches!(verdict, Verdict::Identity(_))).count();
-    assert!(taken > count / 5 && taken < count * 4 / 5, "{taken} of {count} are taken");
+    assert!(findings.is_empty(), "seed {seed}: disagreements:\n{}", lines.join("\n"));
+    let accepted = built_in.iter().filter(|verdict| matches!(verdict, Verdict::Identity(_))).count();
+    assert!(accepted > count / 5 && accepted < count * 4 / 5, "{accepted} of {count} are taken");
     let stale: Vec<_> =
         REASONS.iter().enumerate().filter(|(at, _)| !used.contains(at)).map(|(_, why)| why).collect();
     // Among fewer tokens the rarest may be missing.
     assert!(stale.is_empty() || count < 20_000, "seed {seed}: nobody disagrees like this: {stale:?}");
 }
 
-fn said(verdict: &Verdict) -> String {
+fn description(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Identity(_) => "yes".to_owned(),
         Verdict::Refused(refusal) => {
@@ -105,7 +113,7 @@ async fn judged_by(subject: &TestSubject, tokens: &[&str]) -> Vec<Verdict> {
     let policy = subject.on_stage(&loader(), &directory(), &case).await.unwrap();
     let mut verdicts = Vec::new();
     for token in tokens {
-        match policy.ask(&asked((*token).to_owned())).await.outcome {
+        match policy.ask(&question((*token).to_owned())).await.outcome {
             Outcome::Verdict(verdict) => verdicts.push(verdict),
             other => panic!("{other:?}"),
         }

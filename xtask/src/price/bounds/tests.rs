@@ -17,10 +17,10 @@ fn bounds(figures: &[(&str, u64)]) -> Bounds {
 fn a_figure_above_its_bound_fails_and_says_what_to_do() {
     let findings = bounds(&[(CALLS, 1000)]).judge(&measured(&[(CALLS, 1031)]));
     assert_eq!(findings, [Finding::Above { figure: CALLS.to_owned(), bound: 1000, value: 1031 }]);
-    let said = findings[0].to_string();
+    let text = findings[0].to_string();
     assert!(findings[0].is_failure());
     for part in ["scene", "allocations", "1000", "1031", "+3.1 %", "cheaper", "raise the bound", "why"] {
-        assert!(said.contains(part), "{said}");
+        assert!(text.contains(part), "{text}");
     }
 }
 
@@ -56,7 +56,7 @@ fn instructions_of_another_compiler_are_not_judged_but_allocations_are() {
     let bounds = bounds(&[(CALLS, 100), (STEPS, 100)]);
     let other = Measurement { compiler: "another".to_owned(), ..measured(&[(CALLS, 200), (STEPS, 200)]) };
     assert_eq!(bounds.judge(&other), [Finding::Above { figure: CALLS.to_owned(), bound: 100, value: 200 }]);
-    assert!(bounds.unjudged(&other).is_some_and(|said| said.contains("another")));
+    assert!(bounds.unjudged(&other).is_some_and(|message| message.contains("another")));
 }
 
 #[test]
