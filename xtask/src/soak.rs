@@ -84,10 +84,10 @@ fn soak(
     let crashing = crashing.crash();
     let mut report = Report::default();
     let mut plan = Plan::new(place, hostile, sides.live());
-    let begun = Instant::now();
-    while begun.elapsed() < time {
+    let start = Instant::now();
+    while start.elapsed() < time {
         plan.step(&mut driver)?;
-        report.sample(begun.elapsed(), gateway.vitals()?);
+        report.sample(start.elapsed(), gateway.vitals()?);
     }
     load.stop();
     sides.stop();

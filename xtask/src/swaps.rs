@@ -103,10 +103,10 @@ fn quiet(driver: &mut Driver<'_>, elsewhere: &Place, load: &Load) -> Result<()> 
     load.phase(Phase::Quiet);
     let mut state = State::FIRST;
     for way in Way::ALL.into_iter().cycle().take(ELSEWHERE) {
-        let begun = Instant::now();
+        let start = Instant::now();
         state = way.next(state);
         driver.change_elsewhere(elsewhere, way, state)?;
-        thread::sleep(PACE.saturating_sub(begun.elapsed()));
+        thread::sleep(PACE.saturating_sub(start.elapsed()));
     }
     load.phase(Phase::Between);
     Ok(())
@@ -120,7 +120,7 @@ fn under_load(
     report: &mut Report,
 ) -> Result<()> {
     load.phase(Phase::Changing);
-    let (begun, between) = (Instant::now(), (swaps / SAMPLES).max(1));
+    let (start, between) = (Instant::now(), (swaps / SAMPLES).max(1));
     for (number, way) in (1..=swaps).zip(Way::ALL.into_iter().cycle()) {
         let at = Instant::now();
         report.swapped(way, driver.swap(way)?);
@@ -128,12 +128,12 @@ fn under_load(
             report.sample(number, gateway.vitals()?);
         }
         if number % 1000 == 0 {
-            eprintln!("swaps: {number} of {swaps}, {:.0} s", begun.elapsed().as_secs_f64());
+            eprintln!("swaps: {number} of {swaps}, {:.0} s", start.elapsed().as_secs_f64());
         }
         thread::sleep(PACE.saturating_sub(at.elapsed()));
     }
     load.phase(Phase::Between);
-    report.took(begun.elapsed());
+    report.took(start.elapsed());
     Ok(())
 }
 
@@ -181,19 +181,19 @@ fn revoked(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
         let without = std::fs::read(place.path("revoked.toml"))?;
         let mut took = Duration::ZERO;
         driver.bring_about(state, |place| {
-            let begun = place.rename(&store, &without)?;
-            took = refused(&mut caller, begun)?;
-            Ok(begun)
+            let start = place.rename(&store, &without)?;
+            took = refused(&mut caller, start)?;
+            Ok(start)
         })?;
         Ok(took)
     })
 }
 
-fn refused(caller: &mut Caller, begun: Instant) -> Result<Duration> {
-    while begun.elapsed() < PATIENCE {
+fn refused(caller: &mut Caller, start: Instant) -> Result<Duration> {
+    while start.elapsed() < PATIENCE {
         match caller.call(HARMLESS)?.verdict()? {
             Verdict::Allowed => thread::sleep(Duration::from_micros(500)),
-            Verdict::Refused(_) => return Ok(begun.elapsed()),
+            Verdict::Refused(_) => return Ok(start.elapsed()),
         }
     }
     bail!("a revoked key is good after {} s", PATIENCE.as_secs())

@@ -93,9 +93,9 @@ impl Caller {
         name: Option<&str>,
         params: Value,
     ) -> reqwest::Result<Answer> {
-        let begun = Instant::now();
+        let start = Instant::now();
         let response = self.begin(method, name, params).await?;
-        read(response, begun).await
+        read(response, start).await
     }
 
     /// The same, up to the head of the answer.
@@ -154,8 +154,8 @@ impl Caller {
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} },
             "clientInfo": { "name": "it", "version": "1" } });
         let initialize = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
-        let begun = Instant::now();
-        read(self.post(&initialize).send().await?, begun).await
+        let start = Instant::now();
+        read(self.post(&initialize).send().await?, start).await
     }
 
     /// Opens a session of 2025-11-25 and returns its id.
@@ -175,8 +175,8 @@ impl Caller {
 
     /// Asks within a session.
     pub(crate) async fn ask_in(&self, session: &str, method: &str, params: Value) -> Answer {
-        let begun = Instant::now();
-        read(self.begin_in(session, method, params).await.unwrap(), begun).await.unwrap()
+        let start = Instant::now();
+        read(self.begin_in(session, method, params).await.unwrap(), start).await.unwrap()
     }
 
     /// The same, up to the head of the answer.
@@ -210,7 +210,7 @@ impl Caller {
 }
 
 /// Reads an answer: the JSON body, or the response that ends an event stream.
-async fn read(response: reqwest::Response, begun: Instant) -> reqwest::Result<Answer> {
+async fn read(response: reqwest::Response, start: Instant) -> reqwest::Result<Answer> {
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (session, media) = (header("mcp-session-id"), header("content-type").unwrap_or_default());
@@ -221,7 +221,7 @@ async fn read(response: reqwest::Response, begun: Instant) -> reqwest::Result<An
         false => &text,
     };
     let body = serde_json::from_str(json).unwrap_or(Value::Null);
-    Ok(Answer { status, body, session, retry_after, took: begun.elapsed() })
+    Ok(Answer { status, body, session, retry_after, took: start.elapsed() })
 }
 
 /// The fixture upstream over HTTP, ended with the test.

@@ -30,7 +30,7 @@ fn the_answer_of_a_slow_call_begins_before_a_proxy_times_out() {
     };
     // One that is refused has its status at once.
     assert_eq!(call("wgk_of-nobody").send().status, 401);
-    let begun = call(&key).send_until("\r\n\r\n", SOON);
-    assert_eq!(begun.status, 200, "{begun:?}");
-    assert_eq!(begun.header("content-type"), Some("text/event-stream"), "{begun:?}");
+    let head = call(&key).send_until("\r\n\r\n", SOON);
+    assert_eq!(head.status, 200, "{head:?}");
+    assert_eq!(head.header("content-type"), Some("text/event-stream"), "{head:?}");
 }

@@ -113,9 +113,9 @@ impl Older {
         let mut command = Command::new(Clients::installed().unwrap().python_of(environment));
         command.arg(script).args(["sse", &port.to_string()]).stderr(Stdio::null());
         let server = Self(command.spawn().unwrap());
-        let begun = Instant::now();
+        let start_time = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "it does not listen");
+            assert!(start_time.elapsed() < PATIENCE, "it does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
         server
@@ -167,13 +167,13 @@ fn a_lost_stream_is_opened_again_with_the_next_call() {
     let session = Session::open(&gateway.address(), "/mcp");
     assert_eq!(echoed(&session.echo("a")), "Echo: a");
     drop(server);
-    let begun = Instant::now();
+    let start = Instant::now();
     let lost = session.echo("b");
     assert_eq!(lost.refusal(), (200, 502, "upstream-unreachable".to_owned()), "{lost:?}");
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     let _server = Older::start("python", port);
     while session.echo("c").result().is_null() {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", session.echo("c"));
+        assert!(start.elapsed() < PATIENCE, "{:?}", session.echo("c"));
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(echoed(&session.echo("d")), "Echo: d");

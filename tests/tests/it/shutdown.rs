@@ -76,7 +76,7 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
     let call = begin(&running, &caller, 2.0).await;
     let ready = async || reqwest::get(format!("{}/readyz", running.admin_url())).await.unwrap().status();
     assert_eq!(ready().await, 200);
-    let begun = Instant::now();
+    let start = Instant::now();
     running.signal("TERM");
     running.await_log("stopping");
     until("readyz to say no", async || (ready().await == 503).then_some(())).await;
@@ -89,7 +89,7 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
     let answer = call.await.unwrap().unwrap();
     assert!(answer.is_result() && answer.content() == "done", "{answer:?}");
     assert_eq!(running.wait(), Some(0), "{}", running.log());
-    assert!(begun.elapsed() < Duration::from_secs(GRACE), "an open stream does not use up the grace");
+    assert!(start.elapsed() < Duration::from_secs(GRACE), "an open stream does not use up the grace");
     assert_nothing_left(running.setup());
 }
 
@@ -99,11 +99,11 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
 async fn a_call_that_does_not_finish_in_time_is_ended() {
     let (mut running, caller) = serve(1, true);
     let call = begin(&running, &caller, 1000.0).await;
-    let begun = Instant::now();
+    let start = Instant::now();
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0), "{}", running.log());
     // The grace, and what a child gets to end by itself and on SIGTERM.
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
     assert_nothing_left(running.setup());
     drop(call);
 }
@@ -114,10 +114,10 @@ async fn a_second_signal_ends_witgate_at_once() {
     let _call = begin(&running, &caller, 1000.0).await;
     running.signal("INT");
     running.await_log("stopping");
-    let begun = Instant::now();
+    let start = Instant::now();
     running.signal("TERM");
     let code = running.wait();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert!(code.is_some_and(|code| code != 0), "{code:?}: what was cut off did not end well");
     assert_nothing_left(running.setup());
 }

@@ -60,13 +60,13 @@ async fn pid(caller: &Caller) -> u64 {
 
 /// The process that serves once there is one.
 async fn served_again(caller: &Caller) -> u64 {
-    let begun = Instant::now();
+    let start = Instant::now();
     loop {
         let answer = caller.call("pids", json!({})).await;
         if answer.is_result() {
             return answer.content()[0].as_u64().unwrap();
         }
-        assert!(begun.elapsed() < PATIENCE, "{answer:?}");
+        assert!(start.elapsed() < PATIENCE, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -104,9 +104,9 @@ async fn faults_of_children_fail_their_calls() {
             let after = served_again(&caller).await;
             assert_eq!(before == after, MILD.contains(&name), "{name}: {before} and {after}");
             // So does the session, once its own child has been felt for.
-            let begun = Instant::now();
+            let start = Instant::now();
             while !caller.call_in(&session, "pids", json!({})).await.is_result() {
-                assert!(begun.elapsed() < PATIENCE, "{name}: the session does not go on");
+                assert!(start.elapsed() < PATIENCE, "{name}: the session does not go on");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             (name, before)
@@ -148,9 +148,9 @@ async fn pauses_between_restarts_of_a_crashing_child_grow() {
     };
     assert!(waits.len() >= 3, "the first restarts come soon: {waits:?}");
     assert!(waits.last().unwrap() > &waits[1], "{waits:?}");
-    let begun = Instant::now();
+    let start = Instant::now();
     assert!(steady.call("pids", json!({})).await.is_result());
-    assert!(begun.elapsed() < BOUND);
+    assert!(start.elapsed() < BOUND);
     assert!(reason.ends_with(" s"), "{reason}");
     // And after that it is tried again.
     until("it to be started again", async || broken.call("pids", json!({})).await.is_result().then_some(()))
@@ -171,12 +171,12 @@ async fn children_that_do_not_start_fail_their_calls() {
     let (_running, caller) = serve(&[&upstreams[..], &[("steady", faulty_server())]].concat());
     for (name, _, reason) in cases {
         let caller = caller(name);
-        let begun = Instant::now();
+        let start = Instant::now();
         let answer = caller.call("pids", json!({})).await;
         let code = answer.reason().unwrap_or_default();
         assert!(code.starts_with(reason), "{name}: {answer:?}");
         // Both eras are tried before it is given up.
-        assert!(begun.elapsed() < 2 * BOUND, "{name}: {:?}", begun.elapsed());
+        assert!(start.elapsed() < 2 * BOUND, "{name}: {:?}", start.elapsed());
         assert_eq!(answer.body["id"], 7);
     }
     assert!(caller("steady").call("pids", json!({})).await.is_result());
@@ -305,9 +305,9 @@ async fn streamed_answers_end_with_the_upstream_and_wait_for_their_reader() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(rss(&running) < 400 << 10, "what nobody reads is not kept: {} KiB", rss(&running));
     assert!(flood.sent() < 64 << 20, "{} bytes were taken", flood.sent());
-    let begun = Instant::now();
+    let start = Instant::now();
     let cut = caller("cut").stateless("tools/call", Some("any"), params()).await;
-    assert!(begun.elapsed() < BOUND);
+    assert!(start.elapsed() < BOUND);
     assert!(cut.is_err() || cut.is_ok_and(|answer| !answer.is_result()), "an answer out of nothing");
     drop(unread);
     until("the upstream to hear that nobody listens", async || flood.is_left().then_some(())).await;

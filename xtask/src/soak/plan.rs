@@ -129,13 +129,13 @@ impl<'a> Plan<'a> {
                 &mut place.witgate(&["key", "revoke", &name, "--store", "people.toml", "--wait", "0s"]),
                 QUICK,
             )?;
-            let begun = Instant::now();
+            let start = Instant::now();
             while !is_revoked(&mut caller)? {
-                if begun.elapsed() > REVOKED {
+                if start.elapsed() > REVOKED {
                     bail!("{name} is good {} s after it was revoked", REVOKED.as_secs());
                 }
             }
-            Ok(begun)
+            Ok(start)
         })?;
         self.revoked.push(door);
         self.did("revocations", driver);

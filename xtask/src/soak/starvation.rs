@@ -140,8 +140,8 @@ impl<'a> Starving<'a> {
             self.await_change("nothing", Instant::now())?;
         }
         let mut callers = Callers::start(&self.place.door, &self.timeline);
-        let begun = Instant::now();
-        while begun.elapsed() < time {
+        let start = Instant::now();
+        while start.elapsed() < time {
             self.keys.make_ready(&mut self.report, self.within)?;
             let short = self.round(gateway, &callers)?;
             if gateway.has_ended() {
@@ -231,13 +231,13 @@ impl<'a> Starving<'a> {
     fn await_change(&mut self, shortage: &str, end: Instant) -> Result<()> {
         let Some((way, was)) = self.report.change() else { return Ok(()) };
         let Some(tool) = self.state.tool_that_tells(was) else { return Ok(()) };
-        let (mut caller, begun) = (None, Instant::now());
+        let (mut caller, start) = (None, Instant::now());
         while end.elapsed() < LOST {
             let verdict = call(&mut caller, &self.place.door, tool);
             if verdict.is_some_and(|verdict| verdict == self.state.verdict(tool)) {
                 self.timeline.show();
                 let bound = if way == Way::Config { self.within } else { LOST };
-                self.report.changed(shortage, way, end.elapsed().max(begun.elapsed()), bound);
+                self.report.changed(shortage, way, end.elapsed().max(start.elapsed()), bound);
                 return Ok(());
             }
             thread::sleep(GLANCE);

@@ -189,9 +189,9 @@ impl Place {
                 fs::write(self.path(other).join("rules.wasm"), component)?;
                 let new = self.path("current.new");
                 symlink(other, &new)?;
-                let begun = Instant::now();
+                let start = Instant::now();
                 fs::rename(new, link)?;
-                Ok(begun)
+                Ok(start)
             }
         }
     }
@@ -200,9 +200,9 @@ impl Place {
     pub(crate) fn rename(&self, name: &str, content: &[u8]) -> Result<Instant> {
         let (file, new) = (self.path(name), self.path("written-beside"));
         fs::write(&new, content)?;
-        let begun = Instant::now();
+        let start = Instant::now();
         fs::rename(new, file)?;
-        Ok(begun)
+        Ok(start)
     }
 
     /// The configuration with one of the two sets of rules.
@@ -258,8 +258,8 @@ config = {rules}
         let (audit, log) = (Audit::default(), child.stderr.take().context("it has a stderr")?);
         audit.read(log, JUDGED);
         let mut gateway = Gateway { child, audit };
-        let begun = Instant::now();
-        while begun.elapsed() < START && !gateway.has_ended() {
+        let start_time = Instant::now();
+        while start_time.elapsed() < START && !gateway.has_ended() {
             if Caller::connect(&self.door).is_ok() {
                 return Ok(gateway);
             }
@@ -367,9 +367,9 @@ impl<'a> Driver<'a> {
     ) -> Result<Duration> {
         let (before, was) = (self.audit.live(), self.state);
         self.timeline.begin(to);
-        let begun = change(self.place)?;
-        self.await_shown(was, to, begun).with_context(|| format!("from {was:?} to {to:?}"))?;
-        let took = begun.elapsed();
+        let start = change(self.place)?;
+        self.await_shown(was, to, start).with_context(|| format!("from {was:?} to {to:?}"))?;
+        let took = start.elapsed();
         self.timeline.show();
         self.state = to;
         // The line comes after the flip.
@@ -398,8 +398,8 @@ impl<'a> Driver<'a> {
     /// Puts something in the place of a file that changes nothing about the answers. Whether it was taken.
     pub(crate) fn offer(&mut self, name: &str, content: &[u8], longest: Duration) -> Result<bool> {
         let (before, (_, refused)) = (self.audit.live(), self.audit.candidates());
-        let begun = self.place.rename(name, content)?;
-        while begun.elapsed() < longest {
+        let start = self.place.rename(name, content)?;
+        while start.elapsed() < longest {
             if self.audit.live() > before {
                 self.audit.name(before, self.state, self.state);
                 return Ok(true);
@@ -412,9 +412,9 @@ impl<'a> Driver<'a> {
         bail!("{name} was neither taken nor refused:\n{}", self.audit.tail())
     }
 
-    fn await_shown(&mut self, was: State, to: State, begun: Instant) -> Result<()> {
+    fn await_shown(&mut self, was: State, to: State, start: Instant) -> Result<()> {
         let Some(tool) = to.tool_that_tells(was) else { return Ok(()) };
-        while begun.elapsed() < PATIENCE {
+        while start.elapsed() < PATIENCE {
             self.calls += 1;
             let verdict = self.caller.call(tool)?.verdict()?;
             if verdict == to.verdict(tool) {
@@ -429,9 +429,9 @@ impl<'a> Driver<'a> {
     }
 
     fn await_live(&self, before: u64) -> Result<()> {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.audit.live() == before {
-            if begun.elapsed() > PATIENCE {
+            if start.elapsed() > PATIENCE {
                 bail!("no new generation is in the log:\n{}", self.audit.tail());
             }
             thread::sleep(GLANCE);

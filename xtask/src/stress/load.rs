@@ -110,12 +110,12 @@ impl Shared {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let begun = Instant::now();
+            let start = Instant::now();
             if !self.call_once(&mut caller, tool) {
                 // The connection is of no more use.
                 caller = None;
             }
-            thread::sleep(PACE.saturating_sub(begun.elapsed()));
+            thread::sleep(PACE.saturating_sub(start.elapsed()));
         }
     }
 
@@ -125,9 +125,9 @@ impl Shared {
             Some(caller) => Ok(caller),
             None => Caller::connect(&self.door),
         };
-        let begun = Instant::now();
+        let start = Instant::now();
         let answer = connected.and_then(|connected| caller.insert(connected).call(tool)?.verdict());
-        let took = begun.elapsed();
+        let took = start.elapsed();
         let right = answer.as_ref().is_ok_and(|verdict| self.timeline.allows(since, tool, verdict));
         let mut seen = self.seen();
         seen.requests += 1;

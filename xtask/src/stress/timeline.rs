@@ -40,8 +40,8 @@ impl Timeline {
     /// True if an answer to a call of `tool`, made at `since` and answered by now, is that of one state that
     /// can have been in force.
     pub(crate) fn allows(&self, since: Moment, tool: &str, verdict: &Verdict) -> bool {
-        let begun = self.lock();
-        let possible = begun.get(since.0..).unwrap_or_default();
+        let states = self.lock();
+        let possible = states.get(since.0..).unwrap_or_default();
         possible.iter().any(|state| state.verdict(tool) == *verdict)
     }
 

@@ -94,8 +94,8 @@ impl Report {
     /// Compares the answers with the log.
     pub(super) fn judge(&mut self, seen: &Seen, gateway: &Gateway, others: u64) -> Result<()> {
         let made = seen.requests + others;
-        let begun = Instant::now();
-        while gateway.audit.answered() < made && begun.elapsed() < LAG {
+        let start = Instant::now();
+        while gateway.audit.answered() < made && start.elapsed() < LAG {
             thread::sleep(Duration::from_millis(20));
         }
         let (recorded, wrong) = (gateway.audit.answered(), gateway.audit.wrong());

@@ -10,8 +10,8 @@ struct Guest;
 
 impl Hostile for Guest {
     fn authorize(_call: &Call<'_>) -> Decision {
-        let begun = now();
-        while now() - begun < SHARE {
+        let start = now();
+        while now() - start < SHARE {
             work(200_000);
         }
         Decision::Allow

@@ -141,9 +141,9 @@ fn calls_and_health_are_answered_and_lost_lines_are_counted_and_reported() {
     let key = blocked.key.clone();
     let outcomes = blocked.flood(None, LINES);
     assert_eq!(outcomes, BTreeMap::from([("401 no-credential".to_owned(), LINES)]));
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(blocked.flood(Some(&key), 10), BTreeMap::from([("200 none".to_owned(), 10)]));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let lost = blocked.lost();
     assert!(lost > 0, "the pipe and the queue hold fewer than {LINES} lines");
     blocked.get("/healthz");
@@ -182,13 +182,13 @@ fn a_signal_ends_witgate_in_time_while_the_log_is_blocked() {
     for signals in [&["TERM"][..], &["INT", "INT"]] {
         let mut blocked = Blocked::serve("shutdown_grace_s = 1");
         blocked.flood(None, 500);
-        let begun = Instant::now();
+        let start = Instant::now();
         for signal in signals {
             blocked.signal(signal);
             std::thread::sleep(Duration::from_millis(200));
         }
         await_some("the end", || blocked.child.try_wait().unwrap());
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     }
 }
 

@@ -100,11 +100,11 @@ fn a_stop_ends_every_started_process() {
     }
     let _opening: Vec<TcpStream> = (0..4).map(|_| initialize(&running, &key).open()).collect();
     await_some("the servers", || (ever_started(&running).len() >= 12).then_some(()));
-    let begun = Instant::now();
+    let start = Instant::now();
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
     // The grace, and what a process gets to end by itself, on SIGTERM, and by force.
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     let started = ever_started(&running);
     let left: Vec<u64> = started.iter().copied().filter(|pid| alive(*pid)).collect();
     assert!(left.is_empty(), "{left:?} of {} are left", started.len());

@@ -101,8 +101,8 @@ impl Testbed {
     fn refused(&self, path: &str, method: &str, params: Value) -> String {
         let answer = self.ask(path, method, params);
         let (status, code, reason) = answer.refusal();
-        let begun = path == "/events/mcp" && LISTS.iter().any(|(list, ..)| *list == method);
-        assert_eq!((status, code), (if begun { 200 } else { 503 }, 503), "{path} {method}: {answer:?}");
+        let is_streamed = path == "/events/mcp" && LISTS.iter().any(|(list, ..)| *list == method);
+        assert_eq!((status, code), (if is_streamed { 200 } else { 503 }, 503), "{path} {method}: {answer:?}");
         reason
     }
 

@@ -14,8 +14,8 @@ fn record(running: &Running, policy: &str) -> Child {
     let mut command = running.setup().command(&arguments);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     await_some("the recording", || {
-        let begun = format!("the calls of the policy are being recorded policy=\"{policy}\"");
-        running.log().contains(&begun).then_some(())
+        let line = format!("the calls of the policy are being recorded policy=\"{policy}\"");
+        running.log().contains(&line).then_some(())
     });
     child
 }

@@ -63,9 +63,9 @@ impl Testbed {
     /// Begins a job of ada's, and returns its task.
     async fn begin(&self, tool: &str, arguments: Value) -> Value {
         let params = json!({ "name": tool, "arguments": arguments, "task": {} });
-        let begun = self.ada.ask_in(&self.session, "tools/call", params).await;
-        assert!(begun.is_result(), "{begun:?}");
-        begun.body["result"]["task"]["taskId"].clone()
+        let answer = self.ada.ask_in(&self.session, "tools/call", params).await;
+        assert!(answer.is_result(), "{answer:?}");
+        answer.body["result"]["task"]["taskId"].clone()
     }
 
     async fn ask(&self, method: &str, task: &Value) -> Answer {

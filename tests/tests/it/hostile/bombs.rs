@@ -31,9 +31,9 @@ async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {
 async fn meanwhile<T>(gateway: &mut Gateway, guest: Guest, what: impl AsyncFnOnce(&mut Gateway) -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let caller = tokio::spawn(calls(gateway.caller(), Arc::clone(&stop)));
-    let begun = Instant::now();
+    let start = Instant::now();
     let outcome = what(gateway).await;
-    let took = begun.elapsed();
+    let took = start.elapsed();
     stop.store(true, Ordering::Relaxed);
     let (made, slowest) = caller.await.unwrap();
     eprintln!("{}: {took:?}; {made} calls meanwhile, the slowest {slowest:?}", guest.name());

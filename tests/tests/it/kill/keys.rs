@@ -55,11 +55,11 @@ fn a_killed_command_has_reported_the_truth_and_left_a_whole_store() {
 
 /// Somewhat more than a command takes on this machine, so that some are done.
 fn how_long(setup: &Setup) -> Duration {
-    let begun = Instant::now();
+    let start = Instant::now();
     for number in 0..3 {
         setup.key(&[&format!("timed-{number}"), "--allow", "*", "--store", "keys.toml"]);
     }
-    begun.elapsed() / 2
+    start.elapsed() / 2
 }
 
 fn killed(setup: &Setup, arguments: &[&str], after: Duration) -> String {

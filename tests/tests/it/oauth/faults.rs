@@ -116,18 +116,18 @@ async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
     let (witgate, _) = serve(&[("bad".to_owned(), &server)], "");
     for upstream in ["bad", "bad-guest"] {
         let before = server.request_count();
-        let begun = Instant::now();
+        let start = Instant::now();
         for number in 0..60 {
             let answer = caller(&witgate, upstream, &format!("token-{number}")).call("echo", hello()).await;
             assert_unavailable(upstream, &answer);
         }
         // Five, and then one after one second, after two more, after four more …
-        let probes = begun.elapsed().as_secs() as usize + 1;
+        let probes = start.elapsed().as_secs() as usize + 1;
         let questions = server.request_count() - before;
         assert!(
             (5..=5 + probes).contains(&questions),
             "{upstream}: {questions} questions in {:?}",
-            begun.elapsed()
+            start.elapsed()
         );
     }
     assert!(witgate.log().contains("requests to it are paused"), "{}", witgate.log());
@@ -196,10 +196,10 @@ async fn strangers_keep_nobody_out(upstream: &str, addresses: u8) {
     let flood = join_all(strangers.iter().map(|stranger| stranger.call("echo", hello())));
     let mut flood = std::pin::pin!(flood);
     // Until the strangers wait for their answers, each address as often as it may.
-    let begun = until("the strangers' questions", async || (server.most_open() >= 32).then_some(()));
+    let crowd = until("the strangers' questions", async || (server.most_open() >= 32).then_some(()));
     tokio::select! {
         _ = &mut flood => panic!("the strangers have their answers already"),
-        () = begun => {}
+        () = crowd => {}
     }
     let others = async {
         for number in 0..u8::MAX {

@@ -23,8 +23,8 @@ fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(I
     tokio::spawn(async move {
         let mut answers = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            answers.push((begun, caller.call("echo", hello()).await));
+            let start = Instant::now();
+            answers.push((start, caller.call("echo", hello()).await));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         answers
@@ -72,16 +72,16 @@ async fn interrupt(testbed: &mut Testbed) -> (Instant, Instant) {
 /// Each call was allowed, or denied as unavailable; while nobody could know, none was allowed; in the end all were.
 fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], killed: Instant, back: Instant) {
     let mut denied = 0;
-    for (begun, answer) in answers {
+    for (start, answer) in answers {
         assert!(answer.took < BOUND, "{what}: {answer:?}");
         if answer.is_result() {
-            let unknown = *begun > killed + REMEMBERED && *begun + answer.took < back;
-            assert!(!unknown, "{what}: allowed {:?} after the end", begun.duration_since(killed));
+            let unknown = *start > killed + REMEMBERED && *start + answer.took < back;
+            assert!(!unknown, "{what}: allowed {:?} after the end", start.duration_since(killed));
             continue;
         }
         let found = (answer.status, answer.reason(), answer.retry_after.is_some());
         assert_eq!(found, (503, Some("unavailable"), true), "{what}: {answer:?}");
-        assert!(*begun + answer.took > killed, "{what}: denied before anything happened");
+        assert!(*start + answer.took > killed, "{what}: denied before anything happened");
         denied += 1;
     }
     assert!(denied > 10, "{what}: {denied} of {} denied: is there no outage?", answers.len());

@@ -188,7 +188,7 @@ async fn the_last_one_of_many_quick_writes_goes_live() {
     let (running, key) = start(&upstream, &versions);
     let caller = Caller::new(running.url(), Some(&key));
     let file = running.setup().dir().join("current/rules.wasm");
-    let begun = Instant::now();
+    let start_time = Instant::now();
     for number in 0..100_u8 {
         let content = another(&versions[usize::from(number % 2)], number);
         match number % 5 {
@@ -199,7 +199,7 @@ async fn the_last_one_of_many_quick_writes_goes_live() {
         }
         std::thread::sleep(Duration::from_millis(8));
     }
-    assert!(begun.elapsed() < Duration::from_secs(20), "this was no burst");
+    assert!(start_time.elapsed() < Duration::from_secs(20), "this was no burst");
     let last = digest_text(&sha256(&another(&versions[1], 99)));
     until("the last one", async || (policy(&running, "rules")["digest"] == last).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -119,7 +119,7 @@ async fn takes_over(way: Way) {
     let mut took = Vec::new();
     for swap in 1..=SWAPS + 2 {
         let (content, expected) = (&both[swap % 2], ["rbac", "read-only"][swap % 2]);
-        let begun = places.put(&way, swap, content);
+        let start = places.put(&way, swap, content);
         until(&format!("{expected} to take over"), async || {
             let answer = caller.call("greet", json!({ "name": "you" })).await;
             (decided_by("greet", &answer) == expected).then_some(())
@@ -127,7 +127,7 @@ async fn takes_over(way: Way) {
         .await;
         // The first of each has compiled it.
         if swap > 2 {
-            took.push(begun.elapsed());
+            took.push(start.elapsed());
         }
     }
     stop.store(true, Ordering::Relaxed);

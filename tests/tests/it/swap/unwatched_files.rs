@@ -33,12 +33,12 @@ fn revoked(setup: &Setup) -> Vec<u8> {
 
 /// Waits until the key is refused.
 async fn refused(running: &Running, key: &str) {
-    let (begun, caller) = (Instant::now(), Caller::new(running.url(), Some(key)));
+    let (start, caller) = (Instant::now(), Caller::new(running.url(), Some(key)));
     loop {
         let answer = caller.call("greet", json!({ "name": "you" })).await;
         match answer.reason() {
             Some("revoked") => return,
-            _ => assert!(begun.elapsed() < BOUND, "a revoked key is good: {answer:?}"),
+            _ => assert!(start.elapsed() < BOUND, "a revoked key is good: {answer:?}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

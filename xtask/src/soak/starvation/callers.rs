@@ -101,7 +101,7 @@ impl Shared {
     }
 
     fn call_once(&self, caller: &mut Option<Caller>, tool: &str) {
-        let (since, begun) = (self.timeline.now(), Instant::now());
+        let (since, start) = (self.timeline.now(), Instant::now());
         let connected = match caller.take() {
             Some(caller) => Ok(caller),
             None => Caller::connect(&self.door),
@@ -114,8 +114,8 @@ impl Shared {
         let right = answer.as_ref().is_ok_and(|(verdict, _)| self.timeline.allows(since, tool, verdict));
         let mut seen = self.seen();
         seen.calls += 1;
-        if begun.elapsed() > HANGS {
-            seen.hung.push(format!("{tool}: {:?} to {answer:?}", begun.elapsed()));
+        if start.elapsed() > HANGS {
+            seen.hung.push(format!("{tool}: {:?} to {answer:?}", start.elapsed()));
         }
         match answer {
             Ok(_) if right => {}
