@@ -434,7 +434,7 @@ impl Clients {
             text
         });
         let mut out = String::new();
-        let ended = timeout(session.limit + GRACE, async {
+        let end = timeout(session.limit + GRACE, async {
             stdout.read_to_string(&mut out).await?;
             child.wait().await
         })
@@ -442,7 +442,7 @@ impl Clients {
         // Whatever the client started and left behind goes with its group, and with it the last hold on stderr.
         let _ = child.start_kill();
         let err = timeout(GRACE, log).await.context("stderr stays open")??;
-        let status = ended.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;
+        let status = end.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;
         if !status.success() {
             bail!("{driver} failed ({status}):\n{err}");
         }

@@ -185,8 +185,8 @@ impl Setup {
     pub fn key(&self, arguments: &[&str]) -> String {
         let output = self.run(&[&["key", "create", "--json"], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        made["key"].as_str().unwrap().to_owned()
+        let output_json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        output_json["key"].as_str().unwrap().to_owned()
     }
 
     /// Serves, and returns once the endpoint answers.

@@ -88,10 +88,10 @@ fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
     let everything = scene.client.directly(&scene.upstream)?;
     report.listed("the server itself", &everything, everything.listed.len());
     for (name, key) in [("alice, developer", &scene.alice), ("bob, guest", &scene.bob)] {
-        let seen = scene.client.list(&scene.url, Some(key))?;
-        report.listed(name, &seen, everything.listed.len());
-        let hidden = seen.listed.len() < everything.listed.len();
-        report.expect(seen.error.is_none() && hidden, "a list is filtered by what its caller may do");
+        let list = scene.client.list(&scene.url, Some(key))?;
+        report.listed(name, &list, everything.listed.len());
+        let hidden = list.listed.len() < everything.listed.len();
+        report.expect(list.error.is_none() && hidden, "a list is filtered by what its caller may do");
     }
     let sum = json!({ "a": 2, "b": 3 });
     let hi = json!({ "message": "hi" });

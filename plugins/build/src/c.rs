@@ -78,16 +78,16 @@ impl CCompiler {
             clang.args(["-g", "-fdebug-compilation-dir=."]);
         }
         clang.arg("-c").arg(source).arg("-o").arg(object).current_dir(&project.dir);
-        let ended = attempt(&mut clang, BUILD).map_err(Error::tools)?;
-        match ended.succeeded() {
+        let end = attempt(&mut clang, BUILD).map_err(Error::tools)?;
+        match end.succeeded() {
             // The author cannot correct warnings in generated code.
             true if source.starts_with(BINDINGS) => Ok(String::new()),
-            true => Ok(ended.output),
+            true => Ok(end.output),
             false => Err(Error::Source(format!(
                 "{} does not compile ({}):\n{}",
                 source.display(),
-                ended.reason(),
-                ended.output.trim_end()
+                end.reason(),
+                end.output.trim_end()
             ))),
         }
     }
@@ -105,12 +105,12 @@ impl CCompiler {
             linker.arg("--strip-all");
         }
         linker.args(objects).arg("-o").arg(module).current_dir(&project.dir);
-        let ended = attempt(&mut linker, BUILD).map_err(Error::tools)?;
-        if !ended.succeeded() {
+        let end = attempt(&mut linker, BUILD).map_err(Error::tools)?;
+        if !end.succeeded() {
             return Err(Error::Source(format!(
                 "it does not link ({}); the only C library is the one in `support/`:\n{}",
-                ended.reason(),
-                ended.output.trim_end()
+                end.reason(),
+                end.output.trim_end()
             )));
         }
         fs::read(module).map_err(|error| Error::io(module, &error))

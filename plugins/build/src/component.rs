@@ -95,8 +95,8 @@ impl Surface {
     }
 
     fn foreign(&self) -> Vec<String> {
-        let known = |name: &&String| !name.starts_with(PACKAGE) && !is_wasi(name);
-        let foreign = self.imports.iter().filter(known);
+        let is_unknown = |name: &&String| !name.starts_with(PACKAGE) && !is_wasi(name);
+        let foreign = self.imports.iter().filter(is_unknown);
         foreign
             .map(|name| {
                 format!("it imports `{name}`, which no plugin may import: Witgate offers witgate:auth, and stubs of wasi 0.2 without HTTP")

@@ -36,13 +36,13 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     let mut node = Command::new("node");
     node.arg(&script).arg(&library).arg(project.dir.join(&project.source)).arg(wit.path());
     node.arg(project.world.name()).arg(&file).args(left_out(options)).current_dir(&project.dir);
-    let ended = attempt(&mut node, BUILD).map_err(Error::tools)?;
-    if !ended.succeeded() {
-        let output = ended.output.trim();
+    let end = attempt(&mut node, BUILD).map_err(Error::tools)?;
+    if !end.succeeded() {
+        let output = end.output.trim();
         return Err(Error::Source(format!(
             "{} does not become a component ({}):\n{output}{}",
             project.source.display(),
-            ended.reason(),
+            end.reason(),
             wit::hint(project, output)
         )));
     }

@@ -50,11 +50,11 @@ impl ProgramEnd {
 
 /// Runs a program that has to succeed within `limit`, and returns its output.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
-    let ended = attempt(command, limit)?;
-    if !ended.succeeded() {
-        bail!("{command:?} failed ({}):\n{}", ended.reason(), ended.output.trim_end());
+    let end = attempt(command, limit)?;
+    if !end.succeeded() {
+        bail!("{command:?} failed ({}):\n{}", end.reason(), end.output.trim_end());
     }
-    Ok(ended.output)
+    Ok(end.output)
 }
 
 /// Runs a program that may fail.
@@ -78,8 +78,8 @@ pub fn attempt(command: &mut Command, limit: Duration) -> Result<ProgramEnd> {
         }
     });
     let status = wait(&mut child, started, limit, &output)?;
-    let ended = Instant::now();
-    while !collector.is_finished() && ended.elapsed() < LINGER {
+    let end_time = Instant::now();
+    while !collector.is_finished() && end_time.elapsed() < LINGER {
         thread::sleep(GLANCE);
     }
     let output = output.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ pub fn announce(text: &str) {
 
 /// True if a program runs and reports success.
 pub fn works(command: &mut Command) -> bool {
-    attempt(command, PROBE).is_ok_and(|ended| ended.succeeded())
+    attempt(command, PROBE).is_ok_and(|end| end.succeeded())
 }
 
 /// The output of a short command on stdout, without the end of the last line.

@@ -137,9 +137,9 @@ impl Project {
         check_name(&manifest.name).map_err(|what| bad(&what))?;
         let source = manifest.source.unwrap_or_else(|| PathBuf::from(manifest.lang.source()));
         if let Some(other) = manifest.imports.iter().find(|name| !GRANTED.contains(&name.as_str())) {
-            let known = GRANTED.join("`, `");
+            let names = GRANTED.join("`, `");
             return Err(bad(&format!(
-                "`imports` contains `{other}`, but lists only interfaces that need a grant: `{known}`"
+                "`imports` contains `{other}`, but lists only interfaces that need a grant: `{names}`"
             )));
         }
         let Manifest { name, lang, world, imports, .. } = manifest;

@@ -30,13 +30,13 @@ pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput
     command.arg(module(project)?).arg("--python-path").arg(&project.dir).arg("--output").arg(&file);
     // The search for packages would leave bytecode in the project.
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(&project.dir);
-    let ended = attempt(&mut command, BUILD).map_err(Error::tools)?;
-    if !ended.succeeded() {
-        let output = ended.output.trim();
+    let end = attempt(&mut command, BUILD).map_err(Error::tools)?;
+    if !end.succeeded() {
+        let output = end.output.trim();
         return Err(Error::Source(format!(
             "{} does not become a component ({}):\n{output}{}",
             project.source.display(),
-            ended.reason(),
+            end.reason(),
             wit::hint(project, output)
         )));
     }

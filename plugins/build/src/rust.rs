@@ -47,10 +47,10 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     // All projects share a directory of built dependencies, and two projects may have the same name, so the component
     // is written to another place.
     cargo.arg("--").arg(format!("--emit=link={}", module.display()));
-    let ended = attempt(&mut cargo, BUILD).map_err(Error::tools)?;
-    let output = without_progress(&ended.output);
-    if !ended.succeeded() {
-        return Err(Error::Source(format!("the crate does not compile ({}):\n{output}", ended.reason())));
+    let end = attempt(&mut cargo, BUILD).map_err(Error::tools)?;
+    let output = without_progress(&end.output);
+    if !end.succeeded() {
+        return Err(Error::Source(format!("the crate does not compile ({}):\n{output}", end.reason())));
     }
     let module = std::fs::read(&module).map_err(|error| Error::io(&module, &error))?;
     let bytes = component::encode(&module)

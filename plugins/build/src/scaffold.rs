@@ -34,15 +34,15 @@ pub fn scaffold(new: &NewProject) -> Result<Project, Error> {
         )));
     }
     fs::create_dir_all(&dir).map_err(|error| Error::io(&dir, &error))?;
-    let written = files(new)?.into_iter().try_for_each(|(path, content)| write(&dir.join(path), &content));
-    written.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+    let result = files(new)?.into_iter().try_for_each(|(path, content)| write(&dir.join(path), &content));
+    result.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
     Project::open(&dir)
 }
 
 fn write(file: &Path, content: &[u8]) -> Result<(), Error> {
     let parent = file.parent().unwrap_or(file);
-    let written = fs::create_dir_all(parent).and_then(|()| fs::write(file, content));
-    written.map_err(|error| Error::io(file, &error))
+    let result = fs::create_dir_all(parent).and_then(|()| fs::write(file, content));
+    result.map_err(|error| Error::io(file, &error))
 }
 
 /// Every file of a project: its path and its content.

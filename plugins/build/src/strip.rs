@@ -37,8 +37,8 @@ pub(crate) fn strip(bytes: &[u8]) -> Option<Vec<u8>> {
 fn is_for_debuggers(section: &[u8]) -> Option<bool> {
     let (length, rest) = number(section)?;
     let name = rest.get(..length)?;
-    let known: [&[u8]; 4] = [b"name", b"component-name", b"sourceMappingURL", b"external_debug_info"];
-    Some(known.contains(&name) || name.starts_with(b".debug_"))
+    let names: [&[u8]; 4] = [b"name", b"component-name", b"sourceMappingURL", b"external_debug_info"];
+    Some(names.contains(&name) || name.starts_with(b".debug_"))
 }
 
 /// An unsigned LEB128 number of 32 bits, and the bytes after it.

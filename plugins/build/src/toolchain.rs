@@ -161,11 +161,11 @@ fn add_target(directory: &Path) -> Result<()> {
         bail!("rustup is not installed");
     }
     announce(&format!("set-up: rustup target add {TARGET}"));
-    let ended =
+    let end =
         attempt(Command::new("rustup").args(["target", "add", TARGET]).current_dir(directory), TARGET_ADD)?;
-    if !ended.succeeded() {
-        let last = ended.output.trim_end().lines().last().unwrap_or_default();
-        bail!("rustup cannot add it: {} ({last})", ended.reason());
+    if !end.succeeded() {
+        let last = end.output.trim_end().lines().last().unwrap_or_default();
+        bail!("rustup cannot add it: {} ({last})", end.reason());
     }
     if !has_target(directory) {
         bail!("rustup added it, but not for the compiler that this build uses");

@@ -84,11 +84,11 @@ impl Plugin for CertificatePolicy {
     }
 }
 
-fn patterns(pointer: &str, written: &OneOrMany) -> Result<Vec<Glob>, ConfigError> {
-    if written.0.is_empty() || written.has("") {
+fn patterns(pointer: &str, texts: &OneOrMany) -> Result<Vec<Glob>, ConfigError> {
+    if texts.0.is_empty() || texts.has("") {
         return Err(ConfigError::at(pointer, "an empty pattern matches nothing; write `*` or a name"));
     }
-    Ok(written.0.iter().map(|text| Glob::new(text)).collect())
+    Ok(texts.0.iter().map(|text| Glob::new(text)).collect())
 }
 
 impl Authenticate for CertificatePolicy {

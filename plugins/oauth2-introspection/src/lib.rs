@@ -184,8 +184,8 @@ impl Introspection {
     async fn judge<H: Host>(&self, host: &H, credential: &Credential<'_>) -> Result<Identity, NoIdentity> {
         let token = credential.value;
         let place = host.sha256(token.as_bytes());
-        if let Some(known) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
-            return self.accept(host, &known, credential.scheme);
+        if let Some(answer) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
+            return self.accept(host, &answer, credential.scheme);
         }
         let text = self.server.introspect(host, token).await?;
         let verdict = self.accept(host, &text, credential.scheme);

@@ -41,10 +41,10 @@ pub(crate) fn all_hold(conditions: &[ParsedCondition], facts: &Facts<'_>) -> boo
 
 impl ParsedCondition {
     /// Compiles a condition; `place` is its path in the settings.
-    pub(crate) fn compile(written: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
+    pub(crate) fn compile(setting: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
         let at = |name: &'static str| [place, &[name]].concat();
-        let on = pattern(&written.on, &at("on"))?;
-        let subject = match (&written.argument, &written.claim) {
+        let on = pattern(&setting.on, &at("on"))?;
+        let subject = match (&setting.argument, &setting.claim) {
             (Some(argument), None) if is_pointer(argument) => ConditionSubject::Argument(argument.clone()),
             (Some(_), None) => {
                 let message = "not a JSON Pointer; write for example \"/amount\"";
@@ -56,7 +56,7 @@ impl ParsedCondition {
             }
             _ => return Err(ConfigError::at_path(place, "either `argument` or `claim` is needed")),
         };
-        let tests = tests(written, place)?;
+        let tests = tests(setting, place)?;
         Ok(Self { on, subject, tests })
     }
 
@@ -105,9 +105,9 @@ impl ParsedCondition {
 /// value in the settings.
 const LONGEST: usize = 64 << 10;
 
-fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {
+fn tests(setting: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {
     let at = |name: &'static str| [place, &[name]].concat();
-    if written.one_of.as_ref().is_some_and(Vec::is_empty) {
+    if setting.one_of.as_ref().is_some_and(Vec::is_empty) {
         return Err(ConfigError::at_path(
             &at("one_of"),
             "empty, so no value would match; write at least one value",
@@ -120,12 +120,12 @@ fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, Con
             .map_err(|_| ConfigError::at_path(&at(name), "the number is too large")),
     };
     let tests: Vec<Test> = [
-        written.equals.clone().map(|value| Test::OneOf(vec![value])),
-        written.one_of.clone().map(Test::OneOf),
-        written.matches.as_deref().map(|text| Test::Matches(Glob::new(text))),
-        number("min", &written.min)?.map(Test::Min),
-        number("max", &written.max)?.map(Test::Max),
-        written.contains.clone().map(Test::Contains),
+        setting.equals.clone().map(|value| Test::OneOf(vec![value])),
+        setting.one_of.clone().map(Test::OneOf),
+        setting.matches.as_deref().map(|text| Test::Matches(Glob::new(text))),
+        number("min", &setting.min)?.map(Test::Min),
+        number("max", &setting.max)?.map(Test::Max),
+        setting.contains.clone().map(Test::Contains),
     ]
     .into_iter()
     .flatten()

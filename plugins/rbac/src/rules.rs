@@ -300,9 +300,9 @@ fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), Confi
     }
 }
 
-fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<ParsedCondition>, ConfigError> {
+fn conditions(settings: &[settings::Condition], place: &[&str]) -> Result<Vec<ParsedCondition>, ConfigError> {
     let compile = |(index, condition): (usize, &settings::Condition)| {
         ParsedCondition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
-    written.iter().enumerate().map(compile).collect()
+    settings.iter().enumerate().map(compile).collect()
 }

@@ -129,10 +129,10 @@ fn what_was_shown(before: &HeaderMap, credentials: &Credentials, declared: &[Hea
     let line = line.to_str().expect("a credential is text").trim();
     for (name, scheme) in [("bearer", Scheme::Bearer), ("basic", Scheme::Basic), ("dpop", Scheme::Dpop)] {
         let Some(token) = value(credentials, scheme, None) else { continue };
-        let written = line.split(' ').next().unwrap_or_default();
-        assert!(written.eq_ignore_ascii_case(name), "{written} was taken for {name}");
+        let scheme_name = line.split(' ').next().unwrap_or_default();
+        assert!(scheme_name.eq_ignore_ascii_case(name), "{scheme_name} was taken for {name}");
         assert!(line.ends_with(token) && !token.contains([' ', ',']) && !token.is_empty());
-        let between = &line[written.len()..line.len() - token.len()];
+        let between = &line[scheme_name.len()..line.len() - token.len()];
         assert!(!between.is_empty() && between.trim_matches(' ').is_empty(), "a part of it is lost");
     }
 }

@@ -33,8 +33,8 @@ const OTHERS: [Algorithm; 9] = [
 /// Where a set without a key to verify with is accepted, or an HMAC is checked with a public key.
 pub fn check(data: &[u8]) {
     let Ok(set) = KeySet::parse(data, 0) else { return };
-    let written: Value = serde_json::from_slice(data).expect("what is accepted is JSON");
-    let keys = written["keys"].as_array().expect("a set has keys");
+    let document: Value = serde_json::from_slice(data).expect("what is accepted is JSON");
+    let keys = document["keys"].as_array().expect("a set has keys");
     assert!(keys.iter().any(may_verify), "no key of it is for signatures");
 
     let mut ids: Vec<Option<&str>> = keys.iter().map(|key| key["kid"].as_str()).collect();

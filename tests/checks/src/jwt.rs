@@ -91,21 +91,21 @@ fn is_good(token: &str, identity: &Identity, issuer: Option<&str>) {
     assert_eq!(header["alg"], "HS256");
     assert!(header.get("crit").is_none());
 
-    let written: Value = serde_json::from_str(&claims).expect("the claims are JSON");
-    let number = |name: &str| written[name].as_f64();
+    let document: Value = serde_json::from_str(&claims).expect("the claims are JSON");
+    let number = |name: &str| document[name].as_f64();
     let now = NOW as f64;
     assert!(number("exp").expect("a token ends") + LEEWAY > now, "it has expired");
     assert!(number("nbf").is_none_or(|start| start <= now + LEEWAY), "it is not good yet");
     assert!(number("iat").is_none_or(|start| start <= now + LEEWAY), "it is not issued yet");
     let is_ours = |value: &Value| *value == AUDIENCE;
-    let audience = &written["aud"];
+    let audience = &document["aud"];
     assert!(is_ours(audience) || audience.as_array().is_some_and(|all| all.iter().any(is_ours)));
-    assert!(issuer.is_none_or(|issuer| written["iss"] == issuer), "another's: {}", written["iss"]);
-    assert!(written["cnf"].is_null(), "it is bound to a key");
+    assert!(issuer.is_none_or(|issuer| document["iss"] == issuer), "another's: {}", document["iss"]);
+    assert!(document["cnf"].is_null(), "it is bound to a key");
 
-    let named = ["sub", "client_id", "azp"].map(|name| written[name].as_str());
+    let named = ["sub", "client_id", "azp"].map(|name| document[name].as_str());
     assert_eq!(named.into_iter().flatten().next(), Some(identity.subject.as_str()));
-    assert_eq!(identity.issuer.as_deref(), written["iss"].as_str());
+    assert_eq!(identity.issuer.as_deref(), document["iss"].as_str());
     assert_eq!(identity.claims.as_deref(), Some(claims.as_str()));
     assert!(identity.expires_at.expect("an identity ends") as f64 <= number("exp").unwrap() + LEEWAY);
 }

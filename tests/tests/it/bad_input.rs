@@ -341,25 +341,25 @@ fn keys_created_at_the_same_time_are_all_kept() {
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
-        let made: Value = serde_json::from_slice(&output.stdout).unwrap();
-        texts.push(made["key"].as_str().unwrap().to_owned());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        texts.push(document["key"].as_str().unwrap().to_owned());
     }
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), PROCESSES);
-    let listed = ends(&setup, &["key", "list", "--store", "keys.toml", "--json"]);
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let list = ends(&setup, &["key", "list", "--store", "keys.toml", "--json"]);
+    let list = String::from_utf8(list.stdout).unwrap();
     for n in 0..PROCESSES {
-        assert!(listed.contains(&format!("\"key-{n}\"")), "key-{n} is lost: {listed}");
+        assert!(list.contains(&format!("\"key-{n}\"")), "key-{n} is lost: {list}");
     }
-    assert!(!texts.iter().any(|text| listed.contains(text)));
+    assert!(!texts.iter().any(|text| list.contains(text)));
     let mode = std::fs::metadata(setup.dir().join("keys.toml")).unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!setup.dir().join(".keys.toml.new").exists());
     // A name is one key, also for those who hurry.
     let same: Vec<_> = (0..6).map(|_| start(1000)).collect();
-    let made = same.into_iter().filter_map(|child| child.wait_with_output().unwrap().status.code());
-    let mut codes: Vec<_> = made.collect();
+    let exit_codes = same.into_iter().filter_map(|child| child.wait_with_output().unwrap().status.code());
+    let mut codes: Vec<_> = exit_codes.collect();
     codes.sort_unstable();
     assert_eq!(codes, [0, 69, 69, 69, 69, 69]);
 }

@@ -28,14 +28,14 @@ fn init(setup: &Setup, arguments: &[&str]) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_built_in_can_be_swapped_for_a_component_and_back() {
     let setup = Setup::new();
-    let made = init(&setup, &[]);
+    let output = init(&setup, &[]);
     let config = setup.dir().join("witgate.toml");
     let running = setup.serve();
     for (name, kind) in [("keys", "api-key"), ("roles", "rbac")] {
         let shipped = digest_text(&sha256(&fs::read(component(kind)).unwrap()));
         assert_eq!(policy(&running, name)["digest"], shipped, "{}", running.plugins());
     }
-    let caller = Caller::new(running.url(), made["key"].as_str());
+    let caller = Caller::new(running.url(), output["key"].as_str());
     assert_eq!(caller.call("echo", json!({ "message": "hi", "text": "hi" })).await.status, 200);
 
     let starter = fs::read_to_string(&config).unwrap();
@@ -77,8 +77,8 @@ fn twenty_thousand_keys_fit_into_the_component() {
 #[test]
 fn init_works_without_components_if_requested() {
     let setup = Setup::new();
-    let made = init(&setup, &["--builtin"]);
-    assert_eq!(made["components"], json!([]));
+    let report = init(&setup, &["--builtin"]);
+    assert_eq!(report["components"], json!([]));
     assert!(!setup.dir().join("plugins").exists());
     let checked = setup.run(&["check"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
@@ -93,9 +93,9 @@ fn the_program_exports_its_components_and_overwrites_no_file() {
     let output = export(&[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for kind in KINDS {
-        let written = fs::read(setup.dir().join(format!("out/{kind}.wasm"))).unwrap();
+        let content = fs::read(setup.dir().join(format!("out/{kind}.wasm"))).unwrap();
         assert!(
-            written == fs::read(component(kind)).unwrap(),
+            content == fs::read(component(kind)).unwrap(),
             "{kind} is another than what the sources make"
         );
     }

@@ -365,8 +365,8 @@ fn the_list_of_shared_names_is_current() -> Result<()> {
     let types = types()?;
     for (name, places, reason) in SHARED {
         let found: BTreeSet<_> = types.get(*name).into_iter().flatten().map(String::as_str).collect();
-        let listed = places.iter().copied().collect();
-        assert_eq!(found, listed, "{name}: {reason}");
+        let expected = places.iter().copied().collect();
+        assert_eq!(found, expected, "{name}: {reason}");
         assert!(places.len() > 1 && !reason.is_empty(), "{name}");
     }
     Ok(())

@@ -61,7 +61,7 @@ struct Making {
 
 impl Making {
     fn of(make: Make) -> Self {
-        let made = Self {
+        let plan = Self {
             make,
             plan: Plan::default(),
             upstream: "own_tools = true".to_owned(),
@@ -70,7 +70,7 @@ impl Making {
             server: String::new(),
             files: Vec::new(),
         };
-        made.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
+        plan.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
     }
 
     /// Other settings of the introspecting policies, whose client has a secret.

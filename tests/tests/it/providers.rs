@@ -274,11 +274,11 @@ fn a_token_in_a_header_is_not_forwarded() {
     let mut scene = Scene::before("Cloudflare Access", true, &format!("url = '{}'", upstream.url()));
     let token = scene.sign(&scene.claims());
     assert_eq!(scene.call(&token).status, 200, "{}", scene.gateway.log());
-    let seen = upstream.seen();
-    assert!(contains(&seen, b"tools/call"));
+    let record = upstream.seen();
+    assert!(contains(&record, b"tools/call"));
     let header = scene.header.take().unwrap();
     for part in [token.rsplit_once('.').unwrap().1, header.to_lowercase().as_str()] {
-        assert!(!contains(&seen.to_ascii_lowercase(), part.to_lowercase().as_bytes()), "{part}");
+        assert!(!contains(&record.to_ascii_lowercase(), part.to_lowercase().as_bytes()), "{part}");
     }
     assert!(!scene.gateway.log().contains(&token));
     let queried = Request::post(&scene.gateway.address(), &format!("/mcp?{header}={token}"), "{}").send();

@@ -160,8 +160,9 @@ fn credentials_stay_with_witgate() {
     ]);
     let answers = show_everything(&running, &secrets);
     let recorded = || std::fs::read(&file).unwrap_or_default();
-    let child =
-        await_some("the child's record", || Some(recorded()).filter(|seen| contains(seen, b"tools/call")));
+    let child = await_some("the child's record", || {
+        Some(recorded()).filter(|record| contains(record, b"tools/call"))
+    });
     let http = recorder.seen();
     // Not vacuous: calls with a key and with a token arrived, with what the upstream itself needs.
     assert!(contains(&http, b"tools/call") && contains(&http, UPSTREAM_SECRET.as_bytes()));
@@ -190,7 +191,7 @@ fn credentials_stay_with_witgate() {
     let plugins = running.plugins().to_string();
     assert!(plugins.contains("tokens"), "{plugins}");
     let readable = running.setup().run(&["plugin", "list"]);
-    let listed = running.setup().run(&["key", "list", "--json"]);
+    let list = running.setup().run(&["key", "list", "--json"]);
     let output = running.setup().run(&["config", "show"]);
     let log = running.await_log("unsupported-scheme");
     assert!(log.contains("TRACE") && log.contains("subject=\"caller\""), "{log}");
@@ -198,7 +199,7 @@ fn credentials_stay_with_witgate() {
         ("metrics", metrics.text().into_bytes()),
         ("plugin list --json", plugins.into_bytes()),
         ("plugin list", readable.stdout),
-        ("key list", listed.stdout),
+        ("key list", list.stdout),
         ("config show", [output.stdout, output.stderr].concat()),
         ("log", log.clone().into_bytes()),
     ] {
@@ -279,20 +280,20 @@ fn credentials_of_the_environment_stay_with_witgate() {
         let setup = with(name, &key).env("AWS_SECRET_ACCESS_KEY", STRAY);
         let (answers, log) = over_stdio(&setup, &conversation());
         assert!(answers.contains("recorded"), "{answers}\n{log}");
-        let seen = recorded(&setup);
-        assert!(contains(&seen, b"tools/call") && contains(&seen, b"env PATH="));
+        let record = recorded(&setup);
+        assert!(contains(&record, b"tools/call") && contains(&record, b"env PATH="));
         let secrets = Secrets(vec![
             ("key", key.clone()),
             ("JWT_SECRET", JWT_SECRET.to_owned()),
             ("stray", STRAY.to_owned()),
         ]);
         for (what, text) in
-            [("child", seen.as_slice()), ("answers", answers.as_bytes()), ("log", log.as_bytes())]
+            [("child", record.as_slice()), ("answers", answers.as_bytes()), ("log", log.as_bytes())]
         {
             assert_eq!(secrets.found_in(text), [""; 0], "{name}, {what}: {}", String::from_utf8_lossy(text));
         }
         for variable in ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET", "AWS_"] {
-            assert!(!contains(&seen, format!("env {variable}").as_bytes()), "{variable}");
+            assert!(!contains(&record, format!("env {variable}").as_bytes()), "{variable}");
         }
     }
     // One that is not in the store is as good as none, however long, and not shown either.
@@ -308,10 +309,10 @@ fn credentials_of_the_environment_stay_with_witgate() {
             _ => reason.is_string() && reason != "no-credential",
         };
         assert!(reasons.len() == 3 && reasons.iter().all(is_refused), "{name}: {reasons:?} {answers}");
-        let seen = recorded(&setup);
-        assert!(!contains(&seen, b"tools/call"), "{}", String::from_utf8_lossy(&seen));
+        let record = recorded(&setup);
+        assert!(!contains(&record, b"tools/call"), "{}", String::from_utf8_lossy(&record));
         let secrets = Secrets(vec![("key", ENV_KEY.to_owned()), ("bearer", ENV_BEARER.to_owned())]);
-        for text in [seen.as_slice(), answers.as_bytes(), log.as_bytes()] {
+        for text in [record.as_slice(), answers.as_bytes(), log.as_bytes()] {
             assert_eq!(secrets.found_in(text), [""; 0], "{}", String::from_utf8_lossy(text));
         }
     }

@@ -147,8 +147,8 @@ async fn servers_of_the_oldest_transport_serve_callers_of_either_era() {
         let [one, other] = [(); 2].map(|()| Session::open(&address, &target));
         assert_eq!((echoed(&one.echo("a")), echoed(&other.echo("b"))), ("Echo: a".into(), "Echo: b".into()));
         assert_eq!(one.echo("c").message()["id"], "c", "{name}");
-        let listed = one.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
-        assert!(listed.names("tools", "name").contains(&"echo".to_owned()), "{name}: {listed:?}");
+        let list = one.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert!(list.names("tools", "name").contains(&"echo".to_owned()), "{name}: {list:?}");
         assert_eq!(one.end().status, 200, "{name}");
         assert_eq!((one.echo("d").status, echoed(&other.echo("e"))), (404, "Echo: e".into()), "{name}");
         let call = json!({ "name": "echo", "arguments": { "message": "f" } });

@@ -67,8 +67,8 @@ impl Gateway {
     /// The policy `rules` as it is now.
     pub(super) fn rules(&self) -> Result<Rules> {
         let output = ask(&mut (self.list)()).context("`witgate plugin list --json` failed")?;
-        let listed = parse(&output)?;
-        let policies = listed.get("policies").and_then(Value::as_array).into_iter().flatten();
+        let list = parse(&output)?;
+        let policies = list.get("policies").and_then(Value::as_array).into_iter().flatten();
         let text = |policy: &Value, field: &str| Some(policy.get(field)?.as_str()?.to_owned());
         let rules = policies.into_iter().find(|policy| text(policy, "name").as_deref() == Some("rules"));
         let rules = rules.with_context(|| format!("no policy `rules` in {output}"))?;

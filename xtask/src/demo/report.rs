@@ -19,13 +19,13 @@ impl Report {
 
     /// One line of the table of decisions: a list.
     pub(super) fn listed(&self, caller: &str, answer: &Answer, all: usize) {
-        let seen = answer.listed.len();
-        let names = match seen {
+        let count = answer.listed.len();
+        let names = match count {
             1..=3 => format!(": {}", answer.listed.join(", ")),
             _ => String::new(),
         };
         match &answer.error {
-            None => self.row(caller, "list of tools", "allowed", &format!("shows {seen} of {all}{names}")),
+            None => self.row(caller, "list of tools", "allowed", &format!("shows {count} of {all}{names}")),
             Some(error) => self.row(caller, "list of tools", "denied", &why(error)),
         }
     }

@@ -105,8 +105,8 @@ impl Installation {
             for role in HELD {
                 create.args(["--role", role]);
             }
-            let made: Value = serde_json::from_str(&run(&mut create, QUICK)?)?;
-            made.get("key").and_then(Value::as_str).context("no key")?.clone_into(&mut last);
+            let key: Value = serde_json::from_str(&run(&mut create, QUICK)?)?;
+            key.get("key").and_then(Value::as_str).context("no key")?.clone_into(&mut last);
         }
         Ok(last)
     }

@@ -43,8 +43,8 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
         None => arguments.profile.build(root)?,
     };
     let root = arguments.root.as_deref().unwrap_or(root);
-    if let Some(ended) = sandbox::enter(root, &programs, &arguments)? {
-        return ended;
+    if let Some(result) = sandbox::enter(root, &programs, &arguments)? {
+        return result;
     }
     let directory = tempfile::tempdir()?;
     let upstream = upstream(&programs)?;

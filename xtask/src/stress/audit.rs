@@ -146,8 +146,8 @@ impl Audit {
             return books.keep(line);
         }
         let (outcome, reason) = (text("outcome").unwrap_or_default(), text("reason"));
-        let seen = reason.map_or(outcome.to_owned(), |reason| format!("{outcome}: {reason}"));
-        *books.reasons.entry(seen).or_default() += 1;
+        let found = reason.map_or(outcome.to_owned(), |reason| format!("{outcome}: {reason}"));
+        *books.reasons.entry(found).or_default() += 1;
         let tool =
             text("target").and_then(|target| target.rsplit([':', ' ']).next()).unwrap_or_default().to_owned();
         if text("upstream") != Some(judged) || !TOOLS.contains(&tool.as_str()) {

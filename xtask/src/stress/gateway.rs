@@ -157,8 +157,8 @@ impl Place {
         let mut create = self.witgate(&["key", "create", name, "--allow", "*", "--role", role, "--json"]);
         let output =
             run(create.args(["--store", store, "--wait", "0s"]), QUICK).context("no key was made")?;
-        let made: Value = serde_json::from_str(&output)?;
-        Ok(made.get("key").and_then(Value::as_str).context("no key")?.to_owned())
+        let document: Value = serde_json::from_str(&output)?;
+        Ok(document.get("key").and_then(Value::as_str).context("no key")?.to_owned())
     }
 
     /// One of the commands of the program that is tried.

@@ -93,16 +93,16 @@ impl Report {
 
     /// Compares the answers with the log.
     pub(super) fn judge(&mut self, seen: &Seen, gateway: &Gateway, others: u64) -> Result<()> {
-        let made = seen.requests + others;
+        let total = seen.requests + others;
         let start = Instant::now();
-        while gateway.audit.answered() < made && start.elapsed() < LAG {
+        while gateway.audit.answered() < total && start.elapsed() < LAG {
             thread::sleep(Duration::from_millis(20));
         }
         let (recorded, wrong) = (gateway.audit.answered(), gateway.audit.wrong());
         let (flipped, refused) = gateway.audit.candidates();
-        self.notes.push(format!("{made} requests, {recorded} lines of audit; {flipped} generations went live, {refused} candidates did not"));
+        self.notes.push(format!("{total} requests, {recorded} lines of audit; {flipped} generations went live, {refused} candidates did not"));
         self.notes.extend(gateway.audit.refusals().into_iter().take(5));
-        let unrecorded = bytes(made) - bytes(recorded);
+        let unrecorded = bytes(total) - bytes(recorded);
         let quiet = seen.times(Phase::Quiet).percentile(99);
         let changing = seen.times(Phase::Changing).percentile(99);
         self.notes.push(format!("p99 without swaps {quiet:.2} ms, with {changing:.2} ms"));

@@ -149,10 +149,10 @@ fn log_lines_of_an_upstream_forge_no_field() {
 fn a_key_name_with_bidirectional_controls_is_refused_and_escaped_in_an_old_store() {
     let setup = Setup::new();
     setup.config("", CONFIG);
-    let made = setup.run(&["key", "create", "nimda\u{202e}", "--allow", "*"]);
-    let message = String::from_utf8(made.stderr).unwrap();
+    let output = setup.run(&["key", "create", "nimda\u{202e}", "--allow", "*"]);
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !made.status.success() && message.contains("U+202E") && !message.contains('\u{202e}'),
+        !output.status.success() && message.contains("U+202E") && !message.contains('\u{202e}'),
         "{message}"
     );
     setup.key(&["ada", "--allow", "*"]);

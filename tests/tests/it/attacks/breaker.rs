@@ -117,12 +117,12 @@ async fn failures_of_one_caller_open_the_breaker_for_that_caller_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_without_a_credential_count_by_their_address() {
     let testbed = Testbed::faulty(1);
-    let (anonymous, known) = (testbed.anonymous(), testbed.caller(0));
+    let (anonymous, member) = (testbed.anonymous(), testbed.caller(0));
     for _ in 0..3 {
         is(reason(&anonymous, "traps").await, "trap");
     }
     is(reason(&anonymous, "echo").await, "breaker");
-    assert_eq!(reason(&known, "echo").await, None, "from the same address, and somebody");
+    assert_eq!(reason(&member, "echo").await, None, "from the same address, and somebody");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -393,8 +393,8 @@ fn unusual_but_unambiguous_bodies_are_forwarded() {
         // The recorder itself, which is lenient otherwise, reads no 128 levels.
         let is_answered = answer.result()["content"] != json!(null) || *name == "128 levels";
         findings.check(name, answer.status == 200 && is_answered, &answer);
-        let seen = testbed.recorder.seen().split_off(before);
-        findings.check(&format!("{name}: verbatim"), seen.ends_with(body.as_bytes()), &answer);
+        let record = testbed.recorder.seen().split_off(before);
+        findings.check(&format!("{name}: verbatim"), record.ends_with(body.as_bytes()), &answer);
         let answer = send("/stateless/mcp");
         findings.check(name, answer.status == 200, &answer);
     }

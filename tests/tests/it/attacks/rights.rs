@@ -71,9 +71,9 @@ fn exactly_the_listed_tools_are_callable() {
                 way.path,
                 if way.is_stateless { "stateless" } else { "stateful" }
             );
-            let (listed, answer) = way.list(&testbed, key, "tools/list", "tools", "name");
+            let (names, answer) = way.list(&testbed, key, "tools/list", "tools", "name");
             let expected: Vec<_> = everything[0].iter().filter(|tool| may_call(key, tool)).cloned().collect();
-            findings.check(&format!("{at}: the list"), sorted(&listed) == sorted(&expected), &answer);
+            findings.check(&format!("{at}: the list"), sorted(&names) == sorted(&expected), &answer);
             if way.is_stateless {
                 let result = answer.result();
                 let is_private = result["cacheScope"] == "private" && !answer.text().contains("\"public\"");
@@ -88,7 +88,7 @@ fn exactly_the_listed_tools_are_callable() {
                     continue;
                 }
                 let answer = way.send(&testbed, key, "tools/call", json!({ "name": tool, "arguments": {} }));
-                if listed.contains(tool) {
+                if names.contains(tool) {
                     findings.check(&format!("{at}: {tool} is listed"), is_not_ours(&answer), &answer);
                 } else {
                     let reason =

@@ -149,10 +149,10 @@ async fn a_task_ends_with_the_right_to_the_call_that_started_it() {
         }
         assert!(testbed.ask(method, &within).await.is_result(), "{method}");
     }
-    let listed = testbed.ada.ask_in(&testbed.session, "tasks/list", json!({})).await;
-    let listed: Vec<_> =
-        listed.body["result"]["tasks"].as_array().unwrap().iter().map(|task| &task["taskId"]).collect();
-    assert_eq!(listed, [&within]);
+    let answer = testbed.ada.ask_in(&testbed.session, "tasks/list", json!({})).await;
+    let ids: Vec<_> =
+        answer.body["result"]["tasks"].as_array().unwrap().iter().map(|task| &task["taskId"]).collect();
+    assert_eq!(ids, [&within]);
     assert_eq!(testbed.ask("tasks/get", &json!("task-99")).await.reason(), Some("task-not-found"));
     let of_another = testbed.admin.ask_in(&testbed.admins, "tasks/get", json!({ "taskId": within })).await;
     assert_eq!(of_another.reason(), Some("task-not-found"));

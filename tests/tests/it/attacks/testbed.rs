@@ -117,8 +117,8 @@ impl Testbed {
 
     /// Nothing of an attack has arrived behind Witgate.
     pub(super) fn nothing_forged_arrived(&self) {
-        let seen = self.recorder.seen();
-        assert!(!contains(&seen, MARK.as_bytes()), "arrived: {}", String::from_utf8_lossy(&seen));
+        let record = self.recorder.seen();
+        assert!(!contains(&record, MARK.as_bytes()), "arrived: {}", String::from_utf8_lossy(&record));
     }
 }
 

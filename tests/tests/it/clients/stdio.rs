@@ -91,9 +91,9 @@ async fn each_client_uses_the_own_tools_with_only_a_key_in_the_environment() {
     for (attempt, report) in make(&clients, served.into()).await {
         let name = &attempt.name;
         assert_eq!(report.error, None, "{name}");
-        let mut listed = report.listed.unwrap_or_default();
-        listed.sort_unstable();
-        assert_eq!(listed, ["add", "auth_status", "echo", "get_time"], "{name}");
+        let mut names = report.listed.unwrap_or_default();
+        names.sort_unstable();
+        assert_eq!(names, ["add", "auth_status", "echo", "get_time"], "{name}");
         let sum = report.called.unwrap()["structuredContent"]["sum"].as_f64();
         assert_eq!(sum, Some(5.0), "{name}");
     }

@@ -18,13 +18,13 @@ const BOUND: Duration = Duration::from_secs(5);
 
 /// Calls until told to stop; all have to be good.
 async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {
-    let (mut made, mut slowest) = (0, Duration::ZERO);
+    let (mut count, mut slowest) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
         let answer = caller.call("echo", json!({ "text": "mine" })).await;
         assert!(answer.is_result(), "{answer:?}");
-        (made, slowest) = (made + 1, slowest.max(answer.took));
+        (count, slowest) = (count + 1, slowest.max(answer.took));
     }
-    (made, slowest)
+    (count, slowest)
 }
 
 /// Does something about a guest while calls are made, none of which may notice.
@@ -35,9 +35,9 @@ async fn meanwhile<T>(gateway: &mut Gateway, guest: Guest, what: impl AsyncFnOnc
     let outcome = what(gateway).await;
     let took = start.elapsed();
     stop.store(true, Ordering::Relaxed);
-    let (made, slowest) = caller.await.unwrap();
-    eprintln!("{}: {took:?}; {made} calls meanwhile, the slowest {slowest:?}", guest.name());
-    assert!(made > 5 && slowest < BOUND, "{}: {made} calls, the slowest {slowest:?}", guest.name());
+    let (count, slowest) = caller.await.unwrap();
+    eprintln!("{}: {took:?}; {count} calls meanwhile, the slowest {slowest:?}", guest.name());
+    assert!(count > 5 && slowest < BOUND, "{}: {count} calls, the slowest {slowest:?}", guest.name());
     outcome
 }
 

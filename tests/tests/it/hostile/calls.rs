@@ -30,13 +30,13 @@ pub(super) fn callable() -> Vec<(Guest, &'static [(&'static str, End)])> {
 impl End {
     /// True if the answer is this one.
     pub(super) fn is(&self, answer: &Answer) -> bool {
-        let seen = (answer.status, answer.reason());
+        let outcome = (answer.status, answer.reason());
         match self {
-            Self::Passes => seen == (200, None),
-            Self::Fails(reason) => seen == (503, Some(reason)),
-            Self::FailsAnyhow(reasons) => reasons.iter().any(|reason| seen == (503, Some(reason))),
-            Self::Denies(reason) => seen == (403, Some(reason)),
-            Self::Refuses(reason) => seen == (401, Some(reason)),
+            Self::Passes => outcome == (200, None),
+            Self::Fails(reason) => outcome == (503, Some(reason)),
+            Self::FailsAnyhow(reasons) => reasons.iter().any(|reason| outcome == (503, Some(reason))),
+            Self::Denies(reason) => outcome == (403, Some(reason)),
+            Self::Refuses(reason) => outcome == (401, Some(reason)),
         }
     }
 }

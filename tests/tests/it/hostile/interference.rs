@@ -68,9 +68,9 @@ async fn a_good_policy_beside_hostile_ones_has_no_error() {
     let hostile = hostile_calls(&gateway, callable, &stop, Duration::ZERO);
     let beside = good_calls(gateway.good(), BESIDE, Duration::ZERO).await;
     stop.store(true, Ordering::Relaxed);
-    let made = hostile.join_all().await;
-    report(&gateway, &alone, &beside, &made);
-    assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
+    let counts = hostile.join_all().await;
+    report(&gateway, &alone, &beside, &counts);
+    assert!(counts.iter().all(|(_, count)| *count > 0), "somebody was not called: {counts:?}");
     assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
     assert!(gateway.elsewhere.requests().is_empty(), "{:?}", gateway.elsewhere.requests());
     let after = gateway.good().call("echo", json!({ "text": "mine" })).await;
@@ -95,22 +95,22 @@ fn hostile_calls(
         let calls: Vec<_> = calls.iter().map(|(what, _)| gateway.hostile(guest, what)).collect();
         let stop = Arc::clone(stop);
         hostile.spawn(async move {
-            let mut made = 0_usize;
+            let mut count = 0_usize;
             begin(number, many, pace).await;
             while !stop.load(Ordering::Relaxed) {
-                let (caller, tool) = &calls[made % calls.len()];
+                let (caller, tool) = &calls[count % calls.len()];
                 let answer = caller.call(tool, json!({ "text": "mine" })).await;
                 assert!([200, 401, 403, 503].contains(&answer.status), "{}: {answer:?}", guest.name());
                 tokio::time::sleep(pace.saturating_sub(answer.took)).await;
-                made += 1;
+                count += 1;
             }
-            (guest, made)
+            (guest, count)
         });
     }
     hostile
 }
 
-fn report(gateway: &MixedGateway, alone: &[Duration], beside: &[Duration], made: &[(Guest, usize)]) {
+fn report(gateway: &MixedGateway, alone: &[Duration], beside: &[Duration], counts: &[(Guest, usize)]) {
     for (name, took) in [("alone", alone), ("beside", beside)] {
         eprintln!(
             "{name}: {} calls, p50 {:?}, p99 {:?}",
@@ -119,10 +119,10 @@ fn report(gateway: &MixedGateway, alone: &[Duration], beside: &[Duration], made:
             percentile(took, 99)
         );
     }
-    let total: usize = made.iter().map(|(_, made)| made).sum();
+    let total: usize = counts.iter().map(|(_, count)| count).sum();
     eprintln!(
         "{} guests: {total} calls, {} MiB, {} files",
-        made.len(),
+        counts.len(),
         gateway.peak_memory(),
         gateway.open_files()
     );
@@ -143,11 +143,11 @@ async fn duration_of_good_calls_beside_hostile_policies() {
         let hostile = hostile_calls(&gateway, callable, &stop, HOSTILE_PACE);
         let beside = good_calls(gateway.good(), MEASURED, PACE).await;
         stop.store(true, Ordering::Relaxed);
-        let made = hostile.join_all().await;
+        let counts = hostile.join_all().await;
         eprintln!("{what}:");
-        report(&gateway, &alone, &beside, &made);
+        report(&gateway, &alone, &beside, &counts);
         let crowd = Arc::new(AtomicBool::new(false));
-        let others = harmless_calls(&gateway, made.len(), &crowd);
+        let others = harmless_calls(&gateway, counts.len(), &crowd);
         let crowded = good_calls(gateway.good(), MEASURED, PACE).await;
         crowd.store(true, Ordering::Relaxed);
         others.join_all().await;
@@ -202,12 +202,12 @@ async fn memory_of_one_policy_is_not_missing_to_another() {
         let hostile = hostile.clone();
         calls.spawn(async move { hostile.call("echo", json!({ "text": "mine" })).await });
     }
-    let (mut made, mut passed) = (0, 0);
-    while made < 5 || !calls.is_empty() {
+    let (mut good_count, mut passed) = (0, 0);
+    while good_count < 5 || !calls.is_empty() {
         // Each needs an instance of its own.
         let answer = good.call("echo", json!({ "text": "mine" })).await;
-        assert!(answer.is_result(), "after {made} good calls and {passed} others: {answer:?}");
-        made += 1;
+        assert!(answer.is_result(), "after {good_count} good calls and {passed} others: {answer:?}");
+        good_count += 1;
         while let Some(answer) = calls.try_join_next() {
             passed += usize::from(answer.unwrap().is_result());
         }

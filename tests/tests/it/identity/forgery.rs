@@ -56,14 +56,15 @@ async fn identity_headers_of_callers_are_not_forwarded() {
     for method in [reqwest::Method::GET, reqwest::Method::DELETE] {
         forged(callers[0].request(&client, method)).header("Mcp-Session-Id", &session).send().await.unwrap();
     }
-    let seen = String::from_utf8(recorder.seen()).unwrap();
-    assert!(!seen.contains("root") && !seen.contains("forged"), "{seen}");
-    assert!(!seen.to_lowercase().contains("\r\nconnection: x-"), "{seen}");
-    let subjects: Vec<_> = seen.split("\r\n").filter(|line| line.starts_with("x-witgate-subject")).collect();
+    let record = String::from_utf8(recorder.seen()).unwrap();
+    assert!(!record.contains("root") && !record.contains("forged"), "{record}");
+    assert!(!record.to_lowercase().contains("\r\nconnection: x-"), "{record}");
+    let subjects: Vec<_> =
+        record.split("\r\n").filter(|line| line.starts_with("x-witgate-subject")).collect();
     assert!(
         subjects.len() >= 6 && subjects.iter().all(|line| *line == "x-witgate-subject: keys||ada"),
         "{subjects:?}"
     );
-    let tokens: Vec<_> = seen.split("\r\n").filter(|line| line.starts_with("x-witgate-identity")).collect();
+    let tokens: Vec<_> = record.split("\r\n").filter(|line| line.starts_with("x-witgate-identity")).collect();
     assert!(tokens.len() > subjects.len(), "requests of Witgate's own have one as well");
 }

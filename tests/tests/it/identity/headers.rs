@@ -15,9 +15,9 @@ fn config(recorder: &Recorder) -> String {
 
 /// The heads of all requests so far: the request line, and the headers of Witgate's.
 fn heads(recorder: &Recorder) -> Vec<(String, Vec<String>)> {
-    let seen = String::from_utf8(recorder.seen()).unwrap();
+    let record = String::from_utf8(recorder.seen()).unwrap();
     let mut heads: Vec<(String, Vec<String>)> = Vec::new();
-    for line in seen.split("\r\n") {
+    for line in record.split("\r\n") {
         // A body stands before the next head, without a line end of its own.
         let begins = ["POST /", "GET /", "DELETE /"].iter().find_map(|begin| line.rfind(begin));
         if let Some(begin) = begins {
@@ -101,9 +101,9 @@ async fn a_name_or_role_stays_one_header_value() {
     // A line end is refused before that, or comes as what it is.
     let answer =
         of_issuer(&running, "eve\r\nX-Witgate-Roles: admin", &json!(["user"])).call("echo", json!({})).await;
-    let seen = String::from_utf8(recorder.seen()).unwrap();
-    assert!(!seen.to_lowercase().contains("roles: admin"), "{seen}");
-    assert_eq!(answer.is_result(), seen.contains("eve%0D%0AX-Witgate-Roles:%20admin"), "{answer:?}");
+    let record = String::from_utf8(recorder.seen()).unwrap();
+    assert!(!record.to_lowercase().contains("roles: admin"), "{record}");
+    assert_eq!(answer.is_result(), record.contains("eve%0D%0AX-Witgate-Roles:%20admin"), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

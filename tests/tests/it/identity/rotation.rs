@@ -19,8 +19,8 @@ async fn served(address: &str) -> Vec<String> {
 
 /// The id of the key of the last token that was sent.
 fn signed_by(recorder: &Recorder) -> Option<String> {
-    let seen = String::from_utf8(recorder.seen()).unwrap();
-    let token = seen.lines().filter_map(|line| line.strip_prefix("x-witgate-identity: ")).next_back()?;
+    let record = String::from_utf8(recorder.seen()).unwrap();
+    let token = record.lines().filter_map(|line| line.strip_prefix("x-witgate-identity: ")).next_back()?;
     jsonwebtoken::decode_header(token).unwrap().kid
 }
 

@@ -35,20 +35,20 @@ async fn a_person_logs_in_and_steps_up() {
             [("opaque", "auto"), ("signed-guest", "2026-07-28"), ("opaque-guest", "legacy")]
         {
             let what = format!("{make:?}, {upstream}, {mode}");
-            let seen = log_in(&testbed, upstream, mode, PERSON.1).await;
-            assert_eq!(seen.error, None, "{what}: {seen:?}");
-            assert!(seen.steps["echo"].to_string().contains("hello"), "{what}: {seen:?}");
-            assert!(seen.steps["add"].to_string().contains("42"), "{what}: {seen:?}");
-            let logins = seen.steps["logins"].as_array().unwrap();
+            let report = log_in(&testbed, upstream, mode, PERSON.1).await;
+            assert_eq!(report.error, None, "{what}: {report:?}");
+            assert!(report.steps["echo"].to_string().contains("hello"), "{what}: {report:?}");
+            assert!(report.steps["add"].to_string().contains("42"), "{what}: {report:?}");
+            let logins = report.steps["logins"].as_array().unwrap();
             for login in logins {
                 assert_eq!(login["resource"], testbed.resource(upstream), "{what}");
                 assert_eq!(login["pkce"], "S256", "{what}");
             }
-            assert_eq!(logins[0]["pages"][0], "Log in", "{what}: {seen:?}");
-            assert_eq!(logins.len(), 2, "{what}: {seen:?}");
+            assert_eq!(logins[0]["pages"][0], "Log in", "{what}: {report:?}");
+            assert_eq!(logins.len(), 2, "{what}: {report:?}");
             // What is asked for in the end is all that the second tool needs, and what was there before.
             let last = scopes(&logins[1]);
-            assert!(last.contains(&READ) && last.contains(&WRITE), "{what}: {seen:?}");
+            assert!(last.contains(&READ) && last.contains(&WRITE), "{what}: {report:?}");
         }
     }
 }
@@ -56,7 +56,7 @@ async fn a_person_logs_in_and_steps_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_gives_no_token() {
     let testbed = Testbed::of(Make::OidcProvider);
-    let seen = log_in(&testbed, "opaque", "auto", "a guess").await;
-    assert!(seen.error.is_some() && !seen.steps.contains_key("echo"), "{seen:?}");
-    assert_eq!(seen.steps["logins"][0]["error"], "access_denied", "{seen:?}");
+    let report = log_in(&testbed, "opaque", "auto", "a guess").await;
+    assert!(report.error.is_some() && !report.steps.contains_key("echo"), "{report:?}");
+    assert_eq!(report.steps["logins"][0]["error"], "access_denied", "{report:?}");
 }

@@ -36,19 +36,19 @@ async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
     let port = free_port();
     let testbed = testbed(&format!("'http://127.0.0.1:{port}'"));
     for mode in ["legacy", "2026-07-28"] {
-        let seen = visit(&testbed, port, mode).await;
-        assert_eq!((&seen.error, &seen.steps["error"]), (&None, &json!(null)), "{mode}: {seen:?}");
-        assert!(seen.steps["echo"].to_string().contains("hello"), "{mode}: {seen:?}");
-        assert!(seen.steps["add"].to_string().contains("42"), "{mode}: {seen:?}");
+        let report = visit(&testbed, port, mode).await;
+        assert_eq!((&report.error, &report.steps["error"]), (&None, &json!(null)), "{mode}: {report:?}");
+        assert!(report.steps["echo"].to_string().contains("hello"), "{mode}: {report:?}");
+        assert!(report.steps["add"].to_string().contains("42"), "{mode}: {report:?}");
         // It sees which scopes would do, or it could not ask for them.
-        assert_eq!(seen.steps["logins"].as_array().unwrap().len(), 2, "{mode}: {seen:?}");
+        assert_eq!(report.steps["logins"].as_array().unwrap().len(), 2, "{mode}: {report:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_is_refused() {
     let testbed = testbed("'http://127.0.0.1:1'");
-    let seen = visit(&testbed, free_port(), "legacy").await;
-    assert!(seen.steps["error"]["message"].to_string().contains("fetch"), "{seen:?}");
-    assert!(!seen.steps.contains_key("listed"), "{seen:?}");
+    let report = visit(&testbed, free_port(), "legacy").await;
+    assert!(report.steps["error"]["message"].to_string().contains("fetch"), "{report:?}");
+    assert!(!report.steps.contains_key("listed"), "{report:?}");
 }

@@ -135,8 +135,8 @@ async fn assert_ended(what: &str, testbed: &Testbed, open: Open, reason: &str) {
     assert_eq!(answer.reason(), Some(reason), "{what}: {answer:?}");
     assert!(metric(&testbed.witgate.admin_url(), "witgate_messages_total", "ended").await >= 2.0, "{what}");
     let log = testbed.witgate.log();
-    let ended = log.lines().filter(|line| line.contains("outcome=\"ended\"")).collect::<Vec<_>>();
-    assert!(ended.iter().any(|line| line.contains(&format!("reason=\"{reason}\""))), "{what}: {ended:?}");
+    let ends = log.lines().filter(|line| line.contains("outcome=\"ended\"")).collect::<Vec<_>>();
+    assert!(ends.iter().any(|line| line.contains(&format!("reason=\"{reason}\""))), "{what}: {ends:?}");
 }
 
 /// The fixture behind all upstreams: as a child, and over HTTP.

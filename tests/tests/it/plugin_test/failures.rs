@@ -89,8 +89,8 @@ fn failing_components_fail_their_cases() {
     let all: String =
         cases.iter().map(|(tool, reason)| case(tool, &format!("failed = \"{reason}\""))).collect();
     setup.file("cases.toml", format!("component = \"{}\"\n{all}", faulty.display()));
-    let seen = test(&setup, &[]);
-    assert_eq!(seen.status.code(), Some(0), "{}{}", out(&seen), err(&seen));
+    let output = test(&setup, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
 
     setup.file("cases.toml", case("traps", "denied = \"late\""));
     let trapped = test(&setup, &["--component", &faulty.display().to_string()]);

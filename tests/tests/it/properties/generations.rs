@@ -42,7 +42,7 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
     let generations = Arc::new(Generations::new(first, 1));
     let flow = Arc::new(flow(Arc::clone(&generations), Says(everything)));
     let done = AtomicBool::new(false);
-    let seen = std::thread::scope(|threads| {
+    let counts = std::thread::scope(|threads| {
         let callers: Vec<_> =
             (0..3).map(|_| threads.spawn(|| RUNTIME.block_on(call_until(&flow, &done)))).collect();
         for flip in 0..FLIPS {
@@ -54,9 +54,9 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
         callers
             .into_iter()
             .map(|caller| caller.join().unwrap())
-            .fold([0; 2], |[red, blue], seen| [red + seen[0], blue + seen[1]])
+            .fold([0; 2], |[red, blue], counts| [red + counts[0], blue + counts[1]])
     });
-    assert!(seen.iter().all(|requests| *requests > 100), "one colour was hardly ever live: {seen:?}");
+    assert!(counts.iter().all(|requests| *requests > 100), "one colour was hardly ever live: {counts:?}");
 }
 
 /// Asks for the list and calls until it is done; how many answers of each colour there were.
@@ -64,19 +64,19 @@ async fn call_until(
     flow: &witgate_flow::Flow<impl witgate_flow::port::Upstream>,
     done: &AtomicBool,
 ) -> [u32; 2] {
-    let mut seen = [0; 2];
+    let mut counts = [0; 2];
     while !done.load(Ordering::Relaxed) {
         let called = send(flow, "tools/call", &json!({ "name": "both" })).await;
         let called = called.unwrap_or_else(|rejection| panic!("decided by two generations: {rejection:?}"));
         let red = called["result"]["roles"] == json!(["red"]);
-        seen[usize::from(!red)] += 1;
+        counts[usize::from(!red)] += 1;
 
-        let listed = send(flow, "tools/list", &json!({})).await.unwrap();
-        let role = &listed["result"]["roles"][0];
-        let tools = &listed["result"]["tools"];
+        let list = send(flow, "tools/list", &json!({})).await.unwrap();
+        let role = &list["result"]["roles"][0];
+        let tools = &list["result"]["tools"];
         let wanted = if role == "red" { ["red", "both"] } else { ["blue", "both"] };
         let wanted = wanted.map(|name| json!({ "name": name }));
         assert_eq!(tools, &json!(wanted), "listed by another generation than the caller's");
     }
-    seen
+    counts
 }

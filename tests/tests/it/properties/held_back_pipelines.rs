@@ -53,8 +53,8 @@ async fn may(generation: Generation) -> (Vec<&'static str>, Option<Value>) {
             called.push(tool);
         }
     }
-    let listed = send(&flow, "tools/list", &json!({})).await.ok();
-    (called, listed.map(|answer| answer["result"]["tools"].clone()))
+    let list = send(&flow, "tools/list", &json!({})).await.ok();
+    (called, list.map(|answer| answer["result"]["tools"].clone()))
 }
 
 #[test]

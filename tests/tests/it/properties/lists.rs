@@ -153,11 +153,11 @@ fn an_entry_is_listed_exactly_if_its_call_is_allowed() {
         let lists = world.lists();
         let flow = flow(Arc::new(Generations::new(generation, 1)), Says(move |_: &Admitted| lists.clone()));
         for (list, member, key, call, params) in LISTS {
-            let listed = RUNTIME.block_on(send(&flow, list, &json!({}))).unwrap();
-            let listed = names(&listed["result"][member], key);
+            let answer = RUNTIME.block_on(send(&flow, list, &json!({}))).unwrap();
+            let visible = names(&answer["result"][member], key);
             for name in names(&world.lists()[member], key) {
                 let may = RUNTIME.block_on(may_call(&flow, call, &params(&name)));
-                prop_assert_eq!(may, listed.contains(&name), "{} {:?}", call, name);
+                prop_assert_eq!(may, visible.contains(&name), "{} {:?}", call, name);
                 let count = if may { &allowed } else { &denied };
                 count.set(count.get() + 1);
             }

@@ -166,10 +166,10 @@ async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
         let request = request(place, "tools/call", &params);
         Proofs::default().prove(generation, &request, &credentials).unwrap()
     };
-    let known = authenticate(generation, &proven(0), &credentials).await.result.unwrap();
+    let first_caller = authenticate(generation, &proven(0), &credentials).await.result.unwrap();
     let proven_request = proven(place);
     let caller = authenticate(generation, &proven_request, &credentials).await.result;
-    let may = authorize(Arc::clone(generation), &proven_request, known, None).await.result;
+    let may = authorize(Arc::clone(generation), &proven_request, first_caller, None).await.result;
     (End::of(caller), End::of(may))
 }
 

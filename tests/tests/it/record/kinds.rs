@@ -97,7 +97,7 @@ fn a_certificate_is_recorded_without_its_key_and_its_signature() {
     assert_eq!(tested.code, Some(0), "{}", tested.report);
     // What is in the file is a certificate whose last part, the signature, is another one.
     let own: String = client.pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let written: String = recorded.text.lines().filter(|line| !line.contains("CERTIFICATE")).collect();
-    assert!(!written.contains(&own[own.len() - 40..]), "the signature is in the file");
-    assert!(!written.replace("\\n", "").contains(&own), "{written}");
+    let text: String = recorded.text.lines().filter(|line| !line.contains("CERTIFICATE")).collect();
+    assert!(!text.contains(&own[own.len() - 40..]), "the signature is in the file");
+    assert!(!text.replace("\\n", "").contains(&own), "{text}");
 }

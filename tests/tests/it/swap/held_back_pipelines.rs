@@ -113,9 +113,9 @@ async fn rules_beside_a_broken_component_tighten_at_once_and_widen_after_its_rep
         Some("denied"),
         "what the change would allow waits for all of it"
     );
-    let listed = caller.stateless("tools/list", None, json!({})).await.unwrap();
+    let answer = caller.stateless("tools/list", None, json!({})).await.unwrap();
     let names: Vec<_> =
-        listed.body["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
+        answer.body["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
     assert!(!names.contains(&json!("greet")) && !names.contains(&json!("test_error_handling")), "{names:?}");
     running.await_log("allow no more than before");
 
@@ -148,10 +148,10 @@ async fn an_unusable_upstream_does_not_delay_tighter_rules_of_another() {
         ("no secret", format!("{}\nheaders = {{ X-Token = {{ env = \"NOT_SET\" }} }}", at(&upstream))),
         ("a typo", format!("{}\ntimeout = 3", at(&upstream))),
     ];
-    for (number, (name, written)) in (1..).zip(bad) {
+    for (number, (name, content)) in (1..).zip(bad) {
         let tool = format!("tool-{number}");
         let rules = format!(r#"{{ user = {{ allow = ["*"], deny = ["greet", "{tool}"] }} }}"#);
-        running.setup().config("", &two(&upstream, &rules, &written));
+        running.setup().config("", &two(&upstream, &rules, &content));
         until_denied(&a, &tool, "denied").await;
         until_denied(&b, &tool, "denied").await;
         let errors = running.plugins()["last_change"]["errors"].to_string();

@@ -119,8 +119,8 @@ fn change(number: usize, to: State, setup: &Setup, upstream: &Upstream, versions
         2 => flip(dir, content),
         _ => {
             let path = dir.join("witgate.toml");
-            let written = fs::read_to_string(&path).unwrap();
-            let server = written.split("[upstreams").next().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let server = text.split("[upstreams").next().unwrap();
             rename_over(&path, format!("{server}{}", to.toml(upstream)).as_bytes());
         }
     }

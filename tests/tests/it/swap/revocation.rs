@@ -26,10 +26,10 @@ async fn a_revocation_does_not_wait_for_the_compiler() {
     let cache = tempfile::tempdir().unwrap();
     let setup = Setup::new().env("WITGATE_CACHE", cache.path().to_str().unwrap());
     let rules = setup.component("examples/read-only");
-    let written = format!("kind = \"custom\"\ncomponent = \"plugins/read-only.wasm\"\n{PATIENT}\n");
+    let settings = format!("kind = \"custom\"\ncomponent = \"plugins/read-only.wasm\"\n{PATIENT}\n");
     let text = config(&upstream, "", &format!("config = {{ roles = {ROLES} }}"))
         .replace("authorize = [\"rules\"]", "authorize = [\"rules\", \"extra\"]");
-    setup.config("", &format!("{text}[policies.extra]\n{written}config = {{ roles = {ROLES} }}\n"));
+    setup.config("", &format!("{text}[policies.extra]\n{settings}config = {{ roles = {ROLES} }}\n"));
     let key = user(&setup);
     let running = setup.serve();
     let caller = Caller::new(running.url(), Some(&key));

@@ -61,12 +61,12 @@ async fn a_rollback_is_immediate_and_survives_a_restart_until_a_file_changes() {
     running.await_log("the live generation stays");
     running.restart();
     assert_eq!(greets(&caller).await, None);
-    let written = fs::read_to_string(running.setup().dir().join("witgate.toml")).unwrap();
-    running.setup().file("witgate.toml", format!("{written}\n[["));
+    let text = fs::read_to_string(running.setup().dir().join("witgate.toml")).unwrap();
+    running.setup().file("witgate.toml", format!("{text}\n[["));
     running.await_log("the live generation stays");
     running.restart();
     assert_eq!(greets(&caller).await, None);
-    running.setup().file("witgate.toml", written);
+    running.setup().file("witgate.toml", text);
 
     rename_over(&rules, &fs::read(component("examples/read-only")).unwrap());
     until("the end of the rollback", async || greets(&caller).await).await;
@@ -85,8 +85,8 @@ async fn a_changed_configuration_ends_a_rollback_and_loads_the_file() {
             running.restart();
         }
         assert_eq!(greets(&caller).await, None);
-        let written = fs::read_to_string(running.setup().dir().join("witgate.toml")).unwrap();
-        running.setup().file("witgate.toml", format!("{written}\n# Another.\n"));
+        let text = fs::read_to_string(running.setup().dir().join("witgate.toml")).unwrap();
+        running.setup().file("witgate.toml", format!("{text}\n# Another.\n"));
         until("the end of the rollback", async || greets(&caller).await).await;
         assert_eq!(running.plugins()["rolled_back_to"], json!(null));
     }

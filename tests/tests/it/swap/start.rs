@@ -42,9 +42,9 @@ async fn a_missing_component_is_replaced_by_the_built_in_with_a_warning() {
     let both = || (running.log().lines().filter(audited).count() == 2).then_some(());
     await_some("it in the records of both calls", both);
     assert!(caller.stateless("tools/list", None, json!({})).await.unwrap().is_result());
-    let listed = |line: &&str| audited(line) && line.contains("method=\"tools/list\"");
+    let is_list = |line: &&str| audited(line) && line.contains("method=\"tools/list\"");
     await_some("it in the record of a list", || {
-        running.log().lines().any(|line| listed(&line)).then_some(())
+        running.log().lines().any(|line| is_list(&line)).then_some(())
     });
 
     // That it is missing keeps nothing else from coming into force.

@@ -133,7 +133,7 @@ impl Shared {
 impl Seen {
     fn was_short(&mut self, reason: String) {
         *self.short.entry(reason).or_default() += 1;
-        let since = self.ended.map(|ended| ended.elapsed()).unwrap_or_default();
+        let since = self.ended.map(|end| end.elapsed()).unwrap_or_default();
         self.longest_short = self.longest_short.max(since);
     }
 }

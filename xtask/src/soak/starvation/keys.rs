@@ -83,15 +83,15 @@ impl<'a> Keys<'a> {
             let door = Door { credential, path: "/people".to_owned(), ..self.place.door.clone() };
             self.ready.push(Key { name, door });
         }
-        let made = Instant::now();
+        let start = Instant::now();
         for key in &self.ready {
             let mut caller = None;
             while !call(&mut caller, &key.door, TOOL).is_some_and(|verdict| is_allowed(&verdict)) {
-                ensure!(made.elapsed() < LOST, "{} is not good after {LOST:?}", key.name);
+                ensure!(start.elapsed() < LOST, "{} is not good after {LOST:?}", key.name);
                 std::thread::sleep(GLANCE);
             }
         }
-        report.keys_good(made.elapsed(), within);
+        report.keys_good(start.elapsed(), within);
         Ok(())
     }
 
@@ -106,12 +106,12 @@ impl<'a> Keys<'a> {
 
     pub(super) fn revoke_again(&self, key: Key, wait: &str) -> Result<Revocation> {
         let arguments = ["key", "revoke", &key.name, "--store", &self.store, "--wait", wait];
-        let ended = attempt(&mut self.place.witgate(&arguments), COMMAND)?;
+        let end = attempt(&mut self.place.witgate(&arguments), COMMAND)?;
         let at = Instant::now();
-        let written = |confirmed| Ok(Revocation::Written { key: key.clone(), at, confirmed });
-        match ended.code() {
-            Some(0) => written(wait != NO_WAIT),
-            Some(NOT_IN_FORCE) => written(false),
+        let revocation = |confirmed| Ok(Revocation::Written { key: key.clone(), at, confirmed });
+        match end.code() {
+            Some(0) => revocation(wait != NO_WAIT),
+            Some(NOT_IN_FORCE) => revocation(false),
             _ => Ok(Revocation::Failed(key)),
         }
     }

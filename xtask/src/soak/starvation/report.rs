@@ -106,15 +106,15 @@ impl Report {
     }
 
     pub(super) fn seen(&mut self, callers: &Callers) {
-        let seen = callers.seen();
-        self.lines.push(format!("calls: {}, of which {} got no answer", seen.calls, seen.unanswered));
-        for (reason, count) in &seen.short {
+        let findings = callers.seen();
+        self.lines.push(format!("calls: {}, of which {} got no answer", findings.calls, findings.unanswered));
+        for (reason, count) in &findings.short {
             self.lines.push(format!("refused {count} times for want of something: {reason}"));
         }
-        self.lines.push(format!("the last of these came {:.1?} after a shortage", seen.longest_short));
-        self.lines.extend(seen.hung.iter().take(SHOWN).map(|hung| format!("HUNG: {hung}")));
-        self.hung = seen.hung.len();
-        self.wrong.extend(seen.wrong.iter().cloned());
+        self.lines.push(format!("the last of these came {:.1?} after a shortage", findings.longest_short));
+        self.lines.extend(findings.hung.iter().take(SHOWN).map(|hung| format!("HUNG: {hung}")));
+        self.hung = findings.hung.len();
+        self.wrong.extend(findings.wrong.iter().cloned());
     }
 
     fn row(&mut self, name: &str) -> &mut Row {

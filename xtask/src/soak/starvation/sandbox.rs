@@ -50,10 +50,10 @@ pub(super) fn enter(root: &Path, programs: &Path, arguments: &Arguments) -> Resu
     inside.args(["--seconds", &arguments.time.as_secs().to_string(), "--seed", &arguments.seed.to_string()]);
     inside.args(["--within", &arguments.within.as_secs().to_string()]);
     inside.args(["--kinds", &arguments.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")]);
-    let ended = inside.env(INSIDE, "1").status().with_context(|| format!("cannot start {inside:?}"))?;
-    Ok(Some(match ended.success() {
+    let status = inside.env(INSIDE, "1").status().with_context(|| format!("cannot start {inside:?}"))?;
+    Ok(Some(match status.success() {
         true => Ok(()),
-        false => Err(anyhow::anyhow!("the soak ended with {ended}; its report is above")),
+        false => Err(anyhow::anyhow!("the soak ended with {status}; its report is above")),
     }))
 }
 
