@@ -1,5 +1,6 @@
-//! Takes out what keeps failing, a component or a server, and lets it back in once it works again. What one caller can
-//! make fail is taken from that caller alone; what fails for several with no success in between, from everybody.
+//! The circuit breaker for a component or a server. While it is open, calls are paused; probes close it once calls
+//! succeed again. If only one caller causes failures, it opens for that caller alone. If several do with no success in
+//! between, it opens for all.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash};
@@ -13,33 +14,35 @@ use parking_lot::Mutex;
 
 use crate::peer::Peer;
 
-/// Upper bound of the back-off: a probe at least this often.
+/// Upper bound of the back-off: there is at least one probe in this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Failures have to come from so many sources before it is out for everybody: one caller has perhaps two names.
+/// Number of sources that have to fail before the breaker opens for all. One caller may have two sources.
 const SEVERAL: u32 = 3;
 
-/// Sources whose failures are remembered. Of more, the one that failed longest ago is forgotten.
+/// Number of sources whose failures are remembered. If there are more, the source with the oldest failure is
+/// forgotten.
 const SOURCES: usize = 1024;
 
 /// A failure is forgotten after this time.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// The origin of a call: one principal, or one network while no principal is known. A digest of this process alone.
+/// The source of a call: a principal, or a network as long as the principal is not known. The digest is valid only in
+/// this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallerDigest {
     digest: u64,
-    /// A credential has proven who it is. Networks, of which a stranger may have many, are cheaper.
+    /// True if a credential has proven the source. Networks prove less, because a stranger may have many of them.
     is_proven: bool,
 }
 
 impl CallerDigest {
-    /// The principal that `this` identifies.
+    /// The source for the principal that `this` identifies.
     pub fn of(this: impl Hash) -> Self {
         Self { digest: digest(this), is_proven: true }
     }
 
-    /// Everybody in the network of a peer. None: the one at the other end of stdio, or this program itself.
+    /// The source for all senders in the network of a peer. None: the client on stdio, or this program itself.
     pub fn of_peer(peer: Option<IpAddr>) -> Self {
         Self { digest: digest(peer.map(Peer::from)), is_proven: false }
     }
@@ -50,8 +53,8 @@ fn digest(this: impl Hash) -> u64 {
     HASH.hash_one(this)
 }
 
-/// The bounds of a breaker: when it opens, and for how long, for the caller that it fails for, and for everybody
-/// where it fails for several with no success in between.
+/// The bounds of a breaker: the failures after which it opens, and the pauses. They apply to one caller, and to all
+/// callers if several fail with no success in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerLimits {
     /// Failures without a success in between.
@@ -61,34 +64,34 @@ pub struct BreakerLimits {
 }
 
 impl Default for BreakerLimits {
-    /// The default bounds. A caller who makes a plugin fail on purpose ten times in a row loses only their
-    /// own calls; a second later their next call tries again.
+    /// The default bounds. A caller who makes a plugin fail ten times in a row loses only their own calls, and has
+    /// another try after one second.
     fn default() -> Self {
         Self { failures: 10, pause: Duration::from_secs(1) }
     }
 }
 
-/// The breaker of one thing that may fail.
+/// The circuit breaker of one component or server.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     bounds: BreakerLimits,
-    /// Nobody has failed lately. What is asked on every call is this alone.
+    /// True if there are no recent failures. Most calls read only this flag.
     is_quiet: AtomicBool,
     state: Mutex<BreakerState>,
 }
 
 #[derive(Debug)]
 struct BreakerState {
-    /// Sources that have failed and not succeeded since.
+    /// Sources that have failed and have not succeeded since.
     failing: HashMap<CallerDigest, FailingCaller>,
     streak: Streak,
-    /// It is out for everybody.
+    /// The state for all callers.
     out: Option<Outage>,
-    /// The next time at which failures are forgotten.
+    /// The next time at which old failures are forgotten.
     tidy_at: Instant,
 }
 
-/// Failures of all sources with no success in between.
+/// Failures of all sources since the last success of any.
 #[derive(Debug, Default)]
 struct Streak {
     number: u64,
@@ -96,75 +99,75 @@ struct Streak {
     sources: u32,
 }
 
-/// One source that fails.
+/// A source with failures.
 #[derive(Debug)]
 struct FailingCaller {
     failures: u32,
     last: Instant,
-    /// The streak that it was last counted in.
+    /// The streak of failures in which it was last counted.
     streak: Option<u64>,
-    /// It is out for this source.
+    /// The state for this source.
     out: Option<Pause>,
 }
 
-/// A time in which nobody tries.
+/// A pause, and the probe after it.
 #[derive(Debug)]
 struct Pause {
     until: Instant,
     length: Duration,
 }
 
-/// It is out for everybody, until somebody's try goes well.
+/// The state while the breaker is open for all callers, until a probe succeeds.
 #[derive(Debug)]
 struct Outage {
-    /// For sources that have failed themselves.
+    /// The next probe of a source that has failed itself.
     failing: Pause,
-    /// For others, who are a better proof, and must not wait for those.
+    /// The next probe of another source. Its success proves more, and it need not wait for failing sources.
     others_until: Instant,
-    /// For others who are proven, and must not wait for strangers either.
+    /// The next probe of another source with a credential, which need not wait for strangers either.
     proven_until: Instant,
 }
 
-/// A call that may reach it.
+/// The permission for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
-    /// As any other.
+    /// An ordinary call.
     Regular,
-    /// The one that tries whether it works again.
+    /// A probe.
     Probe,
 }
 
-/// The change of a breaker's state after a failure.
+/// The change of the breaker's state after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerChange {
-    /// Nothing.
+    /// No change.
     None,
-    /// It is out for its source, for so long.
+    /// The breaker is open for the source, for this time.
     OutForOne(Duration),
-    /// It is out for everybody, for so long.
+    /// The breaker is open for all, for this time.
     Out(Duration),
 }
 
-/// Callers that it is out for.
+/// The callers for whom the breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutageScope {
     /// None.
     Nobody,
     /// Some that it keeps failing for.
     SomeCallers,
-    /// All.
+    /// All callers.
     Everybody,
 }
 
 impl CircuitBreaker {
-    /// A closed one.
+    /// A closed breaker.
     pub fn new(bounds: BreakerLimits, now: Instant) -> Self {
         let (failing, streak) = Default::default();
         let state = BreakerState { failing, streak, out: None, tidy_at: now + FORGOTTEN };
         Self { bounds, is_quiet: AtomicBool::new(true), state: Mutex::new(state) }
     }
 
-    /// Looks whom it is out for.
+    /// The callers for whom the breaker is open.
     pub fn out_for(&self) -> OutageScope {
         let state = self.state.lock();
         match state.out.is_some() {
@@ -174,7 +177,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Asks for a turn. Without one, the time until this source may try again.
+    /// Asks for permission to make a call. Without it, returns the time until this source may try again.
     pub fn turn(
         &self,
         source: impl FnOnce() -> CallerDigest,
@@ -196,7 +199,8 @@ impl CircuitBreaker {
             Some(Duration::ZERO) => {}
             Some(left) => return Err(left),
         }
-        // One at a time. One that never comes back (its caller went away) is followed by another.
+        // Allows one probe at a time. If one never ends, because its caller has gone, another one follows after a
+        // while.
         if let Some(own) = &mut own {
             own.until = now + own.length;
         }
@@ -206,7 +210,7 @@ impl CircuitBreaker {
         Ok(CallKind::Probe)
     }
 
-    /// Notes that a turn went well. True: it is back for everybody.
+    /// Records the success of a call. True: the breaker has closed for all.
     pub fn went_well(&self, source: impl FnOnce() -> CallerDigest, now: impl FnOnce() -> Instant) -> bool {
         if self.is_quiet.load(Ordering::Relaxed) {
             return false;
@@ -219,7 +223,7 @@ impl CircuitBreaker {
         state.out.take().is_some()
     }
 
-    /// Notes that a turn failed.
+    /// Records the failure of a call.
     pub fn failed(&self, turn: CallKind, source: CallerDigest, now: Instant) -> BreakerChange {
         let mut state = self.state.lock();
         self.is_quiet.store(false, Ordering::Relaxed);
@@ -263,7 +267,7 @@ impl BreakerState {
         }
     }
 
-    /// Looks whether a failure takes it out for everybody, or keeps it out, and for how long.
+    /// Decides whether a failure opens the breaker for all, or keeps it open, and for how long.
     fn is_out(
         &mut self,
         turn: CallKind,
@@ -274,12 +278,12 @@ impl BreakerState {
     ) -> Option<Duration> {
         match (&mut self.out, turn) {
             (Some(out), CallKind::Probe) if had_failed => Some(out.failing.longer(now)),
-            // Waits from its end on, however long it took.
+            // The next probe waits from the end of this one, however long it took.
             (Some(out), CallKind::Probe) => {
                 *out.for_one_that(false, source) = now + bounds.pause;
                 None
             }
-            // What was under way when it was taken out says nothing new.
+            // The failure of a call that began before the breaker opened is no news.
             (Some(_), CallKind::Regular) => None,
             (None, _) if self.streak.failures < bounds.failures || self.streak.sources < SEVERAL => None,
             (None, _) => {
@@ -299,7 +303,7 @@ impl BreakerState {
 }
 
 impl FailingCaller {
-    /// Looks whether a failure takes it out for this source, or keeps it out, and for how long.
+    /// Decides whether a failure opens the breaker for this source, or keeps it open, and for how long.
     fn is_out(&mut self, turn: CallKind, bounds: BreakerLimits, now: Instant) -> Option<Duration> {
         match (&mut self.out, turn) {
             (Some(pause), CallKind::Probe) => Some(pause.longer(now)),
@@ -362,7 +366,8 @@ mod tests {
         breaker.went_well(|| caller(name), || now)
     }
 
-    /// Takes it out for everybody, by failures of three of whom none fails often enough to be out alone.
+    /// Opens the breaker for all, by failures of three sources, none of which fails often enough to open it for
+    /// itself.
     fn trip(breaker: &CircuitBreaker, now: Instant) {
         assert_eq!(fail(breaker, "a", now), BreakerChange::None);
         assert_eq!(fail(breaker, "b", now), BreakerChange::None);
@@ -403,7 +408,7 @@ mod tests {
         }
         assert_eq!(turn(&breaker, "a", now + PAUSE / 2), Err(PAUSE / 2));
         assert_eq!(turn(&breaker, "b", now), Ok(CallKind::Regular));
-        // One more who fails makes it two.
+        // The failure of another source makes it two.
         for _ in 0..1000 {
             fail(&breaker, "b", now);
         }
@@ -469,7 +474,7 @@ mod tests {
         trip(&breaker, now);
         assert_eq!(turn(&breaker, "d", now), Ok(CallKind::Probe), "at once");
         assert_eq!(turn(&breaker, "e", now), Err(PAUSE), "and one at a time");
-        // The others' probes, which all fail, do not move that.
+        // The failing probes of the others do not delay that.
         assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
         assert_eq!(breaker.failed(CallKind::Probe, caller("a"), now + PAUSE), BreakerChange::Out(2 * PAUSE));
         assert_eq!(turn(&breaker, "e", now + PAUSE), Ok(CallKind::Probe));

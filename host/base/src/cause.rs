@@ -1,5 +1,5 @@
-//! The cause of a failure: the machine, where it may pass by itself, or the content that somebody wrote,
-//! where it does not.
+//! The cause of a failure: the machine, in which case it may pass by itself, or the content of a file, in which case
+//! it does not.
 
 use std::error::Error;
 use std::io;
@@ -11,19 +11,19 @@ use crate::printable::clean;
 /// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// In a machine that is short of descriptors, memory, threads, disk or time, or whose disk or network file system
-    /// fails: the same may go well a moment later. Also what cannot be told apart from that: to try once more costs
-    /// little, and a change that is not taken may be the revocation of a key.
+    /// The machine is short of descriptors, memory, threads, disk or time, or its disk or network file system fails.
+    /// The same action may succeed a moment later. Failures that cannot be distinguished from these belong here as
+    /// well: another attempt costs little, and a lost change may be the revocation of a key.
     Machine,
-    /// In a file, a setting or a component: it stays until somebody changes that.
+    /// A file, a setting or a component is wrong. The failure stays until somebody changes it.
     Content,
-    /// In nothing: a component is being compiled, and is taken when that is done.
+    /// There is no failure: a component is being compiled, and is used when that is done.
     Compiling,
 }
 
 impl Cause {
-    /// The cause of a system error. A few errors belong to the paths and files themselves; every other one is
-    /// the machine's.
+    /// The cause of a system error. A few errors are caused by the paths and files themselves; the machine causes all
+    /// others.
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound
@@ -40,25 +40,25 @@ impl Cause {
         }
     }
 
-    /// True where it may pass by itself, so that another try is worth while.
+    /// True if the failure may pass by itself, so that another attempt makes sense.
     pub fn may_pass(self) -> bool {
         self == Self::Machine
     }
 }
 
-/// Symbolic links that lead in a circle: the standard library has no stable kind for them.
+/// Symbolic links in a circle. The standard library has no stable kind for this error.
 fn is_loop(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// An error with all that it came of, in one line: what failed first stands last. Others have a say in some of it (a
-/// certificate's names), so it is cleaned.
+/// An error with all its causes, in one line. The first cause comes last. Others control parts of the text, such as
+/// the names in a certificate, so it is sanitized.
 pub fn with_sources(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        // Some say what they came of themselves.
+        // Some errors already contain the text of their causes.
         if texts.last().is_none_or(|last| !last.ends_with(&text)) {
             texts.push(text);
         }
@@ -67,10 +67,10 @@ pub fn with_sources(error: &(dyn Error + 'static)) -> String {
     clean(&texts.join(": "))
 }
 
-/// True where there is a file at `path`, false where there is something else.
+/// True if there is a file at `path`, false if there is something else.
 ///
 /// # Errors
-/// Where nothing is there (`NotFound`), or it cannot be told.
+/// If nothing is there (`NotFound`), or it cannot be found out.
 pub fn is_file(path: &Path) -> io::Result<bool> {
     std::fs::metadata(path).map(|metadata| metadata.is_file())
 }
@@ -112,7 +112,7 @@ mod tests {
         for errno in passing {
             assert_eq!(Cause::of(&errno.into()), Cause::Machine, "{errno:?}");
         }
-        // Reading a file takes memory for it; that error has no number.
+        // Reading a file needs memory; the error for that has no number.
         assert_eq!(Cause::of(&ErrorKind::OutOfMemory.into()), Cause::Machine);
         assert_eq!(Cause::of(&io::Error::other("a thread ended")), Cause::Machine);
     }

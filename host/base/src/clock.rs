@@ -1,4 +1,4 @@
-//! The time of day. Nothing else asks the system for it.
+//! The time of day. No other code asks the system for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The system.
+    /// The system's clock.
     #[default]
     System,
-    /// A time that somebody sets, in seconds since the Unix epoch: for test cases.
+    /// A fixed time for test cases, in seconds since the Unix epoch.
     Set(Arc<AtomicU64>),
 }
 
@@ -24,7 +24,7 @@ impl Clock {
     }
 }
 
-/// The time since the Unix epoch. Zero before it, which no system is set to.
+/// The time since the Unix epoch. It is zero if the clock is before the epoch.
 pub fn since_epoch() -> Duration {
     system_time().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! SHA-256 digests, and how they are written.
+//! SHA-256 digests, and their text form.
 
 use aws_lc_rs::digest::SHA256;
 use witgate_plugin::Digest;
@@ -12,7 +12,7 @@ pub fn sha256(data: &[u8]) -> Digest {
     bytes
 }
 
-/// A digest as people read it: `sha256:` and 64 hexadecimal digits.
+/// A digest for people: `sha256:` and 64 hexadecimal digits.
 pub fn digest_text(digest: &Digest) -> String {
     use std::fmt::Write as _;
     digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
@@ -21,7 +21,7 @@ pub fn digest_text(digest: &Digest) -> String {
     })
 }
 
-/// The digest that [`digest_text`] writes. None: it is none.
+/// The digest in a text of [`digest_text`]. None: the text is not a digest.
 pub fn digest_of(text: &str) -> Option<Digest> {
     let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64)?;
     let mut digest = Digest::default();

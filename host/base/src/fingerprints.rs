@@ -1,4 +1,4 @@
-//! Metadata of files, taken just before they were read: enough to tell whether a file was replaced or written
+//! Fingerprints of files, taken just before the files are read. They tell whether a file has been replaced or written
 //! to since.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +13,14 @@ use foldhash::quality::RandomState;
 
 use crate::clock;
 
-/// Two writes within one tick of the kernel's clock leave the same times, and a tick has up to ten milliseconds: what
-/// was looked at so soon after a change is told by its content as well.
+/// The time after a change in which the content is compared as well. Two writes within one tick of the kernel's clock
+/// leave the same times, and a tick has up to ten milliseconds.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Nothing larger is read for that; it takes longer than a tick to write.
+/// The size up to which the content is compared. Writing a larger file takes longer than a tick.
 const LARGEST: u64 = 64 << 20;
 
-/// Files, and what they looked like.
+/// The fingerprints of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprints(BTreeMap<PathBuf, Option<Fingerprint>>);
 
@@ -31,33 +31,33 @@ struct Fingerprint {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// The content, where the times do not tell enough.
+    /// The digest of the content, if the times are not sufficient.
     content: Option<Content>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
-    /// A hash, which is of this process alone.
+    /// A hash that is valid only in this process.
     Hash(u64),
-    /// It could not be read, so that nothing is known to be the same.
+    /// The file could not be read, so it counts as changed.
     Unknown,
 }
 
 impl Fingerprints {
-    /// Takes note of a file. To be called before it is read: what changes in between then counts as
-    /// a change. The first look stands.
+    /// Takes the fingerprint of a file. Call this before reading the file, so that a change in between is noticed. The
+    /// first fingerprint of a file stays.
     pub fn note(&mut self, file: &Path) {
         self.0.entry(file.to_owned()).or_insert_with(|| fingerprint(file));
     }
 
-    /// Takes over what others have noted.
+    /// Adds the fingerprints of another set.
     pub fn extend(&mut self, others: Self) {
         for (file, seen) in others.0 {
             self.0.entry(file).or_insert(seen);
         }
     }
 
-    /// True if a file is among them.
+    /// True if the set has a fingerprint of the file.
     pub fn has(&self, file: &Path) -> bool {
         self.0.contains_key(file)
     }
@@ -67,7 +67,7 @@ impl Fingerprints {
         self.0.keys().cloned().collect()
     }
 
-    /// True if a file was there at both times and its metadata is equal; false if the metadata cannot tell.
+    /// True if the file existed at both times and its metadata is equal; false if the metadata is not sufficient.
     pub fn agree(&self, earlier: &Self, file: &Path) -> bool {
         let seen = |looks: &Self| looks.0.get(file).cloned().flatten().filter(|seen| seen.content.is_none());
         seen(self).is_some_and(|now| seen(earlier) == Some(now))
@@ -90,7 +90,7 @@ impl Fingerprints {
     }
 }
 
-/// True if a file is not the one that was seen.
+/// True if a file has changed since its fingerprint.
 fn differs(file: &Path, seen: Option<&Fingerprint>) -> bool {
     let now = outside(file);
     let Some(seen) = seen else { return now.is_some() };
@@ -109,7 +109,7 @@ fn fingerprint(file: &Path) -> Option<Fingerprint> {
     Some(Fingerprint { content: if settled { None } else { content(file) }, ..outside })
 }
 
-/// Follows symbolic links, so that a flipped one is seen.
+/// Follows symbolic links, so that the change of a link is noticed.
 fn outside(file: &Path) -> Option<Fingerprint> {
     let metadata = fs::metadata(file).ok()?;
     Some(Fingerprint {
@@ -122,11 +122,11 @@ fn outside(file: &Path) -> Option<Fingerprint> {
     })
 }
 
-/// None: there is nothing to read.
+/// The hash of the content. None: there is nothing to read.
 fn content(file: &Path) -> Option<Content> {
-    // What it decides is whether to look again. Which component runs is for its digest to say.
+    // This hash only decides whether to read the file again. The digest of a component decides whether it may run.
     static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-    // A pipe that is named as a file would never end.
+    // Reading a pipe in place of a file would never end.
     fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
     Some(fs::read(file).map_or(Content::Unknown, |bytes| Content::Hash(HASH.hash_one(bytes))))
 }
@@ -135,7 +135,7 @@ fn content(file: &Path) -> Option<Content> {
 mod tests {
     use super::*;
 
-    /// As if both had been written within one tick.
+    /// The state as if both had been written within one tick.
     fn with_the_times_of(seen: &Fingerprints, file: &Path) -> Fingerprints {
         let mut same = seen.clone();
         if let (Some(Some(seen)), Some(now)) = (same.0.get_mut(file), outside(file)) {
@@ -166,7 +166,7 @@ mod tests {
         let mut seen = Fingerprints::default();
         seen.note(&file);
         for seen in seen.0.values_mut().flatten() {
-            // As without a descriptor to read it with.
+            // The state without a descriptor to read the file with.
             seen.content = Some(Content::Unknown);
         }
         assert!(seen.differ() && !seen.agree(&seen, &file));

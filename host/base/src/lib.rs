@@ -1,4 +1,4 @@
-//! The ground: values and small tools that know nothing of MCP, policies or the network.
+//! Values and small tools, independent of MCP, policies and the network.
 
 #![forbid(unsafe_code)]
 

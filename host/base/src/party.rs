@@ -1,17 +1,17 @@
-//! Those who have a share of what all have together: principals, and networks of callers without a name.
+//! Parties, which have shares of bounded tables: principals, and networks of callers without a name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::peer::Peer;
 
-/// Name in `proven_by` of who showed no credential.
+/// The value of `proven_by` for callers without a credential.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// Name in `proven_by` of everybody where nobody is checked (`MCP_AUTH_ENABLED=false`).
+/// The value of `proven_by` for all callers if no policy checks them (`MCP_AUTH_ENABLED=false`).
 pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
 
-/// A caller's identity, for comparing: the same value for the same subject, whichever credential showed it.
+/// A caller's identity, for comparisons: the value is the same for the same subject, with any credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal {
     proven_by: Arc<str>,
@@ -20,17 +20,17 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// The subject of an issuer, as the policy `proven_by` has established it.
+    /// The subject of an issuer, established by the policy `proven_by`.
     pub fn new(proven_by: Arc<str>, issuer: Option<&str>, subject: &str) -> Self {
         Self { proven_by, issuer: issuer.map(Arc::from), subject: Arc::from(subject) }
     }
 
-    /// As one text, which is another one for every other principal.
+    /// The principal as a text, which is different for every principal.
     pub fn to_text(&self) -> String {
         format!("{:?} {:?} {:?}", self.proven_by, self.issuer, self.subject)
     }
 
-    /// The policy that has proven it.
+    /// The policy that has established the principal.
     pub fn proven_by(&self) -> &str {
         &self.proven_by
     }
@@ -45,7 +45,7 @@ impl Principal {
         &self.subject
     }
 
-    /// The party whose share of bounded tables it uses, calling from `peer`.
+    /// The party of this principal, if it calls from `peer`.
     pub fn party(self, peer: Option<IpAddr>) -> Party {
         match peer {
             Some(peer) if self.is_nameless() => Party::Network(peer.into()),
@@ -53,21 +53,20 @@ impl Principal {
         }
     }
 
-    /// True for everybody who shows no credential, or who is not asked for one.
+    /// True for callers without a credential, and if no credential is required.
     pub fn is_nameless(&self) -> bool {
         matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)
     }
 }
 
-/// The owner of a share of a bounded table: a principal's, or, where callers have no name, that of everybody in
-/// one network.
+/// The owner of a share of a bounded table: a principal, or, for callers without a name, all callers of one network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Party {
-    /// Nobody in particular: what is everybody's, and Witgate's own.
+    /// Witgate itself, and what belongs to all.
     #[default]
     Everybody,
-    /// A caller who has shown a credential.
+    /// A caller with a credential.
     Principal(Principal),
-    /// An IPv4 address, or the /64 of an IPv6 address, which one subscriber has (RFC 6177).
+    /// An IPv4 address, or the /64 network of an IPv6 address, which one subscriber has (RFC 6177).
     Network(Peer),
 }

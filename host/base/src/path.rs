@@ -1,8 +1,8 @@
-//! Paths in full.
+//! Absolute paths.
 
 use std::path::{Path, PathBuf};
 
-/// The path in full, with links as they are. Where the working directory cannot be told, it stays as it is.
+/// The absolute path, with links unresolved. If the working directory is not known, the path stays as it is.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

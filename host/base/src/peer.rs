@@ -1,8 +1,8 @@
-//! Senders, as those who have a share of what all have together.
+//! Senders, for the shares of bounded tables.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A sender, as shares are counted: an IPv4 address, or the /64 of an IPv6 one, which is what one customer is given.
+/// A sender, for shares: an IPv4 address, or the /64 network of an IPv6 address, which one customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer(IpAddr);
 
@@ -11,7 +11,7 @@ const NETWORK: u128 = !0 << 64;
 
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
-        // An IPv4 client of a socket that takes both comes as `::ffff:a.b.c.d`.
+        // A socket for both protocols sees an IPv4 client as `::ffff:a.b.c.d`.
         Self(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),

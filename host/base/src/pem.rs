@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::cause::Cause;
 
-/// A file without what was looked for in it.
+/// The error for a file that does not contain the expected certificates.
 #[derive(Debug)]
 pub struct PemError {
     /// The error, with advice.
@@ -20,10 +20,10 @@ pub struct PemError {
     pub cause: Cause,
 }
 
-/// The certificates in a file: one at least.
+/// The certificates in a file, at least one.
 ///
 /// # Errors
-/// Where it cannot be read, is no PEM, or has none.
+/// If it cannot be read, is not PEM, or contains none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let wrong = |message| PemError { message, cause: Cause::Content };
     let bytes = std::fs::read(path).map_err(|error| PemError {
@@ -44,7 +44,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
 /// The certificates of authorities in a file.
 ///
 /// # Errors
-/// As [`certificates`], and where one is none of an authority.
+/// As [`certificates`], and if one is not of an authority.
 pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found = certificates(path)?;
     let mut roots = RootCertStore::empty();
@@ -56,7 +56,7 @@ pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError
     }
     Ok(found)
 }
-/// A certificate's DER in PEM (RFC 7468).
+/// A certificate in PEM (RFC 7468), from its DER.
 pub fn pem(der: &[u8]) -> String {
     let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
     let mut rest = STANDARD.encode(der);

@@ -1,16 +1,16 @@
-//! Text from somebody else, as it may be in a log, in a report or on a terminal: the one place that knows which
-//! characters do something else there than show themselves.
+//! The sanitizer for texts from others in logs, in reports and on terminals. It alone decides which characters may be
+//! shown.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A text of one line has at most so many bytes, its mark for a cut included.
+/// Maximum length in bytes of a text of one line, including the mark of a cut.
 const LONGEST: usize = 1024;
 
-/// True if a character is visible and harmless, wherever it stands. Others move the cursor, end the line,
-/// turn the text around, or cannot be seen: control characters, line and paragraph separators, everything of
-/// the general category Format (bidirectional controls, zero width, byte order mark, tags), what Unicode
-/// calls ignorable by default (fillers, variation selectors), and noncharacters.
+/// True if a character is visible and harmless in every place. Others move the cursor, end the line, reverse the text,
+/// or are invisible: control characters, line and paragraph separators, the general category Format (bidirectional
+/// controls, zero width, byte order mark, tags), characters that Unicode ignores by default (fillers, variation
+/// selectors), and noncharacters.
 pub fn is_plain(c: char) -> bool {
     match c {
         ' '..='~' => true,
@@ -18,12 +18,12 @@ pub fn is_plain(c: char) -> bool {
     }
 }
 
-/// The last two of each plane, and 32 more in the first (Unicode, section 23.7).
+/// The last two characters of each plane, and 32 more in the first (Unicode, section 23.7).
 fn is_noncharacter(c: char) -> bool {
     matches!(u32::from(c) & 0xffff, 0xfffe | 0xffff) || matches!(c, '\u{fdd0}'..='\u{fdef}')
 }
 
-/// Cc, Cf, Zl, Zp and `Default_Ignorable_Code_Point` of Unicode 16, in order.
+/// The ranges of Cc, Cf, Zl, Zp and `Default_Ignorable_Code_Point` of Unicode 16, in order.
 const HIDDEN: [(char, char); 27] = [
     ('\0', '\u{1f}'),
     ('\u{7f}', '\u{9f}'),
@@ -54,7 +54,8 @@ const HIDDEN: [(char, char); 27] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// A text in one line, each character that is not plain as its escape (`\n`, `\u{202e}`), and cut after 1,024 bytes.
+/// A text in one line, with escapes for all characters that are not plain (`\n`, `\u{202e}`), and cut after 1,024
+/// bytes.
 pub fn clean(text: &str) -> String {
     const MARK: char = '…';
     let mut cleaned = String::with_capacity(text.len().min(LONGEST));
@@ -63,7 +64,7 @@ pub fn clean(text: &str) -> String {
         push(&mut cleaned, c);
         if cleaned.len() > LONGEST {
             cleaned.truncate(before);
-            // The mark has its place within the bound.
+            // The mark counts towards the limit.
             while cleaned.len() + MARK.len_utf8() > LONGEST {
                 cleaned.pop();
             }
@@ -74,12 +75,12 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
-/// A text of several lines, each character but line ends and tabs that is not plain as its escape.
+/// A text of several lines, with escapes for all characters that are not plain, except line ends and tabs.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// A text in one line, each character that is not plain as its escape.
+/// A text in one line, with escapes for all characters that are not plain.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
@@ -103,8 +104,8 @@ fn push(text: &mut String, c: char) {
     }
 }
 
-/// JSON text with the same meaning, each character that is not plain as JSON's escape. Line ends and tabs stay: they
-/// stand between values only.
+/// JSON text with the same meaning, with JSON's escapes for all characters that are not plain. Line ends and tabs
+/// stay, because they are only between values.
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_kept = |c: char| is_plain(c) || matches!(c, '\n' | '\t');
     if text.chars().all(is_kept) {
@@ -117,8 +118,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Appends a character as it stands within a JSON string (RFC 8259, section 7), which is also how the values of logfmt
-/// are quoted.
+/// Appends a character in the form that it has in a JSON string (RFC 8259, section 7). The values of logfmt are quoted
+/// in the same way.
 pub fn push_json(text: &mut String, c: char) {
     match c {
         '"' => text.push_str("\\\""),
@@ -153,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Every character there is, by the tables of another source: those of the crate `regex`.
+    /// Compares every character with the tables of the crate `regex`.
     #[test]
     fn every_invisible_unicode_character_is_escaped() {
         let hidden = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]";

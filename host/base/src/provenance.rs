@@ -12,19 +12,19 @@ use crate::digest::digest_text;
 /// The largest signature file: four lines, and comments in two of them.
 const LARGEST: u64 = 64 << 10;
 
-/// The facts about a component before it is compiled.
+/// The known facts about a component before it is compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
-    /// SHA-256 of its file.
+    /// SHA-256 of the component's file.
     pub digest: Option<Digest>,
-    /// Minisign keys, of which one has to have signed it. None: nobody has to.
+    /// Minisign keys, one of which has to have signed the file. None: no signature is required.
     pub signed_by: Vec<PublicKey>,
 }
 
-/// The difference from the demanded provenance.
+/// The reason why a component does not have the required provenance.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvenanceError {
-    /// It is another one.
+    /// The file has another digest.
     #[error(
         "{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest"
     )]
@@ -44,14 +44,14 @@ pub enum ProvenanceError {
     /// The file is not a signature.
     #[error("{0} is not a minisign signature: {1}")]
     NotASignature(PathBuf, String),
-    /// It is not of this component, or of nobody in `signed_by`.
+    /// The signature is not of this component, or not by a key in `signed_by`.
     #[error(
         "{signature} is not a signature of {component} by a key in `signed_by`; sign the component anew, or add the key"
     )]
     WrongSignature {
-        /// The signature's file.
+        /// The file of the signature.
         signature: PathBuf,
-        /// The component's.
+        /// The file of the component.
         component: PathBuf,
     },
 }
@@ -67,7 +67,7 @@ impl ProvenanceError {
 }
 
 impl Provenance {
-    /// The file that a component's signature is in, where one is wanted: as `minisign -S` names it.
+    /// The file of a component's signature, with the name that `minisign -S` gives it.
     pub fn signature_of(&self, component: &Path) -> Option<PathBuf> {
         let mut name = component.as_os_str().to_owned();
         name.push(".minisig");
@@ -77,7 +77,7 @@ impl Provenance {
     /// Checks the content of the component file at `path`.
     ///
     /// # Errors
-    /// When it is not what is wanted.
+    /// If it does not have the required provenance.
     pub fn check(&self, path: &Path, content: &[u8], digest: &Digest) -> Result<(), ProvenanceError> {
         if let Some(pinned) = self.digest
             && pinned != *digest
@@ -103,7 +103,7 @@ impl Provenance {
             Ok(signature) => signature,
             Err(error) => return Err(ProvenanceError::NotASignature(file, error.to_string())),
         };
-        // Only what is signed by its hash: the older form has no use here.
+        // Only signatures of the hash are accepted; the older form is not needed.
         let good = self.signed_by.iter().any(|key| key.verify(content, &signature, false).is_ok());
         match good {
             true => Ok(()),

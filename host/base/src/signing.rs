@@ -1,5 +1,5 @@
-//! The key with which Witgate signs what it tells upstreams, and the key set by which they check that (RFC 7515,
-//! RFC 7517). ES256 alone: one algorithm is one that nobody confuses with another.
+//! The key with which Witgate signs identity tokens for upstreams, and its public key set (RFC 7515, RFC 7517). The
+//! only algorithm is ES256, so algorithms cannot be confused.
 
 use std::fmt;
 
@@ -12,35 +12,35 @@ use serde::Serialize;
 
 const ALGORITHM: Algorithm = Algorithm::ES256;
 
-/// A private key, and who signs with it.
+/// A private key, and its issuer.
 pub struct Signer {
     issuer: String,
     key: EncodingKey,
     public: PublicKey,
 }
 
-/// A public key as it is served. Its `kid` is its thumbprint (RFC 7638), so that no two keys have the same one.
+/// A public key for the key set. Its `kid` is its thumbprint (RFC 7638), so different keys have different ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey(Jwk);
 
 /// The error in a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
-    /// It is no private key on P-256.
+    /// It is not a private key on P-256.
     #[error("this is not a private key for P-256 in PEM (PKCS #8, `BEGIN PRIVATE KEY`)")]
     Private,
-    /// It is no public key on P-256.
+    /// It is not a public key on P-256.
     #[error("this is not a public key for P-256 in PEM (`BEGIN PUBLIC KEY`)")]
     Public,
 }
 
-/// The error when nothing is signed.
+/// The error if a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 #[error("it cannot be signed: {0}")]
 pub struct SigningError(#[from] jsonwebtoken::errors::Error);
 
 impl Signer {
-    /// One that signs for `issuer` with a private key in PEM.
+    /// A signer for `issuer`, with a private key in PEM.
     ///
     /// # Errors
     /// `Private`.
@@ -51,12 +51,12 @@ impl Signer {
         Ok(Self { issuer, key, public })
     }
 
-    /// `iss` of what it signs.
+    /// The `iss` of its tokens.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The public part, which is published.
+    /// The public key, which is published.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
@@ -64,14 +64,14 @@ impl Signer {
     /// A signed token with these claims.
     ///
     /// # Errors
-    /// Where there is no randomness, or no memory.
+    /// If randomness or memory is missing.
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, SigningError> {
         let header = Header { kid: self.public.0.common.key_id.clone(), ..Header::new(ALGORITHM) };
         Ok(encode(&header, claims, &self.key)?)
     }
 }
 
-/// By issuer and key.
+/// Compares issuer and key.
 impl PartialEq for Signer {
     fn eq(&self, other: &Self) -> bool {
         (&self.issuer, &self.public) == (&other.issuer, &other.public)
@@ -93,7 +93,7 @@ impl PublicKey {
     /// Reads a public key in PEM.
     ///
     /// # Errors
-    /// `Public`: also for a private key, which has no business among public ones.
+    /// `Public`, also for a private key, which must not be published.
     pub fn from_pem(pem: &str) -> Result<Self, NoKey> {
         if pem.contains("PRIVATE KEY") {
             return Err(NoKey::Public);
@@ -114,12 +114,13 @@ impl PublicKey {
     }
 }
 
-/// The key set as it is served, to be replaced while Witgate runs. None: nothing is signed, and nothing served.
+/// The published key set, which can be replaced while Witgate runs. None: Witgate signs nothing, and publishes no
+/// keys.
 #[derive(Debug, Default)]
 pub struct PublishedKeys(ArcSwapOption<Bytes>);
 
 impl PublishedKeys {
-    /// Serves these keys from now on, each once.
+    /// Replaces the published keys, without duplicates.
     pub fn publish<'a>(&self, keys: impl IntoIterator<Item = &'a PublicKey>) {
         let mut set = JwkSet::default();
         for PublicKey(key) in keys {
@@ -131,7 +132,7 @@ impl PublishedKeys {
         self.0.store(document.map(|document| std::sync::Arc::new(Bytes::from(document))));
     }
 
-    /// The document.
+    /// The key set as a JSON document.
     pub fn document(&self) -> Option<Bytes> {
         self.0.load().as_deref().cloned()
     }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
     use witgate_testing::keys::{PRIVATE, PUBLIC};
 
-    /// Keys of other kinds, and no keys.
+    /// Keys of other kinds, and other texts.
     const OTHERS: [&str; 4] = [
         "-----BEGIN PRIVATE KEY-----\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDAkE8gi00XO9tSL444P\ntAmalcss4I5jKDZYJ7rTNF8bqmRqQLu461PTadRCVyZU2yKhZANiAARAan6KeCEI\nMcaVLwHEqqtunek1Ik7HLZJXopW1tGpcETh6MOW3B7GIJ0KLlif21gQwfu+gPnaN\nN+06ZQGTW+hcqVsTVAhVHiRJfdELkBDAuVl5DL9xWZecc2aSSjCGJ8w=\n-----END PRIVATE KEY-----\n",
         "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIH2CCFt2eMVKGiAnhsnrpLBN1eOtq4XS070xnY2hdY+3\n-----END PRIVATE KEY-----\n",

@@ -1,4 +1,4 @@
-//! Files that commands change and others read meanwhile: read whole and replaced whole.
+//! Files that commands change while others read them. They are read and replaced as a whole.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
-/// A change takes milliseconds; who waits longer waits for a process that hangs.
+/// Maximum time to wait for the lock. A change takes milliseconds, so after this time the other process hangs.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// The error when a file cannot be read or replaced. The file is as it was before.
+/// The error if a file cannot be read or replaced. The file stays as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("cannot {action} {}: {error}; the file is unchanged", path.display())]
     Io {
         /// The action that failed.
         action: &'static str,
-        /// With which file.
+        /// The file of the action.
         path: PathBuf,
         /// The error.
         error: io::Error,
     },
-    /// A mount point cannot be renamed over.
+    /// The file is a mount point, over which no file can be renamed.
     #[error(
         "cannot replace {}: it is a mount point itself, so it cannot be replaced; the file is unchanged. Mount its directory instead of the file",
         .0.display()
@@ -36,7 +36,7 @@ pub enum FileError {
     Locked(PathBuf),
 }
 
-/// The text of the file at `path`, if there is one.
+/// The text of the file at `path`, or none if there is no file.
 pub fn read(path: &Path) -> Result<Option<String>, FileError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -45,48 +45,47 @@ pub fn read(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-/// Puts a new file in the place of the one at `path`: whoever reads it finds the former one or all that `write` has
-/// written. Its owner alone may read it, unless `write` lets others. To stay through a crash of the machine, `write` has
-/// to sync it, and [`sync_folder`] its directory.
+/// Replaces the file at `path` with a new one. A reader sees either the former file, or all that `write` has written.
+/// Only the owner may read the new file, unless `write` permits others. To survive a crash of the machine, `write` has
+/// to sync the file, and [`sync_folder`] its directory.
 ///
 /// # Errors
-/// When it cannot be written. The file at `path` is as it was before.
+/// If it cannot be written. Then the file at `path` stays as it was.
 pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    // A name that no other process has, also where two of them have the same number in their containers.
+    // The name is unique, even if two processes have the same number in their containers.
     let mut new = NamedTempFile::new_in(folder_of(path))?;
     write(new.as_file_mut())?;
     new.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Makes the renames in the directory of the file at `path` stay through a crash of the machine.
+/// Makes renames in the directory of the file at `path` survive a crash of the machine.
 ///
 /// # Errors
-/// When it cannot be opened or synced.
+/// If it cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// The right to replace a file, which excludes other threads and processes until it is dropped, or
-/// until its process ends in whatever way.
+/// The lock for replacing a file. It excludes other threads and processes until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
-    /// The file itself, behind symbolic links.
+    /// The file itself, with symbolic links resolved.
     target: PathBuf,
     _held: File,
 }
 
 impl Lock {
-    /// Takes the lock beside the file at `path`, as soon as nobody else has it.
+    /// Takes the lock beside the file at `path`, as soon as no other process has it.
     pub fn take(path: &Path) -> Result<Self, FileError> {
-        // Through a symbolic link, what it leads to is replaced and not the link.
+        // If the path is a symbolic link, the target of the link is replaced, not the link.
         let target = match path.canonicalize() {
             Ok(target) => target,
-            // A link that leads nowhere would be replaced itself.
+            // A link without a target is replaced itself.
             Err(error) if path.is_symlink() => return Err(failed("follow the link", path, error)),
             Err(_) => path.to_owned(),
         };
-        // The file that is replaced cannot be the one that is locked: after a rename, two
-        // processes would hold locks on two files. This one stays, since removing it would race.
+        // The lock is a separate file: the replaced file cannot be the locked one, because after a rename two
+        // processes would hold locks on two files. The lock file stays, because removing it would race.
         let sibling = sibling(&target, ".lock");
         let held =
             open_lock(&sibling, &target).map_err(|error| failed("open the lock file", &sibling, error))?;
@@ -103,12 +102,12 @@ impl Lock {
         }
     }
 
-    /// Puts a file with `text` in the place of the one that is locked.
+    /// Replaces the locked file with a file that contains `text`.
     pub fn replace(&self, text: &str) -> Result<(), FileError> {
         self.replace_by(text, |from, to| std::fs::rename(from, to))
     }
 
-    /// `rename` is the step before which nothing and after which everything has happened.
+    /// The change takes effect with `rename`, at one moment.
     pub fn replace_by(
         &self,
         text: &str,
@@ -116,7 +115,7 @@ impl Lock {
     ) -> Result<(), FileError> {
         let new = sibling(&self.target, ".new");
         let write = || {
-            // What a process left that was killed here, or what somebody else put here.
+            // Removes a temporary file of a killed process, or of somebody else.
             remove(&new)?;
             let mut file = private().create_new(true).open(&new)?;
             keep_access(&self.target, &file)?;
@@ -130,18 +129,18 @@ impl Lock {
             })
         });
         if done.is_err() {
-            // Its own failure would hide the one that matters.
+            // An error of the removal would hide the first error.
             drop(remove(&new));
             return done;
         }
-        // Where directories cannot be synced, that is as good as it gets.
+        // On file systems that cannot sync directories, no more is possible.
         drop(sync_folder(&self.target));
         Ok(())
     }
 }
 
-/// Opens a lock file. One that is made here belongs to whoever the locked file belongs to, so that root who makes a key
-/// does not lock the service out.
+/// Opens a lock file. A new lock file belongs to the owner of the locked file, so that a key made by root does not
+/// lock out the service.
 fn open_lock(lock: &Path, target: &Path) -> io::Result<File> {
     match private().create_new(true).open(lock) {
         Ok(new) => {
@@ -187,8 +186,8 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The owner and the group that may read the old file may read the new one, so that making a key as
-/// root does not lock the service out. Others never may.
+/// The owner and the group of the old file may read the new one, so that a key made by root does not lock out the
+/// service. Others never may.
 #[cfg(unix)]
 fn keep_access(old: &Path, new: &File) -> io::Result<()> {
     give_to_owner(old, new)?;
@@ -197,13 +196,13 @@ fn keep_access(old: &Path, new: &File) -> io::Result<()> {
     new.set_permissions(std::fs::Permissions::from_mode(0o600 | group_reads))
 }
 
-/// Gives a file that was just made to the owner of the one at `of`; where there is none yet, of its directory.
+/// Gives a new file to the owner of the file at `of`, or to the owner of its directory if that file does not exist.
 #[cfg(unix)]
 fn give_to_owner(of: &Path, new: &File) -> io::Result<()> {
     let Ok(owner) = of.metadata().or_else(|_| folder_of(of).metadata()) else { return Ok(()) };
     let own = new.metadata()?;
     if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
-        // Possible for root only; for others it is their own file from here on.
+        // Only root can do this. Others keep the new file.
         drop(fchown(new, Some(owner.uid()), Some(owner.gid())));
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! Zones of host names, as settings write them: `*.example.com`.
+//! Zones of host names, in settings: `*.example.com`.
 
-/// The prefix that lets an allowed host stand for the names of a zone: exactly one label comes before the
-/// rest.
+/// The prefix of a zone. It stands for exactly one label before the rest of the name.
 pub const ANY_LABEL: &str = "*.";
