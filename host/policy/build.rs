@@ -1,5 +1,6 @@
-//! Embeds the shipped components: those in the directory `WITGATE_COMPONENTS`, else what the sources of this workspace
-//! compile to. Where nothing here compiles to WebAssembly, the program has none and says so when it is asked for them.
+//! Embeds the shipped components: those in the directory `WITGATE_COMPONENTS`, or else those compiled from the sources
+//! of this workspace. If no toolchain compiles to WebAssembly, the program has no components, and says so if they are
+//! needed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ fn embed_compiled(out: &Path) -> Result<()> {
     match Toolchain::find_installed(&root, &guest::memory(&root)) {
         Ok(toolchain) => embed(out, &guest::shipped(&root, &toolchain)?, ""),
         Err(error) => {
-            // A toolchain that comes later is no source that has changed: a file that is never there has this run again.
+            // A toolchain that is installed later changes no source file. Depending on a file that never exists makes
+            // this script run again each time.
             println!("cargo::rerun-if-changed={}", out.join("no-toolchain").display());
             let reason = format!("{error:#}");
             println!("cargo::warning=the shipped components are not embedded");

@@ -1,27 +1,28 @@
-//! One MCP message from a client, parsed strictly once. It keeps the bytes that came in, but for members that say nothing
-//! (`message/nulls`), and where the parts lie in them, so that what is decided on is what is forwarded.
+//! One MCP message from a client, parsed strictly once. It keeps the received bytes, except optional members that are
+//! `null` (`message/nulls`), and the positions of its parts. So the forwarded bytes are those on which the decision
+//! was made.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use witgate_plugin::TargetKind;
 
-/// The longest method, in bytes, that a policy is asked about (WIT `call.method`).
+/// The longest method, in bytes, that policies get (WIT `call.method`).
 pub const LONGEST_METHOD: usize = 256;
 
-/// The longest name of a thing, in bytes, that a policy is asked about (WIT `call.target`).
+/// The longest target, in bytes, that policies get (WIT `call.target`).
 pub const LONGEST_NAME: usize = 8192;
 
-/// The longest id or progress token, in bytes of JSON. Those that clients make have a few dozen.
+/// The longest id or progress token, in bytes of JSON. Those of usual clients have a few dozen.
 pub const LONGEST_ID: usize = 1026;
 
-/// Maximum number of resources in one message: every policy decides on each.
+/// Maximum number of resources in one message. Every policy decides about each of them.
 pub const MOST_TARGETS: usize = 1000;
 
-/// A place in the body.
+/// The position of a value in the body.
 pub type Span = Range<usize>;
 
-/// A thing that a call acts on.
+/// The target of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The kind of target.
@@ -45,28 +46,28 @@ impl Target {
 /// The permission that a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Any identity may: the handshake, `ping`, the lists (which are filtered), notifications of
-    /// the protocol, and answers to the server's own requests.
+    /// Every identity has it: the handshake, `ping`, the lists (which are filtered), notifications of the protocol,
+    /// and answers to the server's own requests.
     Open,
-    /// The right to one thing.
+    /// The right to one target.
     Target(Target),
-    /// The right to each of several things (`subscriptions/listen`).
+    /// The right to each of several targets (`subscriptions/listen`).
     Targets(Vec<Target>),
 }
 
 /// The kind of a JSON-RPC message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// It wants an answer under this id.
+    /// A request, which gets an answer under this id.
     Request {
-        /// The id, a JSON string or integer, as it came.
+        /// The id, a JSON string or integer, in its received form.
         id: Span,
     },
-    /// It wants none.
+    /// A notification, which gets no answer.
     Notification,
-    /// It answers a request of the server's.
+    /// An answer to a request of the server.
     Response {
-        /// The id of that request, as it came.
+        /// The id of that request, in its received form.
         id: Span,
     },
 }
@@ -86,15 +87,14 @@ pub struct Call {
     pub(super) meta_version: Option<Box<str>>,
     /// True if `_meta["io.modelcontextprotocol/clientCapabilities"]` is an object.
     pub(super) meta_capabilities: bool,
-    /// Tasks that it names.
+    /// The tasks that the message names.
     pub(super) tasks: Vec<Box<str>>,
     pub(super) may_start_task: bool,
     pub(super) declares_tasks: bool,
 }
 
 impl Call {
-    /// Stands for a GET or DELETE, which has no message: nobody's right is needed beyond that to
-    /// the session.
+    /// The call for a GET or DELETE, which has no message. It needs no right besides that to the session.
     pub fn bodiless(method: &'static str) -> Self {
         Self {
             body: Bytes::new(),
@@ -112,12 +112,12 @@ impl Call {
         }
     }
 
-    /// The same call, in memory of its own: what a message came in may be larger.
+    /// A copy of the call in its own memory, which may be smaller than the buffer of the message.
     pub fn kept(&self) -> Self {
         Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
     }
 
-    /// The message, byte for byte; without optional members of the protocol's that were `null`.
+    /// The message, byte for byte, without optional members of the protocol that were `null`.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -132,7 +132,7 @@ impl Call {
         &self.method
     }
 
-    /// The permission that it needs.
+    /// The permission that the call needs.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -170,17 +170,17 @@ impl Call {
         self.meta_version.is_some() && self.meta_capabilities
     }
 
-    /// The tasks that it acts on or subscribes to. Each has to be the caller's.
+    /// The tasks that the call acts on or subscribes to. Each of them has to belong to the caller.
     pub fn tasks(&self) -> &[Box<str>] {
         &self.tasks
     }
 
-    /// True if the client of a message that names tasks may have declared the extension for them.
+    /// True if the client of a message about tasks may have declared the extension for them.
     pub fn declares_tasks(&self) -> bool {
         self.declares_tasks
     }
 
-    /// True where its answer has to be filtered, so that an upstream hands it over message by message.
+    /// True if the answer has to be filtered, so that an upstream returns it message by message.
     pub fn needs_filtering(&self) -> bool {
         self.may_start_task()
             || self.asks_capabilities()
@@ -195,12 +195,12 @@ impl Call {
             )
     }
 
-    /// True where the answer tells a client what the server can do.
+    /// True if the answer tells a client the capabilities of the server.
     pub fn asks_capabilities(&self) -> bool {
         matches!(self.method(), "initialize" | "server/discover")
     }
 
-    /// True where the answer may be a task instead of a result.
+    /// True if the answer may be a task instead of a result.
     pub fn may_start_task(&self) -> bool {
         self.may_start_task
     }

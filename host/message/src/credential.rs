@@ -1,11 +1,10 @@
-//! The credentials of a request, in types that never print themselves. Extraction only; nothing is verified
-//! here.
+//! The credentials of a request, in types that never print their values. Here they are only extracted, not verified.
 
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Credential, Scheme};
 
-/// The credentials of one request, at most one of each scheme, and the proof that belongs to one.
+/// The credentials of one request, at most one of each scheme, and the proof for a token.
 #[derive(Debug, Default)]
 pub struct Credentials {
     items: Vec<Item>,
@@ -13,34 +12,34 @@ pub struct Credentials {
     several_proofs: bool,
 }
 
-/// The proof of possession (`DPoP`) that a caller shows.
+/// The proofs of possession (`DPoP`) in a request.
 #[derive(Clone, Copy)]
 pub enum Proof<'a> {
-    /// None.
+    /// No proof.
     None,
-    /// This one.
+    /// One proof.
     One(&'a str),
-    /// More than there may be.
+    /// More than one, which is invalid.
     Several,
 }
 
 #[derive(Debug)]
 struct Item {
     scheme: Scheme,
-    /// For [`Scheme::Header`]: which header. None over stdio, where `MCP_API_KEY` stands for any.
+    /// The header, for [`Scheme::Header`]. None over stdio, where `MCP_API_KEY` stands for any header.
     header: Option<HeaderName>,
     value: SecretString,
-    /// For policies that are only watched: to the others it is as if it were not there.
+    /// True if the credential is only for shadow policies. The live policies do not see it.
     watched: bool,
 }
 
 impl Credentials {
-    /// Adds what was found. The caller makes sure that there is one of each scheme and header.
+    /// Adds a credential. The caller ensures that there is one of each scheme and header.
     pub fn add(&mut self, scheme: Scheme, header: Option<HeaderName>, value: SecretString) {
         self.items.push(Item { scheme, header, value, watched: false });
     }
 
-    /// Adds one that only policies look at that are only watched.
+    /// Adds a credential that only shadow policies judge.
     pub fn add_watched(&mut self, scheme: Scheme, value: SecretString) {
         self.items.push(Item { scheme, header: None, value, watched: true });
     }
@@ -59,18 +58,18 @@ impl Credentials {
         }
     }
 
-    /// The credential of a scheme that is shown once.
+    /// The credential of a scheme that can occur only once.
     pub fn of(&self, scheme: Scheme) -> Option<&str> {
         self.items.iter().find(|item| item.scheme == scheme).map(|item| item.value.expose_secret())
     }
 
-    /// The texts of all credentials, each with its scheme, and of the proof, which has none.
+    /// The texts of all credentials, each with its scheme, and of the proof, which has no scheme.
     pub fn texts(&self) -> impl Iterator<Item = (Option<Scheme>, &str)> {
         let items = self.items.iter().map(|item| (Some(item.scheme), item.value.expose_secret()));
         items.chain(self.proof.iter().map(|proof| (None, proof.expose_secret())))
     }
 
-    /// The same once more, for a shadow to look at after the request has gone on.
+    /// A copy, for a shadow policy that judges after the request has been forwarded.
     pub fn copy(&self) -> Self {
         let copy = |item: &Item| Item {
             scheme: item.scheme,
@@ -85,7 +84,7 @@ impl Credentials {
         }
     }
 
-    /// True if the request has no credential at all.
+    /// True if the request has no credential.
     pub fn is_empty(&self) -> bool {
         self.items.iter().all(|item| item.watched)
     }

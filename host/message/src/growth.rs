@@ -1,4 +1,4 @@
-//! The time that the readers of messages take, which grows no faster than the messages.
+//! Tests that the time of the parsers of messages grows no faster than the messages.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use witgate_testing::growth::assert_linear;
 
 use crate::call::Call;
 
-/// The name of a case, the size to begin with, and the function that makes a message of a size.
+/// The name of a case, the first size, and the function that makes a message of a given size.
 type Case = (&'static str, usize, fn(usize) -> Bytes);
 
 fn joined(count: usize, item: impl Fn(usize) -> String) -> String {

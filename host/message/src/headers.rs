@@ -1,6 +1,5 @@
-//! HTTP headers: what they say about the body, who may send them, and the credentials among them.
-//! A proxy in front of Witgate may have acted on the headers, so they must not say anything that
-//! the body does not.
+//! HTTP headers: their agreement with the body, the checks of the sender, and the credentials among them. A proxy in
+//! front of Witgate may have acted on the headers, so they must not differ from the body.
 
 pub mod agree;
 pub mod credentials;
@@ -21,20 +20,20 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// The target of the body's method, since 2026-07-28.
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// The proof that belongs to a token (RFC 9449, section 4.1).
+/// The proof for a token (RFC 9449, section 4.1).
 pub const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The nonce for the client's next proof of possession (RFC 9449, section 8).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The event after which a broken stream resumes, in the stateful era.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Headers that repeat annotated arguments begin so, since 2026-07-28.
+/// The prefix of headers that repeat annotated arguments, since 2026-07-28.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
-/// The values of a header that may be there once.
+/// The value of a header that may occur once.
 enum SingleValue<'a> {
     Absent,
     One(&'a str),
-    /// Several, or one that is not visible ASCII.
+    /// The header occurs several times, or is not visible ASCII.
     Bad,
 }
 

@@ -1,5 +1,5 @@
-//! JSON that is taken apart and put together without re-writing the parts: values stay the bytes
-//! that came, members stay in their order.
+//! JSON objects that can be taken apart and composed without a change to the values: values keep their bytes, and
+//! members keep their order.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::strict_json;
 
-/// The members of a JSON object, in order, each value as it came.
+/// The members of a JSON object, in order, with the received text of each value.
 #[derive(Clone, Debug, Default)]
 pub struct Members<'a> {
     list: Vec<(Cow<'a, str>, ValueText<'a>)>,
@@ -39,7 +39,7 @@ impl<'a> From<&strict_json::StrictMembers<'a>> for Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Reads an object. None: it is no object, or a key comes twice.
+    /// Reads an object. None: it is not an object, or a key is a duplicate.
     pub fn read(text: &'a str) -> Option<Self> {
         strict_json::StrictMembers::read(text).ok().map(|members| Self::from(&members))
     }
@@ -49,7 +49,7 @@ impl<'a> Members<'a> {
         self.list.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of `name` where it came with the object, borrowed from the text that was read.
+    /// The value of `name`, borrowed from the text of the object. None if it has been set since.
     pub fn came(&self, name: &str) -> Option<&'a str> {
         self.list.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
             ValueText::Came(raw) => Some(raw.get()),
@@ -65,19 +65,19 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Sets `name` unless it is there.
+    /// Sets `name` unless it exists.
     pub fn set_if_absent(&mut self, name: &str, value: &str) {
         if self.get(name).is_none() {
             self.set(name, value.to_owned());
         }
     }
 
-    /// Takes `name` out.
+    /// Removes `name`.
     pub fn remove(&mut self, name: &str) {
         self.list.retain(|(key, _)| key != name);
     }
 
-    /// True if it is empty.
+    /// True if the object is empty.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -98,18 +98,18 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The form of a JSON-RPC message, by the members that it has.
+/// The form of a JSON-RPC message, determined by its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageForm {
     /// It has a method and an id.
     Request,
-    /// It has a method alone.
+    /// It has a method and no id.
     Notification,
     /// It has a result or an error.
     Response,
 }
 
-/// The form of a message. None: it is no JSON-RPC message.
+/// The form of a message. None: it is not a JSON-RPC message.
 pub fn form(message: &[u8]) -> Option<MessageForm> {
     let members = Members::read(std::str::from_utf8(message).ok()?)?;
     let has = |name| members.get(name).is_some();
@@ -121,7 +121,7 @@ pub fn form(message: &[u8]) -> Option<MessageForm> {
     }
 }
 
-/// The keys of an object. None where it is no object.
+/// The keys of an object. None if it is not an object.
 pub fn names(object: &str) -> BTreeSet<String> {
     let members = Members::read(object).unwrap_or_default();
     members.list.into_iter().map(|(key, _)| key.into_owned()).collect()
@@ -144,7 +144,7 @@ pub fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// `body` with the text at each span replaced; everything else byte for byte.
+/// `body` with the text at each span replaced. All other bytes stay unchanged.
 pub fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
     edits.sort_by_key(|(span, _)| span.start);
     let mut spliced = BytesMut::with_capacity(body.len() + 32);

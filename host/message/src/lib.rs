@@ -1,5 +1,5 @@
-//! Bytes → [`call::Call`]: the messages of clients, their headers, and the credentials with them, read and not
-//! judged. Nothing here knows of callers, policies or upstreams.
+//! Bytes → [`call::Call`]: parses the messages of clients, their headers, and their credentials. It makes no
+//! decisions, and does not know callers, policies or upstreams.
 
 #![forbid(unsafe_code)]
 

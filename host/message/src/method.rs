@@ -1,57 +1,57 @@
-//! The methods of the protocol: what each acts on, and which revisions have it. Everything that is
-//! not in this table is a method that nobody knows, and needs a `method:` rule.
+//! The methods of the protocol, with their targets and revisions. A method that is not in this table is unknown, and
+//! needs a `method:` rule.
 
 use witgate_plugin::TargetKind;
 
 /// A method of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolMethod {
-    /// The place of its target in `params`.
+    /// The place of the target in `params`.
     pub shape: MethodShape,
-    /// Request, notification, or either.
+    /// Request or notification.
     pub form: MethodForm,
-    /// The revisions that have it.
+    /// The revisions with this method.
     pub eras: MethodEras,
 }
 
 /// The place of a method's target in `params`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodShape {
-    /// It acts on nothing that a rule could name.
+    /// The method has no target that a rule could name.
     Open,
-    /// As [`MethodShape::Open`], and this member has to be a string.
+    /// As [`MethodShape::Open`], but this member has to be a string.
     OpenWith(&'static str),
-    /// One of the four lists; `cursor` may stand there.
+    /// One of the four lists, with an optional `cursor`.
     List,
-    /// A string member names it.
+    /// A string member is the target.
     Named(TargetKind, &'static str),
     /// `ref`, a prompt or a resource (`completion/complete`).
     Reference,
     /// `notifications`, with resources and tasks to subscribe to (`subscriptions/listen`).
     Subscriptions,
-    /// `taskId`; a task belongs to who started it.
+    /// `taskId`; a task belongs to the caller who started it.
     Task,
 }
 
 /// The form of a method's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodForm {
-    /// It does.
+    /// The method is a request.
     Request,
-    /// It does not.
+    /// The method is a notification.
     Notification,
 }
 
 /// The revisions of the protocol that have a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MethodEras {
-    /// All of them, or those from 2026-07-28 on, where an older server does no harm with it.
+    /// All revisions, or those from 2026-07-28 if an older server ignores the method.
     Stateless,
-    /// Those up to 2025-11-25 alone. Removed afterwards.
+    /// Only those up to 2025-11-25. The method was removed afterwards.
     Stateful,
 }
 
-/// The method of this name, if the protocol has ever had it.
+/// The method of this name, if it is in any revision of the protocol.
 pub fn find(name: &str) -> Option<ProtocolMethod> {
     use MethodEras::{Stateful, Stateless};
     use MethodForm::{Notification, Request};
@@ -89,8 +89,8 @@ pub fn find(name: &str) -> Option<ProtocolMethod> {
 /// Members of the envelope.
 pub(super) const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// Members that the protocol defines in `params` of a client's messages, and in what the
-/// decision looks at inside them.
+/// Members that the protocol defines in `params` of a client's messages, and in the parts of `params` on which the
+/// decision depends.
 pub(super) const PARAMS: &[&str] = &[
     "_meta",
     "name",
@@ -124,7 +124,7 @@ pub(super) const PARAMS: &[&str] = &[
 pub(super) const META: &[&str] =
     &["progressToken", META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL];
 
-/// The protocol version that a request of the stateless era names.
+/// The protocol version in a request of the stateless era.
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The client's capabilities in a request of the stateless era.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";

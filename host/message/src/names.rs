@@ -1,6 +1,6 @@
-//! Names that every reader takes for the same: tools and prompts in Unicode's normal form C,
-//! resources as URIs in normal form. A rule decides on the text of a name; a server that normalises
-//! what it gets would act on another one.
+//! Names that all readers understand in the same way: tools and prompts in Unicode's normal form C, resources as URIs
+//! in normal form. A rule decides about the text of a name, and a server that normalises names would act on another
+//! one.
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use witgate_plugin::TargetKind;
@@ -13,13 +13,13 @@ mod uri;
 /// The fault of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameFault {
-    /// Policies are promised that no name is longer.
+    /// The name is longer than the limit that the WIT package documents.
     #[error("is longer than 8,192 bytes")]
     TooLong,
-    /// Another text is the same name to readers that normalise.
+    /// Readers that normalise names read another one.
     #[error("is not in Unicode normal form C: send it composed (NFC)")]
     NotComposed,
-    /// It is no URI at all.
+    /// The name is not a URI.
     #[error("is not a URI: it needs a scheme, and no characters but those of RFC 3986 unescaped")]
     NoUri,
     /// Readers that normalise URIs read another one.
@@ -31,15 +31,16 @@ pub enum NameFault {
     /// Readers that decode `%` read a path of another shape.
     #[error("has a control character, a dot segment or bytes that are not UTF-8 behind its percent-encoding")]
     Hidden,
-    /// File systems collapse empty segments, and separators cannot be in a file's name.
+    /// The path has an empty segment, or a separator within a segment. File systems collapse empty segments, and the
+    /// name of a file cannot contain separators.
     #[error("is a file URI with an empty segment or an encoded separator in its path")]
     OddFile,
 }
 
-/// Checks the name of a thing that a call acts on.
+/// Checks the name of a target.
 ///
 /// # Errors
-/// Where a reader could take another name for the same one.
+/// If two readers could understand it differently.
 pub fn check(kind: TargetKind, name: &str) -> Result<(), NameFault> {
     check_length(name)?;
     match kind {
@@ -58,13 +59,14 @@ pub fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc(text)
 }
 
-/// The text without what differs between letters of two cases and between composed and decomposed
-/// ones. Folds more than any one reader does: for finding what some reader could take for the same.
+/// The text without case and composition of letters. It folds more than any single reader does, to find all texts that
+/// some reader could take for the same name.
 pub(super) fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // First to small letters, for a capital one whose small one has another capital one: \u{1e9e}, \u{df}, SS.
+    // Maps to small letters first, because some capitals have a small letter with another capital: \u{1e9e}, \u{df},
+    // SS.
     let small = text.nfc().flat_map(char::to_lowercase);
     small.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }

@@ -1,6 +1,6 @@
-//! Optional members of the protocol's that a client has set to `null`. Servers of Python's SDK take that for a member that
-//! is not there, those of TypeScript's refuse it or never answer. A message goes on without them, so that policies and every
-//! server read the same.
+//! Removes optional members of the protocol that a client has set to `null`. Servers of Python's SDK treat such a
+//! member as absent; those of TypeScript's refuse it or never answer. Without it, policies and all servers read the
+//! same message.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -9,10 +9,11 @@ use super::strict_json::{self, StrictParams, string};
 use crate::json::Members;
 use crate::method::{self, MethodShape};
 
-/// The message without `params`, `params.cursor` of a list, `params.arguments` of a method of the protocol, `params._meta`
-/// and `params._meta.progressToken` where they are `null`. None: none of them is, or `text` is no message with a method.
+/// The message without those of `params`, `params.cursor` of a list, `params.arguments` of a method of the protocol,
+/// `params._meta` and `params._meta.progressToken` that are `null`. None: none of them is `null`, or `text` is not a
+/// message with a method.
 ///
-/// The values of the others stay byte for byte. A `null` further down means what the server makes of it, and stays.
+/// The other values stay byte for byte. A `null` at a deeper place has a meaning for the server, and stays.
 pub(super) fn dropped(
     text: &str,
     envelope: &strict_json::StrictMembers<'_>,
@@ -58,7 +59,7 @@ fn dropped_in(members: &strict_json::StrictMembers<'_>, shape: Option<MethodShap
 
 /// `_meta` without a progress token that is `null`.
 fn without_token(meta: &RawValue) -> Option<String> {
-    // Most have none, and are read but once.
+    // Most messages have none of them, and are read only once.
     if !meta.get().contains("null") {
         return None;
     }

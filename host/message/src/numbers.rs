@@ -1,12 +1,12 @@
-//! Numbers that every reader reads alike, whether it keeps them as doubles, as integers or as
-//! decimals (RFC 7493, section 2.2).
+//! Numbers that all readers read as the same value, whether they keep them as doubles, integers or decimals (RFC 7493,
+//! section 2.2).
 
-/// Significant digits that every double tells apart.
+/// The number of significant digits that every double can distinguish.
 const DIGITS: usize = 15;
 
-/// True if every reader takes all numbers in a JSON text for the same values: whole ones fit into 64 bits and
-/// into a double without a change; of the others, no two that pass are one double, so that they are equal and
-/// ordered to every reader in the same way. The text has to be JSON.
+/// True if all readers read the numbers in a JSON text as the same values. Whole numbers have to fit into 64 bits and
+/// into a double without a change. Among other numbers, no two accepted ones are the same double, so all readers
+/// compare them in the same way. The text has to be JSON.
 pub(super) fn are_exact(json: &str) -> bool {
     let mut rest = json.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'-' | b'0'..=b'9')) {
@@ -29,7 +29,7 @@ fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
-/// The text after a string whose opening quotation mark has been passed.
+/// The text after a string, of which the opening quotation mark has been read.
 fn after_string(mut rest: &[u8]) -> &[u8] {
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
         let is_end = rest.get(at) == Some(&b'"');
@@ -59,7 +59,7 @@ fn is_exact_integer(number: &str) -> bool {
     whole.is_ok_and(|whole| (whole as f64) as i128 == whole)
 }
 
-/// A number's decimal digits without zeros at either end, and the power of ten of the first one.
+/// The decimal digits of a number without zeros at either end, and the power of ten of the first digit.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     digits: Vec<u8>,

@@ -1,5 +1,5 @@
-//! The one strict parse: bytes → [`Call`]. What a lenient reader behind Witgate could take in
-//! another way than Witgate does is refused here, or taken out (`nulls`), so that both see the same call.
+//! The strict parse: bytes → [`Call`]. A message that a lenient reader behind Witgate could understand in another way
+//! is refused or changed (`nulls`), so that both see the same call.
 
 use std::borrow::Cow;
 
@@ -21,10 +21,10 @@ impl Call {
     /// Parses one JSON-RPC 2.0 message.
     ///
     /// # Errors
-    /// `Parse` where the body is not strict JSON (RFC 8259 and RFC 7493 §2: UTF-8, no key twice, in
-    /// whatever case, no lone surrogates, no number that a double rounds); `InvalidRequest` where it is not one JSON-RPC message of MCP;
-    /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
-    /// revision that the message names has removed its method.
+    /// `Parse` if the body is not strict JSON (RFC 8259 and RFC 7493 §2: UTF-8, no duplicate key even in another case,
+    /// no lone surrogates, no number that a double rounds); `InvalidRequest` if it is not one JSON-RPC message of MCP;
+    /// `InvalidParams` if a known method does not have its form; `UnknownMethod` if the message's revision has removed
+    /// the method.
     pub fn parse(body: Bytes) -> Result<Self, ParseError> {
         let nameless = |malformed| ParseError { id: None, malformed };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
@@ -38,7 +38,7 @@ impl Call {
     }
 }
 
-/// The envelope without `params`. Of its members only those of JSON-RPC are looked at.
+/// The envelope without `params`. Only its members of JSON-RPC are read.
 struct Envelope<'a> {
     members: StrictMembers<'a>,
     id: Option<&'a RawValue>,
@@ -65,7 +65,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Reads what a checked envelope holds.
+/// Reads a checked envelope.
 fn read<'a>(
     body: &Bytes,
     text: &'a str,
@@ -96,7 +96,7 @@ fn read<'a>(
     }
 }
 
-/// Members that are ids where the protocol defines them. No policy reckons with one.
+/// Members that are ids in the protocol. No policy calculates with an id.
 const IDS: &[&str] = &["id", "requestId", "progressToken"];
 
 fn check<'a>(
@@ -112,7 +112,7 @@ fn check<'a>(
     .map_err(parse)
 }
 
-/// An answer to a request of the server's.
+/// An answer to a request of the server.
 fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, MessageFault> {
     let id = envelope.id.ok_or_else(|| invalid("an answer needs the id of its request"))?;
     Ok(Call {
@@ -167,7 +167,7 @@ fn message<'a>(
     })
 }
 
-/// A known method sent in the other form would be taken for one that nobody knows.
+/// A known method in the other form (request or notification) is refused, because it would count as an unknown method.
 fn check_form(known: Option<method::ProtocolMethod>, kind: &MessageKind) -> Result<(), MessageFault> {
     match (known.map(|method| method.form), kind) {
         (Some(MethodForm::Request), MessageKind::Notification) => Err(invalid("this method needs an id")),
@@ -178,7 +178,7 @@ fn check_form(known: Option<method::ProtocolMethod>, kind: &MessageKind) -> Resu
     }
 }
 
-/// The members of `params`, checked all the way down but for `_meta`.
+/// The members of `params`, checked at all depths except `_meta`.
 struct Params<'a>(Option<StrictMembers<'a>>);
 
 impl<'a> Params<'a> {
@@ -205,13 +205,13 @@ impl<'a> Params<'a> {
         self.0.as_ref()?.get(key)
     }
 
-    /// A string that has to be there.
+    /// A required string.
     fn string(&self, key: &str) -> Result<Box<str>, MessageFault> {
         let value = self.get(key).and_then(string);
         value.map(Cow::into).ok_or_else(|| bad(format!("params.{key} must be a string")))
     }
 
-    /// An object that may be there; `shaped` where the method says that it is one.
+    /// An optional object; `shaped` if the method requires an object.
     fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, MessageFault> {
         match self.get(key) {
             Some(value) if shaped && !value.get().starts_with('{') => {
@@ -231,7 +231,7 @@ struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    /// Reads `_meta`, and checks it all the way down.
+    /// Reads `_meta`, and checks it at all depths.
     fn read(raw: Option<&'a RawValue>, strict: &mut StrictCheck<'a>) -> Result<Self, MessageFault> {
         let Some(raw) = raw else { return Ok(Self::default()) };
         if !raw.get().starts_with('{') {
@@ -260,8 +260,7 @@ impl<'a> Meta<'a> {
         Ok(Self { progress_token, version: version.transpose()?.map(Cow::into), capabilities })
     }
 
-    /// True if the client may have declared the tasks extension. Says yes too often rather than too seldom:
-    /// it costs a look at the answer.
+    /// True if the client may have declared the tasks extension. A wrong `true` only means that the answer is read.
     fn names_tasks(&self) -> bool {
         self.capabilities.is_some_and(|raw| raw.get().contains("tasks") || raw.get().contains("\\u"))
     }
@@ -325,7 +324,7 @@ fn reference(params: &Params<'_>) -> Result<Target, MessageFault> {
     Ok(Target { kind, name: name.into() })
 }
 
-/// `subscriptions/listen`: the resources and tasks to subscribe to. Any caller may subscribe to changes of lists.
+/// `subscriptions/listen`: the resources and tasks to subscribe to. Every caller may subscribe to changes of lists.
 fn subscriptions(params: &Params<'_>) -> Result<Acts, MessageFault> {
     let wrong = || bad("params.notifications must be an object");
     let raw = params.get("notifications").ok_or_else(wrong)?;
@@ -351,11 +350,11 @@ fn strings(members: &StrictMembers<'_>, key: &str) -> Result<Vec<Box<str>>, Mess
         .map_err(|_| bad(format!("params.notifications.{key} must be an array of strings")))
 }
 
-/// Refuses keys that a reader who ignores case would take for one of `names`. Go's does so, and
-/// folds two letters of Unicode into ASCII on the way.
+/// Refuses keys that a reader who ignores case would read as one of `names`. Go's reader does so, and also folds two
+/// letters of Unicode into ASCII.
 fn refuse_look_alikes(members: &StrictMembers<'_>, names: &[&str]) -> Result<(), String> {
     for (key, _) in &members.0 {
-        // Folding keeps the length of ASCII, and nearly every key is ASCII.
+        // Folding keeps the length of ASCII texts, and nearly every key is ASCII.
         let is_ascii = key.is_ascii();
         let could_be = |name: &&&str| name.len() == key.len() || !is_ascii;
         let alike = |name: &&&str| could_be(name) && **name != key && folds_to(key, name);
@@ -366,7 +365,7 @@ fn refuse_look_alikes(members: &StrictMembers<'_>, names: &[&str]) -> Result<(),
     Ok(())
 }
 
-/// True if `key` is `name` to a reader that ignores case.
+/// True if a reader that ignores case reads `key` as `name`.
 pub fn folds_to(key: &str, name: &str) -> bool {
     if key.is_ascii() {
         return key.eq_ignore_ascii_case(name);
@@ -382,7 +381,7 @@ fn fold(c: char) -> char {
     }
 }
 
-/// True if an id is longer than permitted: it is compared with all open ones.
+/// True if an id is longer than permitted. An id is compared with all open ones.
 fn is_long(id: &RawValue) -> bool {
     id.get().len() > LONGEST_ID
 }
@@ -411,7 +410,7 @@ fn invalid_owned(what: String) -> MessageFault {
     MessageFault::InvalidRequest(what)
 }
 
-/// A name that readers could take for another one.
+/// The error for a name that readers could understand differently.
 fn misnamed(member: &str, fault: NameFault) -> MessageFault {
     bad(format!("{member} {fault}"))
 }

@@ -1,5 +1,5 @@
-//! Strictness beyond what `serde_json` asks for: no key twice in an object, in whatever case, no number
-//! that readers round, and a bound on depth. The grammar is `serde_json`'s alone.
+//! Checks that are stricter than `serde_json`: no duplicate key even in another case, no number that readers round,
+//! and a limit of depth. The grammar is that of `serde_json`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,23 +12,23 @@ use serde_json::value::RawValue;
 use super::names::fold;
 use super::numbers;
 
-/// Maximum nesting of arrays and objects, the message itself included.
+/// Maximum nesting of arrays and objects, including the message itself.
 pub const MAX_DEPTH: usize = 128;
 
-/// From this many keys on, an object's keys are looked up in a set. Below, comparing with each is
-/// quicker, because keys of different length differ at once.
+/// Number of keys from which an object's keys are in a set. For fewer keys, comparing each is faster, because keys of
+/// different lengths differ at once.
 const MANY_KEYS: usize = 24;
 
 /// The fault of a value that is valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrictFault {
-    /// An object has a key twice.
+    /// An object has a duplicate key.
     DuplicateKey,
-    /// An object has two keys that a reader takes for one who ignores case or normalises.
+    /// An object has two keys that are the same to a reader who ignores case or normalises.
     AlikeKeys,
-    /// A number that some reader rounds.
+    /// A number that some readers round.
     Inexact,
-    /// Deeper than [`MAX_DEPTH`].
+    /// The value is deeper than [`MAX_DEPTH`].
     TooDeep,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for StrictFault {
     }
 }
 
-/// An object, each value as the text it came as, in its order. No key twice.
+/// An object in its order, with the received text of each value. It has no duplicate keys.
 #[derive(Debug)]
 pub struct StrictMembers<'de>(pub(super) Vec<(Cow<'de, str>, &'de RawValue)>);
 
@@ -53,7 +53,7 @@ impl<'de> StrictMembers<'de> {
     /// Reads an object.
     ///
     /// # Errors
-    /// Where it is not one, is not JSON, or has a key twice.
+    /// If it is not an object, is not JSON, or has a duplicate key.
     pub fn read(text: &'de str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -63,7 +63,7 @@ impl<'de> StrictMembers<'de> {
         self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
-    /// Its members, in their order.
+    /// The members, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'de RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
@@ -95,12 +95,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A message: its envelope, and `params` taken apart in the same pass. No key twice in either.
+/// A message: its envelope and the members of `params`, read in one pass. Neither has a duplicate key.
 #[derive(Debug)]
 pub struct StrictMessage<'de> {
     /// The members, without `params`.
     pub envelope: StrictMembers<'de>,
-    /// `params`, if it is there.
+    /// `params`, if the message has it.
     pub params: Option<StrictParams<'de>>,
 }
 
@@ -111,7 +111,7 @@ pub enum StrictParams<'de> {
     Object(StrictMembers<'de>),
     /// `null`.
     Null,
-    /// Anything else.
+    /// Any other value.
     Other,
 }
 
@@ -194,12 +194,12 @@ impl<'de> Visitor<'de> for ParamsVisitor {
     }
 }
 
-/// The keys of one object, once they are many.
+/// The keys of an object with many keys.
 #[derive(Default)]
 struct SeenKeys<'de>(HashSet<Cow<'de, str>>);
 
 impl<'de> SeenKeys<'de> {
-    /// Takes note of `key`, the next one after `before`.
+    /// Adds `key`, the next one after `before`.
     #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once<'a>(
         &mut self,
@@ -221,13 +221,12 @@ impl<'de> SeenKeys<'de> {
     }
 }
 
-/// The keys of one object in the form that readers who ignore case compare, once they are many or
-/// are not all ASCII.
+/// The keys of one object in the folded form of readers who ignore case, if they are many or not all ASCII.
 #[derive(Default)]
 struct FoldedKeys<'de>(HashSet<Cow<'de, str>>);
 
 impl<'de> FoldedKeys<'de> {
-    /// Takes note of `key`, the next one after `before`.
+    /// Adds `key`, the next one after `before`.
     #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once(&mut self, before: &[Cow<'de, str>], key: &Cow<'de, str>) -> Result<(), StrictFault> {
         let is_alike = if before.len() < MANY_KEYS && self.0.is_empty() && key.is_ascii() {
@@ -251,10 +250,10 @@ fn folded<'de>(key: &Cow<'de, str>) -> Cow<'de, str> {
     if is_folded { key.clone() } else { Cow::Owned(fold(key)) }
 }
 
-/// Checks values all the way down. One is used for a whole message, so that it allocates once.
+/// Checks values at all depths. One checker is used for a whole message, so that it allocates once.
 #[derive(Default)]
 pub struct StrictCheck<'de> {
-    /// The keys of the objects that are open, the innermost last.
+    /// The keys of the open objects, the innermost last.
     keys: Vec<Cow<'de, str>>,
     fault: Option<StrictFault>,
 }
@@ -263,8 +262,7 @@ impl<'de> StrictCheck<'de> {
     /// Checks a value that is in `depth` arrays and objects.
     ///
     /// # Errors
-    /// With what is wrong with it: a [`StrictFault`], or the grammar's (a lone surrogate, a number that
-    /// no number type holds).
+    /// With the fault: a [`StrictFault`], or one of the grammar (a lone surrogate, a number that fits into no type).
     pub fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         self.check_id(value, depth)?;
         match numbers::are_exact(value.get()) {
@@ -273,12 +271,12 @@ impl<'de> StrictCheck<'de> {
         }
     }
 
-    /// As [`StrictCheck::check`], of a value that nobody reckons with: an id goes back as it came.
+    /// As [`StrictCheck::check`], for a value with which nobody calculates: an id is returned as it was received.
     ///
     /// # Errors
     /// As [`StrictCheck::check`].
     pub fn check_id(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
-        // Found to be JSON already; what is left to find needs an escape, a number or a nested key.
+        // The text is already known to be JSON. Other faults need an escape, a number or a nested key.
         match value.get().as_bytes() {
             [b'"', text @ ..] if !text.contains(&b'\\') => return Ok(()),
             [b't' | b'f' | b'n', ..] => return Ok(()),
@@ -291,7 +289,7 @@ impl<'de> StrictCheck<'de> {
         })
     }
 
-    /// Checks that no two of the keys are one to a reader who ignores case.
+    /// Checks that no two keys are the same to a reader who ignores case.
     ///
     /// # Errors
     /// [`StrictFault::AlikeKeys`].
@@ -307,7 +305,7 @@ impl<'de> StrictCheck<'de> {
     }
 }
 
-/// The grammar's error message without any of the text that it is about.
+/// The error message of the grammar, without any part of the text.
 pub fn category(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",
@@ -394,7 +392,7 @@ impl<'de> Visitor<'de> for ValueCheck<'_, 'de> {
     }
 }
 
-/// An object's key, unescaped; borrowed where it has no escapes.
+/// An object's key without escapes, borrowed if it had none.
 struct ObjectKey<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for ObjectKey<'de> {

@@ -1,4 +1,4 @@
-//! The answers of hooks, and why there is none.
+//! The answers of hooks, and the reasons why there is none.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ pub enum Outcome {
     Verdict(Verdict),
     /// `authorize`.
     Decision(Decision),
-    /// Neither: how it failed, and what the engine says.
+    /// No answer: the failure, and the engine's message.
     Failed(Failure, String),
 }
 
-/// The answer of a policy to one hook, and who gave it.
+/// The answer of a policy to one hook, and its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookAnswer<A> {
     /// The answer.
     pub answer: A,
-    /// True if the fallback gave it: the built-in, in place of the component. A failure is never its own.
+    /// True if the fallback gave the answer, in place of the component. A failure is never the fallback's.
     pub by_fallback: bool,
 }
 
@@ -33,8 +33,8 @@ pub struct Failed {
     pub policy: Arc<str>,
     /// The kind of failure.
     pub failure: Failure,
-    /// For the operator.
+    /// A sentence for the operator.
     pub detail: String,
-    /// Seconds after which trying again makes sense.
+    /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
 }

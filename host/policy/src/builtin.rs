@@ -1,4 +1,4 @@
-//! The shipped checks, linked natively.
+//! The built-ins: the shipped checks, linked natively.
 
 use serde_json::Value;
 use witgate_api_key::ApiKey;
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Builtin {
 }
 
 impl Builtin {
-    /// The description of a kind's built-in. None: there is none.
+    /// The description of a kind's built-in. None: the kind has none.
     pub(super) fn describe(kind: PolicyKind) -> Option<Description> {
         match kind {
             PolicyKind::ApiKey => Some(ApiKey::describe()),
@@ -81,7 +81,7 @@ impl Builtin {
         matches!(self, Self::Rbac(_) | Self::ApiKey(_))
     }
 
-    /// A check without the hook recognises nothing.
+    /// A check without this hook recognises no credential.
     pub(super) async fn authenticate(
         &self,
         host: &PolicyHost<'_>,
@@ -97,7 +97,7 @@ impl Builtin {
         }
     }
 
-    /// A check without the hook allows nothing.
+    /// A check without this hook allows nothing.
     pub(super) async fn authorize(
         &self,
         host: &PolicyHost<'_>,

@@ -1,4 +1,4 @@
-//! The counters of a policy since its generation began.
+//! The counters of a policy since the start of its generation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use histogram::AtomicHistogram;
 
 use witgate_component::failure::Failure;
 
-/// Durations are told apart to an eighth; the longest is above an hour, in nanoseconds.
+/// The resolution of durations is an eighth. The longest is more than an hour, in nanoseconds.
 const GRAIN: u8 = 3;
 const LONGEST: u8 = 42;
 
@@ -32,7 +32,7 @@ impl Default for Counts {
             disagreements: AtomicU64::default(),
             shed: AtomicU64::default(),
             failures: Default::default(),
-            // It is refused for settings that make no sense; these do.
+            // The histogram refuses invalid settings, and these are valid.
             times: AtomicHistogram::new(GRAIN, LONGEST).ok(),
         }
     }
@@ -45,7 +45,7 @@ impl Counts {
             add(&self.denials);
         }
         if let Some(times) = &self.times {
-            // Beyond the longest there is nothing to tell apart.
+            // Longer times count as the longest.
             let _ = times.increment(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }
     }
@@ -61,22 +61,22 @@ impl Counts {
         add(&self.fallbacks);
     }
 
-    /// Counts a verdict of a shadow that was not that of the live policies.
+    /// Counts a verdict of a shadow that differs from that of the live policies.
     pub(super) fn disagree(&self) {
         add(&self.disagreements);
     }
 
-    /// Counts a call that a shadow was not asked about, because it had enough to do.
+    /// Counts a call that a shadow did not judge, because it was busy.
     pub fn shed(&self) {
         add(&self.shed);
     }
 
-    /// As a shadow: calls that it was not asked about, because it had enough to do.
+    /// For a shadow: the calls that it did not judge, because it was busy.
     pub fn sheds(&self) -> u64 {
         read(&self.shed)
     }
 
-    /// Hooks called.
+    /// The calls of hooks.
     pub fn calls(&self) -> u64 {
         read(&self.calls)
     }
@@ -86,23 +86,23 @@ impl Counts {
         read(&self.denials)
     }
 
-    /// Hooks that the built-in decided because the component is missing or failed.
+    /// The hooks that the built-in answered because the component is missing or failed.
     pub fn fallbacks(&self) -> u64 {
         read(&self.fallbacks)
     }
 
-    /// As a shadow: verdicts that were not those of the live policies.
+    /// For a shadow: the verdicts that differ from those of the live policies.
     pub fn disagreements(&self) -> u64 {
         read(&self.disagreements)
     }
 
-    /// The kinds of failures that occurred, with their numbers.
+    /// The kinds of failures, with their numbers.
     pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
         let counted = Failure::ALL.into_iter().zip(&self.failures);
         counted.map(|(failure, counter)| (failure, read(counter))).filter(|(_, count)| *count > 0)
     }
 
-    /// The median and the 99th percentile of the hooks' times. None: no hook has run yet.
+    /// The median and the 99th percentile of the times of hooks. None: no hook has run yet.
     pub fn times(&self) -> Option<(Duration, Duration)> {
         let times = self.times.as_ref()?.load();
         let of = |share| {

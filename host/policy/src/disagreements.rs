@@ -1,4 +1,4 @@
-//! The disagreements of shadows: each once, with the number of times.
+//! The disagreements of shadows: each kind once, with the number of times.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -9,24 +9,25 @@ use parking_lot::Mutex;
 
 use witgate_base::clock;
 
-/// Ways that are told apart for callers who are known. A shadow that disagrees about everything is understood long
-/// before.
+/// Maximum number of kinds of disagreement for known callers. That is enough to understand a shadow that disagrees
+/// about everything.
 const MOST: usize = 800;
-/// Of them, those that came first from the calls of one principal: whoever makes names up fills this and no more.
+/// Maximum number of them that one principal's calls have added first, so that a caller who invents names cannot fill
+/// the table.
 const SHARE: usize = 100;
 
-/// The same for callers who are not known, and for those of one address.
+/// The same limits for unknown callers, and for those of one address.
 const MOST_UNKNOWN: usize = 200;
 const SHARE_UNKNOWN: usize = 20;
 
-/// One way of disagreeing.
+/// A kind of disagreement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Disagreement {
     /// The upstream.
     pub upstream: Box<str>,
     /// The method.
     pub method: Box<str>,
-    /// The target of the call, as patterns name it. None: the disagreement was about the caller.
+    /// The target of the call, as in patterns. None: the disagreement was about the caller.
     pub target: Option<Box<str>>,
     /// The verdict of the live policies.
     pub live: Box<str>,
@@ -43,12 +44,12 @@ pub struct Tally {
     pub last: SystemTime,
 }
 
-/// In whose calls it was seen.
+/// The source of the calls with a disagreement.
 #[derive(Clone, Debug)]
 pub enum DisagreementOwner {
-    /// A principal that the live policies know.
+    /// A principal that the live policies have authenticated.
     Known(Arc<str>),
-    /// Nobody, or somebody whose credential was refused, at this address.
+    /// A caller without a valid credential, at this address.
     Unknown(Arc<str>),
 }
 
@@ -73,11 +74,11 @@ impl Default for Disagreements {
 }
 
 impl Disagreements {
-    /// Notes one. True: it is the first of its kind, and there is room to remember it.
+    /// Records a disagreement. True: it is the first of its kind, and the table has room for it.
     pub(super) fn note(&self, disagreement: &Disagreement, with: DisagreementOwner) -> bool {
         let mut tables = self.tables.lock();
         let Tables { known, unknown } = &mut *tables;
-        // Whoever comes later with a kind that is known already adds to it.
+        // Disagreements of a known kind are counted for all callers.
         if known.count(disagreement) || unknown.count(disagreement) {
             return false;
         }
@@ -87,27 +88,27 @@ impl Disagreements {
         }
     }
 
-    /// All that are remembered.
+    /// All disagreements in the table.
     pub fn all(&self) -> Vec<(Disagreement, Tally)> {
         let tables = self.tables.lock();
         let kinds = tables.known.kinds.iter().chain(&tables.unknown.kinds);
         kinds.map(|(disagreement, entry)| (disagreement.clone(), entry.tally)).collect()
     }
 
-    /// The number of disagreements that are not remembered.
+    /// The number of disagreements that did not fit into the table.
     pub fn left_out(&self) -> u64 {
         let tables = self.tables.lock();
         tables.known.left_out + tables.unknown.left_out
     }
 }
 
-/// Kinds of disagreement, each with whose calls showed it first.
+/// The kinds of disagreement, each with the source that added it.
 #[derive(Debug)]
 struct DisagreementTable {
     most: usize,
     share: usize,
     kinds: BTreeMap<Disagreement, DisagreementEntry>,
-    /// The number of disagreements of each owner.
+    /// The number of kinds of each source.
     owners: HashMap<Arc<str>, usize>,
     left_out: u64,
 }
@@ -123,7 +124,7 @@ impl DisagreementTable {
         Self { most, share, kinds: BTreeMap::new(), owners: HashMap::new(), left_out: 0 }
     }
 
-    /// Counts one more of a kind that is here. False: it is not.
+    /// Counts a disagreement of a known kind. False: the kind is not in the table.
     fn count(&mut self, disagreement: &Disagreement) -> bool {
         let entry = self.kinds.get_mut(disagreement);
         entry.is_some_and(|DisagreementEntry { tally, .. }| {
@@ -132,7 +133,7 @@ impl DisagreementTable {
         })
     }
 
-    /// Adds a kind. True: without another one's going for it.
+    /// Adds a kind if there is room without removing another one.
     fn add(&mut self, disagreement: &Disagreement, owner: Arc<str>) -> bool {
         let own = self.owners.get(&owner).copied().unwrap_or(0);
         let has_room = self.kinds.len() < self.most;
@@ -146,7 +147,8 @@ impl DisagreementTable {
         has_room
     }
 
-    /// Takes the rarest kind from the owner who has most of them, for one who has `own`. False: nobody has more.
+    /// Removes the rarest kind of the source with the most kinds, in favour of a source with `own` kinds. False: no
+    /// source has more.
     fn make_room(&mut self, own: usize) -> bool {
         let richest =
             self.owners.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own + 1);
@@ -197,7 +199,7 @@ mod tests {
             }
         }
         assert_eq!((count(&all, "delete"), count(&all, "send")), (Some(3), Some(1)));
-        // The name is counted whoever calls it.
+        // A kind is counted together for all callers.
         all.note(&about("delete"), known("mallory"));
         assert_eq!(count(&all, "delete"), Some(4));
     }

@@ -24,7 +24,7 @@ pub use history::FormerGeneration;
 use history::History;
 pub use pipeline::{ClosedPipeline, NextPipeline, Pipeline};
 
-/// One immutable set of compiled policies with their config.
+/// An immutable set of compiled policies with their configuration.
 #[derive(Debug)]
 pub struct Generation {
     number: u64,
@@ -33,41 +33,41 @@ pub struct Generation {
     clock: Clock,
     recipe: Arc<Recipe>,
     repeats: bool,
-    /// The machine kept a policy from being made again, so that an earlier one goes on.
+    /// True if a failure of the machine prevented rebuilding a policy, so that the earlier one decides.
     is_stale: bool,
-    /// Those that decide, by name. Where a pipeline is held back: the one that decides there alone.
+    /// The live policies, by name. If a pipeline is held back, these are the ones that decide there alone.
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
     files: Fingerprints,
-    /// Those of them that its recipe holds.
+    /// The policies whose recipe is the generation's.
     written: BTreeSet<PathBuf>,
-    /// Turns for the policies that are only watched.
+    /// Turns for shadow policies.
     shadows: Arc<Semaphore>,
 }
 
-/// The contents of a generation, as they were made from one recipe.
+/// The contents of a generation, built from one recipe.
 #[derive(Debug)]
 pub struct Contents {
-    /// The policies that the configuration names, as far as they could be made.
+    /// The policies in the configuration, as far as they could be built.
     pub policies: BTreeMap<String, Arc<Policy>>,
     /// The pipelines, in the order of the upstreams.
     pub pipelines: Vec<Pipeline>,
     /// The recipe.
     pub recipe: Arc<Recipe>,
-    /// The files that were looked at.
+    /// The files that were read.
     pub files: Fingerprints,
-    /// Those of the files that the recipe holds.
+    /// The files that are part of the recipe.
     pub written: BTreeSet<PathBuf>,
-    /// The clock of its policies.
+    /// The clock of the policies.
     pub clock: Clock,
 }
 
-/// Calls that shadows judge at once. Under load they are the first to go without.
+/// Maximum number of calls that shadow policies judge at the same time. Under load, further calls are not judged.
 const SHADOWS: usize = 32;
 
 impl Generation {
-    /// The generation `number`, which repeats none.
+    /// The generation `number`, which does not repeat another one.
     pub fn new(number: u64, contents: Contents) -> Self {
         let Contents { mut policies, pipelines, recipe, files, written, clock } = contents;
         for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
@@ -97,22 +97,23 @@ impl Generation {
         }
     }
 
-    /// The same; `repeats` where its components were taken from a recipe, whatever their files were.
+    /// The same; with `repeats`, its components come from a recipe, even if their files have changed.
     pub fn with_repeats(self, repeats: bool) -> Self {
         Self { repeats, ..self }
     }
 
-    /// The same; `is_stale` where the machine kept a policy from being made again, so that an earlier one goes on.
+    /// The same; `is_stale` if a failure of the machine prevented rebuilding a policy, so that the earlier one
+    /// decides.
     pub fn with_stale(self, is_stale: bool) -> Self {
         Self { is_stale, ..self }
     }
 
-    /// Its number; the first is 1.
+    /// The generation's number; the first is 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The generation that it repeats; its own number where it repeats none.
+    /// The number of the repeated generation, or its own number if it repeats none.
     pub fn origin(&self) -> u64 {
         self.origin
     }
@@ -122,7 +123,7 @@ impl Generation {
         &self.recipe
     }
 
-    /// Its policies and their inputs, for the policies of a candidate.
+    /// The policies and their inputs, for building a candidate.
     pub fn before(&self) -> LivePolicies<'_> {
         LivePolicies {
             policies: &self.policies,
@@ -144,38 +145,38 @@ impl Generation {
         }
     }
 
-    /// True if all its pipelines follow that recipe, and nothing of it is missing.
+    /// True if all pipelines follow the recipe completely.
     pub fn is_whole(&self) -> bool {
         !self.is_stale && self.pipelines.iter().all(Pipeline::is_whole)
     }
 
-    /// True if a pipeline follows its recipe as a whole.
+    /// True if a pipeline follows its recipe completely.
     pub fn takes_over(&self) -> bool {
         self.pipelines.iter().any(|pipeline| pipeline.is_whole() && pipeline.recipe == self.recipe)
     }
 
-    /// True if a fault of the machine kept a policy from being built again, so that an earlier one goes on.
+    /// True if a failure of the machine prevented rebuilding a policy, so that the earlier one decides.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }
 
-    /// The same as a repetition of the generation `origin`; of none, where it repeats none.
+    /// The same as a repetition of the generation `origin`, or of none.
     pub fn repeating(self, origin: Option<u64>) -> Self {
         Self { origin: origin.unwrap_or(self.origin), ..self }
     }
 
-    /// The components that its pipelines are made from.
+    /// The components of the pipelines.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         let recipes = self.pipelines.iter().map(|pipeline| &pipeline.recipe).chain([&self.recipe]);
         recipes.flat_map(|recipe| recipe.digests())
     }
 
-    /// Its pipelines, in the order of the upstreams.
+    /// The pipelines, in the order of the upstreams.
     pub fn pipelines(&self) -> &[Pipeline] {
         &self.pipelines
     }
 
-    /// True if its components were taken from a recipe, whatever their files were.
+    /// True if the components come from a recipe, even if their files have changed.
     pub fn repeats(&self) -> bool {
         self.repeats
     }
@@ -185,57 +186,56 @@ impl Generation {
         self.since
     }
 
-    /// The time now, as its policies see it, in whole seconds since the Unix epoch.
+    /// The time now by the clock of the policies, in whole seconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         self.clock.now()
     }
 
-    /// Its policies by name.
+    /// The policies by name.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.policies.values()
     }
 
-    /// One of them.
+    /// A policy by name.
     pub fn policy(&self, name: &str) -> Option<&Arc<Policy>> {
         self.policies.get(name)
     }
 
-    /// The pipeline at a place: the upstream's place in the config. A place without a pipeline
-    /// has an empty one, which denies.
+    /// The pipeline of an upstream, by the upstream's place in the configuration. Without a pipeline, it is an empty
+    /// one, which denies.
     pub fn pipeline(&self, place: usize) -> &Pipeline {
         static EMPTY: LazyLock<Pipeline> = LazyLock::new(Pipeline::default);
         self.pipelines.get(place).unwrap_or(&EMPTY)
     }
 
-    /// Every policy that some pipeline asks: several of one name where a pipeline is held back.
+    /// All policies of all pipelines. There are several of one name if a pipeline is held back.
     fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.pipelines.iter().flat_map(Pipeline::policies)
     }
 
-    /// Headers that carry credentials, beside `Authorization`, as its policies declared them.
+    /// Headers that contain credentials, besides `Authorization`, as the policies have declared them.
     pub fn credential_headers(&self) -> &[HeaderName] {
         &self.credential_headers
     }
 
-    /// Headers that its policies read, those of credentials first.
+    /// Headers that the policies read, those with credentials first.
     pub fn headers_read(&self) -> impl Iterator<Item = HeaderName> {
         let policies = self.policies.values().chain(self.pipelines.iter().flat_map(Pipeline::policies));
         let wanted = policies.filter_map(|policy| policy.wants()).flat_map(|wants| &wants.headers);
         self.credential_headers.iter().cloned().chain(wanted.filter_map(|name| name.parse().ok()))
     }
 
-    /// A turn for its shadows. None: they have enough to do.
+    /// A turn for shadow policies. None: they are busy.
     pub fn shadow_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.shadows).try_acquire_owned().ok()
     }
 
-    /// The files that it was made from, as they were just before: a change of one makes a new
-    /// candidate.
+    /// The fingerprints of its files, taken just before reading them. A change of one causes a new candidate.
     pub fn files(&self) -> &Fingerprints {
         &self.files
     }
 
-    /// True if a key store, key set or secret has changed since: the files that are no part of the recipe.
+    /// True if a key store, key set or secret has changed since. These files are not part of the recipe.
     pub fn has_new_data(&self) -> bool {
         self.files.differ_besides(&self.written)
     }
@@ -246,20 +246,20 @@ impl Generation {
 pub struct Generations {
     live: ArcSwap<Generation>,
     history: History,
-    /// Those before it that some request still stands on.
+    /// Former generations that still have requests.
     past: Mutex<Vec<Weak<Generation>>>,
     forgotten: AtomicU64,
 }
 
 impl Generations {
-    /// Begins with a first generation. A rollback can return to `keep` of them.
+    /// Starts with a first generation. A rollback can return to the last `keep` generations.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(first.kept(), keep);
         let (past, forgotten) = Default::default();
         Self { live: ArcSwap::from_pointee(first), history, past, forgotten }
     }
 
-    /// The live generation. A request takes it once and stays on it.
+    /// The live generation. A request reads it once, and keeps it.
     pub fn live(&self) -> Arc<Generation> {
         self.live.load_full()
     }
@@ -275,9 +275,8 @@ impl Generations {
         next
     }
 
-    /// Forgets what the policies remember about the token of this digest, those of earlier generations too that some
-    /// call still stands on, and has everything that lasts judged again. Returns the names of those of the live one that
-    /// remembered something.
+    /// Drops the cached results of the policies for the token with this digest, also in former generations that still
+    /// have calls. All rights are then checked again. Returns the names of the live policies that had cached results.
     pub fn forget(&self, token: &Digest) -> Vec<Arc<str>> {
         let live = self.live();
         let names =
@@ -305,7 +304,7 @@ impl Generations {
         self.history.all()
     }
 
-    /// The generation to go back to: `to`, else the most recent one with different inputs.
+    /// The target of a rollback: the generation `to`, or else the most recent one with different inputs.
     pub fn earlier(&self, to: Option<u64>) -> Option<FormerGeneration> {
         let live = self.live();
         self.history.find(to, live.origin, &live.recipe)

@@ -1,4 +1,4 @@
-//! A component behind its breaker.
+//! A component behind its circuit breaker.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,8 @@ use witgate_component::fault::Fault;
 use witgate_component::pool::Pool;
 use witgate_services::Scope;
 
-/// A component behind a circuit breaker: calls are paused for the caller that it fails for, and where it fails
-/// for several, for everybody.
+/// A component behind a circuit breaker, which pauses calls for the caller with failures, and for all callers if
+/// several have failures.
 #[derive(Debug)]
 pub(super) struct GuardedComponent {
     policy: Arc<str>,
@@ -28,15 +28,15 @@ impl GuardedComponent {
         &self.pool
     }
 
-    /// Checks for whom it is paused.
+    /// The callers for whom calls are paused.
     pub(super) fn out_for(&self) -> OutageScope {
         self.breaker.out_for()
     }
 
-    /// Puts a hook to the component.
+    /// Calls a hook of the component.
     ///
     /// # Errors
-    /// Those of the hook; `Breaker` while it is paused for the caller.
+    /// Those of the hook; `Breaker` while calls are paused for the caller.
     pub(super) async fn ask<'g, A, H: Future<Output = Result<A, Fault>>>(
         &'g self,
         scope: &Scope,
@@ -61,7 +61,8 @@ impl GuardedComponent {
                     tracing::info!(policy = %self.policy, "the component works again");
                 }
             }
-            // Nothing that the component did: it had no instance, or its time went into waiting for a server.
+            // Failures that the component did not cause: there was no free instance, or the time went into waiting for
+            // a server.
             Err(Fault { failure: Failure::Busy | Failure::Unavailable, .. }) => {}
             Err(_) => self.report(scope, self.breaker.failed(turn, scope.source(), Instant::now())),
         }

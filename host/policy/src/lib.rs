@@ -40,7 +40,7 @@ pub use make::{LivePolicies, MakeInputs, PolicyError, Stage, describe_component}
 pub use recipe::Recipe;
 pub use witgate_base::breaker::OutageScope;
 
-/// The ways to show a credential, the usual ones first.
+/// The schemes of credentials, the usual ones first.
 pub const SCHEMES: [Scheme; 6] =
     [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
 
@@ -52,7 +52,7 @@ pub struct Policy {
     mode: Mode,
     services: Arc<Services>,
     check: Check,
-    /// Takes over when the component traps or overruns, where the config says so.
+    /// The fallback, which decides if the component fails, if the configuration has one.
     stand_in: Option<Builtin>,
     source: Source,
     credential_header: Option<HeaderName>,
@@ -67,7 +67,7 @@ pub struct Policy {
 enum Check {
     Builtin(Box<Builtin>),
     Component(GuardedComponent),
-    /// Nothing decides, so that every hook fails; why.
+    /// Nothing decides, so every hook fails with this reason.
     Broken(String),
 }
 
@@ -78,17 +78,17 @@ pub enum Source {
     Builtin,
     /// A component.
     Component {
-        /// SHA-256 of its file.
+        /// SHA-256 of the component's file.
         digest: Digest,
-        /// The description of itself.
+        /// The component's description of itself.
         description: Description,
     },
-    /// The built-in, because the component cannot be had.
+    /// The built-in, because the component is not available.
     Fallback {
         /// The reason.
         reason: String,
     },
-    /// Nothing: it is broken, so that its calls are denied.
+    /// Nothing: the policy is broken, so calls are denied.
     Broken {
         /// The reason.
         reason: String,
@@ -124,18 +124,18 @@ impl Policy {
         }
     }
 
-    /// Says which files it was made from.
+    /// Records the files that the policy was built from.
     fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>) -> Self {
         Self { files, ..self }
     }
 
-    /// The files that its settings name, with the SHA-256 digest of the content that was read; none for a secret.
+    /// The files in its settings, with the SHA-256 digest of the content that was read; none for a secret.
     pub fn files(&self) -> &BTreeMap<PathBuf, Option<Digest>> {
         &self.files
     }
 
-    /// Represents a policy that cannot be made, because of `reason`: each of its hooks fails. As an authenticator it
-    /// claims the credentials that `before`, the last good one of its name, has judged; without one, all of them.
+    /// A policy that cannot be built because of `reason`. Each of its hooks fails. As an authenticator, it claims the
+    /// credentials that `before`, the last valid policy of its name, has judged; without that, all credentials.
     pub fn broken(name: &str, config: Option<&config::Policy>, reason: &str, before: Option<&Self>) -> Self {
         let unknown = || config::Policy::builtin(name, PolicyKind::Custom, serde_json::Value::Null);
         let config = config.cloned().unwrap_or_else(unknown);
@@ -149,12 +149,12 @@ impl Policy {
         Self::new(&config, services, check, None, source, wants, RecordedSettings::nothing(&config))
     }
 
-    /// True if it cannot decide anything.
+    /// True if no hook can be answered.
     pub fn is_broken(&self) -> bool {
         matches!(self.check, Check::Broken(_))
     }
 
-    /// Its name.
+    /// The policy's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -164,7 +164,7 @@ impl Policy {
         self.kind
     }
 
-    /// Enforced or only watched.
+    /// Enforced or shadow.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -174,7 +174,7 @@ impl Policy {
         &self.source
     }
 
-    /// The component that decides. None: a built-in does.
+    /// The component that decides. None: a built-in decides.
     pub fn digest(&self) -> Option<Digest> {
         match &self.source {
             Source::Component { digest, .. } => Some(*digest),
@@ -182,7 +182,7 @@ impl Policy {
         }
     }
 
-    /// The header that carries its credential, beside `Authorization`.
+    /// The header that contains the credential, besides `Authorization`.
     pub fn credential_header(&self) -> Option<&HeaderName> {
         self.credential_header.as_ref()
     }
@@ -192,43 +192,43 @@ impl Policy {
         &self.counts
     }
 
-    /// As a shadow: where it would have decided otherwise.
+    /// For a shadow: its disagreements with the live policies.
     pub fn disagreements(&self) -> &Disagreements {
         &self.disagreements
     }
 
-    /// Notes where it would have decided otherwise. True: it is the first time.
+    /// Records a disagreement. True: it is the first of its kind.
     pub fn disagrees(&self, disagreement: &Disagreement, with: DisagreementOwner) -> bool {
         self.counts.disagree();
         self.disagreements.note(disagreement, with)
     }
 
-    /// True if it is being recorded.
+    /// True if the policy is being recorded.
     pub fn is_recorded(&self) -> bool {
         self.recorder.is_on()
     }
 
-    /// Its tap.
+    /// The policy's tap.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
-    /// Ends its recording, which then says what there is. False: there is none.
+    /// Ends the recording, which then writes its result. False: there is no recording.
     pub fn stop_recording(&self) -> bool {
         self.recorder.stop()
     }
 
-    /// Its settings, for a recording.
+    /// The settings, for a recording.
     pub fn recorded_settings(&self) -> &RecordedSettings {
         &self.written
     }
 
-    /// The host functions of its hooks, for the request that is in `scope`.
+    /// The host functions of the hooks, for the request in `scope`.
     pub fn host<'p>(&'p self, scope: &'p Scope) -> PolicyHost<'p> {
         PolicyHost { services: &self.services, scope: Some(scope) }
     }
 
-    /// The instances of its component. None for a built-in.
+    /// The instances of the component. None for a built-in.
     pub fn pool(&self) -> Option<&Pool> {
         match &self.check {
             Check::Builtin(_) | Check::Broken(_) => None,
@@ -236,7 +236,7 @@ impl Policy {
         }
     }
 
-    /// Looks whom its component is taken out for just now, because it keeps failing.
+    /// The callers for whom calls of the component are paused.
     pub fn out_for(&self) -> OutageScope {
         match &self.check {
             Check::Builtin(_) | Check::Broken(_) => OutageScope::Nobody,
@@ -244,7 +244,7 @@ impl Policy {
         }
     }
 
-    /// True if it has the hook of an authenticator.
+    /// True if the policy has the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authenticates(),
@@ -253,7 +253,7 @@ impl Policy {
         }
     }
 
-    /// True if it has the hook of an authorizer.
+    /// True if the policy has the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authorizes(),
@@ -267,37 +267,37 @@ impl Policy {
         self.services.clock.now()
     }
 
-    /// The OAuth scopes that it may ask callers for.
+    /// The OAuth scopes that the policy may require of callers.
     pub fn scopes(&self) -> &BTreeSet<String> {
         &self.services.scopes
     }
 
-    /// True if it judges credentials of this scheme.
+    /// True if the policy judges credentials of this scheme.
     pub fn judges(&self, scheme: Scheme) -> bool {
         self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 
-    /// The parts of a request that it wants to see.
+    /// The parts of a request that the policy wants to see.
     pub fn wants(&self) -> Option<&Wants> {
         self.services.wants.get()
     }
 
-    /// Puts something into its cache, as if it had done so itself. Nothing, where it has none.
+    /// Adds an entry to the policy's cache, if it has one.
     pub fn remember(&self, key: &[u8], value: &[u8]) {
         if let Some(cache) = &self.services.cache {
             cache.put(key, value, self.now(), u32::MAX);
         }
     }
 
-    /// Forgets what it remembers about the token of this digest. True: there was something.
+    /// Drops the cached results for the token with this digest. True: there were some.
     pub fn forget(&self, token: &Digest) -> bool {
         self.services.forget(token)
     }
 
-    /// Establishes who shows `credential`.
+    /// Establishes the identity of the caller that `credential` belongs to.
     ///
     /// # Errors
-    /// `Failed`, when it cannot say.
+    /// `Failed`, if there is no answer.
     pub async fn authenticate(
         &self,
         scope: &Scope,
@@ -326,7 +326,7 @@ impl Policy {
     /// Decides whether `principal` may make `call`.
     ///
     /// # Errors
-    /// `Failed`, when it cannot say.
+    /// `Failed`, if there is no answer.
     pub async fn authorize(
         &self,
         scope: &Scope,
@@ -349,8 +349,8 @@ impl Policy {
         decision
     }
 
-    /// Has a hook answered by the `component`, or by the `builtin` where that decides from the start or may replace the
-    /// component.
+    /// Gets the answer of a hook from the `component`, or from the `builtin` if that decides from the start or may
+    /// replace the component.
     async fn ask<'p, A, C, B>(
         &'p self,
         scope: &Scope,
@@ -379,7 +379,7 @@ impl Policy {
         answered
     }
 
-    /// An answer of the built-in: of the fallback, unless the policy is configured without a component.
+    /// An answer of the built-in, as the fallback or as the configured implementation.
     fn by_builtin<A>(&self, answer: A) -> HookAnswer<A> {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
@@ -391,7 +391,7 @@ impl Policy {
         }
     }
 
-    /// Hands a hook that is done to its recording, if there is one.
+    /// Passes a finished hook to the recording, if there is one.
     fn offer<A: Clone>(
         &self,
         tap: Option<(TapLine, RecordedHook)>,
@@ -399,14 +399,14 @@ impl Policy {
         outcome: fn(A) -> Outcome,
     ) {
         let Some((line, hook)) = tap else { return };
-        // From the start, it is the built-in that is recorded.
+        // If the built-in decides from the start, the recording is of the built-in.
         let had_component = matches!(self.check, Check::Component(_));
         let by_fallback = had_component && answered.as_ref().is_ok_and(|answered| answered.by_fallback);
         let answer = answered.as_ref().map(|answered| outcome(answered.answer.clone()));
         line.offer(hook.answered(answer, by_fallback));
     }
 
-    /// The built-in, where it may replace a component that failed; else the failure.
+    /// The answer of the built-in if it may replace a component that failed; otherwise the failure.
     fn stand_in_for(&self, fault: Fault, call: &Call<'_>) -> Result<&Builtin, Failed> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();
@@ -418,7 +418,7 @@ impl Policy {
                 Ok(builtin)
             }
             _ => {
-                // In a sandbox it may be meant to.
+                // In a sandbox, the failure may be the expected result.
                 if self.services.witness.is_none() {
                     tracing::warn!(policy = %self.name, reason, asked, "the component failed, so the call is denied: {detail}");
                 }
@@ -436,7 +436,7 @@ impl Policy {
         Failed { policy: Arc::clone(&self.name), failure, detail, retry_after }
     }
 
-    /// The failure of a policy that says itself that it cannot decide.
+    /// The failure of a policy that says itself that it could not decide.
     pub fn unavailable(&self, said: Unavailability) -> Failed {
         self.counts.fail(Failure::Unavailable);
         self.failed(Failure::Unavailable, said.detail, said.retry_after)

@@ -1,5 +1,4 @@
-//! Policies from their configuration: component or built-in, settings, grants, and what takes over where a component
-//! cannot be had.
+//! Builds policies from their configuration: component or built-in, settings, grants, and the fallback.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,18 +36,18 @@ use witgate_services::witness::Witness;
 #[derive(Debug, thiserror::Error)]
 #[error("policy `{policy}`: {message}")]
 pub struct PolicyError {
-    /// Its name.
+    /// The policy's name.
     pub policy: String,
     /// The error, with advice.
     pub message: String,
-    /// The cause. After a fault of the machine, another try is worth while although no file changes.
+    /// The cause. After a failure of the machine, another attempt makes sense even if no file changes.
     pub cause: Cause,
-    /// The files that were looked at: mending one of them is worth another try.
+    /// The files that were read. A change of one of them is a reason for another attempt.
     pub files: Fingerprints,
 }
 
 impl PolicyError {
-    /// True where it may pass by itself.
+    /// True if the failure may pass by itself.
     pub fn may_pass(&self) -> bool {
         self.cause.may_pass()
     }
@@ -59,31 +58,30 @@ impl PolicyError {
 pub struct MakeInputs<'a> {
     /// Compiles components.
     pub loader: &'a Loader,
-    /// Compiles them beside everything else. None: compiling is waited for.
+    /// The queue of compilations in the background. None: the build waits for the compiler.
     pub queue: Option<&'a CompileQueue>,
     /// The context in which settings are resolved.
     pub around: Surroundings<'a>,
-    /// The clock that they see.
+    /// The clock of the policies.
     pub clock: &'a Clock,
-    /// The policies that are live. None: at the start, when a built-in may replace a missing
-    /// component.
+    /// The live policies. None: at the start, when a built-in may replace a missing component.
     pub before: Option<LivePolicies<'a>>,
-    /// The recipe that says which components are taken. None: their files say.
+    /// The recipe with the digests of the components. None: the files determine the components.
     pub repeated: Option<&'a Recipe>,
     /// The sandbox in place of the network. None: the real network.
     pub stage: Option<&'a Stage>,
 }
 
-/// The policies that are live, and their inputs.
+/// The live policies, and their inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct LivePolicies<'a> {
     /// The policies by name.
     pub policies: &'a BTreeMap<String, Arc<Policy>>,
     /// The recipe that they follow.
     pub recipe: &'a Recipe,
-    /// The files that they were made from, as they were just before.
+    /// The fingerprints of their files, taken just before reading them.
     pub files: &'a Fingerprints,
-    /// True if their components were taken from a recipe, whatever their files were.
+    /// True if their components come from a recipe, even if their files have changed.
     pub repeats: bool,
 }
 
@@ -92,13 +90,13 @@ pub struct LivePolicies<'a> {
 pub struct Stage {
     /// The time, in seconds since the Unix epoch.
     pub clock: Arc<AtomicU64>,
-    /// The servers at the other end of its connections.
+    /// The servers in place of the network.
     pub servers: Arc<dyn HttpExchange>,
-    /// The trace of host calls, if one is kept.
+    /// The trace of host calls, if there is one.
     pub witness: Option<Arc<Witness>>,
-    /// The recorded results about a credential that only stands for one.
+    /// The recorded results for a credential that is a replacement.
     pub replay: Arc<HostCallReplay>,
-    /// True if everything is granted, because no operator has been asked yet.
+    /// True if everything is granted, because there is no operator's configuration yet.
     pub grants_everything: bool,
 }
 
@@ -108,12 +106,12 @@ impl std::fmt::Debug for Stage {
     }
 }
 
-/// The error in place of a policy.
+/// The error of a build without its policy.
 #[derive(Debug)]
 pub struct MakeError {
     /// The error, with advice.
     pub message: String,
-    /// The setting that is at fault, and what is wrong with it.
+    /// The invalid setting, and its fault.
     pub setting: Option<ConfigError>,
     /// The cause.
     pub cause: Cause,
@@ -144,26 +142,25 @@ impl From<PrepareError> for MakeError {
 }
 
 impl MakeError {
-    /// A setting that is refused. `place` says in which file it stands, if that is another one.
+    /// The error for an invalid setting. `place` is the file of the fault, if it is not the configuration.
     fn setting(error: ConfigError, message: String, place: &str) -> Self {
         Self { message: format!("{message}{place}"), setting: Some(error), cause: Cause::Content }
     }
 
-    /// Of the policy, whose making has looked at `files`.
+    /// The error of a policy, with the `files` that were read for it.
     pub fn of(self, config: &config::Policy, files: Fingerprints) -> PolicyError {
         PolicyError { policy: config.name.clone(), message: self.message, cause: self.cause, files }
     }
 }
 
-/// A policy, and the files that it came from.
+/// A policy, and the files that it was built from.
 pub type MadePolicy = (Policy, Fingerprints);
 
 impl Policy {
-    /// Makes the policy that `config` describes: the component's digest, compilation, imports and
-    /// settings are all checked here.
+    /// Builds the policy that `config` describes. It checks the component's digest, compilation, imports and settings.
     ///
     /// # Errors
-    /// With the first thing that is wrong.
+    /// With the first fault.
     pub async fn make(config: &config::Policy, making: MakeInputs<'_>) -> Result<MadePolicy, PolicyError> {
         let mut files = Fingerprints::default();
         Self::make_noting(config, making, &mut files)
@@ -172,7 +169,7 @@ impl Policy {
             .map_err(|unmade| unmade.of(config, files))
     }
 
-    /// Makes the policy that `config` describes, and notes the files that it reads.
+    /// Builds the policy that `config` describes, and records the files that are read.
     pub async fn make_noting(
         config: &config::Policy,
         making: MakeInputs<'_>,
@@ -255,17 +252,17 @@ impl Policy {
     }
 }
 
-/// The contents of a component's path.
+/// The content at a component's path.
 enum PathContent {
     /// A component.
     Component(LoadedComponent),
-    /// Nothing, and the built-in may serve instead; why.
+    /// Nothing, and the built-in may decide instead, for this reason.
     Missing(String),
 }
 
-/// A file that goes missing later changes nothing about which code decides: the component that is
-/// live goes on, or the built-in that decides already. Were the candidate refused instead, no
-/// other change would come into force either, the revocation of a key for one.
+/// If a component's file disappears, the same code continues to decide: the live component, or the built-in that
+/// decides already. If the candidate were refused instead, no other change could take effect, such as the revocation
+/// of a key.
 async fn load(
     config: &config::Policy,
     path: &Path,
@@ -302,8 +299,8 @@ async fn load(
     }
 }
 
-/// The component that is live, if its file has not been touched since: then it need not be read once more. What a
-/// rollback has made live is not what the files are.
+/// The live component, if its file has not changed since, so that it need not be read again. After a rollback, the
+/// live component is not that of the file.
 fn unchanged(
     config: &config::Policy,
     path: &Path,
@@ -316,8 +313,8 @@ fn unchanged(
     same.then(|| making.loader.compiled(&digest)).flatten()
 }
 
-/// True if the live component may go on without its file: its digest still satisfies the configuration, and
-/// no signature is required.
+/// True if the live component may decide without its file: its digest still satisfies the configuration, and no
+/// signature is required.
 fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: MakeInputs<'_>) -> bool {
     let provenance = &config.provenance;
     let is_same = making.before.is_some_and(|before| before.recipe.digest_at(path) == Some(*digest));
@@ -327,7 +324,7 @@ fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Make
 /// A component's description of itself.
 ///
 /// # Errors
-/// With why it does not say.
+/// With the reason why there is none.
 pub async fn describe_component(
     engine: &Engine,
     loaded: &LoadedComponent,
@@ -335,9 +332,9 @@ pub async fn describe_component(
     describe(engine, loaded, "inspected", Limits::default()).await
 }
 
-/// It is asked without settings, keys or secrets, and with all imports: an endpoint in the settings
-/// grants `http`, but only the schema says which setting is one. The check against the real grants
-/// follows once that is known.
+/// `describe` runs without settings, keys or secrets, and with all imports linked. An endpoint in the settings grants
+/// `http`, but only the schema says which setting is an endpoint. The imports are compared with the real grants
+/// afterwards.
 async fn describe(
     engine: &Engine,
     loaded: &LoadedComponent,
@@ -354,7 +351,7 @@ async fn describe(
     Ok(loaded.describe(described).clone())
 }
 
-/// The note on the place of a fault in a file that a setting names.
+/// The note about the place of a fault in a file that a setting names.
 fn in_file(config: &config::Policy, files: &Fingerprints, making: MakeInputs<'_>, pointer: &str) -> String {
     let written = config.config.pointer(pointer).and_then(Value::as_str);
     match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
@@ -382,14 +379,14 @@ fn resolve(
 }
 
 fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
-    // It is the plugin's own fault, and not that of its settings.
+    // The fault is the plugin's own, not that of its settings.
     if pointer.is_empty() && message.starts_with("the plugin's ") {
         return message.clone();
     }
     format!("config{}: {message}", pointer.replace('/', "."))
 }
 
-/// The fallback at run time: a built-in, only for a component that is the same check.
+/// The fallback: a built-in, only for a component that is the same check.
 fn stand_in(
     config: &config::Policy,
     loaded: &LoadedComponent,

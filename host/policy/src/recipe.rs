@@ -8,20 +8,20 @@ use witgate_plugin::Digest;
 
 use witgate_base::digest::{digest_of, digest_text};
 
-/// The inputs of a generation, as far as somebody wrote or built them: the configuration, and the digests of
-/// components. Key stores, key sets and secrets do not belong to it: whoever repeats a recipe takes them as
-/// they are now, so that no key that was revoked since comes back.
+/// The inputs of a generation that somebody wrote or built: the configuration, and the digests of components. Key
+/// stores, key sets and secrets are not part of it. A repeated recipe uses the current ones, so that no revoked key
+/// becomes valid again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The configuration file's content.
+    /// The content of the configuration file.
     config: String,
     /// Digests by component file.
     components: BTreeMap<PathBuf, String>,
 }
 
 impl Recipe {
-    /// A recipe without components yet.
+    /// A recipe without components.
     pub fn new(config: &str) -> Self {
         Self { config: config.to_owned(), components: BTreeMap::new() }
     }
@@ -31,7 +31,7 @@ impl Recipe {
         self.components.insert(file.to_owned(), digest_text(digest));
     }
 
-    /// The configuration file's content.
+    /// The content of the configuration file.
     pub fn config(&self) -> &str {
         &self.config
     }
@@ -41,7 +41,7 @@ impl Recipe {
         self.components.get(file).and_then(|text| digest_of(text))
     }
 
-    /// True if every part of it, apart from the policies named `broken`, is in `other`.
+    /// True if every part of it is in `other`, except the policies named `broken`.
     pub fn is_part_of(&self, other: &Self, broken: &[&str]) -> bool {
         let has = |(file, digest): (&PathBuf, &String)| other.components.get(file) == Some(digest);
         self.components.iter().all(has) && same_besides(&self.config, &other.config, broken)
@@ -53,7 +53,7 @@ impl Recipe {
     }
 }
 
-/// True if two configurations are equal, apart from the policies named `broken`.
+/// True if two configurations are equal, except for the policies named `broken`.
 fn same_besides(one: &str, other: &str, broken: &[&str]) -> bool {
     let rest = |text: &str| {
         let mut document = text.parse::<toml::Table>().ok()?;

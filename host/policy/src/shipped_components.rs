@@ -1,10 +1,10 @@
-//! The components that this program was built with.
+//! The components that are embedded in this program.
 
 use std::sync::LazyLock;
 
 use witgate_plugin::Digest;
 
-// COMPONENTS: names and bytes. MISSING: why there are none.
+// COMPONENTS: names and bytes. MISSING: the reason why there are none.
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
 static DIGESTS: LazyLock<Vec<Digest>> =
@@ -18,7 +18,7 @@ pub(super) fn is_shipped(digest: &Digest) -> bool {
 /// Names and bytes of the components.
 ///
 /// # Errors
-/// Where the program was built without them: why, and how it is built with them.
+/// If the program was built without them: the reason, and how to build it with them.
 pub fn components() -> Result<&'static [(&'static str, &'static [u8])], String> {
     if COMPONENTS.is_empty() {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! The tap of a policy: it hands hooks to a recording. While nobody records, a hook pays one relaxed load for it.
+//! The tap of a policy, which passes hooks to a recording. Without a recording, it costs a hook one relaxed load.
 
 mod hook;
 mod settings;
@@ -12,16 +12,17 @@ use tokio::sync::{Notify, mpsc};
 pub use hook::RecordedHook;
 pub use settings::RecordedSettings;
 
-/// Hooks that wait to be written down. More are shed: a caller waits for no recording.
+/// Maximum number of hooks that wait for the recording. Further hooks are dropped, so that no caller waits for a
+/// recording.
 const WAITING: usize = 256;
 
-/// The reason why there is no recording.
+/// The reason why a recording cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TapError {
-    /// Somebody records it already.
+    /// The policy is already being recorded.
     #[error("the policy is already being recorded; wait, or end that recording")]
     Already,
-    /// It reads secrets.
+    /// The policy reads raw secrets.
     #[error(
         "the policy reads raw secrets (`grants.secrets`), and a recording would contain them; record another policy"
     )]
@@ -35,7 +36,7 @@ pub struct Recorder {
     line: Mutex<Option<TapLine>>,
 }
 
-/// The way to who writes down.
+/// The channel to the recording.
 #[derive(Clone, Debug)]
 pub struct TapLine {
     to: mpsc::Sender<RecordedHook>,
@@ -51,12 +52,12 @@ impl Recorder {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// The way to the recording. None: nobody records.
+    /// The channel to the recording. None: there is no recording.
     pub fn line(&self) -> Option<TapLine> {
         self.is_on().then(|| self.line.lock().clone()).flatten()
     }
 
-    /// Begins to take hooks.
+    /// Starts to pass on hooks.
     ///
     /// # Errors
     /// `Already`.
@@ -81,7 +82,7 @@ impl Recorder {
         })
     }
 
-    /// Ends the recording whose line this is; one that has begun since goes on.
+    /// Ends the recording with this channel. A recording that has started since continues.
     pub fn close(&self, line: &TapLine) {
         let mut place = self.line.lock();
         if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
@@ -92,7 +93,7 @@ impl Recorder {
 }
 
 impl TapLine {
-    /// Hands on a hook that is done, or drops it.
+    /// Passes on a finished hook, or drops it.
     pub fn offer(&self, hook: RecordedHook) {
         if self.to.try_send(hook).is_err() {
             self.shed.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The protocol's headers against the body (MCP 2026-07-28, "Streamable HTTP", "Headers").
+//! Compares the protocol's headers with the body (MCP 2026-07-28, "Streamable HTTP", "Headers").
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,19 +10,19 @@ use crate::call::{Access, Call, MessageKind};
 use crate::era::Era;
 use crate::fault::MessageFault;
 
-/// Versions of the stateless era that are served.
+/// The supported versions of the stateless era.
 pub const STATELESS: &[&str] = &["2026-07-28"];
 
-/// Versions of the stateful era that a header may name. The oldest had no such header, but a
-/// client that settled on it with its server may send one.
+/// Versions of the stateful era that a header may name. The oldest version had no such header, but a client that
+/// negotiated it with its server may send one.
 pub const STATEFUL: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
-/// Checks the headers of a POST against its body, in the order in which the conformance suite and
-/// the SDKs do: metadata, then header = body, then the version. Returns the era that both speak.
+/// Checks the headers of a POST against its body, in the order of the conformance suite and the SDKs: metadata, then
+/// the equality of headers and body, then the version. Returns the era of the message.
 ///
 /// # Errors
-/// `InvalidParams` where metadata is missing, `HeaderMismatch` where header and body disagree or a
-/// header stands there twice, `UnsupportedVersion`.
+/// `InvalidParams` if metadata is missing, `HeaderMismatch` if headers and body differ or a header occurs twice,
+/// `UnsupportedVersion`.
 pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, MessageFault> {
     let version = unique(headers, &PROTOCOL_VERSION)?;
     let method = unique(headers, &METHOD)?;
@@ -53,10 +53,10 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, MessageFault> {
     Ok(era)
 }
 
-/// Checks what a message says about itself where there are no headers, over stdio.
+/// Checks the metadata of a message over stdio, where there are no headers.
 ///
 /// # Errors
-/// `InvalidParams` where metadata is missing, `UnsupportedVersion`.
+/// `InvalidParams` if metadata is missing, `UnsupportedVersion`.
 pub fn check_without_headers(call: &Call) -> Result<Era, MessageFault> {
     let era = era(call, None);
     if era == Era::Stateless {
@@ -81,7 +81,7 @@ pub fn check_bodiless(headers: &HeaderMap) -> Result<(), MessageFault> {
 /// The session that the caller names.
 ///
 /// # Errors
-/// `HeaderMismatch` where it stands there twice or not in visible ASCII.
+/// `HeaderMismatch` if the header occurs twice or is not visible ASCII.
 pub fn session(headers: &HeaderMap) -> Result<Option<&str>, MessageFault> {
     unique(headers, &SESSION_ID)
 }
@@ -95,7 +95,7 @@ pub fn routing_name(call: &Call) -> Option<&str> {
     }
 }
 
-/// A header value that says `name`: as it is where that is safe, otherwise in base64 with markers.
+/// The header value for `name`: the text itself if that is safe, otherwise base64 with markers.
 pub fn encode(name: &str) -> Cow<'_, str> {
     let safe = name.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && !name.starts_with(' ')
@@ -104,7 +104,7 @@ pub fn encode(name: &str) -> Cow<'_, str> {
     if safe { Cow::Borrowed(name) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name))) }
 }
 
-/// Decodes a header value of [`encode`]. A value without both markers is returned as it is.
+/// Decodes a header value of [`encode`]. A value without both markers is returned unchanged.
 pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, MessageFault> {
     let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
     let bytes = STANDARD.decode(wrapped).ok();
@@ -116,8 +116,8 @@ fn wrapped(value: &str) -> Option<&str> {
     value.strip_prefix("=?base64?")?.strip_suffix("?=")
 }
 
-/// A message is of the stateless era where its body or its header says so; protocol versions are
-/// dates, so they sort as text.
+/// A message is of the stateless era if its body or its header names a version of that era. Versions are dates, so
+/// they sort as texts.
 fn era(call: &Call, version: Option<&str>) -> Era {
     if call.meta_version().is_some() || version.is_some_and(is_stateless) {
         Era::Stateless

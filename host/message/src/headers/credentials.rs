@@ -1,5 +1,5 @@
-//! Headers → [`Credentials`]. What is found is taken out of the headers, so that nothing behind this
-//! stage can read it, log it or pass it on.
+//! Headers → [`Credentials`]. The credentials are removed from the headers, so that later stages cannot read, log or
+//! forward them.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,18 +10,18 @@ use super::DPOP;
 use crate::credential::Credentials;
 use crate::fault::MessageFault;
 
-/// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
-/// server takes a header line above 16 KiB.
+/// The longest credential that is read. JWTs of one or two kilobytes are common, and hardly any server accepts a
+/// header line above 16 KiB.
 const MAX_LENGTH: usize = 16 << 10;
 
-/// The reason for which no credentials could be taken out of headers.
+/// The reason why the credentials cannot be extracted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialError {
     /// A header is malformed.
     Malformed(MessageFault),
     /// A scheme without a token.
     NoToken,
-    /// A scheme that nothing here judges.
+    /// A scheme that no policy judges.
     UnknownScheme,
 }
 
@@ -31,18 +31,19 @@ impl From<MessageFault> for CredentialError {
     }
 }
 
-/// Takes the credentials out of `headers`: `Authorization`, those that the pipeline's policies have declared, and the
-/// proof that belongs to a token.
+/// Moves the credentials out of `headers`: `Authorization`, the headers that the pipeline's policies have declared,
+/// and the proof for a token.
 ///
 /// # Errors
-/// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
-/// 400 for a malformed request), `NoToken`, `UnknownScheme`.
+/// `BadCredential` if a header occurs twice, is too long or is not text (RFC 6750 §3.1: 400 for a malformed request),
+/// `NoToken`, `UnknownScheme`.
 pub fn take<'d>(
     headers: &mut HeaderMap,
     declared: impl IntoIterator<Item = &'d HeaderName, IntoIter: Clone>,
 ) -> Result<Credentials, CredentialError> {
     let declared = declared.into_iter();
-    // Witgate sets no cookies and is no proxy of the client's choice: these are somebody else's.
+    // Cookies and credentials for proxies are removed as well: Witgate sets no cookies, and is not the client's proxy,
+    // so they are for somebody else.
     headers.remove(COOKIE);
     headers.remove(PROXY_AUTHORIZATION);
     let mut shown = Credentials::default();
@@ -60,8 +61,8 @@ pub fn take<'d>(
     Ok(shown)
 }
 
-/// Refuses a query that carries a credential (MCP "Access Token Usage"; RFC 9700 §2.4). Queries
-/// end up in logs on the way.
+/// Refuses a query that contains a credential (MCP "Access Token Usage"; RFC 9700 §2.4), because queries are logged on
+/// the way.
 ///
 /// # Errors
 /// `BadCredential`.
@@ -79,7 +80,7 @@ pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(),
     Ok(())
 }
 
-/// Names, folded, under which credentials are seen in queries.
+/// Folded names of query parameters that contain credentials.
 const IN_QUERIES: &[&str] = &[
     "accesstoken",
     "accesskey",
@@ -106,13 +107,13 @@ const IN_QUERIES: &[&str] = &[
     "xauthtoken",
 ];
 
-/// Without case, hyphens and underscores.
+/// The name without case, hyphens and underscores.
 fn fold(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric());
     kept.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
+/// Scheme and credentials (RFC 9110 §11.4). Case does not matter in the scheme's name.
 fn add_authorization(shown: &mut Credentials, value: &str, is_declared: bool) -> Result<(), CredentialError> {
     let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = rest.trim_matches(' ');
@@ -120,7 +121,7 @@ fn add_authorization(shown: &mut Credentials, value: &str, is_declared: bool) ->
         name if name.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
         name if name.eq_ignore_ascii_case("basic") => Scheme::Basic,
         name if name.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
-        // `header = "Authorization"`: the bare value is the key.
+        // With `header = "Authorization"`, the whole value is the key.
         _ if is_declared => {
             shown.add(Scheme::Header, Some(AUTHORIZATION), SecretString::from(value));
             return Ok(());
@@ -129,7 +130,8 @@ fn add_authorization(shown: &mut Credentials, value: &str, is_declared: bool) ->
             return Err(CredentialError::UnknownScheme);
         }
     };
-    // RFC 6750 §3: a challenge is what gets a client its token. No other credential makes up for the one that is missing.
+    // RFC 6750 §3: only a challenge tells a client how to get a token. So a missing token is refused even if there is
+    // another credential.
     if token.is_empty() {
         return Err(CredentialError::NoToken);
     }
@@ -140,11 +142,11 @@ fn add_authorization(shown: &mut Credentials, value: &str, is_declared: bool) ->
     Ok(())
 }
 
-/// Takes the proofs; their number is judged later, where a policy asks for one.
+/// Takes the proofs. Their number is checked later, if a policy asks for a proof.
 fn take_proofs(headers: &mut HeaderMap, shown: &mut Credentials) {
     if let http::header::Entry::Occupied(entry) = headers.entry(DPOP) {
         for value in entry.remove_entry_mult().1 {
-            // What is no text is no proof either.
+            // A value that is not text is not a proof.
             shown.add_proof(value.to_str().unwrap_or_default().trim().into());
         }
     }

@@ -6,7 +6,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use super::{SingleValue, single};
 use crate::fault::MessageFault;
 
-/// Refuses a body that is not announced as plain JSON in UTF-8.
+/// Refuses a body whose Content-Type is not plain JSON in UTF-8.
 ///
 /// # Errors
 /// `UnsupportedMediaType`.
@@ -24,8 +24,8 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), MessageFault> {
     }
 }
 
-/// Refuses a caller that does not take JSON. Answers that the protocol has for errors are JSON, whatever the upstream
-/// gives. No Accept header takes anything.
+/// Refuses a caller that does not accept JSON, because errors are JSON even if the upstream's answers are not. Without
+/// an Accept header, a caller accepts everything.
 ///
 /// # Errors
 /// `NotAcceptable`.
@@ -33,7 +33,7 @@ pub fn accepts_json(headers: &HeaderMap) -> Result<(), MessageFault> {
     if accepts(headers, "application/json") { Ok(()) } else { Err(MessageFault::NotAcceptable) }
 }
 
-/// Refuses a caller that does not take an event stream: every GET wants one, and a POST gets JSON instead where it can.
+/// Refuses a caller that does not accept an event stream. A GET needs one; a POST gets JSON if possible.
 ///
 /// # Errors
 /// `NotAcceptable`.
@@ -42,7 +42,7 @@ pub fn accepts_events(headers: &HeaderMap) -> Result<(), MessageFault> {
 }
 
 fn accepts(headers: &HeaderMap, media: &str) -> bool {
-    // What the SDKs send, word for word.
+    // The exact value that the SDKs send.
     let is_usual =
         matches!(single(headers, &ACCEPT), SingleValue::One("application/json, text/event-stream"));
     if is_usual || !headers.contains_key(ACCEPT) {

@@ -1,5 +1,4 @@
-//! Checks of `Host` and `Origin`: the defence against DNS rebinding (MCP "Streamable HTTP", "Security
-//! Warning").
+//! Checks of `Host` and `Origin`: the protection against DNS rebinding (MCP "Streamable HTTP", "Security Warning").
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddrV4};
@@ -16,15 +15,15 @@ use witgate_base::zone::ANY_LABEL;
 #[derive(Debug)]
 pub struct AllowedNames {
     hosts: HashSet<String>,
-    /// Zones, written behind `*.`: names with one label before them.
+    /// Zones, without their `*.`: they cover names with one label before them.
     zones: HashSet<String>,
     origins: HashSet<String>,
-    /// Whole `Host` values that pass anyway: most requests have one of these.
+    /// Whole `Host` values that are accepted without parsing. Most requests have one of these.
     usual: Vec<String>,
 }
 
 impl AllowedNames {
-    /// `hosts` are names or addresses without port, or `*.` before a name, `origins` as browsers send them.
+    /// `hosts` are names or addresses without port, or `*.` before a name. `origins` have the form that browsers send.
     pub fn new<'a>(
         hosts: impl IntoIterator<Item = &'a str>,
         origins: impl IntoIterator<Item = &'a str>,
@@ -41,13 +40,13 @@ impl AllowedNames {
         }
     }
 
-    /// The same for a listener on `port`, so that the usual requests need no parsing.
+    /// The same for a listener on `port`, so that usual requests need no parsing.
     pub fn on_port(mut self, port: u16) -> Self {
         self.usual = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}")).into();
         self
     }
 
-    /// Checks `Host`. `local` is the address that the connection came in on, where that is known.
+    /// Checks `Host`. `local` is the address of the connection's own end, if it is known.
     ///
     /// # Errors
     /// `ForbiddenHost`.
@@ -63,14 +62,14 @@ impl AllowedNames {
         if uri.authority().is_none() && self.usual.iter().any(|usual| usual == host) {
             return Ok(());
         }
-        // A request in absolute form names a host twice (RFC 9112 §3.2.2).
+        // A request in absolute form contains two hosts (RFC 9112 §3.2.2).
         let twice = uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host));
         let name = name_of(host).ok_or(MessageFault::ForbiddenHost)?;
         if !twice && self.is_own(&name, local) { Ok(()) } else { Err(MessageFault::ForbiddenHost) }
     }
 
-    /// Checks `Origin`. A request without one is not a browser's. Where `Host` is a loopback name,
-    /// its own origin passes: a page that Witgate's own address served.
+    /// Checks `Origin`. Only browsers send one. If `Host` is a loopback name, the same origin is accepted: it is a
+    /// page that Witgate's own address served.
     ///
     /// # Errors
     /// `ForbiddenOrigin`.
@@ -98,7 +97,7 @@ impl AllowedNames {
         }
     }
 
-    /// As in certificates, `*` is one label (RFC 9525, section 6.3): who may make a name further down is not known.
+    /// As in certificates, `*` is one label (RFC 9525, section 6.3), because others may control names below it.
     fn has(&self, name: &str) -> bool {
         let below = name.split_once('.').filter(|(label, _)| !label.is_empty());
         self.hosts.contains(name) || below.is_some_and(|(_, zone)| self.zones.contains(zone))
@@ -114,7 +113,7 @@ fn is_own_loopback(origin: &str, headers: &HeaderMap) -> bool {
 
 /// The name in `host` or `host:port`.
 fn name_of(host: &str) -> Option<Host<String>> {
-    // What most requests of a local gateway say, without the work that names of any script take.
+    // A fast path for the usual hosts of a local gateway, without the work for international names.
     if let Ok(address) = host.parse::<SocketAddrV4>() {
         return Some(Host::Ipv4(*address.ip()));
     }

@@ -1,6 +1,6 @@
-//! Headers that repeat arguments (MCP 2026-07-28, "Streamable HTTP", "Custom Headers"): a tool's
-//! input schema names them by `x-mcp-header`. An HTTP upstream of that version checks them itself;
-//! a child is never shown them, so they are checked here.
+//! Headers that repeat arguments (MCP 2026-07-28, "Streamable HTTP", "Custom Headers"). A tool's input schema names
+//! them by `x-mcp-header`. An HTTP upstream of that version checks them itself. A child never gets them, so Witgate
+//! checks them.
 
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
@@ -10,15 +10,15 @@ use super::{PARAM_PREFIX, SingleValue, single};
 use crate::fault::MessageFault;
 use crate::parse::folds_to;
 
-/// Schemas that nest deeper are nobody's; it bounds the recursion.
+/// Maximum depth of a schema, which bounds the recursion. Real schemas are not as deep.
 const DEPTH: usize = 32;
 
-/// The arguments of one tool that headers repeat.
+/// The arguments of one tool that are repeated in headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderArguments(Vec<(HeaderName, Vec<String>)>);
 
 impl HeaderArguments {
-    /// Those that an input schema names. An annotation that is not valid names none: clients drop
+    /// The arguments that an input schema names. A schema with an invalid annotation names none, because clients drop
     /// such a tool from the list.
     pub fn of(input_schema: &Value) -> Self {
         let mut found = Vec::new();
@@ -29,8 +29,7 @@ impl HeaderArguments {
     /// Checks the headers of a call against its arguments, as JSON text.
     ///
     /// # Errors
-    /// `HeaderMismatch` where one is missing, malformed, there without its argument, or says
-    /// something else.
+    /// `HeaderMismatch` if one is missing, malformed, without its argument, or different from it.
     pub fn check(&self, arguments: Option<&str>, headers: &HeaderMap) -> Result<(), MessageFault> {
         if self.0.is_empty() {
             return Ok(());
@@ -58,8 +57,8 @@ impl HeaderArguments {
     }
 }
 
-/// The argument that a header repeats. One that is there in another case is the argument to some servers, and to
-/// a proxy that reads the header it is not.
+/// The argument that a header repeats. Some servers read an argument whose name differs in case as this one, but a
+/// proxy that reads the header does not see it.
 fn argument<'a>(
     arguments: &'a Value,
     path: &[String],
@@ -79,7 +78,7 @@ fn argument<'a>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// Only `properties` are followed: elsewhere a value has no fixed place.
+/// Follows only `properties`, because values elsewhere have no fixed place.
 fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(HeaderName, Vec<String>)>) {
     let properties: Option<&Map<String, Value>> = schema.get("properties").and_then(Value::as_object);
     if path.len() >= DEPTH {
@@ -99,12 +98,12 @@ fn says(header: &str, argument: &Value) -> bool {
     match argument {
         Value::String(text) => header == text,
         Value::Bool(value) => header == if *value { "true" } else { "false" },
-        // The specification wants integers compared as numbers.
+        // The specification compares integers as numbers.
         Value::Number(number) => {
             let text = number.to_string();
             header == text || (is_number(header) && header.parse() == text.parse::<f64>())
         }
-        // Only these three can be annotated; what is no such value is for the tool to refuse.
+        // Only these three types can be annotated. The tool itself refuses other values.
         Value::Null | Value::Array(_) | Value::Object(_) => true,
     }
 }

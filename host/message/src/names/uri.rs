@@ -1,5 +1,5 @@
-//! Resource URIs: accepted where they are their own normal form by both of the standards that
-//! servers normalise by, and mean one path to servers that decode them.
+//! Checks of resource URIs. A URI is accepted if it is in the normal form of both standards that servers use, and
+//! means the same path to servers that decode it.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,12 @@ use super::{NameFault, check_length, is_composed};
 /// Checks the URI of a resource.
 ///
 /// # Errors
-/// Where it is no URI (RFC 3986), is not its own normal form by RFC 3986, section 6.2.2, or by
-/// WHATWG URL, or hides something behind `%`.
+/// If it is not a URI (RFC 3986), is not in the normal form of RFC 3986, section 6.2.2, and of WHATWG URL, or hides a
+/// character behind `%`.
 pub fn check_uri(text: &str) -> Result<(), NameFault> {
     check_length(text)?;
     let uri = Uri::parse(text).map_err(|_| NameFault::NoUri)?;
-    // Default ports are WHATWG's affair: it knows those of the schemes that readers know.
+    // WHATWG URL removes the default ports of the schemes that it knows.
     let normal = Normalizer::new().default_port_with(|_| None).normalize(&uri);
     let is_normal = normal.is_ok_and(|normal| normal.as_str() == text);
     if !is_normal || Url::parse(text).map_err(|_| NameFault::NotNormal)?.as_str() != text {
@@ -27,11 +27,11 @@ pub fn check_uri(text: &str) -> Result<(), NameFault> {
     check_decoded(text)?;
     let is_file = uri.scheme().as_str() == "file";
     let behind = [uri.query().map(|query| query.as_str()), uri.fragment().map(|fragment| fragment.as_str())];
-    // RFC 8089 has neither, and to a server that cuts the scheme off they are parts of a path.
+    // RFC 8089 has neither query nor fragment; a server that cuts off the scheme reads them as parts of a path.
     if is_file && behind.iter().any(Option::is_some) {
         return Err(NameFault::OddFile);
     }
-    // To that server a host is the first segment of a path.
+    // Such a server reads a host as the first segment of a path.
     if let Some(authority) = uri.authority() {
         check_segments(&decode(authority.as_str())?)?;
     }
@@ -41,7 +41,7 @@ pub fn check_uri(text: &str) -> Result<(), NameFault> {
     check_path(uri.path().as_str(), is_file)
 }
 
-/// Checks what servers read that decode the URI once, as those do that have templates.
+/// Checks the form in which servers with templates read a URI: decoded once.
 fn check_decoded(text: &str) -> Result<(), NameFault> {
     if !text.contains('%') {
         return Ok(());
@@ -53,8 +53,8 @@ fn check_decoded(text: &str) -> Result<(), NameFault> {
     if is_composed(&decoded) { Ok(()) } else { Err(NameFault::NotComposed) }
 }
 
-/// The normal forms leave dot segments where a path has no root (`memo:a/../b`), and such as only
-/// show once `%2F` is decoded.
+/// The normal forms keep dot segments in a path without a root (`memo:a/../b`), and those that appear only after `%2F`
+/// is decoded.
 fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
     let decoded = decode(path)?;
     check_segments(&decoded)?;
@@ -65,7 +65,7 @@ fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
     Ok(())
 }
 
-/// Refuses dot segments, in a query and a fragment too: not every server knows where a path ends.
+/// Refuses dot segments, also in a query and a fragment, because not every server recognises the end of a path.
 fn check_segments(decoded: &str) -> Result<(), NameFault> {
     match decoded.split(['/', '\\']).any(|segment| matches!(without_parameters(segment), "." | "..")) {
         true => Err(NameFault::Hidden),
@@ -73,7 +73,7 @@ fn check_segments(decoded: &str) -> Result<(), NameFault> {
     }
 }
 
-/// A segment as servers read it to which `;` begins parameters (RFC 2396, section 3.3).
+/// A segment without its parameters after `;`, which some servers cut off (RFC 2396, section 3.3).
 fn without_parameters(segment: &str) -> &str {
     segment.split_once(';').map_or(segment, |(name, _)| name)
 }
@@ -82,18 +82,18 @@ fn decode(text: &str) -> Result<Cow<'_, str>, NameFault> {
     percent_decode_str(text).decode_utf8().map_err(|_| NameFault::Hidden)
 }
 
-/// Checks a template of URIs (RFC 6570), of which only the text outside of expressions is known. A
-/// URI without expressions is one, too.
+/// Checks a template of URIs (RFC 6570), of which only the text outside of expressions is known. A URI without
+/// expressions is a template as well.
 ///
 /// # Errors
-/// As [`check_uri`], where no expansion could be a URI that is accepted.
+/// As [`check_uri`], if no expansion could be an accepted URI.
 pub fn check_template(text: &str) -> Result<(), NameFault> {
     check_length(text)?;
     if !text.contains('{') {
         return check_uri(text);
     }
     let literals = literals(text).ok_or(NameFault::NoUri)?;
-    // What an expression may stand for: a word, a number, a path with its slash, a part of a host.
+    // Possible values of an expression: a word, a number, a path with its slash, a part of a host.
     let expand = |first: &str, others: &str| match literals.split_first() {
         Some((start, [next, rest @ ..])) => {
             rest.iter().fold(format!("{start}{first}{next}"), |uri, literal| uri + others + literal)
@@ -111,7 +111,7 @@ pub fn check_template(text: &str) -> Result<(), NameFault> {
     outcome
 }
 
-/// The literals before, between and after the expressions. None: braces that are no expressions.
+/// The literals before, between and after the expressions. None: the braces are not expressions.
 fn literals(text: &str) -> Option<Vec<&str>> {
     let (start, rest) = text.split_once('{')?;
     let mut literals = vec![start];
@@ -162,8 +162,8 @@ mod tests {
         }
     }
 
-    /// All that these servers of npm and PyPI list. What can be read without a network or a cluster was, under the very URI
-    /// that is listed.
+    /// URIs that servers from npm and PyPI list. Each was read under exactly the listed URI, if that was possible
+    /// without a network or a cluster.
     #[test]
     fn the_resources_of_real_servers_are_accepted() {
         let listed = include_str!("servers.tsv").lines().filter_map(|line| line.split_once('\t'));

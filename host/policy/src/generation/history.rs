@@ -1,4 +1,4 @@
-//! The last generations, for those who want to go back.
+//! The last generations, for rollbacks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use witgate_plugin::Digest;
 
 use crate::Recipe;
 
-/// A generation that could be repeated.
+/// A generation that a rollback could repeat.
 #[derive(Clone, Debug)]
 pub struct FormerGeneration {
-    /// Its number.
+    /// The generation's number.
     pub number: u64,
-    /// The generation that it repeats; its own number where it repeats none.
+    /// The number of the repeated generation, or its own number if it repeats none.
     pub origin: u64,
     /// The time at which it went live.
     pub since: SystemTime,
     /// The recipe of the generation.
     pub recipe: Arc<Recipe>,
-    /// True if all its pipelines follow that recipe.
+    /// True if all pipelines follow the recipe.
     pub is_whole: bool,
-    /// Its policies, and which component decides for each; none: a built-in.
+    /// The policies, with the component of each. None: a built-in.
     pub policies: Vec<(String, Option<Digest>)>,
 }
 
@@ -40,7 +40,7 @@ impl History {
 
     pub(super) fn add(&self, next: FormerGeneration) {
         let mut kept = self.kept.lock();
-        // Nobody goes back to one that is not whole, so that it takes no place of another.
+        // A generation that is held back is no target of a rollback, so it takes no place in the list.
         if kept.back().is_some_and(|last| !last.is_whole) {
             kept.pop_back();
         }
@@ -54,7 +54,8 @@ impl History {
         self.kept.lock().iter().cloned().collect()
     }
 
-    /// The generation `to`; none named: the last one before the origin of the `live` one that follows another `recipe`.
+    /// The generation `to`. Without `to`, the last one before the origin of the `live` one that follows another
+    /// `recipe`.
     pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<FormerGeneration> {
         let kept = self.kept.lock();
         let is_it = |each: &&FormerGeneration| match to {

@@ -1,4 +1,4 @@
-//! The policies that judge the calls of one upstream.
+//! The policies that decide about the calls of one upstream.
 
 use std::sync::Arc;
 
@@ -11,61 +11,62 @@ use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_config::{self as config, Mode};
 
-/// The policies that judge the calls of one upstream, all made from one recipe.
+/// The policies that decide about the calls of one upstream, all built from one recipe.
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
     /// The upstream's name.
     pub upstream: Arc<str>,
-    /// Authenticators that count, in order.
+    /// The enforced authenticators, in order.
     pub authenticate: Vec<Arc<Policy>>,
-    /// Authorizers that count; every one must allow.
+    /// The enforced authorizers. Each of them has to allow a call.
     pub authorize: Vec<Arc<Policy>>,
-    /// Authenticators whose verdict is recorded and changes nothing.
+    /// The shadow authenticators, whose verdicts are only recorded.
     pub shadow_authenticate: Vec<Arc<Policy>>,
-    /// Authorizers whose verdict is recorded and changes nothing.
+    /// The shadow authorizers, whose verdicts are only recorded.
     pub shadow_authorize: Vec<Arc<Policy>>,
-    /// Roles of a caller without any credential. None: such a caller is refused.
+    /// The roles of callers without a credential. None: such callers are refused.
     pub anonymous: Option<Vec<String>>,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
-    /// Nobody is asked for a credential, and one that is shown is not looked at.
+    /// True if no credential is required, and credentials are ignored.
     pub unchecked: bool,
-    /// The recipe that makes it again, with the data of another day.
+    /// The recipe for rebuilding the pipeline with current data.
     pub recipe: Arc<Recipe>,
-    /// The pipeline that replaces this one as soon as all of it can be made. Until then a call has to pass both.
+    /// The pipeline that replaces this one as soon as all its policies can be built. Until then, both have to allow a
+    /// call.
     pub next: Option<Box<NextPipeline>>,
-    /// The reason why the pipeline is closed to everybody. None: the policies decide.
+    /// The reason why the pipeline denies every call. None: the policies decide.
     pub closed: Option<ClosedPipeline>,
 }
 
-/// A pipeline that cannot be made as a whole yet. It restricts the one that is in force and allows nothing by itself.
+/// A pipeline that is held back. It can only restrict the live one.
 #[derive(Clone, Debug)]
 pub struct NextPipeline {
-    /// The buildable part of it. A policy that cannot be built is represented by the one in force, where
+    /// The part of it that could be built. A policy that cannot be built is replaced by the live one of its name, if
     /// there is one.
     pub pipeline: Pipeline,
-    /// True if all its authorizers are there. If not, the missing one may be the one that allows.
+    /// True if it has all its authorizers. If not, a missing one might have been the one that allows.
     pub has_all_authorizers: bool,
 }
 
-/// The reason why nobody gets through.
+/// The reason why a pipeline denies every call.
 #[derive(Clone, Debug)]
 pub struct ClosedPipeline {
-    /// The policy that is broken, else the upstream.
+    /// The broken policy, or the upstream.
     pub name: Arc<str>,
-    /// For the operator.
+    /// A sentence for the operator.
     pub reason: String,
 }
 
-/// A pipeline as it came out of the policies that there are.
+/// A pipeline built from the available policies.
 pub struct PipelineAssembly {
     /// The pipeline.
     pub pipeline: Pipeline,
     /// Policies that are listed under a hook that they do not have.
     pub misfits: Vec<PolicyError>,
-    /// True if every enforced policy is there.
+    /// True if it has every enforced policy.
     pub is_whole: bool,
-    /// True if every enforced authorizer is there.
+    /// True if it has every enforced authorizer.
     pub has_all_authorizers: bool,
 }
 
@@ -85,7 +86,7 @@ impl Pipeline {
         self.policies().any(|policy| policy.is_recorded())
     }
 
-    /// Headers that carry credentials, beside `Authorization`, as its authenticators have declared them.
+    /// Headers that contain credentials, besides `Authorization`, as its authenticators have declared them.
     pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> + Clone {
         let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());
         self.own_authenticators().chain(next).filter_map(|policy| policy.credential_header())
@@ -95,12 +96,13 @@ impl Pipeline {
         self.authenticate.iter().chain(&self.shadow_authenticate)
     }
 
-    /// True if it is in force as it is written, with nothing pending or broken.
+    /// True if the pipeline is live as configured, with nothing held back or broken.
     pub fn is_whole(&self) -> bool {
         self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
     }
 
-    /// True where it is known to decide as `other` does: by the very same policies, which a pipeline that is held back keeps.
+    /// True if it is known to decide as `other` does, because it has the same policies, as in a pipeline that is held
+    /// back.
     pub fn judges_as(&self, other: &Self) -> bool {
         let same = |mine: &[Arc<Policy>], theirs: &[Arc<Policy>]| {
             mine.len() == theirs.len()
@@ -115,32 +117,32 @@ impl Pipeline {
             && !is_pending(other)
     }
 
-    /// Every policy that it asks, those of the pipeline that is to replace it included.
+    /// All its policies, including those of the pipeline that is held back.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let next = self.next.iter().flat_map(|next| next.pipeline.own_policies());
         self.own_policies().chain(next)
     }
 
-    /// Every policy that it asks itself.
+    /// Its own policies.
     pub(crate) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let enforced = self.authenticate.iter().chain(&self.authorize);
         enforced.chain(&self.shadow_authenticate).chain(&self.shadow_authorize)
     }
 
-    /// The policy of this name, if the pipeline in force has it.
+    /// The policy of this name, if the live pipeline has it.
     pub fn own_policy(&self, name: &str) -> Option<&Arc<Policy>> {
         self.own_policies().find(|policy| &**policy.name() == name)
     }
 
-    /// A pipeline that lets nobody through.
+    /// A pipeline that denies every call.
     pub fn closed(upstream: &str, name: &str, reason: String) -> Self {
         let closed = Some(ClosedPipeline { name: name.into(), reason });
         Self { upstream: upstream.into(), closed, ..Self::default() }
     }
 }
 
-/// Puts the pipeline of `upstream` together from the policies that `find` knows. Those that are only watched may be
-/// missing: they decide nothing.
+/// Composes the pipeline of `upstream` from the policies that `find` returns. Shadow policies may be missing, because
+/// they decide nothing.
 pub fn assemble(
     upstream: &config::Upstream,
     config: &config::Config,

@@ -1,5 +1,5 @@
-//! One hook of a live policy: what it was asked, what it heard, what it answered. Little is copied while the caller
-//! waits; the rest is shared with the request.
+//! One hook of a live policy: the question, the results of its host calls, and the answer. Little is copied while the
+//! caller waits; the rest is shared with the request.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use witgate_services::host_calls::HostCallLog;
 /// One hook.
 #[derive(Debug)]
 pub struct RecordedHook {
-    /// The time at which it began, in seconds since the Unix epoch.
+    /// The start of the hook, in seconds since the Unix epoch.
     pub now: u64,
     /// The method of the call.
     pub method: String,
-    /// The kind of its target.
+    /// The kind of the call's target.
     pub kind: TargetKind,
-    /// The name of its target.
+    /// The name of the call's target.
     pub target: String,
-    /// None: a question to the authorizer.
+    /// The credential. None: the question is for the authorizer.
     pub credential: Option<(Scheme, SecretString)>,
-    /// The results of its host calls.
+    /// The results of the host calls.
     pub call_log: Arc<HostCallLog>,
-    /// None: not yet.
+    /// The answer. None: the hook is not finished.
     pub outcome: Option<Outcome>,
-    /// True if the component failed, and the built-in has decided in its place.
+    /// True if the component failed, and the fallback has decided.
     pub by_fallback: bool,
     scope: Scope,
 }
@@ -55,12 +55,12 @@ impl RecordedHook {
         }
     }
 
-    /// The scope for the hook, in which host calls are noted.
+    /// The scope of the hook, in which host calls are recorded.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// The same with its answer. `by_fallback`: the built-in gave it in place of a component.
+    /// The same hook with its answer. `by_fallback`: the fallback gave it in place of the component.
     pub fn answered(self, answer: Result<Outcome, &Failed>, by_fallback: bool) -> Self {
         let outcome = answer.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail.clone()));
         Self { outcome: Some(outcome), by_fallback, ..self }

@@ -1,4 +1,4 @@
-//! The settings of a policy, kept for a recording of it.
+//! The settings of a policy, kept for a recording.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use witgate_config::{self as config, KeySource, Limits, PolicyKind};
 /// The settings of a policy, as a recording writes them.
 #[derive(Debug)]
 pub struct RecordedSettings {
-    /// True if it reads raw secrets.
+    /// True if the policy reads raw secrets.
     pub reads_secrets: bool,
-    /// Its kind.
+    /// The policy's kind.
     pub kind: PolicyKind,
-    /// The file of its component.
+    /// The file of the component.
     pub component: Option<PathBuf>,
-    /// Its settings, as the operator wrote them.
+    /// The settings in the form of the configuration.
     pub config: Value,
-    /// None: nothing decides.
+    /// The implementation. None: nothing decides.
     pub schema: Option<Arc<Schema>>,
     /// The directory that paths in the settings are relative to.
     pub dir: PathBuf,
-    /// Its keys, by name.
+    /// The keys, by name.
     pub sources: BTreeMap<String, KeySource>,
-    /// Its limits.
+    /// The limits.
     pub limits: Limits,
 }
 
 impl RecordedSettings {
-    /// Collects them when the policy is built.
+    /// Collects the settings when the policy is built.
     pub fn of(config: &config::Policy, dir: &Path, schema: Arc<Schema>, settings: &Settings) -> Self {
         Self {
             reads_secrets: !settings.raw_secrets.is_empty(),
@@ -45,7 +45,7 @@ impl RecordedSettings {
         }
     }
 
-    /// A policy that could not be made.
+    /// The settings of a policy that could not be built.
     pub fn nothing(config: &config::Policy) -> Self {
         Self {
             reads_secrets: false,
