@@ -1,4 +1,4 @@
-//! The account of one caller in the memory for answers.
+//! The use of the memory for answers by one caller.
 
 use std::sync::Arc;
 
@@ -6,28 +6,28 @@ use super::authorize::Permit;
 use witgate_base::party::Party;
 use witgate_runtime::memory::{AnswerMemory, FREE, Hold, MemoryExhausted, Reservation};
 
-/// Holds memory for answers on behalf of whoever has a permit. The default holds nothing, and counts nothing: it is that
-/// of Witgate's own requests.
+/// The caller's account in the memory for answers. The default holds and counts no memory; it is for Witgate's own
+/// requests.
 #[derive(Clone, Debug, Default)]
 pub struct Account(Option<(Arc<AnswerMemory>, Arc<Permit>)>);
 
 impl Account {
-    /// That of the party of `permit`.
+    /// The account of the party of `permit`.
     pub(super) fn new(memory: &Arc<AnswerMemory>, permit: &Arc<Permit>) -> Self {
         Self(Some((Arc::clone(memory), Arc::clone(permit))))
     }
 
-    /// Memory for `size` bytes that are there.
+    /// Takes memory for `size` bytes that already exist.
     ///
     /// # Errors
-    /// Where it is not to be had.
+    /// If there is not enough.
     pub fn hold(&self, size: usize) -> Result<Hold, MemoryExhausted> {
         let mut held = None;
         self.cover(&mut held, size)?;
         Ok(held.into())
     }
 
-    /// Has `held` be enough for the `size` bytes that have come so far.
+    /// Enlarges `held` to the `size` bytes that have been received so far.
     ///
     /// # Errors
     /// As [`Account::hold`].

@@ -1,5 +1,5 @@
-//! One record for each message, refused ones included. It holds no secret: a credential is never
-//! within reach here.
+//! One audit record for each message, including refused ones. It contains no secret, because this module has no access
+//! to credentials.
 
 mod facts;
 
@@ -26,25 +26,25 @@ pub use facts::Audit;
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditOutcome {
-    /// It was forwarded, and answered.
+    /// The message was forwarded and answered.
     Allowed,
-    /// It was no acceptable message.
+    /// The message was invalid.
     Malformed,
-    /// No credential came with it.
+    /// The message had no credential.
     NoCredential,
-    /// Its credential is not good.
+    /// The credential was invalid.
     Refused,
-    /// Its caller may not do this.
+    /// The caller may not do this.
     Denied,
     /// A policy could not decide.
     Failed,
-    /// Its caller called too often.
+    /// The caller called too often.
     RateLimited,
-    /// It was allowed, and the upstream did not do its part.
+    /// The message was allowed, and the upstream failed.
     UpstreamFailed,
-    /// Its caller went away.
+    /// The caller disconnected.
     Cancelled,
-    /// Its caller's right ended while it was under way, after it was allowed.
+    /// The caller's right ended after the message was allowed.
     Ended,
 }
 
@@ -62,7 +62,7 @@ impl AuditOutcome {
         Self::Ended,
     ];
 
-    /// Its name in records and metrics.
+    /// The name in records and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -99,7 +99,7 @@ impl AuditOutcome {
     }
 }
 
-/// The counters of one upstream, and where its records go.
+/// The counters of one upstream, and the destination of its records.
 #[derive(Debug)]
 pub struct Outcomes {
     counters: Vec<(AuditOutcome, Counter)>,
@@ -115,7 +115,7 @@ impl Outcomes {
         Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
     }
 
-    /// The same, with records in `audit`.
+    /// The same, with the records in `audit`.
     pub(super) fn recorded_in(&self, audit: Audit) -> Self {
         Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
     }
@@ -127,8 +127,8 @@ impl Outcomes {
     }
 }
 
-/// The audit record of a message while it is handled. Dropped before it is closed, it says that the caller
-/// went away; nothing then of a fallback in the stage that was not done, for what a stage finds out is its result.
+/// The audit record of a message while it is handled. If it is dropped before `close`, it says that the caller
+/// disconnected. It then does not name a fallback of an unfinished stage.
 #[derive(Debug)]
 pub struct Record<'a> {
     outcomes: &'a Outcomes,
@@ -138,18 +138,18 @@ pub struct Record<'a> {
     place: Option<LinePlace>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
-    /// The generation that judges it.
+    /// The generation that decides about it.
     pub generation: u64,
-    /// The message, once it is parsed.
+    /// The message, after it has been parsed.
     pub request: Option<Arc<Request>>,
-    /// The caller, once it is known.
+    /// The caller, after authentication.
     pub caller: Option<Arc<Caller>>,
-    /// The fallback that had a part in the stages so far.
+    /// The first fallback of the finished stages.
     pub fallback: FallbackUse,
 }
 
 impl<'a> Record<'a> {
-    /// Begins a record.
+    /// Starts a record.
     pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
         Self {
             outcomes,
@@ -165,7 +165,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Makes sure that it can be written once it is closed, where the configuration wants no call without a record.
+    /// Ensures that the record can be written when it is closed, if the configuration requires a record of every call.
     ///
     /// # Errors
     /// `Unrecorded`.
@@ -174,7 +174,7 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// Writes it.
+    /// Writes the record.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
         match result {
             Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default()),
@@ -183,12 +183,12 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Writes that nothing was decided.
+    /// Writes the record of a message that was refused before any decision.
     pub fn refuse(mut self, rejection: &Rejection) {
         self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection));
     }
 
-    /// Writes that what was allowed before has ended.
+    /// Writes the end of a message that was recorded as allowed.
     pub fn end(mut self, rejection: &Rejection) {
         self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection));
     }
@@ -235,7 +235,7 @@ fn targets(access: &Access) -> &[Target] {
     }
 }
 
-/// The cause of an outcome, for the operator.
+/// The reason and details of an outcome, for the operator.
 #[derive(Default)]
 struct OutcomeCause<'a> {
     policy: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! Credential → caller. Knows nothing of permissions.
+//! The stage authenticate: Credential → Caller. It knows nothing about permissions.
 
 pub mod identity;
 
@@ -23,9 +23,9 @@ use witgate_policy::answer::Failed;
 use witgate_policy::generation::{ClosedPipeline, Generation, Pipeline};
 use witgate_services::Scope;
 
-/// Establishes who makes a request: the pipeline's authenticators in order. Each says who it is,
-/// that it is none of its business, or that the credential is refused, which ends the matter. Where another pipeline
-/// waits to take over, its authenticators have to know the caller as well.
+/// Establishes who makes a request. It asks the pipeline's authenticators in order. Each returns the identity, or that
+/// it does not judge this credential, or that the credential is refused, which is final. If another pipeline is held
+/// back, its authenticators have to know the caller as well.
 ///
 /// # Errors
 /// `NoCredential`, `Refused` or `Failed`.
@@ -38,7 +38,7 @@ pub async fn authenticate(
     let mut fallback = FallbackUse::default();
     let mut caller = establish(pipeline, proven, shown, &mut fallback).await;
     if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
-        // Rare, so that it takes no room in the future of every call.
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
         let by_next = Box::pin(establish(&next.pipeline, proven, shown, &mut fallback)).await;
         caller = caller.and_then(|caller| Ok(caller.also_known_as(by_next?)));
     }
@@ -81,14 +81,14 @@ async fn establish(
     Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })
 }
 
-/// The anonymous caller, where the pipeline permits one.
+/// The anonymous caller, if the pipeline permits one.
 fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Caller, Rejection> {
     let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
     let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };
     Ok(Caller::new(identity, proven_by.into()))
 }
 
-/// The caller with this identity, unless it has expired, whatever the policy says.
+/// The caller with this identity, unless it has expired. Policies cannot change that.
 fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
     if identity.expires_at.is_some_and(|end| end <= policy.now()) {
         return Err(Rejection::Refused {
@@ -110,7 +110,7 @@ fn rejection(closed: &ClosedPipeline) -> Rejection {
 }
 
 impl Request {
-    /// The call, as an authenticator sees it.
+    /// The call, for an authenticator.
     pub(super) fn as_call(&self) -> Call<'_> {
         let method = self.call.method();
         let (kind, target) = match self.call.access() {

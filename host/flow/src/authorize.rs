@@ -1,4 +1,4 @@
-//! Request + caller → permit. The one function that decides calls and lists.
+//! The stage authorize: Request + Caller → Permit. One function decides about calls and lists.
 
 pub mod combine;
 mod judge;
@@ -18,11 +18,11 @@ use witgate_message::names;
 use witgate_policy::generation::Generation;
 use witgate_services::traces::Traces;
 
-/// Decides whether `caller` may make a request: every authorizer of the pipeline must allow. `traces` are of what the
-/// caller has shown, for recordings.
+/// Decides whether `caller` may make a request: every authorizer of the pipeline has to allow it. `traces` are those
+/// of the caller's credentials, for recordings.
 ///
 /// # Errors
-/// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
+/// `Denied` or `Failed`; `NoCredential` if the caller has no credential and might be allowed with one.
 pub async fn authorize(
     generation: Arc<Generation>,
     proven: &ProvenRequest,
@@ -34,7 +34,7 @@ pub async fn authorize(
     judge.judge_request().await.map(|judged| judged.map(|()| Permit { judge }))
 }
 
-/// Proof that a caller may make a call. Only [`authorize`] makes one, once every authorizer has been asked.
+/// Proof that a caller may make a call. Only [`authorize`] makes one, after it has asked every authorizer.
 #[derive(Debug)]
 pub struct Permit {
     judge: Judge,
@@ -46,7 +46,7 @@ impl Permit {
         self.judge.request()
     }
 
-    /// The request, with the key that its sender has proven to hold.
+    /// The request, with the key that its sender has proven to have.
     pub(super) fn proven(&self) -> &ProvenRequest {
         &self.judge.subject.proven
     }
@@ -61,11 +61,11 @@ impl Permit {
         &self.judge.generation
     }
 
-    /// Decides whether the caller may see `name` in a list, as [`authorize`] decides whether they may call it. Nobody sees
-    /// what nobody can call, because the parse refuses such a name.
+    /// Decides whether the caller may see `name` in a list, exactly as [`authorize`] decides whether they may call it.
+    /// A name that the parse refuses is never shown.
     ///
     /// # Errors
-    /// `Failed`: a policy cannot say, so that a list without the entry would be as wrong as one with it.
+    /// `Failed`: a policy could not decide, so the list would be wrong both with and without the entry.
     pub async fn sees(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
         match names::check(kind, name) {
             Ok(()) => self.judge.permits_entry(kind, name).await,
@@ -84,8 +84,8 @@ impl Permit {
         }
     }
 
-    /// True if the caller may be notified about the resource `uri`: the same decision as for subscribing to
-    /// it.
+    /// True if the caller may get notifications about the resource `uri`. The decision is the same as for subscribing
+    /// to it.
     ///
     /// # Errors
     /// As [`Permit::sees`].
@@ -96,7 +96,7 @@ impl Permit {
         }
     }
 
-    /// Decides whether the caller may make `call` now, which has begun what this request is about.
+    /// Decides whether the caller may now make `call`, which has started the task of this request.
     ///
     /// # Errors
     /// As [`authorize`].

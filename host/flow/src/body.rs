@@ -1,4 +1,4 @@
-//! Bodies on their way through: what was read of one already, and the rest.
+//! Bodies that are passed on: the part that has already been read, and the rest.
 
 use std::error::Error;
 use std::fmt;
@@ -14,15 +14,15 @@ use hyper::body::Incoming;
 use super::account::Account;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
 
-/// The error that breaks off a body.
+/// The error that ends a body early.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A body as it comes in.
+/// A body while it is received.
 #[derive(Debug)]
 pub enum Inflow {
-    /// Over a connection of Witgate's own.
+    /// A body from a connection of Witgate.
     Wire(Incoming),
-    /// From the program that this is a part of.
+    /// A body from the program that embeds Witgate.
     Here(UnsyncBoxBody<Bytes, BodyError>),
 }
 
@@ -74,13 +74,13 @@ impl Body for Inflow {
 /// Checks the bytes of a body as they pass.
 type BodyCheck = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
 
-/// A body, the beginning of which may have been read.
+/// A body whose beginning may have been read.
 pub struct RawBody {
     head: Bytes,
     rest: Inflow,
-    /// The check that the body has to pass, or it breaks off.
+    /// The check of the body. If it fails, the body ends early.
     check: Option<BodyCheck>,
-    /// The memory for what of it is on its way.
+    /// The memory for the part that is being passed on.
     account: Account,
 }
 
@@ -95,10 +95,10 @@ impl RawBody {
         Self { head, rest, check: None, account }
     }
 
-    /// The same, as long as its bytes pass `check`. It breaks off before those that do not.
+    /// The same, with a `check` of its bytes. It ends before the bytes that fail the check.
     ///
     /// # Errors
-    /// Where what has been read does not.
+    /// If the part that has been read fails the check.
     pub fn checked_by<E>(
         self,
         mut check: impl FnMut(&[u8]) -> Result<(), E> + Send + 'static,
@@ -131,9 +131,9 @@ impl fmt::Debug for RawBody {
 /// The result of reading a body up to a limit.
 #[derive(Debug)]
 pub enum BoundedBody {
-    /// All of it.
+    /// The whole body.
     Whole(Bytes, Hold),
-    /// There is more.
+    /// The body is larger than the limit.
     Part(RawBody),
 }
 
@@ -143,15 +143,15 @@ pub enum BodyReadError {
     /// The connection broke.
     #[error("the body breaks off")]
     Broken(#[source] BodyError),
-    /// There is no memory for it.
+    /// There is no memory for the body.
     #[error(transparent)]
     NoRoom(#[from] MemoryExhausted),
 }
 
-/// Reads a body as long as it stays within `limit` bytes. One that came in one piece is not copied.
+/// Reads a body up to `limit` bytes. A body in one piece is not copied.
 ///
 /// # Errors
-/// Where the connection breaks, or `account` has no room.
+/// If the connection breaks, or `account` has no room.
 pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result<BoundedBody, BodyReadError> {
     let (mut head, mut held) = (Bytes::new(), None);
     while let Some(data) = next(&mut body).await.map_err(BodyReadError::Broken)? {
@@ -168,7 +168,7 @@ pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result
 /// The next piece of a body.
 ///
 /// # Errors
-/// Where the connection breaks.
+/// If the connection breaks.
 pub async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
     while !body.is_end_stream() {
         match body.frame().await {
@@ -183,7 +183,7 @@ pub async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
     Ok(None)
 }
 
-/// Both, in one piece; in place where nobody else holds the first.
+/// Both parts in one piece. The first is extended in place if nobody else uses it.
 pub fn join(first: Bytes, second: &[u8]) -> Bytes {
     let mut joined = first.try_into_mut().unwrap_or_else(|first| BytesMut::from(&*first));
     joined.extend_from_slice(second);

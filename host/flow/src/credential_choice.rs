@@ -1,4 +1,4 @@
-//! The credentials of a request, as policies and recordings ask for them.
+//! Chooses the credentials of a request for policies and recordings.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
 use witgate_services::traces::Traces;
 
-/// The credential that `policy` judges, if one was shown.
+/// The credential that `policy` judges, if the request has one.
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
     shown.first_of(&policy.wants()?.schemes, policy.credential_header())
 }
 
-/// The traces by which a recording recognises these credentials, which must not be in it.
-/// None where nothing is recorded.
+/// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is
+/// recorded.
 pub(super) fn traces(shown: &Credentials, is_recorded: bool) -> Option<Arc<Traces>> {
     is_recorded.then(|| Arc::new(all_traces(shown)))
 }

@@ -1,11 +1,11 @@
-//! The id of one message: in the audit, and in what the upstream is told. It is no secret, and a caller has
-//! no say in it, as it would have in the id of a trace.
+//! The id of one message, in the audit and for the upstream. It is not secret, and a caller cannot choose it, unlike a
+//! trace id.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The id of what was decided about one message: 32 hexadecimal digits.
+/// The id of the decision about one message: 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecisionId(u128);
 
@@ -15,7 +15,7 @@ impl fmt::Display for DecisionId {
     }
 }
 
-/// Ids that are given out one after the other. A random half keeps those of other upstreams, processes and starts apart.
+/// Generates consecutive ids. A random half distinguishes those of other upstreams, processes and starts.
 #[derive(Debug)]
 pub(super) struct DecisionIds {
     random: u64,
@@ -29,7 +29,7 @@ impl Default for DecisionIds {
 }
 
 impl DecisionIds {
-    /// One that was never given out.
+    /// The next id.
     pub(super) fn next(&self) -> DecisionId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         DecisionId(u128::from(self.random) << 64 | u128::from(number))

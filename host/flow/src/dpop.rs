@@ -1,6 +1,6 @@
-//! Proof of possession (DPoP, RFC 9449) → [`ProvenKey`]: whoever shows a token as `DPoP` proves with
-//! each request that they hold a key. Whether it is the one that the token is bound to is judged by
-//! the authenticators, through the interface `request`.
+//! Proof of possession (DPoP, RFC 9449) → [`ProvenKey`]. A sender of a token with the scheme `DPoP` proves with each
+//! request that they have a key. The authenticators check that the token is bound to this key, through the interface
+//! `request`.
 
 mod nonce;
 mod proof;
@@ -24,39 +24,39 @@ use witgate_policy::generation::Generation;
 
 pub use proof::{ALGORITHMS, ProofFault};
 
-/// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one.
+/// A key that the sender has proven to have, for one request. Only [`Proofs::prove`] makes one.
 #[derive(Clone, Debug)]
 pub struct ProvenKey {
     good: ProofContent,
-    /// True if an enforced policy has asked; else the proof is not used up.
+    /// True if an enforced policy asks for the proof. Otherwise the proof is not marked as used.
     counts: bool,
 }
 
 impl ProvenKey {
-    /// Its thumbprint (RFC 7638), in base64url.
+    /// The key's thumbprint (RFC 7638), in base64url.
     pub fn thumbprint(&self) -> &str {
         &self.good.thumbprint
     }
 }
 
-/// The reason for which a proof of possession is not taken.
+/// The reason why a proof of possession is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProofError {
-    /// It is not good.
+    /// The proof is invalid.
     Bad {
         /// The fault.
         fault: ProofFault,
-        /// The nonce for the next one, where that is what is missing.
+        /// The nonce for the next proof, if the fault is its nonce.
         nonce: Option<Box<str>>,
     },
-    /// No more proofs can be remembered, and one that might be used twice is not taken.
+    /// The memory of used proofs is full. A proof that could be used twice is refused.
     Full {
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
 }
 
-/// A request with the key that its sender has proven to hold, where a policy asks for one. Only [`Proofs::prove`]
+/// A request with the key that its sender has proven to have, if a policy asks for a proof. Only [`Proofs::prove`]
 /// makes one.
 #[derive(Clone, Debug)]
 pub struct ProvenRequest {
@@ -70,18 +70,18 @@ impl ProvenRequest {
         &self.request
     }
 
-    /// The key. None: no proof was asked for.
+    /// The key. None: no policy asks for a proof.
     pub fn key(&self) -> Option<&ProvenKey> {
         self.key.as_deref()
     }
 
-    /// The same sender and key with another request of theirs.
+    /// The same sender and key, with another request.
     pub(super) fn asking(&self, request: Arc<Request>) -> Self {
         Self { request, key: self.key.clone() }
     }
 }
 
-/// Judges proofs, and remembers which were used.
+/// Checks proofs, and remembers the used ones.
 #[derive(Debug, Default)]
 pub struct Proofs {
     nonces: Option<Nonces>,
@@ -90,20 +90,20 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    /// With nonces of this server's (RFC 9449, section 9), or without.
+    /// With or without nonces of this server (RFC 9449, section 9).
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// If the system has no random numbers.
     pub fn new(nonces: bool, clock: Clock) -> Result<Self, getrandom::Error> {
         let nonces = if nonces { Some(Nonces::new()?) } else { None };
         Ok(Self { nonces, used: UsedProofs::default(), clock })
     }
 
-    /// Checks the proof that came with a request, where a policy asks for one (RFC 9449, section 4.3).
+    /// Checks the proof of a request, if a policy asks for one (RFC 9449, section 4.3).
     ///
     /// # Errors
-    /// `Bad`, where there is none and has to be one, or it is not good. Not where the only policies
-    /// that ask are watched: they change nothing, and find that nothing was proven.
+    /// `Bad`, if the proof is required and missing, or invalid. If only shadow policies ask, a bad proof is no error:
+    /// they find no proven key.
     pub fn prove(
         &self,
         generation: &Generation,
@@ -157,12 +157,12 @@ impl Proofs {
         }
     }
 
-    /// Marks the request's proof as used. Once the caller is known, so that nobody else fills the
-    /// memory of what was used.
+    /// Marks the request's proof as used. This happens after authentication, so that unknown senders cannot fill the
+    /// memory.
     ///
     /// # Errors
-    /// `Bad`, where it was used before; `Full`, where no more can be remembered: a proof
-    /// that might be used twice is not taken.
+    /// `Bad`, if the proof was used before; `Full`, if the memory is full: a proof that could be used twice is
+    /// refused.
     pub fn spend(&self, proven: &ProvenRequest, caller: &Caller) -> Result<(), ProofError> {
         let Some(key) = proven.key().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
@@ -173,7 +173,7 @@ impl Proofs {
         }
     }
 
-    /// The nonce for the client's next proof, where the one that it used is about to end.
+    /// The nonce for the client's next proof, if the used nonce expires soon.
     pub fn next_nonce(&self, proven: &ProvenRequest) -> Option<Box<str>> {
         let (nonces, key) = (self.nonces.as_ref()?, proven.key().filter(|key| key.counts)?);
         let current = nonces.current(self.clock.now());
@@ -181,7 +181,8 @@ impl Proofs {
     }
 }
 
-/// The owner in the table of used proofs: the caller and not the key, because keys cost nothing.
+/// The owner of an entry in the table of used proofs. It is the caller and not the key, because anyone can make many
+/// keys.
 fn owner(caller: &Caller) -> Digest {
     let identity = caller.identity();
     let issuer = identity.issuer.as_deref().unwrap_or_default();
@@ -190,18 +191,18 @@ fn owner(caller: &Caller) -> Digest {
     sha256(&bytes.collect::<Vec<_>>())
 }
 
-/// Checks one proof for a POST to `url` with `token` at `now`, as [`Proofs::prove`] does: the
-/// thumbprint of its key.
+/// Checks one proof for a POST to `url` with `token` at `now`, as [`Proofs::prove`] does, and returns the thumbprint
+/// of its key.
 ///
 /// # Errors
-/// With why it is not good.
+/// With the fault of the proof.
 pub fn examine(proof: &str, url: &str, token: &str, now: u64) -> Result<String, ProofFault> {
     let target = ProofTarget::of(url).ok_or(ProofFault::Url)?;
     let good = proof::check(proof, &ProofTerms { method: "POST", target, token, now })?;
     Ok(good.thumbprint)
 }
 
-/// GET and DELETE have no message, and stand for themselves.
+/// The HTTP method. A call for a GET or DELETE has no message.
 fn http_method(request: &Request) -> &str {
     if request.call.body().is_empty() { request.call.method() } else { "POST" }
 }
@@ -223,7 +224,7 @@ mod tests {
     use witgate_message::call::Call;
     use witgate_message::era::Era;
 
-    /// A request whose proof was made at `issued_at`, with this nonce.
+    /// A request with a proof that was issued at `issued_at`, with this nonce.
     fn proven(issued_at: u64, nonce: Option<String>) -> ProvenRequest {
         let good = ProofContent { thumbprint: "key".to_owned(), issued_at, nonce, ..ProofContent::default() };
         let request = Request {
@@ -249,7 +250,7 @@ mod tests {
     fn a_proof_is_remembered_as_long_as_it_is_valid() {
         let now = Arc::new(AtomicU64::new(1000));
         let proofs = Proofs::new(false, Clock::Set(Arc::clone(&now))).unwrap();
-        // Of the future, as far as that is taken: good until 600 seconds from now.
+        // The time is in the future, within the limit. The proof is valid until 600 seconds from now.
         assert_eq!(proofs.spend(&proven(1300, None), &caller("ada")), Ok(()));
         now.store(1600, Ordering::Relaxed);
         assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(ProofError::Bad { .. })));

@@ -1,6 +1,6 @@
-//! Streams that go on after their request is answered (GET, `subscriptions/listen`), and those of calls that take
-//! their time. The protocol does not define the end of a stream whose right ends; here it ends, and where the client
-//! waits for an answer, that answer says why.
+//! Streams that last longer than the answer to their request (GET, `subscriptions/listen`), and those of long calls.
+//! The protocol does not say what happens when the right to a stream ends. Here the stream ends, and a client that
+//! waits for an answer gets the reason in it.
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -14,17 +14,17 @@ use super::stage_result::{FallbackUse, StageResult};
 use crate::event::Event;
 use witgate_runtime::shares::Share;
 
-/// A stream that is guarded.
+/// A stream that ends with its right.
 pub struct GuardedStream {
-    /// The right that the stream rests on.
+    /// The right to the stream.
     pub right: Right,
-    /// Looks at its events.
+    /// The filter of its events.
     pub look: AnswerFilter,
     /// The changes of lists by new generations. None: the stream ends with its call.
     pub(super) changes: Option<ListChanges>,
-    /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
+    /// Cancelled when Witgate shuts down. None: the stream ends by itself, and the shutdown waits for that.
     pub stop: Option<CancellationToken>,
-    /// The stream's part of the caller's share, held as long as it lasts.
+    /// The stream's part of the caller's share, for as long as the stream lasts.
     pub(super) _share: Option<Share>,
 }
 
@@ -36,7 +36,7 @@ enum StreamStep {
 }
 
 impl GuardedStream {
-    /// The events for as long as the right stands.
+    /// The events, until the right ends.
     pub fn guard(self, events: BoxStream<'static, Event>) -> BoxStream<'static, Event> {
         unfold(Some((self, events)), |state| async move {
             let (mut standing, mut events) = state?;
@@ -69,7 +69,7 @@ impl GuardedStream {
                 event = events.next() => event,
             };
             let Some(event) = event else { return StreamStep::Over };
-            // An event is the last thing that somebody should get whose right has just ended.
+            // An event must not be sent if the right has just ended.
             let StageResult { result, fallback } = self.right.check().await;
             if let Err(rejection) = result {
                 return self.end(&rejection, fallback);
@@ -91,10 +91,10 @@ impl GuardedStream {
         }
     }
 
-    /// The replacement for an event that cannot be shown. In a call's own stream an answer becomes an error,
-    /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
-    /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
-    /// What is not JSON-RPC is left out there.
+    /// The replacement for an event that cannot be shown. In a call's own stream, an answer becomes an error, which
+    /// ends the stream. On a standing stream, a replayed answer becomes an error with its own id. A notification about
+    /// which a policy cannot decide ends a standing stream, because the client would miss it otherwise. Events that
+    /// are not JSON-RPC are left out there.
     fn error_event(&self, event: Event, rejection: &Rejection, fallback: FallbackUse) -> Option<StreamStep> {
         let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);

@@ -1,17 +1,18 @@
-//! The progress of a message: an event stream may be opened before there is an answer only where nothing is
-//! left that belongs into the head of one.
+//! The progress of a message. An event stream may be opened before the answer only if the head of the response is
+//! already certain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use witgate_message::call::{Call, MessageKind};
 
-/// A flag: the message is with the upstream, and its answer may be an event.
+/// A flag: the upstream has the message, and its answer may be an event.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<AtomicBool>);
 
 impl InFlight {
-    /// `call` goes to the upstream: no challenge can follow any more. What opens a session is told by a header which.
+    /// Records that `call` goes to the upstream, so no challenge can follow. A call that opens a session is excepted,
+    /// because its answer has a header with the session.
     pub fn begins(&self, call: &Call) {
         let is_request = matches!(call.kind(), MessageKind::Request { .. });
         self.0.store(is_request && call.method() != "initialize", Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Answers for callers that take JSON alone. The protocol has clients take event streams, too, and Python's SDK makes
-//! servers that need none.
+//! Answers for callers that accept JSON only. The protocol requires clients to accept event streams as well, but
+//! servers made with Python's SDK do not need them.
 
 use std::pin::pin;
 
@@ -14,11 +14,11 @@ use witgate_message::fault::MessageFault;
 use witgate_message::headers::media;
 use witgate_message::json::{MessageForm, form};
 
-/// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
-/// it, such as progress, is left out.
+/// The answer in a form that the caller accepts. If the caller does not accept the upstream's event stream, they get
+/// the response in it; earlier messages, such as progress, are left out.
 ///
 /// # Errors
-/// `NotAcceptable` where the server asks something in the middle: the caller takes no question. `Upstream` where there is
+/// `NotAcceptable` if the server sends a request in the stream, which the caller could not get. `Upstream` if there is
 /// no response.
 pub(super) async fn taken_by(request: &Request, answer: Answer) -> Result<Answer, Rejection> {
     if media::accepts_events(&request.headers).is_ok() {

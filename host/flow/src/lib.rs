@@ -72,7 +72,7 @@ use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::shares::{Capacity, Share, Shares};
 
-/// The way of all messages to one upstream.
+/// The path of all messages to one upstream.
 pub struct Flow<U> {
     route: Arc<Route>,
     upstream: U,
@@ -86,13 +86,13 @@ pub struct Flow<U> {
     stop: CancellationToken,
 }
 
-/// Streams that stand open: as many as there may be sessions over HTTP.
+/// Open streams: as many as there may be sessions over HTTP.
 const STREAMS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
 
-/// Bytes of answers that wait to be read, where nothing else is said.
+/// The default memory for answers that wait to be read, in bytes.
 const ANSWER_MEMORY: usize = 256 << 20;
 
-/// A message as it arrives.
+/// A received message.
 pub struct Arrival {
     /// The transport of the message.
     pub transport: Transport,
@@ -100,9 +100,9 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// Remembers whether the sender has shown a good credential.
     pub known: KnownSender,
-    /// Told once it is with the upstream.
+    /// The flag that is set when the upstream has the message.
     pub under_way: InFlight,
-    /// The client certificate of its connection.
+    /// The client certificate of the connection.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The headers. Empty over stdio.
     pub headers: HeaderMap,
@@ -110,7 +110,7 @@ pub struct Arrival {
     pub body: Bytes,
     /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
     pub shown: Option<Credentials>,
-    /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
+    /// The session of the process, over stdio. Over HTTP it is in the headers.
     pub session: Option<Box<str>>,
 }
 
@@ -127,7 +127,7 @@ pub struct Reply {
 }
 
 impl<U: Upstream> Flow<U> {
-    /// The way to `upstream`. Cancelling `stop` ends the streams that would not end by themselves.
+    /// The flow for `upstream`. Cancelling `stop` ends the streams that do not end by themselves.
     pub fn new(
         route: Arc<Route>,
         upstream: U,
@@ -141,22 +141,22 @@ impl<U: Upstream> Flow<U> {
         Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
     }
 
-    /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
+    /// The same with `proofs`, which remembers the used proofs of possession of all flows.
     pub fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
         Self { proofs, ..self }
     }
 
-    /// The same, whose answers share `answers` with those of other flows.
+    /// The same with `answers`, the memory for answers, which it shares with other flows.
     pub fn with_answers(self, answers: Arc<AnswerMemory>) -> Self {
         Self { answers, ..self }
     }
 
-    /// The same, with its records in `audit`.
+    /// The same, with the records in `audit`.
     pub fn with_audit(self, audit: Audit) -> Self {
         Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), ..self }
     }
 
-    /// True if a policy takes tokens with a proof of possession, so that challenges offer it.
+    /// True if a policy accepts tokens with a proof of possession, so that challenges offer it.
     pub fn takes_proofs(&self) -> bool {
         self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
     }
@@ -169,7 +169,7 @@ impl<U: Upstream> Flow<U> {
     /// Handles one message.
     ///
     /// # Errors
-    /// With why it goes no further, and the id to answer under.
+    /// With the rejection, and the id for the answer.
     pub async fn handle(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
@@ -185,7 +185,7 @@ impl<U: Upstream> Flow<U> {
         result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
-    /// The order of the stages. Each one's result is the only key to the next.
+    /// The order of the stages. The result of each stage is required by the next one.
     async fn run(
         &self,
         generation: Arc<Generation>,
@@ -213,7 +213,7 @@ impl<U: Upstream> Flow<U> {
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         let answer = {
-            // Pinned here: what takes it by value would hold it once more.
+            // Pinned here, because passing it by value would double its memory.
             let answer = pin!(async {
                 json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await
             });
@@ -222,7 +222,7 @@ impl<U: Upstream> Flow<U> {
         self.look_at(answer, permit, right, share, record).await
     }
 
-    /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
+    /// Proof of possession → authenticate. Only an authenticated caller can use a proof, and only once.
     async fn establish(
         &self,
         generation: &Arc<Generation>,
@@ -262,13 +262,13 @@ impl<U: Upstream> Flow<U> {
         self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
     }
 
-    /// Counts and records what the transport refuses before there is a message.
+    /// Counts and records a refusal of the transport before there is a message.
     pub fn refuse_unread(&self, rejection: Rejection) -> RejectedMessage {
         refuse(self.record(&self.generations.live()), RejectedMessage { id: None, rejection })
     }
 
-    /// Handles a request on a session without a message: the same stages, and the upstream that holds the
-    /// session judges the right to it.
+    /// Handles a request on a session without a message. It passes the same stages; the upstream, which keeps the
+    /// session, checks the right to it.
     async fn on_session<T>(
         &self,
         method: &'static str,
@@ -318,7 +318,7 @@ impl<U: Upstream> Flow<U> {
         }
     }
 
-    /// Looks at an answer where that is needed, and sets its status.
+    /// Filters an answer if that is needed, and sets its status.
     async fn look_at(
         &self,
         answer: Answer,
@@ -335,7 +335,7 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
             AnswerBody::Message { status, message, hold } => {
                 let status = status_of(request.era, status, &message)?;
-                // Whatever the status says: what looks like a list is one.
+                // An answer that looks like a list is filtered, with any status.
                 let message = if call.needs_filtering() {
                     let look = self.look(permit);
                     record.fallback.note(Box::pin(look.message(message)).await)?
@@ -352,7 +352,7 @@ impl<U: Upstream> Flow<U> {
                     if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
                 (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
             }
-            // One that was let through for another call.
+            // The permit is for another call.
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
@@ -367,7 +367,7 @@ impl<U: Upstream> Flow<U> {
         Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
     }
 
-    /// The caller's share of the streams that may stand open.
+    /// The caller's share of the open streams.
     fn stream_of(&self, permit: &Permit) -> Result<Share, Rejection> {
         let party = permit.caller().party(permit.request().peer);
         self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
@@ -386,7 +386,7 @@ impl<U: Upstream> Flow<U> {
 
 type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
 
-/// Parse → credential: everything that is known of a message without asking who it is from.
+/// Parse → credential: everything that can be read from a message without knowing the caller.
 fn receive(
     arrival: Arrival,
     decision: DecisionId,
@@ -407,7 +407,7 @@ fn receive(
     Ok((Arc::new(request), shown, session))
 }
 
-/// A certificate that no policy judges is no credential: it was for the transport.
+/// A certificate that no policy judges is no credential. It only protects the transport.
 fn show_certificate(
     shown: &mut Credentials,
     certificate: Option<&ClientCertificate>,
@@ -423,7 +423,7 @@ fn show_certificate(
     }
 }
 
-/// Headers against the body, then the credentials among them.
+/// Compares the headers with the body, and takes the credentials out of them.
 fn examine(
     call: &Call,
     headers: &mut HeaderMap,
@@ -471,22 +471,21 @@ fn receive_bodiless(
     Ok((Arc::new(request), shown, session))
 }
 
-/// Records a refusal that comes before anything was decided.
+/// Records a refusal before any decision.
 fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
     record.refuse(&rejected.rejection);
     rejected
 }
 
-/// Notes a sender whose caller has shown a good credential.
+/// Records that a sender has shown a valid credential.
 fn note(known: &KnownSender, caller: Option<&Caller>) {
     if caller.is_some_and(|caller| !caller.is_anonymous()) {
         known.note();
     }
 }
 
-/// The rejection that the caller sees, which may say less than the record: in the stateless era, a method
-/// that is unknown and not allowed by a rule does not exist. Clients probe for methods, and negotiate by that
-/// answer.
+/// The rejection for the caller, which may say less than the record. In the stateless era, an unknown method that no
+/// rule allows gets "method not found", because clients negotiate by that answer.
 fn rejected_message(record: &Record<'_>, rejection: Rejection) -> RejectedMessage {
     let request = record.request.as_deref();
     let id = request.filter(|request| matches!(request.call.kind(), MessageKind::Request { .. }));
@@ -505,13 +504,13 @@ fn is_unknown_method(request: &Request) -> bool {
         && matches!(request.call.access(), Access::Target(target) if target.kind == TargetKind::Method)
 }
 
-/// A call's own stream: shutting down waits for its end.
+/// The stream of a call. A shutdown waits for its end.
 fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
     GuardedStream { right, look, changes: None, stop: None, _share: None }
 }
 
-/// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from
-/// the error's code (MCP 2026-07-28, "Streamable HTTP"), whatever spoke to the upstream.
+/// The HTTP status of a JSON answer. In the stateless era it follows from the code of the error (MCP 2026-07-28,
+/// "Streamable HTTP"), for every kind of upstream. Otherwise it is `status`.
 fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
     #[derive(Deserialize)]
     struct ErrorPeek<'a> {

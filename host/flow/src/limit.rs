@@ -1,4 +1,4 @@
-//! Permit → admitted. Off until limits are configured.
+//! The stage limit: Permit → Admitted. It admits every call, because there are no limits yet.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::account::Account;
 use super::authorize::Permit;
 use witgate_runtime::memory::AnswerMemory;
 
-/// Proof that a call may be forwarded now. An upstream takes nothing else.
+/// Proof that a call may be forwarded now. An upstream accepts nothing else.
 #[derive(Debug)]
 pub struct Admitted {
     permit: Arc<Permit>,
@@ -20,27 +20,27 @@ impl Admitted {
         &self.permit
     }
 
-    /// The leave to answer with bytes that nobody looks at. None: the answer has to be filtered, message by message.
+    /// The permission to answer with unread bytes. None: the answer has to be filtered message by message.
     pub fn unfiltered(&self) -> Option<RawAnswerPermit> {
         (!self.permit.request().call.needs_filtering()).then_some(RawAnswerPermit(()))
     }
 
-    /// The memory for its answer.
+    /// The memory for the answer.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The session that the caller names. Not yet known to be the caller's.
+    /// The session that the caller names. It may not be theirs.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
     }
 }
 
-/// The leave to answer one call with bytes that nobody looks at. Only [`Admitted::unfiltered`] gives it.
+/// The permission to answer one call with unread bytes. Only [`Admitted::unfiltered`] returns it.
 #[derive(Debug)]
 pub struct RawAnswerPermit(());
 
-/// Admits a permitted call. The permit stays with the flow, too, which filters the answer by it.
+/// Admits a permitted call. The flow keeps the permit as well, to filter the answer.
 pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>, answers: &Arc<AnswerMemory>) -> Admitted {
     let account = Account::new(answers, &permit);
     Admitted { permit, session, account }

@@ -1,5 +1,6 @@
-//! Tells standing streams that a new generation may show other lists than before (MCP, "List Changed Notification"):
-//! of the kinds whose changes the upstream tells itself, and to streams whose pipeline has changed.
+//! Notifies standing streams that a new generation may show other lists (MCP, "List Changed Notification"). It
+//! announces only the kinds of changes that the upstream announces itself, and only to streams whose pipeline has
+//! changed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,15 +15,15 @@ use crate::event::Event;
 use witgate_message::era::Era;
 use witgate_policy::generation::Generation;
 
-/// The kinds of lists, as methods name them.
+/// The kinds of lists, as in the names of methods.
 const KINDS: [&str; 3] = ["tools", "resources", "prompts"];
 
-/// The changes of lists that an upstream announces, by its last handshake.
+/// The changes of lists that an upstream announces, according to its last handshake.
 #[derive(Debug, Default)]
 pub struct DeclaredChanges([AtomicBool; KINDS.len()]);
 
 impl DeclaredChanges {
-    /// Notes the `capabilities` of a handshake.
+    /// Reads the `capabilities` of a handshake.
     pub(super) fn note(&self, capabilities: &str) {
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
@@ -48,9 +49,9 @@ impl DeclaredChanges {
     }
 }
 
-/// The changes that one stream is still to be told.
+/// The changes that one stream still has to be notified of.
 pub(super) struct ListChanges {
-    /// Of a session's stream: what the upstream declares counts. None: a subscription says itself what it is told.
+    /// For a session's stream: the changes that the upstream declares. None: a subscription names its changes itself.
     declared: Option<Arc<DeclaredChanges>>,
     subscribed: [bool; KINDS.len()],
     seen: Arc<Generation>,
@@ -58,7 +59,7 @@ pub(super) struct ListChanges {
 }
 
 impl ListChanges {
-    /// For a stream that begins by `permit`.
+    /// For a stream that starts with `permit`.
     pub(super) fn new(permit: &Permit, declared: &Arc<DeclaredChanges>) -> Self {
         let is_sessions = permit.request().era == Era::Stateful;
         Self {
@@ -69,7 +70,7 @@ impl ListChanges {
         }
     }
 
-    /// Notes what the upstream says it will tell, where `event` is its acknowledgement of a subscription.
+    /// Reads the acknowledgement of a subscription, if `event` is one.
     pub(super) fn note(&mut self, event: &Event) {
         if self.declared.is_none()
             && let Some(subscribed) = acknowledged(&event.data)
@@ -78,7 +79,7 @@ impl ListChanges {
         }
     }
 
-    /// The next message for the stream, which rests on `permit` by now.
+    /// The next message for the stream, whose current permit is `permit`.
     pub(super) fn next(&mut self, permit: &Permit) -> Option<Event> {
         let now = permit.generation();
         if !Arc::ptr_eq(&self.seen, now) {
@@ -95,12 +96,12 @@ impl ListChanges {
         let wanted = self.declared.as_ref().map_or(self.subscribed, |declared| declared.kinds());
         let subscription = permit.request().call.id().filter(|_| self.declared.is_none());
         let kinds = KINDS.iter().zip(wanted).filter(|(_, wanted)| *wanted);
-        // What waits still will be read by then.
+        // Earlier notifications that still wait are no longer needed.
         self.waiting = kinds.map(|(kind, _)| message(kind, subscription)).collect();
     }
 }
 
-/// `subscription`: the id of the request that has opened the stream, as JSON text.
+/// `subscription` is the id of the request that has opened the stream, as JSON text.
 fn message(kind: &str, subscription: Option<&str>) -> Event {
     let method = json!(format!("notifications/{kind}/list_changed"));
     let params = subscription

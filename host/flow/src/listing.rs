@@ -1,6 +1,5 @@
-//! Answers that need a look before the caller gets them: lists are filtered with the decision that
-//! calls are decided with, and tasks that come into being get an owner. Everything else in them
-//! stays as it is, byte for byte.
+//! Filters answers before the caller gets them. The entries of lists are decided as calls are, and new tasks get an
+//! owner. Everything else stays unchanged, byte for byte.
 
 use std::sync::Arc;
 
@@ -26,19 +25,20 @@ mod tests;
 /// A list in a result.
 #[derive(Clone, Copy)]
 enum List {
-    /// Things that rules name; the second is the item's member with the name.
+    /// Targets of rules; the second value is the item's member with the name.
     Things(TargetKind, &'static str),
-    /// Templates of resources; named by their `uriTemplate`.
+    /// Templates of resources, by their `uriTemplate`.
     Templates,
-    /// Tasks; each belongs to somebody.
+    /// Tasks, each of which has an owner.
     Tasks,
 }
 
-/// Items of one page of a list: each is decided on by every policy. Servers with more of them have pages.
+/// Maximum number of items in one page of a list. Every policy decides about each of them, and servers with more items
+/// have pages.
 const MOST_ITEMS: usize = 20_000;
 
-/// The members of results that are lists. They are told by their names alone, because an event
-/// stream that is taken up again replays answers without their questions.
+/// The members of results that are lists. They are recognised by their names, because a resumed event stream replays
+/// answers without their requests.
 const LISTS: &[(&str, List)] = &[
     ("tools", List::Things(TargetKind::Tool, "name")),
     ("resources", List::Things(TargetKind::Resource, "uri")),
@@ -47,33 +47,34 @@ const LISTS: &[(&str, List)] = &[
     ("tasks", List::Tasks),
 ];
 
-/// Looks at what an upstream says, for one caller.
+/// The filter of an upstream's messages for one caller.
 #[derive(Clone, Debug)]
 pub struct AnswerFilter {
     permit: Arc<Permit>,
     tasks: Arc<Tasks>,
     declared: Arc<DeclaredChanges>,
-    /// Answers are none of those that need a look.
+    /// True if answers need no filter.
     at_news_alone: bool,
 }
 
 impl AnswerFilter {
-    /// For whoever has the permit.
+    /// The filter for the holder of a permit.
     pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<DeclaredChanges>) -> Self {
         Self { permit, tasks, declared, at_news_alone: false }
     }
 
-    /// The same, for a stream whose answer needs no look: it may hold news of resources and tasks all the same.
+    /// The same, for a stream whose answer needs no filter. It may still contain notifications about resources and
+    /// tasks.
     pub(super) fn at_news(self) -> Self {
         Self { at_news_alone: true, ..self }
     }
 
-    /// Looks for the same caller by a new permit.
+    /// Continues for the same caller with a new permit.
     pub fn renew(&mut self, permit: Arc<Permit>) {
         self.permit = permit;
     }
 
-    /// The event as the caller may see it. None: it is not for them.
+    /// The event as the caller may see it. None: the caller may not see it.
     ///
     /// # Errors
     /// As [`AnswerFilter::message`].
@@ -87,8 +88,8 @@ impl AnswerFilter {
         seen.map(|data| Ok(data?.map(|data| Event { data, ..event })))
     }
 
-    /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
-    /// which may have ended since the caller asked.
+    /// True if the caller may receive the message. Notifications about a resource or a task need a right to it, which
+    /// may have ended since the caller subscribed.
     async fn hears(&self, envelope: &StrictMembers<'_>) -> StageResult<bool> {
         let Some(method) = envelope.get("method").and_then(string) else { return Ok(true).into() };
         let params = envelope.get("params").and_then(|params| StrictMembers::read(params.get()).ok());
@@ -109,13 +110,13 @@ impl AnswerFilter {
     /// The answer as the caller may see it.
     ///
     /// # Errors
-    /// `Upstream` where it is no JSON-RPC message in which every key stands once; `Failed` where a policy cannot say what
-    /// of a list the caller may see.
+    /// `Upstream` if it is not a JSON-RPC message without duplicate keys; `Failed` if a policy could not decide about
+    /// an entry.
     pub async fn message(&self, message: Bytes) -> StageResult<Bytes> {
         self.look_at(message).await.map(|seen| seen?.ok_or_else(garbage))
     }
 
-    /// The message as the caller may see it. None: it is a notification that is not for them.
+    /// The message as the caller may see it. None: it is a notification that the caller may not see.
     async fn look_at(&self, message: Bytes) -> StageResult<Option<Bytes>> {
         let mut fallback = FallbackUse::default();
         let result = self.seen(message, &mut fallback).await;
@@ -152,8 +153,8 @@ impl AnswerFilter {
         }
     }
 
-    /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
-    /// of others stays.
+    /// The result of a handshake, with the configured extensions of MCP authorization. The upstream's other extensions
+    /// stay.
     fn with_extensions(&self, result: &StrictMembers<'_>) -> Option<String> {
         let request = self.permit.request();
         if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
@@ -168,7 +169,7 @@ impl AnswerFilter {
         Some(replaced(result, "capabilities", &capabilities.to_string()))
     }
 
-    /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
+    /// A result with lists, filtered. A list that depends on the caller must not be cached for others.
     async fn list_result(
         &self,
         members: &StrictMembers<'_>,
@@ -193,7 +194,7 @@ impl AnswerFilter {
         Ok(object.finish())
     }
 
-    /// The items that the caller may see, as they came. One without a name is nobody's.
+    /// The items that the caller may see, unchanged. An item without a name is left out.
     async fn filter(
         &self,
         list: List,
@@ -223,7 +224,7 @@ impl AnswerFilter {
 
     async fn sees(&self, list: List, item: &RawValue) -> StageResult<bool> {
         let Ok(members) = StrictMembers::read(item.get()) else { return Ok(false).into() };
-        // To a client that ignores case, the other one may be the name.
+        // A client that ignores case may read the other member as the name.
         let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));
         let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
         match list {
@@ -261,8 +262,8 @@ impl AnswerFilter {
     }
 }
 
-/// The id of the request that a message answers, as it stands there. None: it is no answer, or has no id that a
-/// request can have.
+/// The id of the request that a message answers, unchanged. None: it is not an answer, or has an id that no request
+/// can have.
 pub(super) fn answered_id(message: &[u8]) -> Option<String> {
     let envelope = StrictMembers::read(std::str::from_utf8(message).ok()?).ok()?;
     let id = envelope.get("id").filter(|_| envelope.get("method").is_none())?.get();
@@ -270,7 +271,7 @@ pub(super) fn answered_id(message: &[u8]) -> Option<String> {
         .then(|| id.to_owned())
 }
 
-/// The list that a result's member is, or that a reader who ignores case would take it for.
+/// The list in a result's member, also for readers who ignore case.
 fn list_of(key: &str) -> Option<(&'static str, List)> {
     LISTS.iter().find(|(name, _)| folds_to(key, name)).copied()
 }
@@ -315,7 +316,8 @@ fn garbage() -> Rejection {
     }
 }
 
-/// An upstream has answered with bytes where messages are needed: a mistake in this program, which shows nothing.
+/// An upstream has answered with unread bytes although messages are needed. This is a mistake in the program, so
+/// nothing is shown.
 pub(super) fn unread() -> Rejection {
     Rejection::Upstream {
         fault: UpstreamFault::BadAnswer,

@@ -1,5 +1,5 @@
-//! The port to what Witgate protects. An upstream takes only what was admitted, and carries its own credential; the
-//! caller's never gets there.
+//! The interface to upstreams. An upstream accepts only admitted messages, and uses its own credential; the caller's
+//! credential never reaches it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use witgate_runtime::memory::Hold;
 
 /// An upstream's answer to one message.
 pub struct Answer {
-    /// The session that the message belongs to or has opened, for the caller to name next time.
+    /// The session that the message belongs to or has opened, which the caller names next time.
     pub session: Option<Box<str>>,
     /// The answer itself.
     pub body: AnswerBody,
@@ -30,19 +30,19 @@ pub enum AnswerBody {
     Accepted,
     /// One JSON-RPC response.
     Message {
-        /// 200, or what an HTTP upstream says beside a JSON-RPC error: clients negotiate by it. The
-        /// flow sets what the protocol wants of a message of the stateless era.
+        /// 200, or the status of an HTTP upstream for a JSON-RPC error, because clients negotiate by it. For messages
+        /// of the stateless era, the flow sets the status that the protocol requires.
         status: StatusCode,
         /// The response.
         message: Bytes,
-        /// The memory that it takes.
+        /// The memory of the response.
         hold: Hold,
     },
-    /// Messages, of which the last is the response.
+    /// Messages, the last of which is the response.
     Events(BoxStream<'static, Event>),
-    /// A large answer of an HTTP upstream that needs no look: its bytes are passed on as they come.
+    /// A large answer of an HTTP upstream that needs no filter. Its bytes are passed on as they come.
     Raw {
-        /// Proof that it needs none.
+        /// Proof that it needs no filter.
         leave: RawAnswerPermit,
         /// The body, of `application/json`.
         body: RawBody,
@@ -50,35 +50,35 @@ pub enum AnswerBody {
 }
 
 impl AnswerBody {
-    /// A response as any upstream but an HTTP one gives it, so small that its memory does not count.
+    /// A response of an upstream without HTTP, so small that its memory is not counted.
     pub fn message(message: Bytes) -> Self {
         Self::held(message, Hold::default())
     }
 
-    /// A response as any upstream but an HTTP one gives it.
+    /// A response of an upstream without HTTP.
     pub fn held(message: Bytes, hold: Hold) -> Self {
         Self::Message { status: StatusCode::OK, message, hold }
     }
 }
 
-/// A request about a session itself: for the stream of the server's own messages, or for its end.
+/// A request about a session: to open the stream of the server's own messages, or to end the session.
 #[derive(Debug)]
 pub struct SessionRequest {
-    /// The caller, authenticated.
+    /// The authenticated caller.
     pub caller: Arc<Caller>,
-    /// The session that it names.
+    /// The session that the request names.
     pub session: Box<str>,
     /// The request, with its headers.
     pub request: Arc<Request>,
     /// The event after which a broken stream resumes.
     pub last_event_id: Option<String>,
-    /// The memory for what it hears.
+    /// The memory for the messages of the stream.
     pub account: Account,
 }
 
-/// An upstream, behind one face.
+/// An upstream of any kind.
 pub trait Upstream: Send + Sync {
-    /// Sends an admitted message and returns what comes back, as soon as it begins.
+    /// Sends an admitted message, and returns the answer as soon as it begins.
     fn forward(&self, admitted: Admitted) -> impl Future<Output = Result<Answer, Rejection>> + Send;
 
     /// The stream of messages that belong to no request (the GET stream of 2025-11-25).
@@ -87,7 +87,7 @@ pub trait Upstream: Send + Sync {
         listener: SessionRequest,
     ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
 
-    /// True where clients of the stateful era get sessions. False: there is nothing to GET or DELETE.
+    /// True if clients of the stateful era get sessions. False: GET and DELETE are not possible.
     fn keeps_sessions(&self) -> impl Future<Output = bool> + Send {
         std::future::ready(true)
     }
@@ -95,6 +95,6 @@ pub trait Upstream: Send + Sync {
     /// Ends a session.
     fn close(&self, listener: SessionRequest) -> impl Future<Output = Result<(), Rejection>> + Send;
 
-    /// Lets running calls finish, then ends what it has started.
+    /// Waits for running calls, and then ends everything that the upstream has started.
     fn shut_down(&self) -> impl Future<Output = ()> + Send;
 }

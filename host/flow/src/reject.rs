@@ -19,35 +19,35 @@ pub enum Rejection {
     Malformed(MessageFault),
     /// The body did not arrive in time.
     BodyTimeout,
-    /// So much of bodies is being received that there is no room for this one.
+    /// The memory for bodies is full.
     TooManyBodies,
-    /// So much of large answers waits to be read that there is no room for this one.
+    /// The memory for answers is full.
     TooManyAnswers,
-    /// There are so many connections that there is no place for this one.
+    /// The number of connections has reached its limit.
     TooManyConnections,
-    /// No credential was shown, and one is needed.
+    /// The message has no credential, and needs one.
     NoCredential,
-    /// The credential is not good. The reason code is for the caller, too; the detail is not.
+    /// The credential is invalid. The caller also gets the reason code, but not the detail.
     Refused {
-        /// The policy that refused; none: nobody recognised the credential.
+        /// The policy that refused. None: no policy recognised the credential.
         policy: Option<Arc<str>>,
         /// A reason code in kebab case.
         reason: String,
-        /// For the operator.
+        /// A sentence for the operator.
         detail: Option<String>,
     },
-    /// The proof of possession that belongs to the credential is not taken.
+    /// The proof of possession for the credential is refused.
     Proof(ProofError),
     /// The caller may not do this.
     Denied {
-        /// The policy that denied; none: nobody allowed.
+        /// The policy that denied. None: no policy allowed.
         policy: Option<Arc<str>>,
-        /// The denial, with what would help.
+        /// The denial, with the scopes that would help.
         denial: Denial,
     },
     /// A policy could not decide.
     Failed(Failed),
-    /// The task that is named is not the caller's, or is not at all.
+    /// The task does not exist, or is not the caller's.
     TaskNotFound,
     /// A session id is needed.
     SessionRequired,
@@ -58,22 +58,22 @@ pub enum Rejection {
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
-    /// Calls cannot be recorded just now, and the configuration wants none that is not.
+    /// The call cannot be recorded now, and the configuration requires a record of every call.
     Unrecorded,
-    /// The caller's share of something bounded is taken, or all of it is.
+    /// The caller's share of a bounded resource is used up, or the whole resource is.
     Full {
-        /// Of what there is too much, in words for the caller.
+        /// The name of the resource, for the caller.
         what: &'static str,
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
     /// The upstream needs the caller's identity, which cannot be sent: the reason.
     UnsendableIdentity(&'static str),
-    /// The upstream did not do its part.
+    /// The upstream failed.
     Upstream {
         /// The kind of fault.
         fault: UpstreamFault,
-        /// For the caller: what happened, without addresses or secrets.
+        /// A sentence for the caller, without addresses or secrets.
         message: String,
     },
 }
@@ -114,11 +114,10 @@ impl From<MemoryExhausted> for Rejection {
     }
 }
 
-/// A rejection on its way back.
+/// A rejection, with the id for the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedMessage {
-    /// The message's id as JSON text, where it has one that could be read: JSON-RPC 2.0 §5 wants
-    /// it in the answer.
+    /// The message's id as JSON text, if it could be read: JSON-RPC 2.0 §5 requires it in the answer.
     pub id: Option<Box<str>>,
     /// The rejection.
     pub rejection: Rejection,
@@ -139,13 +138,13 @@ impl From<RejectedMessage> for Rejection {
 /// The fault of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamFault {
-    /// It cannot be reached, or ended.
+    /// The upstream cannot be reached, or has ended.
     Unreachable,
-    /// It did not answer in time.
+    /// The upstream did not answer in time.
     Timeout,
-    /// Its answer does not follow the protocol.
+    /// The answer does not follow the protocol.
     BadAnswer,
-    /// It answered more than is held for it.
+    /// The answer is larger than permitted.
     Flood,
 }
 

@@ -1,4 +1,4 @@
-//! A call with everything around it that a policy may ask for: one value, shared by the stages.
+//! A call with all the data that a policy may ask for: one value, which the stages share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::era::Era;
 
-/// The route of a call, as the policies know it.
+/// The route of a call.
 #[derive(Debug)]
 pub struct Route {
     /// The upstream's name.
     pub upstream: Arc<str>,
     /// The upstream's resource identifier.
     pub resource: Arc<str>,
-    /// The pipeline of the generation that judges it: the upstream's place in the config.
+    /// The place of the upstream in the configuration, which determines the pipeline.
     pub pipeline: usize,
-    /// Extensions of MCP authorization that its clients learn of.
+    /// The extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
 }
 
-/// A call on its way.
+/// A call with its context.
 #[derive(Debug)]
 pub struct Request {
     /// The parsed message.
     pub call: Call,
     /// The id of the message.
     pub decision: DecisionId,
-    /// The era that it speaks.
+    /// The era of the message.
     pub era: Era,
-    /// The headers, without those that carry credentials. Empty over stdio.
+    /// The headers, without those that contain credentials. Empty over stdio.
     pub headers: HeaderMap,
     /// The address of the sender. None over stdio.
     pub peer: Option<IpAddr>,
@@ -42,12 +42,12 @@ pub struct Request {
     pub transport: Transport,
     /// The route.
     pub route: Arc<Route>,
-    /// The client certificate of its connection.
+    /// The client certificate of the connection.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Request {
-    /// The same request, if `call` were what it asks.
+    /// The same request, with `call` in place of its own.
     pub(super) fn asking(&self, call: Call) -> Self {
         Self {
             call,

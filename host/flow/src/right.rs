@@ -1,5 +1,5 @@
-//! The right that something lasting rests on: a standing stream, or a call that takes its time. It was judged when
-//! it began; here it is judged again while it lasts.
+//! The right to a standing stream or a long call. It was decided at the start, and is checked again while the stream
+//! or call lasts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::stage_result::{FallbackUse, StageResult};
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generations;
 
-/// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
+/// Interval for noticing the end of a right. It costs a comparison of a few numbers per stream and second.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Interval at which the policies are asked again, though nothing is known to have changed. What they
-/// remember spares the authorization server: it is asked as often as their own settings say.
+/// Interval for asking the policies again although no change is known. Their caches protect the authorization server:
+/// it is asked as often as their settings say.
 const JUDGE_EVERY: Duration = Duration::from_secs(10);
 
-/// The generation that decides whether a right goes on.
+/// The generation that decides whether a right continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DecidingGeneration {
-    /// The live generation, about everything: a standing stream has no other end.
+    /// The live generation decides about everything, because a standing stream has no other end.
     Live,
-    /// The generation that the call began on, about the credential alone. A call finishes on its generation, and
-    /// one that could not be judged just now was judged when it began.
+    /// The generation of the call decides about the credential alone. A call finishes with its generation. If a policy
+    /// cannot decide at the moment, the decision from the start counts.
     Own,
 }
 
@@ -40,12 +40,12 @@ pub struct Right {
     permit: Arc<Permit>,
     shown: Credentials,
     judged_at: Instant,
-    /// The number of tokens that had been forgotten by then.
+    /// The number of tokens that had been forgotten at the last check.
     forgotten: u64,
 }
 
 impl Right {
-    /// The right to a call that is under way.
+    /// The right to a running call.
     pub(super) fn of_call(
         generations: &Arc<Generations>,
         outcomes: &Arc<Outcomes>,
@@ -59,25 +59,25 @@ impl Right {
             permit,
             shown,
             judged_at: Instant::now(),
-            // The last one may have been forgotten while this was judged, so it is judged once more.
+            // The last token may have been forgotten during the decision, so the right is checked once more.
             forgotten: generations.forgotten().saturating_sub(1),
         }
     }
 
-    /// The same right, where the call has become a standing stream.
+    /// The same right, after the call has become a standing stream.
     pub(super) fn standing(self) -> Self {
         Self { by: DecidingGeneration::Live, ..self }
     }
 
-    /// The permit, as it was given last.
+    /// The latest permit.
     pub(super) fn permit(&self) -> &Arc<Permit> {
         &self.permit
     }
 
-    /// Does `work` for as long as the right lasts.
+    /// Runs `work` until the right ends.
     ///
     /// # Errors
-    /// Those of `work`, or why the right has ended.
+    /// Those of `work`, or the reason why the right has ended.
     pub(super) async fn for_as_long<T>(
         &mut self,
         work: impl Future<Output = Result<T, Rejection>>,
@@ -91,11 +91,11 @@ impl Right {
         StageResult { result, fallback }
     }
 
-    /// Waits for the end of the right, and says why.
+    /// Waits for the end of the right, and returns the reason.
     async fn ended(&mut self, fallback: &mut FallbackUse) -> Rejection {
         loop {
             sleep(CHECK_EVERY).await;
-            // Boxed: it holds both stages once more, and takes no room in the future of every call.
+            // Boxed, because it contains both stages again, and must not enlarge the future of every call.
             let checked = Box::pin(self.check()).await;
             if let Err(rejection) = fallback.note(checked) {
                 return rejection;
@@ -103,10 +103,10 @@ impl Right {
         }
     }
 
-    /// Waits until another generation has judged it, too.
+    /// Waits until another generation has also decided.
     ///
     /// # Errors
-    /// Why it has ended.
+    /// With the reason why the right has ended.
     pub(super) async fn judged_anew(&mut self) -> StageResult<()> {
         let before = self.permit.generation().number();
         while self.permit.generation().number() == before {
@@ -119,7 +119,7 @@ impl Right {
         Ok(()).into()
     }
 
-    /// Checks that the right still holds.
+    /// Checks that the right has not ended.
     pub(super) async fn check(&mut self) -> StageResult<()> {
         let caller = self.permit.caller();
         if caller.identity().expires_at.is_some_and(|end| end <= self.permit.generation().now()) {
@@ -133,7 +133,8 @@ impl Right {
         if !self.is_due() {
             return Ok(()).into();
         }
-        // Noted only once it is judged, for this may be dropped half-way; but as of when it began.
+        // The state is changed only after the decision, because this future may be dropped before. But the time is
+        // that of the start.
         let (started, forgotten) = (Instant::now(), self.generations.forgotten());
         let mut fallback = FallbackUse::default();
         let judged = self.judge(&mut fallback).await;
@@ -175,16 +176,16 @@ impl Right {
         Ok(())
     }
 
-    /// Records that it has ended after its message was recorded as allowed, and returns the message for a caller who
-    /// still waits for an answer. `fallback` had a part in that end.
+    /// Records the end of a right whose message was recorded as allowed, and returns the message for a caller who
+    /// still waits for an answer. `fallback` is the first fallback in that decision.
     pub(super) fn record_end(&self, rejection: &Rejection, fallback: FallbackUse) -> Option<bytes::Bytes> {
         self.record(fallback).end(rejection);
         let id = self.permit.request().call.id()?;
         Some(rejection.wire().body(Some(id)))
     }
 
-    /// Records that an answer could not be shown after its message was recorded as allowed. `fallback` had a part in
-    /// that failure.
+    /// Records that an answer could not be shown although its message was recorded as allowed. `fallback` is the first
+    /// fallback in that failure.
     pub(super) fn record_failure(&self, rejection: &Rejection, fallback: FallbackUse) {
         self.record(fallback).refuse(rejection);
     }

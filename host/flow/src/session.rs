@@ -1,4 +1,4 @@
-//! Messages that mean something within a session alone.
+//! Messages that are valid only within a session.
 
 use super::reject::Rejection;
 use super::request::Request;
@@ -6,11 +6,12 @@ use witgate_message::call::MessageKind;
 use witgate_message::era::Era;
 use witgate_message::method;
 
-/// The one notification that a client without a session sends: the end of the handshake with a server that keeps none.
+/// The only notification that a client without a session may send: the end of the handshake with a server without
+/// sessions.
 const INITIALIZED: &str = "notifications/initialized";
 
-/// Checks that an answer, or a notification about something under way, comes within a session. Outside of one, the
-/// request that it names is not this caller's, and an upstream that took it would answer or end somebody else's.
+/// Checks that an answer, or a notification about a running request, comes within a session. Outside of a session, the
+/// request that it names is not this caller's, and the upstream would apply the message to another caller's request.
 ///
 /// The stateless era has neither: see [`witgate_message::headers::agree`] and the upstreams.
 ///

@@ -1,5 +1,5 @@
-//! Policies that are only watched (`mode = "shadow"`): asked the same as the live ones, off the
-//! caller's path; where they would have said something else, that is recorded. They change nothing.
+//! Shadow policies (`mode = "shadow"`). They get the same questions as the live ones, in separate tasks, so that no
+//! caller waits. Different answers are recorded, and change nothing.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use witgate_policy::generation::Generation;
 use witgate_policy::{Disagreement, DisagreementOwner, Policy};
 use witgate_services::Scope;
 
-/// Asks the shadows among the authenticators what they make of the same credential.
+/// Asks the shadow authenticators about the same credential.
 pub(super) fn of_authentication(
     generation: &Arc<Generation>,
     proven: &ProvenRequest,
@@ -65,7 +65,7 @@ async fn authentication(
     }
 }
 
-/// Asks the shadows among the authorizers about the same target.
+/// Asks the shadow authorizers about the same target.
 pub(super) fn of_authorization(
     generation: &Arc<Generation>,
     subject: &CallSubject,
@@ -89,7 +89,7 @@ pub(super) fn of_authorization(
             listing: false,
         };
         for policy in &generation.pipeline(request.route.pipeline).shadow_authorize {
-            // An abstention leaves the verdict to the others, and so agrees with it.
+            // An abstention leaves the decision to the others, so it never disagrees.
             if let Some(said) = authorization(policy, &scope, &call, &caller.as_principal()).await {
                 record(policy, &request, Some(&target), live, said, seen_with(&request, Some(&caller)));
             }
@@ -111,7 +111,7 @@ async fn authorization(
     }
 }
 
-/// A turn for `shadows`. None: there are none, or they have enough to do, which is counted.
+/// A turn for `shadows`. None: there are no shadows, or they are busy, which is counted.
 fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemaphorePermit> {
     if shadows.is_empty() {
         return None;
@@ -123,7 +123,7 @@ fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemapho
     turn
 }
 
-/// In whose calls a disagreement was seen: a principal's, or those of an address.
+/// The source of the calls with a disagreement: a principal, or an address.
 fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> DisagreementOwner {
     match caller.filter(|caller| !caller.is_anonymous()) {
         Some(caller) => DisagreementOwner::Known(caller.principal().to_text().into()),
@@ -133,7 +133,7 @@ fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> DisagreementOwn
     }
 }
 
-/// The addresses that one caller can have: its whole network, with IPv6.
+/// The network of a caller, who may have all addresses of an IPv6 network.
 fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => {
@@ -143,7 +143,7 @@ fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// Each way of disagreeing is on the log once: `plugin diff` says how often it happened.
+/// Records a disagreement. Each kind is logged once; `plugin diff` shows the numbers.
 fn record(
     policy: &Policy,
     request: &Request,

@@ -1,4 +1,4 @@
-//! The result of a stage that asks policies, and the fallback that had a part in it.
+//! The result of a stage that asks policies, with the fallback that had a part in it.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use super::reject::Rejection;
 use witgate_policy::Policy;
 use witgate_policy::answer::HookAnswer;
 
-/// The result of a stage, and the fallback behind it.
+/// The result of a stage, with its first fallback.
 #[must_use = "it may be a rejection"]
 #[derive(Debug)]
 pub struct StageResult<T> {
     /// The result.
     pub result: Result<T, Rejection>,
-    /// The fallback that had a part in it.
+    /// The first fallback that had a part in the result.
     pub fallback: FallbackUse,
 }
 
@@ -26,15 +26,15 @@ impl<T> StageResult<T> {
     }
 }
 
-/// A result in which no policy had a part.
+/// A result without the part of any policy.
 impl<T> From<Result<T, Rejection>> for StageResult<T> {
     fn from(result: Result<T, Rejection>) -> Self {
         Self { result, fallback: FallbackUse::default() }
     }
 }
 
-/// The first policy for which the built-in has decided in place of its component, if there is one. A record has room
-/// for one; the others are on the log.
+/// The first policy for which the fallback has decided, if there is one. A record has room for one; the log contains
+/// the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FallbackUse(Option<Arc<str>>);
 
@@ -52,7 +52,7 @@ impl FallbackUse {
         later.result
     }
 
-    /// Adds that of a policy, and returns the policy's answer.
+    /// Adds the fallback of a policy, and returns the policy's answer.
     pub(super) fn note_answer<A>(&mut self, policy: &Policy, answered: HookAnswer<A>) -> A {
         if answered.by_fallback && self.0.is_none() {
             self.0 = Some(Arc::clone(policy.name()));

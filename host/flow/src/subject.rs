@@ -1,4 +1,4 @@
-//! A request as policies see it.
+//! The view of a request that policies get.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::authenticate::identity::Caller;
 use witgate_base::breaker::CallerDigest;
 use witgate_services::subject::Subject;
 
-/// A request, and its caller once the authenticate stage has established them.
+/// A request, and its caller after authentication.
 #[derive(Clone, Debug)]
 pub struct CallSubject {
     pub(super) proven: ProvenRequest,
@@ -19,7 +19,7 @@ pub struct CallSubject {
 }
 
 impl CallSubject {
-    /// A request, and its caller where they are known.
+    /// A request, and its caller if they are known.
     pub fn new(proven: ProvenRequest, caller: Option<Arc<Caller>>) -> Self {
         Self { proven, caller }
     }

@@ -1,6 +1,6 @@
-//! The owners of tasks, and the calls that started them. A task's id is no proof of anything: it belongs to
-//! the principal whose call has started it (MCP 2025-11-25 "Tasks", "Security Considerations"), for as long
-//! as that principal may make the call.
+//! The owners of tasks, and the calls that started them. Knowing a task's id proves nothing. A task belongs to the
+//! principal whose call has started it (MCP 2025-11-25 "Tasks", "Security Considerations"), for as long as that
+//! principal may make the call.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::{Capacity, Holdings};
 
-/// The extension that tasks of the stateless era belong to.
+/// The extension for tasks of the stateless era.
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
-/// Maximum number of remembered tasks per upstream, each party forgetting its own oldest first; a forgotten
-/// task is out of reach, never open to others.
+/// Maximum number of remembered tasks per upstream. Each party loses its own oldest tasks first. A forgotten task is
+/// not accessible to anyone.
 const TASKS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
 
-/// The bytes of what is remembered of them, which is mostly the calls. Two of the greatest fit.
+/// The memory for tasks in bytes, which is mostly for their calls. Two of the largest calls fit.
 const BYTES: Capacity = Capacity { most: 64 << 20, most_of_one: 9 << 20 };
 
-/// Memory of a task beside its call and its id, in bytes.
+/// The memory of a task besides its call and its id, in bytes.
 const OVERHEAD: usize = 512;
 
 /// The tasks of one upstream, each with its owner.
@@ -40,8 +40,8 @@ type TaskKey = (Principal, Box<str>);
 
 #[derive(Debug, Default)]
 struct TaskTable {
-    /// The calls that have started a task. Ids of one upstream may repeat where it counts them by session: then there
-    /// are several, and it cannot be told which of them is meant.
+    /// The calls that have started a task. An upstream that numbers tasks by session may repeat an id. Then there are
+    /// several calls, and it is not known which one is meant.
     begun_by: HashMap<TaskKey, Vec<Arc<Call>>>,
     oldest_first: HashMap<Party, VecDeque<(TaskKey, Arc<Call>)>>,
     tasks: Holdings,
@@ -49,15 +49,15 @@ struct TaskTable {
 }
 
 impl Tasks {
-    /// Refuses a request that names a task that is not the caller's, or whose call the caller may not make any more.
+    /// Refuses a request for a task that is not the caller's, or whose call the caller may not make any more.
     ///
     /// # Errors
-    /// `TaskNotFound`, whether there is such a task or not; `MissingExtension` where the stateless
-    /// era does not let the client ask; those of `Permit::covers`.
+    /// `TaskNotFound`, whether the task exists or not; `MissingExtension` if the client has not declared the extension
+    /// that the stateless era requires; those of `Permit::covers`.
     pub async fn check(&self, permit: &Permit) -> StageResult<()> {
         match self.named_by(permit) {
             Ok(begun_by) if begun_by.is_empty() => Ok(()).into(),
-            // Boxed: it holds a whole stage once more, and takes no room in the future of every call.
+            // Boxed, because it contains a whole stage again, and must not enlarge the future of every call.
             Ok(begun_by) => Box::pin(all_covered(&begun_by, permit)).await,
             Err(rejection) => Err(rejection).into(),
         }
@@ -75,7 +75,7 @@ impl Tasks {
         Ok(begun_by.ok_or(Rejection::TaskNotFound)?.concat())
     }
 
-    /// True if a task may be in the caller's list. Nobody is told the ids of the nameless.
+    /// True if a task may be in the caller's list. Callers without a name get no ids of tasks.
     ///
     /// # Errors
     /// As [`Tasks::is_heard_of`].
@@ -86,10 +86,10 @@ impl Tasks {
         self.is_heard_of(task, permit).await
     }
 
-    /// True if the caller may be notified about a task: it is the caller's, who may still make its call.
+    /// True if the caller may get notifications about a task: it is theirs, and they may still make its call.
     ///
     /// # Errors
-    /// Where a policy cannot say.
+    /// If a policy could not decide.
     pub async fn is_heard_of(&self, task: &str, permit: &Permit) -> StageResult<bool> {
         let Some(begun_by) = self.begun_by(task, permit) else { return Ok(false).into() };
         all_covered(&begun_by, permit).await.map(|covered| match covered {
@@ -99,15 +99,15 @@ impl Tasks {
         })
     }
 
-    /// The calls of the caller's that may have started a task. None: it is not the caller's. Who showed no credential is
-    /// one principal with all others who did not: to them a task's id, which a server makes unguessable, is all there is.
+    /// The caller's calls that may have started a task. None: the task is not the caller's. All callers without a
+    /// credential are one principal, so for them the id, which a server makes unguessable, is the only protection.
     fn begun_by(&self, task: &str, permit: &Permit) -> Option<Vec<Arc<Call>>> {
         let key = (permit.caller().principal(), Box::from(task));
         self.table.lock().begun_by.get(&key).cloned()
     }
 
-    /// Notes that the permitted call has started a task. What may not start one has not: an answer that is replayed on
-    /// another stream tells nothing of its call.
+    /// Records that the permitted call has started a task. A call that cannot start one is ignored, because a replayed
+    /// answer on another stream does not belong to it.
     pub fn record(&self, task: &str, permit: &Permit) {
         let request = permit.request();
         if request.call.may_start_task() {
@@ -120,7 +120,7 @@ impl Tasks {
 /// Decides whether the caller may still make each of these calls.
 ///
 /// # Errors
-/// Those of the first that the caller may not make, as `Permit::covers`.
+/// Those of `Permit::covers` for the first call that the caller may not make.
 async fn all_covered(calls: &[Arc<Call>], permit: &Permit) -> StageResult<()> {
     let mut fallback = FallbackUse::default();
     for call in calls {
@@ -151,7 +151,7 @@ impl TaskTable {
         by_number.or_else(|| self.bytes.gives_way(party, size, BYTES))
     }
 
-    /// False: the party has none.
+    /// Forgets the oldest task of the party. False: the party has none.
     fn forget_oldest(&mut self, party: &Party) -> bool {
         let Some(tasks) = self.oldest_first.get_mut(party) else { return false };
         let Some((key, call)) = tasks.pop_front() else { return false };

@@ -1,5 +1,5 @@
-//! The content of an audit record, and the two ways to write it: a line of its own, or an event in the log of
-//! a program that embeds Witgate.
+//! The content of an audit record, and the two ways to write it: as a separate line, or as an event in the log of a
+//! program that embeds Witgate.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -12,11 +12,11 @@ use witgate_message::call::Target;
 use witgate_runtime::lines::{LinePlace, LineWriter};
 use witgate_runtime::log::entry::{LogEntry, LogFormat, cut};
 
-/// Targets of one message that are named; `targets` says how many there are.
+/// Maximum number of targets of one message that a record names; `targets` is their number.
 const NAMED: usize = 8;
 
-// As many bytes each text may have, as it is written. All of them together, with their names and marks, stay below the
-// 4,096 bytes that a pipe takes in one piece.
+// Maximum length of each text in bytes, in its written form. All texts together, with names and marks, stay below the
+// 4,096 bytes that a pipe takes at once.
 const NAME: usize = 128;
 const METHOD: usize = 256;
 const TARGET: usize = 896;
@@ -31,7 +31,7 @@ pub struct Audit(Sink);
 
 #[derive(Debug, Default)]
 enum Sink {
-    /// Events of the target `witgate::audit`, of which the program makes what it wants.
+    /// Log events of the target `witgate::audit`, for the program that embeds Witgate.
     #[default]
     Log,
     Lines {
@@ -61,17 +61,17 @@ pub(super) struct AuditFacts<'a> {
 }
 
 thread_local! {
-    /// The line that is being made: it is written, or copied into the queue, before the next one.
+    /// The buffer of the current line. The line is written or copied into the queue before the next one.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 impl Audit {
-    /// Records as lines.
+    /// Records as lines of their own.
     pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
         Self(Sink::Lines { to, form, overflow })
     }
 
-    /// A place for a record, where no call may go without one.
+    /// The place for a record in the queue, if every call needs a record.
     pub(super) fn reserve(&self) -> Result<Option<LinePlace>, Rejection> {
         match &self.0 {
             Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
@@ -129,7 +129,7 @@ impl AuditFacts<'_> {
         entry.end();
     }
 
-    /// The first targets, as patterns name them.
+    /// The first targets, as in patterns.
     fn named(&self) -> impl Iterator<Item = &str> + Clone {
         let named = self.targets.iter().take(NAMED).enumerate();
         named.flat_map(|(index, target)| [if index > 0 { "," } else { "" }, target.prefix(), &*target.name])
@@ -237,7 +237,7 @@ mod tests {
         count.write(&facts(&[], &long), None);
         assert_eq!(lines.lost().get(), 1);
         drop((deny, count));
-        // The writing end is with the thread, which ends when all is written.
+        // The thread owns the writing end, and ends when everything is written.
         drop(lines);
         let mut all = String::new();
         reader.read_to_string(&mut all).unwrap();

@@ -7,13 +7,13 @@ use witgate_plugin::Identity;
 
 use witgate_base::party::{ANONYMOUS, Party, Principal, UNCHECKED};
 
-/// An authenticated caller, and the policy that has proven it. Only the authenticate stage makes one for a
-/// request.
+/// An authenticated caller, and the policy that has established the identity. Only the stage authenticate makes one
+/// for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     identity: Identity,
     proven_by: Arc<str>,
-    /// The same caller, as the authenticators of the pipeline that is to follow see them.
+    /// The same caller, as the authenticators of the pipeline that is held back know them.
     by_next: Option<Arc<Caller>>,
 }
 
@@ -22,12 +22,12 @@ impl Caller {
         Self { identity, proven_by, by_next: None }
     }
 
-    /// Adds how the authenticators of the next pipeline see the same caller.
+    /// Adds the same caller as the authenticators of the next pipeline know them.
     pub(super) fn also_known_as(self, by_next: Self) -> Self {
         Self { by_next: Some(Arc::new(by_next)), ..self }
     }
 
-    /// The caller as the authenticators of the next pipeline see them, where there is one.
+    /// The caller as the authenticators of the next pipeline know them, if there is one.
     pub(crate) fn by_next(&self) -> Option<&Arc<Self>> {
         self.by_next.as_ref()
     }
@@ -37,7 +37,7 @@ impl Caller {
         &self.identity
     }
 
-    /// As an authorizer sees it.
+    /// The principal, for an authorizer.
     pub(crate) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
         witgate_plugin::Principal {
             subject: &self.identity.subject,
@@ -47,17 +47,18 @@ impl Caller {
         }
     }
 
-    /// The policy that has proven it, or [`ANONYMOUS`].
+    /// The policy that has established the identity, or [`ANONYMOUS`].
     pub fn proven_by(&self) -> &Arc<str> {
         &self.proven_by
     }
 
-    /// True if the caller has shown no credential.
+    /// True if the caller has no credential.
     pub fn is_anonymous(&self) -> bool {
         &*self.proven_by == ANONYMOUS
     }
 
-    /// True where a credential has proved who it is: not the one caller that all are who have shown none.
+    /// True if a credential has proven the identity. False for the anonymous caller, which stands for all senders
+    /// without one.
     pub(crate) fn is_somebody(&self) -> bool {
         !self.is_anonymous() && &*self.proven_by != UNCHECKED
     }
@@ -67,15 +68,14 @@ impl Caller {
         self.principal().party(peer)
     }
 
-    /// The key of sessions and child processes: the same value for the same principal, whichever credential
-    /// they used.
+    /// The key of sessions and child processes: the same value for the same principal, with any credential.
     pub fn principal(&self) -> Principal {
         let Identity { issuer, subject, .. } = &self.identity;
         Principal::new(Arc::clone(&self.proven_by), issuer.as_deref(), subject)
     }
 }
 
-/// A caller of this name, for the tests of later stages.
+/// A caller with this name, for the tests of later stages.
 #[cfg(test)]
 pub(crate) fn caller(subject: &str) -> Arc<Caller> {
     let identity = Identity { subject: subject.to_owned(), ..Identity::default() };

@@ -1,4 +1,4 @@
-//! The answers of a pipeline's authorizers, combined. Nobody is asked here, so that every combination can be tried.
+//! Combines the answers of a pipeline's authorizers. It asks no policies, so tests can try every combination.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::reject::Rejection;
 use witgate_component::failure::Failure;
 use witgate_policy::answer::Failed;
 
-/// The answers about one call so far. It is allowed if one authorizer allows and none denies or fails.
+/// The answers about one call so far. The call is allowed if one authorizer allows it and none denies or fails.
 #[derive(Debug, Default)]
 pub struct Combination {
     allowed: bool,
@@ -19,7 +19,7 @@ impl Combination {
     /// Adds the answer of `policy`.
     ///
     /// # Errors
-    /// `Denied` or `Failed`, which end the matter. A denial for want of scopes waits for the other answers.
+    /// `Denied` or `Failed`, which are final. A denial because of missing scopes waits for the other answers.
     pub fn add(&mut self, policy: &Arc<str>, answer: Result<Decision, Failed>) -> Result<(), Rejection> {
         match answer? {
             Decision::Allow => self.allowed = true,
@@ -36,7 +36,8 @@ impl Combination {
         Ok(())
     }
 
-    /// The decision. `has_to_allow`: somebody has to allow, as opposed to nobody denying.
+    /// The decision. With `has_to_allow`, at least one authorizer has to allow; otherwise it is enough that none
+    /// denies.
     ///
     /// # Errors
     /// `Denied`.
@@ -46,22 +47,22 @@ impl Combination {
     }
 }
 
-/// The denial of a call that nobody has allowed.
+/// The denial of a call that no authorizer has allowed.
 pub(super) fn not_allowed() -> Rejection {
     let denial = Denial { reason: "not-allowed".to_owned(), ..Denial::default() };
     Rejection::Denied { policy: None, denial }
 }
 
-/// A denial that only lacks scopes. All authorizers are asked before it is reported, so that one challenge
-/// names every scope that is needed, and one more authorization is enough.
+/// A denial because of missing scopes. It is reported after all authorizers have answered, so that one challenge names
+/// all needed scopes, and the caller needs only one more authorization.
 #[derive(Debug, Default)]
 pub(super) struct MissingScopes(Option<(Option<Arc<str>>, Denial)>);
 
 impl MissingScopes {
-    /// Notes a denial that lacks scopes.
+    /// Keeps a denial because of missing scopes.
     ///
     /// # Errors
-    /// With whatever more scopes would not change.
+    /// With every other denial or failure.
     pub(super) fn note(&mut self, outcome: Result<(), Rejection>) -> Result<(), Rejection> {
         match outcome {
             Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
@@ -75,10 +76,10 @@ impl MissingScopes {
         }
     }
 
-    /// Reports what is lacking.
+    /// Reports the missing scopes.
     ///
     /// # Errors
-    /// `Denied`, where something is.
+    /// `Denied`, if scopes are missing.
     pub(super) fn conclude(self) -> Result<(), Rejection> {
         match self.0 {
             None => Ok(()),

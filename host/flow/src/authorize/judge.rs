@@ -1,4 +1,4 @@
-//! The judge of a request: asks the authorizers of a generation about it.
+//! Asks the authorizers of a generation about a request.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use witgate_policy::generation::{Generation, NextPipeline, Pipeline};
 use witgate_services::Scope;
 use witgate_services::traces::Traces;
 
-/// A request and its caller, before the policies of one generation.
+/// A request and its caller, for the policies of one generation.
 #[derive(Debug)]
 pub(super) struct Judge {
     pub(super) subject: Arc<CallSubject>,
     pub(super) caller: Arc<Caller>,
     pub(super) generation: Arc<Generation>,
-    /// Of the credentials that the caller has shown, for recordings.
+    /// The traces of the caller's credentials, for recordings.
     pub(super) traces: Option<Arc<Traces>>,
 }
 
@@ -32,10 +32,10 @@ impl Judge {
         self.subject.proven.request()
     }
 
-    /// Decides on everything that the request acts on.
+    /// Decides about all targets of the request.
     ///
     /// # Errors
-    /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
+    /// `Denied` or `Failed`; `NoCredential` if the caller has no credential and might be allowed with one.
     pub(super) async fn judge_request(&self) -> StageResult<()> {
         match self.request().call.access() {
             Access::Open => Ok(()).into(),
@@ -44,7 +44,7 @@ impl Judge {
         }
     }
 
-    /// All of them. Scopes that are missing for several are told at once.
+    /// Decides about all targets. One denial names the scopes that are missing for any of them.
     async fn judge_targets(&self, targets: &[Target]) -> StageResult<()> {
         let (mut lacking, mut fallback) = (MissingScopes::default(), FallbackUse::default());
         for target in targets {
@@ -64,7 +64,7 @@ impl Judge {
         let live = &decided.result;
         shadow::of_authorization(&self.generation, &self.subject, &scope, target, &self.caller, live);
         decided.map(|result| match result {
-            // A caller without a credential is asked for one before being told about a denial.
+            // A caller without a credential gets the challenge for one, not the denial.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
             Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
                 Err(Rejection::Denied { policy, denial: self.with_held_scopes(denial) })
@@ -73,8 +73,8 @@ impl Judge {
         })
     }
 
-    /// The scopes that are missing, and those that the caller has and the policies ask for: a client that asks for the
-    /// missing ones alone would lose the others.
+    /// The missing scopes, and those of the caller's scopes that the policies use. A client that asks only for the
+    /// missing scopes would lose the others.
     fn with_held_scopes(&self, mut denial: Denial) -> Denial {
         let held = &self.caller.identity().scopes;
         let asked = self.pipeline().authorize.iter().flat_map(|policy| policy.scopes());
@@ -84,12 +84,12 @@ impl Judge {
         denial
     }
 
-    /// Decides whether the caller may see something in a list, as [`Judge::judge_request`] decides on calls.
+    /// Decides whether the caller may see an entry of a list, exactly as [`Judge::judge_request`] decides about calls.
     ///
     /// # Errors
     /// `Failed`.
     pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
-        // A list may be long, and policies may answer without a pause.
+        // A list may be long, and policies may answer without yielding.
         consume_budget().await;
         let method = match kind {
             TargetKind::Tool => "tools/call",
@@ -137,8 +137,8 @@ impl Judge {
     }
 }
 
-/// The decision of a pipeline: the caller's roles are known, none of its authorizers denies or fails, and, where one
-/// `has_to_allow`, one allows. Where another pipeline waits to take over, both have to allow.
+/// The decision of a pipeline. The caller's roles have to be known, and no authorizer may deny or fail. With
+/// `has_to_allow`, one has to allow. If another pipeline is held back, both pipelines have to allow.
 async fn decide(
     pipeline: &Pipeline,
     subject: &CallSubject,
@@ -150,7 +150,7 @@ async fn decide(
     let mut fallback = FallbackUse::default();
     let mut result = ask(pipeline, scope, call, caller, has_to_allow, &mut fallback).await;
     if let (Ok(()), Some(next)) = (&result, &pipeline.next) {
-        // Rare, so that it takes no room in the future of every call.
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
         result = match caller.by_next() {
             Some(by_next) => fallback.note(Box::pin(follow(next, subject, scope, call, by_next)).await),
             None => Err(not_allowed()),
@@ -159,7 +159,7 @@ async fn decide(
     StageResult { result, fallback }
 }
 
-/// The decision of the pipeline that waits to take over, which knows the caller as `by_next`.
+/// The decision of the pipeline that is held back, which knows the caller as `by_next`.
 async fn follow(
     next: &NextPipeline,
     subject: &CallSubject,
@@ -195,8 +195,8 @@ async fn ask(
     combination.conclude(has_to_allow)
 }
 
-/// Denies a caller whose roles could not be read: one of them may be one that denies. It is said here, so that no
-/// authorizer has to know.
+/// Denies a caller whose roles could not be read, because one of them may be a role that denies. The check is here, so
+/// that no authorizer has to make it.
 fn known(caller: &Caller) -> Result<(), Rejection> {
     if !caller.identity().roles.iter().any(|role| role == UNREAD_ROLES) {
         return Ok(());

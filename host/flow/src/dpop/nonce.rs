@@ -1,29 +1,29 @@
-//! Nonces without a memory (RFC 9449, section 9): a keyed digest of the time, so that whoever made
-//! one knows it again, and another every two and a half minutes.
+//! Nonces that need no memory (RFC 9449, section 9): keyed digests of the time. The server recognises its own nonces,
+//! and makes a new one every two and a half minutes.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Seconds for which one nonce is issued. It is good for as long once more, so that it lives for two and a
-/// half to five minutes: a client that calls now and then need not ask each time.
+/// Seconds for which one nonce is issued. It is valid for the same time again, so it lives for two and a half to five
+/// minutes. A client that calls rarely need not get a new one each time.
 const TURN_S: u64 = 150;
 
-/// Makes nonces and knows them again. The key ends with the process; clients then ask once more.
+/// Makes and recognises nonces. The key ends with the process; after that, clients get a new nonce.
 #[derive(Debug)]
 pub(super) struct Nonces {
     key: Key,
 }
 
 impl Nonces {
-    /// With a key that nobody else has.
+    /// With a new random key.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
         let mut secret = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(&mut *secret)?;
         Ok(Self { key: Key::new(HMAC_SHA256, &*secret) })
     }
 
-    /// The nonce that is given out at `now`, in seconds since the Unix epoch.
+    /// The nonce that is issued at `now`, in seconds since the Unix epoch.
     pub(super) fn current(&self, now: u64) -> String {
         URL_SAFE_NO_PAD.encode(sign(&self.key, &turn(now)))
     }

@@ -1,4 +1,4 @@
-//! One proof (RFC 9449, section 4): a JWT that is signed with the key that it shows.
+//! A proof (RFC 9449, section 4): a JWT, signed with the key that it contains.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and stray trailing bits
@@ -12,52 +12,52 @@ use witgate_plugin::json::{self, Json, Object};
 use super::target::ProofTarget;
 use witgate_base::digest::sha256;
 
-/// Maximum distance in seconds between the time of a proof and ours: 5 minutes (SEP-1932; RFC 9449, section
-/// 11.1 leaves it open).
+/// Maximum difference in seconds between the time of a proof and the time of the gateway: 5 minutes (SEP-1932; RFC
+/// 9449, section 11.1 leaves it open).
 pub(super) const WINDOW_S: u32 = 300;
 
-/// Signature algorithms for proofs, as challenges name them: none with a shared secret.
+/// Signature algorithms for proofs, as challenges name them. None of them uses a shared secret.
 pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
 
-/// The longest proof, in bytes. With an RSA key of 8,192 bits one has half of that.
+/// The longest proof, in bytes. One with an RSA key of 8,192 bits has half of that.
 const LONGEST: usize = 8 << 10;
 
-/// The longest `jti`. It only has to be unique: a UUID has 36 bytes.
+/// The longest `jti`. It only has to be unique; a UUID has 36 bytes.
 const LONGEST_ID: usize = 512;
 
-/// Members of a private or secret key (RFC 7518, section 6). Who sends one has given it away.
+/// Members of a private or secret key (RFC 7518, section 6). A sender of such a key has disclosed it.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// The fault of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProofFault {
-    /// A token is shown as `DPoP`, and there is none.
+    /// A token has the scheme `DPoP`, and there is no proof.
     Missing,
-    /// There are several.
+    /// There are several proofs.
     Several,
-    /// There is one beside a bearer token: what it is to prove is not clear.
+    /// There is a proof together with a bearer token, so its purpose is unclear.
     BesideBearer,
-    /// It is not a JWT of the shape of a proof.
+    /// It is not a JWT with the form of a proof.
     Malformed(&'static str),
     /// Its `typ` is not `dpop+jwt`.
     Type,
-    /// Its `alg` is none of [`ALGORITHMS`].
+    /// Its `alg` is not one of [`ALGORITHMS`].
     Algorithm,
     /// Its `jwk` is not a public key for its `alg`.
     Key,
-    /// Its signature is not by that key.
+    /// Its signature is not by its key.
     Signature,
     /// `htm` is another HTTP method.
     Method,
     /// `htu` is another URL.
     Url,
-    /// `iat` is too long ago or ahead.
+    /// `iat` is too far in the past or in the future.
     Time,
     /// `ath` is not the digest of the token.
     Token,
-    /// `nonce` is none of this server's, or too old.
+    /// `nonce` is not from this server, or too old.
     Nonce,
-    /// It was used before.
+    /// The proof was used before.
     Replayed,
 }
 
@@ -82,7 +82,7 @@ impl ProofFault {
         }
     }
 
-    /// For the operator.
+    /// The detail, for the operator.
     pub fn detail(self) -> &'static str {
         match self {
             Self::Missing => "the token is shown as DPoP, and there is no header DPoP",
@@ -107,9 +107,9 @@ impl ProofFault {
 pub(super) struct ProofTerms<'a> {
     /// The HTTP method of the request.
     pub(super) method: &'a str,
-    /// The target of the request, as the public knows it.
+    /// The target of the request, with the public host name.
     pub(super) target: ProofTarget,
-    /// The token that it comes with.
+    /// The token of the request.
     pub(super) token: &'a str,
     /// The time, in seconds since the Unix epoch.
     pub(super) now: u64,
@@ -124,12 +124,12 @@ pub(super) struct ProofContent {
     pub(super) id: Digest,
     /// The time of issue, rounded up, in seconds since the Unix epoch.
     pub(super) issued_at: u64,
-    /// The nonce that it holds. Not checked here.
+    /// The nonce in the proof, not yet checked.
     pub(super) nonce: Option<String>,
 }
 
-/// Checks a proof: all of section 4.3 but the nonce, and that it is used once. The signature comes
-/// last, because it costs most.
+/// Checks everything in section 4.3, except the nonce and that the proof is used only once. The signature is last,
+/// because it costs most.
 pub(super) fn check(text: &str, expected: &ProofTerms<'_>) -> Result<ProofContent, ProofFault> {
     if text.len() > LONGEST {
         return Err(ProofFault::Malformed("the proof is too long"));
@@ -178,7 +178,7 @@ fn judge(claims: &Object<'_>, expected: &ProofTerms<'_>) -> Result<ProofContent,
 
 /// `iat` may have a fraction (RFC 7519, section 2).
 fn issued_at(claims: &Object<'_>) -> Result<u64, ProofFault> {
-    /// Far from where counting seconds in `f64` loses any.
+    /// Far below the values at which `f64` cannot count seconds exactly.
     const END: f64 = 253_402_300_799.0;
     let seconds = match claims.get("iat") {
         Some(Json::Number(number)) => number.as_f64(),
@@ -188,7 +188,7 @@ fn issued_at(claims: &Object<'_>) -> Result<u64, ProofFault> {
     (0.0..=END).contains(&seconds).then(|| seconds.ceil() as u64).ok_or(ProofFault::Time)
 }
 
-/// The key that a proof shows, and what it signs with it.
+/// The key of a proof, and its algorithm.
 struct ProofKey {
     algorithm: Algorithm,
     jwk: Jwk,
@@ -213,7 +213,7 @@ impl ProofKey {
         if !members.get("jwk").and_then(Json::as_object).is_some_and(is_public) {
             return Err(ProofFault::Key);
         }
-        // The header is strict JSON, so that whoever reads it reads the same.
+        // The header is strict JSON, so all readers read it in the same way.
         let ProofHeader { jwk } = serde_json::from_str(header).map_err(|_| ProofFault::Key)?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| ProofFault::Key)?;
         let is_symmetric = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
@@ -234,12 +234,12 @@ impl ProofKey {
     }
 }
 
-/// By its JOSE name, in its exact case.
+/// The algorithm with this JOSE name. Case matters.
 fn algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "ES256" => Some(Algorithm::ES256),
         "ES384" => Some(Algorithm::ES384),
-        // Over Curve25519 alone, so that the name of RFC 9864 means the same.
+        // Only over Curve25519, so that it means the same as `Ed25519` (RFC 9864).
         "EdDSA" | "Ed25519" => Some(Algorithm::EdDSA),
         "PS256" => Some(Algorithm::PS256),
         "PS384" => Some(Algorithm::PS384),

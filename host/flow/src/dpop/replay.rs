@@ -1,5 +1,5 @@
-//! The memory of used proofs. A proof that is too old is refused for that, so that it need not be remembered
-//! any longer; what does not fit is refused, never forgotten early.
+//! The memory of used proofs. A proof is remembered until it is too old to be accepted. If the memory is full, new
+//! proofs are refused; none is forgotten early.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,41 +8,41 @@ use witgate_plugin::Digest;
 
 use witgate_base::digest::sha256;
 
-/// Maximum number of remembered proofs: some 15 MiB, and 400 calls a second for five minutes.
+/// Maximum number of remembered proofs: some 15 MiB, or 400 calls a second for five minutes.
 const MOST: usize = 1 << 17;
 
-/// Maximum number for one caller, whatever keys they have, so that nobody takes the room of all the others.
+/// Maximum number for one caller with any keys, so that nobody fills the whole memory.
 const MOST_OF_ONE: usize = MOST / 4;
 
-/// The result of using up a proof.
+/// The result of marking a proof as used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpendResult {
-    /// It is used now.
+    /// The proof is now marked as used.
     First,
     /// It was used before.
     Again,
-    /// There is no room to remember it, so that it must not be used.
+    /// The memory has no room, so the proof must not be used.
     Full {
         /// Seconds until there is room again.
         retry_after: u32,
     },
 }
 
-/// The proofs that were used and are not too old yet.
+/// The used proofs that are not too old yet.
 #[derive(Debug, Default)]
 pub(super) struct UsedProofs(Mutex<ProofMemory>);
 
 #[derive(Debug, Default)]
 struct ProofMemory {
     seen: HashSet<Digest>,
-    /// By the last second in which they are not too old: what was seen, and whose.
+    /// The proofs and their owners, by the last second in which the proofs are not too old.
     ends: BTreeMap<u64, Vec<(Digest, Digest)>>,
     /// The number of proofs of each caller.
     of_owner: HashMap<Digest, usize>,
 }
 
 impl UsedProofs {
-    /// Uses the proof `id` of the key `thumbprint`, which its `owner` shows and which is not too old up to `until`.
+    /// Marks the proof `id` of the key `thumbprint` as used by `owner`. It is too old after `until`.
     pub(super) fn spend(
         &self,
         thumbprint: &str,

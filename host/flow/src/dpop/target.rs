@@ -1,4 +1,4 @@
-//! URLs as proofs name them (`htu`), made alike where RFC 3986 calls them the same.
+//! URLs in proofs (`htu`), normalised so that URLs that RFC 3986 calls equivalent are equal.
 
 use url::Url;
 
@@ -10,14 +10,14 @@ pub(super) struct ProofTarget(String);
 impl ProofTarget {
     /// None: it is not an absolute http or https URL.
     pub(super) fn of(text: &str) -> Option<Self> {
-        // What browsers put up with, such as `https:\\host` and `https:///host`, is no URI.
+        // A text that only browsers accept, such as `https:\\host` and `https:///host`, is not a URI.
         let (scheme, rest) = text.split_once("://")?;
         let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         if !is_http || !is_plain || rest.starts_with('/') {
             return None;
         }
-        // Also an empty name of a user, which the parser drops.
+        // Refuses user names, even an empty one, which the parser drops.
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') {
             return None;
@@ -28,7 +28,7 @@ impl ProofTarget {
     }
 }
 
-/// Hexadecimal digits in upper case, and nothing encoded that need not be (RFC 3986, section 2.3).
+/// Percent-encoding with digits in upper case, and only where it is needed (RFC 3986, section 2.3).
 fn same_encoding(path: &str) -> String {
     let mut same = String::with_capacity(path.len());
     let mut rest = path;

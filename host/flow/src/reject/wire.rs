@@ -1,5 +1,5 @@
-//! The one map from a rejection to HTTP and JSON-RPC. Its messages tell the caller what to do, and
-//! nothing about keys, users or rules.
+//! Maps rejections to HTTP and JSON-RPC. The messages tell the caller what to do, and nothing about keys, users or
+//! rules.
 
 use std::borrow::Cow;
 
@@ -29,21 +29,21 @@ const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// Seconds until a retry, where a policy does not say: soon, for most failures are of one call.
+/// Seconds until a retry, if a policy names none. It is short, because most failures concern one call.
 const RETRY_SOON_S: u32 = 1;
 
-/// A rejection as the caller sees it.
+/// The form of a rejection for the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wire {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The JSON-RPC error code: the protocol's where it has one, otherwise the HTTP status.
+    /// The JSON-RPC error code: that of the protocol if it defines one, otherwise the HTTP status.
     pub code: i64,
-    /// The error's message, which says what to do.
+    /// The message of the error, which says what to do.
     pub message: Cow<'static, str>,
     /// The reason code.
     pub reason: Cow<'static, str>,
-    /// Further members of the error's `data`.
+    /// Other members of the error's `data`.
     pub data: Map<String, Value>,
     /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
@@ -60,15 +60,15 @@ pub enum Challenge {
     None,
     /// A credential is needed.
     Needed,
-    /// The credential is not shown as it should be (RFC 6750 §3.1).
+    /// The request has its credential in an invalid form (RFC 6750 §3.1).
     InvalidRequest,
-    /// The credential shown is not good.
+    /// The credential is invalid.
     InvalidToken,
-    /// A token with these scopes would do (RFC 6750 §3.1).
+    /// A token with these scopes would be accepted (RFC 6750 §3.1).
     InsufficientScope(Vec<String>),
-    /// The proof that belongs to the token is not good (RFC 9449 §7.1).
+    /// The proof for the token is invalid (RFC 9449 §7.1).
     InvalidProof,
-    /// A proof with this nonce would do (RFC 9449 §9).
+    /// A proof with this nonce would be accepted (RFC 9449 §9).
     UseNonce(Box<str>),
 }
 
@@ -241,8 +241,8 @@ fn of_malformed(malformed: &MessageFault) -> Wire {
 }
 
 impl Rejection {
-    /// The answer of an endpoint that tells denials so. What a login or a step-up cures stays as it is:
-    /// clients act on its status and challenge.
+    /// The form at an endpoint with this setting for denials. A denial that a login or more scopes can change stays as
+    /// it is, because clients act on its status and challenge.
     pub fn wire_at(&self, denials: Denials) -> Wire {
         let wire = self.wire();
         match (self, denials) {
@@ -264,9 +264,9 @@ impl Wire {
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
     }
 
-    /// The HTTP status for a message with or without an id. An upstream's fault, and where that is set a denial, is told in a
-    /// JSON-RPC error with status 200, which reaches the caller's code; without an id there is
-    /// nowhere to tell it but the status.
+    /// The HTTP status for a message with or without an id. An upstream's fault, and with the setting also a denial,
+    /// is a JSON-RPC error with status 200, which reaches the caller's code. Without an id, only the status can report
+    /// it.
     pub fn status(&self, has_id: bool) -> StatusCode {
         match u16::try_from(self.code).ok().and_then(|code| StatusCode::from_u16(code).ok()) {
             Some(code) if self.status == StatusCode::OK && !has_id => code,
@@ -274,8 +274,8 @@ impl Wire {
         }
     }
 
-    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, where there is one; `scopes` are those that
-    /// a first login should ask for.
+    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, if there is one. `scopes` are those that a
+    /// first login should ask for.
     pub fn headers(&self, metadata: Option<&str>, scopes: &[String]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(challenge) = self.challenge.header(metadata, scopes) {
@@ -292,8 +292,7 @@ impl Wire {
 }
 
 impl Wire {
-    /// Further headers where a policy takes tokens with a proof of possession, to stand behind the
-    /// others.
+    /// Additional headers if a policy accepts tokens with a proof of possession. They come after the others.
     pub fn dpop_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let nonce = match &self.challenge {
             Challenge::UseNonce(nonce) => HeaderValue::try_from(&**nonce).ok(),
@@ -305,7 +304,7 @@ impl Wire {
 }
 
 impl Challenge {
-    /// RFC 9449 §7.1: beside that for bearer tokens, which clients that know no DPoP look at.
+    /// RFC 9449 §7.1: a challenge in addition to that for bearer tokens, which clients without DPoP read.
     fn dpop_header(&self) -> Option<HeaderValue> {
         let error = match self {
             Self::None => return None,
@@ -321,8 +320,8 @@ impl Challenge {
         HeaderValue::try_from(format!("DPoP {error}algs=\"{ALGORITHMS}\"")).ok()
     }
 
-    /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, hence the realm
-    /// where nothing else is said; without metadata nothing tells a client to start a login.
+    /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, so there is a realm if there is no
+    /// other. Without metadata, a client has no reason to start a login.
     fn header(&self, metadata: Option<&str>, scopes: &[String]) -> Option<HeaderValue> {
         let error = match self {
             Self::None => return None,
@@ -338,7 +337,7 @@ impl Challenge {
             Some(url) => format!("resource_metadata=\"{url}\""),
             None => "realm=\"mcp\"".to_owned(),
         };
-        // Scopes are for logins, of which the metadata tells.
+        // Scopes are for logins, which need the metadata.
         let scopes = match self {
             Self::Needed | Self::InvalidToken if !scopes.is_empty() && metadata_is_there => {
                 format!(", scope=\"{}\"", scope_list(scopes))
