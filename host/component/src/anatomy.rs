@@ -1,5 +1,5 @@
-//! The static facts of a file: which form of WebAssembly it is, its imports and exports, and its makers'
-//! notes. As much of that as can be read; the rest may be broken.
+//! The static facts of a file: its form of WebAssembly, its imports and exports, and the notes of the tools that made
+//! it. It reads as much as possible; the rest of the file may be broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader}
 
 use witgate_base::printable::clean;
 
-/// Names of imports, exports, sections and tools that are told: more than any component has that means well.
+/// Maximum number of names of imports, exports, sections and tools in a report. No ordinary component has as many.
 const MOST: usize = 200;
 
 /// The form of a file.
@@ -21,7 +21,7 @@ pub enum FileForm {
     Text,
     /// Nothing at all.
     Empty,
-    /// Something else.
+    /// Any other file.
     Other,
 }
 
@@ -38,7 +38,7 @@ impl FileForm {
         }
     }
 
-    /// The reason why it is not a component, and the advice. None: it is one.
+    /// The reason why the file is not a component, with advice. None: it is a component.
     pub fn is_no_component(self) -> Option<&'static str> {
         match self {
             Self::Component => None,
@@ -64,18 +64,18 @@ pub struct Anatomy {
     pub imports: Vec<String>,
     /// The exports of a component.
     pub exports: Vec<String>,
-    /// Its custom sections by name, those of the modules in it included, with their bytes.
+    /// The custom sections by name, including those of modules in the component, with their sizes in bytes.
     pub sections: BTreeMap<String, usize>,
-    /// The tools that made it, by field: `language`, `processed-by`, `sdk`.
+    /// The tools that made the component, by field: `language`, `processed-by`, `sdk`.
     pub producers: BTreeMap<String, BTreeSet<String>>,
-    /// Bytes of linear memory that all its modules have from the start.
+    /// Bytes of linear memory that all modules have from the start.
     pub memory: u64,
-    /// The reason why it cannot be read to the end. None: it can.
+    /// The reason why the rest of the file cannot be read. None: the whole file can be read.
     pub broken: Option<String>,
 }
 
 impl Anatomy {
-    /// Reads what can be read.
+    /// Reads as much of the file as possible.
     pub fn of(bytes: &[u8]) -> Self {
         let mut anatomy = Self {
             form: FileForm::of(bytes),
@@ -93,12 +93,12 @@ impl Anatomy {
         anatomy
     }
 
-    /// True if its functions have names, so that a trap names the function.
+    /// True if the functions have names, so that a trap names the function.
     pub fn has_names(&self) -> bool {
         self.sections.contains_key("name") || self.has_lines()
     }
 
-    /// True if it has debug information, so that a trap names the line.
+    /// True if there is debug information, so that a trap names the line.
     pub fn has_lines(&self) -> bool {
         self.sections.contains_key(".debug_line")
     }
@@ -107,7 +107,7 @@ impl Anatomy {
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
-                // Modules and components in it come with a version of their own.
+                // Modules and components within a component have a version of their own.
                 Payload::Version { encoding, .. } => {
                     depth += 1;
                     if depth == 1 && encoding == Encoding::Module {
@@ -138,7 +138,7 @@ impl Anatomy {
                         *self.sections.entry(name).or_default() += section.data().len();
                     }
                     if let KnownCustom::Producers(fields) = section.as_known() {
-                        // Nothing depends on them.
+                        // Producers are optional, so a fault in them does not matter.
                         let _ = self.note_producers(fields);
                     }
                 }

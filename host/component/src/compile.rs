@@ -1,5 +1,5 @@
-//! Compiling components, in a process of its own: one that is too much for the compiler is ended with it, and
-//! nobody who makes a call notices. Neither its memory nor its threads are the gateway's.
+//! Compiles components in a separate process. A component that is too expensive for the compiler ends only that
+//! process, and no caller notices. Its memory and threads are not the gateway's.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,71 +18,71 @@ use witgate_base::printable::clean;
 use witgate_config::environment;
 use witgate_runtime::processes;
 
-/// Processor time that one component may take, in seconds and of all threads together: 18 MB of an interpreted language
-/// take ten on a slow machine.
+/// Processor time for one component, in seconds and of all threads together. On a slow machine, 18 MB of an
+/// interpreted language take ten.
 const PROCESSOR_TIME: u64 = 60;
 
-/// Limit of the wall-clock time of a compilation. The compiler has the lowest priority, so that it
-/// gets little time on a busy machine.
+/// Limit of the wall-clock time of a compilation. The compiler has the lowest priority, so it is slow on a busy
+/// machine.
 const TIME: Duration = Duration::from_secs(300);
 
-/// Data of the process, in bytes. The compiler holds some hundred times the code that it is at; most of this
-/// is what its allocator sets aside and does not use.
+/// Limit of the memory of the process, in bytes. The compiler needs some hundred times the size of the code that it
+/// compiles; most of this is reserved by its allocator and not used.
 const MEMORY: u64 = 4 << 30;
 
-/// Compiled code; the largest component has a quarter of that.
+/// Maximum size of compiled code. That of the largest component is a quarter of it.
 pub(super) const LARGEST_OUTPUT: u64 = 1 << 30;
 
-/// The argument under which the program of `Compiler::Apart` gets here.
+/// The argument with which the program of `Compiler::Apart` is started.
 pub const COMMAND: &str = "compile-component";
 
-/// The one variable in the environment of that process: it is there where failures are told with their lines.
+/// The only variable in the environment of that process. It is set if failures are reported with their lines.
 const LINES: &str = "WITGATE_COMPILES_WITH_LINES";
 
-/// Set where the address space has no room to reserve.
+/// This variable is set if the address space has no room for reservations.
 const SCARCE: &str = "WITGATE_COMPILES_FOR_LITTLE_ROOM";
 
 /// The place of compilation.
 #[derive(Clone, Debug)]
 pub enum Compiler {
-    /// In this process, without bounds: for commands and tests that serve nobody.
+    /// In this process, without limits: for commands and tests that serve nobody.
     Within,
-    /// Nowhere: this process says why not. Components that were compiled before are taken all the same.
+    /// Nowhere, for the given reason. Components that are already compiled are used nevertheless.
     Nowhere(&'static str),
-    /// In a process of this program, which has to call [`run`] when it is started with [`COMMAND`].
+    /// In a process of this program, which has to call [`run`] if it is started with [`COMMAND`].
     Apart(PathBuf),
 }
 
-/// The error when a component is not compiled.
+/// The error when a component cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It is none.
+    /// The file is not a component.
     #[error("is not a component: {0}")]
     NotAComponent(String),
-    /// It takes more processor time than there is for one.
+    /// The compilation exceeds its processor time.
     #[error("takes too long to compile; make it smaller, or split its largest functions")]
     TooLong,
-    /// It was not done in time, and had not used up its processor time: others have the processors.
+    /// The compilation exceeds its wall-clock time, but not its processor time: the processors are busy.
     #[error("is not compiled within {} seconds, because the machine is busy; give it time", TIME.as_secs())]
     TooSlow,
-    /// It is compiled, and does not fit into what an instance may have.
+    /// The component is compiled, but exceeds the limits of an instance.
     #[error(
         "cannot be loaded: it asks for more memory, or larger tables, from the start than any policy may have ({0}); make it smaller"
     )]
     TooLarge(String),
-    /// It is compiled, and this process may not run it.
+    /// The component is compiled, but this process may not run compiled code.
     #[error(
         "cannot be loaded: this process may not make memory executable ({0}), which compiled components need; remove the restriction, such as `MemoryDenyWriteExecute=` of systemd, or use no components"
     )]
     NotExecutable(String),
-    /// It is compiled, and the machine has not what it takes to load it.
+    /// The component is compiled, but the machine has not enough resources to load it.
     #[error("cannot be loaded now: {0}; check that the machine has free memory and descriptors")]
     NotLoaded(String),
-    /// The compiler ended by itself, or somebody else ended it: for want of memory or threads, which the
-    /// component may have used up within the compiler's bounds, or the machine may not have.
+    /// The compiler ended early, or somebody else ended it, because memory or threads were missing. The component may
+    /// have used up the compiler's limits, or the machine may have none.
     #[error("exceeds the compiler's limits of memory and time, or the machine lacks memory: {0}")]
     Ended(String),
-    /// The compiler cannot be started, or not be heard.
+    /// The compiler cannot be started, or its output cannot be read.
     #[error("cannot be compiled now, because the compiler cannot be started, or does not answer: {0}")]
     NoAnswer(io::Error),
     /// There is no compiler.
@@ -105,7 +105,7 @@ impl CompileError {
 }
 
 impl Compiler {
-    /// The running program itself, also where its file has been replaced since.
+    /// The running program itself, even if its file has been replaced since.
     pub fn own() -> Self {
         let running = Path::new("/proc/self/exe");
         match running.exists() {
@@ -114,10 +114,10 @@ impl Compiler {
         }
     }
 
-    /// Compiled code for `engine`, as it is kept on disk.
+    /// Compiled code for `engine`, in the form of the disk cache.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If the component cannot be compiled.
     pub(super) async fn compile(&self, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
         match self {
             Self::Apart(program) => apart(program, engine, bytes).await,
@@ -141,7 +141,7 @@ fn within(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
         .map_err(|error| CompileError::NotAComponent(fault_in(bytes, &error)))
 }
 
-/// The error in a file that begins as a component does.
+/// The error in a file with the first bytes of a component.
 fn fault_in(bytes: &[u8], error: &wasmtime::Error) -> String {
     let gist = gist(error);
     let anatomy = Anatomy::of(bytes);
@@ -157,7 +157,7 @@ fn fault_in(bytes: &[u8], error: &wasmtime::Error) -> String {
     }
 }
 
-/// The gist of an engine's error: the first line of what lies at its root.
+/// The main message of an engine's error: the first line of its root cause.
 fn gist(error: &wasmtime::Error) -> String {
     let root = error.root_cause().to_string();
     root.lines().next().unwrap_or_default().to_owned()
@@ -167,7 +167,7 @@ async fn apart(program: &Path, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8
     let mut command = Command::new(program);
     command
         .arg(COMMAND)
-        // Nothing of this process's, its secrets least of all.
+        // The compiler gets nothing from the environment of this process, especially no secrets.
         .env_clear()
         .envs((engine.places() == Places::Lines).then_some((LINES, "1")))
         .envs((engine.room() == Room::Scarce).then_some((SCARCE, "1")))
@@ -187,7 +187,7 @@ async fn converse(mut child: Child, bytes: Vec<u8>) -> Result<Vec<u8>, CompileEr
     let said = String::from_utf8_lossy(&said.unwrap_or_default()).trim().to_owned();
     match status.code() {
         Some(0) => compiled.map_err(CompileError::NoAnswer),
-        // What it says is about what it got.
+        // The compiler's message is about its input.
         Some(NOT_A_COMPONENT) => match written {
             Ok(()) => Err(CompileError::NotAComponent(clean(&said))),
             Err(error) => Err(CompileError::NoAnswer(error)),
@@ -198,7 +198,7 @@ async fn converse(mut child: Child, bytes: Vec<u8>) -> Result<Vec<u8>, CompileEr
     }
 }
 
-/// One that ends early says why: that it no longer reads is no error.
+/// If the compiler ends early, it reports why. That it stops reading is no error.
 async fn write(to: Option<impl tokio::io::AsyncWrite + Unpin>, bytes: &[u8]) -> io::Result<()> {
     let Some(mut to) = to else { return Ok(()) };
     match to.write_all(bytes).await {
@@ -215,14 +215,14 @@ async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> io
     Ok(bytes)
 }
 
-/// The exit code for what is no component.
+/// The exit code for a file that is not a component.
 const NOT_A_COMPONENT: i32 = 1;
 
-/// The exit code where the machine lets the compiler read, work or write no more.
+/// The exit code if the machine prevents reading, working or writing.
 const NO_MACHINE: i32 = 2;
 
-/// The process of [`Compiler::Apart`]: a component on standard input to compiled code on standard output. Returns
-/// the exit code.
+/// The process of [`Compiler::Apart`]. It reads a component from standard input, and writes the compiled code to
+/// standard output. Returns the exit code.
 pub fn run() -> u8 {
     bound();
     let (code, why) = match compile_input() {
@@ -245,12 +245,12 @@ fn compile_input() -> Result<(), CompileError> {
     io::stdout().lock().write_all(&compiled).map_err(CompileError::NoAnswer)
 }
 
-/// Bounds this process, and lets everybody else go first. Where the system does not, the gateway still ends it
-/// in time.
+/// Limits this process, and lowers its priority. If the system does not permit that, the gateway still ends it in
+/// time.
 fn bound() {
     use rustix::process::{Resource, Rlimit, nice, setrlimit};
     for (resource, most) in [(Resource::Data, MEMORY), (Resource::Cpu, PROCESSOR_TIME), (Resource::Core, 0)] {
-        // With a second more up to the last word, the signal says what it was.
+        // The hard limit is one second higher, so that the signal of the soft limit reports the reason.
         let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most + 1) });
     }
     let _ = nice(10);

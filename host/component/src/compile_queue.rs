@@ -1,5 +1,4 @@
-//! Components that are compiled beside everything else. The compiler may take minutes for one; no change that does not
-//! need it waits for that.
+//! Compiles components in the background. The compiler may take minutes for one, and other changes do not wait for it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,7 +13,8 @@ use super::load::{FoundComponent, LoadError, LoadedComponent, Loader, Uncompiled
 use witgate_base::cause::Cause;
 use witgate_base::provenance::Provenance;
 
-/// The queue. A round is one attempt to make a generation: what it does not ask for is not compiled any more.
+/// The queue. A round is one attempt to build a generation. Components that a round does not ask for are no longer
+/// compiled.
 #[derive(Debug)]
 pub struct CompileQueue {
     loader: Arc<Loader>,
@@ -30,31 +30,31 @@ struct Jobs {
 
 #[derive(Debug)]
 struct Job {
-    /// The last round that asked for it.
+    /// The last round that asked for the component.
     round: u64,
     state: JobState,
 }
 
 #[derive(Debug)]
 enum JobState {
-    /// The compiler is at it. Dropping this ends it.
+    /// The compiler is running. Dropping this ends it.
     Running { _task: AbortOnDropHandle<()> },
-    /// It is done, and nobody has come for it.
+    /// The component is compiled, but has not been fetched yet.
     Done(LoadedComponent),
-    /// It cannot be compiled: the message, and where that lies.
+    /// The component cannot be compiled: the message, and its cause.
     Failed(String, Cause),
 }
 
 impl CompileQueue {
-    /// A queue before `loader`.
+    /// A queue for `loader`.
     pub fn new(loader: Arc<Loader>) -> Self {
         Self { loader, jobs: Arc::default(), done: Arc::default() }
     }
 
-    /// Loads a component file, as [`Loader::load`] does; but where it has to be compiled, that only begins.
+    /// Loads a component file, as [`Loader::load`] does. If it has to be compiled, this only starts the compilation.
     ///
     /// # Errors
-    /// `Compiling`, or what is wrong with the file.
+    /// `Compiling`, or the fault of the file.
     pub async fn load(&self, path: &Path, from: &Provenance) -> Result<LoadedComponent, LoadError> {
         match self.loader.load_compiled(path, from).await? {
             FoundComponent::Compiled(loaded) => Ok(loaded),
@@ -62,12 +62,12 @@ impl CompileQueue {
         }
     }
 
-    /// Begins a round.
+    /// Starts a round.
     pub fn begin_round(&self) {
         self.jobs.lock().round += 1;
     }
 
-    /// Ends a round: nobody waits for what it has not asked for. What the machine could not do is tried again.
+    /// Ends a round: components that it has not asked for are dropped. Failures of the machine are tried again.
     pub fn end_round(&self) {
         let mut jobs = self.jobs.lock();
         let round = jobs.round;
@@ -76,7 +76,7 @@ impl CompileQueue {
         jobs.by_digest.retain(|_, job| is_asked_for(job) && !may_pass(job));
     }
 
-    /// Waits until a component is compiled, or found out to be none.
+    /// Waits until a component is compiled, or its compilation has failed.
     pub async fn done(&self) {
         self.done.notified().await;
     }

@@ -1,4 +1,4 @@
-//! The WebAssembly engine. Knows nothing of MCP.
+//! The WebAssembly engine. It is independent of MCP.
 
 use std::sync::Arc;
 use std::thread;
@@ -8,41 +8,41 @@ use super::slow_lane::SlowLane;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-/// The grain of deadlines. One millisecond is the smallest that a limit can name.
+/// The resolution of deadlines. One millisecond is the smallest limit in settings.
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Maximum number of live instances, over all policies and generations.
 const INSTANCES: u32 = 1000;
-/// The largest memory that a policy's limit can name.
+/// The largest limit of memory in settings.
 pub const LARGEST_MEMORY: usize = 1 << 30;
-/// Bytes of a memory or table that stay mapped between uses: the shipped checks write to less. Times a thousand, it is
-/// what components that wrote all over theirs can leave behind.
+/// Bytes of a memory or table that stay mapped between uses. The shipped checks write to fewer. A thousand times this
+/// number is the most that removed components can leave behind.
 const RESIDENT: usize = 256 << 10;
-/// Memories that wait for an instance of the same component. With those that stay mapped in them, this is what
-/// components that came and went leave behind.
+/// Memories that wait for an instance of the same component. Together with the bytes that stay mapped, they limit what
+/// removed components leave behind.
 const WARM: u32 = 32;
-/// Stack of WebAssembly code. Interpreters in guests need more than the checks do.
+/// The stack of WebAssembly code. Interpreters in guests need more than the checks do.
 const WASM_STACK: usize = 512 << 10;
 
-/// Frames of a stack that are looked at where a hook fails. A panic of Rust has eight of its own.
+/// Frames of a stack that are read after the failure of a hook. A panic of Rust has eight of its own.
 const FRAMES: usize = 20;
 
-/// The detail of traces: with or without lines.
+/// The detail of traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Places {
-    /// Functions, by their names.
+    /// Names of functions.
     Functions,
-    /// Lines of the source as well. For authors who look at their own components: debug information is read anew for each
-    /// frame of each failure, and one that is made to be slow takes seconds of a thread that others need.
+    /// Lines of the source as well. This is for authors who examine their own components: debug information is read
+    /// again for each frame of each failure, and a malicious one can take seconds of a thread.
     Lines,
 }
 
-/// Room for memories in the address space. Compiled code is for one of these alone.
+/// The address space for memories. Compiled code works with only one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// All of it is reserved at the start, so that code need not look at bounds.
+    /// All of it is reserved at the start, so that code need not check bounds.
     Reserved,
-    /// Each memory takes what it uses, for where address space is limited (`ulimit -v`): code is slower.
+    /// Each memory takes only what it uses. This is for a limited address space (`ulimit -v`); code is slower.
     Scarce,
 }
 
@@ -58,7 +58,7 @@ pub struct Engine {
     places: Places,
     room: Room,
     long_hooks: Arc<Semaphore>,
-    /// None: it runs nothing.
+    /// None: this engine runs nothing.
     slow_lane: Option<Arc<SlowLane>>,
 }
 
@@ -77,10 +77,10 @@ impl Engine {
         Self::telling(Places::Functions)
     }
 
-    /// The same, for a command that tells authors where their component failed.
+    /// The same, for a command that shows authors the place of a failure.
     ///
     /// # Errors
-    /// When the machine cannot run it.
+    /// If the machine cannot run it.
     pub fn telling(places: Places) -> Result<Self, EngineError> {
         let reserved = engine(Room::Reserved, places).map(|inner| (inner, Room::Reserved));
         let (inner, room) = reserved
@@ -97,40 +97,40 @@ impl Engine {
         Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner, places, room) })
     }
 
-    /// An engine that runs nothing, and makes code for those that do and have this room.
+    /// An engine that runs nothing, and compiles code for engines with this room.
     ///
     /// # Errors
-    /// When the machine cannot run it.
+    /// If the machine cannot run it.
     pub(super) fn for_compiling(places: Places, room: Room) -> Result<Self, EngineError> {
         let inner = engine(room, places).or_else(|_| {
-            // Whoever compiles runs nothing: what is reserved does not count, what the code looks at does.
+            // This engine only compiles. Its own reservations do not matter, but the bounds checks in the code do.
             wasmtime::Engine::new(&config(room, InstanceAllocationStrategy::OnDemand, places))
         });
         Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?, places, room))
     }
 
     fn of(inner: wasmtime::Engine, places: Places, room: Room) -> Self {
-        // One processor, where there are several, stays with those who are done at once.
+        // If there are several processors, one of them is left to hooks that end quickly.
         let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
         Self { inner, places, room, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
     }
 
-    /// Turns for hooks that run for long: however many loop, the others have a processor.
+    /// Turns for long-running hooks. They leave a processor to all others.
     pub(super) fn long_hooks(&self) -> &Arc<Semaphore> {
         &self.long_hooks
     }
 
-    /// Threads for components whose hooks run for long.
+    /// Threads for components with long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
     }
 
-    /// The detail of its traces.
+    /// The detail of traces.
     pub(super) fn places(&self) -> Places {
         self.places
     }
 
-    /// The room for its memories.
+    /// The room for memories.
     pub(super) fn room(&self) -> Room {
         self.room
     }
@@ -152,7 +152,7 @@ fn engine(room: Room, places: Places) -> wasmtime::Result<wasmtime::Engine> {
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES)
-        // As many as an instance may be made of; they are only counted.
+        // The total for the parts of all instances; they are only counted.
         .total_core_instances(100 * INSTANCES)
         .total_memories(INSTANCES)
         .total_tables(2 * INSTANCES)
@@ -172,17 +172,16 @@ fn config(room: Room, allocation: InstanceAllocationStrategy, places: Places) ->
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(2 * WASM_STACK)
-        // No plugin needs concurrent component-model tasks, and their bookkeeping triples the
-        // cost of every call.
+        // Plugins do not need concurrent component-model tasks, whose bookkeeping triples the cost of every call.
         .concurrency_support(false)
-        // Looked at only where a hook fails, and whatever the environment says: the compiler's is empty.
+        // Frames are read only after a failure. The environment does not change that, because the compiler's is empty.
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(FRAMES))
         .wasm_backtrace_details(match places {
             Places::Functions => WasmBacktraceDetails::Disable,
             Places::Lines => WasmBacktraceDetails::Enable,
         });
     if room == Room::Scarce {
-        // A memory has the size that it asks for, and moves where it grows: within `memory_mib`, in any case.
+        // A memory has the size that it asks for, and moves when it grows. `memory_mib` limits it in any case.
         config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
     }
     config

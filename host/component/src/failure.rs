@@ -1,39 +1,39 @@
-//! The ways in which a policy fails to decide, each with its reason code.
+//! The failures of a policy, each with its reason code.
 
 use witgate_base::cause::Cause;
 
-/// The kind of failure of a policy. Each denies.
+/// The kind of failure of a policy. Each of them denies the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// It took longer than its limit.
+    /// The hook exceeded its time.
     Timeout,
-    /// It wanted more memory, or larger tables, than its limit.
+    /// The hook exceeded its memory, or the size of its tables.
     Memory,
-    /// It called itself too deep.
+    /// The hook exceeded its stack.
     Stack,
-    /// It trapped.
+    /// The hook trapped.
     Trap,
-    /// It did what is not granted.
+    /// The hook used an import that is not granted.
     HostDenied,
-    /// It answered what is not within the bounds.
+    /// The answer exceeds a limit of the WIT package.
     BadOutput,
-    /// It answered, or passed to the host, more than is permitted.
+    /// The answer, or an argument for the host, is too large.
     Output,
-    /// It logged too much.
+    /// The hook logged too much.
     Log,
-    /// It asked the host too often.
+    /// The hook made too many host calls.
     HostCalls,
-    /// It sent too many requests.
+    /// The hook sent too many requests.
     HttpRequests,
-    /// It held too many of the host's resources.
+    /// The component held too many of the host's resources.
     Handles,
-    /// All its instances were at work for too long.
+    /// No instance was free in time.
     Busy,
-    /// Something that it needs did not answer.
+    /// Something that the hook needs did not answer.
     Unavailable,
-    /// It is not usable as configured.
+    /// The policy is not usable as configured.
     Config,
-    /// It kept failing, and calls to it are paused.
+    /// The component failed repeatedly, and calls to it are paused.
     Breaker,
 }
 
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// The cause: a hook without time or memory may suffer from a busy machine.
+    /// The cause. A hook that exceeds time or memory may be a victim of a busy machine.
     pub fn cause(self) -> Cause {
         match self {
             Self::Timeout | Self::Busy | Self::Unavailable | Self::Breaker => Cause::Machine,
@@ -96,8 +96,8 @@ impl Failure {
         }
     }
 
-    /// True if a built-in that is the same check may decide in the component's place, where the configuration
-    /// says so: where the component gave no answer, not where it did wrong.
+    /// True if the fallback may decide in place of the component: if the component gave no answer, not if it did
+    /// something forbidden.
     pub fn is_covered(self) -> bool {
         match self {
             Self::Timeout

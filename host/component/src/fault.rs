@@ -14,25 +14,25 @@ use witgate_base::printable::clean;
 pub struct Fault {
     /// The reason code.
     pub failure: Failure,
-    /// For the operator.
+    /// A sentence for the operator.
     pub detail: String,
 }
 
 impl Fault {
-    /// A failure with its detail for the operator.
+    /// A failure with its details for the operator.
     pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
         Self { failure, detail: detail.into() }
     }
 
-    /// The fault behind an engine's error, with where the component was and what it had said. Where the host ended the
-    /// hook, it `knows` why.
+    /// The fault for an engine's error, with the place in the component and its last output. `known` is the reason if
+    /// the host ended the hook.
     pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error, said: &LastLines) -> Self {
         let root = error.root_cause().to_string();
         let failure = known.unwrap_or_else(|| failure_of(error, &root));
         let mut detail = match error.downcast_ref::<Trap>() {
-            // In the engine's words, it would be about fuel.
+            // The engine's own message would be about fuel.
             None if failure == Failure::Output => OUTPUT.to_owned(),
-            // The form of a panic, in any language.
+            // This is the form of a panic in any language.
             Some(Trap::UnreachableCodeReached) => "it panicked or aborted (wasm `unreachable`)".to_owned(),
             _ => clean(&root),
         };
@@ -49,10 +49,10 @@ impl Fault {
 
 const OUTPUT: &str = "its output to the host exceeds `output_kib`; make it smaller, or raise that limit";
 
-/// The note that replaces a trace without names.
+/// The note in place of a trace without names.
 const NAMELESS: &str = "; the place is not known, because the component has no names of its functions; `witgate plugin build --debug` keeps them";
 
-/// Maximum length in bytes of the output that is quoted: its end, which says most.
+/// Maximum length in bytes of the quoted output. The end is quoted, because it says most.
 const MOST_SAID: usize = 1000;
 
 fn last_output(said: &LastLines) -> String {
@@ -84,13 +84,13 @@ fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
         // Two errors of the engine that have no type of their own.
         None if root.starts_with("too much data is being copied") => Failure::Output,
         None if root.contains("component handles") => Failure::Handles,
-        // No code of the component's was running: it has answered, and what it answered cannot be read.
+        // The component's code was not running: it has answered, and the answer cannot be read.
         None if !error.is::<WasmBacktrace>() => Failure::BadOutput,
         None => Failure::Trap,
     }
 }
 
-/// True where the system refused the engine something: memory to map, descriptors of files in memory.
+/// True if the system refused a resource to the engine, such as memory or descriptors.
 pub(super) fn of_machine(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno));

@@ -33,7 +33,7 @@ impl Interface {
         Self::Http,
     ];
 
-    /// Its name in the package.
+    /// The name in the package.
     pub fn name(self) -> &'static str {
         match self {
             Self::Types => "types",
@@ -90,7 +90,7 @@ impl GrantedInterfaces {
     }
 }
 
-/// The error when a component's imports are not met.
+/// The error when an import of a component is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// The import exists, but this policy has not been granted it.
@@ -101,24 +101,24 @@ pub enum ImportError {
         /// The line to add.
         line: &'static str,
     },
-    /// The package is known, in another version.
+    /// The package is known in another version.
     #[error(
         "the component imports `{0}`; this host has `witgate:auth@0.1.0`, so build it against that version"
     )]
     OtherVersion(String),
-    /// No host like this has it.
+    /// No host of this kind has the import.
     #[error(
         "the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0`, and of WASI 0.2 \
          stubs of cli, clocks, filesystem, io, random and sockets: build it without other imports"
     )]
     Unknown(String),
-    /// WASI of another version than 0.2.
+    /// The import is from another version of WASI than 0.2.
     #[error(
         "the component imports `{0}`, which is not of WASI 0.2, and this host has stubs only for that: build it for WASI 0.2 \
          (`wasm32-wasip2`), or without WASI"
     )]
     OtherWasi(String),
-    /// Requests by the system's interface, which no grant bounds.
+    /// HTTP requests of WASI, which no grant would limit.
     #[error(
         "the component imports `{0}`, but policies cannot use `wasi:http`: send requests with `witgate:auth/http@0.1.0`, which \
          `grants = {{ http = [\"ORIGIN\"] }}` allows"
@@ -126,19 +126,19 @@ pub enum ImportError {
     WasiHttp(String),
 }
 
-/// Packages of WASI that there are stubs of.
+/// Packages of WASI for which there are stubs.
 const OFFERED_OF_WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
-/// The requirement of one import.
+/// The requirement of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: every policy is offered it.
+    /// Nothing: every policy gets it.
     Nothing,
-    /// Nothing: it is a stub, and does nothing.
+    /// Nothing: it is a stub without effects.
     Stub,
-    /// A grant: what an operator writes.
+    /// A grant: the text for the configuration.
     Grant(&'static str),
-    /// There is no such thing here.
+    /// The import does not exist here.
     NotHad(ImportError),
 }
 
@@ -152,7 +152,7 @@ pub fn need(import: &str) -> Need {
     }
 }
 
-/// The text between the braces of a line of grants.
+/// The text between the braces of a line with grants.
 pub fn inside(line: &str) -> Option<&str> {
     Some(line.split_once("{ ")?.1.split_once(" }")?.0)
 }
@@ -162,10 +162,10 @@ pub fn imports(engine: &Engine, component: &Component) -> Vec<String> {
     component.component_type().imports(engine.inner()).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Holds a component's imports against what is granted.
+/// Compares a component's imports with the granted interfaces.
 ///
 /// # Errors
-/// With the first import that is not met.
+/// With the first import that is not available.
 pub fn check(engine: &Engine, component: &Component, granted: GrantedInterfaces) -> Result<(), ImportError> {
     imports(engine, component).iter().try_for_each(|import| check_import(import, granted))
 }

@@ -1,4 +1,4 @@
-//! One instance of a component: made, configured, and called for one hook at a time.
+//! An instance of a component: created, configured, and called for one hook at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use witgate_base::printable::clean;
 use witgate_config::Limits;
 use witgate_services::{Scope, Services};
 
-/// Time limit for `describe` and `configure`: they parse stores of any size, off the request path.
+/// Time limit for `describe` and `configure`. They parse stores of any size, but no request waits for them.
 const SETUP_TIME: Duration = Duration::from_secs(5);
 
-/// Maximum output of `describe` and `configure`: above the bounds of what they return, so that a violation is
-/// reported as the bound that it breaks.
+/// Maximum output of `describe` and `configure`. It is above the limits of their results, so that an error names the
+/// exceeded limit.
 const SETUP_OUTPUT: usize = 8 << 20;
 
 /// The package of the worlds.
@@ -36,16 +36,16 @@ pub const PACKAGE: &str = "witgate:auth";
 /// Its version.
 pub const VERSION: &str = "0.1.0";
 
-/// The error when a component cannot serve as a policy.
+/// The error when a component cannot be used as a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// Its imports are not met.
+    /// An import is not available.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// It is not of a world of `witgate:auth`.
+    /// The component does not have a world of `witgate:auth`.
     #[error("the component is not of a world of `witgate:auth@0.1.0`: {0}")]
     World(String),
-    /// `describe` or `configure` did not come back.
+    /// `describe` or `configure` did not return.
     #[error("`{function}` ended with `{}`: {detail}", failure.reason())]
     Setup {
         /// The function.
@@ -55,13 +55,13 @@ pub enum PrepareError {
         /// The engine's message.
         detail: String,
     },
-    /// It does not take its settings.
+    /// The component refuses its settings.
     #[error("the component refuses its settings: {0}")]
     Config(ConfigError),
-    /// The result of `describe` is out of bounds.
+    /// The result of `describe` exceeds a limit.
     #[error("invalid `describe` result: {0}; correct what `describe` returns")]
     Description(String),
-    /// The result of `configure` is out of bounds.
+    /// The result of `configure` exceeds a limit.
     #[error("invalid `configure` result: {0}; correct what `configure` returns")]
     Wants(String),
 }
@@ -81,7 +81,7 @@ impl PrepareError {
         Self::World(clean(&format!("{error:#}")))
     }
 
-    /// The names are right, and what they stand for is not.
+    /// The names are right, but the types are not.
     fn other_types(error: wasmtime::Error) -> Self {
         Self::World(format!(
             "{}; it was built with another WIT than this host's: use the files of `witgate:auth@0.1.0` unchanged",
@@ -100,17 +100,17 @@ impl PrepareError {
     }
 }
 
-/// Sees that a component has the exports of a world.
+/// Checks that a component has the exports of a world.
 fn check_world(engine: &Engine, component: &Component) -> Result<(), PrepareError> {
     let kind = component.component_type();
     let exports: Vec<String> = kind.exports(engine.inner()).map(|(name, _)| name.to_owned()).collect();
     world_of(&exports).map(drop).map_err(PrepareError::World)
 }
 
-/// The name of the world that has these exports.
+/// The world with these exports.
 ///
 /// # Errors
-/// With what is missing, or too much.
+/// With the missing or superfluous export.
 pub fn world_of(exports: &[String]) -> Result<&'static str, String> {
     let has = |name: &str| exports.iter().any(|export| export == &format!("{PACKAGE}/{name}@{VERSION}"));
     let ours = |export: &&String| export.strip_prefix(PACKAGE).is_some_and(|rest| rest.starts_with('/'));
@@ -143,7 +143,7 @@ pub fn world_of(exports: &[String]) -> Result<&'static str, String> {
 }
 
 impl From<PrepareError> for Fault {
-    /// A component that was configured once and is not, a second time.
+    /// The fault of a component that was configured before, and fails the next time.
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Setup { failure, detail, .. } => Self { failure, detail },
@@ -152,7 +152,7 @@ impl From<PrepareError> for Fault {
     }
 }
 
-/// A component, linked and checked, before it has its settings.
+/// A component, linked and checked, without settings.
 #[derive(Clone)]
 pub struct PreparedComponent {
     pre: InstancePre<State>,
@@ -168,15 +168,15 @@ pub struct PreparedComponent {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) guest: GuestExports,
-    /// Hooks that it has decided.
+    /// The number of hooks that it has answered.
     pub(super) served: u64,
 }
 
 impl PreparedComponent {
-    /// Links a component with what is granted and finds its exports.
+    /// Links a component with the granted interfaces, and finds its exports.
     ///
     /// # Errors
-    /// When an import is not granted, or the exports are not those of a world.
+    /// If an import is not granted, or the exports are not those of a world.
     pub fn new(
         engine: &Engine,
         loaded: &LoadedComponent,
@@ -195,17 +195,17 @@ impl PreparedComponent {
         Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane })
     }
 
-    /// True if it exports the hook of an authenticator.
+    /// True if the component exports the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         self.exports.authenticates()
     }
 
-    /// True if it exports the hook of an authorizer.
+    /// True if the component exports the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         self.exports.authorizes()
     }
 
-    /// The threads for its long-running hooks.
+    /// The threads for long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
     }
@@ -215,24 +215,23 @@ impl PreparedComponent {
         &self.limits
     }
 
-    /// Maximum number of instances at work at once. All policies have their memories and tables from one
-    /// supply, one memory and two tables for each instance; a component that takes more of them gets fewer
-    /// instances.
+    /// Maximum number of instances at work at the same time. All policies share one supply, with one memory and two
+    /// tables for each instance. A component that needs more of them per instance gets fewer instances.
     pub(super) fn at_once(&self) -> usize {
         let parts = self.pre.component().resources_required();
         let each = parts.map_or(1, |parts| parts.num_memories.max(parts.num_tables.div_ceil(2)).max(1));
         (self.limits.instances / usize::try_from(each).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Its instances.
+    /// The gauges of the instances.
     pub(super) fn gauges(&self) -> &Gauges {
         &self.gauges
     }
 
-    /// Asks the component what it is.
+    /// Calls `describe`.
     ///
     /// # Errors
-    /// When it fails to say.
+    /// If it fails.
     pub async fn describe(&self) -> Result<Description, PrepareError> {
         let failed = |fault| PrepareError::setup("describe", fault);
         let mut instance = self.instantiate("describe").await?;
@@ -243,10 +242,10 @@ impl PreparedComponent {
         Ok(description)
     }
 
-    /// An instance that has taken the settings, and what it wants to see.
+    /// A configured instance, and the data that it wants.
     ///
     /// # Errors
-    /// When the component does not take them.
+    /// If the component refuses the settings.
     pub(super) async fn configured(&self, config: &str) -> Result<(Instance, Wants), PrepareError> {
         let failed = |fault| PrepareError::setup("configure", fault);
         let mut instance = self.instantiate("configure").await?;
@@ -267,7 +266,7 @@ impl PreparedComponent {
         }
     }
 
-    /// An instance for `function`, which it is a failure of if there is none.
+    /// An instance for `function`, which the error names.
     async fn instantiate(&self, function: &'static str) -> Result<Instance, PrepareError> {
         let state = State::new(
             Arc::clone(&self.services),
@@ -292,7 +291,7 @@ impl PreparedComponent {
 }
 
 impl Instance {
-    /// Readies it for a hook about `scope`.
+    /// Prepares the instance for a hook about `scope`.
     pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, time: HookTime, lane: Lane) {
         self.store.data_mut().begin(Some(scope), timeout, time, lane);
         self.store.set_epoch_deadline(1);

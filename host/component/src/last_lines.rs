@@ -1,5 +1,4 @@
-//! A component's output while a hook runs: log lines, and its standard streams, where interpreted languages
-//! report errors.
+//! A component's output during a hook: log lines, and its standard streams, where interpreted languages report errors.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -17,16 +16,16 @@ use witgate_plugin::Level;
 
 use witgate_base::printable::clean;
 
-/// Lines of a hook that are kept for whoever asks why it failed. The trace of a small script has fewer.
+/// Lines of a hook that are kept for the report of a failure. The trace of a small script has fewer.
 const KEPT: usize = 12;
 
-/// Bytes of a stream that wait to be made lines of; of more, the last.
+/// Bytes of a stream that wait to be split into lines. Of more, only the last are kept.
 const WAITING: usize = 32 << 10;
 
-/// Maximum size of one write of a component, the minimum that its streams always permit.
+/// Maximum size of one write of a component. The streams always permit at least this size.
 const AT_ONCE: usize = 64 << 10;
 
-/// Secrets that are shorter would be found in every other word.
+/// Minimum length of a secret that is redacted. Shorter texts would occur in many words.
 const SHORTEST_SECRET: usize = 4;
 
 /// A standard stream of one instance.
@@ -35,7 +34,7 @@ pub(super) struct CapturedStream(Arc<StreamState>);
 
 #[derive(Debug, Default)]
 struct StreamState {
-    /// True if there is any output: a hook of a component that writes nothing looks at no more.
+    /// True if there is any output. A hook without output costs no more than this check.
     any: AtomicBool,
     bytes: Mutex<Vec<u8>>,
 }
@@ -53,7 +52,7 @@ impl CapturedStream {
     fn put(&self, more: &[u8]) {
         let mut bytes = self.0.bytes.lock();
         bytes.extend_from_slice(more);
-        // Only now and then, so that it costs little.
+        // The buffer is cut only now and then, so that it costs little.
         if bytes.len() > 2 * WAITING {
             let rest = bytes.len() - WAITING;
             bytes.drain(..rest);
@@ -73,7 +72,7 @@ impl StdoutStream for CapturedStream {
         Box::new(self.clone())
     }
 
-    /// For a later WASI, which is not linked.
+    /// For a later version of WASI, which is not linked.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(tokio::io::sink())
     }
@@ -95,7 +94,7 @@ impl OutputStream for CapturedStream {
 }
 
 impl Pollable for CapturedStream {
-    // As `async_trait` has it.
+    // The signature of `async_trait`.
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,
@@ -105,7 +104,7 @@ impl Pollable for CapturedStream {
     }
 }
 
-/// The last lines of what was written, oldest first, and whether there were more than `most`.
+/// The last lines of the output, oldest first; true if there were more than `most`.
 pub(super) fn last_lines(written: &[u8], most: usize) -> (Vec<String>, bool) {
     let text = String::from_utf8_lossy(written);
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
@@ -113,7 +112,7 @@ pub(super) fn last_lines(written: &[u8], most: usize) -> (Vec<String>, bool) {
     (lines().skip(over).map(str::to_owned).collect(), over > 0)
 }
 
-/// The last lines that a hook's component has said.
+/// The last lines of output of a hook.
 #[derive(Debug, Default)]
 pub(super) struct LastLines(VecDeque<String>);
 
@@ -140,7 +139,7 @@ impl LastLines {
     }
 }
 
-/// A text without the secrets that its author was told.
+/// A text without the given secrets.
 pub fn redacted<'a>(text: &'a str, secrets: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
     secrets.filter(|secret| secret.len() >= SHORTEST_SECRET).fold(Cow::Borrowed(text), |text, secret| {
         match text.contains(secret) {

@@ -1,4 +1,5 @@
-//! Components: loaded, linked with what is granted, pooled, and called within their limits.
+//! Loads components, links them with the granted interfaces, keeps their instances in pools, and calls them within
+//! their limits.
 
 pub mod anatomy;
 pub mod compile;

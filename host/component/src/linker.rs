@@ -7,11 +7,11 @@ use super::grants::{GrantedInterfaces, Interface};
 use super::state::State;
 use super::v0_1;
 
-/// A linker that offers exactly what is granted, and the `wasi:*` stubs: an empty environment, no
-/// files, no sockets, a clock, random numbers.
+/// A linker that offers exactly the granted interfaces, and the stubs of `wasi:*`: an empty environment, no files, no
+/// sockets, a clock, random numbers.
 ///
 /// # Errors
-/// Never, short of a fault in the engine.
+/// Only after a fault in the engine.
 pub(super) fn linker(engine: &Engine, granted: GrantedInterfaces) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.inner());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

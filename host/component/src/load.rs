@@ -1,5 +1,5 @@
-//! From a file to a compiled component: digest, then the compiled form from memory, from disk,
-//! or made anew.
+//! Loads components: checks the digest of the file, and takes the compiled code from memory, from disk, or from the
+//! compiler.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -30,40 +30,40 @@ use witgate_base::provenance::{Provenance, ProvenanceError};
 use witgate_base::whole_file;
 use witgate_runtime::leftovers;
 
-/// Largest component file. A guest of an interpreted language has 12 to 18 MB.
+/// Largest component file. A guest with an interpreter has 12 to 18 MB.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// As much compiled code as is kept on disk: a hundred components of interpreted languages, or thousands of others.
+/// Maximum size of the compiled code on disk: a hundred components of interpreted languages, or thousands of others.
 const LARGEST_CACHE: u64 = 4 << 30;
 
-/// Bytes of the digest that a file of the cache begins with.
+/// Bytes of the digest at the beginning of a file of the cache.
 const DIGEST: usize = size_of::<Digest>();
 
 /// The error when a component could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("there is no file {0}; build the component, or take out `component` to use the built-in")]
     Missing(PathBuf),
-    /// The file is there and cannot be read.
+    /// The file exists, but cannot be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(PathBuf, std::io::Error),
     /// The file is too large.
     #[error("{0} has {1} bytes; a component may have {LARGEST_FILE}")]
     TooLarge(PathBuf, u64),
-    /// The file is not the one that is wanted.
+    /// The file does not have the required provenance.
     #[error(transparent)]
     Provenance(#[from] ProvenanceError),
     /// The file cannot be compiled.
     #[error("{0} {1}")]
     Compile(PathBuf, CompileError),
-    /// The file is being compiled beside everything else.
+    /// The file is being compiled in the background.
     #[error("{0} is being compiled")]
     Compiling(PathBuf),
-    /// The file could not be compiled, which was tried a moment ago.
+    /// The file could not be compiled in the last attempt.
     #[error("{0}")]
     NotCompiled(String, Cause),
-    /// A component that once was loaded is not kept.
+    /// A formerly loaded component is no longer stored.
     #[error("no copy of the component {} is left; put its file back", digest_text(.0))]
     Gone(Digest),
 }
@@ -98,8 +98,7 @@ pub struct LoadedComponent {
     facts: Arc<ComponentFacts>,
 }
 
-/// The facts that follow from a component's content alone: found out once, however many generations are built
-/// from it.
+/// The facts that follow from a component's content. They are found once, for all generations.
 #[derive(Default)]
 struct ComponentFacts {
     linked: Mutex<HashMap<GrantedInterfaces, InstancePre<State>>>,
@@ -112,7 +111,7 @@ impl LoadedComponent {
         Self { component, digest, facts: Arc::default() }
     }
 
-    /// The component with the imports that are granted, as `link` makes it the first time.
+    /// The component linked with the granted imports. `link` is called the first time.
     pub(super) fn linked<E>(
         &self,
         granted: GrantedInterfaces,
@@ -127,20 +126,20 @@ impl LoadedComponent {
         Ok(made)
     }
 
-    /// The component's description of itself, if it was asked.
+    /// The component's description of itself, if `describe` has been called.
     pub fn description(&self) -> Option<&Description> {
         self.facts.description.get()
     }
 
-    /// Keeps what the component says of itself.
+    /// Keeps the component's description of itself.
     pub fn describe(&self, description: Description) -> &Description {
         self.facts.description.get_or_init(|| description)
     }
 
-    /// The schema in what it says of itself.
+    /// The schema in the description.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is invalid.
     pub fn schema(&self, description: &Description) -> Result<Arc<Schema>, String> {
         if let Some(known) = self.facts.schema.get() {
             return Ok(Arc::clone(known));
@@ -158,9 +157,9 @@ impl std::fmt::Debug for LoadedComponent {
 
 /// A component file that was read.
 pub(super) enum FoundComponent {
-    /// And need not be compiled.
+    /// It need not be compiled.
     Compiled(LoadedComponent),
-    /// And has to be.
+    /// It has to be compiled.
     Uncompiled(UncompiledComponent),
 }
 
@@ -171,7 +170,7 @@ pub(super) struct UncompiledComponent {
     pub(super) digest: Digest,
 }
 
-/// Compiles components, each content once.
+/// Compiles components, each content only once.
 #[derive(Debug)]
 pub struct Loader {
     engine: Engine,
@@ -182,7 +181,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader that keeps compiled components in `cache`, where that directory can be trusted.
+    /// A loader that keeps compiled components in `cache`, if that directory can be trusted.
     pub fn new(engine: Engine, compiler: Compiler, cache: Option<PathBuf>) -> Self {
         let cache = cache.and_then(|dir| match DiskCache::open(dir, &engine) {
             Ok(cache) => Some(cache),
@@ -194,21 +193,21 @@ impl Loader {
         Self { engine, compiler, cache, store: None, compiled: Mutex::default() }
     }
 
-    /// The same, and keeps the files of the components in `store`.
+    /// The same, with the component files stored in `store`.
     #[must_use]
     pub fn keeping(self, store: Option<ComponentStore>) -> Self {
         Self { store, ..self }
     }
 
-    /// The engine that it compiles for.
+    /// The engine of the compiled code.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Loads a component file. Compiling takes a second of processor time per few megabytes, in another process.
+    /// Loads a component file. The compilation takes a second of processor time per few megabytes, in another process.
     ///
     /// # Errors
-    /// With what is wrong with the file.
+    /// With the fault of the file.
     pub async fn load(&self, path: &Path, from: &Provenance) -> Result<LoadedComponent, LoadError> {
         match self.load_compiled(path, from).await? {
             FoundComponent::Compiled(loaded) => Ok(loaded),
@@ -219,7 +218,7 @@ impl Loader {
     /// Reads a component file, and loads it if it need not be compiled.
     ///
     /// # Errors
-    /// With what is wrong with the file.
+    /// With the fault of the file.
     pub(super) async fn load_compiled(
         &self,
         path: &Path,
@@ -238,10 +237,10 @@ impl Loader {
         })
     }
 
-    /// Compiles what was read.
+    /// Compiles a component that has been read.
     ///
     /// # Errors
-    /// With what is wrong with it.
+    /// With its fault.
     pub(super) async fn finish(&self, uncompiled: UncompiledComponent) -> Result<LoadedComponent, LoadError> {
         let UncompiledComponent { path, bytes, digest } = uncompiled;
         let component =
@@ -249,7 +248,7 @@ impl Loader {
         Ok(self.remember(component, digest))
     }
 
-    /// Remembers what was compiled for somebody who may have been forgotten meanwhile.
+    /// Keeps a compiled component that may have been removed from memory since.
     pub(super) fn take_over(&self, loaded: &LoadedComponent) -> LoadedComponent {
         self.compiled.lock().entry(loaded.digest).or_insert_with(|| loaded.clone()).clone()
     }
@@ -260,10 +259,10 @@ impl Loader {
         component.inspect_err(|error| tracing::warn!("a cached component is compiled again: it {error}")).ok()
     }
 
-    /// A component that was loaded once, whatever its file is by now.
+    /// A component that was loaded before, even if its file has changed since.
     ///
     /// # Errors
-    /// When it is kept nowhere, or cannot be had from there now.
+    /// If it is not stored, or cannot be read at the moment.
     pub async fn kept(&self, digest: &Digest) -> Result<LoadedComponent, LoadError> {
         if let Some(loaded) = self.compiled(digest) {
             return Ok(loaded);
@@ -284,7 +283,7 @@ impl Loader {
         self.compiled.lock().get(digest).cloned()
     }
 
-    /// Forgets all components but these.
+    /// Removes all components except these from memory.
     pub fn keep_only(&self, digests: &HashSet<Digest>) {
         self.compiled.lock().retain(|digest, _| digests.contains(digest));
         if let Some(store) = &self.store {
@@ -310,7 +309,7 @@ impl Loader {
     }
 }
 
-/// Reads a file and checks where it comes from, on a thread that may wait for the disk.
+/// Reads a file and checks its provenance, on a thread that may wait for the disk.
 async fn read(path: PathBuf, from: Provenance) -> Result<(Vec<u8>, Digest), LoadError> {
     let place = path.clone();
     let reading = tokio::task::spawn_blocking(move || {
@@ -325,7 +324,7 @@ async fn read(path: PathBuf, from: Provenance) -> Result<(Vec<u8>, Digest), Load
 /// The bytes of a component file.
 ///
 /// # Errors
-/// When there is none, or it is too large.
+/// If it does not exist, or is too large.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => LoadError::Missing(path.to_owned()),
@@ -338,11 +337,11 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(unreadable)
 }
 
-/// Loads code that this program's own compiler has made.
+/// Loads code that the compiler of this program has made.
 fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileError> {
-    // SAFETY: the bytes came over a pipe from a process of this same program, or from this one; or from the disk cache,
-    // whose files nobody else can write, and they are by their digest what was put there. They are in memory that
-    // nobody else writes to, and the engine copies them. It checks version and settings itself.
+    // SAFETY: the bytes come from this process, from a process of the same program over a pipe, or from the disk
+    // cache. Nobody else can write the files of the cache, and their digest shows that they are unchanged. Nobody else
+    // can write to their memory, and the engine copies them. The engine checks version and settings itself.
     #[expect(unsafe_code, reason = "see SAFETY")]
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
     component.map_err(|error| match of_machine(&error) {
@@ -352,28 +351,28 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
     })
 }
 
-/// True where the system lets no memory become executable: of what loading does, it forbids nothing else.
+/// True if the system forbids executable memory. Loading needs nothing else that could be forbidden.
 fn is_forbidden(error: &wasmtime::Error) -> bool {
     use rustix::io::Errno;
     let errno = error.chain().find_map(|cause| cause.downcast_ref::<Errno>());
     errno.is_some_and(|errno| matches!(*errno, Errno::ACCESS | Errno::PERM))
 }
 
-/// Compiled components on disk, in a directory that is the user's alone.
+/// Compiled components on disk, in a directory that only the user can write.
 ///
-/// Whoever can write there can run code in this process, as whoever can write to the program
-/// itself: so a directory or file that others could have written is not used. Disks and copies go wrong, too: a file
-/// begins with a digest, which is compared with that of the bytes that are then used.
+/// A process that can write there could run code in this process, as if it could write to the program itself. So a
+/// directory or file that others could have written is not used. Disks and copies can also be faulty: a file begins
+/// with a digest, which is compared with that of the bytes in use.
 #[derive(Debug)]
 struct DiskCache {
     dir: PathBuf,
-    /// The id of the engine that the code is for.
+    /// The id of the engine of the code.
     id: String,
     owner: u32,
 }
 
 impl DiskCache {
-    /// Opens the part of `dir` that is for this engine's version and settings.
+    /// Opens the part of `dir` for this engine's version and settings.
     fn open(dir: PathBuf, engine: &Engine) -> Result<Self, String> {
         let id = engine_id(engine);
         let dir = dir.join(format!("{id}-sha256"));
@@ -383,7 +382,7 @@ impl DiskCache {
             .create(&dir)
             .map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
         let metadata = fs::metadata(&dir).map_err(|error| error.to_string())?;
-        // What this process has just written is its own: that is who may have written the rest.
+        // The owner of a file that this process has just written. Other files in the cache must have the same owner.
         let probe = NamedTempFile::new_in(&dir)
             .map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
         let owner = probe.as_file().metadata().map_err(|error| error.to_string())?.uid();
@@ -399,11 +398,11 @@ impl DiskCache {
         self.dir.join(format!("{}.cwasm", text.trim_start_matches("sha256:")))
     }
 
-    /// The compiled code of the component with `digest`, if it is here as it was put here. What is damaged is removed.
+    /// The compiled code of the component with `digest`, if it is stored and unchanged. A damaged file is removed.
     fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.file(digest);
         let file = self.open_own(&path)?;
-        // The time of its last use, for who makes room.
+        // The time of the last use, for removing the oldest files.
         let _ = file.set_modified(clock::system_time());
         let mut whole = Vec::new();
         file.take(LARGEST_OUTPUT + 1).read_to_end(&mut whole).ok()?;
@@ -416,7 +415,7 @@ impl DiskCache {
         None
     }
 
-    /// Opens a file that nobody else can have written.
+    /// Opens a file that nobody else could have written.
     fn open_own(&self, path: &Path) -> Option<fs::File> {
         let flags = i32::try_from(OFlags::NOFOLLOW.bits()).ok()?;
         let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
@@ -434,7 +433,7 @@ impl DiskCache {
         seal
     }
 
-    /// Keeps a compiled component. That this fails is no reason to fail anything else.
+    /// Stores a compiled component. A failure of this has no other consequences.
     fn put(&self, compiled: &[u8], digest: &Digest) {
         let written = whole_file::replace(&self.file(digest), |new| {
             new.write_all(&self.seal(digest, compiled))?;
@@ -450,7 +449,7 @@ impl DiskCache {
         trim(&kept, LARGEST_CACHE.min(half_of_disk(&kept, free)));
     }
 
-    /// The files of the cache, that which was used longest ago first.
+    /// The files of the cache, the least recently used first.
     fn kept(&self) -> Vec<CachedFile> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let kept = entries.filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "cwasm"));
@@ -473,13 +472,14 @@ struct CachedFile {
     path: PathBuf,
 }
 
-/// Half of the space that the cache has and could have, in bytes: key stores and the state may be on the same disk, and
-/// a full one keeps a key from being revoked.
+/// Half of the space that the cache has and could have, in bytes. Key stores and the state may be on the same disk,
+/// and a full disk prevents the revocation of a key.
 fn half_of_disk(kept: &[CachedFile], free: u64) -> u64 {
     kept.iter().map(|file| file.size).sum::<u64>().saturating_add(free) / 2
 }
 
-/// Removes the first of `kept`, until no more than `most` bytes are left. What runs is mapped already, and stays.
+/// Removes files from the beginning of `kept` until at most `most` bytes are left. Running code is mapped already, and
+/// stays.
 fn trim(kept: &[CachedFile], most: u64) {
     let mut total: u64 = kept.iter().map(|file| file.size).sum();
     for file in kept {
@@ -491,7 +491,7 @@ fn trim(kept: &[CachedFile], most: u64) {
     }
 }
 
-/// The directory name of the cache: it changes with the engine's version or settings.
+/// The name of the cache's directory, which changes with the engine's version or settings.
 fn engine_id(engine: &Engine) -> String {
     use std::hash::{Hash as _, Hasher as _};
     let mut hasher = std::hash::DefaultHasher::new();

@@ -1,24 +1,24 @@
-//! Validates a component's output against the bounds of the WIT package: it is somebody else's text.
+//! Checks a component's output against the limits of the WIT package, because it is untrusted.
 
 use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
 
 use witgate_base::printable::clean;
 
-/// Seconds since the Unix epoch that no expiry passes: the year 9999.
+/// The latest expiry, in seconds since the Unix epoch: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
-/// The violation of a bound, in words.
+/// The error says which limit is exceeded.
 type CheckResult = Result<(), String>;
 
 /// The answer of a hook.
 pub(super) trait HookOutput {
-    /// Checks the answer against the bounds.
+    /// Checks the answer against the limits.
     ///
     /// # Errors
-    /// With what is not.
+    /// With the exceeded limit.
     fn check(&self) -> CheckResult;
 
-    /// True if the answer lets the call go on.
+    /// True if the answer allows the call to continue.
     fn lets_through(&self) -> bool;
 }
 
@@ -42,10 +42,10 @@ impl HookOutput for Decision {
     }
 }
 
-/// Checks the verdict of an authenticator against the bounds.
+/// Checks the verdict of an authenticator against the limits.
 ///
 /// # Errors
-/// With the bound that it breaks.
+/// With the exceeded limit.
 pub fn check_verdict(verdict: &Verdict) -> CheckResult {
     match verdict {
         Verdict::Identity(identity) => check_identity(identity),
@@ -58,10 +58,10 @@ pub fn check_verdict(verdict: &Verdict) -> CheckResult {
     }
 }
 
-/// Checks the decision of an authorizer against the bounds.
+/// Checks the decision of an authorizer against the limits.
 ///
 /// # Errors
-/// With the bound that it breaks.
+/// With the exceeded limit.
 pub fn check_decision(decision: &Decision) -> CheckResult {
     match decision {
         Decision::Allow | Decision::Abstain => Ok(()),
@@ -124,10 +124,10 @@ fn check_detail(detail: Option<&str>) -> CheckResult {
     ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail exceeds 1,024 bytes")
 }
 
-/// Checks the description of a plugin against the bounds.
+/// Checks the description of a plugin against the limits.
 ///
 /// # Errors
-/// With the bound that it breaks.
+/// With the exceeded limit.
 pub fn check_description(description: &Description) -> CheckResult {
     let Description { name, version, summary, config_schema } = description;
     ensure(is_kebab(name), || format!("the name {} is not kebab case of at most 64 bytes", shown(name)))?;
@@ -144,10 +144,10 @@ pub fn check_description(description: &Description) -> CheckResult {
     ensure(size <= 1 << 20, || format!("the config schema has {size} bytes, which is more than 1 MiB"))
 }
 
-/// Checks the wishes of a plugin against the bounds.
+/// Checks the `wants` of a plugin against the limits.
 ///
 /// # Errors
-/// With the bound that it breaks.
+/// With the exceeded limit.
 pub fn check_wants(wants: &Wants) -> CheckResult {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
     let odd = |name: &&String| !is_header(name);
@@ -169,14 +169,14 @@ pub fn check_wants(wants: &Wants) -> CheckResult {
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
 }
 
-/// True if a header has a meaning to HTTP, to MCP, or to proxies and tracing on the way. `Authorization`
-/// does, too; it is made for credentials.
+/// True if a header has a meaning in HTTP, in MCP, or for proxies and tracing. `Authorization` also has one, but it is
+/// meant for credentials.
 pub fn is_of_the_protocol(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Beginnings of names: RFC 9110, RFC 9111, Fetch, MCP 2026-07-28.
+/// Reserved prefixes of names: RFC 9110, RFC 9111, Fetch, MCP 2026-07-28.
 const RESERVED_PREFIXES: &[&str] =
     &["accept", "access-control-", "content-", "if-", "mcp-", "proxy-", "sec-"];
 
@@ -214,7 +214,7 @@ const RESERVED: &[&str] = &[
     // Proofs of possession: RFC 9449.
     "dpop",
     "dpop-nonce",
-    // Proxies: RFC 7239 and what came before it.
+    // Proxies: RFC 7239 and its predecessors.
     "forwarded",
     "x-forwarded-by",
     "x-forwarded-for",
@@ -230,11 +230,11 @@ const RESERVED: &[&str] = &[
     "baggage",
     "traceparent",
     "tracestate",
-    // Of proxies that buffer.
+    // Proxies with buffers.
     "x-accel-buffering",
 ];
 
-/// A name that is not taken, as it may be shown.
+/// A refused name, in a form that may be shown.
 fn shown(name: &str) -> String {
     let start: String = name.chars().take(64).collect();
     format!("\"{}\"", clean(&start))

@@ -1,5 +1,5 @@
-//! Configured instances of one component: checked out for a hook, given back after it, and
-//! discarded after any fault.
+//! Configured instances of one component. A hook takes one, and returns it afterwards. After any fault, the instance
+//! is discarded.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use witgate_config::Isolation;
 use witgate_runtime::shares::{Capacity, Share, Shares};
 use witgate_services::Scope;
 
-/// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
-/// besides is given back, because all policies have theirs from one supply.
+/// Maximum number of idle instances. Checks that do not wait need one for each processor. Other instances of a burst
+/// are discarded, because all policies share one supply.
 const IDLE: usize = 32;
 
-/// A call that outlives the request, for a hook on other threads.
+/// A copy of a call for a hook on other threads, which may outlive the request.
 struct OwnedCall {
     method: Box<str>,
     kind: TargetKind,
@@ -45,18 +45,18 @@ impl OwnedCall {
     }
 }
 
-/// The slow lane has nothing that panics; if it did, that is the hook's failure alone.
+/// Nothing in the slow lane panics. If it did, only that hook would fail.
 fn ended() -> Fault {
     Fault::new(Failure::Trap, "the hook ended in a panic of the host")
 }
 
-/// So many at work, half of them for one caller: hooks that wait for the network would else hold all of them. The shares
-/// shrink as they are taken.
+/// The limit of instances at work, half of which one caller may use. Otherwise hooks that wait for the network could
+/// use all of them. The shares shrink as instances are used.
 fn bounds(most: usize) -> Capacity {
     Capacity { most, most_of_one: most.div_ceil(2) }
 }
 
-/// A component at work.
+/// The instances of one component.
 pub struct Pool {
     prepared: PreparedComponent,
     config: String,
@@ -74,10 +74,10 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Hands the settings to a first instance. `network` says whether hooks wait for the network.
+    /// Configures a first instance. `network` is true if hooks wait for the network.
     ///
     /// # Errors
-    /// When the component does not take them.
+    /// If the component refuses the settings.
     pub async fn configure(
         prepared: PreparedComponent,
         config: String,
@@ -90,10 +90,10 @@ impl Pool {
         Ok((Self { prepared, config, network, isolation, idle, at_work }, wants))
     }
 
-    /// Asks the component who shows `credential`.
+    /// Calls the hook of an authenticator about `credential`.
     ///
     /// # Errors
-    /// With how it failed to say; the instance is gone then.
+    /// With the failure. The instance is then discarded.
     pub async fn authenticate(
         self: &Arc<Self>,
         scope: &Scope,
@@ -110,14 +110,14 @@ impl Pool {
             let credential = Credential { scheme, value: &value };
             pool.authenticate_on(&scope, &call.as_call(), &credential, &own, Lane::Slow).await
         });
-        // By the clock of who waits: the lane may not get to it at all.
+        // The caller's time counts, because the lane may never run the hook.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
-    /// Asks the component whether `principal` may make `call`.
+    /// Calls the hook of an authorizer about `principal` and `call`.
     ///
     /// # Errors
-    /// With how it failed to say; the instance is gone then.
+    /// With the failure. The instance is then discarded.
     pub async fn authorize(
         self: &Arc<Self>,
         scope: &Scope,
@@ -136,7 +136,7 @@ impl Pool {
                 .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
             pool.authorize_on(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
         });
-        // By the clock of who waits: the lane may not get to it at all.
+        // The caller's time counts, because the lane may never run the hook.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
@@ -148,7 +148,7 @@ impl Pool {
         time: &HookTime,
         lane: Lane,
     ) -> Result<Verdict, Fault> {
-        // Pinned here: what takes it by value would hold it once more.
+        // Pinned here, because passing it by value would double its memory.
         let hook = pin!(async {
             let mut work = self.check_out(scope, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
@@ -176,17 +176,17 @@ impl Pool {
         time.bounds(hook).await?
     }
 
-    /// The slow lane, if its next hook has to run there.
+    /// The slow lane, if the next hook has to run there.
     fn slow_lane(&self) -> Option<&SlowLane> {
         self.prepared.slow_lane().filter(|_| self.prepared.gauges().pace.is_slow()).map(|lane| &**lane)
     }
 
-    /// True if it has the hook of an authenticator.
+    /// True if the component has the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         self.prepared.authenticates()
     }
 
-    /// True if it has the hook of an authorizer.
+    /// True if the component has the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         self.prepared.authorizes()
     }
@@ -196,7 +196,7 @@ impl Pool {
         self.prepared.gauges().instances.load(Ordering::Relaxed)
     }
 
-    /// The size of their linear memories, in bytes.
+    /// The size of all linear memories, in bytes.
     pub fn memory(&self) -> usize {
         self.prepared.gauges().memory.load(Ordering::Relaxed)
     }
@@ -207,7 +207,7 @@ impl Pool {
 
     async fn check_out(&self, scope: &Scope, time: &HookTime, lane: Lane) -> Result<Work<'_>, Fault> {
         let place = self.place(scope.source(), time).await?;
-        // Taken in a statement of its own, so that the lock is not held over the making.
+        // A separate statement, so that the lock is not held while an instance is created.
         let idle = self.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
@@ -224,7 +224,7 @@ impl Pool {
         time.waits(WaitKind::Instance, self.at_work.wait_for_one(&source)).await
     }
 
-    /// Takes back an instance that did its work well.
+    /// Takes back an instance after a hook without a fault.
     fn take_back(&self, mut instance: Instance) {
         instance.store.data_mut().end();
         instance.served += 1;
@@ -240,8 +240,8 @@ impl Pool {
     }
 }
 
-/// An instance at work. Dropped in the middle of a hook (its time is over, or the caller went away), it
-/// is gone.
+/// An instance at work. If it is dropped during a hook (its time is over, or the caller has disconnected), the
+/// instance is discarded.
 struct Work<'a> {
     pool: &'a Pool,
     instance: Instance,
@@ -249,7 +249,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The hook's answer, if it is one that can be gone by; only then the instance goes on.
+    /// The hook's answer, if it is valid. Only then the instance is used again.
     fn finish<T: HookOutput>(mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
         let answer = outcome.map_err(|error| self.instance.fault(&error))?;
         answer.check().map_err(|detail| Fault::new(Failure::BadOutput, detail))?;

@@ -1,5 +1,5 @@
-//! A policy's settings, made ready for it: what its schema marks as a file, key, secret or
-//! endpoint is read or held by the host, and the policy gets the content or a name.
+//! Prepares an operator's settings for a policy. The host reads or keeps values that the schema marks as file, key,
+//! secret or endpoint; the policy gets the content or a name.
 
 mod schema;
 
@@ -42,13 +42,13 @@ const LARGEST_FILE: u64 = 16 << 20;
 pub struct SettingsError {
     /// JSON Pointer to the setting.
     pub pointer: String,
-    /// The error, and the right form.
+    /// The error, and what to write instead.
     pub message: String,
     /// The cause.
     pub cause: Cause,
 }
 
-/// A [`SettingsError`] before it is known which setting it is about.
+/// A [`SettingsError`] without the place of the setting.
 struct Problem {
     message: String,
     cause: Cause,
@@ -72,33 +72,32 @@ impl Problem {
     }
 }
 
-/// Settings, ready for the policy.
+/// The prepared settings of a policy.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// The settings as the policy receives them.
     pub json: Value,
-    /// The interfaces that it may import.
+    /// The interfaces that the policy may import.
     pub granted: GrantedInterfaces,
-    /// The keys that it may name.
+    /// The keys that the policy may name.
     pub keys: HashMap<String, Arc<Key>>,
-    /// The client secrets that it may name towards `http`.
+    /// The client secrets that the policy may name for `http`.
     pub client_secrets: HashMap<String, SecretString>,
-    /// The private keys that it may have clients proven with, towards `http`.
+    /// The private keys that the policy may name for client authentication with `http`.
     pub signing_keys: HashMap<String, SigningKey>,
-    /// The secrets whose value it may read.
+    /// The secrets whose value the policy may read.
     pub raw_secrets: HashMap<String, SecretString>,
-    /// The scopes that it may ask callers for.
+    /// The scopes that the policy may require of callers.
     pub scopes: BTreeSet<String>,
-    /// The origins that it may reach.
+    /// The origins that the policy may reach.
     pub origins: HashMap<Origin, Reach>,
-    /// The sources of the keys that it may name; secrets are only present or absent.
+    /// The sources of the keys that the policy may name. For secrets, only whether they exist.
     pub sources: BTreeMap<String, KeySource>,
-    /// The files that were read, with the SHA-256 digest of what was read. None: it is a secret.
+    /// The files that were read, with the SHA-256 digest of their content. None: it is a secret.
     pub read: BTreeMap<PathBuf, Option<Digest>>,
 }
 
-/// The key sets that are fetched, one each for the whole process, so that a reload keeps the last good
-/// one.
+/// The fetched key sets of the whole process, so that a reload keeps the last valid set.
 #[derive(Debug)]
 pub struct RemoteKeys {
     ways: Arc<Ways>,
@@ -107,17 +106,17 @@ pub struct RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// Sources without a network, where no set can be fetched.
+    /// Key sets without a network, where none can be fetched.
     pub fn unreachable() -> Self {
         Self { is_cut_off: true, ..Self::new(Ways::closed()) }
     }
 
-    /// Sets that are fetched on these ways; none yet.
+    /// Key sets that are fetched by these ways; none yet.
     pub fn new(ways: Arc<Ways>) -> Self {
         Self { ways, by_place: Mutex::default(), is_cut_off: false }
     }
 
-    /// The ways to them, and to the servers that policies ask.
+    /// The ways to key sets, and to the servers that policies ask.
     pub fn ways(&self) -> &Arc<Ways> {
         &self.ways
     }
@@ -146,17 +145,17 @@ pub struct Surroundings<'a> {
     pub keys: &'a BTreeMap<String, KeySource>,
     /// Key sets at URLs.
     pub remote: &'a RemoteKeys,
-    /// The environment that secrets may come from.
+    /// The environment for secrets.
     pub environment: &'a Environment,
-    /// True in a sandbox, where a key with an issuer's name stands for the keys that the issuer publishes.
+    /// True in a sandbox, where a key named like an issuer replaces the keys that the issuer publishes.
     pub on_stage: bool,
 }
 
-/// Makes the settings of `policy` ready, by the plugin's schema for them. The files that it looks at are
-/// noted in `files`, whatever comes of it.
+/// Prepares the settings of `policy` by the plugin's schema. The files that it reads are recorded in `files`, even
+/// after an error.
 ///
 /// # Errors
-/// With the first setting that cannot be used.
+/// With the first invalid setting.
 pub fn resolve(
     policy: &Policy,
     schema: &Schema,
@@ -174,7 +173,7 @@ pub fn resolve(
     Ok(settings)
 }
 
-/// A shipped kind gets what it is known to need; a custom one what the operator wrote.
+/// A shipped kind gets the interfaces that it needs; a custom one gets those in `grants`.
 fn granted(policy: &Policy, settings: &Settings) -> GrantedInterfaces {
     let Grants { cache, crypto, .. } = policy.grants;
     let by_kind = match policy.kind {
@@ -197,10 +196,10 @@ fn granted(policy: &Policy, settings: &Settings) -> GrantedInterfaces {
 /// The visitor of settings that a schema marks: its format, the value, and its JSON Pointer.
 pub type Visit<'v, E> = dyn FnMut(&str, &mut Value, &str) -> Result<(), E> + 'v;
 
-/// Goes through schema and settings side by side, and hands over what a `format` marks.
+/// Walks schema and settings together, and calls `visit` for each value that a `format` marks.
 ///
 /// # Errors
-/// With the first that `visit` ends with.
+/// With the first error of `visit`.
 pub fn each_marked<E>(schema: &Schema, settings: &mut Value, visit: &mut Visit<'_, E>) -> Result<(), E> {
     Walk { whole: &schema.json, visit }.walk(&schema.json, settings, "")
 }
@@ -317,7 +316,7 @@ impl SettingsResolver<'_> {
         Ok(text)
     }
 
-    /// A name under `[keys]`, or an inline key, which then has its place in the settings as name.
+    /// A name under `[keys]`, or an inline key, which gets its place in the settings as its name.
     fn key(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {
         let (name, source) = match value {
             Value::String(name) => (name.clone(), self.named_key(name)?),
@@ -433,8 +432,8 @@ impl SettingsResolver<'_> {
         Ok(text.to_owned())
     }
 
-    /// The keys of an issuer have its own name, so that a policy checks a token with those of the issuer
-    /// that it names and with no others. Nothing is fetched before one is used.
+    /// The keys of an issuer have the issuer as their name, so that a policy verifies a token only with the keys of
+    /// the issuer that it names. Nothing is fetched before the first use.
     fn issuer(&mut self, value: &Value) -> Result<(), Problem> {
         let Some(issuer) = value.as_str().filter(|text| is_issuer(text)) else { return Ok(()) };
         let staged = self.around.keys.get(issuer).filter(|_| self.around.on_stage).cloned();
@@ -454,7 +453,7 @@ impl SettingsResolver<'_> {
             let url = Url::parse(text).map_err(|e| at(format!("`{text}` is not an origin: {e}").into()))?;
             let origin = Origin::of(&url)
                 .ok_or_else(|| at(format!("`{text}` is not an http or https origin").into()))?;
-            // An address or `localhost` in so many words cannot be anything but meant.
+            // An address or `localhost` in the URL is certainly intended.
             let literal = !matches!(url.host(), Some(url::Host::Domain(name)) if name != "localhost");
             origins.push((origin, if literal { Reach::Private } else { Reach::Public }));
         }
@@ -509,7 +508,7 @@ fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError
             let help = if unknown { "; `witgate plugin inspect` shows which settings it has" } else { "" };
             Err(SettingsError {
                 pointer: error.instance_path().to_string(),
-                // The instance itself may be a file's content, and the schema is the plugin's text.
+                // The value may be the content of a file, and the schema is the plugin's text, so both are untrusted.
                 message: clean(&error.masked_with("the value").to_string()) + help,
                 cause: Cause::Content,
             })

@@ -1,5 +1,5 @@
-//! Threads for the hooks of components that run for long: everybody else goes before them. A guest that loops then
-//! holds up no worker of the gateway, and takes no processor that anybody else has use for.
+//! Threads of the lowest priority for components with long-running hooks. A guest that loops on them blocks no worker
+//! of the gateway, and takes no processor time that others need.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, thread};
@@ -11,20 +11,20 @@ use thread_priority::{
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The threads that a hook runs on.
+/// The threads of a hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Those that have the request.
+    /// The threads of the request.
     #[default]
     Fast,
-    /// Those of the slow lane.
+    /// The threads of the slow lane.
     Slow,
 }
 
-/// The threads.
+/// The threads of the slow lane.
 #[derive(Debug)]
 pub(super) struct SlowLane {
-    /// None: it is going.
+    /// None: it is shutting down.
     runtime: Option<Runtime>,
 }
 
@@ -40,7 +40,7 @@ impl SlowLane {
         Ok(Self { runtime: Some(runtime) })
     }
 
-    /// Runs `work` here, until it is done or nobody waits for it any more. None: it panicked.
+    /// Runs `work` in the slow lane, until it is done or nobody waits for it. None: it panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -50,9 +50,9 @@ impl SlowLane {
     }
 }
 
-/// Lets everybody go before the thread that calls this. Priority alone is not enough on Linux: who wakes up still waits
-/// for the slice of whoever runs, which is milliseconds. Idle threads (`sched(7)`) are put aside at once.
-/// Where the system does not allow it, they are slow among equals.
+/// Lowers the priority of the current thread. A low priority alone is not enough on Linux, because a thread that wakes
+/// up still waits for the time slice of the running thread, which is milliseconds. The class for idle threads
+/// (`sched(7)`) yields at once. If the system does not permit it, the threads have the usual priority.
 fn step_back() {
     #[cfg(target_os = "linux")]
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
@@ -62,7 +62,7 @@ fn step_back() {
 }
 
 impl Drop for SlowLane {
-    /// Does not wait: each hook in this lane is ended by its own limits.
+    /// Does not wait, because each hook is ended by its own limits.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -70,30 +70,31 @@ impl Drop for SlowLane {
     }
 }
 
-/// The recent speed of a component's hooks: after a long one, the next go into the slow lane, until they are
+/// The recent speed of a component's hooks. After a long hook, the next ones run in the slow lane, until they are
 /// quick for a while.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU32);
 
 impl Pace {
-    /// The weight of one long hook against short ones: a component of which one hook in eight is long is a
-    /// slow one.
+    /// The weight of one long hook compared with short ones: a component is slow if one of eight hooks is long.
     const LONG: u32 = 8;
-    /// From here on it is slow: after one long hook. A machine that stood still sends one short hook the slow way,
-    /// which costs nothing where there is a processor to spare; each second long hook of many components costs everybody.
+    /// The value from which a component is slow: after one long hook. After a pause of the machine, one short hook
+    /// runs in the slow lane, which costs nothing if a processor is idle. But many components with long hooks would
+    /// cost all others.
     const SLOW: u32 = Self::LONG;
-    /// So many short hooks, and it is quick again.
+    /// The number of short hooks after which the component is quick again.
     const MOST: u32 = 6 * Self::SLOW;
 
     pub(super) fn is_slow(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= Self::SLOW
     }
 
-    /// Notes whether a hook was long.
+    /// Records whether a hook was long.
     pub(super) fn note(&self, long: bool) {
         let now = self.0.load(Ordering::Relaxed);
         let next = if long { (now + Self::LONG).min(Self::MOST) } else { now.saturating_sub(1) };
-        // Hooks that end at the same moment may overwrite each other: it is a tendency. Quick ones write nothing.
+        // Hooks that end at the same moment may overwrite each other, because only a tendency is needed. Quick hooks
+        // write nothing.
         if next != now {
             self.0.store(next, Ordering::Relaxed);
         }

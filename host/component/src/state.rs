@@ -1,4 +1,4 @@
-//! The host's state for one instance: the context of the running hook, and the resources that it has used.
+//! The host's state for one instance: the context of the running hook, and the used resources.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,24 +20,23 @@ use crate::failure::Failure;
 use witgate_config::Limits;
 use witgate_services::{PolicyHost, Scope, Services};
 
-/// Core instances, memories and tables of one component each; one of an interpreted language has a
-/// dozen.
+/// Maximum number of core instances, memories and tables of one component. One of an interpreted language has a dozen.
 const PARTS: usize = 100;
 
-/// A hook of so many ticks is a long one: it has run for a whole one. The first may come just after it began.
+/// Ticks after which a hook is long: it has run for at least one whole tick, because the first may come at any time.
 const LONG: u128 = 2;
 
-/// Random bytes that `wasi:random` gives at once.
+/// Random bytes that `wasi:random` returns at once.
 const RANDOM_BYTES: u64 = 64 << 10;
 
-/// The instances of one policy: how many, how much, how fast.
+/// The instances of one policy: their number, memory and speed.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     /// The number of instances, at work or idle.
     pub instances: AtomicUsize,
-    /// The size of their memories, in bytes.
+    /// The size of all memories, in bytes.
     pub memory: AtomicUsize,
-    /// The recent speed of their hooks.
+    /// The recent speed of the hooks.
     pub pace: Pace,
 }
 
@@ -47,11 +46,11 @@ pub(crate) struct State {
     limits: Limits,
     gauges: Arc<Gauges>,
     long_hooks: Arc<Semaphore>,
-    /// The turn of a hook that runs for long.
+    /// The turn of a long-running hook.
     turn: Turn,
     lane: Lane,
     scope: Option<Scope>,
-    /// The time of the running hook by the clock.
+    /// The wall-clock time of the running hook.
     time: HookTime,
     spent: HookUse,
     held: InstanceUse,
@@ -59,7 +58,7 @@ pub(crate) struct State {
     fault: Option<Failure>,
     /// True if the hook called an import that is not granted.
     overreached: bool,
-    /// The credential that the hook at hand is shown.
+    /// The credential of the running hook.
     credential: String,
     said: LastLines,
     stdout: CapturedStream,
@@ -71,11 +70,11 @@ pub(crate) struct State {
 /// The resources that the running hook has used.
 #[derive(Default)]
 struct HookUse {
-    /// Of its own code's time.
+    /// Of the running time of its own code.
     ticks: u128,
     host_calls: u32,
     log_lines: u32,
-    /// Lines on standard streams.
+    /// The number of lines on standard streams.
     written_lines: u32,
     http_requests: u32,
 }
@@ -118,7 +117,7 @@ impl State {
                 .stdout(stdout.clone())
                 .stderr(stderr.clone())
                 .max_random_size(RANDOM_BYTES)
-                // A socket that leads nowhere is an open file of this process all the same.
+                // Even a socket without a destination would be an open file of this process.
                 .allow_tcp(false)
                 .allow_udp(false)
                 .build(),
@@ -128,8 +127,7 @@ impl State {
         }
     }
 
-    /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
-    /// be done within `time`.
+    /// Starts a hook, `describe` or `configure`. Its own code may run for `timeout`, and it has to end within `time`.
     pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: HookTime, lane: Lane) {
         self.scope = scope;
         self.lane = lane;
@@ -141,13 +139,13 @@ impl State {
         self.said.clear();
     }
 
-    /// Remembers the credential of the hook, so that it can be redacted from guest output. The component's
-    /// own memory has it as well, and for as long.
+    /// Remembers the credential of the hook, so that it can be redacted from the guest's output. The component's own
+    /// memory has it for the same time.
     pub(super) fn shows(&mut self, credential: &str) {
         self.credential.push_str(credential);
     }
 
-    /// Ends it: nothing of the request stays with the instance's host side.
+    /// Ends the hook. The host keeps no data of the request for the instance.
     pub(super) fn end(&mut self) {
         self.log_output();
         self.credential.clear();
@@ -158,18 +156,18 @@ impl State {
         }
     }
 
-    /// The fault behind an engine's error.
+    /// The fault for an engine's error.
     pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
         self.log_output();
         Fault::of(self.fault, error, &self.said)
     }
 
-    /// The time of the running hook by the clock. A clone is the same.
+    /// The wall-clock time of the running hook. A clone is the same time.
     pub(super) fn time(&self) -> HookTime {
         self.time.clone()
     }
 
-    /// The host, for one call of an import. Each counts.
+    /// The host, for one call of an import, which is counted.
     pub(super) fn host(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
         self.spent.host_calls += 1;
         if self.spent.host_calls > self.limits.host_calls {
@@ -178,20 +176,20 @@ impl State {
         Ok(PolicyHost { services: &self.services, scope: self.scope.as_ref() })
     }
 
-    /// A line for the log. Each counts.
+    /// Writes a log line, which is counted.
     pub(super) fn log(&mut self, level: Level, line: &str) -> wasmtime::Result<()> {
         self.spent.log_lines += 1;
         if self.spent.log_lines > self.limits.log_lines {
             return Err(self.fail(Failure::Log));
         }
         self.host()?;
-        // What it wrote before comes before.
+        // Earlier output comes first.
         self.log_output();
         self.say(level, line);
         Ok(())
     }
 
-    /// Makes lines of what the component has written to its standard streams: as many as it may log, and no more.
+    /// Logs the output on standard streams, up to the limit of log lines.
     fn log_output(&mut self) {
         for (written, level) in [(self.stdout.take(), Level::Debug), (self.stderr.take(), Level::Error)] {
             let Some(written) = written else { continue };
@@ -223,10 +221,10 @@ impl State {
         self.host()
     }
 
-    /// Notes that the hook reached for what is not granted. It is told so and may still refuse;
-    /// it may not allow any more.
+    /// Records that the hook used an import that is not granted. The hook gets an error, and may still refuse the
+    /// call, but not allow it.
     pub(super) fn overreach(&mut self, what: &str) {
-        // Once is enough for the operator; the plugin may try in a loop.
+        // One log line is enough; the plugin may try in a loop.
         if !self.overreached {
             tracing::warn!(policy = %self.services.policy, "the component used {what}, which is not granted");
         }
@@ -242,13 +240,13 @@ impl State {
         wasmtime::Error::msg(self.overrun(failure))
     }
 
-    /// Ends a hook whose time by the clock is over.
+    /// Ends a hook whose wall-clock time is over.
     pub(super) fn overrun_by_the_clock(&mut self, Fault { failure, detail }: Fault) -> wasmtime::Error {
         self.fault = Some(failure);
         wasmtime::Error::msg(detail)
     }
 
-    /// The limit that was exceeded, and the setting that raises it.
+    /// The exceeded limit, and the setting that raises it.
     fn overrun(&self, failure: Failure) -> String {
         let limits = &self.limits;
         let milliseconds = limits.timeout.as_millis();
@@ -277,22 +275,22 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Of a hook that was broken off.
+        // The output of a hook that was ended.
         self.log_output();
         self.gauges.instances.fetch_sub(1, Ordering::Relaxed);
         self.gauges.memory.fetch_sub(self.held.memory, Ordering::Relaxed);
     }
 }
 
-/// The turn of a hook that runs for long, shared with the future that waits for it.
+/// The turn of a long-running hook, shared with the future that waits for it.
 #[derive(Clone, Default)]
 struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Turn {
-    /// Waits for the next one, after everybody else has had one.
+    /// Waits for the next turn, after all others have had one.
     async fn take(self, turns: Arc<Semaphore>) {
         tokio::task::yield_now().await;
-        // Nobody closes it. If it were, the hook would run on within its time.
+        // The semaphore is never closed. If it were, the hook would continue within its time.
         let turn = turns.acquire_owned().await.ok();
         *self.0.lock() = turn;
     }
@@ -302,9 +300,9 @@ impl Turn {
     }
 }
 
-/// Called whenever an epoch ends while the guest's own code runs. Everybody gives the worker thread back then, and
-/// whoever has run for a whole one waits for a turn among those that run for long: so a guest that loops
-/// takes nobody else's turn, and all that loop together take no more than some of the processors.
+/// Called when an epoch ends while the guest's own code runs. Every hook yields its worker thread then. A hook that
+/// has run for a whole tick waits for a turn among the long-running hooks. So a guest that loops takes nobody else's
+/// turn, and all loops together leave processors to others.
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();
     state.spent.ticks += 1;
@@ -323,7 +321,7 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
     if state.spent.ticks == LONG {
         state.gauges.pace.note(true);
     }
-    // In the slow lane, nobody has to be spared.
+    // In the slow lane, no other hooks have to be protected.
     if state.spent.ticks < LONG || state.lane == Lane::Slow {
         return Ok(UpdateDeadline::Yield(1));
     }
@@ -334,7 +332,7 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
 
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // All memories together: a component may have many.
+        // The total of all memories, because a component may have many.
         let total = self.held.memory.saturating_sub(current).saturating_add(desired);
         if total > self.limits.memory() {
             return Err(self.fail(Failure::Memory));
@@ -347,7 +345,7 @@ impl ResourceLimiter for State {
         Ok(true)
     }
 
-    /// A component that grows past its own bounds may go on as it likes; one that the machine has no memory for may not.
+    /// A component that exceeds its own limits may continue. If the machine has no memory for it, the hook fails.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         match of_machine(&error) {
             true => Err(self.fail(Failure::Unavailable)),

@@ -1,4 +1,4 @@
-//! Component files by digest, for those who go back to one whose file is another by now.
+//! Component files by digest, for rollbacks to a component whose file has been replaced.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -19,17 +19,16 @@ pub struct ComponentStore {
 }
 
 impl ComponentStore {
-    /// A store in `dir`, which is made with the first file.
+    /// A store in `dir`, which is created with the first file.
     pub fn new(dir: PathBuf) -> Self {
         leftovers::remove(&dir);
         Self { dir }
     }
 
-    /// Keeps a component. That this fails is no reason to fail anything else: going back then works for as long as
-    /// the process lives.
+    /// Stores a component. A failure of this has no other consequences: rollbacks then work while the process lives.
     pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
         let file = self.file(digest);
-        // One that a crash of the machine has cut short is written again.
+        // A file that was cut short by a crash of the machine is written again.
         if matches!(self.get(digest), Ok(Some(_))) {
             return;
         }
@@ -42,10 +41,10 @@ impl ComponentStore {
         }
     }
 
-    /// The component with `digest`, if it is here and nobody has changed it.
+    /// The component with `digest`, if it is stored and unchanged.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// If it cannot be read.
     pub(super) fn get(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.file(digest)) {
             Ok(bytes) => Ok(Some(bytes).filter(|bytes| sha256(bytes) == *digest)),

@@ -1,4 +1,4 @@
-//! The wall-clock time of a hook, and the part of it that went into waiting for others.
+//! The wall-clock time of a hook, and the part of it in which the hook waited for others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::fault::Fault;
 use crate::failure::Failure;
 
-/// The time of one hook. Clones are the same time, for whoever waits for the hook and for its host.
+/// The time of one hook. Clones share it, for the task that waits for the hook and for the hook's host.
 #[derive(Clone, Debug)]
 pub(super) struct HookTime(Arc<HookTimeState>);
 
@@ -20,28 +20,28 @@ struct HookTimeState {
     waits: Mutex<Waits>,
 }
 
-/// The waiting of a hook for what is not its component's.
+/// The times in which a hook waited for something outside its component.
 #[derive(Debug, Default)]
 struct Waits {
-    /// The last one, which may be under way.
+    /// The last wait, which may still be running.
     last: Option<WaitKind>,
-    /// The beginning of the wait that is under way.
+    /// The start of the running wait.
     since: Option<Instant>,
-    /// The length of those that are over.
+    /// The total length of earlier waits.
     over: Duration,
 }
 
-/// Something that a hook waits for.
+/// The target of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitKind {
     /// An instance, while all are at work.
     Instance,
-    /// A server that it has asked, or that its host asks for keys.
+    /// A server that the hook asks, or that the host asks for keys.
     Server,
 }
 
 impl HookTime {
-    /// A time that begins now.
+    /// A time that starts now.
     pub(super) fn of(length: Duration) -> Self {
         let started = Instant::now();
         Self(Arc::new(HookTimeState { started, deadline: started + length, waits: Mutex::default() }))
@@ -51,15 +51,16 @@ impl HookTime {
         self.0.deadline
     }
 
-    /// Ends what takes longer: a component that sleeps in an import runs no code of its own that the epochs could end.
+    /// Ends `work` when the time is over. A component that sleeps in an import runs no code of its own, so the epochs
+    /// could not end it.
     ///
     /// # Errors
-    /// With whose fault it is.
+    /// With the fault, which names the cause.
     pub(super) async fn bounds<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
         timeout_at(self.0.deadline, work).await.map_err(|_| self.overrun())
     }
 
-    /// Lets the hook wait for `work`, which is others', until its time is over.
+    /// Waits for `work` outside the component, until the hook's time is over.
     ///
     /// # Errors
     /// As [`HookTime::bounds`].
@@ -79,7 +80,7 @@ impl HookTime {
         self.excuse().unwrap_or_else(own)
     }
 
-    /// The fault of a hook whose time is over, if that is not its component's.
+    /// The fault of a hook whose time is over, if the component is not the cause.
     pub(super) fn excuse(&self) -> Option<Fault> {
         let HookTimeState { started, deadline, waits } = &*self.0;
         waits.lock().excuse(*deadline - *started, Instant::now()).map(WaitKind::fault)
@@ -100,9 +101,9 @@ impl Waits {
         self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// The wait that is to blame for the end of a time of this `length`, if the component is not: it has not begun, or
-    /// half of the time or more went into waiting. Whoever makes a server slow, or keeps all instances at work, could
-    /// else have the component taken from everybody.
+    /// The wait that used up a time of this `length`, if the component is not the cause: it has not started, or at
+    /// least half of the time was waiting. Otherwise somebody who makes a server slow, or uses all instances, could
+    /// have the component paused for all callers.
     fn excuse(&self, length: Duration, now: Instant) -> Option<WaitKind> {
         let has_begun = self.since.is_none() || self.last != Some(WaitKind::Instance);
         let waited = self.over + self.under_way(now);
@@ -121,7 +122,7 @@ impl WaitKind {
     }
 }
 
-/// A wait that is under way until this is dropped.
+/// A running wait, which ends when this is dropped.
 struct WaitGuard<'t>(&'t HookTimeState);
 
 impl<'t> WaitGuard<'t> {
@@ -145,7 +146,8 @@ mod tests {
 
     const LENGTH: Duration = Duration::from_secs(6);
 
-    /// Waits that began and ended at these seconds, of which the last may be under way, and the excuse after six.
+    /// Waits with these start and end seconds, the last of which may still be running, and the result after six
+    /// seconds.
     fn excuse(waits: &[(WaitKind, u64, Option<u64>)]) -> Option<WaitKind> {
         let started = Instant::now();
         let at = |second| started + Duration::from_secs(second);

@@ -1,4 +1,4 @@
-//! The place in a component at which it failed, in its own names: from the frames that the engine saw.
+//! The place of a failure in a component, by the names of its functions, from the engine's frames.
 
 use std::fmt::{self, Display};
 
@@ -6,24 +6,23 @@ use wasmtime::{FrameInfo, WasmBacktrace};
 
 use witgate_base::printable::clean;
 
-/// Functions that a trace names. Further out is the glue that called the hook.
+/// Maximum number of functions in a trace. Those further out call the hook.
 const MOST: usize = 6;
 
-/// A function's name, or a file's; what passes it is cut from the side that says less.
+/// Maximum length of a name of a function or file. Longer ones are cut at the side that says less.
 const LONGEST: usize = 120;
 
-/// Functions that are on the stack of any panic and do not explain it.
+/// Functions that are on the stack of every panic.
 const MACHINERY: [&str; 10] =
     ["core::", "std::", "alloc::", "__rust", "_rust", "rust_", "<core::", "<std::", "<alloc::", "abort"];
 
-/// Directories of source that is not the plugin's own: the standard library, crates, and the glue around a
-/// hook.
+/// Directories of source that is not the plugin's own: the standard library, crates, and generated code.
 const FOREIGN: [&str; 3] = ["/rustc/", "/registry/src/", "/sdk/src/guest"];
 
 /// A place in the component's source.
 struct SourceLine {
     function: String,
-    /// The file and line, where the component has debug information.
+    /// The file and line, if the component has debug information.
     at: Option<String>,
 }
 
@@ -34,7 +33,7 @@ impl Display for SourceLine {
     }
 }
 
-/// The way to where it failed, innermost first. None: the component does not have its functions' names.
+/// The call path to the failure, innermost first. None: the component has no names of functions.
 pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
     let named: Vec<SourceLine> = trace.frames().iter().flat_map(places).collect();
     let own: Vec<String> =
@@ -47,7 +46,7 @@ pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
     (!functions.is_empty()).then(|| functions.join(", called by "))
 }
 
-/// A frame is several places where functions were put into one another.
+/// The places of a frame. Inlined functions make several places of one frame.
 fn places(frame: &FrameInfo) -> Vec<SourceLine> {
     let inlined = frame.symbols().iter().filter_map(|symbol| {
         let at = symbol.file().map(|file| match symbol.line() {
@@ -65,10 +64,10 @@ fn places(frame: &FrameInfo) -> Vec<SourceLine> {
     }
 }
 
-/// As its author wrote it, without the hash that the compiler adds.
+/// The name in the source, without the hash of the compiler.
 fn name(raw: &str) -> String {
     let name = clean(&format!("{:#}", rustc_demangle::demangle(raw)));
-    // Debug information writes types out, and has no names for what an `async fn` becomes.
+    // Debug information contains full types, and has no names for the parts of an `async fn`.
     let name = match name.find('<') {
         _ if name.starts_with("{async_fn") => "an async fn".to_owned(),
         Some(generics) if generics > 0 => name.get(..generics).unwrap_or_default().to_owned(),

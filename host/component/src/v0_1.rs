@@ -1,5 +1,5 @@
-//! `witgate:auth@0.1.0`: the generated bindings, the imports behind them, and the conversions at
-//! their edge. Generated types never leave this module.
+//! `witgate:auth@0.1.0`: the generated bindings, the imports, and the conversions between generated types and the
+//! SDK's. Generated types never leave this module.
 
 mod convert;
 mod exports;

@@ -1,4 +1,4 @@
-//! A policy's own cache: bounded in entries and bytes, with an end for each entry.
+//! The cache of a policy, with limits of entries and bytes, and an expiry for each entry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use quick_cache::sync::Cache as Store;
 const KEY_BYTES: usize = 256;
 /// Longest value, in bytes.
 const VALUE_BYTES: usize = 64 << 10;
-/// Seconds for which a buried key stays empty: longer than a policy may wait for an answer, which might be
-/// from before.
+/// Seconds for which a blocked key stays empty. They are longer than a policy may wait for an answer, which might be
+/// older than the block.
 const BLOCKED_S: u64 = 15;
 /// Average size of an entry in bytes, for sizing the table: an introspected token.
 const USUAL_ENTRY: u64 = 400;
@@ -21,7 +21,7 @@ const USUAL_ENTRY: u64 = 400;
 #[derive(Debug)]
 pub struct Cache {
     store: Store<Box<[u8]>, CacheEntry, Weight>,
-    /// Until when nothing is kept under a key. Not in the store, which may forget.
+    /// The end of the block of each key. It is not in the store, which may remove entries.
     blocked: Mutex<HashMap<Box<[u8]>, u64>>,
 }
 
@@ -41,13 +41,13 @@ impl Weighter<Box<[u8]>, CacheEntry> for Weight {
 }
 
 impl Cache {
-    /// A cache for keys and values of `bytes` together. Beyond that, what is least used goes.
+    /// A cache for keys and values with a total of `bytes`. Beyond that, it removes the least recently used entries.
     pub fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / USUAL_ENTRY).unwrap_or(usize::MAX);
         Self { store: Store::with_weighter(entries, bytes, Weight), blocked: Mutex::default() }
     }
 
-    /// The value of `key`, if it has not ended at `now` (seconds since the Unix epoch).
+    /// The value of `key`, if it has not expired at `now` (seconds since the Unix epoch).
     pub fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>> {
         let entry = self.store.get(key)?;
         if entry.ends_at <= now {
@@ -57,12 +57,12 @@ impl Cache {
         Some(entry.value.to_vec())
     }
 
-    /// Keeps `value` for `ttl_s` seconds at most. What is too large is not kept.
+    /// Stores `value` for at most `ttl_s` seconds, unless it is too large.
     pub fn put(&self, key: &[u8], value: &[u8], now: u64, ttl_s: u32) {
         if key.len() > KEY_BYTES || value.len() > VALUE_BYTES || ttl_s == 0 {
             return;
         }
-        // Held to the end, so that nobody buries it in between.
+        // The lock is held to the end, so that nobody blocks the key in between.
         let blocked = self.blocked.lock();
         if blocked.get(key).is_some_and(|until| *until > now) {
             return;
@@ -71,7 +71,7 @@ impl Cache {
         self.store.insert(key.into(), CacheEntry { value: value.into(), ends_at });
     }
 
-    /// Forgets `key`, and keeps nothing under it for a while. True: there was something.
+    /// Removes `key`, and stores nothing under it for a while. True: there was an entry.
     pub fn block(&self, key: &[u8], now: u64) -> bool {
         let mut blocked = self.blocked.lock();
         blocked.retain(|_, until| *until > now);
@@ -81,7 +81,7 @@ impl Cache {
         was_there
     }
 
-    /// Forgets `key`.
+    /// Removes `key`.
     pub fn remove(&self, key: &[u8]) {
         self.store.remove(key);
     }
@@ -121,7 +121,7 @@ mod tests {
         cache.put(b"k", b"v", 100, 60);
         assert!(cache.block(b"k", 100));
         assert!(!cache.block(b"k", 100), "there is nothing left");
-        // An answer that was asked for before.
+        // The answer to an earlier question.
         cache.put(b"k", b"v", 101, 60);
         cache.remove(b"k");
         cache.put(b"k", b"v", 102, 60);

@@ -1,5 +1,5 @@
-//! Outgoing HTTP for policies: to granted origins only, identical questions asked once, and servers
-//! that fail left alone for a while.
+//! HTTP requests of policies, to granted origins only. Identical requests at the same time share one answer, and
+//! requests to a failing server are paused.
 
 mod assertion;
 mod client;
@@ -35,10 +35,10 @@ use witgate_runtime::log::throttle::LogThrottle;
 /// Largest request body.
 const LARGEST_BODY: usize = 64 << 10;
 
-/// A question under way, with who asked first.
+/// A running request, and the source that sent it first.
 type PendingFetch = (CallerDigest, Shared<BoxFuture<'static, HttpAnswer>>);
 
-/// Outgoing HTTP for one policy.
+/// The HTTP requests of one policy.
 #[derive(Clone)]
 pub struct Fetcher {
     ways: Arc<Ways>,
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher for `origins`, that attaches the client secrets in `secrets` by name.
+    /// A fetcher for `origins`, which adds the client secrets in `secrets` by their names.
     pub fn new(
         ways: Arc<Ways>,
         origins: HashMap<Origin, Reach>,
@@ -75,29 +75,29 @@ impl Fetcher {
         }
     }
 
-    /// The same, with private keys that clients are proven with, by name.
+    /// The same, with private keys for client authentication, by name.
     #[must_use]
     pub fn signing_with(self, keys: HashMap<String, SigningKey>) -> Self {
         Self { signing_keys: Arc::new(keys), ..self }
     }
 
-    /// A fetcher that asks `replacement` and never the network.
+    /// A fetcher that gets its answers from `replacement` and never uses the network.
     pub fn answered_by(replacement: Arc<dyn HttpExchange>) -> Self {
         Self { replacement: Some(replacement), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
     }
 
-    /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
-    /// of its own. Failures never pause it.
+    /// A fetcher for one URL of the configuration. Its user determines the intervals of requests, so failures never
+    /// pause it.
     pub fn for_url(ways: Arc<Ways>, url: &Url) -> Self {
         let server = |origin: Origin| (origin.clone(), OriginServer::tireless(origin, Reach::Private));
         let servers = Origin::of(url).map(server).into_iter().collect();
         Self { servers: Arc::new(servers), ..Self::new(ways, HashMap::new(), HashMap::new()) }
     }
 
-    /// Sends a request on behalf of `source` and waits for the whole answer.
+    /// Sends a request on behalf of `source` and waits for the complete answer.
     ///
     /// # Errors
-    /// With why there is none.
+    /// With the reason why there is none.
     pub async fn send(&self, request: HttpRequest, source: CallerDigest) -> HttpAnswer {
         if let Some(replacement) = &self.replacement {
             return replacement.answer(request);
@@ -107,16 +107,16 @@ impl Fetcher {
         }
         let (first, answer) = self.join(request.clone(), source);
         match answer.await {
-            // Refused to the first caller, whose share may be full: this one has another.
+            // The refusal was for the first caller, whose share may be full. This caller has another share.
             Err(HttpError::Resting(_)) if first != source => self.clone().fetch(request, source).await,
             answer => answer,
         }
     }
 
-    /// Gets what is at `url`, with its headers, whatever the status.
+    /// Gets the document at `url`, with its headers and any status.
     ///
     /// # Errors
-    /// With why there is no answer.
+    /// With the reason why there is no answer.
     pub async fn document(&self, url: &Url, accept: &str) -> Result<WholeResponse, FetchError> {
         let request = HttpRequest {
             method: Method::Get,
@@ -129,9 +129,9 @@ impl Fetcher {
         self.whole(request, CallerDigest::of_peer(None)).await
     }
 
-    /// The answer to an identical request under way, or to this one, and who has asked for it. A task of its own fetches
-    /// it, so that a caller who goes away does not take the others' answer along; and the task
-    /// clears away behind itself, so that nobody gets an answer that is older than the question.
+    /// The answer to an identical running request, or to this one, and the source that sent it first. A separate task
+    /// fetches it, so that the answer is not lost if one caller disconnects. The task removes itself from the running
+    /// requests, so that nobody gets an answer that is older than the request.
     fn join(&self, request: HttpRequest, source: CallerDigest) -> PendingFetch {
         let mut under_way = self.under_way.lock();
         if let Some(asked) = under_way.get(&request) {
@@ -148,7 +148,7 @@ impl Fetcher {
         (source, answer)
     }
 
-    /// Lets nobody join in a question that is under way: its answer may be older than the new question.
+    /// Prevents joining running requests, whose answers may be older than the next request.
     pub fn share_no_more(&self) {
         self.under_way.lock().clear();
     }
@@ -162,7 +162,7 @@ impl Fetcher {
         })
     }
 
-    /// Callers that nobody knows can have a server asked, so that this is not said each time.
+    /// Unknown callers can cause requests, so repeated failures are not logged each time.
     fn log(&self, origin: Option<Origin>, unanswered: &FetchError) {
         let failed =
             matches!(unanswered.error, HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge);
@@ -238,7 +238,7 @@ fn add_fields(body: &mut Vec<u8>, fields: &[(&str, &str)]) {
     body.extend_from_slice(fields.as_bytes());
 }
 
-/// `client_secret_basic` (RFC 6749, section 2.3.1): both parts form-encoded first.
+/// `client_secret_basic` (RFC 6749, section 2.3.1): both parts are form-encoded first.
 fn basic(id: &str, secret: &SecretString) -> Result<HeaderValue, HttpError> {
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret.expose_secret()));
@@ -288,7 +288,7 @@ mod tests {
     use crate::network::Ways;
     use witgate_base::breaker::CallerDigest;
 
-    /// The first of two who ask the same has no room left.
+    /// The first of two callers with the same request has no room left.
     #[tokio::test]
     async fn a_refusal_of_one_caller_is_not_shared_with_another() {
         let url = Url::parse("https://a.example/metadata").unwrap();

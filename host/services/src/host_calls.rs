@@ -6,25 +6,25 @@ use std::collections::{BTreeSet, HashMap};
 use parking_lot::Mutex;
 use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, SignedMessage, VerifyError};
 
-/// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
+/// Maximum size of the captured data of one hook, in bytes: ten introspected tokens.
 const MOST: usize = 128 << 10;
 
 /// The captured host calls of one hook.
 #[derive(Debug, Default)]
 pub struct HostCallLog(Mutex<HostCalls>);
 
-/// The same, when the hook is done.
+/// The captured host calls of a finished hook.
 #[derive(Clone, Debug, Default)]
 pub struct HostCalls {
-    /// The imports that it called.
+    /// The called imports.
     pub called: BTreeSet<&'static str>,
-    /// The HTTP requests that it sent, and the answers.
+    /// The sent HTTP requests, and their answers.
     pub http: Vec<(HttpRequest, Result<HttpResponse, HttpError>)>,
-    /// The signatures that it had checked.
+    /// The verified signatures.
     pub verified: Vec<SignatureCheck>,
-    /// The cache entries that were found: key and value.
+    /// The found cache entries: key and value.
     pub cached: Vec<(Vec<u8>, Vec<u8>)>,
-    /// True if some notes were left out for want of room.
+    /// True if some calls were left out because of their size.
     pub cut: bool,
     size: usize,
 }
@@ -34,7 +34,7 @@ pub struct HostCalls {
 pub struct SignatureCheck {
     /// The key's name.
     pub key: String,
-    /// The id of the key of a set.
+    /// The id of the key in a set.
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Algorithm,
@@ -43,7 +43,7 @@ pub struct SignatureCheck {
 }
 
 impl HostCallLog {
-    /// All of it.
+    /// All captured calls.
     pub fn take(&self) -> HostCalls {
         std::mem::take(&mut *self.0.lock())
     }
@@ -78,7 +78,7 @@ impl HostCallLog {
 }
 
 impl HostCalls {
-    /// True if there is room for so many bytes; anything else counts as a hundred.
+    /// True if there is room for this number of bytes. Any other call counts as a hundred bytes.
     fn has_room_for(&mut self, bytes: usize) -> bool {
         self.size = self.size.saturating_add(bytes).saturating_add(100);
         self.cut |= self.size > MOST;
@@ -86,8 +86,7 @@ impl HostCalls {
     }
 }
 
-/// The recorded results that a policy in a sandbox gets in place of real ones: of a credential that only
-/// stands for the original.
+/// The recorded results that replace real ones in a sandbox, for a credential that is a replacement.
 #[derive(Debug, Default)]
 pub struct HostCallReplay(Mutex<ReplayScript>);
 
@@ -98,7 +97,7 @@ struct ReplayScript {
 }
 
 impl HostCallReplay {
-    /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
+    /// Sets the digests of texts, and the results of signature checks, for the next questions.
     pub fn set(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<SignatureCheck>) {
         *self.0.lock() = ReplayScript { digests, verified };
     }
@@ -107,7 +106,7 @@ impl HostCallReplay {
         self.0.lock().digests.get(data).copied()
     }
 
-    /// None: nothing is said of such a check.
+    /// The result of a signature check. None: it is not recorded.
     pub(super) fn outcome(&self, key: &str, signed: &SignedMessage<'_>) -> Option<Result<(), VerifyError>> {
         let is_it = |check: &&SignatureCheck| {
             check.key == key

@@ -1,5 +1,5 @@
-//! A JWK Set that is fetched: kept as long as its server says, fetched again before that ends and when a
-//! token names a key that is not in it, and kept through outages.
+//! A fetched JWK Set. It is cached as long as its server permits, fetched again before that time ends or when a token
+//! names a missing key, and kept during outages.
 
 mod discovery;
 mod lifetime;
@@ -21,38 +21,34 @@ use super::keys::set::KeySet;
 use crate::network::Ways;
 use witgate_config::KeyPlace;
 
-/// Longest wait for the metadata and the set together. A hook that may wait for the network has a
-/// second more than this.
+/// Maximum time for the metadata and the set together. A hook that may wait for the network has a second more.
 const FETCH: Duration = Duration::from_secs(5);
 
-/// Time that a caller waits for a new set where an old one is at hand, in case the server hangs.
+/// Time that a caller waits for a new set if there is an old one, in case the server hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Time for which a missing key is not looked for again: some servers sign with a key a moment before they
-/// publish it.
+/// Time for which a missing key is not looked up again. Some servers sign with a key shortly before they publish it.
 const MISSED: Duration = Duration::from_secs(10);
 
-/// Time for which a key that has gone from the set is not looked for again. Should it come back, the next
-/// fetch brings it.
+/// Time for which a removed key is not looked up again. If it returns, the next fetch brings it.
 const WITHDRAWN: Duration = Duration::from_secs(900);
 
-/// Number of such ids that are remembered: with a kilobyte each, a megabyte.
+/// Maximum number of such ids: with a kilobyte each, a megabyte.
 const REMEMBERED: usize = 1000;
 
-/// A JWK Set at a URL or of an issuer. One for all generations, so that a reload does not lose the
-/// last good set.
+/// A JWK Set at a URL or of an issuer. All generations share it, so that a reload does not lose the last valid set.
 #[derive(Debug)]
 pub struct RemoteJwks {
     place: JwksPlace,
     loaded: ArcSwapOption<LoadedKeys>,
-    /// Held while asking: one request at a time.
+    /// Locked during a request, so that there is one at a time.
     pace: Mutex<RequestPace>,
-    /// A refresh beside the requests is under way.
+    /// A refresh in the background is running.
     is_refreshing: AtomicBool,
     /// The last attempt has failed.
     failing: AtomicBool,
-    /// Ids of keys that are not looked for again until then: whoever goes on with an old token does not
-    /// take the requests away that somebody with a new one needs.
+    /// Ids of keys that are not looked up before the given time, so that callers with old tokens do not use up the
+    /// requests that a caller with a new token needs.
     absent: Cache<String, Instant>,
 }
 
@@ -65,19 +61,19 @@ enum JwksPlace {
 #[derive(Debug)]
 struct LoadedKeys {
     set: Arc<KeySet>,
-    /// The time of the request: the set was so at this time or later.
+    /// The time of the request. The set is at least as new.
     asked: Instant,
-    /// The lifetime from then on.
+    /// The lifetime, from the time of the request.
     lifetime: Duration,
 }
 
-/// The action that a set's age demands.
+/// The state of a set by its age.
 #[derive(Debug, PartialEq, Eq)]
 enum Age {
     Fresh,
-    /// Still good, and not for long.
+    /// The set is valid, but not for long.
     Ageing,
-    /// No longer good, unless there is no other to be had.
+    /// The set has expired, but may be used if there is no other.
     Old,
 }
 
@@ -115,9 +111,8 @@ impl RemoteJwks {
         })
     }
 
-    /// The set to check a signature with that names `key_id`. None: there is none to be had that is
-    /// younger than its lifetime and `max_stale`, or the one at hand does not have that key and whether
-    /// a newer one has cannot be found out.
+    /// The set for verifying a signature with `key_id`. None: there is no set that is younger than its lifetime plus
+    /// `max_stale`; or the set has no such key, and a newer set cannot be fetched.
     pub async fn current(self: &Arc<Self>, key_id: Option<&str>, max_stale: Duration) -> Option<Arc<KeySet>> {
         match self.loaded.load_full() {
             None => self.refresh(Reason::Nothing).await,
@@ -139,7 +134,7 @@ impl RemoteJwks {
     async fn keep_young(self: &Arc<Self>, loaded: &LoadedKeys) {
         match loaded.age() {
             Age::Fresh => {}
-            // Who waited now would wait at every attempt until the server is back.
+            // A caller who waited now would wait at every attempt until the server returns.
             Age::Old if !self.failing.load(Ordering::Relaxed) => {
                 drop(tokio::time::timeout(PATIENCE, self.refresh(Reason::Old)).await);
             }
@@ -157,14 +152,14 @@ impl RemoteJwks {
         }
     }
 
-    /// Fetches the set, if it may be asked for now. A task of its own does it, so that a caller who goes
-    /// away does not take the others' answer along.
+    /// Fetches the set, if the pace of requests permits it. A separate task does it, so that the answer is not lost if
+    /// one caller disconnects.
     async fn refresh(self: &Arc<Self>, reason: Reason) {
         let (remote, wanted) = (Arc::clone(self), Instant::now());
         drop(tokio::spawn(async move { remote.ask(wanted, reason).await }).await);
     }
 
-    /// Callers that come while it is under way wait, and take the answer if it was asked for after they came.
+    /// Callers that come during the request wait, and use its answer if it was requested after they came.
     async fn ask(&self, wanted: Instant, reason: Reason) {
         let mut pace = self.pace.lock().await;
         let settled = self.is_settled(&reason) || pace.has_asked_since(wanted);
@@ -208,7 +203,7 @@ impl RemoteJwks {
         self.loaded.store(Some(Arc::new(loaded)));
     }
 
-    /// True if the set that somebody else has fetched meanwhile is good enough.
+    /// True if the set that another caller has fetched meanwhile is sufficient.
     fn is_settled(&self, reason: &Reason) -> bool {
         self.loaded.load().as_ref().is_some_and(|loaded| match reason {
             Reason::Nothing => true,
@@ -227,7 +222,7 @@ impl RemoteJwks {
         }
         let lifetime = lifetime::of(answer.headers());
         let text = answer.into_body();
-        // The version tells two sets apart in what is remembered of good signatures.
+        // The version distinguishes sets in the cache of valid signatures.
         let version = u64::from_be_bytes(
             witgate_base::digest::sha256(&text).first_chunk().copied().unwrap_or_default(),
         );

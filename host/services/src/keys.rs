@@ -1,4 +1,4 @@
-//! The keys that the host holds. A policy knows them by name only.
+//! The keys of the host. Policies know only their names.
 
 mod error;
 mod jwk;
@@ -20,20 +20,20 @@ pub use jwk::SkipReason;
 use jwk::VerifyingKey;
 pub use set::KeySet;
 
-/// Maximum number of signatures that one policy remembers as good: 32 bytes each, so half a megabyte.
+/// Maximum number of valid signatures that one policy remembers: 32 bytes each, so half a megabyte.
 const REMEMBERED: usize = 10_000;
 
 /// The keys that one policy may name.
 #[derive(Debug)]
 pub struct Keyring {
     keys: HashMap<String, Arc<Key>>,
-    /// Signatures that were good: digests over key, algorithm, message and signature. It starts
-    /// empty with each generation, so a changed key forgets them all.
+    /// Valid signatures, as digests over key, algorithm, message and signature. The cache is empty at the start of
+    /// each generation, so a changed key removes them all.
     good: Cache<Digest, ()>,
 }
 
 impl Keyring {
-    /// A ring of `keys`.
+    /// A ring with `keys`.
     pub fn new(keys: HashMap<String, Arc<Key>>) -> Self {
         Self { keys, good: Cache::new(REMEMBERED) }
     }
@@ -41,7 +41,7 @@ impl Keyring {
     /// Checks a signature with the key named `name`.
     ///
     /// # Errors
-    /// With why it was not found good.
+    /// With the reason why it is not accepted.
     pub async fn verify(&self, name: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         let key = self.keys.get(name).ok_or(VerifyError::UnknownKey)?;
         let candidates = key.candidates(signed).await?;
@@ -55,8 +55,8 @@ impl Keyring {
     }
 }
 
-/// The fingerprint of a good signature. Each part is preceded by its length, so that no two different checks
-/// share a fingerprint.
+/// The fingerprint of a valid signature. Each part has its length in front, so that different checks have different
+/// fingerprints.
 fn fingerprint(name: &str, version: u64, signed: &SignedMessage<'_>) -> Digest {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let key_id = signed.key_id.unwrap_or_default().as_bytes();
@@ -78,7 +78,7 @@ fn fingerprint(name: &str, version: u64, signed: &SignedMessage<'_>) -> Digest {
 pub enum Key {
     /// One key, or a set that does not change within a generation.
     Fixed(Arc<KeySet>),
-    /// A set that is fetched.
+    /// A fetched set.
     Remote {
         /// The set.
         set: Arc<RemoteJwks>,
@@ -93,7 +93,7 @@ impl Key {
     /// A shared secret.
     ///
     /// # Errors
-    /// When it is too short.
+    /// If it is too short.
     pub fn from_secret(secret: &SecretString) -> Result<Self, KeyError> {
         let bytes = secret.expose_secret().as_bytes();
         if bytes.len() < SHORTEST_SECRET {
@@ -106,14 +106,14 @@ impl Key {
     /// A public key in PEM.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is invalid.
     pub fn from_pem(pem: &SecretString) -> Result<Self, KeyError> {
         let bytes = pem.expose_secret().as_bytes();
         if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
             return Self::from_rsa(key);
         }
         if let Ok(key) = DecodingKey::from_ec_pem(bytes) {
-            // An uncompressed point: its length tells the curve.
+            // An uncompressed point, whose length determines the curve.
             return match key.try_get_as_bytes().map_err(|_| KeyError::Pem)?.len() {
                 65 => Ok(Self::one(vec![Jose::ES256], key)),
                 97 => Ok(Self::one(vec![Jose::ES384], key)),
@@ -136,7 +136,7 @@ impl Key {
     /// A JWK Set.
     ///
     /// # Errors
-    /// When it is none, or has no usable key.
+    /// If it is invalid, or has no usable key.
     pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
         Ok(Self::Fixed(Arc::new(KeySet::parse(text.as_bytes(), 0)?)))
     }

@@ -1,5 +1,4 @@
-//! Host functions for policies: one implementation, which a built-in reaches directly and a component through
-//! its imports.
+//! Host functions for policies. A built-in calls this implementation directly, and a component through its imports.
 
 #![forbid(unsafe_code)]
 
@@ -39,29 +38,29 @@ use witgate_base::printable::clean;
 pub struct Services {
     /// The policy's name.
     pub policy: Arc<str>,
-    /// The parts of a request that the policy wants to see. Set once it is configured.
+    /// The data that the policy wants. Set after `configure`.
     pub wants: OnceLock<Wants>,
-    /// The keys that it may name.
+    /// The keys that the policy may name.
     pub keys: Keyring,
-    /// The secrets whose raw value it may read.
+    /// The secrets whose raw value the policy may read.
     pub secrets: HashMap<String, SecretString>,
-    /// Its cache, where granted.
+    /// The policy's cache, if granted.
     pub cache: Option<Cache>,
-    /// Outgoing HTTP, where granted.
+    /// HTTP requests, if granted.
     pub fetcher: Option<Fetcher>,
     /// The clock.
     pub clock: Clock,
-    /// The OAuth scopes that it may ask callers for.
+    /// The OAuth scopes that the policy may require of callers.
     pub scopes: BTreeSet<String>,
     /// The trace of host calls, in a sandbox.
     pub witness: Option<Arc<Witness>>,
-    /// The recorded results about a credential that only stands for one, in a sandbox.
+    /// The recorded results for a credential that is a replacement, in a sandbox.
     pub replay: Option<Arc<HostCallReplay>>,
 }
 
 impl Services {
-    /// Forgets what the policy's cache has under a token's digest, which is where policies keep what they know of it,
-    /// and lets nobody wait for an answer that was asked for before. True: there was something.
+    /// Removes the entry of the policy's cache under a token's digest, where policies cache results for tokens, and
+    /// prevents answers to earlier requests. True: there was an entry.
     pub fn forget(&self, token: &Digest) -> bool {
         if let Some(fetcher) = &self.fetcher {
             fetcher.share_no_more();
@@ -69,7 +68,7 @@ impl Services {
         self.cache.as_ref().is_some_and(|cache| cache.block(token, self.clock.now()))
     }
 
-    /// Services for a policy that only has to describe itself: none.
+    /// No services, for a policy that only describes itself.
     pub fn bare(policy: &str) -> Self {
         Self {
             policy: policy.into(),
@@ -93,25 +92,26 @@ pub struct Scope {
     pub subject: Arc<dyn Subject>,
     /// True if a list is being filtered.
     pub listing: bool,
-    /// The notes on host calls, while the policy is recorded.
+    /// The captured host calls, while the policy is recorded.
     pub call_log: Option<Arc<HostCallLog>>,
-    /// The caller's secrets, which the recording must not hold: they can be searched for, not read.
+    /// The traces of the caller's credentials, which a recording must not contain. They can be searched for, but not
+    /// read.
     pub traces: Option<Arc<Traces>>,
 }
 
 impl Scope {
-    /// The scope of a call that is not recorded yet.
+    /// The scope of a hook that is not recorded yet.
     pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
         Self { subject, listing, call_log: None, traces }
     }
 
-    /// The source that a failure counts for.
+    /// The source to which a failure is attributed.
     pub fn source(&self) -> CallerDigest {
         self.subject.source()
     }
 }
 
-/// The host, as a policy sees it during one hook.
+/// The host functions during one hook.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyHost<'a> {
     /// The host functions of the policy.
@@ -135,7 +135,7 @@ impl<'a> PolicyHost<'a> {
 }
 
 impl<'a> PolicyHost<'a> {
-    /// Notes a host call with its arguments and its answer, and returns the answer.
+    /// Records a host call with its arguments and its result, and returns the result.
     fn note_call<T: AnswerSummary>(
         &self,
         name: &'static str,
@@ -160,18 +160,18 @@ impl<'a> PolicyHost<'a> {
         self.scope.map_or_else(|| CallerDigest::of_peer(None), Scope::source)
     }
 
-    /// A component has compared two values; a built-in does so by itself.
+    /// Records a comparison by a component. A built-in compares by itself.
     pub fn compared(&self, a: &[u8], b: &[u8]) {
         self.note_call("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
     }
 
-    /// The address of the caller, if the policy may know it.
+    /// The address of the caller, if the policy wants it.
     pub fn find_peer(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.peer)?;
         Some(self.subject()?.peer()?.to_string().into())
     }
 
-    /// The value of a header that the policy has asked for.
+    /// The value of a header, if the policy wants it.
     pub fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
         let mut values = self.subject()?.headers().get_all(name).iter().filter_map(|v| v.to_str().ok());
@@ -203,7 +203,7 @@ impl<'a> PolicyHost<'a> {
     }
 }
 
-/// Nothing is asked for by name.
+/// No arguments.
 fn nothing() -> String {
     String::new()
 }

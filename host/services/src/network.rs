@@ -1,5 +1,5 @@
-//! Connections of Witgate's own: to upstreams, to key sets, and to the servers that policies ask. Which authorities they
-//! trust, which proxy they go through, and which addresses they lead to.
+//! Outgoing connections: to upstreams, to key sets, and to the servers that policies ask. It determines the trusted
+//! authorities, the proxies, and the permitted addresses.
 
 pub mod reach;
 mod roots;
@@ -21,47 +21,48 @@ pub use way::{CONNECT, Destination};
 use way::{OutgoingProxies, Way};
 use witgate_config::Network;
 
-/// Bytes of an answer that are read before somebody reads them here, and of the largest head: as towards clients.
+/// Bytes of an answer that are read in advance, and the size of the largest head, as for clients.
 const READ_AHEAD: usize = 64 << 10;
 
-/// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
-/// would fail a call that was already sent.
+/// Time after which idle connections are closed. Servers on Node and uvicorn close them after 5 s, and reusing one at
+/// that moment would lose a call.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// A client.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
 
-/// The ways of one process, as `[network]` says at the moment. What is new counts for connections from then on; requests
-/// that are under way end on the former ones.
+/// The outgoing connections of the process, by the current `[network]`. New settings apply to new connections; running
+/// requests end with the former ones.
 #[derive(Debug)]
 pub struct Ways {
     current: ArcSwap<NetworkState>,
 }
 
-/// The settings, and the clients that were made by them.
+/// The settings, and the clients made from them.
 #[derive(Debug)]
 struct NetworkState {
-    /// None: nothing goes out.
+    /// None: no connections are permitted.
     settings: Option<Network>,
     proxies: Arc<OutgoingProxies>,
-    /// Without TLS, and with it: reading the system's authorities takes milliseconds that nobody spends without need.
+    /// The clients without and with TLS. They are created when needed, because reading the system's authorities takes
+    /// milliseconds.
     upstreams: [OnceLock<HttpClient>; 2],
     public: [OnceLock<HttpClient>; 2],
     private: [OnceLock<HttpClient>; 2],
 }
 
 impl Ways {
-    /// Ways on which nothing goes, until settings are taken.
+    /// Without connections, until settings are set.
     pub fn closed() -> Arc<Self> {
         Arc::new(Self { current: ArcSwap::from_pointee(NetworkState::new(None)) })
     }
 
-    /// Ways as settings say.
+    /// With these settings.
     pub fn new(settings: &Network) -> Arc<Self> {
         Arc::new(Self { current: ArcSwap::from_pointee(NetworkState::new(Some(settings))) })
     }
 
-    /// Takes settings. None, for what is written cannot be used: those that were taken before stay.
+    /// Applies new settings. None, because they are invalid: the former settings stay.
     pub fn take(&self, settings: Option<&Network>) {
         let Some(settings) = settings else { return };
         let before = self.current.load();

@@ -1,4 +1,4 @@
-//! The request at hand, as far as policies may see it.
+//! The view of a request that policies get.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use witgate_plugin::{Identity, Principal, Transport};
 
 use witgate_base::breaker::CallerDigest;
 
-/// A request, and its caller once they are known. Policies see it through `services`, as far as they want and may.
+/// A request, and its caller after authentication. Policies see it through `services`, as far as they want and may.
 pub trait Subject: fmt::Debug + Send + Sync {
     /// The upstream's name.
     fn upstream(&self) -> &str;
@@ -22,7 +22,7 @@ pub trait Subject: fmt::Debug + Send + Sync {
     /// The address of the sender. None over stdio.
     fn peer(&self) -> Option<IpAddr>;
 
-    /// The headers, without those that carry credentials.
+    /// The headers, without those that contain credentials.
     fn headers(&self) -> &HeaderMap;
 
     /// The arguments of the call, as JSON text.
@@ -35,15 +35,15 @@ pub trait Subject: fmt::Debug + Send + Sync {
     /// of RFC 8705, section 3.1).
     fn certificate_thumbprint(&self, now: u64) -> Option<&str>;
 
-    /// The thumbprint (RFC 7638) of the key that the sender has proven to hold.
+    /// The thumbprint (RFC 7638) of the key that the sender has proven to have.
     fn dpop_thumbprint(&self) -> Option<&str>;
 
-    /// The caller's identity, once it is known.
+    /// The caller's identity, after authentication.
     fn identity(&self) -> Option<&Identity>;
 
-    /// The caller as an authorizer sees them, once they are known.
+    /// The principal for an authorizer, after authentication.
     fn principal(&self) -> Option<Principal<'_>>;
 
-    /// The source that a failure counts for: the caller, or their network as long as nobody has proved who they are.
+    /// The source to which a failure is attributed: the caller, or their network before authentication.
     fn source(&self) -> CallerDigest;
 }

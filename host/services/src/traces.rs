@@ -1,5 +1,5 @@
-//! Recognises credentials in a text, in every form that they may have taken: for recordings, which must not
-//! hold them. This says yes or no and hands nothing out.
+//! Recognises credentials in a text, in all usual encodings. Recordings must not contain them. This module only
+//! answers yes or no, and never returns a credential.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 use witgate_plugin::Scheme;
 use zeroize::Zeroizing;
 
-/// A shorter part may stand anywhere by accident.
+/// Minimum length of a part. A shorter one may occur by accident.
 const SHORTEST_PART: usize = 8;
 
-/// And a shorter credential as a whole.
+/// Minimum length of a whole credential.
 const SHORTEST: usize = 4;
 
-/// JSON within texts of JSON is looked into so deep.
+/// Maximum depth of JSON within texts of JSON.
 const DEEPEST: usize = 8;
 
 /// The texts that would reveal the credentials of one request.
@@ -29,7 +29,7 @@ impl fmt::Debug for Traces {
 }
 
 impl Traces {
-    /// Adds a credential. A certificate is no secret.
+    /// Adds a credential. A certificate is not secret.
     pub fn add(&mut self, scheme: Scheme, value: &str) {
         match scheme {
             Scheme::Certificate => {}
@@ -46,7 +46,7 @@ impl Traces {
         }
     }
 
-    /// The text itself and each of its long parts, as they are and in other encodings.
+    /// Adds the text and each of its long parts, unchanged and in other encodings.
     pub fn add_text(&mut self, value: &str) {
         if value.len() >= SHORTEST {
             self.add_part(value);
@@ -69,8 +69,8 @@ impl Traces {
         }
     }
 
-    /// True if a credential, or a part of one, occurs anywhere in a value: in a name or a text, as it is or
-    /// as JSON writes it, or within a text that is JSON itself.
+    /// True if a value contains a credential or a part of one: in a name or a text, unchanged or as JSON writes it, or
+    /// within a text that is JSON itself.
     pub fn are_in(&self, value: &Value) -> bool {
         self.are_within(value, DEEPEST)
     }
@@ -97,12 +97,11 @@ impl Traces {
     }
 }
 
-/// The characters in which a text shows wherever it is in base64, after as many bytes (modulo three) of something
-/// else.
+/// The characters that encode a text in base64 after a given number of other bytes (modulo three).
 fn base64(engine: &impl base64::Engine, part: &str, before: usize) -> String {
     let padded = Zeroizing::new([[0; 3].get(..before).unwrap_or_default(), part.as_bytes()].concat());
     let encoded = engine.encode(padded.as_slice());
-    // Each character has six bits: the first and the last ones may hold some of what stands beside.
+    // Each character has six bits, so the first and the last ones may contain bits of the neighbours.
     let first = (before * 8).div_ceil(6);
     let last = padded.len() * 8 / 6;
     encoded.get(first..last).filter(|text| text.len() >= SHORTEST_PART).unwrap_or_default().to_owned()

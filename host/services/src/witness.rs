@@ -10,10 +10,10 @@ use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
 use witgate_base::digest::digest_text;
 use witgate_base::printable::clean;
 
-/// As much as is kept of one question: ten times what a hook may call by default.
+/// Maximum number of events of one question: ten times the default limit of host calls.
 const MOST: usize = 10_000;
 
-/// The imports of the WIT package, as they are counted.
+/// The imports of the WIT package, by the names under which they are counted.
 pub const IMPORTS: [&str; 21] = [
     "request.upstream",
     "request.audience",
@@ -38,11 +38,11 @@ pub const IMPORTS: [&str; 21] = [
     "http.send",
 ];
 
-/// Watches one policy.
+/// Records the trace of one policy.
 #[derive(Debug, Default)]
 pub struct Witness(Mutex<Observation>);
 
-/// The trace of one question, beside the answer.
+/// The trace of one question.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
     /// The host calls and log lines, in order.
@@ -51,27 +51,27 @@ pub struct Observation {
     pub host_calls: BTreeMap<&'static str, u64>,
     /// The running time of the component's own code, in epochs of a millisecond.
     pub ticks: u64,
-    /// The most that the instance's linear memories ever held, in bytes. 0: there is no instance.
+    /// The largest size of the instance's linear memories, in bytes. 0: there is no instance.
     pub memory: usize,
 }
 
-/// Something that a policy did.
+/// An event in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
-    /// It called an import.
+    /// A call of an import.
     Call {
         /// The interface and the function, as in the WIT package: `request.header`.
         name: &'static str,
-        /// The arguments, with everything of a credential redacted.
+        /// The arguments, with credentials redacted.
         arguments: String,
         /// The result, with secrets redacted.
         summary: String,
     },
-    /// It logged a line.
+    /// A log line.
     Log {
         /// The level of the line.
         level: Level,
-        /// The line, fit for a terminal.
+        /// The line, sanitized for a terminal.
         line: String,
     },
 }
@@ -87,14 +87,14 @@ impl Observation {
 }
 
 impl Witness {
-    /// Takes the trace since the last call; the memory of the instance stays counted.
+    /// Takes the trace since the last call. The memory of the instance stays counted.
     pub fn take(&self) -> Observation {
         let mut seen = self.0.lock();
         let memory = seen.memory;
         std::mem::replace(&mut *seen, Observation { memory, ..Observation::default() })
     }
 
-    /// Notes a host call, with what was asked and the answer.
+    /// Records a host call, with its arguments and result.
     pub fn called(&self, name: &'static str, arguments: String, summary: String) {
         let mut seen = self.0.lock();
         *seen.host_calls.entry(name).or_default() += 1;
@@ -107,7 +107,7 @@ impl Witness {
         }
     }
 
-    /// Notes a line of the guest's log.
+    /// Records a log line of the guest.
     pub fn logged(&self, level: Level, line: &str) {
         let mut seen = self.0.lock();
         *seen.host_calls.entry("log.write").or_default() += 1;
@@ -116,19 +116,19 @@ impl Witness {
         }
     }
 
-    /// Notes that an epoch has passed.
+    /// Records the end of an epoch.
     pub fn ticked(&self) {
         self.0.lock().ticks += 1;
     }
 
-    /// Notes the memory that the guest holds, in bytes.
+    /// Records the memory of the guest, in bytes.
     pub fn holds(&self, memory: usize) {
         let mut seen = self.0.lock();
         seen.memory = seen.memory.max(memory);
     }
 }
 
-/// An answer of the host's, in a few words.
+/// A short summary of a result of the host.
 pub(super) trait AnswerSummary {
     fn summary(&self) -> String;
 }

@@ -1,5 +1,4 @@
-//! The schema that a plugin has for its settings is somebody else's text, and the host goes through it: it has to
-//! be such that this ends, and soon.
+//! The schema of a plugin's settings is untrusted. The host walks it, so this has to end soon.
 
 use std::collections::HashMap;
 use std::ptr;
@@ -9,19 +8,19 @@ use serde_json::{Map, Value};
 
 use witgate_base::printable::clean;
 
-/// Objects and lists in a schema. The largest of a shipped plugin has some two hundred.
+/// Maximum number of objects and lists in a schema. The largest of a shipped plugin has some two hundred.
 const LARGEST: usize = 2000;
 
-/// Schemas that say something about one and the same value.
+/// Maximum number of schemas about the same value.
 const MOST_AT_ONCE: usize = 2000;
 
 /// Maximum length of a chain of references.
 const DEEPEST: usize = 64;
 
-/// A compiled pattern, in bytes. `^[a-z0-9-]{1,64}$` has a few thousand.
+/// Maximum size of a compiled pattern, in bytes. `^[a-z0-9-]{1,64}$` has a few thousand.
 const LARGEST_PATTERN: usize = 256 << 10;
 
-/// Steps of a pattern that goes back and tries again.
+/// Maximum number of backtracking steps of a pattern.
 const LONGEST_MATCH: usize = 100_000;
 
 const ITSELF: &str = "the plugin's config schema refers to itself for the same value, without end; let such references apply only to values deeper in the settings";
@@ -29,14 +28,14 @@ const TOO_LARGE: &str = "the plugin's config schema is too large";
 const ELSEWHERE: &str = "the plugin's config schema refers to something outside it; write `#/$defs/NAME`, with the \
                          definition under `$defs`";
 
-/// Keywords whose schemas, or lists of schemas, are about the same value as the schema that contains them.
+/// Keywords whose schemas, or lists of schemas, apply to the same value as the schema that contains them.
 const SAME_VALUE: [&str; 9] =
     ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
 
-/// Keywords that lead elsewhere in ways that are not followed here.
+/// Keywords with references that are not supported here.
 const NOT_FOLLOWED: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "id"];
 
-/// A schema that is one, and that can be gone through.
+/// A valid schema that can be walked.
 #[derive(Debug)]
 pub struct Schema {
     pub(super) json: Value,
@@ -44,10 +43,10 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Reads what a plugin says that its settings are.
+    /// Reads the schema of a plugin's settings.
     ///
     /// # Errors
-    /// With what is wrong with it.
+    /// With its fault.
     pub fn read(text: &str) -> Result<Self, String> {
         let json = serde_json::from_str(text).map_err(|error| {
             format!("the plugin's config schema is not JSON ({error}); correct what `describe` returns")
@@ -57,16 +56,16 @@ impl Schema {
         Ok(Self { json, validator })
     }
 
-    /// The schema, as the plugin has it.
+    /// The schema, unchanged.
     pub fn json(&self) -> &Value {
         &self.json
     }
 }
 
-/// Sees that whoever goes through a schema, references followed, gets to the end.
+/// Checks that a walk of a schema with its references ends.
 ///
 /// # Errors
-/// With the reason.
+/// With the reason why it does not.
 fn check(schema: &Value) -> Result<(), String> {
     go_through(schema).map_err(|fault| match leads_elsewhere(schema).filter(|_| fault == ELSEWHERE) {
         Some(reference) => format!("{fault} (it has `{}`)", clean(reference)),
@@ -74,7 +73,7 @@ fn check(schema: &Value) -> Result<(), String> {
     })
 }
 
-/// The first reference that leads out of a schema. Whoever asks knows that there is an end to it.
+/// The first reference that leads out of a schema. The schema is known to be finite.
 fn leads_elsewhere(schema: &Value) -> Option<&str> {
     let mut rest = vec![schema];
     while let Some(value) = rest.pop() {
@@ -116,14 +115,14 @@ fn go_through(schema: &Value) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Compiles a schema that has been checked.
+/// Compiles a checked schema.
 ///
 /// # Errors
-/// When it is none.
+/// If it is invalid.
 fn compile(schema: &Value) -> Result<Validator, String> {
     let patterns = PatternOptions::fancy_regex().size_limit(LARGEST_PATTERN).backtrack_limit(LONGEST_MATCH);
     let compiled = jsonschema::options().with_pattern_options(patterns).build(schema);
-    // What is wrong may be quoted in full, and is the plugin's text.
+    // The error may quote the whole value, which is the plugin's text.
     let said = |error: jsonschema::ValidationError<'_>| match error.instance_path().as_str() {
         "" => clean(&error.to_string()),
         place => clean(&format!("at `{place}`, {error}")),
@@ -139,7 +138,7 @@ fn compile(schema: &Value) -> Result<Validator, String> {
 /// Counts the schemas that apply to one value.
 struct Extent<'a> {
     root: &'a Value,
-    /// For each schema by where it lies; none: it is being looked at.
+    /// The result for each schema, by its address; none while it is being computed.
     at_once: HashMap<*const Value, Option<usize>>,
 }
 
@@ -164,9 +163,9 @@ impl<'a> Extent<'a> {
         Ok(sum)
     }
 
-    /// The schemas that are about the same value as the one with these members.
+    /// The schemas that apply to the same value as the one with these members.
     fn same_value(&self, members: &'a Map<String, Value>) -> Result<Vec<&'a Value>, &'static str> {
-        // A member of that name that is no text is a setting that is called so.
+        // A member of that name that is not a text is a setting with this name.
         let text = |name: &str| members.get(name).and_then(Value::as_str);
         if NOT_FOLLOWED.iter().any(|name| text(name).is_some()) {
             return Err(ELSEWHERE);
@@ -194,7 +193,7 @@ mod tests {
 
     use super::{ELSEWHERE, ITSELF, TOO_LARGE, check as checked, compile, go_through as check};
 
-    /// `$defs` in which each leads to the next by `link`.
+    /// `$defs`, in which each schema refers to the next by `link`.
     fn chain(length: usize, link: impl Fn(Value) -> Value) -> Value {
         let next = |n: usize| json!({ "$ref": format!("#/$defs/{n}") });
         let mut defs: serde_json::Map<String, Value> =
@@ -263,7 +262,7 @@ mod tests {
             assert_eq!(check(&schema), Err(ELSEWHERE), "{schema}");
             assert!(checked(&schema).unwrap_err().contains("(it has `"), "{schema}");
         }
-        // Settings may be called as they like.
+        // Settings may have any names.
         let names = json!({ "properties": { "$ref": { "type": "string" }, "$id": {}, "not": {} } });
         assert_eq!(check(&names), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! Between the generated types and the SDK's.
+//! Conversions between the generated types and the SDK's.
 
 use witgate_plugin as sdk;
 

@@ -1,4 +1,4 @@
-//! The exports, found once per component and called with the SDK's types.
+//! The exports, found once per component, and called with the SDK's types.
 
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Result, Store};
@@ -18,7 +18,7 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
-    /// Finds them. A hook that is there in another shape is an error, not a missing hook.
+    /// Finds the exports. A hook with another type is an error, not a missing hook.
     pub(crate) fn find(pre: &InstancePre<State>) -> Result<Self> {
         let has = |name| pre.component().get_export_index(None, name).is_some();
         let authentication = has("witgate:auth/authentication@0.1.0")

@@ -1,4 +1,4 @@
-//! The imports, served by the same code that serves the built-ins.
+//! The imports. They use the same code as the host functions of built-ins.
 
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};

@@ -14,13 +14,13 @@ use witgate_base::clock;
 /// `client_assertion_type`.
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Lifetime of an assertion in seconds: it is sent at once, and clocks differ.
+/// Lifetime of an assertion in seconds. It is sent at once, but clocks differ.
 const LIFETIME_S: u64 = 60;
 
 /// A private key that signs assertions.
 pub struct SigningKey {
     key: EncodingKey,
-    /// All that it can sign with; the first one is usual.
+    /// All possible algorithms of the key; the first one is the default.
     algorithms: Vec<Algorithm>,
 }
 
@@ -44,7 +44,7 @@ impl SigningKey {
     /// Reads a private key in PEM.
     ///
     /// # Errors
-    /// When it is none that can sign.
+    /// If it cannot sign.
     pub fn from_pem(pem: &SecretString) -> Result<Self, NoSigningKey> {
         let pem = pem.expose_secret().as_bytes();
         let kinds: [(_, &[Algorithm]); 3] = [
@@ -54,7 +54,7 @@ impl SigningKey {
         ];
         for (key, algorithms) in kinds {
             let Ok(key) = key else { continue };
-            // The name of a curve is not told: a key is for what it signs with.
+            // The key does not name its curve, so its algorithms are found by trying them.
             let signs = |algorithm: &Algorithm| encode(&Header::new(*algorithm), &json!({}), &key).is_ok();
             let algorithms: Vec<_> = algorithms.iter().copied().filter(signs).collect();
             if !algorithms.is_empty() {
@@ -64,7 +64,7 @@ impl SigningKey {
         Err(NoSigningKey)
     }
 
-    /// Signs an assertion that nobody has seen before.
+    /// Signs a new, unique assertion.
     pub(super) fn sign(&self, assertion: &Assertion) -> Result<String, HttpError> {
         let algorithm = match &assertion.algorithm {
             None => self.algorithms.first().copied(),
@@ -85,7 +85,7 @@ impl SigningKey {
     }
 }
 
-/// A name that nobody else makes.
+/// A unique id.
 fn unique() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;

@@ -1,4 +1,5 @@
-//! One exchange: addresses checked when connecting, no redirects, answers bounded in size.
+//! One exchange with a server. Addresses are checked when connecting, redirects are not followed, and the size of
+//! answers is limited.
 
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -9,10 +10,10 @@ use super::exchange::{FetchError, WholeResponse};
 use crate::network::reach::Reach;
 use crate::network::{Destination, Ways, is_refused};
 
-/// Largest answer: a JWK Set or an introspection answer has a few kilobytes.
+/// Largest answer. A JWK Set or an introspection answer has a few kilobytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
-/// Sends a request, and collects the answer.
+/// Sends a request, and reads the complete answer.
 pub(super) async fn exchange(
     ways: &Ways,
     reach: Reach,

@@ -1,4 +1,4 @@
-//! One question to a server and its answer, and what stands for them.
+//! A request to a server and its answer, with replacements for tests.
 
 use bytes::Bytes;
 use url::Url;
@@ -6,18 +6,18 @@ use witgate_plugin::{HttpError, HttpRequest, HttpResponse};
 
 use witgate_base::cause;
 
-/// The answer as a policy sees it.
+/// The answer for a policy.
 pub(super) type HttpAnswer = Result<HttpResponse, HttpError>;
 
-/// A whole answer with its headers.
+/// A complete answer with its headers.
 pub type WholeResponse = http::Response<Bytes>;
 
-/// The error in place of an answer, for a policy and for the log.
+/// The reason why there is no answer, for a policy and for the log.
 #[derive(Debug)]
 pub struct FetchError {
-    /// The error as the policy sees it.
+    /// The error for the policy.
     pub error: HttpError,
-    /// The detail of a network error, in one line. None: `error` says it all.
+    /// Details of a network error, in one line. None: `error` says everything.
     why: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl std::fmt::Display for FetchError {
     }
 }
 
-/// Answers requests in place of the network: for test cases.
+/// Answers requests in place of the network, for test cases.
 pub trait HttpExchange: Send + Sync {
     /// The answer to `request`.
     fn answer(&self, request: HttpRequest) -> HttpAnswer;

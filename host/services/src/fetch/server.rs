@@ -1,5 +1,4 @@
-//! A server that policies ask: its time limit, the number of callers that may wait for it, and its circuit breaker
-//! when it fails.
+//! A server that policies ask: its time limit, its concurrency limit, and its circuit breaker.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -12,22 +11,22 @@ use crate::network::reach::Reach;
 use witgate_base::breaker::{BreakerChange, BreakerLimits, CallKind, CallerDigest, CircuitBreaker};
 use witgate_runtime::shares::{self, Shares};
 
-/// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
-/// who waits longer than this has given up.
+/// Maximum time for a complete answer. Identity providers answer in well under a second, and callers do not wait
+/// longer.
 const ANSWER: Duration = Duration::from_secs(4);
-/// Longest wait for a place among those who are being answered. Both waits together stay below what
-/// a hook may take, so that it can say itself that the server is not there.
+/// Maximum time to wait for a place among the running requests. Both times together are shorter than the time of a
+/// hook, so that the hook can report the failure itself.
 const PLACE: Duration = Duration::from_secs(1);
-/// Questions that one server is asked at the same time: a thousand callers with tokens of their own
-/// are answered in a second by a server that takes 50 ms. One caller has half of it, as one address has of connections:
-/// callers whom nobody knows yet are told apart by their networks, and many may share one. Two of them leave room for others
-/// as well: shares shrink as they are taken.
+/// Maximum number of running requests to one server: with 50 ms for each, it answers a thousand callers in a second.
+/// One caller gets half of them, as one address gets half of the connections, because unknown callers are identified
+/// by their network, which many may share. Two of them still leave room for others, because shares shrink as they are
+/// used.
 const AT_ONCE: shares::Capacity = shares::Capacity { most: 64, most_of_one: 32 };
-/// Questions that are asked or wait for that: more would wait in vain.
+/// Maximum number of running and waiting requests. More would wait in vain.
 pub(super) const SEATS: shares::Capacity =
     shares::Capacity { most: 8 * AT_ONCE.most, most_of_one: 8 * AT_ONCE.most_of_one };
-/// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
-/// again, and after each one that fails it takes twice as long, up to half a minute.
+/// The circuit breaker for a server. After a second, one request tries again. Each failure doubles the pause, up to
+/// half a minute.
 const FAILURES: BreakerLimits = BreakerLimits { failures: 5, pause: Duration::from_secs(1) };
 
 /// One server, for one policy of one generation.
@@ -35,7 +34,7 @@ const FAILURES: BreakerLimits = BreakerLimits { failures: 5, pause: Duration::fr
 pub(super) struct OriginServer {
     origin: Origin,
     reach: Reach,
-    /// For those who are answered, and those who wait for that.
+    /// The places of running and of waiting requests.
     seats: Shares<CallerDigest>,
     at_once: Shares<CallerDigest>,
     breaker: CircuitBreaker,
@@ -46,7 +45,7 @@ impl OriginServer {
         Self::with(origin, reach, FAILURES)
     }
 
-    /// One that is asked however often it fails.
+    /// A server that is asked even after failures.
     pub(super) fn tireless(origin: Origin, reach: Reach) -> Self {
         Self::with(origin, reach, BreakerLimits { failures: u32::MAX, ..FAILURES })
     }
@@ -61,17 +60,17 @@ impl OriginServer {
         self.reach
     }
 
-    /// The answer to a question of `source`, unless the server is left alone at the moment.
+    /// The answer to a request of `source`, unless requests to the server are paused.
     pub(super) async fn ask(
         &self,
         source: CallerDigest,
         question: impl Future<Output = Result<WholeResponse, FetchError>>,
     ) -> Result<WholeResponse, FetchError> {
-        // Whoever asks may have shown nothing yet, and each question takes memory.
+        // The sender may be unknown, and each request takes memory.
         let _seat = self.seats.take(&source).ok_or_else(|| resting(Duration::ZERO))?;
         let place = timeout(PLACE, self.at_once.wait_for_one(&source)).await;
         let _place = place.map_err(|_| resting(Duration::ZERO))?;
-        // Asked only now: whoever waited behind questions that failed does not fail in their way.
+        // The breaker is asked only now, so that requests that waited behind failing ones do not fail in the same way.
         let turn = self.breaker.turn(|| source, Instant::now).map_err(resting)?;
         let answer = timeout(ANSWER, question).await.unwrap_or_else(|_| Err(HttpError::TimedOut.into()));
         self.note(source, turn, &answer);
@@ -80,7 +79,7 @@ impl OriginServer {
 
     fn note(&self, source: CallerDigest, turn: CallKind, answer: &Result<WholeResponse, FetchError>) {
         match answer.as_ref().map_err(|unanswered| unanswered.error) {
-            // Nothing was asked: this says nothing about the server.
+            // No request was sent, so this says nothing about the server.
             Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
             Ok(response) if !response.status().is_server_error() => {
                 if self.breaker.went_well(|| source, Instant::now) {
@@ -102,7 +101,7 @@ impl OriginServer {
     }
 }
 
-/// Rounded up: whoever comes back too early waits for nothing.
+/// Rounded up, because a caller who comes back too early is refused again.
 fn resting(left: Duration) -> FetchError {
     let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     HttpError::Resting(seconds).into()

@@ -1,4 +1,4 @@
-//! The place of an issuer's keys: by its metadata (RFC 8414; OpenID Connect Discovery 1.0).
+//! Finds the URL of an issuer's keys in its metadata (RFC 8414; OpenID Connect Discovery 1.0).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +12,16 @@ use witgate_plugin::{HttpError, json};
 use crate::fetch::{Fetcher, Origin, Reach, WholeResponse};
 use crate::network::Ways;
 
-/// RFC 7517, section 8.5.2, and what most servers say.
+/// RFC 7517, section 8.5.2, and the usual type of servers.
 pub(super) const ACCEPT: &str = "application/jwk-set+json, application/json";
 
-/// Time for which the place is remembered: servers move their keys rarely, and an hour is what they tend to
-/// allow for their metadata.
+/// Time for which the URL is cached. Servers rarely change it, and an hour is usual for metadata.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// One issuer's metadata.
 #[derive(Debug)]
 pub(super) struct Discovery {
-    /// Exactly as it writes itself.
+    /// The issuer identifier, unchanged.
     issuer: String,
     ways: Arc<Ways>,
     found: ArcSwapOption<DiscoveredUrl>,
@@ -43,7 +42,7 @@ impl Discovery {
         &self.issuer
     }
 
-    /// Fetches the issuer's JWK Set. Where that fails, the metadata is looked at again the next time.
+    /// Fetches the issuer's JWK Set. After a failure, the metadata is read again the next time.
     pub(super) async fn jwks(&self) -> Result<WholeResponse, String> {
         let (url, at) = match self.found.load_full() {
             Some(found) if found.at.elapsed() < REMEMBERED => (found.jwks.clone(), found.at),
@@ -53,7 +52,7 @@ impl Discovery {
         let answer = answer.map_err(|error| format!("{url}: {error}"));
         match &answer {
             Ok(document) if document.status() == 200 => {
-                // Since the metadata said so: however often the place answers, it is looked up again after a while.
+                // The URL expires after a fixed time, even if it still works.
                 self.found.store(Some(Arc::new(DiscoveredUrl { jwks: url, at })));
             }
             _ => self.found.store(None),
@@ -61,8 +60,8 @@ impl Discovery {
         answer
     }
 
-    /// Tries the places in their order until one is of use. A server that does not answer at all is not
-    /// asked for the next one.
+    /// Tries the URLs in order until one has usable metadata. If the server does not answer at all, the other URLs are
+    /// not tried.
     async fn discover(&self) -> Result<Url, String> {
         let mut reasons = Vec::new();
         for url in metadata_urls(&self.issuer) {
@@ -93,7 +92,7 @@ impl Discovery {
         let text = std::str::from_utf8(metadata).map_err(|_| "not UTF-8")?;
         let metadata = json::parse_object(text).map_err(|_| "not a strict JSON object")?;
         let member = |name| metadata.get(name).and_then(|value| value.as_str());
-        // RFC 8414, section 3.3: otherwise one issuer could speak for another.
+        // RFC 8414, section 3.3. Otherwise one issuer could publish metadata for another.
         if member("issuer") != Some(self.issuer.as_str()) {
             return Err("it is of another issuer");
         }
@@ -106,9 +105,9 @@ impl Discovery {
         }
     }
 
-    /// The fetcher for a URL: the operator has named the issuer's own origin, so any address of it is good.
-    /// Where the metadata leads elsewhere, only public addresses are connected to, so that it cannot point
-    /// into the private network.
+    /// The fetcher for a URL. The operator has named the issuer's own origin, so any address of it is permitted. For
+    /// another origin in the metadata, only public addresses are permitted, so that it cannot point into the private
+    /// network.
     fn fetcher(&self, url: &Url) -> Fetcher {
         let own = Url::parse(&self.issuer).ok().and_then(|issuer| Origin::of(&issuer));
         let ways = Arc::clone(&self.ways);
@@ -129,7 +128,7 @@ mod tests {
     use crate::network::Ways;
     use witgate_config::Network;
 
-    /// Proxies answer 500 or with a page of their own where they know no metadata.
+    /// Proxies answer with 500 or a page of their own if they know no metadata.
     #[tokio::test]
     async fn an_invalid_answer_does_not_end_the_search_and_every_reason_is_reported() {
         let (issuer, serve) = places();
@@ -146,7 +145,7 @@ mod tests {
         }
     }
 
-    /// An issuer with a path, and what gives its places their answers, in their order.
+    /// An issuer with a path, and a function that sets the answers of its URLs, in order.
     fn places() -> (String, impl FnOnce(Vec<(u16, String)>)) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = format!("http://{}/tenant", listener.local_addr().unwrap());
@@ -168,7 +167,7 @@ mod tests {
         (issuer, serve)
     }
 
-    /// A place that goes on answering is not asked for ever: the metadata may lead elsewhere by now.
+    /// A URL that still answers is not used for ever, because the metadata may name another one by now.
     #[tokio::test]
     async fn an_answer_does_not_extend_the_lifetime_of_the_metadata() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -7,21 +7,21 @@ use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 
 use witgate_base::clock;
 
-/// Without a word of the server: a few requests in an hour, and a withdrawn key is soon none.
+/// The lifetime without caching headers: a few requests per hour, and a withdrawn key soon disappears.
 const UNSAID: Duration = Duration::from_secs(300);
-/// A server that wants nothing kept is asked no more often than this.
+/// The shortest lifetime, even if a server permits no caching.
 const SHORTEST: Duration = Duration::from_secs(5);
-/// A withdrawn key is accepted for this long at most, whatever the server says.
+/// The longest lifetime, so that a withdrawn key is not accepted for longer.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// From when it was asked for.
+/// The lifetime from the time of the request.
 pub(super) fn of(headers: &HeaderMap) -> Duration {
     let said = by_directives(headers).or_else(|| by_date(headers));
     let age = Duration::from_secs(text(headers, AGE).and_then(|age| age.parse().ok()).unwrap_or(0));
     said.map_or(UNSAID, |said| said.saturating_sub(age)).clamp(SHORTEST, LONGEST)
 }
 
-/// `Cache-Control`, which goes before `Expires`. This cache is a private one.
+/// `Cache-Control`, which has precedence over `Expires`. This is a private cache.
 fn by_directives(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     let mut lifetime = None;
@@ -29,7 +29,7 @@ fn by_directives(headers: &HeaderMap) -> Option<Duration> {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         match name.trim().to_ascii_lowercase().as_str() {
             "no-store" | "no-cache" => return Some(Duration::ZERO),
-            // One that cannot be read makes the answer stale at once.
+            // An invalid value makes the answer stale at once.
             "max-age" => lifetime = Some(value.trim().trim_matches('"').parse().unwrap_or(0)),
             _ => {}
         }
@@ -42,7 +42,7 @@ fn by_date(headers: &HeaderMap) -> Option<Duration> {
     let date = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date).ok());
     let left =
         |end: SystemTime| end.duration_since(date.unwrap_or_else(clock::system_time)).unwrap_or_default();
-    // One that is no date, such as `0`, lies in the past.
+    // An invalid date, such as `0`, is in the past.
     Some(httpdate::parse_http_date(expires).map_or(Duration::ZERO, left))
 }
 

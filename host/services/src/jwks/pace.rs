@@ -1,27 +1,27 @@
-//! The pace of requests to a server for its keys. Times are passed in, so that this can be tested.
+//! The pace of requests to a server for its keys. Times are arguments, so that tests can set them.
 
 use std::time::{Duration, Instant};
 
 use crate::keys::set::KeySet;
 
-/// So many requests for unknown keys may bring nothing before they are spaced.
+/// Number of useless requests for unknown keys before further ones are delayed.
 const BUDGET: u32 = 5;
-/// After this, one more of them may. Whatever key ids callers make up, the server hears of it no more
-/// often; whoever comes with a key that is new waits no longer.
+/// Interval between further requests for unknown keys. However many key ids callers invent, the server gets no more
+/// requests, and a caller with a new key waits no longer.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The first pause after a failure. Each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest: so soon after it is back, the server is asked again.
+/// The longest pause: the server is asked again at most this long after it has returned.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The reason for asking for a set.
+/// The reason for a request.
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// There is none.
+    /// There is no set.
     Nothing,
-    /// There is one that is not good for long, or no longer.
+    /// The set has expired, or expires soon.
     Old,
-    /// There is one, without a key of this id.
+    /// The set has no key with this id.
     Unknown(String),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct RequestPace {
     /// The remaining requests for unknown keys, and the start of their count.
     budget: u32,
     counted: Instant,
-    /// The failures in a row, and the end of the pause after them.
+    /// The number of failures in a row, and the end of the pause after them.
     failures: u32,
     pause_ends: Option<Instant>,
 }
@@ -63,8 +63,7 @@ impl RequestPace {
         !matches!(reason, Reason::Unknown(_)) || self.budget > 0
     }
 
-    /// A request that has found what it was for costs nothing, so that keys may rotate as fast as
-    /// they like.
+    /// A request that has found its key costs nothing, so keys may rotate at any pace.
     pub(super) fn answered(&mut self, asked: Instant, found: bool) {
         self.asked = Some(asked);
         self.failures = 0;
@@ -107,7 +106,7 @@ mod tests {
         let begin = Instant::now();
         let mut pace = RequestPace::new(begin);
         let mut sent = 0;
-        // A thousand made-up ids in each of a hundred seconds.
+        // A thousand invented ids in each of a hundred seconds.
         for second in 0..100 {
             let now = begin + Duration::from_secs(second);
             for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! One JSON Web Key (RFC 7517, section 4), read strictly: what it may be used for, and the key itself.
+//! One JSON Web Key (RFC 7517, section 4), read strictly: its permitted use, and the key itself.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm as Jose, DecodingKey};
 use witgate_plugin::json::{self, Json, Object};
 
-/// The modulus of an RSA key, in bits: shorter ones are broken or soon will be (RFC 7518, section 3.3),
-/// longer ones only cost time.
+/// The permitted modulus of an RSA key, in bits. Shorter ones are insecure (RFC 7518, section 3.3), and longer ones
+/// only cost time.
 pub(super) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 pub(super) const RSA: [Jose; 6] =
@@ -25,25 +25,25 @@ pub enum SkipReason {
     /// It is not one JSON object without duplicate members.
     #[error("it is not a JSON object without duplicate members")]
     NotStrict,
-    /// It holds what nobody may know who verifies. Whoever has read it can sign.
+    /// It contains a secret, so everybody who has read it can sign.
     #[error("it contains private or symmetric key material, which everybody could have read")]
     Private,
-    /// By `use` or `key_ops` it is for something else, or they contradict each other.
+    /// By `use` or `key_ops` it is for another purpose, or they contradict each other.
     #[error("its `use` and `key_ops` are not for verifying signatures")]
     OtherUse,
-    /// The type or curve is none of RSA, P-256, P-384 and Ed25519.
+    /// The type or curve is not RSA, P-256, P-384 or Ed25519.
     #[error("its type or curve is not supported")]
     Unsupported,
-    /// Its `alg` is not one that a key of its type verifies.
+    /// Its `alg` is not an algorithm for verification with this type of key.
     #[error("its `alg` is not a supported one of its type")]
     Algorithm,
     /// A member is invalid.
     #[error("invalid JWK member `{0}`")]
     Malformed(&'static str),
-    /// An RSA key of another size.
+    /// An RSA key with an unsupported size.
     #[error("it is an RSA key of {0} bits; it has to have 2048 to 8192")]
     RsaSize(usize),
-    /// The numbers are no key: not a point of the curve, an exponent that signs everything.
+    /// The numbers are not a valid key: the point is not on the curve, or the exponent is weak.
     #[error("its numbers are not a public key")]
     NoKey,
 }
@@ -52,8 +52,7 @@ pub enum SkipReason {
 #[derive(Debug)]
 pub(super) struct VerifyingKey {
     pub(super) id: Option<String>,
-    /// The permitted algorithms of the key, by its type, its curve and its set. It keeps an HMAC from being
-    /// checked with a public key.
+    /// The permitted algorithms, by type, curve and set. They prevent the verification of an HMAC with a public key.
     pub(super) algorithms: Vec<Jose>,
     pub(super) key: DecodingKey,
 }
@@ -170,9 +169,9 @@ fn ed25519(jwk: &Object<'_>) -> Result<DecodingKey, SkipReason> {
     Ok(key)
 }
 
-/// The points of edwards25519 whose order divides eight, as their coordinate is written, also where it is written
-/// beyond the field. Under such a key there are signatures that fit every message, or every eighth, and
-/// RFC 8032 does not forbid it; an array of zeros is one.
+/// The points of edwards25519 whose order divides eight, in all their encodings, including those beyond the field.
+/// With such a key, some signatures match every message, or every eighth, and RFC 8032 does not forbid them. An array
+/// of zeros is one.
 pub(super) const SMALL_ORDER: [[u8; 32]; 7] = [
     small_order(0x00, 0x00, 0x00),
     small_order(0x01, 0x00, 0x00),
@@ -189,7 +188,7 @@ pub(super) const SMALL_ORDER: [[u8; 32]; 7] = [
     ],
 ];
 
-/// 32 bytes: the first, what is between, and the last.
+/// 32 bytes: the first, those in between, and the last.
 const fn small_order(first: u8, between: u8, last: u8) -> [u8; 32] {
     let mut point = [between; 32];
     let [start, .., end] = &mut point;
@@ -198,7 +197,7 @@ const fn small_order(first: u8, between: u8, last: u8) -> [u8; 32] {
     point
 }
 
-/// A member, as far as it says anything: `null` is none.
+/// A member; `null` counts as absent.
 fn member<'j, 'a>(jwk: &'j Object<'a>, name: &str) -> Option<&'j Json<'a>> {
     jwk.get(name).filter(|value| **value != Json::Null)
 }
@@ -213,7 +212,7 @@ fn octets(jwk: &Object<'_>, name: &'static str, length: usize) -> Result<Vec<u8>
     if bytes.len() == length { Ok(bytes) } else { Err(SkipReason::Malformed(name)) }
 }
 
-/// A number of RSA, without the zeros that some issuers put before it.
+/// A number of an RSA key, without leading zeros, which some issuers write.
 fn number(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, SkipReason> {
     Ok(decoded(jwk, name)?.into_iter().skip_while(|byte| *byte == 0).collect())
 }

@@ -12,12 +12,12 @@ use super::jwk::{self, SkipReason, VerifyingKey};
 /// Keys to try.
 #[derive(Debug, Default)]
 pub struct KeySet {
-    /// Grows whenever a remote set changes.
+    /// The version, which increases when a remote set changes.
     pub(super) version: u64,
     pub(super) keys: Vec<VerifyingKey>,
 }
 
-/// A JWK Set as it is written. What else is in it has no meaning here (RFC 7517, section 5).
+/// The text of a JWK Set. Other members have no meaning (RFC 7517, section 5).
 #[derive(Deserialize)]
 struct JwkSetText<'a> {
     #[serde(borrow)]
@@ -25,11 +25,11 @@ struct JwkSetText<'a> {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517). A key that is not for signatures, of an unknown type, or that
-    /// cannot be read is passed over, as section 5 asks, and never breaks the set.
+    /// Reads a JWK Set (RFC 7517). Keys that are not for signatures, of an unknown type, or invalid are skipped, as
+    /// section 5 requires, and never invalidate the set.
     ///
     /// # Errors
-    /// When the text is no JWK Set, has too many keys, or no usable one.
+    /// If the text is not a JWK Set, has too many keys, or no usable one.
     pub fn parse(text: &[u8], version: u64) -> Result<Self, KeyError> {
         let written: JwkSetText<'_> =
             serde_json::from_slice(text).map_err(|error| KeyError::Jwks(error.to_string()))?;
@@ -52,7 +52,7 @@ impl KeySet {
         }
     }
 
-    /// True if a key of that id is in the set.
+    /// True if the set has a key with this id.
     pub fn has(&self, key_id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(key_id))
     }
@@ -62,8 +62,7 @@ impl KeySet {
         self.keys.iter().filter_map(|key| key.id.as_deref())
     }
 
-    /// True if fetching the set again could bring nothing about that id: the id is there, or nothing in the
-    /// set has one.
+    /// True if fetching the set again could not help for this id: the set has it, or no key in the set has an id.
     pub(crate) fn settles(&self, key_id: Option<&str>) -> bool {
         key_id.is_none_or(|id| self.has(id)) || self.keys.iter().all(|key| key.id.is_none())
     }
@@ -87,7 +86,7 @@ impl KeySet {
     }
 }
 
-/// A key that everybody could sign with is an accident that somebody has to hear of.
+/// Logs a key with which everybody could sign, because that is an accident.
 fn tell(number: usize, why: SkipReason) {
     match why {
         SkipReason::Private => tracing::warn!("key {number} of a JWK Set is not used: {why}"),

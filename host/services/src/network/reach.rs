@@ -1,4 +1,4 @@
-//! Addresses that are connected to.
+//! The permitted addresses of connections.
 
 use std::net::IpAddr;
 
@@ -7,14 +7,14 @@ use url::Url;
 /// The addresses that an origin may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Public ones only: for origins that a plugin was granted.
+    /// Only public ones, for origins that were granted to a plugin.
     Public,
-    /// Private and loopback ones too: for endpoints that the operator has named as such.
-    /// Link-local ones, where clouds keep their metadata, never.
+    /// Private and loopback ones as well, for endpoints in the operator's settings. Link-local addresses, where clouds
+    /// have their metadata, are never permitted.
     Private,
 }
 
-/// A name without any address in reach.
+/// The error for a name without a permitted address.
 #[derive(Debug, thiserror::Error)]
 #[error("the host resolves only to disallowed (private or link-local) addresses")]
 pub(super) struct RefusedAddress;
@@ -30,7 +30,7 @@ pub fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
-/// The address that a URL names itself, which nobody resolves.
+/// The address in a URL, which needs no resolution.
 pub(crate) fn literal_address(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
@@ -40,7 +40,7 @@ pub(crate) fn literal_address(url: &Url) -> Option<IpAddr> {
 }
 
 impl Reach {
-    /// True if an address may be connected to.
+    /// True if connections to an address are permitted.
     pub fn covers(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match self {
@@ -53,7 +53,7 @@ impl Reach {
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
-        // The second is where one cloud keeps its metadata.
+        // The second address is the metadata service of one cloud.
         IpAddr::V6(v6) => {
             v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
         }
@@ -84,7 +84,7 @@ fn is_public(address: IpAddr) -> bool {
                 || v6.is_multicast()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
-                // NAT64 and 6to4 carry an IPv4 address inside; documentation is nobody's.
+                // NAT64 and 6to4 contain an IPv4 address; the range for documentation belongs to nobody.
                 || (first == 0x64 && second == 0xff9b)
                 || first == 0x2002
                 || (first == 0x2001 && (second == 0xdb8 || second < 0x200)))

@@ -1,4 +1,4 @@
-//! The authorities that servers' certificates come from.
+//! The trusted authorities for servers' certificates.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use witgate_config::Network;
 
-/// TLS that trusts the system's authorities, unless they are left out, and those of the configuration.
+/// TLS that trusts the system's authorities, unless they are disabled, and those of the configuration.
 pub(super) fn of(settings: &Network) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     if settings.system_cas {
@@ -28,7 +28,7 @@ pub(super) fn none() -> ClientConfig {
 
 fn trusting(roots: RootCertStore) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    // The provider has both versions, so that this does not fail; if it did, nobody would be trusted.
+    // The provider supports both versions, so this does not fail. If it did, nobody would be trusted.
     let builder = builder.with_safe_default_protocol_versions().unwrap_or_else(|_| ClientConfig::builder());
     builder.with_root_certificates(roots).with_no_client_auth()
 }

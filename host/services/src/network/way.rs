@@ -1,4 +1,4 @@
-//! The way of one connection: straight to the server, or through a proxy's tunnel (RFC 9110, section 9.3.6).
+//! The way of a connection: directly to the server, or through a proxy's tunnel (RFC 9110, section 9.3.6).
 
 use std::error::Error;
 use std::future::Future;
@@ -24,14 +24,13 @@ use tower::Service;
 use super::reach::{Reach, RefusedAddress};
 use witgate_config::Network;
 
-/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
-/// and 3 s.
+/// Time limit for connecting. Within a data centre it takes milliseconds; a lost SYN is sent again after 1 s and 3 s.
 pub const CONNECT: Duration = Duration::from_secs(5);
 
-/// The other end of a connection.
+/// The target of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// An upstream, which the operator has named: whatever its address.
+    /// An upstream of the configuration, with any address.
     Upstream,
     /// A server that is asked for keys, or by policies.
     Asked(Reach),
@@ -46,7 +45,7 @@ type ConnectFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub(super) struct OutgoingProxies {
     matcher: Option<Matcher>,
     are_secure: bool,
-    /// The proxy looks names up, and has to mind where they lead.
+    /// True if the proxy resolves names, and has to check their addresses.
     resolve: bool,
 }
 
@@ -64,15 +63,15 @@ impl OutgoingProxies {
         }
     }
 
-    /// True if the proxy is reached over TLS.
+    /// True if the connection to the proxy uses TLS.
     pub(super) fn are_secure(&self) -> bool {
         self.are_secure
     }
 
-    /// The proxy on the way to `to`. What is on this machine is nobody else's to reach.
+    /// The proxy for `to`. Connections to this machine never use a proxy.
     fn on_the_way(&self, to: &Uri) -> Option<Intercept> {
         let host = to.host()?;
-        // Names below `localhost` are this machine, too (RFC 6761, section 6.3).
+        // Names below `localhost` are this machine as well (RFC 6761, section 6.3).
         let last_label = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
         let is_here = last_label.eq_ignore_ascii_case("localhost")
             || address_of(host).is_some_and(|address| address.to_canonical().is_loopback());
@@ -80,7 +79,7 @@ impl OutgoingProxies {
     }
 }
 
-/// Connects.
+/// Opens connections.
 #[derive(Clone)]
 pub struct Way {
     to: Destination,
@@ -117,7 +116,7 @@ impl Way {
         Self { to, is_open, straight, to_proxy, proxies }
     }
 
-    /// Through a tunnel, also without TLS inside: the proxy sees neither headers nor answers that are not for it.
+    /// Uses a tunnel, also without TLS inside, so that the proxy sees no headers and answers of others.
     async fn through(self, proxy: Intercept, to: Uri) -> Result<ProxyStream, BoxError> {
         let to = self.checked(&to).await?;
         let tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy);
@@ -128,7 +127,7 @@ impl Way {
         Ok(tunnel.call(to).await?)
     }
 
-    /// The server as the proxy is to be told: by an address that was checked, unless names are the proxy's.
+    /// The server for the proxy's request: a checked address, unless the proxy resolves names.
     async fn checked(&self, to: &Uri) -> Result<Uri, BoxError> {
         let host = to.host().ok_or("there is no host")?;
         let port = to.port_u16().unwrap_or(if to.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
@@ -172,8 +171,8 @@ impl Service<Uri> for Way {
     }
 }
 
-/// Resolves names, and lets only those addresses through that are in reach: what is checked
-/// is what is connected to, so a name that resolves differently the second time gains nothing.
+/// Resolves names, and returns only permitted addresses. The checked addresses are those that are used, so a name that
+/// resolves differently the second time has no effect.
 #[derive(Clone, Copy, Debug)]
 struct DnsResolver {
     to: Destination,
@@ -194,7 +193,7 @@ impl Service<Name> for DnsResolver {
     }
 }
 
-/// The first address of a name that may be connected to.
+/// The first permitted address of a name.
 async fn resolved(to: Destination, name: &str, port: u16) -> std::io::Result<SocketAddr> {
     let found = addresses(to, name, port).await?;
     found.first().copied().ok_or_else(|| std::io::Error::other(RefusedAddress))
@@ -231,7 +230,7 @@ mod tests {
         Way::new(to, Arc::new(proxies), roots::none(), true)
     }
 
-    /// `127.1` is a name to whoever reads URLs, and an address to the system's resolver.
+    /// URL parsers read `127.1` as a name, and the system's resolver reads it as an address.
     #[tokio::test]
     async fn a_proxy_gets_the_checked_address() {
         let uri = Uri::from_static("https://127.1/x?secret");
