@@ -1,4 +1,4 @@
-//! The upstreams that a configuration can name, behind one type.
+//! All kinds of upstreams in a configuration, behind one type.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,20 +27,18 @@ use witgate_services::network::Ways;
 pub enum AnyUpstream {
     /// Over HTTP.
     Http(Box<HttpUpstream>),
-    /// A child process, or the host's own tools, which are spoken to in the same way.
+    /// A child process, or Witgate's own tools, with which messages are exchanged in the same way.
     Child(ChildUpstream),
-    /// A server of HTTP+SSE, which is spoken to in the same way over what starts a stream of its.
+    /// A server with HTTP+SSE. Messages are exchanged in the same way, over an event stream.
     Sse(ChildUpstream, Arc<Sse>),
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes. Nothing is started or connected yet. What is found out
-    /// about a command's eras is kept in `cache`, where there is one; what is at a URL is
-    /// connected to by `ways`. Must be called within a Tokio
-    /// runtime.
+    /// The upstream that `config` describes. Nothing is started or connected yet. `cache` is the directory for the
+    /// eras of commands, if there is one. `ways` makes the connections to URLs. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// Where an HTTP upstream's URL or headers cannot be used.
+    /// If an HTTP upstream's URL or headers are invalid.
     pub fn new(
         config: &config::Upstream,
         grace: Duration,
@@ -88,7 +86,7 @@ impl AnyUpstream {
         })
     }
 
-    /// The upstream that `config` describes, which is this service, and sees requests to `uri`.
+    /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
     pub fn of_service<S, B>(config: &config::Upstream, service: S, uri: Uri) -> Self
     where
         S: EmbeddedService<B>,
@@ -101,8 +99,8 @@ impl AnyUpstream {
     }
 }
 
-/// The file for the eras of `program`. Which program a relative argument or a package runner means
-/// depends on the directory; what its variables hold is secret, and stays out of it.
+/// The file for the eras of `program`. Its name depends on the directory, which determines the program of a relative
+/// argument or a package runner. It does not depend on variables, because they contain secrets.
 fn kept(cache: &Path, program: &Program) -> PathBuf {
     let directory = std::env::current_dir().unwrap_or_default();
     let variables = program.env.iter().map(|(name, _)| name.as_str());
@@ -116,7 +114,7 @@ impl Upstream for AnyUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match self {
             Self::Http(upstream) => upstream.forward(admitted).await,
-            // Boxed: it is larger than the one above, which has to be quick.
+            // Boxed, because it is larger than the one above, which has to be fast.
             Self::Child(upstream) | Self::Sse(upstream, _) => Box::pin(upstream.forward(admitted)).await,
         }
     }

@@ -1,11 +1,10 @@
-//! From a 2026-07-28 client to an upstream of the older era: plain requests down, answers up. Pure
-//! transforms of JSON, and the order in which a driver uses them.
+//! The bridge from a 2026-07-28 client to an upstream of the stateful era: it translates plain requests, and their
+//! answers. It consists of pure functions on JSON, and of the order in which they are used.
 //!
-//! Bridged are the lists, `tools/call`, `resources/read`, `prompts/get` and `completion/complete`.
-//! `server/discover` is not: it is answered with "method not found", the one answer on which every
-//! client that can do so falls back to the older era and loses nothing. What is bridged is for
-//! clients that are pinned to 2026-07-28. The session that Witgate holds for them declares no
-//! client capabilities, so the upstream asks nothing back.
+//! It translates the lists, `tools/call`, `resources/read`, `prompts/get` and `completion/complete`. `server/discover`
+//! gets "method not found", after which every client that supports both eras uses the stateful one and loses nothing.
+//! So the bridge is for clients that support only 2026-07-28. The session that Witgate holds for them declares no
+//! client capabilities, so the upstream sends no requests back.
 
 use std::sync::Arc;
 
@@ -16,16 +15,16 @@ use witgate_message::call::{Access, Call};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::{Members, quote, unquote};
 
-/// The one version of the stateless era.
+/// The version of the stateless era.
 pub const MODERN: &str = "2026-07-28";
-/// The versions of the older era, newest first.
+/// The versions of the stateful era, newest first.
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 const PREFIX: &str = "io.modelcontextprotocol/";
-/// Members of `_meta` for the protocol itself, which the older era does not know.
+/// Members of `_meta` for the protocol itself, which the stateful era does not have.
 const PROTOCOL_META: [&str; 4] = ["protocolVersion", "clientInfo", "clientCapabilities", "logLevel"];
 
-/// The answer of an upstream of the older era to `initialize`.
+/// The answer to `initialize` of an upstream of the stateful era.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitializeAnswer {
     /// The whole result, as JSON text.
@@ -55,28 +54,27 @@ impl InitializeAnswer {
     }
 }
 
-/// A session of the older era that Witgate itself holds towards an upstream for one principal.
+/// A session of the stateful era that Witgate holds for one principal.
 pub trait HeldSession: Sync {
     /// The type of an answer.
     type Answer: Send;
 
-    /// The upstream's answer when the session was opened; opens it if need be.
+    /// The upstream's answer to `initialize`. Opens the session if needed.
     fn opened(&self) -> impl Future<Output = Result<Arc<InitializeAnswer>, Rejection>> + Send;
 
-    /// Sends a request and returns what comes back. `compose` writes it with the id and, if the
-    /// caller has named one, the progress token that the hop uses.
+    /// Sends a request and returns the answer. `compose` writes the request with an id and, if the caller has named
+    /// one, a progress token.
     fn send(
         &self,
         compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
     ) -> impl Future<Output = Result<Self::Answer, Rejection>> + Send;
 }
 
-/// Carries a request of a 2026-07-28 client over a session of the older era. What comes back is for
-/// [`Uplift`] to translate.
+/// Sends a request of a 2026-07-28 client over a session of the stateful era. [`Uplift`] then translates the answer.
 ///
 /// # Errors
-/// `UnknownMethod` for what cannot be bridged, `server/discover` for one; `UnsupportedVersion` for
-/// another version; whatever the session says.
+/// `UnknownMethod` for a request that cannot be bridged, such as `server/discover`; `UnsupportedVersion` for another
+/// version; the errors of the session.
 pub async fn carry<S: HeldSession>(session: &S, call: &Call) -> Result<(S::Answer, Uplift), Rejection> {
     bridgeable(call)?;
     let opened = session.opened().await?;
@@ -85,10 +83,10 @@ pub async fn carry<S: HeldSession>(session: &S, call: &Call) -> Result<(S::Answe
     Ok((answer, uplift))
 }
 
-/// Checks that a request can be bridged at all.
+/// Checks that a request can be bridged.
 ///
 /// # Errors
-/// Why not.
+/// With the reason why not.
 pub fn bridgeable(call: &Call) -> Result<(), Rejection> {
     if let Some(other) = call.meta_version().filter(|version| *version != MODERN) {
         return Err(MessageFault::UnsupportedVersion {
@@ -113,7 +111,8 @@ pub(super) fn params(call: &Call) -> Option<Members<'_>> {
     Members::read(Members::read(body)?.came("params")?)
 }
 
-/// The request as the older era writes it: its own `_meta` keys are gone, all else stays.
+/// The request in the form of the stateful era: without the `_meta` keys of the stateless era, and otherwise
+/// unchanged.
 pub fn request_down(call: &Call, id: &str, token: Option<&str>) -> Bytes {
     let method = quote(call.method());
     let mut params = params(call).unwrap_or_default();
@@ -137,9 +136,9 @@ pub fn request_down(call: &Call, id: &str, token: Option<&str>) -> Bytes {
 /// The difference of a method's result between the eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResultShape {
-    /// A list, or a resource: with cache hints.
+    /// A list, or a resource: the stateless era has cache hints.
     Cacheable,
-    /// Anything else that is bridged.
+    /// Any other bridged result.
     Plain,
     /// Not bridged.
     None,
@@ -174,15 +173,15 @@ fn severity(level: &str) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub struct Uplift {
     shape: ResultShape,
-    /// For `resources/read`: the URI.
+    /// The URI, for `resources/read`.
     uri: Option<Box<str>>,
     server_info: Option<Box<str>>,
-    /// None: no log messages are wanted.
+    /// The lowest level of log messages. None: the client wants none.
     level: Option<usize>,
 }
 
 impl Uplift {
-    /// For the answers to `call` of an upstream that has said `opened`.
+    /// For the answers to `call` of an upstream with this answer to `initialize`.
     pub fn new(call: &Call, opened: &InitializeAnswer) -> Self {
         let uri = match call.access() {
             Access::Target(target) if call.method() == "resources/read" => Some(target.name.clone()),
@@ -198,7 +197,7 @@ impl Uplift {
         }
     }
 
-    /// A response of the older era as 2026-07-28 wants it. What is no response comes back as it is.
+    /// A response of the stateful era in the form of 2026-07-28. A message that is not a response stays unchanged.
     pub fn response(&self, response: &Bytes) -> Bytes {
         let Some(mut message) = std::str::from_utf8(response).ok().and_then(Members::read) else {
             return response.clone();
@@ -215,7 +214,7 @@ impl Uplift {
         message.render().into()
     }
 
-    /// A notification on a request's stream; None: the client has not asked for it.
+    /// A notification on the stream of a request. None: the client has not asked for it.
     pub fn notification(&self, line: Bytes) -> Option<Bytes> {
         let text = std::str::from_utf8(&line).ok()?;
         let message = Members::read(text)?;
@@ -231,7 +230,7 @@ impl Uplift {
     }
 
     fn lift_result(&self, result: &mut Members<'_>) {
-        // Whatever an older result calls so is not what 2026-07-28 means by it.
+        // A member of this name in an older result has another meaning.
         result.set("resultType", r#""complete""#.to_owned());
         if self.shape == ResultShape::Cacheable {
             result.set_if_absent("ttlMs", "0");
@@ -245,7 +244,7 @@ impl Uplift {
         result.set("_meta", meta);
     }
 
-    /// Codes that mean one thing here and another there.
+    /// Translates codes that differ between the eras.
     fn lift_error(&self, error: &mut Members<'_>) {
         let code = error.get("code").and_then(|code| code.parse().ok());
         match (code, &self.uri) {
@@ -255,7 +254,7 @@ impl Uplift {
                     name_resource(error, uri);
                 }
             }
-            // Clients would take these for a word on versions and headers, and negotiate again.
+            // Clients would read these codes as errors about versions and headers, and negotiate again.
             (Some(code), _) if (-32099..=-32020).contains(&code) || code == URL_ELICITATION_REQUIRED => {
                 error.set("code", INTERNAL_ERROR.to_string());
             }
@@ -278,7 +277,7 @@ fn name_resource(error: &mut Members<'_>, uri: &str) {
     error.set("data", data);
 }
 
-/// `initialize` as Witgate itself sends it, with id 0. Returns it with the place of the id.
+/// The `initialize` request of Witgate with id 0, and the position of the id.
 pub fn initialize(capabilities: &str) -> (Bytes, std::ops::Range<usize>) {
     let start = r#"{"jsonrpc":"2.0","id":"#;
     let version = env!("CARGO_PKG_VERSION");
@@ -289,7 +288,7 @@ pub fn initialize(capabilities: &str) -> (Bytes, std::ops::Range<usize>) {
     (request.into(), start.len()..start.len() + 1)
 }
 
-/// The DiscoverResult that describes an upstream of the older era, as the bridge serves it.
+/// The DiscoverResult for an upstream of the stateful era, with the features that the bridge supports.
 pub fn discover_result(opened: &InitializeAnswer) -> String {
     let mut result = Members::default();
     result.set("resultType", r#""complete""#.to_owned());
@@ -307,8 +306,8 @@ pub fn discover_result(opened: &InitializeAnswer) -> String {
     result.render()
 }
 
-/// Only what the bridge serves: no change notifications, no subscriptions, and no `tasks`, which is
-/// not the extension of that name.
+/// The capabilities that the bridge supports: no change notifications, no subscriptions, and no `tasks`, which is not
+/// the extension of that name.
 fn bridged_capabilities(capabilities: &str) -> String {
     let has = Members::read(capabilities).unwrap_or_default();
     let mut bridged = Members::default();

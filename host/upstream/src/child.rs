@@ -1,9 +1,8 @@
-//! An upstream that speaks newline-delimited JSON-RPC over pipes: a child process, or a small
-//! server of the host's own.
+//! An upstream with newline-delimited JSON-RPC over pipes: a child process, or a small server in this process.
 //!
-//! A client of the older era has a session, and its session a child; clients of 2026-07-28 share
-//! one child per principal. With `shared`, one child of each era serves all. What a caller says
-//! goes through byte for byte but for ids and progress tokens.
+//! A client of the stateful era has a session, and each session has a child. Clients of 2026-07-28 share one child per
+//! principal. With `shared`, one child of each era serves all callers. Messages of callers are passed on byte for
+//! byte, except ids and progress tokens.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -63,13 +62,13 @@ pub mod wire;
 pub use program::{Program, check};
 pub use settings::ChildSettings;
 
-/// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
+/// Resources to which sessions have subscribed. At some 200 bytes each that is 13 MB.
 const SUBSCRIPTIONS: Capacity = Capacity { most: 1 << 16, most_of_one: 1 << 12 };
-/// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
+/// Children that start at the same time. A start may take long, and those of one caller must not delay all others.
 const STARTING: Capacity = Capacity { most: 4, most_of_one: 2 };
-/// Interval at which idle children are sought.
+/// Interval of the search for idle children.
 const REAPING: Duration = Duration::from_secs(15);
-/// The capabilities that a shared child is told its client has; each session's own word is kept, too.
+/// The capabilities in the handshake with a shared child. The capabilities of each session are kept as well.
 const ALL_CAPABILITIES: &str =
     r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
 
@@ -87,24 +86,23 @@ struct ChildState {
     stopping: CancellationToken,
 }
 
-/// The body of its answer, and what has to be kept for it.
+/// The body of an answer, and the data that has to be kept for it.
 struct ChildAnswer {
     session: Option<Box<str>>,
     outcome: ChildOutcome,
 }
 
 enum ChildOutcome {
-    /// Nothing needs to be said.
+    /// No answer is needed.
     Taken,
-    /// A response that is there.
+    /// A response that already exists.
     Response(Bytes),
-    /// A child is at it.
+    /// A child works on the answer.
     Running(ChildExchange, Option<Uplift>),
 }
 
 impl ChildUpstream {
-    /// For servers that `launcher` starts. None of them is started before it is needed. Must be
-    /// called within a Tokio runtime.
+    /// For servers that `launcher` starts, each when it is needed first. Must be called within a Tokio runtime.
     pub fn new(settings: ChildSettings, launcher: Arc<dyn Launch>, eras: EraCache) -> Self {
         let start = Start {
             name: Arc::from(settings.name.as_str()),
@@ -166,7 +164,7 @@ impl Upstream for ChildUpstream {
         let running: Vec<ChildConnection> = slots.iter().filter_map(|slot| slot.running()).collect();
         drain(&running, self.inner.settings.grace).await;
         self.inner.rooms.lock().close();
-        // Not those of the places alone: those that were given up before may still be there.
+        // All processes count, because those of removed places may still run.
         let _ = timeout(ENDING, self.inner.start.seats.all_free()).await;
     }
 }
@@ -178,7 +176,7 @@ impl ChildState {
         }
         match (sent.call.kind(), sent.call.meta_version(), sent.session) {
             (MessageKind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
-            // A client that has lost its session begins anew, and may still name the old one.
+            // A client that has lost its session opens a new one, and may still name the old one.
             (MessageKind::Request { .. }, None, Some(session))
                 if sent.call.method() == "initialize" && self.session(session, &sent.principal).is_err() =>
             {
@@ -186,9 +184,9 @@ impl ChildState {
             }
             (MessageKind::Request { .. }, None, None) => self.sessionless(&sent).await,
             (_, _, Some(session)) => self.in_session(&sent, session).await,
-            // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
-            // sees to it by letting go of the request, as HTTP does by closing the stream. In the older era the flow
-            // wants a session for all but the end of a handshake.
+            // 2026-07-28 has only the notification `cancelled`, and only over stdio. That transport drops the request
+            // instead, as HTTP does by closing the stream. In the stateful era the flow requires a session for
+            // everything except the end of a handshake.
             (MessageKind::Notification, _, None) => Ok(ChildAnswer::plain(ChildOutcome::Taken)),
             (MessageKind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
         }
@@ -197,7 +195,7 @@ impl ChildState {
     /// A request of 2026-07-28.
     async fn stateless(self: &Arc<Self>, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         let asked = self.verdict().await;
-        // Nothing is known of an upstream that cannot be started; the call itself will say why.
+        // The eras of an upstream that cannot be started are unknown. The call itself will return the reason.
         let verdict = asked.unwrap_or_else(|| EraVerdict::known(true, false));
         if !verdict.speaks.modern {
             return self.bridged(sent).await;
@@ -216,7 +214,7 @@ impl ChildState {
         Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, None)))
     }
 
-    /// A request of 2026-07-28 for a child of the older era.
+    /// A request of 2026-07-28 for a child of the stateful era.
     async fn bridged(&self, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         bridge::bridgeable(sent.call)?;
         let slot = if self.settings.shared {
@@ -229,7 +227,7 @@ impl ChildState {
         Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, Some(uplift))))
     }
 
-    /// A request of the older era outside any session.
+    /// A request of the stateful era without a session.
     async fn sessionless(&self, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         match sent.call.method() {
             "initialize" => self.initialize(sent).await,
@@ -237,7 +235,7 @@ impl ChildState {
                 let pong = result_response(sent.call.id().unwrap_or("null"), "{}");
                 Ok(ChildAnswer::plain(ChildOutcome::Response(pong)))
             }
-            // Over stdio a client may ask without any `_meta` whether this is 2026-07-28.
+            // Over stdio a client may ask without `_meta` whether the server supports 2026-07-28.
             "server/discover" => Err(MessageFault::UnknownMethod("server/discover".to_owned()).into()),
             _ => Err(Rejection::SessionRequired),
         }
@@ -324,14 +322,14 @@ impl ChildState {
             ("initialize", _) => {
                 return Err(MessageFault::InvalidRequest("the session is already open".to_owned()).into());
             }
-            // Whether Witgate is there is what the client asks; the child's health is not its affair.
+            // The client checks that Witgate runs, not that the child does.
             ("ping", _) => return Ok(own("{}")),
             ("resources/subscribe", Some(uri)) => {
                 session.member.subscribe(uri, || self.subscriptions.take(&session.party))?;
             }
             ("resources/unsubscribe", Some(uri)) => {
                 session.member.subscriptions.lock().remove(uri);
-                // With a shared child, others may still want to hear of it.
+                // With a shared child, other sessions may still be subscribed.
                 let wants = |member: &Arc<Member>| member.subscriptions.lock().contains_key(uri);
                 if session.slot.audience.all().iter().any(wants) {
                     return Ok(own("{}"));
@@ -359,7 +357,7 @@ impl ChildState {
                 let Some(connection) = session.slot.running() else { return Ok(()) };
                 return cancel(&connection, sent, Some(&session.member.session)).await;
             }
-            // What they name may be another session's, unless the child waits for this one.
+            // The named request may be another session's, unless the child waits for this session.
             "notifications/progress" | "notifications/tasks/status" if self.settings.shared => {
                 let name = &session.member.session;
                 if !session.slot.running().is_some_and(|connection| connection.waits_for(name)) {
@@ -370,12 +368,12 @@ impl ChildState {
         }
         match session.slot.running() {
             Some(connection) => connection.tell(sent.call.body().clone()).await,
-            // It ended; the one that is started next has not heard what this is about.
+            // The child has ended, and the next one does not know the request.
             None => Ok(()),
         }
     }
 
-    /// Sends a request as it came, but for id and progress token.
+    /// Sends a request unchanged, except its id and progress token.
     async fn request(
         &self,
         slot: &Arc<Slot>,
@@ -393,7 +391,7 @@ impl ChildState {
         session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
     }
 
-    /// The place for the child of `key`, made if need be and possible.
+    /// The place for the child of `key`, created if needed and possible.
     fn room(
         &self,
         key: ChildOwner,
@@ -406,8 +404,7 @@ impl ChildState {
         self.rooms.lock().take(key, &party, self.settings.children, make)
     }
 
-    /// The eras that the upstream speaks. Once it is being asked, the question goes on to its end, even if
-    /// the caller goes away.
+    /// The eras of the upstream. A started question is completed, even if the caller disconnects.
     async fn verdict(self: &Arc<Self>) -> Option<EraVerdict> {
         if let Some(verdict) = self.eras.remembered() {
             return Some(verdict);
@@ -427,13 +424,13 @@ impl ChildState {
     }
 }
 
-/// The era of a child is determined with a separate process.
+/// A separate process is started to find out the era of a child.
 impl Probe for ChildState {
     async fn discover(&self) -> ProbeResult {
         self.ask_throw_away(discover_request).await
     }
 
-    /// A process more, for what the next one will show.
+    /// `initialize` would need another process, and the next session shows the same.
     async fn initialize(&self) -> Option<ProbeResult> {
         None
     }
@@ -467,7 +464,7 @@ impl ChildState {
     }
 }
 
-/// The session of the older era that the bridge uses.
+/// The session of the stateful era for the bridge.
 struct BridgedSession<'a> {
     slot: &'a Arc<Slot>,
     sent: &'a OutgoingMessage<'a>,
@@ -498,7 +495,7 @@ impl ChildAnswer {
     }
 }
 
-/// A session that is being opened. If it never opens, its child is released.
+/// A session that is being opened. If that fails, its child is released.
 struct ChildOpening<'a> {
     rooms: &'a Mutex<Rooms>,
     name: Option<&'a str>,
@@ -518,7 +515,7 @@ impl Drop for ChildOpening<'_> {
     }
 }
 
-/// The members of a client's `initialize` that concern Witgate.
+/// The members of a client's `initialize` that Witgate reads.
 struct InitializeRequest {
     version: String,
     capabilities: BTreeSet<String>,
@@ -537,8 +534,8 @@ impl InitializeRequest {
     }
 }
 
-/// The InitializeResult of a shared child for one of its clients: in the version that it wants,
-/// where that is one of the older era; they differ in what may be said, not in how.
+/// The InitializeResult of a shared child for one of its clients, with the client's version if that is of the stateful
+/// era. Those versions differ in features, not in form.
 fn welcome(opened: &InitializeAnswer, version: &str) -> String {
     let mut result = witgate_message::json::Members::read(&opened.result).unwrap_or_default();
     if bridge::LEGACY.contains(&version) {
@@ -552,7 +549,7 @@ fn handshake(capabilities: &str) -> Handshake {
     Handshake::Handshake { request, id, complete: AtomicBool::new(true) }
 }
 
-/// The properties of a request that the connection needs.
+/// The properties of a request for the connection.
 fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
     let call = sent.call;
     let stateless = call.meta_version().is_some();
@@ -571,7 +568,7 @@ fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
     }
 }
 
-/// A request as it came, with `number` for its id and, if it has one, its progress token.
+/// A request, with `number` as its id and its progress token if it has one.
 fn with_number(call: &Call, number: &str) -> Bytes {
     let body = call.body();
     let mut edits = Vec::with_capacity(2);
@@ -591,7 +588,7 @@ async fn cancel(
     connection.cancel(&ask(sent, session), id, &reason).await
 }
 
-/// A response under another id.
+/// A response with another id.
 fn under_id(response: &Bytes, id: &str) -> Bytes {
     match Incoming::read(response) {
         Some(message) => message.with(&[(message.id().unwrap_or_default(), id)]),
@@ -603,7 +600,7 @@ fn nothing_asked() -> Rejection {
     MessageFault::InvalidRequest("it answers no open request".to_owned()).into()
 }
 
-/// A session id: 192 random bits in URL-safe base64, which is visible ASCII throughout.
+/// A session id: 192 random bits in URL-safe base64, which is visible ASCII.
 fn session_name() -> Result<Arc<str>, Rejection> {
     use base64::Engine;
     let mut bits = [0_u8; 24];
@@ -612,7 +609,7 @@ fn session_name() -> Result<Arc<str>, Rejection> {
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
 }
 
-/// Turns the outcome into an answer: one response, or a stream as soon as something else comes first.
+/// The answer: one response, or a stream as soon as another message comes first.
 async fn answer(
     outcome: ChildOutcome,
     patience: Duration,
@@ -631,7 +628,7 @@ async fn answer(
             Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold))
         }
         Ok(ChildReply::Note(first)) => {
-            // A subscription lasts; anything else is to show a sign of life now and then.
+            // A subscription may be silent for any time; any other request has to send messages within the time limit.
             let patience = (!exchange.listens()).then_some(patience);
             let rest = AnswerTail { exchange, uplift, patience, first: Some(first), done: false };
             Ok(AnswerBody::Events(events(rest)))
@@ -689,7 +686,7 @@ impl AnswerTail {
     }
 }
 
-/// Ends what nobody uses, as long as the upstream is there.
+/// Ends idle children and sessions, while the upstream exists.
 async fn reap(upstream: Weak<ChildState>) {
     let mut ticks = interval(REAPING);
     loop {

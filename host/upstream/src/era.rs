@@ -1,7 +1,7 @@
-//! The protocol eras of an upstream: it is asked once, and the answer is remembered.
+//! Finds out the protocol eras of an upstream once, and remembers them.
 //!
-//! A server may lock its era on the first request, or end on one that it does not expect; so a
-//! child is asked on a separate process that is then ended (2026-07-28, Transports, "stdio").
+//! A server may accept only one era after the first request, or end after an unexpected one. So a child is asked in a
+//! separate process, which is then ended (2026-07-28, Transports, "stdio").
 
 use std::fs;
 use std::io;
@@ -20,14 +20,14 @@ use witgate_base::clock;
 use witgate_config as config;
 use witgate_message::json::{Members, unquote};
 
-/// Clients give up on `server/discover` after ten seconds; they must hear before that.
+/// Maximum time of the question. Clients wait ten seconds for the answer to `server/discover`.
 pub const PATIENCE: Duration = Duration::from_secs(8);
-/// An upstream that could not be asked is not asked again for this long.
+/// Time for which an upstream that could not be asked is not asked again.
 const RETRY: Duration = Duration::from_secs(5);
-/// Time for which a verdict on disk holds: packages are updated overnight.
+/// Time for which a verdict on disk is valid: packages may be updated overnight.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The eras that an upstream speaks.
+/// The eras that an upstream supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpokenEras {
     /// 2025-03-26 to 2025-11-25. None: not tried yet.
@@ -36,48 +36,48 @@ pub struct SpokenEras {
     pub modern: bool,
 }
 
-/// The result of a request to an upstream, as far as its era can be told from it.
+/// The answer of an upstream, as far as its era follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// A JSON-RPC response; over HTTP, whatever the status.
+    /// A JSON-RPC response, with any status over HTTP.
     Said(Bytes),
-    /// Something else: HTTP 4xx without JSON, a child that ended or kept silent.
+    /// Another result: HTTP 4xx without JSON, or a child that ended or was silent.
     Nothing,
-    /// It cannot be told: not reachable, HTTP 401, 403 or 5xx.
+    /// The era does not follow from the result: not reachable, HTTP 401, 403 or 5xx.
     Unknown,
 }
 
-/// The way to ask an upstream, each time on a connection of its own.
+/// Asks an upstream, each time with a separate connection.
 pub trait Probe: Sync {
-    /// Sends `server/discover` as 2026-07-28 has it.
+    /// Sends `server/discover` of 2026-07-28.
     fn discover(&self) -> impl Future<Output = ProbeResult> + Send;
 
-    /// Sends `initialize` of 2025-11-25 and ends the session that comes of it. None: that costs too much, and the first
-    /// session will show it.
+    /// Sends `initialize` of 2025-11-25, and ends the session that it opens. None: that is too expensive, and the
+    /// first session will give the answer.
     fn initialize(&self) -> impl Future<Output = Option<ProbeResult>> + Send;
 }
 
-/// The eras that an upstream speaks.
+/// The eras that an upstream supports, with its DiscoverResult.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EraVerdict {
     /// The eras.
     pub speaks: SpokenEras,
-    /// The DiscoverResult, as it came.
+    /// The DiscoverResult, unchanged.
     pub discovered: Option<Bytes>,
 }
 
 impl EraVerdict {
-    /// For an upstream that is known.
+    /// The verdict for known eras.
     pub fn known(legacy: bool, modern: bool) -> Self {
         Self { speaks: SpokenEras { legacy: Some(legacy), modern }, discovered: None }
     }
 }
 
-/// Asks an upstream. None: it cannot be told now.
+/// Asks an upstream. None: the answer does not show the era.
 ///
-/// A DiscoverResult with 2026-07-28, or a `-32022` that names it, is the stateless era; anything
-/// else that is an answer is the older one. Whether a stateless upstream speaks the older era, too,
-/// its DiscoverResult does not say reliably; it shows when the first client tries.
+/// A DiscoverResult with 2026-07-28, or a `-32022` that names it, means the stateless era; any other answer means the
+/// stateful era. A DiscoverResult does not say reliably whether the stateful era is supported as well; the first
+/// client that tries shows it.
 pub async fn probe(upstream: &impl Probe) -> Option<EraVerdict> {
     let verdict = judge_discover(&upstream.discover().await)?;
     if verdict.speaks.modern || verdict.speaks.legacy.is_some() {
@@ -116,8 +116,7 @@ pub fn judge_discover(answer: &ProbeResult) -> Option<EraVerdict> {
     Some(if refused { EraVerdict { speaks: modern, discovered: None } } else { older })
 }
 
-/// True if an answer to `initialize` means that the older era is not spoken: `-32022` without any version of
-/// it.
+/// True if an answer to `initialize` means that the stateful era is not supported: `-32022` without any version of it.
 pub fn refuses_legacy(response: &[u8]) -> bool {
     let message = std::str::from_utf8(response).ok().and_then(Members::read);
     let error = message.and_then(|message| message.came("error").and_then(Members::read));
@@ -139,7 +138,7 @@ fn has_result(response: &[u8]) -> bool {
     })
 }
 
-/// `server/discover` with the id `id`, as Witgate itself asks.
+/// The `server/discover` request of Witgate, with the id `id`.
 pub fn discover_request(id: &str) -> Bytes {
     let version = env!("CARGO_PKG_VERSION");
     format!(
@@ -153,8 +152,7 @@ pub fn discover_request(id: &str) -> Bytes {
     .into()
 }
 
-/// The verdict on an upstream's eras, once it is known. The upstream is asked once; all who need the verdict
-/// wait for that answer.
+/// The verdict on an upstream's eras. The upstream is asked once, and all callers wait for that answer.
 #[derive(Debug, Default)]
 pub struct EraCache {
     known: Mutex<EraState>,
@@ -180,31 +178,30 @@ struct EraState {
 }
 
 impl EraCache {
-    /// For an upstream whose eras are known.
+    /// For an upstream with known eras.
     pub fn known(verdict: EraVerdict) -> Self {
         let known = EraState { verdict: Some(verdict), failed: None };
         Self { known: Mutex::new(known), ..Self::default() }
     }
 
-    /// For an upstream whose eras the configuration says.
+    /// For an upstream with eras in the configuration.
     pub fn configured(eras: config::Eras) -> Self {
         Self::known(EraVerdict::known(eras.stateful, eras.stateless))
     }
 
-    /// For an upstream whose verdict is kept in `file`, for a day. Over stdio a client may start
-    /// Witgate twice, only to ask; the second time the answer is there without starting a child.
-    /// The file is a convenience: what is wrong with it is ignored.
+    /// For an upstream whose verdict is stored in `file` for a day. Over stdio a client may start Witgate twice, the
+    /// first time only to ask; the second start then needs no child for the answer. Faults of the file are ignored.
     pub fn kept_in(file: PathBuf) -> Self {
         let known = EraState { verdict: read_kept(&file), failed: None };
         Self { known: Mutex::new(known), file: Some(file), ..Self::default() }
     }
 
-    /// The verdict, if it is known already.
+    /// The verdict, if it is known.
     pub fn remembered(&self) -> Option<EraVerdict> {
         self.known.lock().verdict.clone()
     }
 
-    /// The verdict; asks if there is none. None: it cannot be told now.
+    /// The verdict; asks if it is unknown. None: the answer does not show the era.
     pub async fn verdict(&self, upstream: &impl Probe) -> Option<EraVerdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
@@ -217,7 +214,7 @@ impl EraCache {
         Arc::clone(&self.asking).lock_owned().await
     }
 
-    /// The verdict by now; asks if there is none.
+    /// The verdict by now; asks if it is still unknown.
     pub async fn ask(&self, _turn: ProbeTurn, upstream: &impl Probe) -> Option<EraVerdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
@@ -240,8 +237,8 @@ impl EraCache {
         }
     }
 
-    /// Notes that the older era turned out to be spoken, or not. An upstream that speaks neither is
-    /// asked again: it has changed.
+    /// Records whether the stateful era is supported. An upstream that supports neither era has changed, and is asked
+    /// again.
     pub fn note_legacy(&self, spoken: bool) {
         let mut known = self.known.lock();
         match &mut known.verdict {
@@ -272,7 +269,7 @@ fn read_kept(file: &Path) -> Option<EraVerdict> {
     Some(EraVerdict { speaks: SpokenEras { legacy: kept.legacy, modern: kept.modern }, discovered })
 }
 
-/// Whole or not at all: another process may read it at any time.
+/// Replaces the file atomically, because another process may read it at any time.
 fn write_kept(file: &Path, verdict: &EraVerdict) -> io::Result<()> {
     let discovered = verdict.discovered.as_ref().and_then(|result| serde_json::from_slice(result).ok());
     let SpokenEras { legacy, modern } = verdict.speaks;

@@ -1,5 +1,5 @@
-//! An upstream that speaks Streamable HTTP. The checked body goes on as it came; the headers are
-//! made anew from the decided call, so nothing of the caller's gets through that was not looked at.
+//! An upstream with Streamable HTTP. The checked body is passed on unchanged. The headers are composed from the
+//! decided call, so that no unchecked header of the caller is passed on.
 
 mod answer_stream;
 mod bridge;

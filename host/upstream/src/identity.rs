@@ -1,9 +1,9 @@
-//! The identity that an upstream receives with each call. All of it is what Witgate itself has established; a
-//! caller's credential, and what else a caller sends, has no part in it.
+//! The identity that an upstream receives with each call. Witgate itself has established all of it; it contains
+//! nothing from the caller's credential or headers.
 //!
-//! In headers a value is written so that every reader takes it for one value: what is not visible ASCII, and what
-//! separates or escapes elsewhere (`,` `;` `"` `\` `+` `%`), stands as `%` and two hexadecimal digits for each byte
-//! (RFC 3986, section 2.1). Roles and scopes have a comma between them.
+//! A header value is encoded so that all readers read it as one value. Characters that are not visible ASCII, and
+//! separators and escapes (`,` `;` `"` `\` `+` `%`), are written as `%` and two hexadecimal digits for each byte (RFC
+//! 3986, section 2.1). Roles and scopes are separated by commas.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,20 +27,20 @@ use witgate_flow::reject::Rejection;
 #[cfg(test)]
 mod tests;
 
-/// The longest header, in bytes. Servers take 8 KiB for a line with its name, and few take more.
+/// The longest header, in bytes. Many servers accept 8 KiB for a line with its name, and few more.
 const LONGEST: usize = 7 << 10;
 
 const SPECIAL: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%').add(b'+').add(b',').add(b';').add(b'\\');
 
-/// Within the text of a principal, `|` separates.
+/// Within the text of a principal, `|` is the separator.
 const IN_PRINCIPAL: AsciiSet = SPECIAL.add(b'|');
 
 /// The sender of a request to an upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RequestSender<'a> {
-    /// A caller's, about which this was decided.
+    /// A caller, with the decision about the call.
     Caller(&'a Arc<Caller>, DecisionId),
-    /// Witgate's own: which era is spoken, the end of a session that nobody uses.
+    /// Witgate itself: for finding out the era, or ending an unused session.
     Witgate,
 }
 
@@ -50,14 +50,14 @@ impl<'a> From<&'a SessionRequest> for RequestSender<'a> {
     }
 }
 
-/// The facts about a caller that an upstream may be told.
+/// The facts about a caller that an upstream may get.
 struct CallerFacts<'a> {
     principal: Principal,
     known: &'a witgate_plugin::Identity,
     decision: DecisionId,
 }
 
-/// Sets the headers by which the upstream is told, in the place of whatever has their names.
+/// Sets the identity headers, and replaces others with the same names.
 ///
 /// # Errors
 /// `UnsendableIdentity`.
@@ -69,7 +69,7 @@ pub(super) fn introduce(
     set(headers, sender.facts().as_ref(), identity)
 }
 
-/// The same; without `facts` the request is Witgate's own.
+/// The same. Without `facts`, the request is Witgate's own.
 fn set(
     headers: &mut HeaderMap,
     facts: Option<&CallerFacts<'_>>,
@@ -91,8 +91,7 @@ fn set(
     Ok(())
 }
 
-/// The environment variables by which a process is told whose it is. None: it is nobody's, but started to see what it
-/// is.
+/// The environment variables with a process's identity. None: it serves nobody, and was started to find out the era.
 ///
 /// # Errors
 /// `UnsendableIdentity`.
@@ -117,24 +116,24 @@ fn of_process(field: IdentityField, principal: Option<&Principal>) -> Option<Str
         IdentityField::Subject => named.map(|principal| principal.subject().to_owned()),
         IdentityField::Issuer => named?.issuer().map(str::to_owned),
         IdentityField::Policy => named.map(|principal| principal.proven_by().to_owned()),
-        // They may change from call to call, so that a configuration cannot name them here.
+        // They may change from call to call, so a configuration cannot name them here.
         IdentityField::Roles | IdentityField::Scopes | IdentityField::Decision => None,
     }
 }
 
-/// The roles of a caller, without the mark of those that cannot be read: an upstream would take it for one.
+/// The roles of a caller, without the role that marks unread roles.
 fn known_roles(facts: &CallerFacts<'_>) -> Vec<String> {
     facts.known.roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
 }
 
-/// A field as a header has it. None: there is nothing to tell.
+/// The header value of a field. None: the caller does not have it.
 fn in_header(field: IdentityField, facts: Option<&CallerFacts<'_>>) -> Option<String> {
     let principal = facts.map(|facts| &facts.principal);
     match field {
         IdentityField::Roles => list(&known_roles(facts?)),
         IdentityField::Scopes => list(&facts?.known.scopes),
         IdentityField::Decision => Some(facts?.decision.to_string()),
-        // It is encoded already, and its own separators stay.
+        // It is already encoded, and its separators stay.
         IdentityField::Principal => of_process(field, principal),
         field => of_process(field, principal).map(|text| encoded(&text)),
     }
@@ -151,7 +150,7 @@ fn signed(token: &IdentityToken, facts: Option<&CallerFacts<'_>>) -> Result<Stri
     })
 }
 
-/// The claims of a token made at `now`. It is not good for longer than the identity that it tells of.
+/// The claims of a token made at `now`. It expires no later than the identity.
 fn claims(
     token: &IdentityToken,
     facts: Option<&CallerFacts<'_>>,
@@ -217,7 +216,7 @@ fn kind(principal: Option<&Principal>) -> &'static str {
     }
 }
 
-/// One text for each principal: no other principal has it.
+/// A text that is different for each principal.
 fn principal_text(principal: &Principal) -> String {
     let part = |text| utf8_percent_encode(text, &IN_PRINCIPAL).to_string();
     let issuer = principal.issuer().unwrap_or_default();
@@ -240,7 +239,7 @@ fn value(text: &str) -> Result<HeaderValue, Rejection> {
     HeaderValue::try_from(text).map_err(|_| unsendable("a header cannot hold it"))
 }
 
-/// An id that nobody else makes: 128 random bits.
+/// A unique id: 128 random bits.
 fn unique() -> Result<String, Rejection> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|_| unsendable("no random numbers are to be had"))?;

@@ -1,4 +1,4 @@
-//! The servers that Witgate protects: adapters of the flow's port (`flow::port`).
+//! The implementations of the flow's interface to upstreams (`flow::port`).
 
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]

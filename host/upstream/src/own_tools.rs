@@ -1,5 +1,5 @@
-//! The host's own small tools: an MCP server in this process, treated like any child. It is what a
-//! bare `witgate serve` guards, and what a first client can be tried on.
+//! Witgate's own small tools: an MCP server in this process, treated like a child. A bare `witgate serve` protects it,
+//! and a first client can try it.
 
 use std::time::UNIX_EPOCH;
 
@@ -14,10 +14,10 @@ use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_runtime::shares::Share;
 
-/// Bytes between the two ends; more than any of these tools says.
+/// Bytes in the buffer between the two ends; more than the answer of any of these tools.
 const BUFFER: usize = 64 << 10;
 
-/// The tools. Holds nothing but what they may tell.
+/// The tools, with the data that they may show.
 #[derive(Clone, Debug)]
 pub struct OwnTools {
     auth: AuthStatus,
@@ -46,7 +46,7 @@ impl Launch for OwnTools {
             let (ours, theirs) = tokio::io::duplex(BUFFER);
             tokio::spawn(async move {
                 let _seat = seat;
-                // It ends when our end is dropped, or with a client that does not greet it.
+                // It ends when the other end is dropped, or if a client makes no handshake.
                 match server.serve(tokio::io::split(theirs)).await {
                     Ok(running) => _ = running.waiting().await,
                     Err(error) => tracing::debug!(%error, "own tools: not opened"),

@@ -1,6 +1,5 @@
-//! The settings of an upstream that can change while Witgate runs: headers or environment, from the
-//! configuration and the files of secrets that it names, and the identity that it receives. Its target needs
-//! a restart.
+//! The settings of an upstream that can change while Witgate runs: headers or environment, from the configuration and
+//! its files of secrets, and the identity for the upstream. A change of its target needs a restart.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use witgate_config::{self as config, UpstreamTarget};
 
 type NamedSecrets = Vec<(String, SecretString)>;
 
-/// An upstream that runs, as far as a reload may change it.
+/// A running upstream, and the settings that a reload may change.
 pub struct Renewable {
     name: String,
     place: String,
@@ -38,7 +37,7 @@ impl std::fmt::Debug for Renewable {
 }
 
 impl Renewable {
-    /// `upstream`, which was made from `config`. None: a reload has nothing to change there.
+    /// `upstream`, which was built from `config`. None: a reload can change nothing of it.
     pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
         let (own, taken) = match (upstream, &config.target) {
             (AnyUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
@@ -56,22 +55,22 @@ impl Renewable {
         Some(Self { name: config.name.clone(), place: config.place(), taken, own })
     }
 
-    /// Its name.
+    /// The upstream's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The key with which requests to it are signed.
+    /// The key that signs identity tokens for the upstream.
     pub fn signer(&self) -> Option<Arc<Signer>> {
         let taken = self.taken.lock();
         taken.1.token.as_ref().map(|token| Arc::clone(&token.signer))
     }
 
-    /// Takes what `config` says, if that is anything new, and says whether it is. A credential for another place is not
-    /// sent to this one: there everything waits for a restart.
+    /// Applies `config`, and returns true if it is a change. If the target changes, nothing is applied before a
+    /// restart, so that a credential for another place is not sent to this one.
     ///
     /// # Errors
-    /// Where a header cannot be used.
+    /// If a header is invalid.
     pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
         let (UpstreamTarget::Url { headers: texts, .. }
         | UpstreamTarget::Sse { headers: texts, .. }

@@ -1,6 +1,5 @@
-//! Sessions of the stateful era. The ids are Witgate's own, and a session is the principal's that
-//! has opened it: an id alone is no credential (MCP "Session Hijacking"). For anybody else there
-//! is no such session.
+//! Sessions of the stateful era. Their ids are Witgate's own. A session belongs to the principal that has opened it,
+//! because an id alone is no credential (MCP "Session Hijacking"). For others the session does not exist.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use witgate_runtime::shares::{Capacity, Holdings};
 #[cfg(test)]
 mod tests;
 
-/// 192 bits: beyond guessing, and 32 characters without padding.
+/// 192 bits, which nobody can guess, and 32 characters without padding.
 const ID_BYTES: usize = 24;
 
 /// The limits of sessions: their number, and their idle time.
@@ -26,23 +25,23 @@ const ID_BYTES: usize = 24;
 pub struct SessionLimits {
     /// Maximum number of sessions, in all and of one party.
     pub bounds: Capacity,
-    /// Without any message and without an open stream.
+    /// Maximum time without any message and without an open stream.
     pub idle: Duration,
 }
 
 impl Default for SessionLimits {
-    /// A thousand sessions of one principal are a fleet of agents behind one key; ten of such
-    /// fleets are held. An hour outlasts a lunch; clients open a new session by themselves.
+    /// A thousand sessions of one principal are enough for many agents with one key, and there is room for ten such
+    /// principals. Clients open a new session by themselves after an hour of idling.
     fn default() -> Self {
         let bounds = Capacity { most: 10_000, most_of_one: 1_000 };
         Self { bounds, idle: Duration::from_secs(3600) }
     }
 }
 
-/// A session that nobody has used for this long may have to make room.
+/// Idle time after which a session may be ended in favour of another.
 const DISPLACEABLE: Duration = Duration::from_secs(30);
 
-/// The sessions of one upstream; `T` is what the upstream needs to know about each.
+/// The sessions of one upstream. `T` is the upstream's data about each.
 #[derive(Debug)]
 pub struct Sessions<T> {
     limits: SessionLimits,
@@ -55,7 +54,7 @@ struct SessionTable<T> {
     held: Holdings,
 }
 
-/// A session that another had to make room for is over, too: the upstream is to be told.
+/// Sessions that were ended in favour of another. The upstream has to be told.
 type EvictedSessions<T> = Vec<Arc<Session<T>>>;
 
 /// A session.
@@ -64,34 +63,34 @@ pub struct Session<T> {
     /// The upstream's id of the session.
     pub upstream: T,
     principal: Principal,
-    /// The party whose share it takes.
+    /// The party whose share the session uses.
     party: Party,
     used: Mutex<Instant>,
     streams: AtomicUsize,
 }
 
-/// The reason why no session is opened.
+/// The reason why a session cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The operating system has no random numbers.
     #[error("no random numbers for a session id: {0}")]
     Random(#[from] getrandom::Error),
-    /// The party has too many, or all have, and none of them is idle.
+    /// The limit of the party, or of all, is reached, and no session is idle.
     #[error("there are too many sessions")]
     Full,
 }
 
 impl<T> Sessions<T> {
-    /// None yet.
+    /// Without sessions.
     pub fn new(limits: SessionLimits) -> Self {
         let table = SessionTable { by_id: HashMap::new(), held: Holdings::default() };
         Self { limits, table: Mutex::new(table) }
     }
 
-    /// Opens a session and returns its id, and the sessions that had to make room for it.
+    /// Opens a session and returns its id, and the sessions that were ended in its favour.
     ///
     /// # Errors
-    /// Why there is none.
+    /// With the reason why it cannot be opened.
     pub fn open(
         &self,
         principal: Principal,
@@ -107,10 +106,10 @@ impl<T> Sessions<T> {
         Ok((id, evicted))
     }
 
-    /// The session of this id, if it is the principal's.
+    /// The session with this id, if it is the principal's.
     ///
     /// # Errors
-    /// `SessionNotFound`, whether there is such a session of somebody else's or not.
+    /// `SessionNotFound`, whether another principal has such a session or not.
     pub fn find(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
         let table = self.table.lock();
         let session = table.by_id.get(id).filter(|session| session.is_for(principal));
@@ -122,7 +121,7 @@ impl<T> Sessions<T> {
         Ok(Arc::clone(session))
     }
 
-    /// Ends the session of this id, if it is the principal's.
+    /// Ends the session with this id, if it is the principal's.
     ///
     /// # Errors
     /// As [`Sessions::find`].
@@ -134,15 +133,15 @@ impl<T> Sessions<T> {
         }
     }
 
-    /// Takes out all sessions, for shutting down.
+    /// Removes all sessions, for the stop.
     pub fn drain(&self) -> EvictedSessions<T> {
         let mut table = self.table.lock();
         table.held = Holdings::default();
         table.by_id.drain().map(|(_, session)| session).collect()
     }
 
-    /// Drops what has idled too long; then, where there are too many, the longest idle of the party itself, or of the one
-    /// that has most.
+    /// Ends sessions that have been idle for too long. If there are still too many, it ends the longest idle one of
+    /// the party itself, or of the party with the most.
     fn make_room(
         &self,
         table: &mut SessionTable<T>,
@@ -166,7 +165,7 @@ impl<T> SessionTable<T> {
         Some(session)
     }
 
-    /// The session of `party` that was idle longest, if that is long enough.
+    /// The session of `party` with the longest idle time, if that is long enough.
     fn longest_idle(&self, party: &Party) -> Option<Box<str>> {
         let of_party = self.by_id.iter().filter(|(_, session)| session.party == *party);
         let idle = of_party.map(|(id, session)| (session.idle(), id));
@@ -176,7 +175,7 @@ impl<T> SessionTable<T> {
 }
 
 impl<T> Session<T> {
-    /// Keeps the session from idling for as long as the guard lives.
+    /// Keeps the session in use while the guard exists.
     pub fn hold(self: &Arc<Self>) -> StreamLease<T> {
         self.streams.fetch_add(1, Ordering::Relaxed);
         StreamLease(Arc::clone(self))

@@ -1,5 +1,5 @@
-//! The headers that repeat arguments of a child's tools. Witgate lists the tools itself, since a caller need
-//! not have done so on this process.
+//! Checks the headers that repeat arguments of a child's tools. Witgate lists the tools itself, because the caller
+//! need not have done so.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::bridge::MODERN;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::params::HeaderArguments;
 
-/// Pages of a list; nobody's is longer.
+/// Maximum number of pages of a list. No server has more.
 const PAGES: usize = 64;
 
 /// Checks the `Mcp-Param-` headers of a `tools/call` of 2026-07-28 over HTTP.
@@ -38,7 +38,7 @@ pub(super) async fn check(
     };
     let (at, tools) = slot.tools.known(None, list(slot, modern)).await;
     match checked(&tools, headers) {
-        // The schema may be another by now.
+        // The schema may have changed since.
         Err(_) if at.elapsed() > Duration::from_secs(1) => {
             let (_, tools) = slot.tools.known(Some(at), list(slot, modern)).await;
             checked(&tools, headers)

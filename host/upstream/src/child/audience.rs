@@ -1,5 +1,5 @@
-//! The sessions that hear what a child says of itself: each has an inbox that its GET stream
-//! empties (2025-11-25, Streamable HTTP, "Listening for Messages from the Server").
+//! The sessions that receive notifications about a child. Each has an inbox, which its GET stream reads (2025-11-25,
+//! Streamable HTTP, "Listening for Messages from the Server").
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use witgate_flow::reject::Rejection;
 use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::Share;
 
-/// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so
-/// within its first requests; what passes this bound is repeated notifications.
+/// Maximum number of messages for a stream that is not open, or slow. A client opens the stream within its first
+/// requests, so more messages are repeated notifications.
 const MESSAGES: usize = 128;
-/// And their bytes.
+/// Maximum size of these messages in bytes.
 const ROOM: usize = 4 << 20;
-/// "The list has changed" takes some sixty bytes. Longer messages are not compared with those that are kept.
+/// The longest message that is compared with the waiting ones. "The list has changed" takes some sixty bytes.
 const SHORT: usize = 1 << 10;
-/// Resources that one session may have subscribed to.
+/// Maximum number of subscribed resources of one session.
 const SUBSCRIPTIONS: usize = 1000;
 
 /// The sessions of one child.
@@ -38,31 +38,31 @@ pub(super) struct Member {
     pub session: Arc<str>,
     pub principal: Principal,
     pub(crate) inbox: Inbox,
-    /// The names of what the client says it can do.
+    /// The names of the client's capabilities.
     pub capabilities: BTreeSet<String>,
-    /// Resources it has subscribed to.
+    /// The resources that the session has subscribed to.
     pub subscriptions: Mutex<BTreeMap<String, Share>>,
 }
 
 impl ChildSessions {
-    /// Lets a session hear.
+    /// Adds a session.
     pub(super) fn join(&self, member: Arc<Member>) {
         self.members.lock().insert(Arc::clone(&member.session), member);
     }
 
-    /// Ends that, and the session's stream.
+    /// Removes a session, and ends its stream.
     pub(super) fn leave(&self, session: &str) {
         if let Some(member) = self.members.lock().remove(session) {
             member.inbox.close();
         }
     }
 
-    /// One session.
+    /// The session of this id.
     pub(super) fn member(&self, session: &str) -> Option<Arc<Member>> {
         self.members.lock().get(session).cloned()
     }
 
-    /// True if it is empty.
+    /// True if there are no sessions.
     pub(super) fn is_empty(&self) -> bool {
         self.members.lock().is_empty()
     }
@@ -75,21 +75,21 @@ impl ChildSessions {
         all.next().is_none().then(|| Arc::clone(first))
     }
 
-    /// All of them.
+    /// All sessions.
     pub(super) fn all(&self) -> Vec<Arc<Member>> {
         self.members.lock().values().cloned().collect()
     }
 }
 
 impl Member {
-    /// True if the client can be asked `method` (`sampling/createMessage` needs `sampling`).
+    /// True if the client supports the request `method` (`sampling/createMessage` needs `sampling`).
     pub(super) fn can(&self, method: &str) -> bool {
         let needed = method.split('/').next().unwrap_or_default();
         self.capabilities.contains(needed)
     }
 
-    /// True if it has subscribed to `uri` or to a parent of it: a parent ends where a part of `uri` does, so
-    /// that `file:///pub` is told of `file:///pub/a` and not of `file:///public`.
+    /// True if the session has subscribed to `uri` or to a parent of it. A parent ends where a part of `uri` ends:
+    /// `file:///pub` covers `file:///pub/a`, but not `file:///public`.
     pub(super) fn subscribes(&self, uri: &str) -> bool {
         let subscriptions = self.subscriptions.lock();
         let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
@@ -98,10 +98,10 @@ impl Member {
             .any(|whole| subscriptions.contains_key(whole))
     }
 
-    /// Notes a subscription, which takes a share of what its party may have.
+    /// Adds a subscription, which uses a share of its party.
     ///
     /// # Errors
-    /// `InvalidRequest` where the session has too many, `Full` where the party has.
+    /// `InvalidRequest` if the session has too many, `Full` if the party has.
     pub(super) fn subscribe(
         &self,
         uri: &str,
@@ -121,7 +121,7 @@ impl Member {
     }
 }
 
-/// Messages for a GET stream, kept until it is open.
+/// Messages for a GET stream, which wait until it is open.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     kept: Mutex<InboxState>,
@@ -132,20 +132,20 @@ pub(crate) struct Inbox {
 struct InboxState {
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// Counts the streams that were opened; only the newest hears.
+    /// The number of the newest stream, which alone gets messages.
     stream: u64,
     open: bool,
     closed: bool,
 }
 
 impl Inbox {
-    /// Puts a message in. False: there is no room, or the session has ended.
+    /// Adds a message. False: there is no room, or the session has ended.
     pub(super) fn put(&self, message: Bytes) -> bool {
         let mut kept = self.kept.lock();
         if kept.closed || kept.messages.len() >= MESSAGES || kept.bytes + message.len() > ROOM {
             return false;
         }
-        // "The list has changed" need not be said twice to who has not heard it yet.
+        // A waiting "The list has changed" need not be repeated.
         if message.len() > SHORT || !kept.messages.contains(&message) {
             kept.bytes += message.len();
             kept.messages.push_back(message);
@@ -155,7 +155,7 @@ impl Inbox {
         true
     }
 
-    /// True if a stream is reading from it.
+    /// True if a stream reads the inbox.
     pub(super) fn is_open(&self) -> bool {
         self.kept.lock().open
     }
@@ -187,8 +187,7 @@ impl Inbox {
     }
 }
 
-/// Opens a session's stream. One that was open before ends: a client opens a second one when it
-/// has lost the first.
+/// Opens a session's stream. An earlier one ends, because a client opens a second stream after it has lost the first.
 pub(super) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
     let number = {
         let mut kept = member.inbox.kept.lock();
@@ -204,7 +203,7 @@ pub(super) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
     }))
 }
 
-/// Notes when the stream is dropped.
+/// Records that the stream is dropped.
 struct OpenStream {
     member: Arc<Member>,
     number: u64,

@@ -1,5 +1,5 @@
-//! One conversation with a child. Callers' ids and progress tokens are replaced by Witgate's own,
-//! so that several callers can share a child and none can answer or cancel for another.
+//! The exchange of messages with one child. Witgate replaces the ids and progress tokens of callers, so that several
+//! callers can share a child, and none can answer or cancel a request of another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,24 +21,24 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::splice;
 
-/// Lines on their way to the child. When it does not read, callers wait here.
+/// Maximum number of lines that wait for the child. If it does not read, callers wait.
 const LINES: usize = 32;
-/// A child that is alive answers a ping within this, whatever else it does.
+/// Time within which a living child answers a ping.
 const PULSE: Duration = Duration::from_secs(3);
-/// Time that people may take to answer a question that a server asks in the middle of a call.
+/// Time in which a person may answer a question of the server during a call.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
+/// A connection to a child, cheap to clone. It exists until it is ended or the child ends it.
 #[derive(Clone)]
 pub(super) struct ChildConnection {
     pub(super) inner: Arc<Conversation>,
 }
 
-/// The terms of a conversation.
+/// The parameters of a connection.
 pub(super) struct ConversationTerms {
     pub name: Arc<str>,
     pub audience: Arc<ChildSessions>,
-    /// True if the child is spoken to in the stateless manner of 2026-07-28.
+    /// True if the child is of the stateless era.
     pub modern: bool,
     /// True if the child may work on requests of several callers.
     pub common: bool,
@@ -47,7 +47,7 @@ pub(super) struct ConversationTerms {
 }
 
 impl ChildConnection {
-    /// Begins a conversation.
+    /// Starts a connection.
     pub(super) fn begin(pipes: Pipes, terms: ConversationTerms) -> Self {
         let (queue, lines) = mpsc::channel(LINES);
         let out = ChildInput { queue, room: Arc::new(Semaphore::new(ROOM)) };
@@ -70,7 +70,7 @@ impl ChildConnection {
         Self { inner }
     }
 
-    /// Sends a request; `compose` writes it with Witgate's id, which is the progress token, too.
+    /// Sends a request. `compose` writes it with Witgate's id, which is also the progress token.
     pub(super) async fn request(
         &self,
         ask: Asker,
@@ -93,17 +93,17 @@ impl ChildConnection {
         Ok(exchange)
     }
 
-    /// Sends a line that wants no answer.
+    /// Sends a line without an answer.
     pub(super) async fn tell(&self, line: Bytes) -> Result<(), Rejection> {
         self.inner.send(line).await
     }
 
-    /// True if a request of the child's waits for an answer of this session.
+    /// True if a request of the child waits for an answer of this session.
     pub(crate) fn waits_for(&self, session: &str) -> bool {
         self.inner.table.lock().child_requests.values().any(|request| &*request.session == session)
     }
 
-    /// Passes on a client's answer to a request of the child's.
+    /// Passes a client's answer to a request of the child on to it.
     pub(super) async fn answer(
         &self,
         session: &str,
@@ -117,15 +117,15 @@ impl ChildConnection {
         self.inner.send(splice(body, &mut [(id, &request.id)])).await
     }
 
-    /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
-    /// One that names nothing of the caller's is dropped.
+    /// Passes on `notifications/cancelled` of the asker. `id` is the caller's id, as JSON text. If the caller has no
+    /// such request, the notification is dropped.
     pub(super) async fn cancel(&self, asker: &Asker, id: &str, reason: &str) -> Result<(), Rejection> {
         let Some(number) = self.inner.find(asker, id) else { return Ok(()) };
         self.inner.forget(number, NoResponse::Cancelled);
         self.inner.send(cancelled(&number.to_string(), reason)).await
     }
 
-    /// The reason for its end, if it has ended.
+    /// The reason why the connection has ended, if it has.
     pub(super) fn ended(&self) -> Option<NoResponse> {
         self.inner.ended.borrow().clone()
     }
@@ -136,23 +136,23 @@ impl ChildConnection {
         self.inner.table.lock().pending.len()
     }
 
-    /// Waits until it has ended.
+    /// Waits until the connection has ended.
     #[cfg(test)]
     pub(crate) async fn until_ended(&self) {
         let _ = self.inner.ended.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// The number of open requests, subscriptions aside.
+    /// The number of open requests, without subscriptions.
     pub(super) fn running(&self) -> usize {
         self.inner.table.lock().pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
     }
 
-    /// True if nobody waits for anything.
+    /// True if there are no open requests.
     pub(crate) fn is_idle(&self) -> bool {
         self.inner.table.lock().pending.values().all(|pending| pending.to.is_deserted())
     }
 
-    /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
+    /// Closes the child's standard input in the background, after which the child ends; if it does not, it is killed.
     pub(super) fn end(&self) {
         self.inner
             .end(NoResponse::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
@@ -161,7 +161,7 @@ impl ChildConnection {
         }
     }
 
-    /// Asks a child that has kept silent for a sign of life; without one it is killed.
+    /// Sends a ping to a silent child, and kills it if there is no answer.
     async fn feel_pulse(self) {
         let inner = &self.inner;
         let lines_before = inner.lines_read.load(Ordering::Relaxed);
@@ -184,26 +184,25 @@ impl ChildConnection {
     }
 }
 
-/// A request and what is heard of it. Dropped before the response, it cancels or not, as the era
-/// wants it.
+/// A request, and the messages about it. If it is dropped before the response, it is cancelled if its era requires
+/// that.
 pub(super) struct ChildExchange {
     inner: Arc<Conversation>,
     ask: Arc<Asker>,
     number: u64,
     receiver: ReplyReceiver,
     lines_before: u64,
-    /// It is on its way to the child.
+    /// True if the request has been sent to the child.
     is_sent: bool,
     done: bool,
 }
 
 impl ChildExchange {
-    /// The next thing that is said to the request.
+    /// The next message about the request.
     ///
     /// # Errors
-    /// Why there will be no response; a request that waits longer than `patience` is cancelled.
-    /// While the client itself is being asked something, people take their time, and another
-    /// limit runs.
+    /// With the reason why there will be no response. A request that waits longer than `patience` is cancelled. While
+    /// the client has to answer a question of the server, another limit applies, because people need time.
     pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<ChildReply, NoResponse> {
         let started = Instant::now();
         let reply = loop {
@@ -235,7 +234,7 @@ impl ChildExchange {
         &self.ask.id
     }
 
-    /// True if it is a subscription.
+    /// True if the request is a subscription.
     pub(super) fn listens(&self) -> bool {
         self.ask.listen
     }
@@ -254,7 +253,7 @@ impl Drop for ChildExchange {
     }
 }
 
-/// Writes whole lines, in order, until the conversation ends; then standard input is closed.
+/// Writes whole lines, in order, until the connection ends; then closes standard input.
 async fn write(
     inner: Arc<Conversation>,
     mut input: Box<dyn AsyncWrite + Send + Unpin>,

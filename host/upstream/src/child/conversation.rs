@@ -1,4 +1,4 @@
-//! The state of a conversation with a child.
+//! The state of a connection to a child.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,14 +19,16 @@ use witgate_message::fault::MessageFault;
 use witgate_runtime::lines::input::one_line;
 use witgate_runtime::shares::{Capacity, Holdings};
 
-/// Their bytes, and those of the line that is being written; one line may have more. A caller who waits for room holds what
-/// they sent within the bounds of all requests, and one who has gone leaves no more than this behind.
+/// Maximum size of the waiting lines, including the one that is being written; one line may be larger. A caller who
+/// waits for room holds their message in the memory for all requests, and one who has disconnected leaves no more than
+/// this.
 pub(super) const ROOM: usize = 4 << 20;
-/// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
+/// Maximum number of open requests to a child. More would only wait.
 pub(super) const PENDING: usize = 512;
-/// Those of one party, for a shared child.
+/// Maximum number of open requests of one party, for a shared child.
 pub(super) const PENDING_OF_ONE: usize = PENDING / 4;
-/// Requests that were given up and that the child may still be at. Who has lost track of them asks nobody.
+/// Maximum number of abandoned requests on which the child may still work. If there are more, the child's requests are
+/// not passed on.
 pub(super) const STRAYS: usize = 1024;
 /// Seconds until there may be room for a request again.
 pub(super) const RETRY_S: u32 = 1;
@@ -35,17 +37,17 @@ pub(super) struct Conversation {
     pub(super) name: Arc<str>,
     pub(super) table: Mutex<RequestTable>,
     pub(super) audience: Arc<ChildSessions>,
-    /// Lines that the child has said.
+    /// The number of lines from the child.
     pub(super) lines_read: AtomicU64,
-    /// A request has come.
+    /// Notified when a request is added.
     pub(super) came: Notify,
     pub(super) out: Mutex<Option<ChildInput>>,
     pub(super) ended: watch::Sender<Option<NoResponse>>,
     pub(super) process: Option<Process>,
-    /// True if several callers may be on it.
+    /// True if the child may work on requests of several callers.
     pub(super) common: bool,
     pub started: Instant,
-    /// The request that tests whether the child is alive: `ping` is gone in 2026-07-28.
+    /// The method that tests whether the child is alive: `ping` was removed in 2026-07-28.
     pub(super) pulse: &'static str,
 }
 
@@ -57,32 +59,33 @@ pub(super) struct RequestTable {
     /// The number of open requests of each party.
     pub(super) held: Holdings,
     pub(super) spares: Spares,
-    /// Requests without an answer that nobody waits for any more: the child may still be at them.
+    /// Abandoned requests without an answer, on which the child may still work.
     pub(super) strays: BTreeMap<u64, Owner>,
     pub(super) lost_track: bool,
-    /// True if several callers may be on it.
+    /// True if the child may work on requests of several callers.
     pub(super) common: bool,
-    /// Requests of the child's that a session has yet to answer, by the id that it was told.
+    /// Requests of the child that a session has to answer, by Witgate's ids for them.
     pub(super) child_requests: BTreeMap<u64, ChildRequest>,
 }
 
-/// A request of the child's.
+/// A request of the child.
 #[derive(Debug)]
 pub(super) struct ChildRequest {
     pub(super) session: Arc<str>,
     /// The child's own id, as JSON text.
     pub(super) id: Box<str>,
-    /// The request that it belongs to.
+    /// The caller's request that it belongs to.
     pub(super) within: Option<u64>,
 }
 
-/// The callers whose requests the child may be working on, as far as these can make it ask or tell something.
+/// The callers whose requests the child may be working on, if these requests can cause requests and log messages of
+/// the child.
 pub(super) enum WorkingCallers {
-    /// Nobody's.
+    /// No caller.
     Nobodys,
-    /// Those of one caller.
+    /// One caller.
     Ones(Vec<(u64, PendingRequest)>),
-    /// Those of several, so that what belongs to which cannot be told.
+    /// Several callers, so it is not known to whom a message belongs.
     Several,
 }
 
@@ -101,17 +104,17 @@ impl RequestTable {
         Some(pending)
     }
 
-    /// Takes out a request that the child has answered. None: there is none of this number.
+    /// Removes a request that the child has answered. None: there is no request with this number.
     pub(super) fn answered(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         if pending.ask.starts_task {
-            // What it has begun goes on, and says no more whose it is.
+            // The task that the request has started continues, and its messages do not name their caller.
             self.note_stray(number, &pending);
         }
         Some(pending)
     }
 
-    /// Takes out a request that the child has not answered.
+    /// Removes a request that the child has not answered.
     pub(super) fn give_up(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         self.note_stray(number, &pending);
@@ -130,7 +133,7 @@ impl RequestTable {
         self.strays.insert(number, owner);
     }
 
-    /// Notes that the child has answered what was given up. False: there is nothing of this number.
+    /// Records the answer to an abandoned request. False: there is none with this number.
     pub(super) fn answered_late(&mut self, number: u64) -> bool {
         self.strays.remove(&number).is_some()
     }
@@ -139,14 +142,13 @@ impl RequestTable {
         self.pending.get(&number)
     }
 
-    /// True where anybody waits for the child but the one who has asked `ask`.
+    /// True if callers other than the one of `ask` wait for the child.
     pub(super) fn others_wait(&self, ask: &Asker) -> bool {
         let is_anothers = |other: &Asker| other.owner != ask.owner || other.party != ask.party;
         self.pending.values().any(|pending| is_anothers(&pending.ask) && !pending.to.is_deserted())
     }
 
-    /// The callers whose requests the child may be working on. Requests count on after their caller has gone
-    /// away.
+    /// The callers whose requests the child may be working on. Requests of disconnected callers count as well.
     pub(super) fn at_work(&self) -> WorkingCallers {
         let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
         let owners = calls.clone().filter_map(|(_, pending)| pending.ask.owner.as_ref());
@@ -170,7 +172,7 @@ pub(super) const MODERN_PULSE: &str = concat!(
 );
 
 impl Conversation {
-    /// Takes a request in, unless the conversation has ended or too much is open.
+    /// Adds a request, unless the connection has ended or too many are open.
     pub(super) fn admit(&self, pending: PendingRequest) -> Result<u64, Rejection> {
         if let Some(lost) = self.ended.borrow().clone() {
             return Err(lost.into());
@@ -191,10 +193,10 @@ impl Conversation {
         Ok(number)
     }
 
-    /// Waits until anybody waits for the child but the one who has asked `ask`.
+    /// Waits until callers other than the one of `ask` wait for the child.
     pub(super) async fn until_others_wait(&self, ask: &Asker) {
         loop {
-            // Before looking, so that nobody comes unseen.
+            // Created before the check, so that no notification is missed.
             let mut came = std::pin::pin!(self.came.notified());
             came.as_mut().enable();
             if self.table.lock().others_wait(ask) {
@@ -204,7 +206,7 @@ impl Conversation {
         }
     }
 
-    /// Takes out the requests that nobody waits for any more, and tells the child.
+    /// Removes the requests of disconnected callers, and tells the child.
     pub(super) fn give_up_deserted(&self, table: &mut RequestTable) {
         let deserted = table.pending.iter().filter(|(_, pending)| pending.to.is_deserted());
         let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
@@ -221,7 +223,7 @@ impl Conversation {
         table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
     }
 
-    /// Takes a request out; who waits for it hears `lost`.
+    /// Removes a request. Its caller gets `lost`.
     pub(super) fn forget(&self, number: u64, lost: NoResponse) -> bool {
         let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
@@ -230,7 +232,7 @@ impl Conversation {
         removed.is_some()
     }
 
-    /// Takes a request out that the child has never heard of.
+    /// Removes a request that was never sent to the child.
     pub(super) fn forget_unsent(&self, number: u64) {
         self.forget(number, NoResponse::Cancelled);
         self.table.lock().strays.remove(&number);
@@ -244,7 +246,7 @@ impl Conversation {
         table.child_requests.remove(&id_for_client)
     }
 
-    /// True if a request of the child's within the request `number` waits for its answer.
+    /// True if a request of the child within the request `number` waits for an answer.
     pub(super) fn waits_for_client(&self, number: u64) -> bool {
         self.table.lock().child_requests.values().any(|request| request.within == Some(number))
     }
@@ -253,7 +255,7 @@ impl Conversation {
         self.send_for(None, line).await
     }
 
-    /// Sends a line that has a meaning only as long as somebody waits for the answer to the request `number`.
+    /// Sends a line that is needed only while the request `number` is open.
     pub(super) async fn send_for(&self, number: Option<u64>, line: Bytes) -> Result<(), Rejection> {
         let out = self.out.lock().clone();
         let sent = match out {
@@ -263,8 +265,8 @@ impl Conversation {
         sent.ok_or_else(|| self.ended.borrow().clone().map_or_else(gone, Rejection::from))
     }
 
-    /// True if a line is still to be written. A request that was given up before it was written never reaches
-    /// the child.
+    /// True if a line still has to be written. A request that was given up before it was written never reaches the
+    /// child.
     pub(super) fn is_wanted(&self, number: Option<u64>) -> bool {
         let Some(number) = number else { return true };
         let mut table = self.table.lock();
@@ -275,8 +277,8 @@ impl Conversation {
         is_wanted
     }
 
-    /// Sends a line if the child takes it at once. For the reading side: were it to wait here for a
-    /// child that waits to be read, both would wait for ever.
+    /// Sends a line if the child takes it at once. The reader uses this, because the reader and the child could
+    /// otherwise wait for each other for ever.
     pub(super) fn send_now(&self, line: Bytes) {
         let out = self.out.lock().clone();
         if out.and_then(|out| out.send_now(one_line(line))).is_none() {
@@ -284,7 +286,7 @@ impl Conversation {
         }
     }
 
-    /// Ends the conversation: everyone who waits hears why.
+    /// Ends the connection. All callers get the reason.
     pub(super) fn end(&self, lost: NoResponse, kill: bool) {
         self.ended.send_if_modified(|ended| {
             let first = ended.is_none();
@@ -309,29 +311,29 @@ impl Conversation {
     }
 }
 
-/// The way to the child.
+/// The queue of lines for the child.
 #[derive(Clone)]
 pub(super) struct ChildInput {
     pub(super) queue: mpsc::Sender<ChildLine>,
     pub(super) room: Arc<Semaphore>,
 }
 
-/// A line on its way to the child.
+/// A line for the child.
 pub(super) struct ChildLine {
-    /// The request that it is.
+    /// The number of the request in the line.
     pub(super) number: Option<u64>,
     pub(super) bytes: Bytes,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
 impl ChildInput {
-    /// Sends a line as soon as there is room. None: the conversation has ended.
+    /// Sends a line as soon as there is room. None: the connection has ended.
     pub(super) async fn send(self, number: Option<u64>, bytes: Bytes) -> Option<()> {
         let _room = self.room.acquire_many_owned(room_for(&bytes)).await.ok()?;
         self.queue.send(ChildLine { number, bytes, _room }).await.ok()
     }
 
-    /// Sends a line if there is room. None: there is none.
+    /// Sends a line if there is room. None: there is no room.
     pub(super) fn send_now(self, bytes: Bytes) -> Option<()> {
         let _room = self.room.try_acquire_many_owned(room_for(&bytes)).ok()?;
         self.queue.try_send(ChildLine { number: None, bytes, _room }).ok()
@@ -342,7 +344,7 @@ pub(super) fn room_for(bytes: &Bytes) -> u32 {
     u32::try_from(bytes.len().min(ROOM)).unwrap_or(u32::MAX)
 }
 
-/// An id as JSON text, to be compared with others: escapes do not matter, the type does.
+/// An id as JSON text, for comparisons: escapes do not matter, the type does.
 pub(super) struct IdText<'a> {
     pub(super) text: &'a str,
     pub(super) value: Option<serde_json::Value>,
@@ -350,7 +352,7 @@ pub(super) struct IdText<'a> {
 
 impl<'a> IdText<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        // A longer one is nobody's, and would be read only to be compared with all.
+        // A longer id is unknown, and would only be compared with all others.
         let value = Some(text).filter(|text| text.len() <= LONGEST_ID);
         Self { text, value: value.and_then(|text| serde_json::from_str(text).ok()) }
     }
@@ -361,7 +363,7 @@ impl<'a> IdText<'a> {
     }
 }
 
-/// A rejection for what an upstream has failed to do.
+/// The rejection for a fault of the upstream.
 pub(super) fn fault(fault: UpstreamFault, message: &str) -> Rejection {
     Rejection::Upstream { fault, message: message.to_owned() }
 }

@@ -6,19 +6,19 @@ use witgate_base::party::{Party, Principal};
 use witgate_flow::account::Account;
 use witgate_message::call::{Access, Call};
 
-/// A message on its way to a child, without the proof that let it come this far.
+/// A message for a child, without its proof of admission.
 pub(super) struct OutgoingMessage<'a> {
     pub(super) call: &'a Call,
     pub(super) principal: Principal,
     pub(super) party: Party,
     pub(super) account: &'a Account,
     pub(super) session: Option<&'a str>,
-    /// Over HTTP.
+    /// The headers, over HTTP.
     pub(super) headers: Option<&'a HeaderMap>,
 }
 
 impl OutgoingMessage<'_> {
-    /// The name of the one thing that it acts on.
+    /// The name of the message's target.
     pub(super) fn target(&self) -> Option<&str> {
         match self.call.access() {
             Access::Target(target) => Some(&target.name),

@@ -1,5 +1,4 @@
-//! The requests that a child has yet to answer, and the bounded way in which what it says reaches
-//! who has asked.
+//! The open requests to a child, and the bounded queues with the child's messages for their callers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,24 +11,25 @@ use witgate_flow::account::Account;
 use witgate_flow::reject::UpstreamFault;
 use witgate_runtime::memory::Hold;
 
-/// Messages that wait for one request. A caller who reads slower makes the child wait, as long as nobody else waits for it.
+/// Maximum number of messages that wait for one request. A slower caller delays the child, as long as no other caller
+/// waits for it.
 const MESSAGES: usize = 64;
-/// Their bytes, and as many more of all requests of one party. One message of the greatest size that a line may have still
-/// fits.
+/// Maximum size of these messages, and of those in the spare room of one party. One message of the largest permitted
+/// size fits.
 const ROOM: usize = 16 << 20;
 /// Bytes that a message in the spare room takes besides its own.
 const ENTRY: usize = 256;
 
-/// One thing that a child has said to a request.
+/// A message of a child about a request.
 #[derive(Debug)]
 pub(super) enum ChildReply {
-    /// A notification or a request of the server's that belongs to it.
+    /// A notification or a request of the server that belongs to it.
     Note(ChildMessage),
     /// The response.
     Last(ChildMessage),
 }
 
-/// A message of a child's, and the memory that it takes until its caller has read it.
+/// A message of a child, and its memory until the caller has read it.
 #[derive(Debug)]
 pub(super) struct ChildMessage {
     pub line: Bytes,
@@ -48,10 +48,10 @@ impl ChildReply {
         said.line.len()
     }
 
-    /// The same, whose memory is that of `ask`.
+    /// The same, with memory of the account of `ask`.
     ///
     /// # Errors
-    /// Where there is no room.
+    /// If there is not enough.
     pub(crate) fn held_for(mut self, ask: &Asker) -> Result<Self, NoResponse> {
         let hold = ask.account.hold(self.len()).map_err(|_| NoResponse::NoRoom)?;
         let (Self::Note(said) | Self::Last(said)) = &mut self;
@@ -63,24 +63,24 @@ impl ChildReply {
 /// The reason why there will be no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoResponse {
-    /// The caller has cancelled; nothing is to be said.
+    /// The caller has cancelled, and gets no message.
     Cancelled,
-    /// There is no memory for what it says.
+    /// There is no memory for the child's messages.
     NoRoom,
-    /// The child did not do its part.
+    /// The child failed.
     Fault(UpstreamFault, String),
 }
 
-/// The asker, and the properties of the answer that matter.
+/// The asker of a request, and the properties that its answer depends on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asker {
-    /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
+    /// The session of the request. None: the stateless era, or a request of Witgate.
     pub session: Option<Arc<str>>,
     /// The owner. None: Witgate itself.
     pub owner: Option<Owner>,
-    /// The party whose share of the open requests it takes.
+    /// The party whose share of the open requests is used.
     pub party: Party,
-    /// The memory for what the child says to it.
+    /// The memory for the child's messages.
     pub account: Account,
     /// The caller's id, as JSON text.
     pub id: Box<str>,
@@ -88,16 +88,16 @@ pub(super) struct Asker {
     pub token: Option<Box<str>>,
     /// True if log messages are wanted.
     pub logs: bool,
-    /// True for a subscription: it lasts, and only tagged notifications belong to it.
+    /// True for a subscription, which lasts and gets only tagged notifications.
     pub listen: bool,
-    /// True if the response may be a task, which goes on.
+    /// True if the response may be a task, which continues after it.
     pub(crate) starts_task: bool,
-    /// True if a caller who goes away cancels (2026-07-28; not so in 2025-11-25).
+    /// True if the request is cancelled when its caller disconnects (in 2026-07-28, but not in 2025-11-25).
     pub(crate) cancel_on_drop: bool,
 }
 
-/// The owner of a request, who alone receives its messages: a principal. Callers without a name are one
-/// principal, so that their sessions tell them apart.
+/// The owner of a request, who alone receives its messages. Callers without a name are one principal, so their
+/// sessions distinguish them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     principal: Principal,
@@ -105,21 +105,21 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Of a request of `principal`, in `session`.
+    /// The owner of a request of `principal`, in `session`.
     pub(super) fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
         let session = session.filter(|_| principal.is_nameless()).cloned();
         Self { principal: principal.clone(), session }
     }
 }
 
-/// A request on its way, as the reading side sees it.
+/// An open request, for the reader.
 #[derive(Clone, Debug)]
 pub(super) struct PendingRequest {
     pub ask: Arc<Asker>,
     pub to: ReplySender,
 }
 
-/// The end of a reply queue that the child speaks into.
+/// The sending end of a reply queue.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplySender {
     queue: mpsc::UnboundedSender<(ChildReply, ReplyRoom)>,
@@ -129,27 +129,27 @@ pub(crate) struct ReplySender {
     lost: Arc<OnceLock<NoResponse>>,
 }
 
-/// The end that the caller hears from.
+/// The receiving end of a reply queue.
 #[derive(Debug)]
 pub(crate) struct ReplyReceiver {
     queue: mpsc::UnboundedReceiver<(ChildReply, ReplyRoom)>,
     lost: Arc<OnceLock<NoResponse>>,
 }
 
-/// The room that a message takes until it is heard.
+/// The room of a message until it is read.
 #[derive(Debug)]
 pub(super) struct ReplyRoom(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
-/// Room for messages of one party that reads slower than the child speaks, while others wait for the child.
+/// Room for messages of one party that reads slower than the child writes, while other callers wait for the child.
 #[derive(Clone, Debug)]
 pub(crate) struct Spare(Arc<Semaphore>);
 
-/// The spare room of each party. It is the same as long as a message is in it, also where its request was given up.
+/// The spare room of each party. It exists while a message is in it, even if its request was given up.
 #[derive(Debug, Default)]
 pub(crate) struct Spares(HashMap<Party, Weak<Semaphore>>);
 
 impl Spares {
-    /// That of `party`.
+    /// The spare room of `party`.
     pub(super) fn of(&mut self, party: &Party) -> Spare {
         if let Some(spare) = self.0.get(party).and_then(Weak::upgrade) {
             return Spare(spare);
@@ -171,7 +171,7 @@ pub(crate) fn replies(spare: Spare) -> (ReplySender, ReplyReceiver) {
 }
 
 impl ReplySender {
-    /// The request's own room for a message, as soon as there is some. None: nobody listens any more.
+    /// Waits for the request's own room for a message. None: the receiver is gone.
     pub(crate) async fn room_for(&self, reply: &ChildReply) -> Option<ReplyRoom> {
         tokio::select! {
             room = Arc::clone(&self.own).acquire_many_owned(own_size(reply)) => room.ok().map(ReplyRoom),
@@ -179,30 +179,30 @@ impl ReplySender {
         }
     }
 
-    /// Room for a message, the request's own or else the spare one. None: there is none now.
+    /// Room for a message: the request's own, or else the spare one. None: there is none now.
     pub(crate) fn any_room_for(&self, reply: &ChildReply) -> Option<ReplyRoom> {
         let own = Arc::clone(&self.own).try_acquire_many_owned(own_size(reply));
         let spare = || Arc::clone(&self.spare.0).try_acquire_many_owned(spare_size(reply));
         own.or_else(|_| spare()).ok().map(ReplyRoom)
     }
 
-    /// Says something. False: nobody listens any more.
+    /// Sends a message. False: the receiver is gone.
     pub(super) fn say(&self, reply: ChildReply, room: ReplyRoom) -> bool {
         self.queue.send((reply, room)).is_ok()
     }
 
-    /// Says why there will be nothing more; the first word counts.
+    /// Sends the reason why there will be no more messages. Only the first reason counts.
     pub(super) fn fail(&self, lost: NoResponse) {
         let _ = self.lost.set(lost);
     }
 
-    /// True if nobody listens any more.
+    /// True if the receiver is gone.
     pub(crate) fn is_deserted(&self) -> bool {
         self.queue.is_closed()
     }
 }
 
-/// So much that the room is full with [`MESSAGES`], however small they are.
+/// The room for a message. [`MESSAGES`] messages fill the whole room, however small they are.
 fn own_size(reply: &ChildReply) -> u32 {
     permits(reply.len().max(ROOM / MESSAGES))
 }
@@ -216,7 +216,7 @@ fn permits(size: usize) -> u32 {
 }
 
 impl ReplyReceiver {
-    /// The next thing said.
+    /// The next message.
     pub(super) async fn receive(&mut self) -> Result<ChildReply, NoResponse> {
         match self.queue.recv().await {
             Some((reply, _room)) => Ok(reply),

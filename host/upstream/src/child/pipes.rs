@@ -7,20 +7,20 @@ use super::process::Process;
 use witgate_base::party::Principal;
 use witgate_runtime::shares::Share;
 
-/// Both ends of a conversation.
+/// Both directions of a connection.
 pub struct Pipes {
-    /// The server reads from it.
+    /// The server's standard input.
     pub input: Box<dyn AsyncWrite + Send + Unpin>,
-    /// The server writes to it.
+    /// The server's standard output.
     pub output: Box<dyn AsyncRead + Send + Unpin>,
     /// None: the server runs in this process.
     pub process: Option<Process>,
 }
 
-/// Starts a server, as often as it is asked to.
+/// Starts a server, any number of times.
 pub trait Launch: Send + Sync {
-    /// Starts one more, which holds `seat` for as long as it is there. `principal`: the one caller whose it is, of those that
-    /// are told apart. Starting takes no time that its caller could
-    /// use to go away; whoever has the pipes ends it.
+    /// Starts another server, which holds `seat` while it exists. `principal` is its only caller, if callers are
+    /// separated. This does not wait, so the caller cannot disconnect meanwhile. The owner of the pipes ends the
+    /// server.
     fn launch(&self, seat: Share, principal: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>>;
 }

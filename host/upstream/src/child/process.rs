@@ -1,4 +1,4 @@
-//! A running child process, and how it and all it has started ends.
+//! A running child process, and the end of it and of all its descendants.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use tokio_util::task::TaskTracker;
 use witgate_runtime::processes::{self, ChildGuard};
 use witgate_runtime::shares::Share;
 
-/// A server whose standard input was closed needs no longer than this to notice.
+/// Time for a server to end after its standard input was closed.
 const AFTER_EOF: Duration = Duration::from_millis(1500);
-/// And after SIGTERM, to write down what it must.
+/// Time for a server to end after SIGTERM, for example to write its data.
 const AFTER_TERM: Duration = Duration::from_secs(2);
-/// The longest that a process takes to end, once it is to.
+/// The longest time that a process takes to end.
 pub(super) const ENDING: Duration =
     AFTER_EOF.saturating_add(AFTER_TERM).saturating_add(Duration::from_secs(1));
-/// The process groups that run: those that are let go of are on their way out and still there.
+/// The running process groups, including those that are ending.
 #[derive(Default)]
 struct ProcessGroups {
     running: TaskTracker,
@@ -29,8 +29,8 @@ struct ProcessGroups {
 
 static ALL: LazyLock<ProcessGroups> = LazyLock::new(ProcessGroups::default);
 
-/// Waits for the end of every process group, which has been asked for. What takes longer than it may is killed, and so
-/// is what has escaped from its group.
+/// Waits for the end of all process groups, which have been told to end. Those that take too long are killed, and so
+/// are processes that have left their group.
 pub async fn end_all() {
     ALL.running.close();
     if timeout(ENDING, ALL.running.wait()).await.is_err() {
@@ -39,8 +39,8 @@ pub async fn end_all() {
     kill_all().await;
 }
 
-/// Kills every process group at once, whatever is started from now on, and what has escaped from its group. Returns
-/// when they have ended.
+/// Kills all process groups, also those that are started from now on, and processes that have left their group.
+/// Returns when they have ended.
 pub async fn kill_all() {
     ALL.kill.cancel();
     ALL.running.close();
@@ -48,7 +48,7 @@ pub async fn kill_all() {
     processes::end_orphans().await;
 }
 
-/// A running process group, in the care of a task of its own. The group ends when all of these are dropped.
+/// A running process group, watched by a separate task. The group ends when all handles are dropped.
 #[derive(Debug)]
 pub struct Process {
     order: watch::Sender<GroupSignal>,
@@ -58,17 +58,17 @@ pub struct Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum GroupSignal {
     Run,
-    /// By itself, for its standard input is closed; else on SIGTERM, else by force.
+    /// To end: by the closed standard input, then by SIGTERM, and then by force.
     End,
     Kill,
 }
 
-/// The leader of a group, and what is held for it.
+/// The leader of a group, and the resources of the group.
 pub(super) struct GroupLeader {
     pub(super) name: String,
     pub(super) child: Child,
     pub(super) _own: ChildGuard,
-    /// Counts as long as the process is there, however it ends.
+    /// Counts while the process exists, however it ends.
     pub(super) _seat: Share,
 }
 
@@ -84,7 +84,7 @@ impl Process {
         self.order.send_replace(GroupSignal::Kill);
     }
 
-    /// Ends the group, whose standard input is closed. That goes on by itself.
+    /// Ends the group, whose standard input is closed, in the background.
     pub fn end(&self) {
         self.order.send_if_modified(|order| {
             let is_new = *order < GroupSignal::End;
@@ -94,8 +94,8 @@ impl Process {
     }
 }
 
-/// Waits for the end of a process and sees to it where that is ordered. Once the leader has ended, what it has started
-/// (`npx` starts a shell that starts a server) has no one left to talk to, and is killed.
+/// Waits for the end of a process, and ends it if ordered. After the leader has ended, its descendants (`npx` starts a
+/// shell that starts a server) have no connection any more, and are killed.
 async fn tend(mut running: GroupLeader, orders: watch::Receiver<GroupSignal>) {
     let group = running.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let ended = {
@@ -132,12 +132,12 @@ async fn obey(group: Option<Pid>, mut orders: watch::Receiver<GroupSignal>) {
     send(group, Signal::KILL);
 }
 
-/// Waits for an order. Where nobody holds the process any more, it has no use.
+/// Waits for an order. If all handles are dropped, the process is not needed any more.
 async fn at_least(orders: &mut watch::Receiver<GroupSignal>, least: GroupSignal) -> GroupSignal {
     orders.wait_for(|order| *order >= least).await.map_or(GroupSignal::Kill, |order| *order)
 }
 
 fn send(group: Option<Pid>, signal: Signal) {
-    // A group that has already ended cannot be signalled; that is what was wanted.
+    // A group that has already ended cannot be signalled, which is fine.
     group.into_iter().for_each(|group| _ = kill_process_group(group, signal));
 }

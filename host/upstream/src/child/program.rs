@@ -1,4 +1,4 @@
-//! The command of a child, started again and again, and what it inherits.
+//! The command of a child, and its environment.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -21,8 +21,8 @@ use witgate_runtime::lines::input::{LineOutcome, LineReader};
 use witgate_runtime::processes;
 use witgate_runtime::shares::Share;
 
-/// Environment variables that a program needs to run, to find its home and to reuse its package cache. A list
-/// of what is let through, not of what is held back: nothing secret of the host's can be forgotten here.
+/// Environment variables that a program needs to run, to find its home and to use its package cache. It is a list of
+/// permitted variables, so that no secret of the host is passed on by mistake.
 const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
@@ -59,19 +59,19 @@ const INHERITED: &[&str] = &[
     "SYSTEMROOT",
 ];
 
-/// A line of a child's log is cut here.
+/// Maximum length of a line in a child's log.
 const LOG_LINE: usize = 4 << 10;
 
-/// A command that is started again and again.
+/// A command that can be started any number of times.
 #[derive(Debug)]
 pub struct Program {
     /// The upstream's name, for the log.
     pub name: String,
     /// Program and arguments. Never empty.
     pub argv: Vec<String>,
-    /// Environment beside what is inherited.
+    /// Environment variables in addition to the inherited ones.
     pub env: Vec<(String, SecretString)>,
-    /// Further variables, in which it is told whose it is.
+    /// Variables with the caller's identity.
     pub identity: Vec<(IdentityField, String)>,
 }
 
@@ -129,10 +129,10 @@ async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
     }
 }
 
-/// Checks that a command could be started: its program is found and may be executed.
+/// Checks that a command can be started: its program exists and may be executed.
 ///
 /// # Errors
-/// What is missing, and where it was looked for.
+/// With the missing program, and the places of the search.
 pub fn check(argv: &[String]) -> Result<(), String> {
     let program = argv.first().filter(|program| !program.is_empty()).ok_or("the command is empty")?;
     if program.contains('/') {
@@ -157,7 +157,7 @@ fn executable(path: &Path) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The advice for a program that is often missing.
+/// Advice for a program that is often missing.
 fn hint(program: &str) -> &'static str {
     match program {
         "npx" | "node" | "npm" => " (it comes with Node.js)",

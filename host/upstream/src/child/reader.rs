@@ -1,5 +1,5 @@
-//! The reading side of a conversation: each line of the child finds who it is for, in the order in
-//! which it was said. One task reads, so no notification is overtaken by its response.
+//! The reader of a child's output. It finds the recipient of each line, in order. One task reads everything, so that
+//! no response overtakes a notification.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,31 +18,30 @@ use witgate_message::json::{Members, unquote};
 use witgate_message::names;
 use witgate_runtime::lines::input::{LineEnds, LineOutcome, LineReader};
 
-/// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
-/// that prints without pause would keep a core busy.
+/// Maximum number of lines within [`WHILE`] that are not messages. A server may print some output on standard output
+/// by mistake, but one that prints without pause would keep a processor busy.
 const GARBAGE: u32 = 10_000;
-/// Of those, so many are logged.
+/// Maximum number of them that are logged.
 const LOGGED: u32 = 3;
 const WHILE: Duration = Duration::from_secs(10);
-/// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
+/// Maximum number of unexpected answers in a row. Some may be late, but a thousand are a flood.
 const UNASKED: u32 = 1000;
-/// Time for which a caller who does not read may hold up the child, where nobody else waits for it: as long as a slow
-/// line takes.
+/// Time for which a caller who does not read may delay the child, if no other caller waits for it.
 const STALL: Duration = Duration::from_secs(5);
-/// Requests of the child's that clients have yet to answer.
+/// Maximum number of the child's requests that clients have not answered yet.
 const ASKED: usize = 128;
-/// Those that one session has to answer, for a shared child.
+/// Maximum number of them for one session of a shared child.
 const ASKED_OF_ONE: usize = ASKED / 4;
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const METHOD_NOT_FOUND: i32 = -32601;
 const INTERNAL_ERROR: i32 = -32603;
 
-/// Ids that clients are told for the child's requests; never the same twice, so that an answer to a
-/// child that was restarted since answers nothing.
+/// Witgate's ids for the child's requests. No id is used twice, so an answer to a request of a former child answers
+/// nothing.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Reads until the child has ended or is not worth reading.
+/// Reads until the child has ended or violates a limit.
 pub(super) async fn read(inner: Arc<Conversation>, output: impl AsyncRead + Unpin, max_message: usize) {
     let lines = LineReader::new(output, max_message);
     let mut reader = ChildReader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
@@ -57,7 +56,7 @@ struct ChildReader {
     unasked: u32,
 }
 
-/// Lines that are no message, counted from time to time anew.
+/// The count of lines that are not messages, which is reset from time to time.
 #[derive(Default)]
 struct Garbage {
     since: Option<Instant>,
@@ -65,7 +64,7 @@ struct Garbage {
 }
 
 impl Garbage {
-    /// Counts one more. True: it is to be logged.
+    /// Counts a line. True: it has to be logged.
     fn count(&mut self) -> bool {
         if self.since.is_none_or(|since| since.elapsed() > WHILE) {
             *self = Self { since: Some(Instant::now()), lines: 0 };
@@ -119,7 +118,7 @@ impl ChildReader {
         }
     }
 
-    /// A message that is too long costs the request that it answers, and nobody else.
+    /// A message that is too long fails only the request that it answers.
     fn too_long(&mut self, ends: &LineEnds) {
         if self.garbage.count() {
             tracing::warn!(upstream = %self.inner.name, "skipped a message over 16 MiB");
@@ -154,7 +153,7 @@ impl ChildReader {
         }
     }
 
-    /// A request of the child's goes to the one session that it can be for, or is answered here.
+    /// A request of the child goes to the only session that it can be for, or is answered here.
     async fn request(&mut self, message: &Incoming<'_>, method: &str) {
         let id = message.id().unwrap_or_default();
         if method == "ping" {
@@ -191,9 +190,9 @@ impl ChildReader {
         true
     }
 
-    /// The recipient of a request of the child's. The request does not name one, so it goes to the caller
-    /// whose requests the child may be working on, if there is only one: another choice could hand one
-    /// caller's data to the next. Where only one session is on the child, it goes to that one.
+    /// The recipient of a request of the child. The request does not name one. So it goes to the caller whose requests
+    /// the child may be working on, if there is only one; otherwise one caller's data could reach another. If the
+    /// child has only one session, it goes to that one.
     fn home(&self, method: &str) -> Recipient {
         let mut ones = match self.inner.table.lock().at_work() {
             WorkingCallers::Ones(ones) => ones,
@@ -248,7 +247,7 @@ impl ChildReader {
         }
     }
 
-    /// Progress goes to the request whose token it names, under the caller's token.
+    /// Progress goes to the request with this token, under the caller's own token.
     async fn progress(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
         let Some(token) = params.came("progressToken") else { return };
         let Some((number, pending)) = self.numbered(token) else { return };
@@ -257,7 +256,7 @@ impl ChildReader {
         }
     }
 
-    /// The child takes back a request of its own, or ends a subscription (2026-07-28, stdio).
+    /// The child withdraws its own request, or ends a subscription (2026-07-28, stdio).
     async fn cancelled(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
         let Some(id) = params.came("requestId") else { return };
         if let Some((number, pending)) = self.numbered(id).filter(|(_, pending)| pending.ask.listen) {
@@ -283,7 +282,7 @@ impl ChildReader {
         }
     }
 
-    /// For the caller this is the graceful end: the response of `subscriptions/listen`.
+    /// For the caller this is the regular end: the response of `subscriptions/listen`.
     async fn end_subscription(&self, number: u64, pending: &PendingRequest) {
         self.inner.table.lock().answered(number);
         let id = &pending.ask.id;
@@ -291,8 +290,8 @@ impl ChildReader {
         let _ = self.say(pending, ChildReply::Last(result_response(id, &result).into())).await;
     }
 
-    /// A log message names no request. It goes to the one that runs, so that it comes before the
-    /// result; else to the GET stream. Between several callers it goes to none.
+    /// A log message names no request. It goes to the running request, so that it comes before the result, or else to
+    /// the GET stream. If several callers are possible, nobody gets it.
     async fn log(&mut self, line: &Bytes) {
         let at_work = self.inner.table.lock().at_work();
         let latest = match at_work {
@@ -324,7 +323,7 @@ impl ChildReader {
     fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
         let members = self.inner.audience.all();
         let line = &apart(line);
-        // One that is no name by which a resource can be read is nobody's.
+        // The name of a resource that no message could use is ignored.
         let uri = params.get("uri").and_then(unquote).filter(|uri| names::check_uri(uri).is_ok());
         let alone = self.only_member().is_some();
         for member in members {
@@ -345,7 +344,7 @@ impl ChildReader {
         Some((number, pending))
     }
 
-    /// Says something to a request; one whose caller holds the others up is given up.
+    /// Sends a message to a request. A request whose caller delays others is given up.
     async fn note(&self, number: u64, pending: &PendingRequest, line: Bytes) {
         let Err(lost) = self.say(pending, ChildReply::Note(line.into())).await else { return };
         if pending.to.is_deserted() {
@@ -355,9 +354,9 @@ impl ChildReader {
         self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
     }
 
-    /// Says something to a request, as soon as its caller has room for it, and if there is memory for it at once. From the moment when somebody else waits for the
-    /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
-    /// up nobody.
+    /// Sends a message to a request, as soon as its caller has room for it, and if there is memory for it at once. As
+    /// soon as another caller also waits for the child, the reader waits for nobody, and drops a message without room.
+    /// So callers who do not read cannot delay others.
     async fn say(&self, to: &PendingRequest, reply: ChildReply) -> Result<(), NoResponse> {
         let reply = reply.held_for(&to.ask)?;
         let room = tokio::select! {
@@ -371,14 +370,14 @@ impl ChildReader {
     }
 }
 
-/// The number of a request, from JSON text. Some servers make a text of it, and both SDKs' clients take that.
+/// The number of a request, from JSON text. Some servers return it as a text, which the clients of both SDKs accept.
 fn number_of(id: &str) -> Option<u64> {
     let text = unquote(id);
     let digits = text.as_deref().unwrap_or(id);
     digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
 }
 
-/// A copy of a line, which keeps nothing of the buffer that others were read into.
+/// A copy of a line, which does not keep the buffer of other lines.
 fn apart(line: &Bytes) -> Bytes {
     Bytes::copy_from_slice(line)
 }

@@ -1,5 +1,4 @@
-//! Other settings for the processes of an upstream. Those that run with the former ones answer what they were asked, and
-//! end.
+//! New settings for the processes of an upstream. Processes with the former settings finish their calls, and end.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,25 +9,26 @@ use super::pipes::Launch;
 use super::supervise::Slot;
 use super::{ChildState, ChildUpstream};
 
-/// A call that takes longer is cut: a process with a credential that was replaced must not stay for ever.
+/// Maximum time of a call on a process with former settings, so that a process with a replaced credential does not run
+/// for ever.
 const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
 
-/// Interval at which it is checked that the calls are done.
+/// Interval for checking that the calls are finished.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The way an upstream's processes are started, to be replaced while it runs.
+/// The launcher of an upstream's processes, which can be replaced.
 pub(crate) struct LaunchSettings(Weak<ChildState>);
 
 impl ChildUpstream {
-    /// The way its processes are started.
+    /// The launcher of the processes.
     pub(crate) fn launching(&self) -> LaunchSettings {
         LaunchSettings(Arc::downgrade(&self.inner))
     }
 }
 
 impl LaunchSettings {
-    /// Has `launcher` start every process from now on. Sessions on those that run are over as soon as their calls are
-    /// done. Must be called within a Tokio runtime.
+    /// Replaces the launcher. Sessions on running processes end as soon as their calls are finished. Must be called
+    /// within a Tokio runtime.
     pub(crate) fn replace(&self, launcher: Arc<dyn Launch>) {
         let Some(inner) = self.0.upgrade() else { return };
         *inner.start.launcher.lock() = launcher;

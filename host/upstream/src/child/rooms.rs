@@ -1,5 +1,4 @@
-//! The pool of children: a bounded number of places, and the sessions that are bound to them. Each party has
-//! a share of both.
+//! The pool of children: a bounded number of places, and the sessions that use them. Each party has a share of both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,15 +18,15 @@ use witgate_runtime::shares::{Capacity, Holdings};
 /// The owner of a child.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ChildOwner {
-    /// A session's of the older era.
+    /// A session of the stateful era.
     Session(Arc<str>),
-    /// A principal's of 2026-07-28.
+    /// A principal of 2026-07-28.
     Stateless(Principal),
-    /// Held by Witgate for a principal of 2026-07-28, towards an upstream of the older era.
+    /// Witgate, for a principal of 2026-07-28, with an upstream of the stateful era.
     Held(Principal),
-    /// Everybody's of the older era.
+    /// All callers of the stateful era.
     Shared,
-    /// Everybody's of 2026-07-28.
+    /// All callers of 2026-07-28.
     SharedStateless,
 }
 
@@ -36,7 +35,7 @@ impl ChildOwner {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
-    /// True if its child serves one principal, for as long as it is there.
+    /// True if the child serves only one principal.
     pub(super) fn is_of_one(&self) -> bool {
         match self {
             Self::Session(..) | Self::Stateless(_) | Self::Held(_) => true,
@@ -44,7 +43,7 @@ impl ChildOwner {
         }
     }
 
-    /// In words for the caller, the thing that there is too much of where it finds no room.
+    /// The name of the exhausted resource, for a caller who gets no place.
     fn what(&self) -> &'static str {
         match self {
             Self::Session(..) => "sessions",
@@ -52,8 +51,7 @@ impl ChildOwner {
         }
     }
 
-    /// The party whose share it takes, where `party` asks for it. Callers without a name have one child in
-    /// common.
+    /// The party whose share is used, if `party` asks for the child. Callers without a name share one child.
     pub(super) fn party(&self, party: &Party) -> Party {
         match self {
             Self::Session(..) => party.clone(),
@@ -63,11 +61,11 @@ impl ChildOwner {
     }
 }
 
-/// A session of the older era.
+/// A session of the stateful era.
 pub(super) struct ChildSession {
     pub(super) member: Arc<Member>,
     pub(super) slot: Arc<Slot>,
-    /// The party whose share it takes.
+    /// The party whose share the session uses.
     pub(super) party: Party,
     used: Mutex<Instant>,
 }
@@ -77,18 +75,18 @@ impl ChildSession {
         Self { member, slot, party, used: Mutex::new(Instant::now()) }
     }
 
-    /// Checks that its child has the settings in force. If not, the client has to begin a new session.
+    /// Checks that the child has the current settings. If not, the client has to open a new session.
     pub(super) fn is_current(&self) -> Result<(), Rejection> {
         if self.slot.is_outdated() { Err(Rejection::SessionNotFound) } else { Ok(()) }
     }
 
-    /// Notes that it is used.
+    /// Records the use of the session.
     pub(super) fn touch(&self) {
         *self.used.lock() = Instant::now();
         self.slot.touch();
     }
 
-    /// Time since its last use; an open stream uses it.
+    /// Time since the last use. An open stream counts as use.
     fn idle(&self) -> Duration {
         if self.member.inbox.is_open() {
             *self.used.lock() = Instant::now();
@@ -105,13 +103,13 @@ pub(super) struct Rooms {
     slots_of: Holdings,
     sessions: BTreeMap<Arc<str>, Arc<ChildSession>>,
     sessions_of: Holdings,
-    /// It stops: nothing is taken in any more.
+    /// True after the stop: nothing is added any more.
     closed: bool,
 }
 
 impl Rooms {
-    /// The place of `wanted`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
-    /// where all are taken, of the one that has most.
+    /// The place of `wanted`, created for `party` if needed. A new place may displace an idle one: of the same party,
+    /// or, if all are taken, of the party with the most.
     pub(super) fn take(
         &mut self,
         wanted: ChildOwner,
@@ -137,14 +135,14 @@ impl Rooms {
         Ok(slot)
     }
 
-    /// Ends a place, its child and its sessions.
+    /// Removes a place, and ends its child and its sessions.
     fn give_up(&mut self, key: &ChildOwner) {
         let Some(slot) = self.slots.remove(key) else { return };
         self.slots_of.remove(&slot.party, 1);
         self.end_slot(&slot);
     }
 
-    /// Ends the child of a place that is given up, and its sessions.
+    /// Ends the child of a removed place, and its sessions.
     pub(super) fn end_slot(&mut self, slot: &Slot) {
         for member in slot.audience.all() {
             self.leave(&member.session);
@@ -152,8 +150,8 @@ impl Rooms {
         slot.end();
     }
 
-    /// Gives up all places, so that whoever comes next gets a child with today's settings. The children go on until they
-    /// are ended.
+    /// Removes all places, so that the next callers get children with the current settings. The former children run
+    /// until they are ended.
     pub(super) fn outdate(&mut self) -> Vec<Arc<Slot>> {
         let slots: Vec<_> = std::mem::take(&mut self.slots).into_values().collect();
         for slot in &slots {
@@ -169,7 +167,7 @@ impl Rooms {
         session.slot.audience.leave(name);
     }
 
-    /// Takes a session in. One that is idle may have to make room for it, as with places.
+    /// Adds a session, which may displace an idle one, as with places.
     pub(super) fn seat(&mut self, session: ChildSession, bounds: Capacity) -> Result<(), Rejection> {
         if self.closed {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
@@ -194,13 +192,13 @@ impl Rooms {
         self.sessions.get(name).cloned()
     }
 
-    /// Ends a session, and the place that was its alone.
+    /// Ends a session, and the place that only it used.
     pub(super) fn end(&mut self, name: &str) {
         self.leave(name);
         self.give_up(&ChildOwner::Session(name.into()));
     }
 
-    /// Ends what has been idle for too long: sessions of a shared child, and children.
+    /// Ends sessions of a shared child, and children, that have been idle for too long.
     pub(super) fn end_idle(&mut self, settings: &ChildSettings) {
         let over = |session: &&Arc<ChildSession>| settings.shared && session.idle() >= settings.session_idle;
         let over: Vec<Arc<str>> =
@@ -214,7 +212,7 @@ impl Rooms {
             | ChildOwner::Held(_) => settings.child_idle,
         };
         let idle = |(key, slot): &(&ChildOwner, &Arc<Slot>)| {
-            // A shared child with sessions is kept as long as a session would be.
+            // A shared child with sessions may be idle as long as a session.
             let bound = if slot.audience.is_empty() { bound(key) } else { settings.session_idle };
             slot.idle() >= bound
         };
@@ -227,7 +225,7 @@ impl Rooms {
         self.slots.values().cloned().collect()
     }
 
-    /// Ends all, for good.
+    /// Ends all for good.
     pub(super) fn close(&mut self) {
         self.closed = true;
         let keys: Vec<ChildOwner> = self.slots.keys().cloned().collect();
@@ -235,7 +233,7 @@ impl Rooms {
     }
 }
 
-/// The entry that was idle longest, if that is long enough.
+/// The entry with the longest idle time, if that is long enough.
 fn longest_idle<'a, K: Clone + 'a>(all: impl Iterator<Item = (Duration, &'a K)>) -> Option<K> {
     let longest = all.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
     longest.map(|(_, key)| key.clone())

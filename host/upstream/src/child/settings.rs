@@ -6,14 +6,13 @@ use witgate_config::SessionBounds;
 use witgate_runtime::processes::CHILDREN;
 use witgate_runtime::shares::Capacity;
 
-/// A client that comes back within this finds its session; agents pause for thought, people for
-/// lunch do not.
+/// Time for which a session is kept without use: agents may pause, but not for as long as a person's lunch.
 pub(super) const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
-/// A child that nobody is bound to starts again in seconds.
+/// Time for which an unused child is kept. It starts again in seconds.
 pub(super) const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Sessions that share a child, of one upstream: some kilobytes each.
+/// Sessions that share a child of one upstream: some kilobytes each.
 pub(super) const SESSIONS: Capacity = Capacity { most: 4096, most_of_one: 256 };
-/// The largest line that is a message, where nothing else is said.
+/// The default for the largest line that is a message.
 const MAX_MESSAGE: usize = 16 << 20;
 
 /// The settings of a child upstream.
@@ -21,26 +20,27 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct ChildSettings {
     /// The upstream's name.
     pub name: String,
-    /// One child for all callers.
+    /// True if one child serves all callers.
     pub shared: bool,
-    /// Maximum time until the first sign of an answer, and from one to the next.
+    /// Maximum time until the first message of an answer, and between two messages.
     pub timeout: Duration,
     /// The largest line that is a message, in bytes.
     pub max_message: usize,
-    /// Time that running calls may take at the end.
+    /// Time for running calls at the stop.
     pub grace: Duration,
-    /// After how long without use a session ends.
+    /// Idle time after which a session ends.
     pub session_idle: Duration,
-    /// After how long without use a child ends that no session has.
+    /// Idle time after which a child without a session ends.
     pub child_idle: Duration,
-    /// Maximum number of children, those that are starting or ending included.
+    /// Maximum number of children, including those that are starting or ending.
     pub children: Capacity,
-    /// The bounds of sessions that share a child. Else each has a child, and [`ChildSettings::children`] counts.
+    /// The bounds of sessions that share a child. Otherwise each session has a child, and [`ChildSettings::children`]
+    /// counts.
     pub sessions: Capacity,
 }
 
 impl ChildSettings {
-    /// With the defaults of this module.
+    /// Settings with the defaults of this module.
     pub fn new(name: &str, shared: bool, timeout: Duration, grace: Duration) -> Self {
         Self {
             name: name.to_owned(),
@@ -55,7 +55,7 @@ impl ChildSettings {
         }
     }
 
-    /// With as many sessions as the configuration says.
+    /// The same, with the configured bounds of sessions.
     pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
         if self.shared {
             Self { sessions: self.sessions.set(most, most_of_one), ..self }
@@ -64,7 +64,7 @@ impl ChildSettings {
         }
     }
 
-    /// The bounds of sessions that follow from it.
+    /// The bounds of sessions.
     pub(super) fn session_bounds(&self) -> Capacity {
         if self.shared { self.sessions } else { self.children }
     }

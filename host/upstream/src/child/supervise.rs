@@ -1,5 +1,5 @@
-//! A place for one child. The child in it is started when it is needed, greeted as its era wants
-//! it, and started again after it has ended - later each time it ends soon.
+//! A place for one child. Its child is started when it is needed, with the handshake of its era, and started again
+//! after it has ended. If a child ends soon, the next start is delayed, each time for longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,39 +26,38 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::json::splice;
 use witgate_runtime::shares::{Share, Shares};
 
-/// The first restart comes at once to a person; each further one takes twice as long.
+/// The delay of the first restart, which a person does not notice. Each further one is twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A child that has lived this long was not broken from the start.
+/// A child that has lived this long did not fail at the start.
 const LONG_LIFE: Duration = Duration::from_secs(60);
-/// A call waits this long for a restart; beyond, the caller is told when to come again.
+/// Maximum time that a call waits for a restart. Beyond that, the caller gets the time of the next attempt.
 const WORTH_WAITING: Duration = Duration::from_secs(2);
 
 /// The settings for starting children of an upstream.
 pub(super) struct Start {
     pub(super) name: Arc<str>,
     pub(super) launcher: Mutex<Arc<dyn Launch>>,
-    /// For the handshake, which a cold `npx` makes long.
+    /// The limit of the handshake, which a first `npx` makes long.
     pub(super) timeout: Duration,
     /// The largest line that is a message, in bytes.
     pub(super) max_message: usize,
-    /// Starting is what costs; so many at once.
+    /// Starts at the same time, which are limited because they are expensive.
     pub(super) starting: Shares,
-    /// Each process has one from before its start until it has ended.
+    /// Seats of processes, each taken before the start until the end of the process.
     pub(super) seats: Shares,
 }
 
 impl Start {
-    /// The launcher of the next one.
+    /// The launcher of the next child.
     pub(super) fn launcher(&self) -> Arc<dyn Launch> {
         Arc::clone(&self.launcher.lock())
     }
 
-    /// A seat for a process of `party`. Places are bounded as seats are, so that where there is no seat, a process is on
-    /// its way out.
+    /// A seat for a process of `party`. There are as many seats as places, so if none is free, a process is ending.
     ///
     /// # Errors
-    /// `Full`, where that takes longer than a process may take to end.
+    /// `Full`, if that takes longer than a process may take to end.
     pub(super) async fn seat(&self, party: &Party) -> Result<Share, Rejection> {
         let seat = timeout(ENDING, self.seats.wait_for_one(party)).await;
         seat.map_err(|_| Rejection::Full { what: PROCESSES, retry_after: ENDING.as_secs() as u32 })
@@ -68,7 +67,7 @@ impl Start {
 /// The handshake with a child.
 #[derive(Debug)]
 pub(super) enum Handshake {
-    /// Not at all: 2026-07-28.
+    /// No handshake: 2026-07-28.
     Stateless,
     /// With `initialize` and `notifications/initialized`.
     Handshake {
@@ -76,7 +75,7 @@ pub(super) enum Handshake {
         request: Bytes,
         /// The position of its id.
         id: std::ops::Range<usize>,
-        /// True if the second half is sent here; the first time a client sends its own.
+        /// True if the second half is sent here. The first time, the client sends it.
         complete: AtomicBool,
     },
 }
@@ -85,17 +84,17 @@ pub(super) enum Handshake {
 pub(super) struct Slot {
     start: Arc<Start>,
     opening: Handshake,
-    /// The party whose share it takes. `Everybody`: its child may be at calls of several callers.
+    /// The party whose share is used. `Everybody`: the child may work on calls of several callers.
     pub(super) party: Party,
-    /// The one principal that its child serves. None: several.
+    /// The only principal of the child. None: it serves several.
     principal: Option<Principal>,
     pub(super) audience: Arc<ChildSessions>,
     pub(super) tools: ChildTools,
     live: Arc<tokio::sync::Mutex<SlotState>>,
     seen: Mutex<SlotView>,
-    /// The place is given up: nothing begins in it any more, and what has begun ends.
+    /// Cancelled when the place is removed: nothing starts in it any more, and what has started ends.
     closing: CancellationToken,
-    /// Its child has settings that are not in force any more: no session begins in it, and no request.
+    /// True if the child has former settings: no session or request starts on it.
     outdated: AtomicBool,
 }
 
@@ -106,7 +105,7 @@ struct SlotState {
     not_before: Option<Instant>,
 }
 
-/// The state that is visible while a start is under way.
+/// The state that is visible during a start.
 struct SlotView {
     connection: Option<ChildConnection>,
     opened: Option<Arc<InitializeAnswer>>,
@@ -115,9 +114,9 @@ struct SlotView {
 
 /// The result of a handshake.
 pub(super) enum HandshakeResult {
-    /// The child is there.
+    /// The child is ready.
     Ready(ChildConnection),
-    /// It answered `initialize` with this error.
+    /// The child answered `initialize` with this error.
     Refused(Bytes),
 }
 
@@ -143,7 +142,7 @@ impl Slot {
         }
     }
 
-    /// The child, started if need be.
+    /// The child, started if needed.
     pub(super) async fn connection(self: &Arc<Self>) -> Result<ChildConnection, Rejection> {
         match self.greeted().await? {
             HandshakeResult::Ready(connection) => Ok(connection),
@@ -153,7 +152,7 @@ impl Slot {
         }
     }
 
-    /// The child, or the error with which it refuses the handshake.
+    /// The child, or its error in the handshake.
     pub(super) async fn greeted(self: &Arc<Self>) -> Result<HandshakeResult, Rejection> {
         self.touch();
         if let Some(connection) = self.running() {
@@ -175,7 +174,7 @@ impl Slot {
         live.wait().await?;
         let seat = self.start.seat(&self.party).await?;
         let turn = self.start.starting.wait_for_one(&self.party).await;
-        // From here on there may be a process. A task of its own ends it, even if the caller goes away.
+        // From here on there may be a process. A separate task ends it, even if the caller disconnects.
         let slot = Arc::clone(self);
         let began = tokio::spawn(async move {
             let began = slot.begin(live, seat).await;
@@ -195,7 +194,7 @@ impl Slot {
             Ok(HandshakeResult::Ready(connection)) => {
                 live.connection = Some(connection.clone());
                 self.seen.lock().connection = Some(connection.clone());
-                // Whoever closes the place cancels first and then looks for a connection.
+                // Closing a place first cancels, and then looks for a connection.
                 if self.closing.is_cancelled() {
                     connection.end();
                     return Err(stopped());
@@ -230,7 +229,7 @@ impl Slot {
         }
     }
 
-    /// Greets a child as its era wants it. Some: the error that it answers.
+    /// Makes the handshake of the child's era. Some: the error in the child's answer.
     async fn greet(&self, connection: &ChildConnection) -> Result<Option<Bytes>, Rejection> {
         let Handshake::Handshake { request, id, complete } = &self.opening else { return Ok(None) };
         let ask = Asker { id: "0".into(), ..Asker::default() };
@@ -260,14 +259,14 @@ impl Slot {
         self.seen.lock().opened.clone()
     }
 
-    /// The client has completed the handshake: from now on it is done here after each restart.
+    /// Records that the client has completed the handshake. After each restart, it is completed here.
     pub(super) fn completed(&self) {
         if let Handshake::Handshake { complete, .. } = &self.opening {
             complete.store(true, Ordering::Release);
         }
     }
 
-    /// The child, if one runs.
+    /// The running child, if there is one.
     pub(super) fn running(&self) -> Option<ChildConnection> {
         self.seen.lock().connection.clone().filter(|connection| connection.ended().is_none())
     }
@@ -276,7 +275,7 @@ impl Slot {
         self.seen.lock().used = Instant::now();
     }
 
-    /// Time since the last use; zero while something is under way.
+    /// Time since the last use; zero during a start or a call.
     pub(super) fn idle(&self) -> Duration {
         let starting = self.live.try_lock().is_err();
         let listening = self.audience.all().iter().any(|member| member.inbox.is_open());
@@ -287,7 +286,7 @@ impl Slot {
         self.seen.lock().used.elapsed()
     }
 
-    /// Notes that its child has settings that are not in force any more.
+    /// Records that the child has former settings.
     pub(super) fn set_outdated(&self) {
         self.outdated.store(true, Ordering::Release);
     }
@@ -301,7 +300,7 @@ impl Slot {
         self.live.try_lock().is_err() || self.running().is_some_and(|connection| connection.running() > 0)
     }
 
-    /// Ends the child, also one that is being started. It ends whether that is waited for or not.
+    /// Ends the child, also during its start. It ends even if nobody waits for that.
     pub(super) fn end(&self) {
         self.closing.cancel();
         if let Some(connection) = &self.seen.lock().connection {
@@ -313,7 +312,7 @@ impl Slot {
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 impl SlotState {
-    /// Sets when a child may be started again.
+    /// Determines when a child may be started again.
     fn note_end(&mut self, lived: Duration) {
         self.failures = if lived >= LONG_LIFE { 1 } else { self.failures.saturating_add(1) };
         self.not_before = Some(Instant::now() + delay(self.failures));
@@ -349,10 +348,10 @@ fn greeting_failed(lost: NoResponse) -> Rejection {
     }
 }
 
-/// Waits until nothing runs on any of `connections`, at most for `grace`.
+/// Waits until no requests run on `connections`, at most for `grace`.
 pub(super) async fn drain(connections: &[ChildConnection], grace: Duration) {
     let quiet = async {
-        // A request that ends is not announced to anyone; looking is cheap, and this runs once.
+        // The end of a request notifies nobody. Polling is cheap, and happens only once.
         while connections.iter().any(|connection| connection.running() > 0 && connection.ended().is_none()) {
             sleep(Duration::from_millis(20)).await;
         }

@@ -1,4 +1,4 @@
-//! The tools of a child, as far as they are known.
+//! The known tools of a child.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 
 use witgate_message::headers::params::HeaderArguments;
 
-/// A tool that changes within this may be called by its former schema.
+/// Time for which the list of tools is used. A tool that changes within this time may be called with its former
+/// schema.
 const FRESH: Duration = Duration::from_secs(60);
-/// A child that does not list its tools within this is called all the same: no header reaches it,
-/// and what is decided on is the body.
+/// Time for a child to list its tools. After that it is called without the check: it gets no headers, and the decision
+/// is about the body.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// By tool, and since when.
+/// The tools by name, and the time of the list.
 pub(super) type KnownTools = (Instant, Arc<HashMap<String, HeaderArguments>>);
 
 /// A child's tools, as far as they are known.
@@ -25,8 +26,8 @@ pub(super) struct ChildTools {
 }
 
 impl ChildTools {
-    /// The known tools, asked for if they are too old or not newer than `outdated`.
-    /// `list` asks for them; None: they cannot be had.
+    /// The known tools. If they are too old or not newer than `outdated`, `list` asks for them. None: they are not
+    /// available.
     pub(super) async fn known(
         &self,
         outdated: Option<Instant>,

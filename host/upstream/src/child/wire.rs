@@ -1,4 +1,4 @@
-//! The JSON-RPC of a child: its messages taken apart, and the answers made here.
+//! The JSON-RPC of a child: reads its messages, and writes the answers that are made here.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use witgate_message::call::LONGEST_ID;
 use witgate_message::json::{quote, span_in, splice};
 
-/// A message of a child, taken apart as far as it takes to find its way.
+/// A message of a child, parsed as far as needed to find its recipient.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
     line: &'a [u8],
@@ -18,11 +18,11 @@ pub(crate) struct Incoming<'a> {
 /// The kind of a message.
 #[derive(Debug)]
 pub(crate) enum MessageType<'a> {
-    /// The child wants an answer.
+    /// A request, which needs an answer.
     Request { method: String },
-    /// It wants none.
+    /// A notification, which needs none.
     Notification { method: String, params: Option<&'a str> },
-    /// It answers.
+    /// An answer.
     Response { result: Option<&'a str> },
 }
 
@@ -63,7 +63,7 @@ impl<'a> Incoming<'a> {
         self.id.map(RawValue::get)
     }
 
-    /// The line with other values for parts of it; each part must be a slice of the line.
+    /// The line with other values for parts of it, each of which has to be a slice of the line.
     pub(crate) fn with(&self, parts: &[(&str, &str)]) -> Bytes {
         let mut edits: Vec<_> =
             parts.iter().filter_map(|(part, text)| Some((span_in(self.line, part)?, *text))).collect();

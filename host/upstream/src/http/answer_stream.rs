@@ -17,9 +17,9 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::json::{MessageForm, form};
 
-/// The messages of a stream. The last is the response under the caller's id, or an error in its place where the upstream
-/// answers another request, says what is no JSON-RPC, or ends without an answer that could still come: a stream whose
-/// events have ids is one that a client takes up again. Requests of the server's are noted in `asked`.
+/// The messages of a stream. The last is the response under the caller's id. It is an error if the upstream answers
+/// another request, sends a message that is not JSON-RPC, or ends without an answer that could still come: a client
+/// resumes a stream whose events have ids. Requests of the server are recorded in `asked`.
 pub(super) fn of(
     request: Arc<Request>,
     (body, max_message, account): (Inflow, usize, Account),
@@ -42,7 +42,7 @@ struct AnswerStream {
     events: BoxStream<'static, Result<NamedEvent, StreamCut>>,
     asked: Option<Arc<OpenRequests>>,
     is_answered: bool,
-    /// An event had an id, so that a client may ask for what follows it.
+    /// True if an event had an id, so that a client may resume after it.
     has_ids: bool,
 }
 
@@ -75,7 +75,7 @@ impl AnswerStream {
         }
     }
 
-    /// The end of the body. A subscription is opened again, and waits for no answer.
+    /// The end of the body. A subscription is opened again, and needs no answer.
     fn over(&self) -> Result<Option<Event>, Rejection> {
         match self.is_answered || self.has_ids || self.request.call.method() == "subscriptions/listen" {
             true => Ok(None),
@@ -83,7 +83,7 @@ impl AnswerStream {
         }
     }
 
-    /// The event for callers who have no answer yet. None: they have one, or ask again.
+    /// The event for callers without an answer. None: they have one, or will resume.
     fn error_event(&self, rejection: &Rejection) -> Option<Event> {
         let may_resume = self.has_ids && is_broken(rejection);
         tracing::warn!(upstream = &*self.request.route.upstream, ?rejection, "an event stream ends");

@@ -1,5 +1,5 @@
-//! The bridge towards an HTTP upstream of the older era: finding out which era it speaks, and
-//! holding a session with it for each principal that comes with 2026-07-28.
+//! The bridge for an HTTP upstream of the stateful era: it finds out the era, and holds a session for each principal
+//! with requests of 2026-07-28.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +32,8 @@ use witgate_message::json::Members;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
 
 impl HttpUpstream {
-    /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the
-    /// request itself shows what is wrong.
+    /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the request itself
+    /// shows the fault.
     pub(super) async fn is_older(&self) -> bool {
         match self.eras.verdict(self).await {
             Some(verdict) if verdict.speaks.modern => {
@@ -45,8 +45,8 @@ impl HttpUpstream {
         }
     }
 
-    /// Carries a request over the held session of its principal. A session that the upstream has
-    /// forgotten is opened anew, once.
+    /// Sends a request over the held session of its principal. A session that the upstream has dropped is opened
+    /// again, once.
     pub(super) async fn bridged(
         &self,
         admitted: &Admitted,
@@ -113,8 +113,8 @@ impl HttpUpstream {
         self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
     }
 
-    /// The answer, as the stateless era wants it. The status has to be known before a stream begins, so a
-    /// stream that begins with the response is none.
+    /// The answer in the form of the stateless era. The status has to be known before a stream begins, so an answer
+    /// that begins with the response is not a stream.
     async fn lifted(
         &self,
         request: &Request,
@@ -159,10 +159,10 @@ impl HttpUpstream {
         }
     }
 
-    /// The one response in an answer of whatever form.
+    /// The response in an answer of any form.
     ///
     /// # Errors
-    /// Where `account` has no room for it.
+    /// If `account` has no room for it.
     async fn message_of(
         &self,
         response: Response<Inflow>,
@@ -204,7 +204,7 @@ impl HttpUpstream {
                 return ProbeResult::Unknown;
             };
             let Ok(response) = self.line.request(outgoing).await else { return ProbeResult::Unknown };
-            // A question that has opened a session leaves none behind.
+            // A question that has opened a session ends it.
             if let Some(session) = response.headers().get(SESSION_ID) {
                 self.close_in_background(session);
             }
@@ -232,7 +232,7 @@ impl Probe for HttpUpstream {
     }
 }
 
-/// A session that is being opened. If it never opens, the upstream is told that it is over.
+/// A session that is being opened. If that fails, the upstream is told that it has ended.
 struct SessionOpening<'a> {
     upstream: &'a HttpUpstream,
     session: Option<HeaderValue>,
@@ -272,7 +272,7 @@ impl HeldSession for BridgeExchange<'_> {
     }
 }
 
-/// The way of one request's answers back to its client.
+/// The translation of one request's answers for its client.
 struct AnswerRoute {
     /// The upstream's id of the request.
     number: Box<str>,
@@ -300,7 +300,7 @@ impl AnswerRoute {
         Self { number, id, token: call.progress_token().map(Box::from), uplift }
     }
 
-    /// A message of a stream for the client; None for what it cannot have.
+    /// A message of a stream for the client. None if the client cannot have it.
     fn event(
         &self,
         event: Result<NamedEvent, StreamCut>,
@@ -315,8 +315,8 @@ impl AnswerRoute {
         }
     }
 
-    /// A message for the client; None for what it cannot have: requests of the server's, which the
-    /// stateless era has not, and notifications that it has not asked for.
+    /// A message for the client. None for requests of the server, which the stateless era does not have, and for
+    /// notifications that the client has not asked for.
     fn translate(&self, message: Bytes) -> Option<TranslatedEvent> {
         let text = std::str::from_utf8(&message).ok()?;
         let members = Members::read(text)?;
@@ -347,7 +347,7 @@ impl AnswerRoute {
         }
     }
 
-    /// A progress notification under the client's own token.
+    /// A progress notification with the client's own token.
     fn with_token(&self, notification: Bytes) -> Bytes {
         let renamed = || {
             let mut members = Members::read(std::str::from_utf8(&notification).ok()?)?;
@@ -361,7 +361,7 @@ impl AnswerRoute {
     }
 }
 
-/// The last message where there is no answer to the request under `id`.
+/// The last message if there is no answer to the request `id`.
 fn error_event(rejection: &Rejection, id: &str) -> TranslatedEvent {
     TranslatedEvent { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
 }

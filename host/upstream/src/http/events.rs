@@ -1,4 +1,4 @@
-//! Event streams, read (WHATWG HTML §9.2, "Server-sent events"), with a bound on what is held.
+//! Reads event streams (WHATWG HTML §9.2, "Server-sent events"), with a limit on the memory.
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::ready;
@@ -12,12 +12,13 @@ use witgate_flow::body::Inflow;
 use witgate_flow::event::Event;
 use witgate_runtime::memory::{FREE, Reservation};
 
-/// The messages of a body, until it ends, breaks or holds one of more than `most` bytes, or than `account` has room for.
+/// The messages of a body, until it ends, breaks, or contains one with more than `most` bytes, or for which `account`
+/// has no room.
 pub(super) fn read(body: Inflow, most: usize, account: Account) -> impl Stream<Item = Event> + Send {
     read_named(body, most, account).filter_map(|event| ready(event.ok().and_then(NamedEvent::message)))
 }
 
-/// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
+/// The events of a body, with any names. If the body did not end regularly, the last item is the reason.
 pub(crate) fn read_named(
     body: Inflow,
     most: usize,
@@ -37,7 +38,7 @@ struct EventReader {
     body: Inflow,
     decoder: Decoder,
     account: Account,
-    /// The memory of what the decoder holds.
+    /// The memory of the decoder.
     held: Option<Reservation<Party>>,
 }
 
@@ -69,12 +70,12 @@ impl EventReader {
     }
 }
 
-/// The reason why a stream has no more events before its end.
+/// The reason why a stream ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StreamCut {
     /// The connection broke.
     Broken,
-    /// An event is larger than is held.
+    /// An event is larger than permitted.
     Flooded,
     /// There is no memory for an event.
     NoRoom,
@@ -83,15 +84,15 @@ pub(crate) enum StreamCut {
 /// An event with its name.
 #[derive(Debug)]
 pub(crate) struct NamedEvent {
-    /// None: `message`, which it is without one.
+    /// The name. None: `message`, the default.
     pub name: Option<String>,
     /// The event.
     pub event: Event,
 }
 
 impl NamedEvent {
-    /// The message in the event, as a client of MCP reads it: an event of another name holds none. None: it
-    /// has no id or retry time to pass on either.
+    /// The message in the event, as clients of MCP read it; an event with another name contains none. None: it also
+    /// has no id or retry time to pass on.
     pub(crate) fn message(self) -> Option<Event> {
         let Self { name, event } = self;
         match name {
@@ -105,11 +106,11 @@ impl NamedEvent {
 /// Bytes → events.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// Maximum number of bytes held.
+    /// Maximum number of bytes in memory.
     most: usize,
-    /// Bytes without a line end so far, and those after them.
+    /// The bytes that are not decoded yet.
     pending: BytesMut,
-    /// Up to where `pending` holds no line end.
+    /// The part of `pending` that is known to have no line end.
     searched: usize,
     event: EventBuilder,
 }
@@ -122,12 +123,12 @@ struct EventBuilder {
     data: Option<Vec<u8>>,
 }
 
-/// The stream holds more without an event's end than is kept.
+/// The error for an event that exceeds the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EventTooLarge;
 
 impl Decoder {
-    /// One that holds `most` bytes.
+    /// A decoder for events of at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { most, pending: BytesMut::new(), searched: 0, event: EventBuilder::default() }
     }
@@ -136,7 +137,7 @@ impl Decoder {
         self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len)
     }
 
-    /// Takes more of the body.
+    /// Adds a part of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), EventTooLarge> {
         if self.held() + bytes.len() > self.most {
             return Err(EventTooLarge);
@@ -145,7 +146,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The next event, if all of it is there.
+    /// The next complete event.
     pub(super) fn next(&mut self) -> Option<NamedEvent> {
         while let Some(line) = self.line() {
             if !line.is_empty() {
@@ -157,7 +158,7 @@ impl Decoder {
         None
     }
 
-    /// The next line without its end: LF, CR LF or CR. A CR at the very end may have an LF to come.
+    /// The next line without its end: LF, CR LF or CR. After a CR at the very end, an LF may follow.
     fn line(&mut self) -> Option<Bytes> {
         let rest = self.pending.get(self.searched..)?;
         let Some(found) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {

@@ -1,4 +1,4 @@
-//! Faults of an upstream, in words for a caller.
+//! Faults of an upstream, with messages for callers.
 
 use witgate_flow::reject::{Rejection, UpstreamFault};
 

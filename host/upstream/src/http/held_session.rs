@@ -1,4 +1,4 @@
-//! The sessions that Witgate holds towards an upstream of the older era.
+//! The sessions that Witgate holds with an upstream of the stateful era.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,14 +7,15 @@ use ::http::HeaderValue;
 
 use crate::bridge::InitializeAnswer;
 
-/// Maximum number of principals for whom a session is held; the least used one is dropped.
+/// Maximum number of principals with a held session. The least used session is dropped.
 pub(super) const MAX_HELD: usize = 1_000;
 
 /// A session that Witgate holds towards the upstream.
 pub(super) struct HttpHeldSession {
     pub(super) opened: Arc<InitializeAnswer>,
-    /// None: the upstream keeps no sessions.
+    /// The session id. None: the upstream has no sessions.
     pub(super) session: Option<HeaderValue>,
-    /// Numbers for ids: clients that share the session count each from the start.
+    /// The next id of a request. The clients that share the session all count from the start, so their ids are
+    /// replaced.
     pub(super) next: AtomicU64,
 }

@@ -16,7 +16,7 @@ use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_services::network::{Destination, Ways};
 
-/// A service that can be an upstream: whatever takes whole requests and answers them with any body.
+/// A service that can be an upstream: it takes whole requests and answers them with any body.
 pub trait EmbeddedService<B>:
     Service<Outgoing, Response = Response<B>, Error: Into<BodyError>> + Clone + Send + Sync + 'static
 {
@@ -30,7 +30,7 @@ impl<S, B> EmbeddedService<B> for S where
 type LineAnswer = Result<Response<Inflow>, BodyError>;
 type BoxedService = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, LineAnswer> + Send + Sync>;
 
-/// The way to an upstream.
+/// The transport to an upstream.
 pub(super) enum UpstreamLine {
     Wire(Arc<Ways>),
     Here(BoxedService),
@@ -57,7 +57,7 @@ impl UpstreamLine {
         }))
     }
 
-    /// Sends a request. It begins with the first poll, and ends with the future.
+    /// Sends a request. It begins with the first poll of the future, and ends when that is dropped.
     pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = LineAnswer> + Send + use<> {
         match self {
             Self::Wire(ways) => {
@@ -73,7 +73,7 @@ impl UpstreamLine {
         }
     }
 
-    /// Tells a service of this program whose request it is.
+    /// Adds the caller to a request for a service of this program.
     pub(super) fn introduce(&self, outgoing: &mut Outgoing, caller: &Arc<Caller>) {
         if let Self::Here(_) = self {
             outgoing.extensions_mut().insert(Arc::clone(caller));

@@ -1,4 +1,4 @@
-//! Upstreams that keep no sessions, and those that have lost one.
+//! Upstreams without sessions, and upstreams that have dropped one.
 
 use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use bytes::Bytes;
@@ -10,12 +10,12 @@ use crate::era::PATIENCE;
 use crate::identity::RequestSender;
 use witgate_message::headers::SESSION_ID;
 
-/// Its id is out of the reach of a client that counts its own.
+/// The id cannot be one of a client that counts its requests.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
 
 impl HttpUpstream {
-    /// True where `initialize` opens sessions; where nobody has tried yet, it is tried. An upstream that cannot be
-    /// asked counts as one that does.
+    /// True if `initialize` opens sessions. If that is unknown, it is tried. An upstream that cannot be asked counts
+    /// as one with sessions.
     pub(super) async fn finds_sessions(&self) -> bool {
         if let Some(keeps) = self.keeps.known() {
             return keeps;
@@ -39,15 +39,15 @@ impl HttpUpstream {
         }
         match response.status() {
             StatusCode::OK => Some(session.is_some()),
-            // It has no `initialize`: it is of the stateless era.
+            // It has no `initialize`, so it is of the stateless era.
             StatusCode::BAD_REQUEST => Some(false),
             _ => None,
         }
     }
 
-    /// True where an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
-    /// servers say 400. Either may as well be about the message, so they are sent a ping: a living session takes it. Of one that
-    /// answers neither well nor badly, a 404 means what the protocol says.
+    /// True if an answer with `status` means that the upstream has dropped the session. The protocol requires 404, and
+    /// many servers send 400. Both may also be about the message, so a ping is sent: an existing session accepts it.
+    /// If the answer to the ping is not clear, a 404 counts as the protocol defines it.
     pub(super) async fn has_lost(
         &self,
         session: &HeaderValue,
@@ -57,7 +57,7 @@ impl HttpUpstream {
         if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
             return false;
         }
-        // Without a version: it may be the caller's that was refused.
+        // Without a version, because the caller's version may be the reason of the refusal.
         let ping = Bytes::from_static(PING);
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
         let Ok(ping) = self.compose(sender, draft) else { return status == StatusCode::NOT_FOUND };

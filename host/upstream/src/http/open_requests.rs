@@ -1,5 +1,5 @@
-//! Requests of a server's own that a session was sent and has yet to answer. What answers none of them, or tells progress
-//! of none, is not passed on: it would be for somebody else's, where a server does not keep its sessions apart.
+//! The open requests of a server to a session. An answer to none of them, or progress for none of them, is not passed
+//! on: if a server does not separate its sessions, it would be for another caller's request.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-/// So many of one session are remembered. Where a server goes on asking, the oldest are forgotten.
+/// Maximum number of open requests of one session. If there are more, the oldest are forgotten.
 const MOST: usize = 512;
 
 /// The open requests of one session.
@@ -18,7 +18,7 @@ pub(super) struct OpenRequests(Mutex<VecDeque<OpenRequest>>);
 #[derive(Debug, PartialEq)]
 struct OpenRequest {
     id: Value,
-    /// Under which the client may tell of progress.
+    /// The token under which the client may report progress.
     token: Option<Value>,
 }
 
@@ -44,7 +44,7 @@ struct RequestMeta {
 }
 
 impl OpenRequests {
-    /// Notes a message to the client, if it is a request.
+    /// Records a message to the client, if it is a request.
     pub(super) fn note(&self, message: &[u8]) {
         let Ok(ServerMessage { method: Some(_), id: Some(id), params }) = serde_json::from_slice(message)
         else {
@@ -54,7 +54,7 @@ impl OpenRequests {
         let token = params.unwrap_or_default().meta.progress_token;
         let open = OpenRequest { id: plain(id), token: token.map(plain) };
         let mut asked = self.0.lock();
-        // A stream that is taken up again says what it has said before.
+        // A resumed stream repeats earlier messages.
         if asked.contains(&open) {
             return;
         }
@@ -64,7 +64,7 @@ impl OpenRequests {
         asked.push_back(open);
     }
 
-    /// Takes out the request that an answer under `id`, as JSON text, is to. False: there is none.
+    /// Removes the request that an answer with `id`, as JSON text, is for. False: there is none.
     pub(super) fn take(&self, id: &str) -> bool {
         let Ok(id) = serde_json::from_str(id).map(plain) else { return false };
         let mut asked = self.0.lock();
@@ -80,11 +80,11 @@ impl OpenRequests {
     }
 }
 
-/// The same number, however it is written: a client may say 1 where the server has said 1.0.
+/// The same number in any notation: a client may write 1 where the server has written 1.0.
 fn plain(value: Value) -> Value {
     let whole = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 9e15);
     match (value.is_f64(), whole) {
-        // Below 2^53 nothing is lost.
+        // Below 2^53 the conversion is exact.
         #[expect(clippy::cast_possible_truncation, reason = "it is whole, and looked at above")]
         (true, Some(whole)) => Value::Number(Number::from(whole as i64)),
         _ => value,

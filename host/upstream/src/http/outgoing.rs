@@ -1,5 +1,5 @@
-//! The requests that go to an HTTP upstream. Headers are named one by one; what is not named here
-//! does not go on: no credential, no cookie, no address of the caller's.
+//! The requests to an HTTP upstream. Headers are named one by one, and no others are passed on: no credential, no
+//! cookie, no address of the caller.
 
 use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -23,18 +23,19 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Headers that go on as they are: W3C Trace Context and Baggage.
+/// Headers that are passed on unchanged: W3C Trace Context and Baggage.
 const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
 ];
 
-/// A request that does not say yet whose it is. Nothing else becomes one that is sent.
+/// A request without its sender. Only a draft can become a request that is sent.
 pub(super) struct Draft(Outgoing);
 
 impl Draft {
-    /// The request, which tells what the upstream is to be told of its sender. That comes last: nothing takes its place.
+    /// The request, with the data about its sender that the upstream gets. This is the last step, so nothing replaces
+    /// that data.
     ///
     /// # Errors
     /// `UnsendableIdentity`.
@@ -59,7 +60,7 @@ pub(super) fn post(uri: &Uri, own: &HeaderMap, request: &Request, session: Optio
     outgoing(Method::POST, uri, headers, request.call.body().clone())
 }
 
-/// A message of Witgate's own, in the stateful era.
+/// A message of Witgate, in the stateful era.
 pub(super) fn own_post(
     uri: &Uri,
     own: &HeaderMap,
@@ -75,7 +76,7 @@ pub(super) fn own_post(
     outgoing(Method::POST, uri, headers, body)
 }
 
-/// `server/discover` of Witgate's own, in the stateless era.
+/// The `server/discover` of Witgate, in the stateless era.
 pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Draft {
     let mut outgoing = own_post(uri, own, body, Some(HeaderValue::from_static(MODERN)), None);
     outgoing.0.headers_mut().insert(METHOD, HeaderValue::from_static("server/discover"));
@@ -121,7 +122,7 @@ fn common(
     headers
 }
 
-/// The headers that repeat the body, from what was decided on.
+/// The headers that repeat the body, from the decided call.
 fn route(headers: &mut HeaderMap, request: &Request) {
     let call = &request.call;
     if let Some(version) = call.meta_version().and_then(|version| HeaderValue::try_from(version).ok()) {

@@ -1,5 +1,5 @@
-//! Redirects of an upstream. Those that keep method and body (RFC 9110, 307 and 308) are followed within the origin, so
-//! that headers of the configuration go nowhere else; the log says where others lead.
+//! Redirects of an upstream. Those that keep method and body (RFC 9110, 307 and 308) are followed within the origin,
+//! so that headers of the configuration are not sent elsewhere. The target of other redirects is logged.
 
 use ::http::header::LOCATION;
 use ::http::{Response, StatusCode, Uri};
@@ -7,10 +7,10 @@ use ::http::{Response, StatusCode, Uri};
 use super::outgoing::Outgoing;
 use witgate_flow::body::{BodyError, Inflow};
 
-/// A slash at the end, a version in the path: more in a row is a circle.
+/// Maximum number of redirects. Usual ones add a slash or a version to the path; more are a loop.
 const MOST: usize = 4;
 
-/// Sends a request with `send`, and sends it on where the upstream says that it belongs elsewhere.
+/// Sends a request with `send`, and follows redirects.
 pub(super) async fn follow<F>(
     mut outgoing: Outgoing,
     send: impl Fn(Outgoing) -> F,
@@ -42,7 +42,7 @@ fn next(uri: &Uri, response: &Response<Inflow>) -> Option<Uri> {
     }
     let (origin, path) = (to.origin().ascii_serialization(), to.path());
     let status = response.status().as_u16();
-    // Without queries, which may hold secrets.
+    // URLs without queries, which may contain secrets.
     let upstream = from.origin().ascii_serialization() + from.path();
     tracing::warn!(upstream, status, origin, path, "its redirect is not followed; correct its `url`");
     None

@@ -1,4 +1,4 @@
-//! Answers that are none, in words for a caller.
+//! Answers with an error status, with messages for callers.
 
 use ::http::{HeaderMap, StatusCode};
 
@@ -12,12 +12,12 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::era::Era;
 
-/// Bytes of a JSON answer that are read before it is passed on. Most answers fit, and what fits is known to
-/// be JSON before the caller sees a status.
+/// Bytes of a JSON answer that are read before it is passed on. Most answers fit, and are known to be JSON before the
+/// caller gets a status.
 pub(super) const CHECKED_ANSWER: usize = 64 << 10;
 
-/// An answer with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients
-/// negotiate by that, else 200, which is what they take for the answer to the call.
+/// An answer with an error status. A JSON-RPC error keeps its message. It also keeps the status if clients negotiate
+/// by that; otherwise it gets 200, with which clients read it as the answer to the call.
 pub(super) async fn error_answer(
     request: &Request,
     has_session: bool,
@@ -45,7 +45,7 @@ pub(super) async fn error_answer(
     Ok(AnswerBody::Message { status: status_for_client, message, hold })
 }
 
-/// A status that says no, in words for a caller who knows nothing of the upstream.
+/// An error status, with a message for a caller who does not know the upstream.
 pub(super) fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejection {
     let needs_session = request.era == Era::Stateful && !has_session;
     match status {

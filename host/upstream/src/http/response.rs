@@ -9,7 +9,7 @@ use witgate_flow::request::Request;
 use witgate_message::call::MessageKind;
 use witgate_message::json::{Members, span_in, splice};
 
-/// The response in `message`, under the caller's id. An error may come without one, where the server has not read so far.
+/// The response in `message`, under the caller's id. An error may have no id if the server has not read it.
 pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {
     let MessageKind::Request { .. } = request.call.kind() else { return Ok(message) };
     let Some(parts) = ResponseParts::read(&message) else {
@@ -23,8 +23,8 @@ pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> 
     Ok(parts.under(&message, id))
 }
 
-/// The error in `message`, under the caller's id, whatever id it came with: with an HTTP status that says no, servers
-/// answer under made-up ones, and the answer can be to nothing else. None: it is no JSON-RPC error.
+/// The error in `message`, under the caller's id. With an error status, servers answer with invented ids, and the
+/// answer cannot be for another request. None: it is not a JSON-RPC error.
 pub(super) fn error_of(request: &Request, message: &Bytes) -> Option<Bytes> {
     let parts = ResponseParts::read(message).filter(|parts| parts.is_error)?;
     Some(parts.under(message, request.call.id().unwrap_or("null")))
@@ -37,7 +37,7 @@ struct ResponseParts<'a> {
 }
 
 impl<'a> ResponseParts<'a> {
-    /// Reads a response. None: it is none.
+    /// Reads a response. None: it is not a response.
     fn read(message: &'a [u8]) -> Option<Self> {
         let members = Members::read(std::str::from_utf8(message).ok()?)?;
         let is_error = members.came("error").and_then(Members::read).is_some_and(|error| {
@@ -49,7 +49,7 @@ impl<'a> ResponseParts<'a> {
         is_response.then_some(Self { members, id, is_error })
     }
 
-    /// The message with `id` in the place of its own.
+    /// The message with `id` in place of its own.
     fn under(mut self, message: &Bytes, id: &str) -> Bytes {
         match self.id {
             Some(theirs) if theirs == id => message.clone(),
@@ -65,7 +65,7 @@ impl<'a> ResponseParts<'a> {
     }
 }
 
-/// The same id, also where the server has made a text of a number.
+/// True if the ids are equal, also if the server has made a text of a number.
 pub(super) fn is_same(theirs: &str, ours: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
     match (read(theirs), read(ours)) {

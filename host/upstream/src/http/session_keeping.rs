@@ -1,8 +1,8 @@
-//! An upstream's keeping of sessions.
+//! The session support of an upstream.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// An upstream's keeping of sessions, by the last `initialize`.
+/// Remembers whether an upstream has sessions, from the last `initialize`.
 #[derive(Debug, Default)]
 pub(super) struct SessionKeeping(AtomicU8);
 

@@ -1,6 +1,6 @@
-//! The HTTP+SSE transport of 2024-11-05, for servers that speak no other: a GET opens an event stream, whose first event
-//! names where messages are posted, and what the server says comes in the stream. To the rest of Witgate it is a child
-//! that reads and writes lines, so sessions, ids and what belongs to whom are those of a child.
+//! The HTTP+SSE transport of 2024-11-05, for servers that support no other. A GET opens an event stream, whose first
+//! event names the URL for messages; the server's messages come in the stream. For the rest of Witgate it is a child
+//! that reads and writes lines, so sessions, ids and owners of messages are handled as for a child.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,35 +35,35 @@ use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
 use witgate_runtime::shares::Share;
 use witgate_services::network::Ways;
 
-/// Bytes between the two ends.
+/// Bytes in the buffer between the two ends.
 const BUFFER: usize = 64 << 10;
 
-/// So many messages may be on their way that the server has not taken.
+/// Maximum number of messages that the server has not accepted yet.
 const AT_ONCE: usize = 32;
 
-/// Time that the next message waits for the previous one to be accepted: most servers accept it at once.
+/// Time that the next message waits until the previous one is accepted. Most servers accept it at once.
 const IN_ORDER: Duration = Duration::from_secs(1);
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A server that speaks HTTP+SSE. Each launch is a stream of its own, and with it a session of the server's.
+/// A server with HTTP+SSE. Each launch is a separate stream, and thus a separate session of the server.
 pub struct Sse {
     line: Arc<UpstreamLine>,
     url: Url,
-    /// Headers of the configuration, its credential for one.
+    /// Headers of the configuration, such as the upstream's credential.
     own: HeaderMap,
-    /// Time limit for the server to name the place for messages.
+    /// Time limit for the event that names the URL for messages.
     patience: Duration,
-    /// The largest message of the server's, in bytes.
+    /// The largest message of the server, in bytes.
     max_message: usize,
 }
 
 impl Sse {
-    /// A server whose event stream is at `url`.
+    /// A server with its event stream at `url`.
     ///
     /// # Errors
-    /// Where a header cannot be used.
+    /// If a header is invalid.
     pub fn new(
         ways: &Arc<Ways>,
         url: &Url,
@@ -78,7 +78,7 @@ impl Sse {
     /// The same server with other headers.
     ///
     /// # Errors
-    /// Where one cannot be used.
+    /// If one is invalid.
     pub fn with_headers(&self, headers: &[(String, SecretString)]) -> Result<Self, SetUpError> {
         let (line, url) = (Arc::clone(&self.line), self.url.clone());
         let Self { patience, max_message, .. } = *self;
@@ -101,7 +101,7 @@ impl Launch for Sse {
                 answers: Mutex::new(answers),
             };
             tokio::spawn(async move {
-                // It ends with the stream, with our end, or with a server that takes no messages any more.
+                // It ends with the stream, with this end of the pipe, or when the server accepts no messages any more.
                 let _seat = seat;
                 tokio::select! {
                     () = talk.pass_on(events) => {}
@@ -117,7 +117,7 @@ impl Launch for Sse {
 type Events = BoxStream<'static, Result<NamedEvent, StreamCut>>;
 
 impl Sse {
-    /// An event stream, and where messages are posted that are answered in it.
+    /// Opens an event stream, and finds the URL for messages.
     async fn open(&self) -> Result<(Events, Uri), String> {
         let at = shown(&self.url);
         let uri: Uri = self.url.as_str().parse().map_err(|_| format!("{at} is not a URL of HTTP"))?;
@@ -140,8 +140,8 @@ impl Sse {
     }
 }
 
-/// The place for messages that a server names, within its origin: the headers of the configuration go nowhere else. What
-/// it names holds the id of a session, and is in no error.
+/// The URL for messages, which has to be in the server's origin, because the headers of the configuration are not sent
+/// elsewhere. It contains the id of a session, so it is in no error message.
 fn place(url: &Url, named: &[u8]) -> Result<Uri, String> {
     let text = std::str::from_utf8(named).unwrap_or_default().trim();
     let wrong = || format!("{} names an invalid URL for messages", shown(url));
@@ -154,12 +154,12 @@ fn place(url: &Url, named: &[u8]) -> Result<Uri, String> {
     place.as_str().parse().map_err(|_| wrong())
 }
 
-/// A URL without its query, which may hold a secret.
+/// A URL without its query, which may contain a secret.
 fn shown(url: &Url) -> String {
     url.origin().ascii_serialization() + url.path()
 }
 
-/// The conversation over one event stream.
+/// The exchange of messages over one event stream.
 struct SseConversation {
     line: Arc<UpstreamLine>,
     place: Uri,
@@ -167,11 +167,11 @@ struct SseConversation {
     answers: Mutex<WriteHalf<DuplexStream>>,
 }
 
-/// The server keeps the session no more, or cannot be reached.
+/// The server has dropped the session, or cannot be reached.
 struct SessionOver;
 
 impl SseConversation {
-    /// Passes on what the server says, until it ends or nobody listens.
+    /// Passes on the server's messages, until it ends or the receiver is gone.
     async fn pass_on(&self, mut events: Events) {
         while let Some(Ok(named)) = events.next().await {
             let said = named.message().map(|event| event.data).unwrap_or_default();
@@ -181,10 +181,10 @@ impl SseConversation {
         }
     }
 
-    /// Posts what the server is told, each message once the one before is taken. A server that takes one only when it has
-    /// dealt with it may ask something in the middle of that, so none is waited for for long.
+    /// Posts the messages, each after the previous one is accepted. A server that accepts a message only after
+    /// handling it may send a request in between, so the wait is short.
     async fn post_all(&self, lines: ReadHalf<DuplexStream>) {
-        // What Witgate itself has written.
+        // These lines come from Witgate.
         let mut lines = LineReader::new(lines, usize::MAX);
         let mut open = FuturesUnordered::new();
         loop {
@@ -211,7 +211,7 @@ impl SseConversation {
             let sent = self.line.request(outgoing(Method::POST, self.place.clone(), headers, line.clone()));
             let sent = sent.await.map_err(BodyReadError::Broken)?;
             let status = sent.status();
-            // Read to its end, so that the connection serves for the next one.
+            // Read to the end, so that the connection can be used again.
             gather(sent.into_body(), CHECKED_ANSWER, &Account::default()).await.map(|_| status)
         };
         match sent.await {
@@ -221,7 +221,7 @@ impl SseConversation {
         }
     }
 
-    /// A message that the server does not take costs the call that it is, and no other.
+    /// A message that the server refuses fails only its own call.
     async fn refused(&self, line: &[u8], status: StatusCode) -> Result<(), SessionOver> {
         let request =
             Incoming::read(line).filter(|message| matches!(message.what, MessageType::Request { .. }));
@@ -268,8 +268,8 @@ mod tests {
     use witgate_config::Network;
     use witgate_runtime::shares::{Capacity, Shares};
 
-    /// A server whose first event is `endpoint`. It takes the message `late` once it has heard `early`, takes none that is
-    /// `large`, and answers each that it takes in the stream.
+    /// A server whose first event is `endpoint`. It accepts the message `late` after `early`, refuses `large`, and
+    /// answers each accepted message in the stream.
     struct Server {
         endpoint: &'static str,
         said: broadcast::Sender<String>,

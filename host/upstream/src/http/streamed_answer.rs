@@ -1,27 +1,27 @@
-//! A JSON answer that is too large to be held, looked at as its bytes pass: whether it is a response, and to which request.
-//! Its id may come last, so a wrong one is found before the last bytes go out, not before the first. The body breaks off
-//! there: its end, without which it is no JSON, is never sent.
+//! Checks a large JSON answer while its bytes are passed on: that it is a response, and to which request. Its id may
+//! come last, so a fault is found before the last bytes are sent, but maybe not before the first. The body then ends
+//! early; without its end it is not valid JSON.
 
 use super::response::is_same;
 use witgate_message::call::LONGEST_ID;
 
-/// The longest key that is read, escapes included; those of JSON-RPC have seven letters at most.
+/// The longest key that is read, including escapes; those of JSON-RPC have at most seven letters.
 const LONGEST_KEY: usize = 64;
 
-/// The longest id that is read. Each of its bytes may be an escape of six.
+/// The longest id that is read. Each of its bytes may be an escape of six bytes.
 const LONGEST: usize = 6 * LONGEST_ID;
 
-/// An answer on its way through.
+/// An answer that is being passed on.
 #[derive(Debug)]
 pub(super) struct StreamedAnswer {
     /// The id of the request.
     id: Box<str>,
     place: AnswerPosition,
-    /// The number of open arrays and objects, the message itself included.
+    /// The number of open arrays and objects, including the message itself.
     depth: usize,
     in_string: bool,
     is_escaped: bool,
-    /// The text of the key or value that is read.
+    /// The text of the current key or value.
     text: Vec<u8>,
     key: Option<MemberName>,
     seen: SeenMembers,
@@ -30,10 +30,10 @@ pub(super) struct StreamedAnswer {
 /// A violation of JSON-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AnswerFault {
-    /// It is no response.
+    /// It is not a response.
     #[error("the answer is not JSON-RPC")]
     Form,
-    /// Its id is another one.
+    /// It has another id.
     #[error("the answer is to another request")]
     Id,
 }
@@ -42,7 +42,7 @@ pub(super) enum AnswerFault {
 enum AnswerPosition {
     /// Before the message.
     Before,
-    /// A key of the message, or its end, comes next.
+    /// Before a key of the message, or its end.
     Key,
     /// Between a key and its value.
     Colon,
@@ -60,7 +60,7 @@ enum MemberName {
     Method,
 }
 
-/// The keys that have come.
+/// The keys so far.
 #[derive(Debug, Default)]
 struct SeenMembers {
     id: Option<Id>,
@@ -70,14 +70,14 @@ struct SeenMembers {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Id {
-    /// That of the request.
+    /// The id of the request.
     Same,
-    /// `null`: that of nobody who waits for an answer.
+    /// `null`, which no caller's request has.
     Nobodys,
 }
 
 impl StreamedAnswer {
-    /// The answer to a request under `id`, JSON text.
+    /// The check of the answer to a request with `id`, as JSON text.
     pub(super) fn to(id: &str) -> Self {
         Self {
             id: id.into(),
@@ -91,14 +91,14 @@ impl StreamedAnswer {
         }
     }
 
-    /// Sees the next bytes.
+    /// Checks the next bytes.
     ///
     /// # Errors
-    /// As soon as it is wrong; with the end of the message at the latest.
+    /// As soon as there is a fault, at the latest with the end of the message.
     pub(super) fn see(&mut self, bytes: &[u8]) -> Result<(), AnswerFault> {
         let mut bytes = bytes;
         while let Some((byte, rest)) = bytes.split_first() {
-            // Most of a large answer is text further down.
+            // Most of a large answer is text at a deeper level.
             let in_text = self.in_string && self.depth > 1 && !self.is_escaped;
             let plain = if in_text { bytes.iter().position(|byte| b"\"\\".contains(byte)) } else { Some(0) };
             match plain {
@@ -141,7 +141,7 @@ impl StreamedAnswer {
         }
     }
 
-    /// A byte between the tokens of the message itself, or one of a number or a word.
+    /// Handles a byte between the tokens of the message itself, or one of a number or a word.
     fn at_the_top(&mut self, byte: u8) -> Result<(), AnswerFault> {
         match (self.place, byte) {
             (AnswerPosition::Key | AnswerPosition::Value, b'"') => {
@@ -194,7 +194,7 @@ impl StreamedAnswer {
         Ok(())
     }
 
-    /// Keeps a byte of a key or of the id. What is longer than either may be is neither.
+    /// Keeps a byte of a key or of the id. Longer texts are neither.
     fn keep(&mut self, byte: u8) {
         let most = match (self.place, self.key) {
             (AnswerPosition::Value, Some(MemberName::Id)) => LONGEST,
@@ -206,7 +206,7 @@ impl StreamedAnswer {
         }
     }
 
-    /// A key is read.
+    /// Handles the end of a key.
     fn named(&mut self) -> Result<(), AnswerFault> {
         let name: Option<String> = serde_json::from_slice(&self.text).ok();
         self.text.clear();
@@ -228,7 +228,7 @@ impl StreamedAnswer {
         if is_twice || (seen.result && seen.error) { Err(AnswerFault::Form) } else { Ok(()) }
     }
 
-    /// A value is read.
+    /// Handles the end of a value.
     fn value(&mut self) -> Result<(), AnswerFault> {
         let text = std::mem::take(&mut self.text);
         if self.key.take() != Some(MemberName::Id) {
@@ -237,7 +237,7 @@ impl StreamedAnswer {
         let text = std::str::from_utf8(&text).map_err(|_| AnswerFault::Form)?;
         self.seen.id = match text {
             "null" => Some(Id::Nobodys),
-            // It goes on as it is: a client that asked with a number waits for a number.
+            // The id is passed on unchanged, so it has to have the type that the client has sent.
             theirs if is_same(theirs, &self.id) && is_text(theirs) == is_text(&self.id) => Some(Id::Same),
             _ => return Err(AnswerFault::Id),
         };
@@ -263,7 +263,7 @@ fn is_text(id: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The verdict, however the message is cut.
+    /// The verdict, which is the same for all ways to cut the message.
     fn verdict(message: &str) -> Result<(), AnswerFault> {
         let whole = StreamedAnswer::to("7").see(message.as_bytes());
         let mut passing = StreamedAnswer::to("7");

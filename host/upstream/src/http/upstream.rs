@@ -1,4 +1,4 @@
-//! The upstream: sends messages, and judges what comes back.
+//! The upstream: sends messages, and checks the answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +49,7 @@ use super::outgoing::Outgoing;
 use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
 
-/// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
+/// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
 
 type UpstreamSession = Session<ServerSession>;
@@ -67,38 +67,38 @@ pub(super) struct ServerSession {
 pub struct HttpUpstream {
     pub(super) line: UpstreamLine,
     pub(super) uri: Uri,
-    /// The headers and settings of every request; a reload may replace them.
+    /// The headers and settings of requests, which a reload can replace.
     pub(super) given: Arc<ArcSwap<RequestSettings>>,
     pub(super) timeout: Duration,
     pub(super) max_message: usize,
     pub(super) sessions: Sessions<ServerSession>,
     pub(super) eras: EraCache,
-    /// Known to speak the stateless era, so that nobody has to ask.
+    /// True if the stateless era is known, so that the upstream need not be asked.
     pub(super) is_stateless: AtomicBool,
-    /// Its keeping of sessions, as far as it is known.
+    /// The upstream's support of sessions, as far as it is known.
     pub(super) keeps: SessionKeeping,
-    /// For the bridge: sessions that Witgate itself has opened.
+    /// The sessions that Witgate has opened for the bridge.
     pub(super) held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
 }
 
-/// The headers and settings of every request to an HTTP upstream.
+/// The headers and settings of requests to an HTTP upstream.
 #[derive(Debug, Default)]
 pub(super) struct RequestSettings {
-    /// Headers of the upstream's own, its credential for one.
+    /// The upstream's own headers, such as its credential.
     own: HeaderMap,
     /// The identity that the upstream receives.
     identity: IdentitySettings,
 }
 
-/// The replaceable headers and settings of every request to an HTTP upstream.
+/// The replaceable headers and settings of requests to an HTTP upstream.
 pub(crate) struct LiveRequestSettings {
     given: Arc<ArcSwap<RequestSettings>>,
     held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
 }
 
 impl LiveRequestSettings {
-    /// Gives this to every request from now on. Sessions that Witgate itself has opened with what was given before are
-    /// not used any more.
+    /// Uses new headers and settings from now on. Sessions that Witgate has opened with the former ones are not used
+    /// any more.
     pub(crate) fn replace(
         &self,
         headers: &[(String, SecretString)],
@@ -114,27 +114,27 @@ impl LiveRequestSettings {
 /// The error when an HTTP upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
-    /// The URL is none that HTTP has.
+    /// The URL is not valid for HTTP.
     #[error("the URL of the upstream cannot be used: {0}")]
     Url(#[from] ::http::uri::InvalidUri),
-    /// There is no program that would have it.
+    /// No program embeds this upstream.
     #[error(
         "`embedded = true` is for a program that embeds Witgate, and this program does not; start that program, or write `command`, `url` or `own_tools = true`"
     )]
     Embedded,
-    /// The settings of this upstream cannot be used.
+    /// The settings of this upstream are invalid.
     #[error("its configuration cannot be used")]
     Broken,
-    /// A header of its own is none that HTTP has. The value stays unnamed.
+    /// A configured header is invalid. The error does not contain its value.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
     Header(String),
 }
 
 impl HttpUpstream {
-    /// An upstream at `url`, with headers of its own. Connects with the first call.
+    /// An upstream at `url` with its own headers. It connects with the first call.
     ///
     /// # Errors
-    /// Where the URL or a header cannot be used.
+    /// If the URL or a header is invalid.
     pub fn new(
         ways: &Arc<Ways>,
         url: &url::Url,
@@ -145,7 +145,7 @@ impl HttpUpstream {
         Ok(Self::new_on(line, url.as_str().parse()?, own_headers(headers)?, timeout))
     }
 
-    /// An upstream that is a service of this program, which sees requests to `uri`.
+    /// An upstream that is a service of this program, and gets requests to `uri`.
     pub fn of_service<S, B>(service: S, uri: Uri, timeout: Duration) -> Self
     where
         S: EmbeddedService<B>,
@@ -157,26 +157,26 @@ impl HttpUpstream {
         Self::new_on(UpstreamLine::to_service(service), uri, own, timeout)
     }
 
-    /// The same, with as many sessions as the configuration says.
+    /// The same, with the configured bounds of sessions.
     pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
         let defaults = SessionLimits::default();
         let limits = SessionLimits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
         Self { sessions: Sessions::new(limits), ..self }
     }
 
-    /// The same, with messages of so many bytes at most where it has to hold them as a whole.
+    /// The same, with this limit for messages that are read as a whole.
     pub fn with_messages(self, max_message: usize) -> Self {
         Self { max_message, ..self }
     }
 
-    /// The same, which receives the caller's identity.
+    /// The same, with the caller's identity in requests.
     pub fn with_identity(self, identity: IdentitySettings) -> Self {
         let own = self.given.load().own.clone();
         self.given.store(Arc::new(RequestSettings { own, identity }));
         self
     }
 
-    /// The same, which need not be asked for its eras where the configuration says them.
+    /// The same, with the eras of the configuration if it names them.
     pub fn with_eras(self, eras: Option<config::Eras>) -> Self {
         Self { eras: eras.map(EraCache::configured).unwrap_or_default(), ..self }
     }
@@ -201,8 +201,7 @@ impl HttpUpstream {
         }
     }
 
-    /// The caller's session, for a message of the era that has sessions. `initialize` opens one, so
-    /// what it names is of no interest.
+    /// The caller's session, for a message of the era with sessions. `initialize` opens a session, so it needs none.
     fn session_of(&self, admitted: &Admitted) -> Result<Option<Arc<UpstreamSession>>, Rejection> {
         let request = admitted.permit().request();
         match admitted.session() {
@@ -220,7 +219,7 @@ impl HttpUpstream {
             && Box::pin(self.is_older()).await
     }
 
-    /// A request with what it is given, which says whose it is.
+    /// A request with its headers and its sender.
     pub(super) fn compose(
         &self,
         sender: RequestSender<'_>,
@@ -245,7 +244,7 @@ impl HttpUpstream {
         })
     }
 
-    /// No `async fn`, which would hold `work` twice.
+    /// Not an `async fn`, which would contain `work` twice.
     fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, Rejection>>,
@@ -254,7 +253,7 @@ impl HttpUpstream {
         tokio::time::timeout(self.timeout, work).map(move |ended| ended.unwrap_or_else(late))
     }
 
-    /// Opens a session for the caller where `initialize` has opened one upstream.
+    /// Opens a session for the caller if `initialize` has opened one at the upstream.
     fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
         let request = admitted.permit().request();
         if request.era == Era::Stateless || request.call.method() != "initialize" {
@@ -275,7 +274,7 @@ impl HttpUpstream {
         Ok(Some(id))
     }
 
-    /// Tells the upstream that a session has ended, without waiting for what it says.
+    /// Tells the upstream that a session has ended, without waiting for the answer.
     pub(super) fn close_in_background(&self, session: &HeaderValue) {
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
         let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { return };
@@ -315,7 +314,7 @@ impl HttpUpstream {
         }
     }
 
-    /// One JSON answer: whole where it is small or needs a look, otherwise as it comes.
+    /// A JSON answer: as a whole if it is small or needs a filter, otherwise passed on as it comes.
     async fn json(&self, admitted: &Admitted, body: Inflow) -> Result<AnswerBody, Rejection> {
         let leave = admitted.unfiltered();
         let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { self.max_message };
@@ -336,8 +335,8 @@ impl HttpUpstream {
         }
     }
 
-    /// The caller's session, for a GET or DELETE.
-    /// Takes out a session that the upstream keeps no more, so that it holds no place.
+    /// The caller's session, for a GET or DELETE. Removes a session that the upstream has dropped, so that it uses no
+    /// share.
     fn lose(&self, session: Option<&str>, principal: &Principal) {
         if let Some(session) = session {
             drop(self.sessions.close(session, principal));
@@ -368,7 +367,8 @@ impl Upstream for HttpUpstream {
         let upstream_id = theirs.map(|theirs| &theirs.id);
         let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
         let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
-        // One bound for the answer's head and for what is read of its body here: each timer costs.
+        // One time limit for the head of the answer and for the part of its body that is read here, because each timer
+        // costs.
         let answer = async {
             let response = self.response(outgoing).await?;
             if let Some(id) = upstream_id
@@ -425,7 +425,7 @@ impl Upstream for HttpUpstream {
         let outgoing = self.compose(RequestSender::from(&listener), |uri, own| {
             outgoing::delete(uri, own, callers, theirs)
         })?;
-        // Whatever the upstream says, the session is over for the caller.
+        // The session has ended for the caller, whatever the upstream answers.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
 
@@ -434,7 +434,7 @@ impl Upstream for HttpUpstream {
             let theirs = &session.upstream.id;
             let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
             let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { continue };
-            // The upstream would find out by itself; not waiting for a dead one matters more.
+            // The upstream would notice by itself; a dead one must not delay the stop.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }
     }
@@ -450,7 +450,7 @@ fn not_opened(error: &SessionError) -> Rejection {
     }
 }
 
-/// A session must not idle away while its call's answer streams.
+/// The session counts as used while the answer of its call streams.
 fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
     match (body, session) {
         (AnswerBody::Events(events), Some(session)) => {
@@ -461,19 +461,19 @@ fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
     }
 }
 
-/// The stateless era cancels by closing the stream: a `cancelled` that names a guessed id must not
-/// end another's call, and the other notifications are gone.
+/// The stateless era cancels by closing the stream. A `cancelled` with a guessed id must not end another caller's
+/// call, and the era has no other notifications.
 fn is_without_effect(request: &Request) -> bool {
     request.era == Era::Stateless
         && *request.call.kind() == MessageKind::Notification
         && witgate_message::method::find(request.call.method()).is_some()
 }
 
-/// Checks that an answer is to a request of the server's that the session was sent, and that progress is told of one.
-/// False: nobody waits for it.
+/// Checks that an answer, or progress, is for a request of the server to this session. False: there is no such
+/// request.
 fn belongs(request: &Request, session: Option<&ServerSession>) -> Result<bool, Rejection> {
     let call = &request.call;
-    // The flow wants a session for either.
+    // The flow requires a session for both.
     let Some(ServerSession { asked, .. }) = session else { return Ok(true) };
     match call.kind() {
         MessageKind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
