@@ -1,4 +1,4 @@
-//! Cases, resolved: every value stands where it is used.
+//! Cases with all references resolved: every value is at the place where it is used.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use witgate_base::digest::sha256;
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_services::host_calls::SignatureCheck;
 
-/// The time of a case that does not say: 2033-05-18T03:33:20Z.
+/// The default time of a case: 2033-05-18T03:33:20Z.
 pub(super) const NOW: u64 = 2_000_000_000;
 
-/// The key under which policies remember what they know of the credential: its digest.
+/// The placeholder for the digest of the credential, which is the cache key of results for it.
 pub(crate) const DIGEST: &str = "{digest}";
 
 /// A file of cases.
@@ -27,41 +27,41 @@ pub(crate) const DIGEST: &str = "{digest}";
 pub struct Suite {
     /// The file.
     pub path: PathBuf,
-    /// The component that it names.
+    /// The component in the file.
     pub component: Option<PathBuf>,
-    /// The shipped kind that it names.
+    /// The shipped kind in the file.
     pub kind: Option<PolicyKind>,
-    /// Its cases, in their order.
+    /// The cases, in the order of the file.
     pub cases: Vec<Case>,
 }
 
-/// One configured policy and what it is asked, step by step.
+/// One policy with its settings, and questions to it, step by step.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The case's title, which says what it shows.
+    /// The title of the case, which says what it shows.
     pub name: String,
-    /// The line of the file on which it begins, from 1.
+    /// The line of the file on which the case begins, from 1.
     pub line: usize,
     /// The name that the operator gave the policy.
     pub policy: String,
-    /// Its settings, as an operator writes them.
+    /// The settings, in the form of the configuration.
     pub settings: CaseSettings,
-    /// The time at which they are taken, in seconds since the Unix epoch.
+    /// The time at which the policy is configured, in seconds since the Unix epoch.
     pub now: u64,
     /// The host's state.
     pub held: Arc<HostState>,
     /// The limits of a hook. None: the policy's own limits, or the default ones.
     pub limits: Option<Limits>,
-    /// The wishes that `configure` has to return.
+    /// The expected result of `configure`.
     pub wants: Option<ExpectedWants>,
-    /// The error that `configure` has to return. There are no steps then.
+    /// The expected error of `configure`. Then there are no steps.
     pub config_error: Option<ConfigFault>,
     /// The questions, in order, to one policy with one cache.
     pub steps: Vec<Step>,
 }
 
 impl Case {
-    /// One without a file: a policy with these settings, of which whatever is wanted may be asked.
+    /// A case without a file: a policy with these settings, and any questions.
     pub fn of(config: Value) -> Self {
         Self {
             name: "a question".to_owned(),
@@ -81,21 +81,21 @@ impl Case {
 /// The settings of a case.
 #[derive(Clone, Debug, Default)]
 pub struct CaseSettings {
-    /// The settings to begin with. None: the policy's own.
+    /// The first settings. None: the policy's own.
     pub base: Option<Value>,
-    /// The members to merge into them.
+    /// The members that are merged into them.
     pub change: Map<String, Value>,
-    /// The members to leave out.
+    /// The members that are removed from them.
     pub drop: Vec<String>,
 }
 
 impl CaseSettings {
-    /// These and no others.
+    /// Only these settings.
     pub fn just(config: Value) -> Self {
         Self { base: Some(config), ..Self::default() }
     }
 
-    /// The whole, over a policy's `own`.
+    /// The complete settings, based on a policy's `own`.
     pub fn over(&self, own: &Value) -> Value {
         let mut config = self.base.as_ref().unwrap_or(own).clone();
         if let Value::Object(members) = &mut config {
@@ -109,28 +109,28 @@ impl CaseSettings {
 /// The host's state while a case runs.
 #[derive(Clone, Debug, Default)]
 pub struct HostState {
-    /// Keys by name. Secrets are among them.
+    /// Keys by name, including secrets.
     pub keys: BTreeMap<String, KeySource>,
     /// The secrets, by name.
     pub secrets: BTreeMap<String, String>,
 }
 
-/// One question, and what has to come of it.
+/// A question, and its expected answer.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The place in the file: the case, and the step where there are several.
+    /// The place in the file: the case, and the step if there are several.
     pub place: Vec<String>,
     /// The question.
     pub question: Question,
-    /// Parts of lines that have to be logged, in this order.
+    /// Parts of lines that have to be in the log, in this order.
     pub log: Vec<String>,
     /// The expected number of calls of each import.
     pub host_calls: BTreeMap<String, u64>,
-    /// The answer that has to come.
+    /// The expected answer.
     pub expect: Expect,
 }
 
-/// One question to one of the hooks, and the world in which it is asked.
+/// A question to one of the hooks, and its context.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The time, in seconds since the Unix epoch.
@@ -139,28 +139,28 @@ pub struct Question {
     pub upstream: String,
     /// The upstream's resource identifier.
     pub audience: String,
-    /// The call that it is about.
+    /// The call in the question.
     pub call: CaseCall,
     /// The request's headers.
     pub headers: HeaderMap,
     /// The address of the caller.
     pub peer: Option<IpAddr>,
-    /// The caller's proofs to the host beside the credential.
+    /// The caller's proofs, besides the credential.
     pub proven: ProofThumbprints,
     /// The question.
     pub ask: HookQuestion,
     /// The HTTP requests that the policy has to send, in order, and the answers.
     pub http: Vec<Exchange>,
-    /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
+    /// The initial content of the policy's cache. `{digest}` is the key of results for the credential.
     pub cache: BTreeMap<String, String>,
-    /// The digest of the credential, where it only stands for another one.
+    /// The digest of the credential, if that is a replacement.
     pub digest: Option<Digest>,
-    /// The results of signature checks, whatever the signature.
+    /// The fixed results of signature checks, for any signatures.
     pub verify: Vec<SignatureCheck>,
 }
 
 impl Question {
-    /// A question in an empty world.
+    /// A question with an empty context.
     pub fn new(call: CaseCall, ask: HookQuestion) -> Self {
         Self {
             now: NOW,
@@ -178,7 +178,7 @@ impl Question {
         }
     }
 
-    /// The credential that it is about; empty: none.
+    /// The credential in the question; empty if there is none.
     pub(super) fn shown(&self) -> &[u8] {
         match &self.ask {
             HookQuestion::Who { value, .. } => value.as_bytes(),
@@ -186,7 +186,7 @@ impl Question {
         }
     }
 
-    /// The place in the cache that a case writes as `key`.
+    /// The cache key for `key` in a case.
     pub(super) fn place(&self, key: &str) -> Vec<u8> {
         match key {
             DIGEST => self.digest.unwrap_or_else(|| sha256(self.shown())).to_vec(),
@@ -200,9 +200,9 @@ impl Question {
 pub struct CaseCall {
     /// The JSON-RPC method.
     pub method: String,
-    /// The kind of its target.
+    /// The kind of the call's target.
     pub kind: TargetKind,
-    /// Its name.
+    /// The name of the call's target.
     pub target: String,
     /// The transport of the call.
     pub transport: Transport,
@@ -215,7 +215,7 @@ pub struct CaseCall {
 }
 
 impl CaseCall {
-    /// A call over HTTP, without arguments, of what is named as patterns write it: `echo`, `resource:file:///a`.
+    /// A call over HTTP without arguments. Its target is written as in patterns: `echo`, `resource:file:///a`.
     pub fn named(text: &str) -> Self {
         let kinds = [
             ("resource:", "resources/read", TargetKind::Resource),
@@ -237,14 +237,14 @@ impl CaseCall {
         }
     }
 
-    /// The same of another thing, which is named as patterns write it.
+    /// The same call of another target, written as in patterns.
     #[must_use]
     pub fn on(self, text: &str) -> Self {
         let Self { method, kind, target, .. } = Self::named(text);
         Self { method, kind, target, ..self }
     }
 
-    /// As a policy sees it.
+    /// The call as a policy gets it.
     pub fn as_call(&self) -> witgate_plugin::Call<'_> {
         witgate_plugin::Call {
             method: &self.method,
@@ -259,14 +259,14 @@ impl CaseCall {
 /// A question to one of the hooks.
 #[derive(Clone)]
 pub enum HookQuestion {
-    /// To `authenticate`.
+    /// A question to `authenticate`.
     Who {
-        /// The way the credential is shown.
+        /// The scheme of the credential.
         scheme: Scheme,
         /// The credential.
         value: String,
     },
-    /// To `authorize`.
+    /// A question to `authorize`.
     May(Principal),
 }
 
@@ -294,7 +294,7 @@ impl Default for Principal {
 }
 
 impl Principal {
-    /// The identity that it stands for.
+    /// The identity of the principal.
     pub fn identity(&self) -> Identity {
         Identity {
             subject: self.subject.clone(),
@@ -307,7 +307,7 @@ impl Principal {
     }
 }
 
-/// Objects are merged member by member, everything else is replaced; an answer is replaced as a whole.
+/// Objects are merged member by member, other values are replaced. An answer is replaced as a whole.
 pub(super) fn merged(mut base: Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
     for (name, value) in over {
         let value = match (base.remove(name), value) {

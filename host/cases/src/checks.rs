@@ -1,4 +1,4 @@
-//! The checks of an answer: those of the case, and those that hold for every policy.
+//! The checks of an answer: those of the case, and those for all policies.
 
 use witgate_plugin::{ConfigError, Scheme, Wants};
 
@@ -9,7 +9,7 @@ use crate::OutcomeText as _;
 use witgate_component::output::{check_decision, check_verdict};
 use witgate_policy::answer::Outcome;
 
-/// The shortest credential that is looked for in answers and log lines: a shorter one may stand there by accident.
+/// Minimum length of a credential that is searched for in answers and log lines. A shorter one may occur by accident.
 const SHORTEST: usize = 8;
 
 /// Compares the result of a question with its step.
@@ -26,7 +26,7 @@ pub(super) fn step(step: &Step, asked: &QuestionReport) -> Vec<Finding> {
     findings
 }
 
-/// The parts have to come one after the other; whatever else is logged does no harm.
+/// Checks that the parts come one after the other. Other log lines may be between them.
 fn log(step: &Step, asked: &QuestionReport) -> Option<Finding> {
     let mut lines = asked.observed.log().map(|(_, line)| line);
     let missing = step.log.iter().find(|part| !lines.any(|line| line.contains(part.as_str())))?;
@@ -46,10 +46,10 @@ fn host_calls<'a>(step: &'a Step, asked: &'a QuestionReport) -> impl Iterator<It
     })
 }
 
-/// No answer and no log line holds the credential.
+/// Checks that no answer and no log line contains the credential.
 fn leak(ask: &HookQuestion, asked: &QuestionReport) -> Option<Finding> {
     let HookQuestion::Who { value, .. } = ask else { return None };
-    // Of a token, its signature is what nobody else has.
+    // The secret part of a token is its signature.
     let last = value.rsplit('.').next().unwrap_or(value);
     let parts = [value.as_str(), last].into_iter().filter(|part| part.len() >= SHORTEST);
     let mut said = vec![("the answer", format!("{:?}", asked.outcome))];
@@ -58,7 +58,7 @@ fn leak(ask: &HookQuestion, asked: &QuestionReport) -> Option<Finding> {
     Some(Finding::new("secret", "no part of the credential", &format!("{} contains it", leaky.0)))
 }
 
-/// A component is held to these in any case; a built-in here.
+/// Checks the limits of the answer. Components are always checked; here built-ins are as well.
 fn bounds(outcome: &Outcome) -> Option<Finding> {
     let checked = match outcome {
         Outcome::Verdict(verdict) => check_verdict(verdict),
@@ -68,7 +68,7 @@ fn bounds(outcome: &Outcome) -> Option<Finding> {
     checked.err().map(|why| Finding::new("bounds", "an answer within the bounds", &why))
 }
 
-/// Holds a refusal of settings against what a case says of it.
+/// Compares the refusal of settings with the expected one.
 pub(super) fn refusal(expected: &ConfigFault, error: &ConfigError) -> Vec<Finding> {
     let mut findings = Vec::new();
     if error.pointer != expected.pointer {
@@ -102,7 +102,7 @@ fn at(pointer: &str) -> String {
     }
 }
 
-/// Holds what `configure` asks for against what a case says of it.
+/// Compares the result of `configure` with the expected one.
 pub(super) fn wants(wanted: &ExpectedWants, wants: &Wants) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut compare = |name: &str, expected: Option<String>, found: String| {
@@ -141,7 +141,7 @@ pub(super) fn wants(wanted: &ExpectedWants, wants: &Wants) -> Vec<Finding> {
     findings
 }
 
-/// As `credential` writes it.
+/// The name of the scheme in `credential`.
 pub fn scheme_name(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Bearer => "bearer",

@@ -1,4 +1,4 @@
-//! HTTP in a sandbox: the requests that a policy has to send, and the answers that it gets.
+//! HTTP in a sandbox: the expected requests of a policy, and their answers.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,23 +10,23 @@ use witgate_plugin::{Assertion, ClientAuth, HttpError, HttpRequest, HttpResponse
 use super::report::Finding;
 use witgate_services::fetch::HttpExchange as Answers;
 
-/// Requests too many of one question that are told.
+/// Maximum number of unexpected requests of one question in the report.
 const MOST: usize = 100;
 
-/// One HTTP request that is expected, and its answer.
+/// An expected HTTP request, and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// `GET` or `POST`, a space and the URL.
     pub request: String,
-    /// The form that is posted. None: anything.
+    /// The form in the body. None: any body.
     pub form: Option<BTreeMap<String, String>>,
-    /// The authentication of the client, as the file writes it.
+    /// The authentication of the client, in the form of the file.
     pub auth: String,
     /// The answer.
     pub answer: Result<HttpResponse, HttpError>,
 }
 
-/// The servers of a case: one script, from which nothing may be left out.
+/// The servers of a case, with a script of exchanges, all of which have to happen.
 #[derive(Debug, Default)]
 pub(super) struct Servers(Mutex<ServerScript>);
 
@@ -39,13 +39,13 @@ struct ServerScript {
 }
 
 impl Servers {
-    /// Gives them the script of a question.
+    /// Sets the script of a question.
     pub(super) fn expect(&self, exchanges: &[Exchange]) {
         *self.0.lock() =
             ServerScript { expected: exchanges.iter().cloned().collect(), ..ServerScript::default() };
     }
 
-    /// Has them give these answers, whoever asks and however often.
+    /// Sets answers for any number of requests in any order.
     pub(super) fn answer_always(&self, exchanges: &[Exchange]) {
         *self.0.lock() = ServerScript { always: exchanges.to_vec(), ..ServerScript::default() };
     }
@@ -115,7 +115,7 @@ pub(crate) fn verb(method: Method) -> &'static str {
     }
 }
 
-/// As a case writes it.
+/// The authentication in the form of a case.
 pub(crate) fn auth(auth: &ClientAuth) -> String {
     match auth {
         ClientAuth::None => "none".to_owned(),

@@ -11,25 +11,25 @@ use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_policy::answer::Outcome;
 
-/// The answer that a policy has to give.
+/// The expected answer of a policy.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
     /// An identity.
     Identity(Box<ExpectIdentity>),
-    /// Another policy's credential.
+    /// The credential is for another policy.
     NotMine,
     /// A refusal with this reason.
     Refused(String),
-    /// No answer, because something else gave none.
+    /// No answer, because something that the policy needs did not answer.
     Unavailable(ExpectUnavailable),
     /// Allowed.
     Allow,
-    /// Nothing to say.
+    /// The policy abstains.
     Abstain,
     /// Denied with this reason, without scopes.
     Denied(String),
-    /// Denied for want of scopes, of which these are needed in all.
+    /// Denied because of missing scopes; these are all needed ones.
     InsufficientScope(Vec<String>),
     /// It fails with this reason code, such as `timeout`.
     Failed(String),
@@ -46,7 +46,7 @@ pub struct ExpectUnavailable {
     pub retry_after: Option<u32>,
 }
 
-/// An identity. What is left out can be anything.
+/// An identity. Omitted members can have any value.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectIdentity {
@@ -56,17 +56,17 @@ pub struct ExpectIdentity {
     /// The issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The roles, all of them.
+    /// The roles, completely.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// The scopes, all of them.
+    /// The scopes, completely.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The expiry, in seconds since the Unix epoch; `"never"`: with the credential.
+    /// The expiry, in seconds since the Unix epoch. `"never"`: the identity expires with the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<WrittenEnd>")]
     pub expires_at: Option<Value>,
-    /// Members that the claims have to have; `false`: there are no claims at all.
+    /// Members that the claims have to contain. `false`: there are no claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<WrittenClaims>")]
     pub claims: Option<Value>,
@@ -148,7 +148,7 @@ impl Expect {
     /// Compares `outcome` with the expectation.
     ///
     /// # Errors
-    /// With what came instead.
+    /// With the actual outcome.
     pub fn judge(&self, outcome: &Outcome) -> Result<(), String> {
         match self.is(outcome) {
             true => Ok(()),
@@ -162,7 +162,7 @@ impl Expect {
             (Outcome::Verdict(verdict), _) => self.is_verdict(verdict),
             (Outcome::Decision(decision), _) => self.is_decision(decision),
             (Outcome::Failed(failure, _), Self::Failed(reason)) => failure.reason() == *reason,
-            // What a policy says of itself comes as a failure of this kind.
+            // The unavailability that a policy reports itself is a failure of this kind.
             (Outcome::Failed(Failure::Unavailable, detail), Self::Unavailable(expected)) => {
                 detail.contains(&expected.detail)
             }
@@ -198,17 +198,17 @@ impl Expect {
         }
     }
 
-    /// As a case writes it.
+    /// The value in the form of a case.
     pub fn written(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// As a case writes it, on one line.
+    /// The value in the form of a case, on one line.
     pub fn to_line(&self) -> String {
         inline(&self.written())
     }
 
-    /// Its kind and its reason code, for telling which ones a suite has seen.
+    /// The kind and reason code, for the coverage of a suite.
     pub fn class(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Identity(_) => ("identity", None),
@@ -226,18 +226,18 @@ impl Expect {
 
 const INSUFFICIENT_SCOPE: &str = "insufficient-scope";
 
-/// Outcomes in the words of cases.
+/// Outcomes in the form of cases.
 pub trait OutcomeText {
-    /// As a case would expect it. Nothing of a credential is in any of it.
+    /// The value in the form of an expectation. It contains nothing of a credential.
     fn written(&self) -> Value;
 
     /// The detail for the operator's log.
     fn detail(&self) -> Option<&str>;
 
-    /// In the words of a case, on one line.
+    /// The value in the form of a case, on one line.
     fn to_line(&self) -> String;
 
-    /// Its kind and its reason code.
+    /// The kind and reason code.
     fn class(&self) -> (&'static str, Option<&str>);
 }
 
@@ -325,7 +325,7 @@ fn written_unavailable(found: &Unavailability) -> Value {
     serde_json::to_value(expected).unwrap_or_default()
 }
 
-/// A value as TOML writes it on one line. Of a table with one member, the braces are left out: `denied = "late"`.
+/// A value in TOML on one line. A table with one member is written without braces: `denied = "late"`.
 pub(super) fn inline(value: &Value) -> String {
     match value {
         Value::Object(members) if members.len() == 1 => members_of(members),

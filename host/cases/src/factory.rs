@@ -1,4 +1,4 @@
-//! From a configuration to a generation.
+//! Builds generations from configurations.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -22,7 +22,7 @@ use witgate_policy::generation::{Contents, Generation, Generations, Recipe};
 use witgate_policy::{MakeInputs, Policy, PolicyError};
 use witgate_services::network::Ways;
 
-/// Makes generations.
+/// Builds generations.
 #[derive(Debug)]
 pub struct Factory {
     loader: Arc<Loader>,
@@ -32,63 +32,62 @@ pub struct Factory {
     clock: Clock,
 }
 
-/// The way components are compiled.
+/// The mode of compilation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CompileMode {
-    /// The caller of a compilation waits for it.
+    /// Builds wait for the compiler.
     Waits,
-    /// Beside everything else: until it is done, the policy cannot be made.
+    /// Components are compiled in the background. Until then, the policy cannot be built.
     Beside,
 }
 
-/// The policies of one configuration, as far as they can be made.
+/// The policies of one configuration, as far as they can be built.
 struct PolicyParts {
     policies: BTreeMap<String, Arc<Policy>>,
     errors: Vec<PolicyError>,
     files: Fingerprints,
-    /// Those of the files that the recipe holds.
+    /// The files that are part of the recipe.
     written: BTreeSet<PathBuf>,
     recipe: Arc<Recipe>,
     clock: Clock,
 }
 
-/// The candidate to follow the live generation.
+/// A candidate for the live generation's successor.
 #[derive(Debug)]
 pub struct Successor {
-    /// The generation. None: nothing of the change can be applied, and nothing else has changed.
+    /// The generation. None: no part of the change can be applied, and nothing else has changed.
     pub generation: Option<Generation>,
-    /// Everything that is wrong.
+    /// All faults.
     pub errors: Vec<PolicyError>,
-    /// The files that were looked at.
+    /// The files that were read.
     pub files: Fingerprints,
 }
 
 impl Successor {
-    /// True if a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so another attempt will follow.
     pub fn is_compiling(&self) -> bool {
         self.errors.iter().any(|error| error.cause == Cause::Compiling)
     }
 }
 
 impl Factory {
-    /// A factory that compiles with `loader` and takes secrets from `environment`.
+    /// A factory that compiles with `loader` and reads secrets from `environment`.
     pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
         Self { loader, queue, remote: RemoteKeys::new(Ways::closed()), environment, clock }
     }
 
-    /// The ways by which connections go out: as the configuration says that the last policies were made from.
+    /// The outgoing connections, with the network settings of the last configuration.
     pub fn ways(&self) -> &Arc<Ways> {
         self.remote.ways()
     }
 
-    /// Makes a candidate: every policy of `config` that a pipeline uses is compiled, linked,
-    /// configured and checked. `live` is the generation that it is to follow; without one, missing
-    /// components may fall back to built-ins.
+    /// Builds a candidate. Every policy of `config` that a pipeline uses is compiled, linked, configured and checked.
+    /// `live` is the live generation; without one, built-ins may replace missing components.
     ///
     /// # Errors
-    /// With everything that is wrong, one entry per policy.
+    /// With all faults, one per policy.
     pub async fn candidate(
         &self,
         config: &Config,
@@ -98,8 +97,8 @@ impl Factory {
         whole(config, live, parts)
     }
 
-    /// Makes a candidate again from `recipe`, whose configuration is `config`: its components are taken whatever
-    /// their files are by now, everything else as it is now. `origin` is the generation that was made from it first.
+    /// Builds a candidate from the earlier `recipe`, whose configuration is `config`. Its components are those of the
+    /// recipe, and all other data is current. `origin` is the generation that was first built from the recipe.
     ///
     /// # Errors
     /// As [`Factory::candidate`].
@@ -115,10 +114,10 @@ impl Factory {
         Ok(repeated.with_repeats(true).repeating(Some(origin)))
     }
 
-    /// Makes the first generation. A policy that is broken closes the pipelines that ask it, and no others.
+    /// Builds the first generation. A broken policy closes only the pipelines that use it.
     ///
     /// # Errors
-    /// With everything that is wrong, where no pipeline is whole.
+    /// With all faults, if no pipeline is complete.
     pub async fn first(
         &self,
         config: &Config,
@@ -153,10 +152,10 @@ impl Factory {
         Ok((parts.generation(1, pipelines).with_repeats(recipe.is_some()), errors))
     }
 
-    /// Makes what is to follow `live`. A pipeline takes over as a whole. Where a policy of it cannot be made, the
-    /// pipeline that is in force is made again with today's data, and what can be made of the new one restricts it: so
-    /// nothing that is broken keeps a key from being revoked, or a rule from being tightened. `repeated`: the components
-    /// of that recipe are taken, whatever their files are.
+    /// Builds the successor of `live`. A new pipeline goes live only as a whole. If one of its policies cannot be
+    /// built, the live pipeline is rebuilt with current data, and the buildable part of the new one restricts it. So a
+    /// fault never prevents the revocation of a key or a stricter rule. With `repeated`, the components are those of
+    /// that recipe.
     pub async fn successor(
         &self,
         config: &Config,
@@ -183,7 +182,7 @@ impl Factory {
         making.conclude(pipelines, repeated.is_some())
     }
 
-    /// Waits until a component that a successor asked for is compiled, or found out to be none.
+    /// Waits until a component of a successor is compiled, or its compilation has failed.
     pub async fn compiled(&self) {
         self.queue.done().await;
     }
@@ -213,7 +212,7 @@ impl Factory {
             stage: None,
         };
         let mut parts = PolicyParts::of(config, self.clock.clone());
-        // At once, so that those that take their time to be configured take it together.
+        // All at the same time, so that slow configurations run in parallel.
         let made = used(config).map(|policy| Box::pin(made(policy, config, making)));
         for (policy, made) in used(config).zip(join_all(made).await) {
             parts.add(policy, made);
@@ -221,16 +220,15 @@ impl Factory {
         parts
     }
 
-    /// Has the components of a recipe at hand: compiling them may take minutes.
+    /// Loads the components of a recipe in advance, because compiling them may take minutes.
     pub async fn prepare(&self, recipe: &Recipe) {
         for digest in recipe.digests() {
-            // Whoever asks for it next is told.
+            // The next load reports the error.
             let _ = self.loader.kept(&digest).await;
         }
     }
 
-    /// Forgets components that belong to no generation to which a rollback is possible, and to no
-    /// live pipeline.
+    /// Removes components that belong neither to a possible rollback nor to a live pipeline.
     pub fn tidy(&self, generations: &Generations) {
         let mut digests: HashSet<_> = generations.live().digests().collect();
         digests.extend(generations.kept().iter().flat_map(|kept| kept.recipe.digests().collect::<Vec<_>>()));
@@ -238,7 +236,7 @@ impl Factory {
     }
 }
 
-/// A policy, or why it cannot be made.
+/// A policy, or the reason why it cannot be built.
 async fn made(
     policy: &config::Policy,
     config: &Config,
@@ -277,7 +275,7 @@ impl PolicyParts {
         }
     }
 
-    /// True if the parts that could be built follow from `recipe` as well.
+    /// True if `recipe` also contains all parts that could be built.
     fn adds_nothing_to(&self, recipe: &Recipe) -> bool {
         let broken: Vec<_> = self.errors.iter().map(|error| error.policy.as_str()).collect();
         self.recipe.is_part_of(recipe, &broken)
@@ -287,7 +285,7 @@ impl PolicyParts {
         self.errors.iter().find(|error| error.policy == policy)
     }
 
-    /// Represents a policy that cannot be made: it denies. `live` is the one that decides now.
+    /// Replaces a policy that cannot be built with one that denies. `live` is the live policy of this name.
     fn broken(&self, name: &str, config: &Config, live: Option<&Policy>) -> Arc<Policy> {
         let reason = self.error_of(name).map_or("it is not configured", |error| &error.message);
         Arc::new(Policy::broken(name, config.policies.get(name), reason, live))
@@ -299,7 +297,7 @@ impl PolicyParts {
     }
 }
 
-/// A generation in which nothing is missing.
+/// A complete generation.
 fn whole(
     config: &Config,
     live: Option<&Generation>,
@@ -329,7 +327,7 @@ fn unusable(policy: &str, fault: &str) -> PolicyError {
     }
 }
 
-/// The policies that some pipeline names.
+/// The policies that pipelines name.
 fn used(config: &Config) -> impl Iterator<Item = &config::Policy> {
     let names: BTreeSet<_> = config
         .upstreams
@@ -345,12 +343,12 @@ struct Succession<'a> {
     config: &'a Config,
     live: &'a Generation,
     parts: PolicyParts,
-    /// The inputs of pipelines that are held back, with today's data.
+    /// The inputs of pipelines that are held back, with current data.
     bases: Vec<RollbackBase>,
     errors: Vec<PolicyError>,
     /// True if a key store, key set or secret differs from the live generation's.
     has_new_data: bool,
-    /// A policy goes on that could not be made again.
+    /// True if a live policy continues because it could not be rebuilt.
     is_stale: Cell<bool>,
 }
 
@@ -361,7 +359,7 @@ struct RollbackBase {
 }
 
 impl Succession<'_> {
-    /// True if there is nothing to take over at `running`, besides what cannot be built.
+    /// True if `running` is current, except for policies that cannot be built.
     fn is_up_to_date(&self, running: &Pipeline) -> bool {
         let waits = match &running.next {
             None => self.parts.adds_nothing_to(&running.recipe),
@@ -370,7 +368,7 @@ impl Succession<'_> {
         waits && !self.has_new_data
     }
 
-    /// The pipeline that follows `running`.
+    /// The successor of the pipeline `running`.
     async fn pipeline(&mut self, running: &Pipeline) -> Pipeline {
         let config = self.config;
         if !self.parts.errors.is_empty() && self.is_up_to_date(running) {
@@ -394,8 +392,7 @@ impl Succession<'_> {
         self.held_back(running, Some(upstream)).await
     }
 
-    /// The pipeline in force at `running`, with today's data, restricted by the buildable part of the new
-    /// one.
+    /// The live pipeline `running`, with current data, restricted by the buildable part of the new one.
     async fn held_back(&mut self, running: &Pipeline, upstream: Option<&config::Upstream>) -> Pipeline {
         let base = self.base(running).await.and_then(|place| self.bases.get(place));
         let Some(base @ RollbackBase { config, parts }) = base else { return running.clone() };
@@ -407,11 +404,11 @@ impl Succession<'_> {
         let recipe = &running.recipe;
         let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline;
         let Some(upstream) = upstream.filter(|_| !self.parts.adds_nothing_to(recipe)) else {
-            // What cannot be made is all that is new.
+            // All new policies are among those that cannot be built.
             return held;
         };
-        // Where the machine is at fault, what is missing comes with the next try. Until then nobody is denied because new
-        // rules judge former roles, or former rules new ones.
+        // After a failure of the machine, the missing policies follow with the next attempt. Until then, nobody is
+        // denied because new rules judge former roles, or former rules new ones.
         let passes = |name: &str| self.parts.error_of(name).is_some_and(PolicyError::may_pass);
         let is_new = |name: &str| match (self.config.policies.get(name), config.policies.get(name)) {
             (Some(new), Some(former)) => !new.is_configured_as(former),
@@ -420,8 +417,8 @@ impl Succession<'_> {
         if upstream.pipeline.authenticate.iter().any(|name| passes(name) && is_new(name)) {
             return held;
         }
-        // What is broken is represented by its former self, which restricts the new roles, too; so is an authenticator that
-        // has not changed.
+        // A broken policy is replaced by its former version, which also restricts the new roles. So is an
+        // authenticator without changes.
         let judges = |name: &str| held.own_policy(name).filter(|_| !passes(name) || !is_new(name));
         let find = |name: &str| self.parts.policies.get(name).or_else(|| judges(name)).cloned();
         let next = pipeline::assemble(upstream, self.config, &self.parts.recipe, find);
@@ -430,7 +427,7 @@ impl Succession<'_> {
         held
     }
 
-    /// The place among `bases` of what `running` is made from. None: it cannot be made again, and stays.
+    /// The place in `bases` of the inputs of `running`. None: it cannot be rebuilt, and stays.
     async fn base(&mut self, running: &Pipeline) -> Option<usize> {
         let known = |base: &RollbackBase| *base.parts.recipe == *running.recipe;
         if let Some(place) = self.bases.iter().position(known) {
@@ -447,8 +444,8 @@ impl Succession<'_> {
         Some(self.bases.len() - 1)
     }
 
-    /// A policy that decides now and cannot be made again. Where the machine is at fault, it goes on until the machine is
-    /// well again. Where its data is, nobody knows what it would refuse by now, so that it denies.
+    /// A live policy that cannot be rebuilt. After a failure of the machine, it continues until the next attempt. If
+    /// its data is at fault, it denies, because it is not known what it would refuse now.
     fn in_force(&self, running: &Pipeline, name: &str, base: &RollbackBase) -> Option<Arc<Policy>> {
         let live = running.own_policy(name);
         match (base.parts.error_of(name), live) {
@@ -485,7 +482,7 @@ impl Succession<'_> {
     }
 }
 
-/// True if pipelines come from the same recipes, and are held back by the same ones.
+/// True if the pipelines come from the same recipes, and are held back by the same ones.
 fn same_sources(some: &[Pipeline], others: &[Pipeline]) -> bool {
     let of_next = |pipeline: &Pipeline| pipeline.next.as_ref().map(|next| Arc::clone(&next.pipeline.recipe));
     let same = |(one, other): (&Pipeline, &Pipeline)| {

@@ -1,5 +1,5 @@
-//! A file of cases, as it is written: the shapes that serde reads, and the JSON Schema that `witgate plugin test
-//! --schema` prints. docs/cases.md tells it to people.
+//! A file of cases in its written form: the types for serde, and the JSON Schema that `witgate plugin test --schema`
+//! prints. docs/cases.md describes the format.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -17,9 +17,9 @@ use witgate_config::raw;
 #[schemars(title = "cases.toml")]
 #[schemars(rename = "File")]
 pub(super) struct CaseFile {
-    /// The component that the cases are about: the path of a `.wasm`, relative to this file. Default: the project's own.
+    /// The component to test: the path of a `.wasm`, relative to this file. Default: that of the project.
     pub component: Option<String>,
-    /// The shipped kind that the cases are about, such as `rbac`.
+    /// The shipped kind to test, such as `rbac`.
     pub builtin: Option<raw::Kind>,
     /// The clock of all cases, in seconds since the Unix epoch. Default: 2000000000.
     pub now: Option<u64>,
@@ -27,22 +27,22 @@ pub(super) struct CaseFile {
     pub upstream: Option<String>,
     /// The upstream's resource identifier, which is the audience of tokens.
     pub audience: Option<String>,
-    /// Settings of cases that have none of their own, as an operator writes them.
+    /// Settings of cases that have none, in the form of the configuration.
     pub config: Option<Map<String, Value>>,
-    /// Settings that cases take by name.
+    /// Settings that cases refer to by name.
     pub configs: BTreeMap<String, Map<String, Value>>,
-    /// Keys that the host holds, by name: as under `[keys]` of the configuration, or in the place of an issuer's.
+    /// Keys of the host, by name: as under `[keys]` of the configuration, or in place of an issuer's keys.
     pub keys: BTreeMap<String, HeldKey>,
-    /// Secrets that the host holds: what the `secrets` import yields by name, and what `{ env = "NAME" }` in settings finds.
+    /// Secrets of the host: the values of the `secrets` import by name, and of `{ env = "NAME" }` in settings.
     pub secrets: BTreeMap<String, String>,
     /// The signers of the cases' tokens, by name.
     pub signers: BTreeMap<String, TokenSigner>,
-    /// Claims of tokens and of the `claims` of HTTP answers, unless a case says otherwise.
+    /// Claims of tokens and of the `claims` of HTTP answers, unless a case has others.
     pub claims: Map<String, Value>,
-    /// Members of an HTTP request and its answer, unless a case says otherwise.
+    /// Members of an HTTP request and its answer, unless a case has others.
     #[schemars(with = "Option<Exchange>")]
     pub exchange: Option<Map<String, Value>>,
-    /// Claims of a signed HTTP answer beside `token_introspection`.
+    /// Claims of a signed HTTP answer besides `token_introspection`.
     pub answer: Map<String, Value>,
     /// Limits of a hook, as `limits` of a policy. Default: the defaults of a policy.
     pub limits: Option<raw::Limits>,
@@ -52,43 +52,43 @@ pub(super) struct CaseFile {
     pub cases: Vec<Map<String, Value>>,
 }
 
-/// A key that the host holds: exactly one of these.
+/// A key of the host: exactly one of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HeldKey {
-    /// A shared secret, of 32 bytes at least.
+    /// A shared secret of at least 32 bytes.
     pub secret: Option<String>,
     /// A public key in PEM.
     pub pem: Option<String>,
     /// A JWK Set (RFC 7517).
     pub jwks: Option<Map<String, Value>>,
-    /// `true`: a set that cannot be had.
+    /// `true`: a set that cannot be fetched.
     pub unavailable: Option<bool>,
 }
 
-/// A case: settings, and what is asked of a policy that has them.
+/// A case: settings, and questions to a policy with them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("additionalProperties" = false))]
 pub(super) struct Case {
-    /// The case's title, which says what it shows.
+    /// The title of the case, which says what it shows.
     pub name: String,
-    /// Settings as an operator writes them, or the name of some under `[configs]`. Default: those of the file.
+    /// Settings in the form of the configuration, or a name under `[configs]`. Default: those of the file.
     pub config: Option<CaseConfig>,
-    /// Members to merge into the settings.
+    /// Members that are merged into the settings.
     #[serde(default)]
     pub change: Map<String, Value>,
-    /// Settings that are left out.
+    /// Settings that are removed.
     #[serde(default)]
     pub drop: Vec<String>,
     /// The name that the operator gave the policy. Default: `own`.
     pub policy: Option<String>,
-    /// The wishes that `configure` has to return.
+    /// The expected result of `configure`.
     pub wants: Option<ExpectedWants>,
-    /// The settings are refused, and how. Nothing is asked then.
+    /// The expected refusal of the settings. Then there are no questions.
     pub config_error: Option<ConfigFault>,
     /// Limits of a hook, in place of the file's.
     pub limits: Option<raw::Limits>,
-    /// Several questions to one policy with one cache. Each takes from the case what it does not say itself.
+    /// Several questions to one policy with one cache. Each has the members of the case, unless it has its own.
     #[schemars(with = "Option<Vec<Question>>")]
     pub steps: Option<Vec<Map<String, Value>>>,
     #[serde(flatten)]
@@ -96,7 +96,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// The members of a case itself; all others belong to its question.
+    /// The members of a case itself. All others belong to its question.
     pub(super) const OWN: [&str; 9] =
         ["name", "config", "change", "drop", "policy", "wants", "config_error", "limits", "steps"];
 }
@@ -106,30 +106,30 @@ impl Case {
 #[serde(untagged)]
 #[schemars(rename = "Config")]
 pub(super) enum CaseConfig {
-    /// By their name under `[configs]`.
+    /// A name under `[configs]`.
     Named(String),
-    /// As an operator writes them.
+    /// In the form of the configuration.
     Written(Map<String, Value>),
 }
 
-/// The wishes that `configure` has to return. Members that are left out can have any value.
+/// The expected result of `configure`. Omitted members can have any value.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Wanted")]
 pub struct ExpectedWants {
-    /// The ways of showing a credential that it judges, all of them.
+    /// The schemes of credentials that the policy judges, completely.
     pub schemes: Option<Vec<String>>,
-    /// The header that carries the credential.
+    /// The header that contains the credential.
     pub credential_header: Option<String>,
-    /// Request headers, all of them.
+    /// The request headers, completely.
     pub headers: Option<Vec<String>>,
-    /// The call's arguments are wanted.
+    /// True if the policy wants the call's arguments.
     pub arguments: Option<bool>,
-    /// The call's `_meta` is wanted.
+    /// True if the policy wants the call's `_meta`.
     pub meta: Option<bool>,
-    /// The peer's address is wanted.
+    /// True if the policy wants the peer's address.
     pub peer: Option<bool>,
-    /// The caller's claims are wanted.
+    /// True if the policy wants the caller's claims.
     pub claims: Option<bool>,
 }
 
@@ -141,24 +141,24 @@ pub struct ConfigFault {
     pub pointer: String,
     /// A text that the message has to contain.
     pub message: String,
-    /// A text that it must not contain.
+    /// A text that the message must not contain.
     pub never: Option<String>,
 }
 
-/// One question to one of the hooks, and what has to come of it.
+/// A question to one of the hooks, and its expected answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Question {
     /// The clock, in seconds since the Unix epoch. Default: that of the file.
     pub now: Option<u64>,
-    /// The target of the call, as patterns write it and without `*`: `get_sum`, `resource:file:///a`,
+    /// The target of the call, written as in patterns and without `*`: `get_sum`, `resource:file:///a`,
     /// `prompt:brief`, `method:tasks/list`. Default: `echo`.
     pub call: Option<String>,
-    /// The JSON-RPC method, where it is not the usual one of such a call: `resources/subscribe`.
+    /// The JSON-RPC method, if it is not the usual one of such a call: `resources/subscribe`.
     pub method: Option<String>,
     /// The call's arguments.
     pub arguments: Option<Value>,
-    /// The call's arguments, as JSON text: for what no value says, such as a number of many digits.
+    /// The call's arguments, as JSON text, for values that TOML cannot express, such as a number of many digits.
     pub arguments_text: Option<String>,
     /// The call's `_meta`.
     pub meta: Option<Map<String, Value>>,
@@ -166,37 +166,35 @@ pub(super) struct Question {
     pub headers: BTreeMap<String, String>,
     /// The address of the caller.
     pub peer: Option<String>,
-    /// A list is being filtered. Default: `false`.
+    /// True if a list is filtered. Default: `false`.
     pub listing: bool,
-    /// The call came over stdio. Default: `false`.
+    /// True if the call comes over stdio. Default: `false`.
     pub stdio: bool,
-    /// The name of the upstream that it goes to. Default: that of the file.
+    /// The name of the call's upstream. Default: that of the file.
     pub upstream: Option<String>,
     /// The upstream's resource identifier. Default: that of the file.
     pub audience: Option<String>,
-    /// Asks who shows this: a question to an authenticator.
+    /// The credential, in a question to an authenticator.
     pub credential: Option<CaseCredential>,
-    /// Asks whether this caller may make the call: a question to an authorizer.
+    /// The caller, in a question to an authorizer.
     pub principal: Option<Principal>,
     /// The proofs that the host has verified.
     pub proven: ProofThumbprints,
-    /// The HTTP requests that the policy has to send, in order, and the answers. Default: none.
+    /// The expected HTTP requests, in order, and their answers. Default: none.
     #[schemars(with = "Vec<Exchange>")]
     pub http: Vec<Map<String, Value>>,
-    /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
+    /// The initial content of the policy's cache. `{digest}` is the key of results for the credential.
     pub cache: BTreeMap<String, String>,
-    /// The result of `crypto.sha256` for the credential, in hexadecimal digits, where that only stands for
-    /// another one.
+    /// The result of `crypto.sha256` for the credential, in hexadecimal digits, if the credential is a replacement.
     pub digest: Option<String>,
-    /// The results of signature checks, whatever the signature. All others are done with the keys of the
-    /// file.
+    /// The fixed results of signature checks, for any signatures. All other checks use the keys of the file.
     pub verify: Vec<Verification>,
-    /// Parts of lines that it has to log, in this order; there may be others between them.
+    /// Parts of lines that have to be in the log, in this order; others may be between them.
     pub log: Vec<String>,
-    /// The expected number of calls of imports, by interface and function: `"http.send" = 1`. Others may be
-    /// called as well.
+    /// The expected number of calls of imports, by interface and function: `"http.send" = 1`. Others may be called as
+    /// well.
     pub host_calls: BTreeMap<String, u64>,
-    /// The answer that has to come.
+    /// The expected answer.
     pub expect: Option<super::Expect>,
 }
 
@@ -206,7 +204,7 @@ pub(super) struct Question {
 pub(super) struct Verification {
     /// The name of the key.
     pub key: String,
-    /// The id of the wanted key of a set.
+    /// The id of the key in a set.
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Alg,
@@ -218,17 +216,17 @@ pub(super) struct Verification {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VerifyOutcome {
-    /// It is good.
+    /// The signature is valid.
     Good,
-    /// There is no key of that name.
+    /// There is no key with this name.
     UnknownKey,
-    /// The set has no key of that id.
+    /// The set has no key with this id.
     UnknownKeyId,
-    /// The key is not for this algorithm.
+    /// The key does not fit the algorithm.
     AlgorithmMismatch,
-    /// It does not fit.
+    /// The signature does not match.
     BadSignature,
-    /// The set cannot be had.
+    /// The set cannot be fetched.
     Unavailable,
 }
 
@@ -243,13 +241,13 @@ pub(super) struct CaseCredential {
     pub basic: Option<String>,
     /// `Authorization: DPoP`.
     pub dpop: Option<String>,
-    /// The header that the policy asks for.
+    /// The header that the policy wants.
     pub header: Option<String>,
     /// An argument of the call.
     pub argument: Option<String>,
     /// A client certificate, in PEM.
     pub certificate: Option<String>,
-    /// A JSON Web Token, made to order.
+    /// A JSON Web Token, made for the case.
     pub token: Option<Spec>,
 }
 
@@ -265,81 +263,80 @@ impl std::fmt::Debug for CaseCredential {
 pub struct Principal {
     /// The subject. Default: `alice`.
     pub subject: String,
-    /// The policy that has found it out. Default: `idp`.
+    /// The policy that has authenticated the caller. Default: `idp`.
     pub proven_by: String,
-    /// Its roles.
+    /// The caller's roles.
     pub roles: Vec<String>,
-    /// Its scopes.
+    /// The caller's scopes.
     pub scopes: Vec<String>,
     /// The issuer of the subject.
     pub issuer: Option<String>,
-    /// Further claims about the subject.
+    /// Other claims of the caller.
     pub claims: Option<Map<String, Value>>,
     /// The expiry, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
 }
 
-/// A caller's proofs to the host: thumbprints, in base64url.
+/// The caller's proofs: thumbprints, in base64url.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Proven")]
 pub struct ProofThumbprints {
-    /// Of the connection's certificate.
+    /// The thumbprint of the connection's certificate.
     pub certificate: Option<String>,
-    /// Of the key of a DPoP proof.
+    /// The thumbprint of the key of a DPoP proof.
     pub dpop: Option<String>,
 }
 
-/// An HTTP request that has to be sent, and its answer.
+/// An expected HTTP request, and its answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Exchange {
     /// `GET` or `POST`, a space and the URL.
     pub request: Option<String>,
-    /// The form that is posted. Default of a POST about a credential: that of RFC 7662; else any body is accepted.
+    /// The form in the body. Default of a POST about a credential: that of RFC 7662; otherwise any body.
     pub form: Option<BTreeMap<String, String>>,
-    /// The authentication of the client: `none` (the default); `basic` or `post` with the client's id and the
-    /// setting that has its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and
-    /// audience.
+    /// The authentication of the client: `none` (the default); `basic` or `post` with the client's id and the setting
+    /// with its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and audience.
     pub auth: Option<String>,
     /// The status. Default: 200.
     #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
-    /// The media type; empty: none. Default: `application/json`.
+    /// The media type. Empty: the answer has none. Default: `application/json`.
     pub content_type: Option<String>,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
-    /// The body: the file's `[claims]` with these over them.
+    /// The body: the file's `[claims]`, merged with these.
     pub claims: Option<Map<String, Value>>,
-    /// Claims that are left out of it.
+    /// Claims that are removed from the body.
     pub without: Vec<String>,
-    /// The body: a token that holds those claims as `token_introspection` (RFC 9701).
+    /// The body: a token that contains those claims as `token_introspection` (RFC 9701).
     pub signed: Option<Spec>,
     /// The body: this value.
     pub json: Option<Value>,
     /// The body: this text.
     pub body: Option<String>,
-    /// So many spaces before the body.
+    /// Number of spaces before the body.
     pub padding: u32,
-    /// No answer, and why.
+    /// The reason why there is no answer.
     pub error: Option<HttpFault>,
 }
 
-/// The error in place of an answer.
+/// The reason why there is no answer.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum HttpFault {
     /// The origin is not granted.
     NotGranted,
-    /// The request is none that is sent.
+    /// The request is invalid.
     InvalidRequest,
-    /// Nobody is there.
+    /// The server cannot be reached.
     Unreachable,
-    /// It took too long.
+    /// The answer did not arrive in time.
     TimedOut,
-    /// It is too large.
+    /// The answer is too large.
     TooLarge,
-    /// The server is left alone, for seven seconds.
+    /// Requests to the server are paused, for seven seconds.
     Resting,
 }
 

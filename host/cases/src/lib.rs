@@ -1,9 +1,9 @@
-//! Cases: what has to come of certain calls. A plugin's author runs them with `witgate plugin test`, an
-//! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
-//! limits, in a world that is the case's own.
+//! Cases: the expected results of certain calls. A plugin's author runs them with `witgate plugin test`; an operator's
+//! cases run for each candidate before it goes live. Both use one format, and the real check under its real limits,
+//! with test doubles that the case defines.
 //!
-//! [`Suite::read`] makes [`Case`]s of a file, and [`TestSubject::put`] a [`Report`] of each. For one question,
-//! [`TestSubject::on_stage`] makes the policy and [`SandboxPolicy::ask`] says what it answered and everything that it did.
+//! [`Suite::read`] reads [`Case`]s from a file, and [`TestSubject::put`] makes a [`Report`] of each. For single
+//! questions, [`TestSubject::on_stage`] makes the policy, and [`SandboxPolicy::ask`] returns its answer and its trace.
 
 #![forbid(unsafe_code)]
 
@@ -48,13 +48,14 @@ pub use format::{ConfigFault, ExpectedWants, Principal, ProofThumbprints, schema
 /// Builds the policy that `config` describes, and runs its cases.
 ///
 /// # Errors
-/// With the first thing that is wrong.
+/// With the first fault.
 pub async fn make_rehearsed(
     config: &config::Policy,
     making: MakeInputs<'_>,
 ) -> Result<MadePolicy, PolicyError> {
     let (policy, mut files) = Policy::make(config, making).await?;
-    // A rollback's policies were rehearsed when they went live; cases written since must not block it.
+    // A rollback's policies passed their cases when they first went live. Cases that were written since must not
+    // prevent it.
     if let (Some(path), None) = (&config.cases, making.repeated)
         && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
     {
@@ -63,7 +64,7 @@ pub async fn make_rehearsed(
     Ok((policy, files))
 }
 
-/// Puts the cases in the file at `path` to the policy that `config` describes.
+/// Runs the cases in the file at `path` against the policy that `config` describes.
 ///
 /// # Errors
 /// With the first case that fails, or the fault of the file.
@@ -83,7 +84,7 @@ async fn rehearse(
                 return Err("the component was replaced while it was checked".into());
             }
             Ok(on_stage) => on_stage.play(case).await,
-            // Whatever the case expects of its settings, this is not it.
+            // A failure of the machine is never the expected result.
             Err(unmade) if unmade.cause.may_pass() => return Err(unmade),
             Err(unmade) => case.refused(&unmade),
         };
@@ -97,8 +98,8 @@ async fn rehearse(
     Ok(())
 }
 
-/// The policy that `config` describes, in a sandbox with the settings of a case. Its keys, limits and grants are its own,
-/// where the case has no others.
+/// The policy that `config` describes, in a sandbox with the settings of a case. Its keys, limits and grants are its
+/// own, unless the case has others.
 async fn candidate(
     config: &config::Policy,
     suite: &Suite,
@@ -116,7 +117,7 @@ async fn candidate(
     all.extend(keys.clone());
     let environment = stage::environment(making.around.environment, secrets);
     let around = Surroundings {
-        // Files are named relative to where they are named.
+        // Files are relative to the file that names them.
         dir: if case.settings.base.is_some() { suite.dir() } else { making.around.dir },
         keys: &all,
         environment: &environment,

@@ -1,4 +1,4 @@
-//! From a file of cases to cases: everything that is wrong with it at once, each at its place.
+//! Reads cases from a file, and reports all faults at once, each with its place.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -30,7 +30,7 @@ use witgate_services::witness::IMPORTS;
 /// The largest file.
 const LARGEST: u64 = 4 << 20;
 
-/// The most cases: each candidate waits for all of them.
+/// Maximum number of cases, because each candidate waits for all of them.
 const MOST: usize = 1000;
 
 /// The error when there are no cases.
@@ -39,13 +39,13 @@ pub enum CasesError {
     /// The file cannot be read.
     #[error("the cases in {0} cannot be read: {1}")]
     Unreadable(PathBuf, std::io::Error),
-    /// It is too large.
+    /// The file is too large.
     #[error("{0} has {1} bytes; a file of cases may have {LARGEST}")]
     TooLarge(PathBuf, u64),
-    /// It is not of the format.
+    /// The file does not have the format.
     #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Broken(Vec<Diagnostic>),
-    /// It has no case, or too many.
+    /// The file has no case, or too many.
     #[error("{0} has {1} cases; write 1 to {MOST}, or take `cases` out")]
     Count(PathBuf, usize),
 }
@@ -70,7 +70,7 @@ impl Suite {
     /// Reads the file of cases at `path`.
     ///
     /// # Errors
-    /// When it is none.
+    /// If it is invalid.
     pub fn read(path: &Path) -> Result<Self, CasesError> {
         let unreadable = |error| CasesError::Unreadable(path.to_owned(), error);
         let size = fs::metadata(path).map_err(unreadable)?.len();
@@ -83,7 +83,7 @@ impl Suite {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// With everything that is wrong with it.
+    /// With all faults.
     pub fn parse(path: &Path, text: &str) -> Result<Self, CasesError> {
         let (document, mut faults) = Document::parse(&path.display().to_string(), text);
         let (fitted, misfits) = fit(&document, format::schema());
@@ -117,7 +117,7 @@ struct CaseReader<'t> {
     faults: Vec<Diagnostic>,
 }
 
-/// The place of a question: its case, and its step where there are several.
+/// The place of a question: its case, and its step if there are several.
 type QuestionPlace = Vec<String>;
 
 impl CaseReader<'_> {
@@ -157,7 +157,7 @@ impl CaseReader<'_> {
         Some(kind)
     }
 
-    /// The host's state, whatever the case.
+    /// The host's state for all cases.
     fn held(&mut self) -> HostState {
         let secrets = std::mem::take(&mut self.file.secrets);
         let mut keys: BTreeMap<_, _> = secrets
@@ -462,7 +462,7 @@ impl CaseReader<'_> {
         }))
     }
 
-    /// Deserializes a table that has passed the schema.
+    /// Deserializes a table that is valid by the schema.
     fn shape<T: DeserializeOwned>(&mut self, place: &[String], members: Map<String, Value>) -> Option<T> {
         match shaped(members) {
             Ok(value) => Some(value),
@@ -478,13 +478,13 @@ impl CaseReader<'_> {
         self.document.has(&path)
     }
 
-    /// The line on which something begins.
+    /// The line on which the value at a place begins.
     fn line(&self, place: &[String]) -> usize {
         let path: Vec<_> = place.iter().map(String::as_str).collect();
         self.document.error(&path, "").position().map_or(1, |(line, _)| line)
     }
 
-    /// A fault of the member `key` of what stands at `place`, or of that itself where it has no such member.
+    /// A fault of the member `key` of the value at `place`, or of the value itself if it has no such member.
     fn fault(&mut self, place: &[String], key: &str, message: impl Into<String>, help: impl Into<String>) {
         let mut path: Vec<_> = place.iter().map(String::as_str).collect();
         if self.has(place, key) {
@@ -561,7 +561,7 @@ fn shaped<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, String>
     serde_json::from_value(Value::Object(members)).map_err(|error| error.to_string())
 }
 
-/// Puts the digest in the place of every `sha256(TEXT)`.
+/// Replaces every `sha256(TEXT)` with the digest.
 fn digested_in(members: Map<String, Value>) -> Map<String, Value> {
     members.into_iter().map(|(name, value)| (name, digested(value))).collect()
 }

@@ -1,5 +1,5 @@
-//! Recordings: the questions to a live policy and its answers, as cases that can be run against another one. While nobody records, a
-//! hook pays one relaxed load for it.
+//! Recordings: the questions to a live policy and its answers, as cases that can be run against another policy.
+//! Without a recording, a hook costs one relaxed load more.
 
 mod case;
 mod certificate;
@@ -21,21 +21,21 @@ use witgate_policy::tap::{RecordedHook, TapLine};
 pub use result::{RecordedCase, RecordingResult};
 pub use witgate_policy::tap::TapError;
 
-/// Interval at which a recording checks that its policy is still the live one.
+/// Interval for checking that the policy is still live.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// The bounds of a recording.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordingBounds {
-    /// After so many calls it ends.
+    /// Maximum number of calls.
     pub calls: u64,
-    /// After this time it ends.
+    /// Maximum duration.
     pub time: Duration,
-    /// True if claims are written down as they are.
+    /// True if claims are written unchanged.
     pub claims: bool,
 }
 
-/// A recording of a policy. It ends when this is dropped, whoever waited for it.
+/// A recording of a policy. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Recording<'p> {
     policy: &'p Policy,
@@ -50,10 +50,10 @@ impl Drop for Recording<'_> {
 }
 
 impl<'p> Recording<'p> {
-    /// Begins to record what `policy` is asked.
+    /// Starts to record the questions to `policy`.
     ///
     /// # Errors
-    /// Where it cannot be recorded.
+    /// If it cannot be recorded.
     pub fn start(policy: &'p Policy) -> Result<Self, TapError> {
         if policy.recorded_settings().reads_secrets {
             return Err(TapError::ReadsSecrets);
@@ -62,12 +62,12 @@ impl<'p> Recording<'p> {
         Ok(Self { policy, from, line })
     }
 
-    /// Takes what comes until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
+    /// Records hooks until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
     pub async fn run(mut self, bounds: RecordingBounds, is_live: impl Fn() -> bool) -> RecordingResult {
         let mut cases = Cases::new(self.policy, bounds.claims);
         let ended = take(&mut self.from, &self.line.stop, &mut cases, bounds, is_live).await;
         self.policy.recorder().close(&self.line);
-        // What was under way when it ended.
+        // The hooks that were running at the end.
         while cases.calls() < bounds.calls
             && let Ok(hook) = self.from.try_recv()
         {
@@ -77,7 +77,7 @@ impl<'p> Recording<'p> {
     }
 }
 
-/// Takes what comes, until something ends it; says what.
+/// Records hooks until the recording ends, and returns the reason.
 async fn take(
     from: &mut mpsc::Receiver<RecordedHook>,
     stop: &Notify,

@@ -7,19 +7,19 @@ use witgate_base::printable::clean;
 use witgate_policy::answer::Outcome;
 use witgate_services::witness::Observation;
 
-/// Something that went otherwise than a case says.
+/// A difference from the expectation of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The subject: `answer`, `http`, `log`, `host calls`, `settings`, `wants`, `secret` or `bounds`.
     pub what: &'static str,
     /// The expectation of the case.
     pub expected: String,
-    /// The actual result. Fit for a terminal.
+    /// The actual result, sanitized for a terminal.
     pub found: String,
 }
 
 impl Finding {
-    /// Something that went otherwise.
+    /// A difference from an expectation.
     pub fn new(what: &'static str, expected: &str, found: &str) -> Self {
         Self { what, expected: clean(expected), found: clean(found) }
     }
@@ -51,16 +51,16 @@ pub struct StepReport {
     pub place: Vec<String>,
     /// The result of the question.
     pub asked: QuestionReport,
-    /// The differences from the expectation. Empty: nothing.
+    /// The differences from the expectation. Empty: there are none.
     pub findings: Vec<Finding>,
 }
 
 /// The hooks that a policy has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// That of an authenticator.
+    /// True for the hook of an authenticator.
     pub authenticates: bool,
-    /// That of an authorizer.
+    /// True for the hook of an authorizer.
     pub authorizes: bool,
 }
 
@@ -71,11 +71,11 @@ pub struct Report {
     pub name: String,
     /// The line on which it begins.
     pub line: usize,
-    /// The differences in the settings, and in what `configure` returned.
+    /// The differences in the settings, and in the result of `configure`.
     pub findings: Vec<Finding>,
-    /// The hooks of the tested policy. None of them: there was no policy with its settings.
+    /// The hooks of the tested policy. None of them: no policy could be built with the settings.
     pub hooks: Hooks,
-    /// Its steps.
+    /// The steps.
     pub steps: Vec<StepReport>,
 }
 
@@ -85,7 +85,7 @@ impl Report {
         self.findings.is_empty() && self.steps.iter().all(|step| step.findings.is_empty())
     }
 
-    /// The cause of a failed case: a busy machine may have left a hook without time.
+    /// The cause of a failed case. If a hook exceeded its time, the machine may have been busy.
     pub(super) fn cause(&self) -> Cause {
         let otherwise = self.steps.iter().filter(|step| !step.findings.is_empty());
         let passing = |step: &StepReport| matches!(step.asked.outcome, Outcome::Failed(failure, _) if failure.cause().may_pass());
@@ -95,7 +95,7 @@ impl Report {
         }
     }
 
-    /// Everything that went otherwise, with the number of the step where there are several.
+    /// All differences, with the number of the step if there are several.
     pub fn problems(&self) -> Vec<String> {
         let several = self.steps.len() > 1;
         let of_step = |(number, step): (usize, &StepReport)| {

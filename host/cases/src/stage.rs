@@ -1,4 +1,4 @@
-//! The sandbox for cases: the real policy under its real limits, with test doubles that the case defines.
+//! The sandbox for cases: the real policy with its real limits, and test doubles that the case defines.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,12 +46,12 @@ impl TestSubject {
         Self { kind, component: None }
     }
 
-    /// A component, under the kind that it stands for.
+    /// A component of the given kind.
     pub fn component(kind: PolicyKind, path: &Path) -> Self {
         Self { kind, component: Some(path.to_owned()) }
     }
 
-    /// Puts a case to it. Files that its settings name are relative to `dir`.
+    /// Runs a case against the subject. Files in its settings are relative to `dir`.
     pub async fn put(&self, loader: &Loader, dir: &Path, case: &Case) -> Report {
         match self.on_stage(loader, dir, case).await {
             Ok(policy) => policy.play(case).await,
@@ -62,7 +62,7 @@ impl TestSubject {
     /// The policy with the settings of a case, ready for questions.
     ///
     /// # Errors
-    /// With why there is none.
+    /// With the reason why it cannot be built.
     pub async fn on_stage(
         &self,
         loader: &Loader,
@@ -72,10 +72,10 @@ impl TestSubject {
         self.made(loader, dir, case, Some(Arc::default())).await
     }
 
-    /// The same with nobody who watches, which takes time: for measuring.
+    /// The same without a trace, which takes time. It is for measurements.
     ///
     /// # Errors
-    /// With why there is none.
+    /// With the reason why it cannot be built.
     pub async fn unwatched(
         &self,
         loader: &Loader,
@@ -138,7 +138,7 @@ impl std::fmt::Display for SandboxError {
 
 impl std::error::Error for SandboxError {}
 
-/// An environment that has secrets, too.
+/// An environment with additional secrets.
 pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>) -> Environment {
     let own = own.names().filter_map(|name| Some((name.to_owned(), own.get(name)?.to_owned())));
     own.chain(secrets.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
@@ -149,11 +149,11 @@ pub(super) struct SandboxSettings {
     /// The time, in seconds since the Unix epoch.
     pub(super) now: u64,
     pub(super) grants_everything: bool,
-    /// The trace of host calls, if one is kept.
+    /// The trace of host calls, if there is one.
     pub(super) witness: Option<Arc<Witness>>,
 }
 
-/// A question to a policy in a sandbox, composed as the pipeline would.
+/// A question to a policy in a sandbox, prepared as in the pipeline.
 #[derive(Debug)]
 pub struct PreparedQuestion {
     scope: Scope,
@@ -170,8 +170,8 @@ pub struct SandboxPolicy {
 }
 
 impl SandboxPolicy {
-    /// Makes the policy that `config` describes with a clock of its own, and nobody at the other end of any line but
-    /// the servers of a question.
+    /// Builds the policy that `config` describes, with a separate clock, and without a network except the servers of a
+    /// question.
     pub(super) async fn make(
         config: &config::Policy,
         making: MakeInputs<'_>,
@@ -198,12 +198,12 @@ impl SandboxPolicy {
         &self.policy
     }
 
-    /// The way to show a credential that it is asked about where nobody says another. None: it judges none.
+    /// The default scheme of the credential in a question. None: the policy judges none.
     pub fn first_scheme(&self) -> Option<Scheme> {
         SCHEMES.into_iter().find(|scheme| self.policy.judges(*scheme))
     }
 
-    /// Puts a case to it, whose settings it has.
+    /// Runs a case against the policy, which has the case's settings.
     pub(super) async fn play(&self, case: &Case) -> Report {
         let mut findings = Vec::new();
         if case.config_error.is_some() {
@@ -223,16 +223,16 @@ impl SandboxPolicy {
         Report { name: case.name.clone(), line: case.line, findings, hooks, steps }
     }
 
-    /// The trace since the last call; at first, that of `configure`.
+    /// The trace since the last call; the first one is that of `configure`.
     pub fn seen(&self) -> Observation {
         self.stage.witness.as_ref().map(|witness| witness.take()).unwrap_or_default()
     }
 
-    /// Puts one question to it.
+    /// Asks one question.
     pub async fn ask(&self, question: &Question) -> QuestionReport {
         let ready = self.ready(question);
         self.servers.expect(&question.http);
-        // What `configure` did is not the hook's.
+        // The trace of `configure` does not belong to the hook.
         drop(self.seen());
         let started = Instant::now();
         let outcome = self.put(&ready).await;
@@ -240,8 +240,8 @@ impl SandboxPolicy {
         QuestionReport { outcome, observed: self.seen(), wall, http: self.servers.findings() }
     }
 
-    /// Makes the world that of a question, which can then be put again and again. Its servers give the same answers
-    /// each time.
+    /// Prepares the context of a question, which can then be asked any number of times. The servers give the same
+    /// answers each time.
     pub fn ready(&self, question: &Question) -> PreparedQuestion {
         self.stage.clock.store(question.now, Ordering::Relaxed);
         for (key, value) in &question.cache {
@@ -259,7 +259,7 @@ impl SandboxPolicy {
         PreparedQuestion { scope, call: question.call.clone(), ask: question.ask.clone() }
     }
 
-    /// Puts a question to it that is ready.
+    /// Asks a prepared question.
     pub async fn put(&self, ready: &PreparedQuestion) -> Outcome {
         let PreparedQuestion { scope, call, ask } = ready;
         let call = call.as_call();
@@ -268,7 +268,7 @@ impl SandboxPolicy {
             (HookQuestion::Who { .. }, _) if !policy.authenticates() => {
                 return missing("authenticates nobody", "principal");
             }
-            // As in the pipeline: what it does not judge is not shown to it.
+            // As in the pipeline, the policy does not get a credential of a scheme that it does not judge.
             (HookQuestion::Who { scheme, .. }, _) if !policy.judges(*scheme) => {
                 return Outcome::Verdict(Verdict::NotMine);
             }
@@ -287,16 +287,16 @@ impl SandboxPolicy {
     }
 }
 
-/// The hook that the question is for is not there.
+/// The policy does not have the hook for the question.
 fn missing(what: &str, instead: &str) -> Outcome {
     Outcome::Failed(Failure::Config, format!("the policy {what}; ask it with `{instead}`"))
 }
 
-/// The request that a question is about, and its caller where it names one.
+/// The request in a question, and its caller if the question has one.
 #[derive(Debug)]
 struct QuestionSubject {
     question: Question,
-    /// None: nobody is known yet.
+    /// None: the caller is not known yet.
     identity: Option<Identity>,
 }
 
@@ -369,7 +369,7 @@ impl services::subject::Subject for QuestionSubject {
 }
 
 impl Case {
-    /// The report of a case whose settings were refused.
+    /// The report of a case with refused settings.
     pub(super) fn refused(&self, unmade: &MakeError) -> Report {
         let findings = match (&self.config_error, &unmade.setting) {
             (Some(expected), Some(error)) => checks::refusal(expected, error),

@@ -1,4 +1,4 @@
-//! The making of policies: faults of their files, and their cases.
+//! Builds policies: faults of their files, and their cases.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use witgate_config::{Fallback, PolicyKind};
 use witgate_policy::generation::Pipeline;
 use witgate_testing::shortage::{is_alone, take_descriptors};
 
-/// Makes an API key policy from the files in `dir`. None: it is good.
+/// Builds an API key policy from the files in `dir`. None: it has no fault.
 async fn fault(
     loader: &Loader,
     dir: &Path,
@@ -73,7 +73,7 @@ async fn a_file_that_cannot_be_opened_is_neither_missing_nor_invalid() {
     assert!(starved.may_pass() && starved.message.contains("keys.wasm"), "{starved}");
 }
 
-/// The pipeline after new rules, when the key store is at `store` from then on.
+/// The pipeline after new rules. From then on, the key store is at `store`.
 async fn pipeline_after_new_rules(dir: &Path, store: &str) -> Option<Pipeline> {
     let config = |store: &str, role: &str| {
         let text = format!(

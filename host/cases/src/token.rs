@@ -1,4 +1,4 @@
-//! Tokens made to order, good and bad.
+//! Tokens for cases, valid and invalid ones.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use witgate_plugin::Scheme;
 
-/// Somebody who signs: `secret` or `pem`.
+/// A signer of tokens, with `secret` or `pem`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Signer")]
 pub(super) struct TokenSigner {
-    /// The algorithm that is used, whatever a header says.
+    /// The algorithm, even if a header names another one.
     alg: Alg,
     /// The secret, for the HS family.
     secret: Option<String>,
-    /// Else the private key, in PEM.
+    /// Otherwise the private key, in PEM.
     pem: Option<String>,
-    /// The `kid` of the header, unless a token says otherwise.
+    /// The `kid` of the header, unless a token has another one.
     kid: Option<String>,
 }
 
@@ -86,31 +86,31 @@ impl From<Alg> for witgate_plugin::Algorithm {
     }
 }
 
-/// A token as a case asks for it.
+/// The description of a token in a case.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spec {
-    /// The signer, by the name under `[signers]`. Needed where `shape` has a `{signature}`, here or where a
-    /// step takes the rest from.
+    /// The name of the signer under `[signers]`. It is needed if `shape` contains `{signature}`, here or in the case
+    /// of a step.
     signer: Option<String>,
-    /// The way in which it is shown. Default: `bearer`.
+    /// The scheme of the token. Default: `bearer`.
     #[serde(default)]
     shown: Presentation,
-    /// Members of the header, over `alg`, `typ` and the signer's `kid`.
+    /// Members of the header, merged with `alg`, `typ` and the signer's `kid`.
     #[serde(default)]
     header: Map<String, Value>,
-    /// Members of the header that are left out.
+    /// Members that are removed from the header.
     #[serde(default)]
     header_without: Vec<String>,
-    /// The header's text instead.
+    /// The header's text, in place of its members.
     header_text: Option<String>,
-    /// Claims, over the file's own.
+    /// Claims, merged with the file's.
     #[serde(default)]
     claims: Map<String, Value>,
-    /// Claims that are left out.
+    /// Claims that are removed.
     #[serde(default)]
     without: Vec<String>,
-    /// The payload's text instead.
+    /// The payload's text, in place of its claims.
     payload_text: Option<String>,
     /// The composition of the parts. Default: `{header}.{payload}.{signature}`.
     shape: Option<String>,
@@ -118,7 +118,7 @@ pub(super) struct Spec {
     stray_bits: Option<TokenPart>,
 }
 
-/// The way in which a token is shown.
+/// The place of a token in a request.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "Shown")]
@@ -140,7 +140,7 @@ enum TokenPart {
 }
 
 impl Spec {
-    /// The way in which it is shown.
+    /// The scheme of the token.
     pub(super) fn scheme(&self) -> Scheme {
         match self.shown {
             Presentation::Bearer => Scheme::Bearer,
@@ -153,7 +153,7 @@ impl Spec {
     /// Makes the token.
     ///
     /// # Errors
-    /// Where there is no such signer, or its key is none.
+    /// If there is no such signer, or its key is invalid.
     pub(super) fn make(
         &self,
         signers: &BTreeMap<String, TokenSigner>,
@@ -212,7 +212,7 @@ impl Spec {
     }
 }
 
-/// The next digit of base64url. Of canonical digits the last one is even, so that this one differs in a stray bit.
+/// The next digit of base64url. The last canonical digit is even here, so the next one differs in a stray bit.
 fn after(digit: char) -> char {
     match digit {
         'Z' => 'a',

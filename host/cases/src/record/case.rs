@@ -1,4 +1,4 @@
-//! From hooks to cases: each kind of question with its answer is one.
+//! Makes cases from hooks: each kind of question with its answer is one case.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,16 +20,16 @@ use witgate_policy::answer::Outcome;
 use witgate_policy::tap::RecordedHook;
 use witgate_services::host_calls::{HostCalls, SignatureCheck};
 
-/// As many as a file of cases may have.
+/// The maximum number of cases in a file.
 const MOST: usize = 1000;
 
-/// As much as a file of cases may hold, in bytes, with room for what stands around them.
+/// The maximum size of a file of cases in bytes, with room for the surrounding text.
 const LARGEST: usize = 3 << 20;
 
-/// A shorter credential could be guessed from its digest.
+/// Minimum length of a credential whose digest is written. A shorter one could be guessed from it.
 const UNGUESSABLE: usize = 24;
 
-/// Maximum length in bytes of cache content that is written down as it is: a counter, a URL.
+/// Maximum length in bytes of cache content that is written unchanged, such as a counter or a URL.
 const REMARK: usize = 512;
 
 /// The reason why a call cannot be repeated.
@@ -38,7 +38,7 @@ type OmissionReason = &'static str;
 /// The cases of one recording.
 pub(super) struct Cases<'p> {
     policy: &'p Policy,
-    /// True if claims are kept as they are.
+    /// True if claims are written unchanged.
     claims: bool,
     /// The texts of the policy's settings.
     settings: String,
@@ -75,7 +75,7 @@ impl<'p> Cases<'p> {
         self.cases.len() >= MOST || self.size >= LARGEST
     }
 
-    /// Takes a hook.
+    /// Adds a hook.
     pub(super) fn add(&mut self, hook: &RecordedHook) {
         self.calls += 1;
         match self.case(hook) {
@@ -84,7 +84,7 @@ impl<'p> Cases<'p> {
         }
     }
 
-    /// Equal questions with equal answers are one case, whatever the time.
+    /// Equal questions with equal answers are one case, at any time.
     fn note(&mut self, case: Map<String, Value>, hook: &RecordedHook) {
         let mut key = case.clone();
         key.remove("now");
@@ -166,7 +166,7 @@ impl<'p> Cases<'p> {
         self.put_wanted(case, hook, notes)
     }
 
-    /// Adds the parts of the request that the policy has asked to see.
+    /// Adds the parts of the request that the policy wants to see.
     fn put_wanted(
         &self,
         case: &mut Map<String, Value>,
@@ -222,7 +222,7 @@ impl<'p> Cases<'p> {
         case.insert("credential".to_owned(), self.stand_ins.of(scheme, value, claims));
         let digest = digest_text(&sha256(value.as_bytes()));
         let digest = digest.trim_start_matches("sha256:");
-        // Whoever can read the settings has it already, and nobody gets back from it.
+        // Whoever can read the settings knows the credential already, and nobody can compute it from the digest.
         if value.len() >= UNGUESSABLE && scheme != Scheme::Basic && self.settings.contains(digest) {
             case.insert("digest".to_owned(), digest.into());
         }
@@ -261,7 +261,7 @@ impl<'p> Cases<'p> {
     }
 }
 
-/// The answer, if it can be expected again.
+/// The answer, if a case can expect it.
 fn repeatable<'t>(hook: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
     if hook.by_fallback {
         return Err("the built-in decided in place of the component");
@@ -277,7 +277,7 @@ fn repeatable<'t>(hook: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outco
     }
 }
 
-/// Texts that the case shows in any case.
+/// Texts that the case contains in any case.
 fn words(hook: &RecordedHook, outcome: &Outcome) -> Vec<String> {
     let answered = match outcome {
         Outcome::Verdict(Verdict::Identity(identity)) => Some(identity),
@@ -364,7 +364,7 @@ fn verification(verified: &SignatureCheck) -> Value {
     }))
 }
 
-/// The answer as a case expects it. What is redacted in the question cannot come back in the answer.
+/// The answer in the form of an expectation. Values that are redacted in the question cannot be in it.
 fn expected(outcome: &Outcome, claims: &ClaimRules) -> Value {
     let mut written = outcome.written();
     if let Some(identity) = written.get_mut("identity").and_then(Value::as_object_mut)
@@ -376,7 +376,7 @@ fn expected(outcome: &Outcome, claims: &ClaimRules) -> Value {
     without_null(written)
 }
 
-/// TOML has no null.
+/// TOML has no null value.
 fn without_null(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -398,8 +398,8 @@ fn call_text(kind: TargetKind, target: &str) -> String {
     format!("{prefix}{target}")
 }
 
-/// True if a header's name says that its value is confidential, `Cookie` or `X-Hub-Signature`: credentials
-/// that the pipeline does not know as such.
+/// True if a header's name shows that its value is confidential, such as `Cookie` or `X-Hub-Signature`: a credential
+/// that the pipeline does not know.
 fn is_secret(header: &str) -> bool {
     let name = header.to_ascii_lowercase();
     ["auth", "cookie", "credential", "key", "password", "secret", "signature", "token"]

@@ -1,11 +1,11 @@
-//! A certificate that only looks like another one: its names, its times and its extensions, without its key and its
-//! signature. Nobody can show it to anybody.
+//! A replacement for a certificate, with its names, times and extensions, but without its key and signature. It is not
+//! valid anywhere.
 
 use x509_parser::pem::parse_x509_pem;
 
 use witgate_base::pem::pem;
 
-/// The certificate in PEM, without key and signature. None: it is none.
+/// The certificate in PEM, without key and signature. None: the text is not a certificate.
 pub(super) fn stand_in(text: &str) -> Option<String> {
     let (_, parsed) = parse_x509_pem(text.as_bytes()).ok()?;
     let certificate = parsed.parse_x509().ok()?;
@@ -18,7 +18,7 @@ pub(super) fn stand_in(text: &str) -> Option<String> {
     Some(pem(&der))
 }
 
-/// Puts zeros in the place of `part`. None: it is not there.
+/// Overwrites `part` with zeros. None: `der` does not contain it.
 fn blank(der: &mut [u8], part: &[u8]) -> Option<()> {
     let at = der.windows(part.len().max(1)).position(|window| window == part)?;
     der.get_mut(at..at + part.len())?.fill(0);

@@ -1,4 +1,4 @@
-//! HTTP exchanges of a live policy, as a case has them.
+//! HTTP exchanges of a live policy, in the form of a case.
 
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
@@ -7,13 +7,13 @@ use witgate_plugin::{HttpError, HttpRequest, HttpResponse, Method};
 use super::stand_in::ClaimRules;
 use crate::{auth, verb};
 
-/// Seconds that a server of a case asks to be left alone.
+/// The pause of a failing server in a case, in seconds.
 const RESTING_S: u32 = 7;
 
-/// A request and its answer. `personal` are texts that make an exchange one about the caller.
+/// A request and its answer. An exchange with one of the `personal` texts is about the caller.
 ///
 /// # Errors
-/// With why it cannot be written.
+/// With the reason why it cannot be written.
 pub(super) fn written(
     request: &HttpRequest,
     answer: &Result<HttpResponse, HttpError>,
@@ -79,7 +79,7 @@ fn error_name(error: HttpError) -> Result<&'static str, &'static str> {
     }
 }
 
-/// The fields of a form. None: it is none.
+/// The fields of a form. None: the body is not a form.
 fn form(request: &HttpRequest) -> Option<Vec<(String, String)>> {
     let is_form = |(name, value): &(String, String)| {
         name.eq_ignore_ascii_case("content-type") && value.starts_with("application/x-www-form-urlencoded")
@@ -96,7 +96,7 @@ fn holds(text: &str, credential: &str) -> bool {
     !credential.is_empty() && (text.contains(credential) || text.contains(&percent(credential)))
 }
 
-/// The text with `{credential}` in the place of the credential.
+/// The text with `{credential}` in place of the credential.
 fn without(text: &str, credential: Option<&str>) -> String {
     match credential.filter(|credential| !credential.is_empty()) {
         Some(credential) => {

@@ -9,22 +9,22 @@ use serde_json::{Map, Value};
 pub struct RecordingResult {
     /// The settings of the policy, without secrets.
     pub settings: Map<String, Value>,
-    /// The cases, in the order in which each was first seen.
+    /// The cases, in the order of their first occurrence.
     pub cases: Vec<RecordedCase>,
     /// The number of recorded calls.
     pub calls: u64,
-    /// The number of calls that were left out because they came faster than they could be written down.
+    /// The number of calls that were left out because they came too fast.
     pub shed: u64,
-    /// Calls that cannot be asked again: why, and how many.
+    /// The calls that cannot be repeated: the reasons, with their numbers.
     pub left_out: BTreeMap<String, u64>,
     /// The reason for its end.
     pub ended: &'static str,
 }
 
-/// A case, and how often it was seen.
+/// A case, and its number of occurrences.
 #[derive(Clone, Debug)]
 pub struct RecordedCase {
-    /// As a file of cases has it, but for its name.
+    /// The case in the form of a file, without its name.
     pub case: Map<String, Value>,
     /// The title of the case.
     pub name: String,

@@ -1,5 +1,5 @@
-//! The settings of a policy, as far as they may be written down: as the operator wrote them, with files by
-//! their paths and every secret replaced by a fake.
+//! The settings of a policy, in the form of the configuration, with paths for files, and a replacement for every
+//! secret.
 
 use std::fs;
 
@@ -15,17 +15,17 @@ use witgate_component::settings::each_marked;
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_policy::tap::RecordedSettings;
 
-/// Members of a JWK that everybody may know (RFC 7518, section 6; RFC 8037).
+/// Public members of a JWK (RFC 7518, section 6; RFC 8037).
 const PUBLIC_MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
 
-/// The settings of a policy, for writing them down.
+/// The settings of a policy, to be written without secrets.
 pub(super) struct WrittenSettings<'s>(pub(super) &'s RecordedSettings);
 
 impl WrittenSettings<'_> {
-    /// Everything that is in its settings and in the files that they name.
+    /// All text in the settings and in their files.
     pub(super) fn text(&self) -> String {
         let mut config = self.0.config.clone();
-        // A file that cannot be read any more is about to be missed by everybody.
+        // A file that cannot be read any more will be reported at other places.
         let _ = self.each_marked::<()>(&mut config, &mut |format, value, _| {
             if let (true, Some(path)) = (format == "witgate-file", value.as_str()) {
                 *value = fs::read_to_string(self.0.dir.join(path)).unwrap_or_default().into();
@@ -35,7 +35,7 @@ impl WrittenSettings<'_> {
         config.to_string()
     }
 
-    /// As a file of cases has it.
+    /// The settings in the form of a file of cases.
     pub(super) fn without_secrets(&self, is_component: bool) -> Map<String, Value> {
         let mut whole = Map::new();
         let component = self.0.component.as_deref().filter(|_| is_component).map(absolute);
@@ -57,7 +57,7 @@ impl WrittenSettings<'_> {
         whole
     }
 
-    /// Goes through the settings that the schema marks.
+    /// Visits the settings that the schema marks.
     fn each_marked<E>(
         &self,
         config: &mut Value,
@@ -70,10 +70,10 @@ impl WrittenSettings<'_> {
         self.0.sources.iter().map(|(name, source)| (name.clone(), self.public(source))).collect()
     }
 
-    /// The public part of a key. Cases hold the results of signature checks, so that nothing else is needed.
+    /// The public part of a key. That is sufficient, because cases contain the results of signature checks.
     fn public(&self, source: &KeySource) -> Value {
         let known = match source {
-            // It was read as a public key, or there would be no policy.
+            // The key was valid as a public key; otherwise there would be no policy.
             KeySource::Pem(pem) => Some(json!({ "pem": pem.expose_secret() })),
             KeySource::JwksFile(path) => {
                 public_set(fs::read_to_string(self.0.dir.join(path)).ok().as_deref())
@@ -85,7 +85,7 @@ impl WrittenSettings<'_> {
     }
 }
 
-/// The keys of a set, without what is private of them, and without those that are secrets as a whole.
+/// The keys of a set, without private members, and without symmetric keys.
 fn public_set(text: Option<&str>) -> Option<Value> {
     let set: Value = serde_json::from_str(text?).ok()?;
     let keys = set.get("keys")?.as_array()?.iter().filter_map(Value::as_object);
@@ -107,7 +107,7 @@ struct Redactor<'w> {
 
 impl Redactor<'_> {
     /// # Errors
-    /// Where there is nothing to put in the place of a secret.
+    /// If there is no replacement for a secret.
     fn replace(&mut self, format: &str, value: &mut Value, pointer: &str) -> Result<(), ()> {
         match format {
             "witgate-file" => {
@@ -115,7 +115,7 @@ impl Redactor<'_> {
                     *value = absolute(&self.written.0.dir.join(path)).display().to_string().into();
                 }
             }
-            // Inline, its name is its place.
+            // The name of an inline key is its place.
             "witgate-key" if value.is_object() => *value = pointer.trim_start_matches('/').into(),
             "witgate-secret" => *value = self.secret("only stands for a secret of this policy".to_owned()),
             "witgate-signing-key" => *value = self.secret(private_key().ok_or(())?),
@@ -124,7 +124,7 @@ impl Redactor<'_> {
         Ok(())
     }
 
-    /// Another secret in its place.
+    /// Replaces a secret.
     fn secret(&mut self, instead: String) -> Value {
         let name = format!("RECORDED_{}", self.secrets.len() + 1);
         self.secrets.insert(name.clone(), instead.into());
@@ -132,7 +132,7 @@ impl Redactor<'_> {
     }
 }
 
-/// A private key that was made for nothing else.
+/// A new private key that is used nowhere else.
 fn private_key() -> Option<String> {
     let document =
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).ok()?;
@@ -140,7 +140,7 @@ fn private_key() -> Option<String> {
     Some(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
 }
 
-/// Those that are not the default ones, as the configuration writes them.
+/// The limits that differ from the defaults, in the form of the configuration.
 fn limits(own: &Limits) -> Map<String, Value> {
     let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let written = |limits: &Limits| {

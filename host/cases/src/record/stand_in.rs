@@ -1,4 +1,4 @@
-//! Replacements for credentials and claims. A stand-in has the shape of the original and opens nothing.
+//! Replacements for credentials and claims. A replacement has the form of the original and is not valid anywhere.
 //! Claims on which decisions usually depend are kept; of the others, only the names are.
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,8 +13,7 @@ use super::certificate;
 use crate::scheme_name;
 use witgate_base::digest::sha256;
 
-/// Claims that say whom a token is from, for and about, how long and what for, and what it is bound to (RFC 7519, 7662,
-/// 7800, 8693).
+/// Claims about issuer, audience, subject, validity, purpose and binding (RFC 7519, 7662, 7800, 8693).
 const KEPT: [&str; 15] = [
     "iss",
     "sub",
@@ -33,21 +32,21 @@ const KEPT: [&str; 15] = [
     "typ",
 ];
 
-/// Members of a token's header that mean something (RFC 7515, 7516, 7797).
+/// Members of a token's header with a meaning (RFC 7515, 7516, 7797).
 const HEADER: [&str; 8] = ["alg", "typ", "kid", "cty", "crit", "b64", "zip", "enc"];
 
 /// The text that replaces a redacted one.
 pub(super) const REDACTED: &str = "redacted";
 
-/// Minimum length of the rest after a prefix such as `wg_`, for that to count as one.
+/// Minimum length of the rest after a prefix such as `wg_`. With a shorter rest, it does not count as a prefix.
 const SECRET_PART: usize = 16;
 
-/// Credentials that were seen, by their digests, and what stands for each.
+/// The digests of credentials, with the number of the replacement for each.
 #[derive(Debug, Default)]
 pub(super) struct StandIns(HashMap<Digest, usize>);
 
 impl StandIns {
-    /// The replacement that a case writes for the credential `value`.
+    /// The replacement for the credential `value` in a case.
     pub(super) fn of(&mut self, scheme: Scheme, value: &str, claims: &ClaimRules) -> Value {
         let next = self.0.len() + 1;
         let number = *self.0.entry(sha256(value.as_bytes())).or_insert(next);
@@ -93,11 +92,11 @@ fn prefix(value: &str) -> &str {
     value.get(..end).unwrap_or_default()
 }
 
-/// A JSON Web Token, or what looks like one.
+/// A JSON Web Token, or a text with its form.
 struct TokenParts {
     header: Map<String, Value>,
     payload: Map<String, Value>,
-    /// Of the signature, in bytes.
+    /// The length of the signature in bytes.
     length: usize,
 }
 
@@ -128,9 +127,9 @@ impl TokenParts {
 /// The rules for keeping claims.
 #[derive(Debug, Default)]
 pub(super) struct ClaimRules {
-    /// All of them.
+    /// True if all claims are kept.
     everything: bool,
-    /// Texts that are known from the answer or the principal anyhow.
+    /// Texts that the answer or the principal contains as well.
     words: BTreeSet<String>,
 }
 
@@ -139,7 +138,7 @@ impl ClaimRules {
         Self { everything, words: words.into_iter().collect() }
     }
 
-    /// True if claims are kept as they are.
+    /// True if claims are written unchanged.
     pub(super) fn are_kept(&self) -> bool {
         self.everything
     }
@@ -167,7 +166,7 @@ impl ClaimRules {
         }
     }
 
-    /// Redacts a text: an object keeps its members, a token becomes a stand-in. None: it is something else.
+    /// Redacts a text: an object keeps its members, a token gets a replacement. None: it is neither.
     pub(super) fn text(&self, text: &str) -> Option<String> {
         if self.everything && TokenParts::of(text).is_none() {
             return Some(text.to_owned());
@@ -181,7 +180,7 @@ impl ClaimRules {
     }
 }
 
-/// A place on the web and nothing else.
+/// True if the text is only a URL of a place.
 fn is_plain_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
@@ -215,7 +214,7 @@ mod tests {
         let other = of(&mut stand_ins, &key.replace('A', "B"));
         assert!(other.starts_with("wg_standin2x"), "{other}");
         assert_eq!(of(&mut stand_ins, key), first, "one credential has one stand-in");
-        // A short secret with an underline in it has no prefix.
+        // A short secret with an underscore has no prefix.
         assert!(of(&mut stand_ins, "pass_word").starts_with("standin3"));
     }
 
