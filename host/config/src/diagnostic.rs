@@ -1,4 +1,4 @@
-//! Configuration errors for a person to read: where, what, and what to do.
+//! Configuration errors for people: the place, the fault, and what to do.
 
 use std::fmt;
 use std::ops::Range;
@@ -37,7 +37,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The part that a setting belongs to. None: the whole configuration rests on it.
+    /// The part that a setting belongs to. None: the whole configuration depends on it.
     pub fn of(path: &[impl AsRef<str>]) -> Option<Self> {
         let step = |place: usize| path.get(place).map(AsRef::as_ref);
         let name = step(1)?.to_owned();
@@ -59,14 +59,14 @@ struct SourcePlace {
     label: Option<String>,
 }
 
-/// A text that diagnostics show parts of. Whatever may be a secret is masked in it, and so is what does not show itself.
+/// A text that diagnostics quote. Possible secrets and invisible characters are masked in it.
 pub struct SourceText {
     name: String,
     text: NamedSource<String>,
 }
 
 impl SourceText {
-    /// A text called `name`.
+    /// A text with this name.
     pub fn new(name: &str, text: &str) -> Self {
         Self { name: name.to_owned(), text: NamedSource::new(name, without_hidden(&mask(text))) }
     }
@@ -81,18 +81,18 @@ impl SourceText {
 }
 
 impl Diagnostic {
-    /// Something that keeps the configuration from being used.
+    /// A fault that makes the configuration unusable.
     pub fn error(message: impl Into<String>) -> Self {
         let (message, cause) = (clean(&message.into()), Cause::Content);
         Self { severity: Severity::Error, message, place: None, help: None, cause, part: None }
     }
 
-    /// Something that may not be meant so.
+    /// A setting that is probably a mistake.
     pub fn warning(message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
-    /// Points at a part of a text.
+    /// Sets the place in a text.
     pub fn at(mut self, source: &Arc<SourceText>, span: Range<usize>) -> Self {
         self.place = Some(SourcePlace { source: Arc::clone(source), span, label: None });
         self
@@ -106,35 +106,35 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the advice. May have several lines.
+    /// Sets the advice, which may have several lines.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into().lines().map(clean).collect::<Vec<_>>().join("\n"));
         self
     }
 
-    /// Says where it lies, if not in what is written.
+    /// Sets the cause of the fault, if it is not the text.
     pub fn because_of(mut self, cause: Cause) -> Self {
         self.cause = cause;
         self
     }
 
-    /// Adds the part of the configuration that it concerns alone.
+    /// Sets the only part of the configuration that the fault concerns.
     pub(crate) fn in_part(mut self, part: Option<Part>) -> Self {
         self.part = part.map(Box::new);
         self
     }
 
-    /// The part of the configuration that it concerns alone. None: all of it.
+    /// The only part of the configuration that the fault concerns. None: all of it.
     pub fn part(&self) -> Option<&Part> {
         self.part.as_deref()
     }
 
-    /// True where it may pass by itself.
+    /// True if the fault may pass by itself.
     pub fn may_pass(&self) -> bool {
         self.cause.may_pass()
     }
 
-    /// True if the diagnostic keeps the configuration from being used.
+    /// True if the fault makes the configuration unusable.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -154,7 +154,7 @@ impl Diagnostic {
         self.place.as_ref().map(|place| place.span.clone())
     }
 
-    /// For a program to read.
+    /// The diagnostic as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "severity": if self.is_error() { "error" } else { "warning" },
@@ -186,7 +186,7 @@ impl fmt::Debug for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// As miette wants to have it: the message apart from its place and from the help.
+/// The form for miette, with the message separate from its place and help.
 struct DiagnosticReport<'a>(&'a Diagnostic);
 
 impl fmt::Display for DiagnosticReport<'_> {
@@ -228,7 +228,7 @@ impl miette::Diagnostic for DiagnosticReport<'_> {
 pub struct Style {
     /// With colours, for a terminal.
     pub color: bool,
-    /// Columns to stay within.
+    /// The maximum width in columns.
     pub width: usize,
 }
 
@@ -247,7 +247,7 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
         .with_width(style.width);
     let draw = |diagnostic| {
         let mut text = String::new();
-        // Writing to a string fails only if the diagnostic's own text does.
+        // Writing to a string fails only if the diagnostic's own text fails.
         match handler.render_report(&mut text, &DiagnosticReport(diagnostic)) {
             Ok(()) => text.trim_start_matches('\n').to_owned(),
             Err(fmt::Error) => format!("{diagnostic}\n"),
@@ -256,8 +256,8 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     diagnostics.iter().map(draw).collect::<Vec<_>>().join("\n")
 }
 
-/// True if a setting of this name usually holds a secret: one of its words says so, and its last word does
-/// not say that it holds something else (`token_url`, `secret_file`).
+/// True if a setting of this name usually contains a secret: one of its words says so, and its last word does not name
+/// something else (`token_url`, `secret_file`).
 pub fn names_a_secret(name: &str) -> bool {
     const SECRET: [&str; 12] = [
         "secret",
@@ -283,10 +283,9 @@ pub fn names_a_secret(name: &str) -> bool {
         && words().next_back().is_some_and(|last| !HARMLESS.contains(&last))
 }
 
-/// Masks the strings that are assigned to names of secrets, byte for byte, so that spans hold.
+/// Masks the strings that are assigned to names of secrets, byte for byte, so that spans stay valid.
 ///
-/// It reads the text and not the parsed document, because a document that does not parse is shown
-/// as well.
+/// It uses the text and not the parsed document, because a document that cannot be parsed is quoted as well.
 fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -296,7 +295,7 @@ fn mask(text: &str) -> String {
         rest = after;
         let name = last_key(before);
         let (value, _) = rest.split_at(value_end(rest));
-        // A proxy's URL holds a password where it names a user, however it is mistyped.
+        // A proxy's URL with a user also contains a password, even if it is mistyped.
         let names_a_user = name == "proxy" && value.contains('@');
         if name == "pem" || names_a_user || names_a_secret(name) {
             let (hidden, shown) = rest.split_at(value.len());
@@ -308,7 +307,7 @@ fn mask(text: &str) -> String {
     without_user_parts(&masked)
 }
 
-/// Replaces, byte for byte, the characters that do something else on a terminal than show themselves.
+/// Replaces invisible characters and others with an effect on terminals, byte for byte.
 fn without_hidden(text: &str) -> String {
     let shown = |c: char| {
         let is_kept = is_plain(c) || matches!(c, '\n' | '\r' | '\t');
@@ -340,8 +339,8 @@ fn last_key(before: &str) -> &str {
     start.and_then(|at| key.get(at + 1..).or_else(|| key.get(at..))).unwrap_or(key)
 }
 
-/// The end of a value that is a string, or a list that begins with one; 0 for any other value, such as `{ env
-/// = "NAME" }`, which holds no secret itself.
+/// The end of a value that is a string, or a list that begins with one. 0 for any other value, such as `{ env = "NAME"
+/// }`, which contains no secret itself.
 fn value_end(value: &str) -> usize {
     let opening = value.len() - value.trim_start_matches([' ', '\t', '[']).len();
     let is_list = value.get(..opening).is_some_and(|opening| opening.contains('['));
@@ -352,7 +351,7 @@ fn value_end(value: &str) -> usize {
     let line_end = || text.find('\n').unwrap_or(text.len());
     let end = match quote.len() {
         3 => text.get(3..).and_then(|inner| inner.find(quote)).map_or(text.len(), |at| at + 6),
-        // To the end of the line: a quote inside the value, escaped or mistaken, must not end it.
+        // To the end of the line, because a quote inside the value must not end it.
         _ if is_list => line_end(),
         _ => string_end(text, quote).unwrap_or_else(line_end),
     };
@@ -381,7 +380,7 @@ fn string_end(text: &str, quote: &str) -> Option<usize> {
     None
 }
 
-/// As many bytes as the character has; line breaks stay, so that line numbers do.
+/// One `*` for each byte of the character. Line breaks stay, so that line numbers do.
 fn stars(c: char) -> impl Iterator<Item = char> {
     let masked = if matches!(c, '\n' | '\r' | ' ' | '"' | '\'') { c } else { '*' };
     std::iter::repeat_n(masked, c.len_utf8())

@@ -1,4 +1,4 @@
-//! The text of a configuration with the place of everything in it.
+//! The text of a configuration, with the places of all its values.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Reads `text`, which diagnostics call `name`. What does not parse is left out and reported.
+    /// Reads `text`, which diagnostics call `name`. Parts that cannot be parsed are left out and reported.
     pub fn parse(name: &str, text: &'t str) -> (Self, Vec<Diagnostic>) {
         let source = Arc::new(SourceText::new(name, text));
         let (root, errors) = DeTable::parse_recoverable(text);
@@ -28,12 +28,12 @@ impl<'t> Document<'t> {
         (Self { root, source }, faults)
     }
 
-    /// All of it.
+    /// The whole document.
     pub fn root(&self) -> &Spanned<DeTable<'t>> {
         &self.root
     }
 
-    /// True if there is a value at `path`, good or bad.
+    /// True if there is a value at `path`, valid or not.
     pub fn has(&self, path: &[&str]) -> bool {
         self.find(path).is_some()
     }
@@ -74,8 +74,8 @@ impl<'t> Document<'t> {
         Diagnostic::error(message).at(&self.source, span)
     }
 
-    /// The position of `path`: the value if it fits on a line, else its key; for a missing setting, the table
-    /// that would hold it.
+    /// The position of `path`: the value if it fits on a line, or else its key. For a missing setting, it is the table
+    /// that would contain it.
     fn place(&self, path: &[&str]) -> Range<usize> {
         let mut path = path;
         loop {
@@ -95,7 +95,7 @@ impl<'t> Document<'t> {
                 Some(DeValue::Table(table)) => member(table, step)?,
                 Some(DeValue::Array(items)) => {
                     let value = items.get(step.parse::<usize>().ok()?)?;
-                    // The key is that of them all.
+                    // The key is that of the whole list.
                     DocumentEntry { key: None, value: Some(value) }
                 }
                 Some(_) => return None,

@@ -1,5 +1,5 @@
-//! The environment variables that a configuration may name. Handed in rather than read where it is
-//! needed, so that what a configuration means does not depend on which process looks at it.
+//! The environment variables that a configuration may name. They are passed as an argument, so that the meaning of a
+//! configuration does not depend on the process that reads it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Environment variables. Prints their names, never their values.
+/// Environment variables. Printing shows only their names, never their values.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Zeroizing<String>>,
@@ -22,8 +22,8 @@ impl Environment {
         std::env::vars_os().filter_map(text).collect()
     }
 
-    /// The value of the variable `name`, where it is set and not empty: to whoever sets
-    /// `API_KEY=` in a file of variables, it is not set.
+    /// The value of the variable `name`, if it is set and not empty. A line `API_KEY=` in a file of variables counts
+    /// as not set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
@@ -39,7 +39,7 @@ impl Environment {
     }
 }
 
-/// A variable of this process that no configuration names, whatever its encoding.
+/// A variable of this process with any encoding, which no configuration names.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)

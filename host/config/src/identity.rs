@@ -10,9 +10,9 @@ use witgate_base::signing::Signer;
 /// The identity that an upstream receives with each call. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentitySettings {
-    /// Fields, and the headers that they are told in.
+    /// The fields, and their headers.
     pub headers: Vec<(IdentityField, HeaderName)>,
-    /// Fields, and the environment variables that they are told in, where a process is one caller's.
+    /// The fields, and their environment variables, for processes that serve one caller.
     pub env: Vec<(IdentityField, String)>,
     /// A signed token.
     pub token: Option<IdentityToken>,
@@ -21,7 +21,7 @@ pub struct IdentitySettings {
 /// A part of the caller's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityField {
-    /// The kind of caller: somebody, anybody, or Witgate itself.
+    /// The kind of caller: authenticated, anonymous, or Witgate itself.
     Kind,
     /// Policy, issuer and subject as one text.
     Principal,
@@ -29,7 +29,7 @@ pub enum IdentityField {
     Subject,
     /// The issuer of the subject.
     Issuer,
-    /// The policy that has proven it.
+    /// The policy that has authenticated the caller.
     Policy,
     /// Roles.
     Roles,
@@ -40,7 +40,7 @@ pub enum IdentityField {
 }
 
 impl IdentityField {
-    /// Its name in the configuration.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kind => "kind",
@@ -55,10 +55,10 @@ impl IdentityField {
     }
 }
 
-/// A token of Witgate's own with the caller's identity.
+/// A token of Witgate with the caller's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityToken {
-    /// The header that it is in; in `Authorization` as a bearer token.
+    /// The header of the token. In `Authorization` it is a bearer token.
     pub header: HeaderName,
     /// The audience of the token.
     pub audience: String,
@@ -66,7 +66,7 @@ pub struct IdentityToken {
     pub lifetime: Duration,
     /// The content of `sub`: [`IdentityField::Subject`] or [`IdentityField::Principal`].
     pub sub: IdentityField,
-    /// Further claims, beside kind, policy and issuer.
+    /// Other claims, besides kind, policy and issuer.
     pub claims: Vec<IdentityField>,
     /// The signer of the token.
     pub signer: Arc<Signer>,

@@ -1,8 +1,7 @@
-//! The store of hashed keys behind `witgate key`: made, listed, revoked, rotated, imported.
+//! The store of hashed keys, which `witgate key` edits.
 //!
-//! A change is one atomic step: under a lock the store is read and checked, the new one is written
-//! beside it and synced, and a rename puts it in place. Whoever reads sees the old store or the new
-//! one; a store that cannot be read is never written over.
+//! A change is atomic. Under a lock, the store is read and checked, and the new one is written beside it, synced, and
+//! renamed. A reader sees either the old store or the new one. A store that cannot be read is never overwritten.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use witgate_base::whole_file::{self, FileError};
 const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
                        # Written by `witgate key`, which keeps no other comments.\n\n";
 
-/// Fewer characters can hardly be random enough for a plain hash to hide them.
+/// Minimum length of an imported key. A shorter text is hardly random enough for a plain hash.
 const SHORTEST_IMPORT: usize = 32;
 
 /// A store at a path.
@@ -33,7 +32,7 @@ pub struct KeyStore {
     path: PathBuf,
 }
 
-/// The text of a key: shown once, to whoever made it. Never prints itself, gone when dropped.
+/// The text of a key, shown once to its creator. It is never printed by `Debug`, and erased when dropped.
 pub struct KeyText(Zeroizing<String>);
 
 impl KeyText {
@@ -68,22 +67,22 @@ impl std::fmt::Debug for KeyText {
 pub struct NewKey {
     /// The name of the key.
     pub name: String,
-    /// Roles of its identity.
+    /// The roles of the key's identity.
     pub roles: Vec<String>,
-    /// Patterns of what it may do.
+    /// Patterns of the calls that the key allows.
     pub allow: Vec<String>,
-    /// Patterns of what it may not do.
+    /// Patterns of the calls that the key denies.
     pub deny: Vec<String>,
     /// The expiry.
     pub expires: Option<Time>,
 }
 
-/// A key that was made or rotated.
+/// A new or rotated key.
 #[derive(Debug)]
 pub struct IssuedKey {
-    /// Its entry in the store.
+    /// The key's entry in the store.
     pub key: StoredKey,
-    /// Its text, which is nowhere else.
+    /// The key's text, which is stored nowhere else.
     pub text: KeyText,
 }
 
@@ -114,17 +113,17 @@ impl std::fmt::Debug for ForeignKeys {
     }
 }
 
-/// The error when a store cannot be read or changed. The file is as it was before.
+/// The error if a store cannot be read or changed. The file stays as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyStoreError {
-    /// There is none.
+    /// The file does not exist.
     #[error("there is no key store at {}; make it with the first key: `witgate key create NAME --allow 'get_*'`", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is not a store, or a damaged one.
+    /// The file is not a store, or is damaged.
     #[error("{}: {error}; nothing was written. Correct that place, or restore a copy of the store", path.display())]
     Damaged {
         /// The path of the file.
@@ -135,7 +134,7 @@ pub enum KeyStoreError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers; a key cannot be made")]
     Randomness,
-    /// The name is in use.
+    /// The name is already used.
     #[error(
         "there is a key `{0}` already; choose another name, or issue a new secret for it with `witgate key rotate {0}`"
     )]
@@ -156,10 +155,10 @@ pub enum KeyStoreError {
     /// The key is revoked, which is final.
     #[error("the key `{0}` is revoked for ever; make a new one with `witgate key create`")]
     Revoked(String),
-    /// A new key or an import holds what a store cannot.
+    /// A new or imported key is invalid.
     #[error("invalid key: {0}")]
     Invalid(StoreError),
-    /// A name or role of a new key holds a character that does not show itself.
+    /// A name or role of a new key contains an invisible character.
     #[error(
         "the {what} `{}` contains the character U+{:04X}, which is invisible or changes the direction of text; remove it", printable::line(text), u32::from(*character)
     )]
@@ -171,7 +170,7 @@ pub enum KeyStoreError {
         /// The first such character.
         character: char,
     },
-    /// A pattern is none.
+    /// A pattern is invalid.
     #[error("`{pattern}` is not a pattern: {error}")]
     Pattern {
         /// The text.
@@ -179,19 +178,19 @@ pub enum KeyStoreError {
         /// The error in the pattern.
         error: PatternError,
     },
-    /// The import has keys that can be guessed.
+    /// The import contains keys that can be guessed.
     #[error("these keys have fewer than {SHORTEST_IMPORT} characters, so a hash does not protect them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
     Weak(Vec<String>),
-    /// The import names permissions for keys that it does not have.
+    /// The import contains permissions for missing keys.
     #[error("`key_permissions` names `{0}`, and `api_keys` does not; correct the file")]
     Permissions(String),
-    /// A time beyond what a store can hold.
+    /// The time is after the latest time of a store.
     #[error("that is beyond the year 9999; choose a shorter time")]
     TooLong,
 }
 
 impl KeyStore {
-    /// The store at `path`, which need not be there yet.
+    /// The store at `path`, which may not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -201,10 +200,10 @@ impl KeyStore {
         &self.path
     }
 
-    /// Reads it.
+    /// Reads the store.
     ///
     /// # Errors
-    /// Where there is none, or it is damaged.
+    /// If it does not exist, or is damaged.
     pub fn read(&self) -> Result<Store, KeyStoreError> {
         self.parse()?.ok_or_else(|| KeyStoreError::Missing(self.path.clone()))
     }
@@ -212,7 +211,7 @@ impl KeyStore {
     /// Adds a new key with a random text.
     ///
     /// # Errors
-    /// Where the name is in use, the key is invalid, or the store cannot be changed.
+    /// If the name is in use, the key is invalid, or the store cannot be changed.
     pub fn create(&self, new: NewKey, now: Time) -> Result<IssuedKey, KeyStoreError> {
         let text = KeyText::random()?;
         let sha256 = text.sha256();
@@ -224,10 +223,10 @@ impl KeyStore {
         Ok(IssuedKey { key, text })
     }
 
-    /// Ends a key at once and for ever. One that is revoked already stays as it is.
+    /// Revokes a key at once and for ever. A revoked key stays as it is.
     ///
     /// # Errors
-    /// Where there is no such key, or the store cannot be changed.
+    /// If there is no such key, or the store cannot be changed.
     pub fn revoke(&self, name: &str, now: Time) -> Result<StoredKey, KeyStoreError> {
         self.change_existing(|store| {
             let key = find(store, name)?;
@@ -236,11 +235,10 @@ impl KeyStore {
         })
     }
 
-    /// Gives a key a new text; the old one is good until `until`. With `expires` the key gets a
-    /// new end, too.
+    /// Gives a key a new text. The old text is valid until `until`. With `expires`, the key also gets a new expiry.
     ///
     /// # Errors
-    /// Where there is no such key, it is revoked, or the store cannot be changed.
+    /// If there is no such key, it is revoked, or the store cannot be changed.
     pub fn rotate(
         &self,
         name: &str,
@@ -262,10 +260,10 @@ impl KeyStore {
         Ok(IssuedKey { key, text })
     }
 
-    /// Takes over keys of another server, hashed; all of them or none.
+    /// Imports keys of another server, hashed: all of them or none.
     ///
     /// # Errors
-    /// Where a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
+    /// If a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
     pub fn import(
         &self,
         foreign: &ForeignKeys,
@@ -309,7 +307,7 @@ impl KeyStore {
         self.change(change)
     }
 
-    /// The one way to change the store.
+    /// The only way to change the store.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
@@ -355,7 +353,8 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
     })
 }
 
-/// A name that looks like another one, or turns the line around in which it stands, misleads whoever reads a log.
+/// Checks that a text has no invisible characters. Such a name could look like another one, or reverse a line of the
+/// log.
 fn shows_itself(what: &'static str, text: &str) -> Result<(), KeyStoreError> {
     match text.chars().find(|c| !printable::is_plain(*c)) {
         None => Ok(()),
@@ -363,7 +362,7 @@ fn shows_itself(what: &'static str, text: &str) -> Result<(), KeyStoreError> {
     }
 }
 
-/// Eight hexadecimal digits that no other key has.
+/// A new id of eight hexadecimal digits.
 fn fresh_id(store: &Store) -> Result<String, KeyStoreError> {
     loop {
         let id = format!("{:08x}", getrandom::u32().map_err(|_| KeyStoreError::Randomness)?);
@@ -373,7 +372,7 @@ fn fresh_id(store: &Store) -> Result<String, KeyStoreError> {
     }
 }
 
-/// By name, else by id.
+/// The key with this name, or else with this id.
 fn find<'s>(store: &'s mut Store, name: &str) -> Result<&'s mut StoredKey, KeyStoreError> {
     let place = store.keys.iter().position(|key| key.name == name);
     let place = place.or_else(|| store.keys.iter().position(|key| key.id == name));

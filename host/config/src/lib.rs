@@ -1,4 +1,4 @@
-//! The configuration, resolved: typed, checked, secrets read, paths made absolute. No serde here.
+//! The resolved configuration: typed and checked, with secrets read and absolute paths. It has no serde.
 
 #![forbid(unsafe_code)]
 
@@ -27,12 +27,12 @@ use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
 use witgate_base::signing::{PublicKey, Signer};
 
-/// Everything that `serve` needs to know.
+/// All settings of `serve`.
 #[derive(Debug)]
 pub struct Config {
-    /// The file it came from. None: made from the environment alone.
+    /// The file. None: the configuration comes only from the environment.
     pub path: Option<PathBuf>,
-    /// That file's content. Empty: there is none.
+    /// The content of the file. Empty if there is no file.
     pub text: String,
     /// The listeners and their limits.
     pub server: Server,
@@ -42,22 +42,21 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The policies by name, also those that no pipeline uses.
     pub policies: BTreeMap<String, Policy>,
-    /// The keys that the host holds, by name.
+    /// The keys of the host, by name.
     pub keys: BTreeMap<String, KeySource>,
-    /// The key and lifetime for signing what upstreams receive. None: no upstream is sent anything signed.
+    /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
-    /// Files that it was made from: its own, and those with secrets. When one changes, so does the
+    /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
-    /// The unusable parts of the configuration. Empty unless [`resolve::load_parts`] was asked for a part.
+    /// The unusable parts of the configuration. Empty unless [`resolve::load_parts`] was called for parts.
     pub broken: BrokenParts,
-    /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
-    /// at, and every audit record says so.
+    /// `MCP_AUTH_ENABLED=false`: no credential is required, credentials are ignored, and every audit record says so.
     pub auth_disabled: bool,
 }
 
 impl Config {
-    /// The directory that relative paths in it are relative to.
+    /// The directory for relative paths.
     pub fn dir(&self) -> PathBuf {
         let parent = self.path.as_deref().and_then(std::path::Path::parent);
         parent.filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
@@ -69,18 +68,18 @@ impl Config {
 pub struct Signing {
     /// The private key.
     pub signer: Arc<Signer>,
-    /// Public keys that are served beside its own.
+    /// Other public keys that are served.
     pub published: Vec<PublicKey>,
 }
 
-/// The parts of a configuration that cannot be used.
+/// The unusable parts of a configuration.
 #[derive(Debug, Default)]
 pub struct BrokenParts {
-    /// Policies, and what is wrong with each.
+    /// Policies, with their faults.
     pub policies: BTreeMap<String, String>,
     /// Upstreams.
     pub upstreams: BTreeSet<String>,
-    /// Upstreams whose pipeline cannot be used.
+    /// Upstreams with an unusable pipeline.
     pub pipelines: BTreeSet<String>,
     /// `[network]`.
     pub network: bool,
@@ -89,54 +88,53 @@ pub struct BrokenParts {
 /// The path of the control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlSocket {
-    /// Its path.
+    /// The path.
     pub path: PathBuf,
-    /// True if the setting is written: then no other value is accepted.
+    /// True if the path is configured. Then no other path is used.
     pub is_given: bool,
 }
 
 /// `[server]`.
 #[derive(Debug)]
 pub struct Server {
-    /// Towards the clients.
+    /// The transport for clients.
     pub transport: Transport,
     /// The address of the MCP endpoint, for HTTP.
     pub listen: SocketAddr,
-    /// TLS there. None: HTTP in plain.
+    /// TLS at this address. None: plain HTTP.
     pub tls: Option<TlsSettings>,
     /// True if proofs of possession need a nonce from this server.
     pub dpop_nonces: bool,
-    /// Issuers named in the RFC 9728 metadata. Empty: there is no metadata.
+    /// Issuers in the RFC 9728 metadata. Empty: there is no metadata.
     pub authorization_servers: Vec<String>,
     /// Browser origins that may call.
     pub allowed_origins: Vec<String>,
-    /// Host names (without port), or [`ANY_LABEL`](witgate_base::zone::ANY_LABEL) before one, that a request may name, beside loopback names and the
-    /// listen address.
+    /// Host names (without port), or [`ANY_LABEL`](witgate_base::zone::ANY_LABEL) before one, that a request may name,
+    /// besides loopback names and the listen address.
     pub allowed_hosts: Vec<String>,
-    /// Proxies in front of `listen` that say for whom they speak.
+    /// Proxies in front of `listen` whose statement of the client's address is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The header with the client's address. None: nowhere.
+    /// The form of that statement. None: there is none.
     pub forwarded: Option<Forwarded>,
     /// The address of health checks and metrics.
     pub admin_listen: Option<SocketAddr>,
-    /// Extensions of MCP authorization that clients learn of.
+    /// Extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<ControlSocket>,
     /// Time that running calls may take after a signal to stop.
     pub shutdown_grace: Duration,
-    /// The file for a rollback. None: nowhere (without a config file).
+    /// The file for a rollback. None: there is none (without a configuration file).
     pub state: Option<PathBuf>,
-    /// Number of generations to keep for a rollback, the live one included.
+    /// Number of generations that are kept for a rollback, including the live one.
     pub keep_generations: usize,
-    /// Maximum number of connections at `listen`, where the limit of open files leaves room for them.
+    /// Maximum number of connections at `listen`, if the limit of open files permits it.
     pub max_connections: usize,
     /// Maximum number of connections from one address (IPv4) or network (/64 of IPv6). None: half of them.
     pub max_connections_per_peer: Option<usize>,
-    /// Maximum number of bytes that large heads and bodies may hold at once; one address or network may hold
-    /// half.
+    /// Maximum number of bytes of large heads and bodies at the same time; one address or network may use half.
     pub request_memory: usize,
-    /// Maximum number of bytes that large answers may hold until they are read; one party may hold half.
+    /// Maximum number of bytes of large answers until they are read; one party may use half.
     pub answer_memory: usize,
     /// The largest message that a client may send, in bytes.
     pub max_request: usize,
@@ -153,21 +151,21 @@ impl Server {
     }
 }
 
-/// The place of the client's address in a proxy's request.
+/// The form in which a proxy sends the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarded {
     /// In `X-Forwarded-For`.
     ForwardedFor,
     /// In `Forwarded` (RFC 7239).
     Forwarded,
-    /// At the beginning of each connection, by the PROXY protocol, version 2.
+    /// By the PROXY protocol, version 2, at the beginning of each connection.
     ProxyProtocol,
 }
 
 /// The treatment of calls while the audit cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditOverflow {
-    /// They are made, and the records that are lost are counted.
+    /// Calls continue, and lost records are counted.
     #[default]
     Count,
     /// They are denied.
@@ -177,17 +175,17 @@ pub enum AuditOverflow {
 /// `[network]`.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Authorities that servers' certificates may come from, beside those of the system.
+    /// Authorities for servers' certificates, besides those of the system.
     pub cas: Vec<CertificateDer<'static>>,
     /// True if the CAs of the system are trusted.
     pub system_cas: bool,
-    /// The proxy for `http` URLs; it may hold a password.
+    /// The proxy for `http` URLs, which may contain a password.
     pub http_proxy: Option<SecretString>,
     /// The proxy for `https` URLs.
     pub https_proxy: Option<SecretString>,
-    /// Names, zones, addresses and networks that no proxy is used for.
+    /// Names, zones, addresses and networks without a proxy.
     pub no_proxy: Vec<String>,
-    /// True if the proxy resolves names; their addresses are not checked here then.
+    /// True if the proxy resolves names. Then their addresses are not checked here.
     pub proxy_resolves: bool,
 }
 
@@ -224,18 +222,17 @@ impl Network {
     }
 }
 
-/// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the
-/// authorization servers that offer it.
+/// An extension of MCP authorization. The authorization servers implement it; a resource server only announces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {
-    /// Clients that are programs get tokens by themselves.
+    /// Programs get tokens as clients of their own.
     OauthClientCredentials,
-    /// An enterprise's identity provider says who may have tokens.
+    /// An enterprise's identity provider decides who may have tokens.
     EnterpriseManagedAuthorization,
 }
 
 impl Extension {
-    /// Its name in `capabilities.extensions`.
+    /// The name in `capabilities.extensions`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OauthClientCredentials => "io.modelcontextprotocol/oauth-client-credentials",
@@ -246,12 +243,12 @@ impl Extension {
     }
 }
 
-/// `[server.tls]`: where its parts are. They are read, and read again, by whoever speaks TLS.
+/// `[server.tls]`: the places of its files. The code for TLS reads them, also after changes.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
-    /// The certificate and those that lead to its CA, in PEM.
+    /// The certificate and its intermediate certificates, in PEM.
     pub certificate: PathBuf,
-    /// Its private key, in PEM.
+    /// The private key of the certificate, in PEM.
     pub key: TlsKey,
     /// The CAs of the clients, in PEM.
     pub client_ca: Option<PathBuf>,
@@ -271,16 +268,16 @@ pub enum TlsKey {
 /// The demand for client certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// None is asked for.
+    /// No certificate is requested.
     #[default]
     Off,
-    /// It may; one that it shows has to be good.
+    /// A client may present a certificate, which has to be valid.
     Optional,
-    /// It has to.
+    /// A client has to present a valid certificate.
     Required,
 }
 
-/// Towards the clients.
+/// The transport for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Streamable HTTP.
@@ -292,35 +289,35 @@ pub enum Transport {
 /// `[upstreams.NAME]`.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Its name.
+    /// The upstream's name.
     pub name: String,
-    /// The HTTP path of its endpoint, beginning with `/`.
+    /// The HTTP path of the endpoint, which begins with `/`.
     pub path: String,
-    /// Its resource identifier: the audience of tokens and the RFC 9728 `resource`.
+    /// The resource identifier: the audience of tokens and the RFC 9728 `resource`.
     pub resource: String,
-    /// The description in its metadata.
+    /// The description in the metadata.
     pub about: ResourceDescription,
     /// The target.
     pub target: UpstreamTarget,
-    /// The policies that judge its calls.
+    /// The policies that decide about calls.
     pub pipeline: Pipeline,
-    /// Maximum time until the first sign of an answer.
+    /// Maximum time until the first message of an answer.
     pub timeout: Duration,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
-    /// The bounds of sessions.
+    /// The limits of sessions.
     pub sessions: SessionBounds,
-    /// The way in which a denial that no login can cure is told.
+    /// The form of denials that no login can resolve.
     pub denials: Denials,
     /// The identity that the upstream receives with each call.
     pub identity: IdentitySettings,
-    /// The eras that it speaks. None: it is asked.
+    /// The supported eras. None: the upstream is asked.
     pub eras: Option<Eras>,
-    /// The largest message of the server's that is held as a whole, in bytes.
+    /// The largest message of the server that is buffered completely, in bytes.
     pub max_message: usize,
 }
 
-/// The eras of the protocol that an upstream is known to speak: one at least.
+/// The supported eras of an upstream, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eras {
     /// 2025-03-26 to 2025-11-25.
@@ -329,8 +326,8 @@ pub struct Eras {
     pub stateless: bool,
 }
 
-/// The descriptive members of a resource's RFC 9728 metadata (section 2). Each member that is some is in the
-/// document.
+/// The descriptive members of a resource's RFC 9728 metadata (section 2). The document contains those that are not
+/// none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceDescription {
     /// `resource_name`.
@@ -344,7 +341,7 @@ pub struct ResourceDescription {
 }
 
 impl ResourceDescription {
-    /// The same, with those of `other` where it has none.
+    /// The same, with members of `other` for the missing ones.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         let Self { name, documentation, policy, terms } = other.clone();
@@ -369,28 +366,28 @@ impl ResourceDescription {
     }
 }
 
-/// The bounds of sessions. None: the default of the upstream's kind.
+/// The limits of sessions. None: the default for the kind of upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionBounds {
-    /// All in all.
+    /// Of all callers.
     pub most: Option<usize>,
     /// Of one caller.
     pub most_of_one: Option<usize>,
 }
 
-/// The way in which a denial that no login can cure is told over HTTP.
+/// The form over HTTP of a denial that no login can resolve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denials {
     /// With status 403, and a JSON-RPC error in the body.
     #[default]
     Http,
-    /// With status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
+    /// With status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
     JsonRpc,
 }
 
 impl Upstream {
-    /// A text of everything that is fixed at the start. Headers, environment, scopes and identity are left
-    /// out: a reload can change those.
+    /// A text of all settings that cannot change without a restart. Headers, environment, scopes and identity are left
+    /// out, because a reload can change them.
     pub fn place(&self) -> String {
         let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
         let target = match target {
@@ -408,34 +405,34 @@ impl Upstream {
 /// The target of an upstream.
 #[derive(Debug)]
 pub enum UpstreamTarget {
-    /// A child process that speaks MCP over its standard input and output.
+    /// A child process with MCP over its standard input and output.
     Command {
         /// Program and arguments. Never empty.
         argv: Vec<String>,
-        /// Environment variables beside the inherited ones that a process needs (`PATH`, `HOME`, …).
+        /// Environment variables in addition to the inherited ones that a process needs (`PATH`, `HOME`, …).
         env: Vec<(String, SecretString)>,
-        /// One child for all callers.
+        /// True if one child serves all callers.
         shared: bool,
     },
     /// A Streamable HTTP endpoint.
     Url {
         /// The endpoint.
         url: url::Url,
-        /// Headers of its own, its credential for one.
+        /// Configured headers, such as the upstream's credential.
         headers: Vec<(String, SecretString)>,
     },
-    /// The event stream of a server that speaks HTTP+SSE, the transport of 2024-11-05.
+    /// The event stream of a server with HTTP+SSE, the transport of 2024-11-05.
     Sse {
         /// The stream.
         url: url::Url,
-        /// Headers of its own, its credential for one.
+        /// Configured headers, such as the upstream's credential.
         headers: Vec<(String, SecretString)>,
     },
-    /// The host's own small tools.
+    /// Witgate's own small tools.
     OwnTools,
-    /// A service of the program that has Witgate in it as a library.
+    /// A service of the program that embeds Witgate as a library.
     Embedded,
-    /// Nowhere: what is written cannot be used.
+    /// The target is invalid.
     Broken,
 }
 
@@ -444,28 +441,28 @@ pub enum UpstreamTarget {
 pub struct Pipeline {
     /// Names of authenticators, in order.
     pub authenticate: Vec<String>,
-    /// Names of authorizers; every one must allow. Empty: nothing is allowed.
+    /// Names of authorizers, each of which has to allow. Empty: no call is allowed.
     pub authorize: Vec<String>,
-    /// Roles of who shows no credential at all. None: such a caller is refused.
+    /// Roles of callers without a credential. None: such callers are refused.
     pub anonymous: Option<Vec<String>>,
 }
 
 /// `[policies.NAME]`.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Its name.
+    /// The policy's name.
     pub name: String,
     /// The kind of check.
     pub kind: PolicyKind,
     /// The component file. None: the built-in.
     pub component: Option<PathBuf>,
-    /// The reaction to a component that cannot be loaded or cannot decide.
+    /// The behaviour if the component cannot be loaded or cannot decide.
     pub fallback: Fallback,
-    /// Enforced or only watched.
+    /// Enforced or shadow.
     pub mode: Mode,
-    /// Its own settings, as JSON; paths in it are as written.
+    /// The policy's settings, as JSON, with paths as configured.
     pub config: serde_json::Value,
-    /// The demands on the component's provenance.
+    /// The required provenance of the component.
     pub provenance: Provenance,
     /// Cases that a candidate has to pass.
     pub cases: Option<PathBuf>,
@@ -475,18 +472,18 @@ pub struct Policy {
     pub isolation: Isolation,
     /// The circuit breaker.
     pub breaker: BreakerLimits,
-    /// Its grants.
+    /// The grants.
     pub grants: Grants,
 }
 
 impl Policy {
-    /// The files that say which code decides, and whether it may: its component, the component's signature, its cases.
+    /// The files that determine the code and its admission: the component, its signature, and its cases.
     pub fn written(&self) -> Vec<PathBuf> {
         let signature = self.component.as_ref().and_then(|component| self.provenance.signature_of(component));
         self.component.iter().chain(&signature).chain(&self.cases).cloned().collect()
     }
 
-    /// True if it answers as `other` does, as far as the configuration says: the same check with the same settings.
+    /// True if its configuration has the same answers as `other`: the same check with the same settings.
     pub fn is_configured_as(&self, other: &Self) -> bool {
         let parts =
             |policy: &Self| (policy.kind, policy.mode, policy.component.clone(), policy.config.clone());
@@ -507,12 +504,12 @@ pub enum PolicyKind {
     ClientCertificate,
     /// Roles with patterns.
     Rbac,
-    /// Somebody else's; a component is required.
+    /// A custom component.
     Custom,
 }
 
 impl PolicyKind {
-    /// The name in the config.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "api-key",
@@ -525,35 +522,35 @@ impl PolicyKind {
     }
 }
 
-/// The reaction to a component that is missing at start, traps, or overruns time or memory.
+/// The behaviour if the component is missing at the start, traps, or exceeds its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
     /// The call is denied.
     #[default]
     Deny,
-    /// The built-in of the same kind decides, loudly.
+    /// The built-in of the same kind decides, and Witgate logs that.
     Builtin,
 }
 
-/// The effect of a policy's verdict.
+/// The effect of a policy's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It counts.
+    /// It is enforced.
     #[default]
     Enforce,
-    /// It is recorded and changes nothing.
+    /// It is logged and not enforced.
     Shadow,
 }
 
-/// Limits of one call of a component, and of the memory that its policy may hold.
+/// Limits of one call of a component, and of its policy's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum running time of a hook's own code.
     pub timeout: Duration,
-    /// Maximum wall-clock time of a hook, host calls and waiting for a free instance included. None:
-    /// [`Limits::wait`] says.
+    /// Maximum wall-clock time of a hook, including host calls and waiting for an instance. None: the default of
+    /// [`Limits::wait`].
     pub wait: Option<Duration>,
-    /// All linear memories of one instance, in bytes. None: [`Limits::memory`] says.
+    /// All linear memories of one instance, in bytes. None: the default of [`Limits::memory`].
     pub memory: Option<usize>,
     /// All tables of one instance, in elements.
     pub table_elements: usize,
@@ -574,21 +571,21 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Wall-clock time that a hook may take beyond its running time: a busy machine makes everybody wait for
-    /// a turn, and that is no fault of the plugin's.
+    /// Wall-clock time of a hook in addition to its running time, because hooks wait on a busy machine, which is not
+    /// the plugin's fault.
     const SLACK: Duration = Duration::from_millis(950);
 
-    /// Additional wall-clock time where the hook may wait for the network: the longest wait of the fetcher.
+    /// Additional wall-clock time if the hook may wait for the network: the longest wait of the fetcher.
     const NETWORK: Duration = Duration::from_secs(5);
 
-    /// All linear memories of one instance, in bytes, where nothing is written.
+    /// The default for all linear memories of one instance, in bytes.
     const MEMORY: usize = 16 << 20;
 
-    /// Additional bytes of memory per byte of the settings, which every instance reads: a key store of
-    /// several megabytes is the operator's own wish.
+    /// Additional memory in bytes per byte of the settings, which every instance reads, such as a key store of several
+    /// megabytes.
     const MEMORY_OF_SETTINGS: usize = 16;
 
-    /// The most that may be written, in bytes.
+    /// The largest configurable memory, in bytes.
     const MOST_MEMORY: usize = 1 << 30;
 
     /// All linear memories of one instance, in bytes.
@@ -596,7 +593,7 @@ impl Limits {
         self.memory.unwrap_or(Self::MEMORY)
     }
 
-    /// The same for a policy whose settings have `size` bytes, those of files included.
+    /// The same for a policy with settings of `size` bytes, including their files.
     #[must_use]
     pub fn with_settings(self, size: usize) -> Self {
         let usual = Self::MEMORY.saturating_add(size.saturating_mul(Self::MEMORY_OF_SETTINGS));
@@ -613,28 +610,28 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Twenty thousand times what a shipped check takes, and short enough that a looping
-            // plugin is noticed before its caller gives up.
+            // Twenty thousand times what a shipped check takes, and short enough to notice a looping plugin before its
+            // caller gives up.
             timeout: Duration::from_millis(50),
             wait: None,
-            // Holds a store of 50,000 keys.
+            // Enough for a store of 50,000 keys.
             memory: None,
-            // An interpreter has some ten thousand.
+            // An interpreter needs some ten thousand.
             table_elements: 100_000,
-            // Sixteen times the largest identity that the bounds of the WIT package leave.
+            // Sixteen times the largest identity that the WIT package permits.
             output: 1 << 20,
-            // A check that says more is talking to nobody.
+            // Nobody reads more lines of a check.
             log_lines: 32,
-            // A check with a few headers, claims and keys makes a dozen.
+            // A check with a few headers, claims and keys makes a dozen calls.
             host_calls: 1000,
-            // Discovery, keys and a question, each tried twice.
+            // Discovery, keys and a question, each with a second attempt.
             http_requests: 6,
-            // A guest of an interpreted language has a dozen open.
+            // A guest of an interpreted language uses a dozen.
             handles: 1000,
-            // Checks that wait for nothing take microseconds, so a few would do; those that wait for an
-            // authorization server hold one each.
+            // Checks that do not wait take microseconds, so a few instances would be enough. Checks that wait for an
+            // authorization server use one each.
             instances: 100,
-            // A tenth of 100,000 introspected tokens: the busy ones.
+            // A tenth of 100,000 introspected tokens, for the active callers.
             cache: 4 << 20,
         }
     }
@@ -643,24 +640,24 @@ impl Default for Limits {
 /// The state that one hook leaves for the next one in the same instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Instances are used again, this many times, with all state that the plugin keeps.
+    /// Instances are reused this many times, with all state that the plugin keeps.
     Pooled {
-        /// Hooks until another instance takes its place.
+        /// Hooks until the instance is replaced.
         recycle_after: u64,
     },
-    /// Nothing: each hook has an instance of its own.
+    /// No state: each hook has its own instance.
     PerCall,
 }
 
 impl Default for Isolation {
-    /// Making an instance takes as long as a few dozen hooks; once in ten thousand is nothing, and what a
-    /// plugin leaks stays small.
+    /// Creating an instance takes as long as a few dozen hooks. Once in ten thousand costs nothing, and leaks stay
+    /// small.
     fn default() -> Self {
         Self::Pooled { recycle_after: 10_000 }
     }
 }
 
-/// The grants of a policy, beyond those that its kind's own settings name.
+/// The grants of a policy, besides those that follow from its kind and settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins (`https://idp.example.com`) for the `http` import.
@@ -682,23 +679,23 @@ pub enum KeySource {
     Secret(SecretString),
     /// A public key, certificate or private key in PEM.
     Pem(SecretString),
-    /// A JWK Set in a file; read again when it changes.
+    /// A JWK Set in a file, which is read again when it changes.
     JwksFile(PathBuf),
-    /// A JWK Set, written out: in a file of cases.
+    /// A JWK Set as text, in a file of cases.
     Jwks(String),
-    /// A JWK Set that cannot be had: in a file of cases.
+    /// A JWK Set that cannot be fetched, in a file of cases.
     Unavailable,
     /// A JWK Set that is fetched, cached and refreshed.
     Remote {
         /// The place of the set.
         place: KeyPlace,
-        /// Time that the last good key set is used beyond its lifetime while its server does not answer.
+        /// Time for which the last valid key set is used beyond its lifetime if it cannot be fetched.
         max_stale: Duration,
     },
 }
 
 impl KeySource {
-    /// The same; of a secret, only that it cannot be had.
+    /// The same without a secret's value.
     #[must_use]
     pub fn without_secret(&self) -> Self {
         match self {
@@ -708,14 +705,14 @@ impl KeySource {
     }
 }
 
-/// The default of `max_stale`: long enough for somebody to repair the server on the next day.
+/// The default of `max_stale`, long enough for a repair of the server on the next day.
 pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// The place of a JWK Set that is fetched.
+/// The place of a fetched JWK Set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPlace {
     /// At this URL.
     Url(url::Url),
-    /// The place that the metadata of this issuer names. Its text is compared as it stands.
+    /// The place in the metadata of this issuer, whose text is compared unchanged.
     Issuer(String),
 }

@@ -1,5 +1,5 @@
-//! `witgate.toml` as it is written: the shapes that serde reads and `witgate config schema` prints.
-//! Nothing is checked here beyond types and names; [`super::resolve`] does the rest.
+//! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
+//! checked here; [`super::resolve`] does the rest.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -327,11 +327,11 @@ pub struct IdentityNames {
     pub roles: Option<String>,
     /// OAuth scopes.
     pub scopes: Option<String>,
-    /// The id of the decision, which the audit record has, too.
+    /// The id of the decision, which is also in the audit record.
     pub decision: Option<String>,
 }
 
-/// A token of Witgate's own with the caller's identity.
+/// A token of Witgate with the caller's identity.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityToken {
@@ -344,7 +344,7 @@ pub struct IdentityToken {
     pub lifetime_s: Option<u64>,
     /// The content of `sub`: `subject` (the default) or `principal`.
     pub sub: Option<TokenSubject>,
-    /// Further claims, beside `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
+    /// Other claims, besides `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
     pub claims: Vec<TokenClaim>,
 }
 
@@ -674,7 +674,7 @@ pub fn schema() -> &'static serde_json::Value {
     &SCHEMA
 }
 
-/// TOML has no null: a setting that may be absent is simply not required.
+/// TOML has no null: an optional setting is simply not required.
 pub fn without_null(schema: &mut serde_json::Value) {
     use serde_json::Value;
     match schema {

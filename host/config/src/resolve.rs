@@ -1,5 +1,5 @@
-//! From what is written to what is meant: secrets read, paths made absolute, defaults filled in,
-//! and everything that cannot be reported at once.
+//! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
+//! faults at once.
 
 mod description;
 mod environment_only;
@@ -38,10 +38,10 @@ pub use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
 
-/// Loads the configuration file at `path`; None: what the environment alone says.
+/// Loads the configuration file at `path`. None: only the environment counts.
 ///
 /// # Errors
-/// With everything that is wrong, and the warnings too, in the order of the file.
+/// With all faults and warnings, in the order of the file.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     match path {
         Some(path) => load_parts(path, environment, Strictness::Whole),
@@ -49,8 +49,8 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<LoadedConf
     }
 }
 
-/// Loads the configuration file at `path`. With [`Strictness::Parts`], whatever can be used of it: `config.broken` has
-/// the rest.
+/// Loads the configuration file at `path`. With [`Strictness::Parts`], it loads the usable parts, and `config.broken`
+/// lists the others.
 ///
 /// # Errors
 /// As [`load`].
@@ -65,16 +65,16 @@ pub fn load_parts(
     load_noting(path, &text, environment, files, TextOrigin { is_earlier: false, strictness })
 }
 
-/// The source of a text, and its purpose.
+/// The origin of a text, and its purpose.
 #[derive(Clone, Copy)]
 struct TextOrigin {
-    /// It was in the file once; its components need not be there any more.
+    /// True if the text is a former content of the file. Its components may no longer exist.
     is_earlier: bool,
     strictness: Strictness,
 }
 
-/// Loads what once was in the configuration file at `path`. What it names is read as it is now, besides components,
-/// which need not be there any more.
+/// Loads a former content of the configuration file at `path`. Its files are read in their current state, except
+/// components, which may no longer exist.
 ///
 /// # Errors
 /// As [`load`].
@@ -86,7 +86,7 @@ pub fn load_text(
     load_text_parts(path, text, environment, Strictness::Whole)
 }
 
-/// As [`load_text`]. With [`Strictness::Parts`], as [`load_parts`].
+/// As [`load_text`], and with [`Strictness::Parts`] as [`load_parts`].
 ///
 /// # Errors
 /// As [`load`].
@@ -137,25 +137,25 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-/// Validates the document: its well-formed part, and the faults.
+/// Validates the document: returns its valid part, and the faults.
 fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
     let (fitted, mut faults) = shape::fit(document, raw::schema());
     let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
-        // The schema is made from the types, so that this does not happen; if it did, silence
-        // would be a configuration that nobody wrote.
+        // The schema is made from the types, so this does not happen. If it did, silence would mean a configuration
+        // that nobody wrote.
         faults.push(Diagnostic::error(format!("the configuration does not match its schema: {error}")));
         raw::File::default()
     });
     (file, faults)
 }
 
-/// The configuration as commands other than `serve` need it: the file as it is written, with nothing read
-/// beside it, so that making a key does not take the secrets of an upstream.
+/// The configuration for commands other than `serve`: the written file, without reading other files, so that creating
+/// a key does not need the secrets of an upstream.
 #[derive(Debug)]
 pub struct Outline {
-    /// The well-formed part of the file.
+    /// The valid part of the file.
     pub file: raw::File,
-    /// The directory to which relative paths refer.
+    /// The directory for relative paths.
     pub base: PathBuf,
     /// The errors in the rest.
     pub faults: Vec<Diagnostic>,
@@ -165,7 +165,7 @@ impl Outline {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// Where there is no such file, or it is not TOML at all.
+    /// If there is no such file, or it is not TOML.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let text = read(path).map_err(|fault| vec![fault])?;
         let (document, faults) = Document::parse(&path.display().to_string(), &text);
@@ -176,10 +176,10 @@ impl Outline {
         Ok(Self { file, base: base(path), faults })
     }
 
-    /// Reads what can be read of the file at `path`, also where it is not TOML just now.
+    /// Reads the valid part of the file at `path`, even if it is not TOML at the moment.
     ///
     /// # Errors
-    /// Where there is no such file.
+    /// If there is no such file.
     pub fn recover(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let text = read(path).map_err(|fault| vec![fault])?;
         let (document, mut faults) = Document::parse(&path.display().to_string(), &text);
@@ -188,13 +188,13 @@ impl Outline {
         Ok(Self { file, base: base(path), faults })
     }
 
-    /// The component files of its policies.
+    /// The component files of the policies.
     pub fn components(&self) -> Vec<PathBuf> {
         let named = self.file.policies.values().filter_map(|policy| policy.component.as_ref());
         named.map(|component| self.base.join(component)).collect()
     }
 
-    /// The directory for what survives a restart.
+    /// The directory for data that survives a restart.
     pub fn state(&self) -> PathBuf {
         self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
     }
@@ -207,8 +207,8 @@ impl Outline {
     }
 }
 
-/// The fault of `policy` in the configuration `file`, at the setting that the message begins with
-/// (`config.roles.ops: …`), else at the policy. Without a file, the message alone.
+/// The fault of `policy` in the configuration `file`, at the setting with which the message begins (`config.roles.ops:
+/// …`), or else at the policy. Without a file, only the message.
 pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnostic {
     let whole = format!("the policy `{policy}` cannot be used: {message}");
     let setting = message.split_once(": ").map(|(setting, _)| setting).filter(|at| at.starts_with("config"));
@@ -233,7 +233,7 @@ pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
 }
 
 impl Resolver<'_> {
-    /// Every section is gone through, also when an earlier one is bad.
+    /// Reads every section, even if an earlier one has faults.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
@@ -260,7 +260,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Variables that only count without a file. The dangerous one must not be overlooked.
+    /// Warns about variables that count only without a file, especially about the dangerous one.
     fn environment_beside_file(&mut self) {
         let Some(fault) = environment_only::disabled(self.environment).transpose() else { return };
         let fault = match fault {

@@ -1,6 +1,5 @@
-//! Holds a TOML document against the JSON Schema of its settings: reports every unknown key and
-//! every wrong type at once, each at its place, and hands on whatever fits. So one bad section
-//! never hides what is wrong with the others.
+//! Compares a TOML document with the JSON Schema of its settings. It reports all unknown keys and wrong types at once,
+//! each at its place, and returns the valid rest. So one invalid section never hides the faults of the others.
 
 use std::net::SocketAddr;
 
@@ -11,14 +10,14 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Part};
 use super::document::Document;
 
-/// Validates `document` against `schema`: the valid part, and the faults of the rest.
+/// Validates `document` against `schema`: returns the valid part, and the faults of the rest.
 pub fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value>, Vec<Diagnostic>) {
     let mut walk = ShapeWalk::new(document, schema, &[]);
     let fitted = walk.table(schema, document.root().get_ref());
     (fitted, walk.faults)
 }
 
-/// A value that the host is to read or to check, by the `witgate-…` format of its schema.
+/// A value that the host reads or checks because of a `witgate-…` format in its schema.
 pub(super) struct MarkedValue {
     /// The path of the setting.
     pub(super) path: Vec<String>,
@@ -28,7 +27,7 @@ pub(super) struct MarkedValue {
     pub(super) value: Value,
 }
 
-/// Validates the table at `path` of `document` against `schema`: the faults, and the marked values in it. A
+/// Validates the table at `path` of `document` against `schema`: returns the faults, and the marked values in it. A
 /// missing table counts as empty.
 pub(super) fn fit_at(
     document: &Document<'_>,
@@ -38,7 +37,7 @@ pub(super) fn fit_at(
     let mut walk = ShapeWalk::new(document, schema, path);
     match document.value(path) {
         Some(value) if value.get_ref().is_table() => drop(walk.value(schema, value)),
-        // Of the wrong type, which is reported already.
+        // It has the wrong type, which is already reported.
         Some(_) => {}
         None => drop(walk.complete_table(schema, &DeTable::new())),
     }
@@ -96,7 +95,7 @@ impl<'a, 't> ShapeWalk<'a, 't> {
         }
     }
 
-    /// The part of the schema that is for a value of this type, if there is one.
+    /// The part of the schema for a value of this type, if there is one.
     fn choose(&self, schema: &'a Value, value: &DeValue<'_>) -> Option<&'a Value> {
         let schema = self.follow(schema);
         match choices(schema, "anyOf") {
@@ -246,11 +245,11 @@ impl<'a, 't> ShapeWalk<'a, 't> {
         };
         let message = format!("unknown key `{name}` {}", location(&self.path));
         let fault = self.document.error_at(key.span(), message).label("not known here").help(help);
-        // A misspelled name of a table is one of the whole.
+        // A misspelled name of a table is a fault of the whole configuration.
         self.faults.push(fault.in_part(Part::of(&self.path)));
     }
 
-    /// The section that knows `name`.
+    /// The section that has a setting `name`.
     fn home(&self, name: &str) -> Option<String> {
         let sections = [
             ("server", "`[server]`"),
@@ -281,7 +280,7 @@ impl<'a, 't> ShapeWalk<'a, 't> {
 
     fn fault(&mut self, value: &Spanned<DeValue<'_>>, message: impl Into<String>, help: impl Into<String>) {
         let path: Vec<_> = self.path.iter().map(String::as_str).collect();
-        // The key of a table says more than all of its lines.
+        // The key of a table is a better place than all of its lines.
         let fault = match value.get_ref() {
             DeValue::Table(_) => self.document.error(&path, message),
             _ => self.document.error_at(value.span(), message).in_part(Part::of(&self.path)),
@@ -309,7 +308,7 @@ fn choices<'a>(schema: &'a Value, name: &str) -> Option<&'a [Value]> {
     schema.get(name).and_then(Value::as_array).map(Vec::as_slice)
 }
 
-/// The schema of a table's member; None: there is no such member.
+/// The schema of a table's member. None: there is no such member.
 fn member<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     let own = schema.get("properties").and_then(|properties| properties.get(name));
     own.or_else(|| match schema.get("additionalProperties") {
@@ -324,7 +323,7 @@ fn properties(schema: &Value) -> impl Iterator<Item = &str> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
 }
 
-/// The texts that an enumeration allows; empty where any text is.
+/// The texts that an enumeration permits. Empty if any text is permitted.
 fn variants(schema: &Value) -> Vec<&str> {
     let plain = choices(schema, "enum").unwrap_or_default().iter();
     let described = choices(schema, "oneOf").unwrap_or_default().iter();
@@ -356,7 +355,7 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The commonest slip: the right thing, wrapped wrongly.
+/// Advice for the commonest mistake: the right value in the wrong form.
 fn wrapping_help(name: &str, expected: &str, value: &DeValue<'_>) -> Option<String> {
     match (expected, value) {
         ("a list", DeValue::String(_)) if name == "command" => {
@@ -371,7 +370,7 @@ fn wrapping_help(name: &str, expected: &str, value: &DeValue<'_>) -> Option<Stri
     }
 }
 
-/// The known name that `name` was meant to be, if one is near enough to be worth suggesting.
+/// The known name that is most similar to `name`, if it is similar enough for a suggestion.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_ascii_lowercase();
     let distance = |other: &str| strsim::damerau_levenshtein(&lower, &other.to_ascii_lowercase());
@@ -380,7 +379,7 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 }
 
 fn nearest_key<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    // What other programs call the same thing.
+    // Names that other programs use for the same setting.
     const SYNONYMS: [(&str, &str); 14] = [
         ("type", "kind"),
         ("cmd", "command"),

@@ -6,11 +6,11 @@ use super::resolver::Resolver;
 use crate::{ResourceDescription, raw};
 use witgate_base::printable::is_plain;
 
-/// A name that a dialog has room for.
+/// Maximum length of a name, which has to fit into a dialog.
 const LONGEST_NAME: usize = 200;
 
 impl Resolver<'_> {
-    /// The description in `[server]`, for upstreams without one.
+    /// The description in `[server]`, for upstreams without their own.
     pub(super) fn servers_about(&mut self, server: &raw::Server) -> ResourceDescription {
         let raw::Server {
             resource_name, resource_documentation, resource_policy_uri, resource_tos_uri, ..
@@ -58,7 +58,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// A setting of the metadata, where there is none.
+    /// Warns about a setting for metadata if there is none.
     fn warn_without_metadata(&mut self, server: &raw::Server, at: &[&str]) {
         if server.authorization_servers.is_empty() {
             let help =
@@ -77,7 +77,7 @@ fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     fits.then_some(()).ok_or_else(|| (message(), "write what people call it, such as `Tickets`"))
 }
 
-/// Clients show these to people, who follow them.
+/// Checks a link. Clients show it to people, who follow it.
 fn check_page(page: &str) -> Result<(), (String, &'static str)> {
     let is_page = Url::parse(page).is_ok_and(|url| {
         let has_user = !url.username().is_empty() || url.password().is_some();

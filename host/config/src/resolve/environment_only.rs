@@ -1,7 +1,7 @@
-//! Without a configuration file: the environment variables that users of other MCP servers have.
+//! The configuration without a file: the environment variables of other MCP servers.
 //!
-//! They become ordinary built-in policies with ordinary settings, so that nothing downstream knows
-//! the difference: a store with one key, made from `MCP_API_KEY`; a `jwt` policy on `JWT_SECRET`.
+//! They become ordinary built-in policies with ordinary settings: an `api-key` policy with one key, from
+//! `MCP_API_KEY`, and a `jwt` policy with `JWT_SECRET`.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ use crate::{
 };
 use witgate_base::fingerprints::Fingerprints;
 
-/// The fewest characters that `MCP_API_KEY` and `JWT_SECRET` may have: what nobody guesses, even
-/// in hexadecimal digits, and what RFC 7518 (section 3.2) asks of an HS256 key.
+/// Minimum length of `MCP_API_KEY` and `JWT_SECRET`. Nobody guesses as many characters, even if they are hexadecimal
+/// digits, and RFC 7518 (section 3.2) requires them of an HS256 key.
 const FEWEST: usize = 32;
 
-/// The subject of identities that `MCP_API_KEY` proves.
+/// The subject of identities that `MCP_API_KEY` authenticates.
 const KEY_NAME: &str = "mcp-api-key";
 
 pub(super) fn load(environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
@@ -35,8 +35,8 @@ pub(super) fn load(environment: &Environment) -> Result<LoadedConfig, Vec<Diagno
     finish(config, faults, Strictness::Whole)
 }
 
-/// `MCP_AUTH_ENABLED=false`: `Some(())`. Anything that is no answer to yes or no is an error, since
-/// a guess would either lock out or let in.
+/// `MCP_AUTH_ENABLED=false` gives `Some(())`. Any value other than yes or no is an error, because a guess would either
+/// lock callers out or let everybody in.
 pub(super) fn disabled(environment: &Environment) -> Result<Option<()>, Diagnostic> {
     let value = environment.get("MCP_AUTH_ENABLED").unwrap_or("true");
     match value.trim().to_ascii_lowercase().as_str() {
@@ -107,7 +107,7 @@ fn header<'a>(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Opt
         let message = format!("MCP_AUTH_HEADER is not the name of a header: `{header}`");
         faults.push(Diagnostic::error(message).help("set it to a name such as `X-API-Key`, or unset it"));
     }
-    // `Authorization: Bearer` is read in any case.
+    // `Authorization: Bearer` is always read.
     Some(header).filter(|header| !header.eq_ignore_ascii_case("authorization"))
 }
 
@@ -189,7 +189,7 @@ fn checked(
     (policies, pipeline)
 }
 
-/// A store with one key that may do everything.
+/// A store with one key that allows everything.
 fn api_key_policy(key: &str, header: Option<&str>, resource: &str) -> Policy {
     let sha256: String =
         digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -204,14 +204,14 @@ fn api_key_policy(key: &str, header: Option<&str>, resource: &str) -> Policy {
     Policy::builtin("api-key", PolicyKind::ApiKey, config)
 }
 
-/// `aud` serves as the role. The token's own roles mean something to whoever issues it, which
-/// nobody has told Witgate; that it is for this resource has been checked.
+/// `aud` is used as the role. Witgate does not know the meaning of the token's own roles, but it has checked that the
+/// token is for this resource.
 fn jwt_policy() -> Policy {
     let config = json!({ "keys": ["jwt-secret"], "algorithms": ["HS256"], "roles_claim": "aud" });
     Policy::builtin("jwt", PolicyKind::Jwt, config)
 }
 
-/// The policy that allows everything to a caller with the key or a token for this resource.
+/// The policy that allows everything to callers with the key or a token for this resource.
 fn holders_policy(resource: &str) -> Policy {
     let roles = json!({ "roles": { resource: { "allow": ["*"] } } });
     Policy::builtin("holders", PolicyKind::Rbac, roles)

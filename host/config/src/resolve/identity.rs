@@ -13,14 +13,14 @@ use crate::identity::{IdentityField, IdentitySettings, IdentityToken};
 use crate::raw::{self, IdentityNames, TokenClaim, TokenSubject, UpstreamTransport};
 use crate::{Mode, Pipeline, Policy, PolicyKind, Signing};
 
-/// A token is made for each request and used at once; clocks differ.
+/// The default lifetime. A token is made for each request and used at once, but clocks differ.
 const LIFETIME_S: u64 = 60;
 
 /// The sections that an upstream's identity depends on.
 pub(super) struct IdentityContext<'a> {
     pub(super) policies: &'a BTreeMap<String, Policy>,
     pub(super) signing: Option<&'a Signing>,
-    /// `[signing]` is written, whether it can be used or not.
+    /// True if there is a section `[signing]`, valid or not.
     pub(super) is_signing: bool,
 }
 
@@ -67,7 +67,7 @@ impl Resolver<'_> {
         identity
     }
 
-    /// A shared process cannot learn the caller from its environment, and one of a single caller outlives the
+    /// A shared process cannot get its caller from the environment, and a process of one caller lasts longer than a
     /// call.
     fn for_process(&mut self, at: &[&str], upstream: &raw::Upstream, written: &raw::IdentitySettings) {
         let below = |key| [at, &[key]].concat();
@@ -179,7 +179,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// A header that nobody but Witgate sets: not a caller, not the protocol, not the operator, under no spelling.
+    /// Checks that only Witgate sets this header: no caller, protocol or operator, in any spelling.
     fn identity_header(&mut self, at: &[&str], name: &str, taken: &mut TakenNames) -> Option<HeaderName> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let parsed = name.parse::<HeaderName>().ok().filter(|_| name.chars().all(plain));
@@ -203,8 +203,8 @@ impl Resolver<'_> {
         Some(parsed)
     }
 
-    /// Two policies, or two issuers, can each have an `ada`. An upstream that is told her name alone takes one for the
-    /// other.
+    /// Two policies, or two issuers, can each have an `ada`. An upstream that gets only her name cannot distinguish
+    /// them.
     fn sources_apart(
         &mut self,
         at: &[&str],
@@ -247,8 +247,7 @@ impl Resolver<'_> {
     }
 }
 
-/// True unless all whom the policy knows come from one issuer, or from none. What a component of somebody's own does, nobody
-/// knows here.
+/// True unless all callers of the policy have one issuer, or none. The issuers of a custom component are not known.
 fn takes_several_issuers(policy: &Policy) -> bool {
     let is_one = |setting: &str| match policy.config.get(setting) {
         Some(Value::String(issuer)) => !issuer.contains('*'),
@@ -265,7 +264,7 @@ fn takes_several_issuers(policy: &Policy) -> bool {
     }
 }
 
-/// Names of headers that are taken, as servers see them.
+/// The names of used headers, in the form of servers.
 struct TakenNames(Vec<String>);
 
 impl TakenNames {
@@ -273,7 +272,7 @@ impl TakenNames {
         Self(upstream.headers.keys().map(|name| alike(name)).collect())
     }
 
-    /// False: it is taken.
+    /// False: the name is used already.
     fn take(&mut self, name: &str) -> bool {
         let name = alike(name);
         let is_free = !self.0.contains(&name);
@@ -282,13 +281,13 @@ impl TakenNames {
     }
 }
 
-/// A header's name as CGI makes a variable of it (RFC 3875, section 4.1.18), and what goes that way, such as WSGI and
-/// Rack: what differs in nothing but this is the same header there.
+/// A header's name in the form of a CGI variable (RFC 3875, section 4.1.18), which WSGI and Rack use as well. Headers
+/// with the same form are the same header there.
 fn alike(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// Variables by which a program, or what loads it, finds what it runs: a caller's name must not become one.
+/// True for variables that determine the code that a program runs. A caller's name must not become the value of one.
 fn means_something(variable: &str) -> bool {
     const NAMES: [&str; 10] = [
         "BASH_ENV",
@@ -305,7 +304,7 @@ fn means_something(variable: &str) -> bool {
     NAMES.contains(&variable) || variable.starts_with("LD_") || variable.starts_with("DYLD_")
 }
 
-/// Headers that callers send through, that the protocol has, or that mean something on the way.
+/// True for headers that callers may send, of the protocol, or with a meaning for proxies.
 fn is_reserved(alike: &str) -> bool {
     const RESERVED: [&str; 22] = [
         "accept",
@@ -320,7 +319,7 @@ fn is_reserved(alike: &str) -> bool {
         "keep_alive",
         "last_event_id",
         "origin",
-        // `HTTP_PROXY`, to a CGI program.
+        // `HTTP_PROXY` in a CGI program.
         "proxy",
         "range",
         "referer",
@@ -336,7 +335,7 @@ fn is_reserved(alike: &str) -> bool {
     RESERVED.contains(&alike) || PREFIXES.iter().any(|prefix| alike.starts_with(prefix))
 }
 
-/// The fields that are named, in a fixed order.
+/// The configured fields, in a fixed order.
 fn named(names: Option<&IdentityNames>) -> impl Iterator<Item = (IdentityField, &str)> {
     let all = names.map(|names| {
         [

@@ -50,7 +50,7 @@ impl Resolver<'_> {
             Key { issuer: Some(issuer), .. } => {
                 self.issuer(&inner("issuer"), issuer).map(|place| remote(place, key))
             }
-            // It has the wrong type, which is reported already.
+            // It has the wrong type, which is already reported.
             _ => None,
         }
     }
@@ -106,10 +106,10 @@ fn remote(place: KeyPlace, key: &Key) -> KeySource {
     KeySource::Remote { place, max_stale }
 }
 
-/// One key, for commands that need no other: its secret is read, those of others are not.
+/// A single key, for commands that need no other. Secrets of other keys are not read.
 ///
 /// # Errors
-/// With a sentence on what is missing and what to do.
+/// With a sentence about the fault and what to do.
 pub fn key(key: &raw::Key, base: &Path, environment: &Environment) -> Result<KeySource, String> {
     let secret = |source| {
         read_secret(source, environment, |file| base.join(file))

@@ -1,25 +1,25 @@
-//! The end of a resolution: a configuration with its warnings, or its faults.
+//! The result of a resolution: a configuration with its warnings, or its faults.
 
 use crate::diagnostic::{Diagnostic, Part};
 use crate::{BrokenParts, Config};
 
-/// A configuration that can be used.
+/// A usable configuration.
 #[derive(Debug)]
 pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// Settings that are valid but probably not meant.
     pub warnings: Vec<Diagnostic>,
-    /// Errors in parts of the configuration. Empty unless they were asked for.
+    /// Errors in parts of the configuration. Empty unless parts were requested.
     pub faults: Vec<Diagnostic>,
 }
 
-/// The treatment of a configuration that is broken in parts.
+/// The treatment of a configuration with faults in some parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
-    /// Only if nothing is wrong with it.
+    /// Only a configuration without faults is loaded.
     Whole,
-    /// Also if what is wrong concerns single policies, keys and upstreams.
+    /// A configuration with faults in single policies, keys and upstreams is loaded as well.
     Parts,
 }
 
@@ -50,7 +50,7 @@ fn broken(faults: &[Diagnostic]) -> BrokenParts {
             Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
             Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
             Some(Part::Network) => broken.network = true,
-            // A policy that names the key finds out.
+            // A policy with this key reports the fault.
             Some(Part::Key(_)) | None => {}
         }
     }

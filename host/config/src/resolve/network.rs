@@ -18,7 +18,7 @@ const HELP: &str = "write one such as `http://proxy.example.com:3128`, or `envir
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
 impl Resolver<'_> {
-    /// Resolves `[network]`. Faults concern this section alone.
+    /// Resolves `[network]`. Faults concern only this section.
     pub(super) fn network(&mut self, written: &raw::Network) -> Network {
         let mut network = Network {
             cas: self.cas(written),
@@ -85,15 +85,15 @@ impl Resolver<'_> {
         network.no_proxy.extend(others.filter(|other| !other.is_empty()).map(str::to_owned));
     }
 
-    /// A proxy's URL, of which nothing is told: it may hold a password.
+    /// A proxy's URL. Messages never quote it, because it may contain a password.
     fn proxy(&mut self, text: &str) -> Option<SecretString> {
-        // As other programs take it from the environment.
+        // In the form in which other programs read it from the environment.
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let good = Url::parse(&whole).is_ok_and(|url| {
             let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
             matches!(url.scheme(), "http" | "https") && url.host().is_some() && is_bare
         });
-        // The connection uses this reader.
+        // The connection uses this parser.
         if !good || whole.parse::<http::Uri>().is_err() {
             self.error(&["network", "proxy"], "this is not the http or https URL of a proxy", HELP);
             return None;
@@ -101,8 +101,8 @@ impl Resolver<'_> {
         Some(SecretString::from(whole))
     }
 
-    /// Warns about proxy variables that are set but not used: they are meant for all programs, and Witgate is
-    /// an exception.
+    /// Warns about proxy variables that are set but not used. They are meant for all programs, and Witgate is an
+    /// exception.
     pub(super) fn proxies_unused(&mut self, written: &raw::Network, upstreams: &[Upstream], fetches: bool) {
         let goes_out = |upstream: &Upstream| match &upstream.target {
             UpstreamTarget::Url { url, .. } | UpstreamTarget::Sse { url, .. } => {
@@ -120,7 +120,7 @@ impl Resolver<'_> {
     }
 }
 
-/// True for keys that are fetched.
+/// True for fetched keys.
 pub(super) fn is_fetched(key: &KeySource) -> bool {
     matches!(key, KeySource::Remote { .. })
 }

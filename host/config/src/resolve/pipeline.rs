@@ -41,7 +41,7 @@ const AUTHORIZE: PolicyList = PolicyList {
     empty: "nothing would be allowed to anybody",
 };
 
-/// The roles by which an `rbac` policy denies.
+/// The roles with which an `rbac` policy denies.
 fn denying(policy: &Policy) -> impl Iterator<Item = &str> {
     let roles = policy.config.get("roles").filter(|_| policy.kind == PolicyKind::Rbac);
     let roles = roles.and_then(Value::as_object);
@@ -58,7 +58,7 @@ fn denies<'a>(roles: &'a Map<String, Value>, name: &'a str, seen: &mut BTreeSet<
 }
 
 impl Resolver<'_> {
-    /// The pipeline written at `at`. It always comes back, so that its policies count as used.
+    /// The pipeline at `at`. It is always returned, so that its policies count as used.
     pub(super) fn pipeline(
         &mut self,
         at: &[&str],
@@ -70,7 +70,7 @@ impl Resolver<'_> {
             authorize: written.authorize.clone().unwrap_or_default(),
             anonymous: written.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
         };
-        // A server for everybody needs no authenticator.
+        // A server with anonymous callers needs no authenticator.
         if pipeline.anonymous.is_none() || written.authenticate.is_some() {
             self.members(at, AUTHENTICATE, &pipeline.authenticate, policies);
         }
@@ -79,7 +79,8 @@ impl Resolver<'_> {
         pipeline
     }
 
-    /// A role that `only_roles` leaves out is one that nobody has, and what it denies is not denied.
+    /// Warns about roles that deny, but are left out by `only_roles`. Nobody has such a role, so its denials have no
+    /// effect.
     fn roles_that_deny(&mut self, pipeline: &Pipeline, policies: &BTreeMap<String, Policy>) {
         let named = |names: &[String]| names.iter().filter_map(|name| policies.get(name)).collect::<Vec<_>>();
         let denying: Vec<_> = named(&pipeline.authorize).into_iter().flat_map(denying).collect();
@@ -136,7 +137,7 @@ impl Resolver<'_> {
     }
 
     fn undefined(&mut self, at: &[&str], name: &str, policies: &BTreeMap<String, Policy>) {
-        // Defined, but badly: that is reported where it is defined.
+        // The policy is defined but invalid, which is reported at its definition.
         if self.document.has(&["policies", name]) {
             return;
         }
@@ -173,7 +174,7 @@ impl Resolver<'_> {
                 format!("add `{name} = [\"…\"]`"),
             );
         } else if self.document.is_empty_list(at) {
-            // Anything else was of the wrong type, which is reported already.
+            // Another value has the wrong type, which is already reported.
             self.error(at, format!("`{name}` is empty: {empty}"), "name at least one policy");
         }
     }

@@ -28,7 +28,7 @@ impl From<raw::Kind> for PolicyKind {
 }
 
 impl Policy {
-    /// A built-in with nothing but its settings.
+    /// A built-in with only its settings.
     pub fn builtin(name: &str, kind: PolicyKind, config: serde_json::Value) -> Self {
         Self {
             name: name.to_owned(),
@@ -79,7 +79,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// `proven_by` says `anonymous` where no policy has proved anything.
+    /// `proven_by` is `anonymous` if no policy has authenticated the caller.
     fn reserved(&mut self, name: &str) {
         let odd = name.is_empty() || name.chars().any(char::is_control);
         if odd || name == "anonymous" {

@@ -45,7 +45,7 @@ impl Resolver<'_> {
     }
 }
 
-/// An address or a network. IPv4 stands as such: the addresses of clients are compared so.
+/// An address or a network. IPv4 addresses keep their form, in which the addresses of clients are compared.
 fn network(text: &str) -> Result<IpNet, (String, String)> {
     let help = "write an address such as `10.0.0.1`, or a network such as `10.0.0.0/8`".to_owned();
     let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());

@@ -1,4 +1,4 @@
-//! The state of a resolution: what it reads from, the faults found so far, and the files read.
+//! The state of a resolution: its inputs, the faults so far, and the files that were read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use witgate_base::cause::{Cause, is_file};
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
 
-/// The state that every part of the resolution shares.
+/// The state that all parts of the resolution share.
 pub(super) struct Resolver<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) environment: &'a Environment,
     pub(super) path: PathBuf,
     pub(super) base: PathBuf,
     pub(super) faults: Vec<Diagnostic>,
-    /// The files that were read, the configuration file itself included.
+    /// The files that were read, including the configuration file.
     pub(super) files: Fingerprints,
-    /// True if the components are known, so that their files are not looked at.
+    /// True if the components are known already, so that their files are not read.
     pub(super) again: bool,
 }
 
@@ -52,8 +52,8 @@ impl<'a> Resolver<'a> {
         self.faults.push(self.document.error(at, message).help(help).because_of(cause));
     }
 
-    /// Looks at `path`, which the setting `at` names. An error of the look itself is reported: it does not mean that
-    /// nothing is there.
+    /// Checks whether `path`, the value of the setting `at`, exists. An error of the check is reported, because it
+    /// does not mean that nothing exists.
     pub(super) fn presence(&mut self, at: &[&str], path: &Path) -> Presence {
         match is_file(path) {
             Ok(true) => Presence::File,
@@ -73,17 +73,17 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The thing at a path.
+/// The result of the check of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     File,
     NoFile,
     Nothing,
-    /// It cannot be told, which is reported already.
+    /// The check failed, which is already reported.
     Unknown,
 }
 
-/// The folder that relative paths of the configuration file `path` begin in.
+/// The directory for relative paths in the configuration file `path`.
 pub(super) fn base(path: &Path) -> PathBuf {
     absolute(path).parent().map_or_else(PathBuf::new, Path::to_owned)
 }

@@ -1,4 +1,4 @@
-//! Secrets, read from where the configuration says. Their values never get into a diagnostic.
+//! Reads secrets from their configured sources. Diagnostics never contain their values.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::raw::{PrefixedSource, SecretSource, UpstreamText};
 use crate::shape::nearest;
 use witgate_base::cause::Cause;
 
-/// A missing secret: the reason, and the advice.
+/// The reason why a secret is missing, and the advice.
 pub(super) struct MissingSecret {
     pub(super) message: String,
     pub(super) help: String,
@@ -27,7 +27,7 @@ impl MissingSecret {
 }
 
 impl Resolver<'_> {
-    /// The secret that `source`, written at `at`, leads to.
+    /// The secret of `source`, the value of the setting `at`.
     pub(super) fn secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
         if let Some(file) = &source.file {
             let path = self.path(file);
@@ -42,8 +42,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// The value of an environment variable or a header, which may be in the file unless its
-    /// name says that it is a secret.
+    /// The value of an environment variable or a header. It may be written in the file unless its name says that it is
+    /// a secret.
     pub(super) fn text(&mut self, at: &[&str], text: &UpstreamText) -> Option<SecretString> {
         let name = at.last().copied().unwrap_or_default();
         match text {
@@ -86,7 +86,7 @@ fn reference(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((before, name))
 }
 
-/// The right form of a text with a reference. The text beside it is shown only where it cannot be a secret.
+/// The advice for a text with a reference. The other text is quoted only if it cannot be a secret.
 fn right_form(name: &str, before: &str, variable: &str) -> String {
     match before {
         "" => format!("write `{name} = {{ env = \"{variable}\" }}`"),
@@ -101,14 +101,14 @@ fn right_form(name: &str, before: &str, variable: &str) -> String {
 
 fn prefixed(prefix: &str, secret: &SecretString) -> SecretString {
     let secret = secret.expose_secret();
-    // Of the right size at once: what grows leaves copies.
+    // With its final size, because growing would leave copies in memory.
     let mut text = String::with_capacity(prefix.len() + secret.len());
     text.push_str(prefix);
     text.push_str(secret);
     text.into()
 }
 
-/// The secret in the text of a file. Editors put a mark before it (U+FEFF), and a line break after it, that nobody means.
+/// The secret in the text of a file, without the mark (U+FEFF) and the line break that editors add.
 pub fn in_file(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n'])
 }

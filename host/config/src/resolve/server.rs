@@ -9,35 +9,35 @@ use super::resolver::Resolver;
 use crate::{AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw};
 use witgate_base::zone::ANY_LABEL;
 
-/// Only this machine reaches it, and no usual server is in its way.
+/// The default address. Only this machine can reach it, and no common server uses its port.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
 
-/// Beside the configuration.
+/// Relative to the configuration.
 pub(super) const DEFAULT_CONTROL: &str = "witgate.sock";
 
-/// Beside the configuration, too.
+/// Relative to the configuration.
 pub(super) const DEFAULT_STATE: &str = "witgate.state";
 
-/// The live one, and as many as somebody remembers.
+/// The live generation, and as many as a person remembers.
 const DEFAULT_KEEP: usize = 5;
 
-/// More than most servers ever see; each takes some ten kilobytes.
+/// More than most servers ever have; each takes some ten kilobytes.
 const DEFAULT_CONNECTIONS: usize = 10_000;
 
 /// Sixteen messages of the largest size.
 const DEFAULT_REQUEST_MEMORY_MIB: u64 = 64;
 
-/// Eight of the largest messages for one caller who reads none of them.
+/// Eight of the largest messages for a single caller who does not read.
 const DEFAULT_ANSWER_MEMORY_MIB: u64 = 256;
 
 /// The default of the MCP SDKs.
 const DEFAULT_REQUEST_MIB: u64 = 4;
 
-/// Shorter than the 10 seconds after which Docker kills.
+/// Shorter than the 10 seconds after which Docker kills a container.
 const DEFAULT_GRACE_S: u64 = 8;
 
-/// The longest path that fits into `sockaddr_un` with its closing zero and the suffix of the temporary name:
-/// 103 bytes on Linux, 99 on macOS.
+/// The longest path that fits into `sockaddr_un` with its closing zero and the suffix of the temporary name: 103 bytes
+/// on Linux, 99 on macOS.
 const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 103 } else { 99 };
 
 impl Server {
@@ -118,7 +118,7 @@ impl Resolver<'_> {
         Some(resolved)
     }
 
-    /// Adds the hosts of the resources: whoever publishes a URL means to be called by it.
+    /// Adds the hosts of the resources, because clients use the published URLs.
     pub(super) fn with_resource_hosts(&self, mut server: Server, upstreams: &[Upstream]) -> Server {
         let hosts = upstreams
             .iter()
@@ -182,7 +182,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// One address has half of the memory: a larger message would never be let in.
+    /// One address may use half of the memory, so a larger message would never be accepted.
     fn requests_fit(&mut self, server: &Server) {
         if server.transport == Transport::Http && server.max_request > server.request_memory / 2 {
             let message =
@@ -195,7 +195,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// One party has half of the memory: a larger answer would never be let through.
+    /// One party may use half of the memory, so a larger answer would never be passed on.
     pub(super) fn answers_fit(&mut self, server: &Server, upstreams: &[Upstream]) {
         for upstream in upstreams.iter().filter(|upstream| upstream.max_message > server.answer_memory / 2) {
             let message = "a message of this size would be refused: it is more than half of \
@@ -218,7 +218,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// An `http` or `https` URL without anything that does not belong into one.
+    /// An `http` or `https` URL without superfluous parts.
     pub(super) fn url(&mut self, at: &[&str], text: &str) -> Option<Url> {
         match check_url(text) {
             Ok(url) => Some(url),
@@ -229,7 +229,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// A URL that is nothing but an origin.
+    /// A URL that is only an origin.
     pub(super) fn origin(&mut self, at: &[&str], text: &str) -> Option<String> {
         let url = Url::parse(text).ok();
         let origin = url.filter(has_one_host).map(|url| url.origin().ascii_serialization());
@@ -254,7 +254,7 @@ pub(super) fn mib(written: u64) -> usize {
     count(written).saturating_mul(1 << 20)
 }
 
-/// A host as requests name it, or `*.` before one.
+/// A host in the form of requests, or `*.` before one.
 fn allowed_host(written: &str) -> Result<String, (String, &'static str)> {
     const HELP: &str = "write a name such as `mcp.example.com`, without scheme, port and path";
     if written == "*" {
@@ -285,12 +285,12 @@ pub(super) fn listen(server: &raw::Server) -> SocketAddr {
     server.listen.map_or(DEFAULT_LISTEN, |address| address.0)
 }
 
-/// A URL is quoted in messages only as far as it cannot hold a password.
+/// The part of a URL that cannot contain a password, for messages.
 fn masked(url: &str) -> &str {
     if url.contains('@') { "…" } else { url }
 }
 
-/// False where the host is missing, or has a `*`, which no name has that can be found.
+/// False if the host is missing, or contains a `*`, which no name has.
 fn has_one_host(url: &Url) -> bool {
     url.host_str().is_some_and(|host| !host.contains('*'))
 }

@@ -1,5 +1,5 @@
-//! The settings of the shipped kinds, validated against their own schemas: a typo in a policy's `config`
-//! gets a line and a caret like any other.
+//! The settings of the shipped kinds, validated against their own schemas, so that a typo in a policy's `config` is
+//! reported with its line.
 
 use serde_json::{Value, json};
 use witgate_plugin::{Description, Plugin};
@@ -19,7 +19,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Checks that a file that the host will read for the policy exists.
+    /// Checks that a file in the policy's settings exists.
     fn marked(&mut self, file: &raw::File, kind: PolicyKind, at: &[&str], format: &str, value: Value) {
         match (format, value) {
             ("witgate-file", Value::String(path)) => self.settings_file(kind, at, &path),
@@ -61,7 +61,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The JSON Schema of the settings of a shipped kind, as an operator writes them.
+/// The JSON Schema of the settings of a shipped kind, in the form of the configuration.
 pub fn schema(kind: PolicyKind) -> Option<Value> {
     let mut schema = plugin_schema(kind)?;
     as_written(&mut schema);
@@ -73,7 +73,7 @@ pub fn schema(kind: PolicyKind) -> Option<Value> {
     Some(schema)
 }
 
-/// In what the plugin says of itself, everything that the host reads is a plain string.
+/// The plugin's own schema, in which all values that the host reads are strings.
 fn plugin_schema(kind: PolicyKind) -> Option<Value> {
     serde_json::from_str(&description(kind)?.config_schema).ok()
 }
@@ -90,7 +90,7 @@ pub fn description(kind: PolicyKind) -> Option<Description> {
     }
 }
 
-/// Puts in place of those strings what an operator writes for them.
+/// Replaces those strings with the values that an operator writes.
 fn as_written(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

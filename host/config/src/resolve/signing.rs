@@ -61,7 +61,7 @@ impl Resolver<'_> {
         self.secret(&["signing", "key"], source)
     }
 
-    /// Checks that only the owner can read the key: any other reader could sign in its name.
+    /// Checks that only the owner can read the key. Any other reader could sign in its name.
     fn is_private(&mut self, at: &[&str], path: &Path) {
         let Ok(metadata) = path.metadata() else { return };
         if metadata.permissions().mode() & 0o037 != 0 {
@@ -74,7 +74,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The origin at which the key set is, unless something else is written.
+    /// The origin of the key set, unless another issuer is configured.
     fn signing_issuer(&mut self, file: &raw::File, written: &raw::Signing) -> String {
         if let Some(issuer) = &written.issuer {
             if !is_issuer(issuer) {

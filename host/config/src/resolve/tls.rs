@@ -8,8 +8,8 @@ use crate::raw::{self, SecretSource};
 use crate::{ClientCertificates, TlsKey, TlsSettings};
 
 impl Resolver<'_> {
-    /// Resolves `[server.tls]` to paths. What is in the files is looked at when they are loaded: a reload of
-    /// the rest does not depend on them.
+    /// Resolves `[server.tls]` to paths. The content of the files is read later, so that a reload of the rest does not
+    /// depend on it.
     pub(super) fn tls(&mut self, server: &raw::Server) -> Option<TlsSettings> {
         let written = server.tls.as_ref()?;
         if matches!(server.transport, Some(raw::Transport::Stdio)) {
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The demand for client certificates; a CA implies one.
+    /// The demand for client certificates, which a CA implies.
     fn client_certificates(&mut self, written: &raw::Tls) -> ClientCertificates {
         let clients = match (written.client_certificates, &written.client_ca) {
             (Some(raw::ClientCertificates::Off), _) | (None, None) => ClientCertificates::Off,

@@ -21,7 +21,7 @@ use witgate_base::cause::Cause;
 /// The default timeout of the MCP SDKs.
 const DEFAULT_TIMEOUT_S: u64 = 60;
 
-/// The largest lists of tools seen have some hundred kilobytes; a resource of 12 MB in base64 fits.
+/// The largest known lists of tools have some hundred kilobytes; a resource of 12 MB in base64 fits.
 pub(super) const DEFAULT_MESSAGE_MIB: u64 = 16;
 
 impl Resolver<'_> {
@@ -115,7 +115,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Scopes (RFC 6749, section 3.3) for a first login.
+    /// The scopes (RFC 6749, section 3.3) for a first login.
     fn scopes(&mut self, file: &raw::File, name: &str, written: &raw::Upstream) -> Vec<String> {
         let (at, scopes): (&[&str], _) = match &written.scopes {
             Some(own) => (&["upstreams", name, "scopes"], own),
@@ -138,7 +138,7 @@ impl Resolver<'_> {
         scopes.clone()
     }
 
-    /// The name becomes a part of a path.
+    /// Checks a name, which becomes a part of a path.
     fn named_well(&mut self, name: &str) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
@@ -203,7 +203,7 @@ impl Resolver<'_> {
                 self.useless(name, written, &useless, "a service of the program itself");
                 Some(UpstreamTarget::Embedded)
             }
-            // Of the wrong type, which is reported already.
+            // It has the wrong type, which is already reported.
             ([_], raw::Upstream { own_tools: None, embedded: None, .. }) => None,
             ([] | [_], _) => {
                 let message = format!("nothing says where the upstream `{name}` is");
@@ -233,7 +233,8 @@ impl Resolver<'_> {
         Some(UpstreamTarget::Command { argv, env, shared: written.shared.unwrap_or(false) })
     }
 
-    /// A name is looked up on `PATH` when the child starts; a path begins beside the config file.
+    /// Checks a program. A name is looked up on `PATH` when the child starts; a path is relative to the configuration
+    /// file.
     fn program(&mut self, name: &str, program: &str, env: &BTreeMap<String, UpstreamText>) -> Option<String> {
         let at = ["upstreams", name, "command", "0"];
         if program.contains('/') {
@@ -308,7 +309,7 @@ impl Resolver<'_> {
         resolved
     }
 
-    /// A setting that does nothing is a misunderstanding.
+    /// Reports a setting without an effect, because it is a misunderstanding.
     fn useless(&mut self, name: &str, written: &raw::Upstream, settings: &[&str], what: &str) {
         let present = |setting: &&&str| match **setting {
             "env" => !written.env.is_empty(),
@@ -339,12 +340,12 @@ fn default_path(name: &str, alone: bool) -> String {
     if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") }
 }
 
-/// The resource identifier of an upstream at `path`; `alone`: there is no other.
+/// The resource identifier of an upstream at `path`; `alone` if it is the only one.
 fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) -> String {
     match (&written.resource, &file.server.resource) {
         (Some(own), _) => own.clone(),
         (None, Some(public)) if alone => public.clone(),
-        // Whatever a proxy puts before the paths stays before them.
+        // The prefix that a proxy adds to the paths stays in front of them.
         (None, Some(public)) => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
         (None, None) => {
             let mut listen = listen(&file.server);
@@ -367,7 +368,7 @@ pub fn resources(file: &raw::File) -> Vec<(String, String)> {
     file.upstreams.iter().map(of).collect()
 }
 
-/// Headers that belong to the protocol or to the hop.
+/// True for headers of the protocol or of a single hop.
 fn own_header(name: &HeaderName) -> bool {
     const OWN: [&str; 10] = [
         "host",
@@ -384,7 +385,7 @@ fn own_header(name: &HeaderName) -> bool {
     OWN.contains(&name.as_str())
 }
 
-/// Looks for a program on the search path. None: it is there. `Machine`: some folder could not be looked at.
+/// Looks for a program on the search path. None: it exists. `Machine`: some directory could not be read.
 fn not_on_path(program: &str, search: &str) -> Option<Cause> {
     let mut cause = Cause::Content;
     for folder in std::env::split_paths(search) {
