@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz`, `/metrics` and `/revoke`, on a listener of their own that no client reaches.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/revoke`, on an address of their own that no client
+//! reaches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,24 +24,25 @@ use witgate_server::connections::table::{ConnectionLimits, Connections};
 use witgate_server::connections::{self, ConnectionEnds, Listener, unread_body};
 use witgate_server::hosts::Hosts;
 
-/// A form with one token, which has 16 KiB at the most, escaped.
+/// Largest form: one token has 16 KiB at the most, and escapes make it longer.
 const LARGEST_FORM: usize = 64 << 10;
 
 /// Time limit for the request to arrive.
 const FORM_TIME: Duration = Duration::from_secs(10);
 
-/// Probes, a collector of metrics, and whoever looks by hand: a handful at once.
+/// Most connections at once: for probes, a collector of metrics and a few people.
 const CONNECTIONS: usize = 64;
 
-/// For large heads and forms. No usual request has any.
+/// Memory for large heads and forms. Usual requests need none of it.
 const REQUEST_MEMORY: usize = 1 << 20;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// The names that the admin listener answers under, beside the address of each connection: loopback names, where it
-/// listens, and what may be named anyhow. A page whose own name was turned to this machine comes under that name.
+/// The names that the admin listener answers under, beside the address of each connection: loopback names, the address
+/// that it listens on, and the configured names. A page that has its own name resolve to this machine (DNS rebinding)
+/// sends that name, and is refused.
 pub(crate) fn names(server: &Server) -> AllowedNames {
     let listen = server.admin_listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
     let listen = listen.map(|ip| ip.to_string());
@@ -48,8 +50,8 @@ pub(crate) fn names(server: &Server) -> AllowedNames {
     AllowedNames::new(hosts, [])
 }
 
-/// Serves until `ended`. From `stop` on, Witgate is not ready: whatever sends requests is to send
-/// them elsewhere, while running calls finish.
+/// Serves until `ended`. From `stop` on, `/readyz` says that Witgate is not ready: a load balancer then sends requests
+/// elsewhere, while running calls finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     names: AllowedNames,
@@ -86,7 +88,7 @@ pub(crate) async fn serve(
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 
-/// True if a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
+/// True if a request names this server. A request of HTTP/1.0 need not name any, and no browser sends HTTP/1.0.
 fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &ConnectionEnds) -> bool {
     let (uri, headers) = (request.uri(), request.headers());
     if request.version() == Version::HTTP_10 && !headers.contains_key(HOST) && uri.authority().is_none() {
@@ -119,13 +121,14 @@ fn respond(
     }
 }
 
-/// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. What is
-/// remembered about it is forgotten, so that the next call asks anew; nobody learns whether it was a good one.
+/// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. Policies forget
+/// the answers that they keep for the token, so that the next call asks the authorization server again. The answer
+/// does not say whether the token was valid.
 async fn revoke(parts: &Parts, body: &mut Incoming, generations: &Generations) -> Response<Full<Bytes>> {
     if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n");
     }
-    // A form needs no leave of a browser's to be sent from any page.
+    // A browser sends a form from any page without asking first.
     if parts.headers.contains_key(ORIGIN) {
         return plain(StatusCode::FORBIDDEN, TEXT, "not for browsers\n");
     }

@@ -1,8 +1,8 @@
-//! The control socket: how `witgate plugin list` and the like speak to a running Witgate.
+//! The control socket: commands such as `witgate plugin list` speak to a running Witgate through it.
 //!
-//! A Unix socket with mode 0600. A client writes one JSON object on one line, such as
-//! `{"cmd":"plugin-list"}`, and gets one on one line: `{"ok":VALUE}`, or `{"error":"SENTENCE"}`.
-//! Then it may send the next one, or close. A line has at most 64 KiB.
+//! It is a Unix socket with mode 0600. A client writes one JSON object on one line, such as `{"cmd":"plugin-list"}`,
+//! and reads one object on one line: `{"ok":VALUE}` or `{"error":"SENTENCE"}`. Then the client sends the next command,
+//! or closes. A line has at most 64 KiB.
 
 pub(crate) mod operator;
 pub(crate) mod place;
@@ -23,10 +23,10 @@ use tokio::net::UnixListener;
 
 use self::protocol::ControlCommand;
 
-/// The longest request; those that there are have a hundred bytes.
+/// The longest request. Today's requests have about a hundred bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// Time that a client waits for its answer. A rollback is quicker.
+/// Time that a client waits for its answer. A rollback takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The client, as the system identifies it.
@@ -52,7 +52,7 @@ pub enum ControlError {
     /// Another Witgate answers there.
     #[error("another Witgate listens on {}; stop it, or set `server.control` to another path", .0.display())]
     InUse(PathBuf),
-    /// Something that is not a socket has its place.
+    /// The path holds something that is not a socket.
     #[error("{} is there and is not a socket; move it away, or set `server.control` to another path", .0.display())]
     NotASocket(PathBuf),
     /// The socket cannot be made.
@@ -60,12 +60,12 @@ pub enum ControlError {
     Io(PathBuf, io::Error),
 }
 
-/// The listening socket. Its file goes when it is dropped.
+/// The listening socket. Dropping it removes its file.
 #[derive(Debug)]
 pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
-    /// The file that it made: one that has taken its place since is somebody else's.
+    /// The file that it made. A file with another inode at the same path belongs to somebody else.
     inode: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl Control {
     /// Listens at `path`. A socket that nobody listens on any more is replaced.
     ///
     /// # Errors
-    /// Where another Witgate listens, something else has its place, or it cannot be made.
+    /// When another Witgate listens, the path holds something else, or the socket cannot be made.
     pub(crate) fn bind(path: &Path) -> Result<Self, ControlError> {
         let failed = |error| ControlError::Io(path.to_owned(), error);
         make_room(path)?;
@@ -93,12 +93,12 @@ impl Control {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let answer = Arc::clone(&answer);
-                    // Whoever goes away in the middle has no use for an error.
+                    // A client that closes early reads no error.
                     tokio::spawn(async move { drop(converse(stream, &*answer).await) });
                 }
                 Err(error) => {
                     tracing::warn!("the control socket cannot accept a connection: {error}");
-                    // Out of descriptors, most likely: not to be asked again at once.
+                    // Most likely there are no file descriptors left: wait before the next `accept`.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -129,8 +129,8 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     }
 }
 
-/// A socket is made under another name, closed to others, and only then put in its place: between
-/// `bind` and `chmod` anybody could connect.
+/// Makes a socket under another name, closes it to other users, and only then moves it to `path`. Otherwise anybody
+/// could connect between `bind` and `chmod`.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let new = path.with_extension(format!("{:08x}", getrandom::u32().map_err(io::Error::other)?));
     let listener = UnixListener::bind(&new)?;
@@ -175,19 +175,19 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
 
 /// Waits until the client has gone away.
 async fn disconnected(lines: &mut (impl AsyncBufRead + Unpin)) {
-    // Whoever sends the next command already is still there.
+    // A client that has sent its next command already is still there.
     if lines.fill_buf().await.is_ok_and(|read| !read.is_empty()) {
         std::future::pending().await
     }
 }
 
-/// The error in place of an answer, in one sentence each.
+/// The error when there is no answer, in one sentence each.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub enum AskError {
     /// Nobody listens there.
     Nobody(String),
-    /// Somebody may, and gives no answer, or says that it cannot be.
+    /// The gateway gave no answer, or an error in its place.
     Unanswered(String),
 }
 
@@ -200,12 +200,12 @@ impl From<AskError> for String {
 /// Asks the Witgate that listens at `path`.
 ///
 /// # Errors
-/// With why there is no answer, or with the one that it answers.
+/// With the reason why there is no answer, or with the error that Witgate answers.
 pub(crate) fn ask(path: &Path, command: &ControlCommand) -> Result<Value, AskError> {
     ask_for(path, command, PATIENCE)
 }
 
-/// The same, where the answer may take longer.
+/// As [`ask`], with a longer time limit.
 ///
 /// # Errors
 /// As [`ask`].

@@ -69,8 +69,8 @@ pub use witgate_upstream::http::{EmbeddedService, Outgoing};
 
 /// The pipeline of one configuration, for a service of this program.
 ///
-/// Dropping the last guard and the last service that it protects ends what runs beside them; better is
-/// [`Guard::shut_down`], which waits.
+/// Dropping the last guard and the last service that it protects ends their background tasks. [`Guard::shut_down`] is
+/// better: it waits for them.
 #[derive(Clone, Debug)]
 pub struct Guard(Arc<GuardState>);
 
@@ -83,7 +83,7 @@ struct GuardState {
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
     background: BackgroundTasks,
-    /// One for each service that is protected.
+    /// A gateway for each protected service.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
 }
 
@@ -100,12 +100,11 @@ impl Drop for GuardState {
     }
 }
 
-/// The error when no guard can be built. Prints, with `{}` and with `{:?}`, what a person needs: `main` may
-/// return it.
+/// The error when no guard can be built. Both `{}` and `{:?}` print it for people: `main` may return it.
 pub enum GuardError {
     /// The configuration cannot be used.
     Config(Vec<Diagnostic>),
-    /// Something else that it needs is not there.
+    /// Something else that the guard needs is missing.
     Start(ServeError),
 }
 
@@ -135,8 +134,8 @@ impl From<ServeError> for GuardError {
 }
 
 impl Guard {
-    /// A guard as the configuration file at `path` says, with secrets from the environment of this process. From now on
-    /// its files are watched. Must be called within a Tokio runtime.
+    /// Makes a guard from the configuration file at `path`, with secrets from the environment of this process, and
+    /// watches its files from then on. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// With everything that is wrong with the configuration, or with what else is missing.
@@ -144,7 +143,7 @@ impl Guard {
         Self::in_environment(path, &Environment::of_process()).await
     }
 
-    /// As [`Guard::from_config`], with secrets from elsewhere.
+    /// As [`Guard::from_config`], with secrets from the given environment.
     ///
     /// # Errors
     /// As [`Guard::from_config`].
@@ -201,7 +200,7 @@ impl Guard {
     {
         let GuardState { config, uri, generations, metrics, proofs, answers, background, gateways } =
             &*self.0;
-        // There is one: `service_of` has looked.
+        // There is exactly one upstream: `service_of` has checked that.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
             let route = Arc::new(route(config, place, upstream));
@@ -224,8 +223,8 @@ impl Guard {
         self.0.metrics.render()
     }
 
-    /// Waits for `signal`, and has the streams end then that would not end by themselves. For the graceful shutdown of
-    /// whatever serves.
+    /// Waits for `signal`, and then ends the streams that would not end by themselves. For the graceful shutdown of
+    /// the program's server.
     pub fn stop_on<F: Future>(&self, signal: F) -> impl Future<Output = ()> + use<F> {
         let stop = self.0.background.stop.clone();
         async move {
@@ -235,7 +234,8 @@ impl Guard {
         }
     }
 
-    /// Ends the sessions with the service, and what runs beside it. For when nothing is served any more.
+    /// Ends the sessions with the service, and the background tasks. To be called when the program serves no requests
+    /// any more.
     pub async fn shut_down(&self) {
         self.0.background.stop.cancel();
         let gateways = self.0.gateways.lock().clone();
@@ -290,7 +290,8 @@ impl fmt::Debug for GuardedService {
 }
 
 impl GuardedService {
-    /// The paths to mount it at: that of the upstream, and those of the documents that tell OAuth clients where to log in.
+    /// The paths to mount the service at: that of the upstream, and those of the documents that tell OAuth clients
+    /// where to log in.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.guard
             .0
@@ -301,9 +302,9 @@ impl GuardedService {
             .chain(self.gateway.documents())
     }
 
-    /// The same, where `peer` finds the caller's address among the extensions of a request, for policies that look at
-    /// it and for the audit. With axum that is
-    /// `|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.ip())`.
+    /// As [`Guard::protect`], with a function `peer` that finds the caller's address among the extensions of a
+    /// request, for policies that read it and for the audit. With axum that is `|extensions|
+    /// Some(extensions.get::<ConnectInfo<SocketAddr>>()?.ip())`.
     #[must_use]
     pub fn with_peer(self, peer: fn(&Extensions) -> Option<IpAddr>) -> Self {
         Self { peer, ..self }
@@ -341,8 +342,8 @@ where
 }
 
 impl GuardedService {
-    /// Apart from [`Service::call`], which a program compiles for itself: the layout of this future is deep, and that of what it
-    /// returns is not.
+    /// A function of its own, beside [`Service::call`], which each program compiles for itself: the layout of this
+    /// future is deep, and the boxed one that it returns is not.
     fn respond(
         self,
         request: Request<Inflow>,
@@ -352,7 +353,7 @@ impl GuardedService {
     }
 }
 
-/// From HTTP/2 on the host is in the URI alone.
+/// Adds the header `host`: from HTTP/2 on, the host is in the URI alone.
 fn name_host<B>(request: &mut Request<B>) {
     let is_newer = request.version() >= ::http::Version::HTTP_2;
     if !is_newer || request.headers().contains_key(HOST) {
@@ -367,11 +368,11 @@ fn name_host<B>(request: &mut Request<B>) {
 /// True once `main` has called [`compile_if_asked`].
 static COMPILES: AtomicBool = AtomicBool::new(false);
 
-/// Compiles a component and ends the process, where this program was started for that. To be called first in `main`.
+/// Compiles a component and ends the process, if a guard started this program for that. To be called first in `main`.
 ///
-/// Components are never compiled in a process that serves: a guard starts its own program once more, with one argument,
-/// and that program has to call this function. Without it, components are refused, and the built-in policies
-/// work all the same.
+/// A process that serves never compiles components: a guard starts its own program once more, with one argument, and
+/// that program has to call this function. Without the call, components are refused; built-in policies work all the
+/// same.
 pub fn compile_if_asked() {
     COMPILES.store(true, Ordering::Release);
     let mut arguments = std::env::args_os().skip(1);
@@ -413,8 +414,7 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
     }
     let uri = match config.upstreams.as_slice() {
         [Upstream { target: UpstreamTarget::Embedded, path, name, .. }] => {
-            // Under which names this server answers is looked at before; the service hears the one that every
-            // service takes.
+            // The allowed names are checked before; the service gets the name that every service accepts.
             let uri = format!("http://localhost{path}").parse::<Uri>();
             uri.map_err(|error| fault(&["upstreams", name, "path"], &format!("`{path}` is no path: {error}")))
         }

@@ -25,7 +25,7 @@
 //! `ARCHITECTURE.md` in the repository is the map of the crates behind it, which change without notice.
 
 #![forbid(unsafe_code)]
-// The way of one call is a deep nest of futures.
+// The path of one call is a deep nest of futures.
 #![recursion_limit = "256"]
 
 mod admin;

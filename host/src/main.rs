@@ -7,12 +7,12 @@ use mimalloc::MiMalloc;
 use witgate::cli::{self, Cli};
 use witgate::config::Environment;
 
-/// The C library's allocator takes locks that the workers queue for: a third of what a call costs.
+/// The C library's allocator takes locks that the worker threads wait for: a third of the cost of a call.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // Wrong usage ends here, with 2.
+    // Wrong usage ends the process here, with exit code 2.
     let arguments = Cli::parse();
     cli::run(arguments, Environment::of_process()).code().into()
 }

@@ -1,5 +1,5 @@
-//! From a changed file to a new live generation, or to a reason why not. Runs off the request
-//! path; a candidate that fails anywhere leaves the live generation as it is.
+//! Makes a new live generation from a changed file, or reports why there is none. It runs off the request path; a
+//! candidate that fails anywhere leaves the live generation as it is.
 
 pub(crate) mod certificates;
 mod retry;
@@ -42,18 +42,18 @@ pub(crate) struct Attempt {
     pub at: SystemTime,
     /// The time that it took, from the first sign of a change.
     pub took: Duration,
-    /// The number of the generation that went live, or why none did.
+    /// The number of the generation that went live, or the reasons why none did.
     pub outcome: Result<u64, Vec<RefusalReason>>,
 }
 
 /// A reason why a candidate was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RefusalReason {
-    /// The policy that it is about. None: the configuration as a whole.
+    /// The policy that the reason is about. None: the configuration as a whole.
     pub policy: Option<String>,
     /// The error, with advice.
     pub message: String,
-    /// True if the machine is at fault, so that the same is tried again.
+    /// True if the machine is at fault, so that Witgate tries the same again.
     pub may_pass: bool,
 }
 
@@ -82,13 +82,13 @@ impl From<&Diagnostic> for RefusalReason {
 struct AttemptResult {
     /// The files to watch from now on.
     files: Fingerprints,
-    /// True if a failure was the machine's.
+    /// True if the machine is at fault for a failure.
     may_pass: bool,
-    /// True if a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so that another attempt follows.
     is_compiling: bool,
 }
 
-/// Makes and flips candidates.
+/// Makes candidates, and flips to them.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     factory: Factory,
@@ -102,13 +102,14 @@ pub(crate) struct Reloader {
     upstreams: Upstreams,
     /// The file that keeps a rollback over a restart.
     state: Option<PathBuf>,
-    /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
+    /// The rollback that is in force. Each maker of a candidate holds the lock, so that there is one candidate at a
+    /// time.
     rollback: tokio::sync::Mutex<Option<Rollback>>,
     /// The target of the rollback in force, for readers.
     rolled_back_to: Mutex<Option<u64>>,
-    /// Other files are to be watched.
+    /// Notifies the watcher that there are other files to watch.
     files_changed: Notify,
-    /// A forced reload: the files count as they are.
+    /// Asks for a reload, although no file has changed.
     asked: Notify,
     /// Files whose changes bring no notification.
     unwatched: UnwatchedFiles,
@@ -116,23 +117,23 @@ pub(crate) struct Reloader {
     reloads: Reloads,
     /// The time of the last look at the files.
     looked_at: Mutex<Instant>,
-    /// The time at which the change was seen that is being compiled.
+    /// The time at which the change was seen whose component is being compiled.
     compiling_since: Mutex<Option<Instant>>,
 }
 
-/// Time limit for an attempt: a few seconds for each policy that is slow to configure. Nothing is compiled in
-/// it.
+/// Time limit for an attempt: a few seconds for each policy that is slow to configure. No attempt compiles anything.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
-/// After so long without a look at the files something is wrong: the looks are a second or an attempt apart.
+/// Longest time without a check of the files. Checks are a second or an attempt apart; after a longer time something
+/// is wrong.
 const LIVELY: Duration = Duration::from_secs(ATTEMPT.as_secs() + 30);
 
 /// The counters of candidates.
 #[derive(Debug, Default)]
 pub(crate) struct Reloads {
-    /// Went live.
+    /// Candidates that went live.
     pub flipped: std::sync::atomic::AtomicU64,
-    /// Did not.
+    /// Candidates that were refused.
     pub refused: std::sync::atomic::AtomicU64,
 }
 
@@ -148,8 +149,8 @@ pub(crate) struct RollbackResult {
 }
 
 impl Reloader {
-    /// A reloader for the config file at `path`, beside the first generation of `config`, which may be what a
-    /// `rollback` has made it.
+    /// A reloader for the config file at `path`, beside the first generation. `config` is the configuration of that
+    /// generation: that of the file, or that of a `rollback`.
     pub(crate) fn new(
         factory: Factory,
         generations: Arc<Generations>,
@@ -179,14 +180,14 @@ impl Reloader {
         }
     }
 
-    /// The same, which has these upstreams take what is new about them.
+    /// Has a reload renew these upstreams as well.
     #[must_use]
     pub(crate) fn renewing(self, upstreams: Vec<Renewable>) -> Self {
         let keys = self.upstreams.keys;
         Self { upstreams: Upstreams { all: upstreams, keys }, ..self }
     }
 
-    /// The same, which serves in `keys` what `config` says, and what its upstreams take with a change.
+    /// Has a reload serve in `keys` the keys that `config` names, and the keys of its upstreams.
     #[must_use]
     pub(crate) fn publishing(self, config: &Config, keys: Arc<PublishedKeys>) -> Self {
         let upstreams = Upstreams { keys, ..self.upstreams };
@@ -214,7 +215,7 @@ impl Reloader {
         self.looked_ago() < LIVELY
     }
 
-    /// The result of the last candidate. None: there was none yet.
+    /// The result of the last candidate. None: there was no candidate yet.
     pub(crate) fn last(&self) -> Option<Attempt> {
         self.last.lock().clone()
     }
@@ -244,7 +245,7 @@ impl Reloader {
         }
         loop {
             watcher.watch(&seen.paths());
-            // What changed between reading the files and watching them is not lost.
+            // A change between reading the files and watching them is not lost.
             match seen.differ() {
                 true => watcher.changed_meanwhile().await,
                 false => tokio::select! {
@@ -278,7 +279,7 @@ impl Reloader {
         }
     }
 
-    /// Makes what is to follow the live generation, and flips to it; `files` are those that were looked at until now.
+    /// Makes the successor of the live generation, and flips to it. `files` are the files that were watched until now.
     async fn attempt(&self, started: Instant, mut files: Fingerprints) -> AttemptResult {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
@@ -315,7 +316,7 @@ impl Reloader {
         reasons.extend(faults);
         if is_compiling {
             self.refuse(&reasons, live.as_deref());
-            // What comes of the change is known when that is done.
+            // The end of the compilation decides about the change.
             return AttemptResult { files, may_pass, is_compiling };
         }
         let has_taken_over = live.as_ref().is_some_and(|live| live.takes_over());
@@ -336,7 +337,7 @@ impl Reloader {
         AttemptResult { files, may_pass, is_compiling }
     }
 
-    /// The time at which a change was first seen, also where it has been compiling since.
+    /// The time at which a change was first seen, also if its component has been compiling since.
     fn start_of_change(&self, now: Instant, is_compiling: bool) -> Instant {
         let mut since = self.compiling_since.lock();
         let started = since.unwrap_or(now);
@@ -344,8 +345,8 @@ impl Reloader {
         started
     }
 
-    /// Rebuilds the live generation from its own recipe and today's data: a key that is revoked is revoked
-    /// also while the configuration is broken, or rolled back.
+    /// Rebuilds the live generation from its own recipe and today's data: a key that is revoked is then refused also
+    /// while the configuration is broken, or rolled back.
     async fn renew(&self, started: Instant, mut files: Fingerprints) -> AttemptResult {
         let live = self.generations.live();
         let mut may_pass = false;
@@ -368,7 +369,7 @@ impl Reloader {
         AttemptResult { files, may_pass, is_compiling: false }
     }
 
-    /// Flips to a successor, if there is one. `origin`: the generation that it repeats.
+    /// Flips to a successor, if there is one. `origin` is the generation that it repeats.
     fn take(
         &self,
         successor: Successor,
@@ -391,10 +392,12 @@ impl Reloader {
         *self.last.lock() = Some(Attempt { at: clock::system_time(), took: started.elapsed(), outcome });
     }
 
-    /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
+    /// Keeps the rollback in force, also against the present content of the files. To be called when the files have
+    /// changed and no candidate is better.
     fn hold_against_files(&self, rollback: &mut Option<Rollback>, restricted: bool) {
         let Some(held) = rollback else { return };
-        // Where they cannot be read now, they still differ from the recipe that it overrides, and are looked at again.
+        // Files that cannot be read now still differ from the recipe that the rollback overrides, and are checked
+        // again.
         if let Ok(now) = rollback::written(&self.path) {
             held.against = now;
             held.restricted = restricted;
@@ -409,16 +412,16 @@ impl Reloader {
         }
     }
 
-    /// Goes back to the generation `to`; none named: to the most recent one with different inputs. Its
-    /// configuration and its components come back; key stores, key sets and secrets stay as they are now. It holds
-    /// until the configuration or a component changes again, and over a restart.
+    /// Goes back to the generation `to`, or without a number to the most recent one with different inputs. Its
+    /// configuration and its components come back; key stores, key sets and secrets stay as they are now. The rollback
+    /// holds until the configuration or a component changes again, and it survives a restart.
     ///
     /// # Errors
-    /// With why that is not possible; the live generation stays.
+    /// With the reason why the rollback is not possible; the live generation stays.
     pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RollbackResult, String> {
         let started = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
-            // Before anybody waits for the lock: a revocation is an attempt as well.
+            // Before the lock, because a revocation is an attempt as well and must not wait.
             self.factory.prepare(&target.recipe).await;
         }
         let mut rollback = self.rollback.lock().await;
@@ -437,7 +440,7 @@ impl Reloader {
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
         let mut unkept = None;
         if against == *target.recipe {
-            // This is what the files say: there is nothing to hold.
+            // The target is what the files say: there is nothing to hold.
             *rollback = None;
             self.forget_rollback();
         } else {
@@ -472,12 +475,13 @@ impl Reloader {
         live
     }
 
-    /// Says why a change was not taken, or, where there is a `live` generation that came of it, not all of it.
+    /// Logs why a change was refused, or, if there is a `live` generation made from it, which parts of the change
+    /// were.
     fn refuse(&self, reasons: &[RefusalReason], live: Option<&Generation>) {
         if reasons.is_empty() {
             return;
         }
-        // What was compiled for it is of no use to anybody.
+        // Nobody uses the code that was compiled for the refused change.
         self.factory.tidy(&self.generations);
         self.reloads.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if self.has_said(reasons) {
@@ -497,7 +501,7 @@ impl Reloader {
         }
     }
 
-    /// True if the last attempt failed for the same reasons: it is tried again and again.
+    /// True if the last attempt failed for the same reasons: Witgate tries it again and again, and logs it once.
     fn has_said(&self, reasons: &[RefusalReason]) -> bool {
         let last = self.last.lock();
         let said = last.as_ref().and_then(|last| last.outcome.as_ref().err());
@@ -510,7 +514,8 @@ impl Reloader {
             usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
         self.note_waiting(self.fixed.waiting(&FixedSettings::of(&config)));
         faults.extend(other_upstreams(&config, &self.generations.live()));
-        // Also of a candidate that fails: mending the file that it names has to be seen.
+        // These files are watched for a candidate that fails, too, because the repair of the file that it names must
+        // be seen.
         config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
         files.extend(config.files.clone());
         Ok((config, faults))
@@ -537,7 +542,7 @@ impl Reloader {
         resolve::load_text_parts(&self.path, text, &self.environment, strictness)
     }
 
-    /// Makes a generation again of which nothing may be missing.
+    /// Makes a generation again, with all its parts.
     async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<(Generation, Config), Vec<RefusalReason>> {
         let mut config = self.recovered(recipe, Strictness::Whole)?;
         let live = self.generations.live();
@@ -571,12 +576,12 @@ struct SuccessorResult {
     live: Option<Arc<Generation>>,
     reasons: Vec<RefusalReason>,
     may_pass: bool,
-    /// True if a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so that another attempt follows.
     is_compiling: bool,
     files: Fingerprints,
 }
 
-/// The configuration, and what is wrong with parts of it.
+/// The configuration, and the faults of parts of it.
 fn usable(
     loaded: Result<LoadedConfig, Vec<Diagnostic>>,
 ) -> Result<(Config, Vec<RefusalReason>), Vec<RefusalReason>> {
@@ -584,7 +589,7 @@ fn usable(
         faults.iter().filter(|fault| fault.is_error()).map(RefusalReason::from).collect()
     };
     match loaded {
-        // What is wrong with a policy is said where it is to be made.
+        // The faults of a policy are reported when it is to be made.
         Ok(mut loaded) => {
             loaded.faults.retain(|fault| !matches!(fault.part(), Some(Part::Policy(_))));
             Ok((loaded.config, reasons(&loaded.faults)))
@@ -593,7 +598,8 @@ fn usable(
     }
 }
 
-/// Upstreams are made at the start. One that was taken out is closed at once; one that was added waits for the next.
+/// Removed and added upstreams, as reasons. Upstreams are made at the start: a removed one is closed at once; an added
+/// one waits for the next start.
 fn other_upstreams(config: &Config, live: &Generation) -> Vec<RefusalReason> {
     let is_written = |name: &str| {
         config.broken.upstreams.contains(name) || config.upstreams.iter().any(|written| written.name == name)
@@ -609,7 +615,8 @@ fn other_upstreams(config: &Config, live: &Generation) -> Vec<RefusalReason> {
     removed.chain(added).map(|message| RefusalReason { policy: None, message, may_pass: false }).collect()
 }
 
-/// Upstreams and listeners are made at the start: no rollback returns to a generation with others.
+/// Puts upstreams into the order of the live generation. Upstreams and listeners are made at the start: no rollback
+/// returns to a generation with others.
 fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<RefusalReason>> {
     let running = || live.pipelines().iter().map(|pipeline| &*pipeline.upstream);
     config.upstreams.sort_by_key(|upstream| running().position(|name| name == upstream.name));
@@ -620,7 +627,7 @@ fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<RefusalRea
     Err(vec![RefusalReason { policy: None, message, may_pass: false }])
 }
 
-/// Says what is new: for each component whose content changed, the old and the new digest.
+/// Logs the new generation, and for each policy whose component changed the old and the new digest.
 fn report(before: &Generation, live: &Generation, took: Duration) {
     let milliseconds = took.as_millis();
     tracing::info!(generation = live.number(), milliseconds, "a new generation is live");

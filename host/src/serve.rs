@@ -1,5 +1,4 @@
-//! From a configuration to a running gateway: log, engine, first generation, upstreams,
-//! listeners, watcher, drain.
+//! Makes a running gateway from a configuration: log, engine, first generation, upstreams, listeners, watcher, drain.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -59,22 +58,22 @@ use witgate_upstream::renewal::Renewable;
 /// socket.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
-/// The error when Witgate could not start. Nothing is left half started.
+/// The error when Witgate could not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// No WebAssembly on this machine.
+    /// WebAssembly does not work on this machine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The system gives no thread to look after changes.
+    /// The system gives no thread for the watcher of files.
     #[error("changes of files could not be seen, because the system gives no thread: {0}")]
     Thread(std::io::Error),
-    /// Policies that cannot be used.
+    /// Some policies cannot be used.
     #[error("{}", lines(.0))]
     Policies(Vec<PolicyError>),
-    /// An upstream's program is not there.
+    /// The program of an upstream is missing.
     #[error("upstream `{upstream}`: {message}")]
     Command {
-        /// Its name.
+        /// The upstream's name.
         upstream: String,
         /// The reason.
         message: String,
@@ -82,12 +81,12 @@ pub enum ServeError {
     /// An upstream cannot be set up.
     #[error("upstream `{upstream}`: {error}")]
     Upstream {
-        /// Its name.
+        /// The upstream's name.
         upstream: String,
         /// The error.
         error: SetUpError,
     },
-    /// An address cannot be listened on.
+    /// The system refuses to listen on an address.
     #[error("cannot listen on {address} ({setting}): {error}{}", hint(.error))]
     Listen {
         /// The address.
@@ -97,16 +96,16 @@ pub enum ServeError {
         /// The error of the system.
         error: std::io::Error,
     },
-    /// The admin listener cannot have a thread.
+    /// The system gives no thread for the admin listener.
     #[error("health checks and metrics cannot be served: {0}")]
     Admin(std::io::Error),
-    /// TLS cannot be spoken.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The system has no random numbers.
     #[error("no random numbers for nonces: {0}")]
     Random(#[from] getrandom::Error),
-    /// The control socket cannot be had.
+    /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
@@ -115,7 +114,7 @@ impl ServeError {
     /// The faults of the configuration, each with its place in the file at `path`.
     ///
     /// # Errors
-    /// Where it is no fault of the configuration: the same error.
+    /// When the configuration is not at fault: the same error.
     pub(crate) fn in_file(self, path: Option<&Path>) -> Result<Vec<Diagnostic>, Self> {
         match self {
             Self::Policies(errors) => {
@@ -146,8 +145,8 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Loads the configuration to serve: the file at `path` (none: the environment), or the rollback that was in
-/// force when the last process ended, even where the file is broken by now.
+/// Loads the configuration to serve: the file at `path` (none: the environment), or the rollback that was in force
+/// when the last process ended, even if the file is broken by now.
 ///
 /// # Errors
 /// With everything that is wrong with the configuration.
@@ -177,8 +176,8 @@ pub(crate) fn load(
     }
 }
 
-/// A configuration with several upstreams that is broken in parts is used where one of them has nothing to do with
-/// these: what is broken closes its own upstreams alone.
+/// The usable parts of a configuration with several upstreams, if at least one upstream is not affected by the faults:
+/// a fault closes its own upstreams alone.
 fn usable_parts(mut loaded: resolve::LoadedConfig) -> Option<resolve::LoadedConfig> {
     let Config { upstreams, broken, .. } = &mut loaded.config;
     if upstreams.len() < 2 {
@@ -207,11 +206,11 @@ fn unrepeatable(to: u64) -> Diagnostic {
     .help("correct the following, or remove `rollback.json` in the state directory to use the files as they are")
 }
 
-/// Serves until a signal to stop, or over stdio until the client is done. `rollback` is what the configuration comes
-/// from, where it is not the file; `logs` has the audit.
+/// Serves until a signal to stop, or over stdio until the client is done. `rollback` is the source of the
+/// configuration, if that is not the file; `logs` has the audit.
 ///
 /// # Errors
-/// With what keeps it from starting, before anything has started.
+/// With the reason why Witgate cannot start; nothing has started then.
 pub(crate) async fn run(
     mut config: Config,
     rollback: Option<Rollback>,
@@ -226,7 +225,7 @@ pub(crate) async fn run(
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
-    // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
+    // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
     logs.register(&metrics);
@@ -239,7 +238,7 @@ pub(crate) async fn run(
         let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
         Arc::new(reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys)))
     });
-    // After that, for which a configuration is changed where it is written otherwise.
+    // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
     let control = match &config.server.control {
         Some(wanted) if config.server.transport == Transport::Http => {
@@ -264,7 +263,7 @@ pub(crate) async fn run(
         None => over_stdio(&config, flows, &environment, stop).await,
     }
     if background.cut.is_cancelled() {
-        // What was cut off has ended, but not well: the exit code is the signal's.
+        // The end was not graceful: the signal's handler sets the exit code.
         std::future::pending::<()>().await;
     }
     background.end().await;
@@ -273,7 +272,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Programs that are not there are known before anybody calls.
+/// Finds missing programs before the first call.
 fn check_commands(config: &Config) -> Result<(), ServeError> {
     for upstream in &config.upstreams {
         if let UpstreamTarget::Command { argv, .. } = &upstream.target {
@@ -345,7 +344,7 @@ fn flows(
     config.upstreams.iter().enumerate().map(flow).collect()
 }
 
-/// The way to the upstream at `place` of `config`.
+/// The route to the upstream at `place` of `config`.
 pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Upstream) -> Route {
     Route {
         upstream: upstream.name.as_str().into(),
@@ -374,7 +373,7 @@ impl Listeners {
             Transport::Stdio => None,
         };
         let admin = match (bind_admin(server).await, server.transport) {
-            // Every client of a configuration for stdio starts its own; the first one has it.
+            // Every client of a configuration for stdio starts its own Witgate; the first one has the listener.
             (Err(error), Transport::Stdio) => {
                 tracing::warn!("no health checks and metrics from this process: {error}");
                 None
@@ -385,7 +384,7 @@ impl Listeners {
     }
 }
 
-/// Binds the listener of health checks and metrics, where there is to be one.
+/// Binds the listener of health checks and metrics, if the configuration has one.
 pub(crate) async fn bind_admin(server: &config::Server) -> Result<Option<TcpListener>, ServeError> {
     match server.admin_listen {
         Some(address) => bind(address, "server.admin_listen").await.map(Some),
@@ -404,12 +403,12 @@ pub(crate) struct BackgroundTasks {
     pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
     cut: CancellationToken,
-    /// Tasks that have to end properly, because they would leave something behind.
+    /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     tidy: TaskTracker,
 }
 
 impl BackgroundTasks {
-    /// Starts what serves an operator: the watcher of files, health checks and metrics, and the control socket.
+    /// Starts the tasks for operators: the watcher of files, health checks and metrics, and the control socket.
     pub(crate) fn start(
         &self,
         server: &config::Server,
@@ -428,15 +427,15 @@ impl BackgroundTasks {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends the tasks.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
-        // A candidate that is being made needs the runtime until it is dropped.
+        // A candidate in the making needs the runtime until it is dropped.
         self.tidy.close();
         let _ = timeout(LAST_RESORT, self.tidy.wait()).await;
     }
 
-    /// The first signal drains; the second ends at once.
+    /// Handles signals to stop: the first one drains, the second one ends the process at once.
     fn stop_on_signal(&self, logs: Arc<Logs>) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
         let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
@@ -448,7 +447,7 @@ impl BackgroundTasks {
             cut.cancel();
             ended.cancel();
             tidy.close();
-            // Killing takes milliseconds. What withstands it for a second withstands it for ever.
+            // Killing takes milliseconds. A process that withstands it for a second withstands it for ever.
             let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
             logs.flush(LAST_RESORT);
             std::process::exit(130);
@@ -487,9 +486,9 @@ impl BackgroundTasks {
         self.on_own_thread("certificates", async move { certificates::watch(&tls, &unwatched).await })
     }
 
-    /// Runs `watching` on a thread of its own. A candidate takes milliseconds of a processor, and a file system may keep
-    /// whoever looks waiting: calls on the same worker would wait for all of that. The thread is started now and kept,
-    /// since a reload must not need one that the system does not give.
+    /// Runs `watching` on a thread of its own. A candidate takes milliseconds of a processor, and a file system may
+    /// keep a reader waiting: calls on the same worker thread would wait for all of that. The thread starts now and
+    /// stays, since a reload must not need a thread that the system may refuse.
     fn on_own_thread(
         &self,
         name: &str,
@@ -505,7 +504,8 @@ impl BackgroundTasks {
         spawned.map(drop).map_err(ServeError::Thread)
     }
 
-    /// On a thread of its own, so that it answers however busy the workers are, and whatever holds them up.
+    /// Serves the admin listener on a thread of its own, so that it answers even if all worker threads are busy or
+    /// blocked.
     fn admin(
         &self,
         listener: Option<TcpListener>,
@@ -539,7 +539,7 @@ impl BackgroundTasks {
     }
 }
 
-/// One line per policy: which code decides.
+/// Logs one line per policy: which code decides.
 fn announce_policies(generations: &Generations) {
     for policy in generations.live().policies() {
         let source = match policy.source() {
@@ -552,7 +552,7 @@ fn announce_policies(generations: &Generations) {
     }
 }
 
-/// One line per upstream, so that whoever starts it knows what to connect to.
+/// Logs one line per upstream, so that the user knows which address to connect to.
 fn announce(config: &Config, public: Option<&TcpListener>) {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());

@@ -22,7 +22,7 @@ impl Operator {
     /// Carries out a command.
     ///
     /// # Errors
-    /// With the sentence that the client is told.
+    /// With the sentence that the client reads.
     pub(crate) async fn answer(
         &self,
         command: ControlCommand,

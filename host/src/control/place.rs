@@ -1,5 +1,5 @@
-//! The path of the control socket: as configured, else beside the configuration, else, if that directory is
-//! read-only, in the user's own runtime directory, which the system closes to all others.
+//! The path of the control socket: the configured one, else beside the configuration, else, if that directory is
+//! read-only, in the user's runtime directory, which the system closes to all others.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use witgate_base::digest::sha256;
 use witgate_config::ControlSocket;
 use witgate_config::environment::Environment;
 
-/// The directory of one user for the time of their session (XDG Base Directory Specification). Never one that is open to
-/// all: whoever makes the socket first there could answer in the place of Witgate.
+/// The directory of one user for the time of their session (XDG Base Directory Specification). A directory that is
+/// open to all will not do: another user could make the socket first and answer in Witgate's name.
 const RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
 
 /// The consequence of a missing control socket.
 const WITHOUT: &str = "without it there is no `witgate plugin list`, and `witgate key` cannot tell whether its change is in use; set `server.control` to a path in a directory that can be written";
 
 impl Control {
-    /// Listens at `wanted`, or in the other place where it may. None, and a warning: there is none.
+    /// Listens at `wanted`, or else at the other path that is permitted. None, and a warning: neither works.
     ///
     /// # Errors
-    /// As [`Control::bind`], where the configuration names the path.
+    /// As [`Control::bind`], if the configuration names the path.
     pub(crate) fn bind_near(
         wanted: &ControlSocket,
         environment: &Environment,
@@ -45,7 +45,7 @@ impl Control {
     }
 }
 
-/// The reason why this process cannot create it at `wanted`.
+/// The reason why this process cannot create the socket at `wanted`.
 pub(crate) fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String> {
     let directory = wanted.path.parent()?;
     let error = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).err()?;
@@ -57,7 +57,7 @@ pub(crate) fn fault(wanted: &ControlSocket, environment: &Environment) -> Option
     }
 }
 
-/// The path at which clients look for it.
+/// The path at which clients look for the socket.
 pub(crate) fn find(wanted: &ControlSocket, environment: &Environment) -> PathBuf {
     let other = elsewhere(&wanted.path, environment)
         .filter(|other| !wanted.is_given && !wanted.path.exists() && other.exists());
@@ -68,7 +68,7 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// One for each path, so that several Witgates of one user do not meet.
+/// A path for each configuration, so that several Witgates of one user do not share a socket.
 fn elsewhere(path: &Path, environment: &Environment) -> Option<PathBuf> {
     let directory = Path::new(environment.get(RUNTIME_DIRECTORY)?);
     let whole = std::path::absolute(path).ok()?;

@@ -1,8 +1,8 @@
 //! The messages on the control socket: the commands of clients, and the answers of the running Witgate.
 //!
-//! The two may be of different versions. A client ignores members that it does not know, and those that a status lacks
-//! have a default. Times are in seconds since the Unix epoch, digests as [`witgate_base::digest::digest_text`] writes
-//! them.
+//! The client and the gateway may be of different versions. A client ignores members that it does not know, and uses
+//! defaults for those that a status lacks. Times are in seconds since the Unix epoch, digests as
+//! [`witgate_base::digest::digest_text`] writes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,33 +25,33 @@ pub(crate) enum ControlCommand {
         #[serde(default)]
         to: Option<u64>,
     },
-    /// Record what a policy is asked and answers: a [`RecordingReport`]. The answer comes when the recording has ended; it ends
-    /// when nobody waits for it any more.
+    /// Record the questions that a policy gets, and its answers: a [`RecordingReport`]. The answer comes at the end of
+    /// the recording. A client that goes away ends the recording.
     PluginRecord {
         /// Its name.
         policy: String,
-        /// After so many calls it ends.
+        /// The number of calls after which the recording ends.
         calls: u64,
-        /// After so many seconds it ends.
+        /// The number of seconds after which the recording ends.
         seconds: u64,
-        /// True if claims are written down as they are.
+        /// True if claims are written down without redaction.
         #[serde(default)]
         claims: bool,
     },
-    /// End the recording of a policy, which is then answered: [`StoppedRecording`].
+    /// End the recording of a policy. The client that started it then gets its answer: [`StoppedRecording`].
     PluginRecordStop {
         /// Its name.
         policy: String,
     },
-    /// Forget what is remembered about a token, and judge everything again that lasts: [`ForgottenToken`].
+    /// Forget the answers kept for a token, and judge all open streams again: [`ForgottenToken`].
     TokenForget {
-        /// SHA-256 of the token: the token itself is nobody's business here.
+        /// SHA-256 of the token. The token itself does not cross the socket.
         digest: String,
     },
 }
 
 impl ControlCommand {
-    /// True if the command ends when its client goes away: its answer is for that client alone.
+    /// True if the command ends when its client goes away: nobody else reads the answer.
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
@@ -63,26 +63,26 @@ impl ControlCommand {
 pub(crate) struct GatewayStatus {
     /// The number of the live generation.
     pub generation: u64,
-    /// SHA-256 of all that it was made from, but for secrets.
+    /// SHA-256 of everything that the generation was made from, except secrets.
     pub digest: String,
     /// The time at which it went live.
     pub since: u64,
     pub policies: Vec<PolicyStatus>,
     pub last_change: Option<Change>,
-    /// Milliseconds since the last look at the files. None: no files are looked at.
+    /// Milliseconds since the files were last checked. None: no files are checked.
     pub looked_ms_ago: Option<u64>,
-    /// True if all pipelines are made from the files as they are.
+    /// True if every pipeline is made from the files as they are now.
     pub whole: bool,
     /// The generation that a rollback in force has returned to.
     pub rolled_back_to: Option<u64>,
     /// Changes that take effect with a restart only, in sentences.
     pub waiting_for_restart: Vec<String>,
     pub unwatched: Vec<UnwatchedFile>,
-    /// The generations that a rollback can return to, and the live one at the end.
+    /// The generations that a rollback can return to, oldest first; the last is the live one.
     pub generations: Vec<KeptGeneration>,
 }
 
-/// A policy of the live generation, with its counts since it was made.
+/// A policy of the live generation, with its counts since the policy was made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PolicyStatus {
@@ -92,16 +92,16 @@ pub(crate) struct PolicyStatus {
     pub mode: String,
     /// The code that decides: `builtin`, `component`, `fallback` or `none`.
     pub source: String,
-    /// The component's.
+    /// The component's digest.
     pub digest: Option<String>,
-    /// The files that it was made from. None: the gateway is of a version that does not report them.
+    /// The files that the policy was made from. None: the gateway's version does not report them.
     pub files: Option<Vec<SourceFile>>,
     /// The component's version.
     pub version: Option<String>,
     pub state: PolicyState,
     /// The reason for its state.
     pub error: Option<String>,
-    /// Hooks that were called.
+    /// Number of hooks called.
     pub calls: u64,
     pub denials: u64,
     pub failures: u64,
@@ -110,7 +110,7 @@ pub(crate) struct PolicyStatus {
     pub disagreements: u64,
     /// Median duration of a hook, in microseconds.
     pub p50_us: Option<f64>,
-    /// 99th percentile of the same.
+    /// 99th percentile of the duration of a hook, in microseconds.
     pub p99_us: Option<f64>,
     pub instances: Option<usize>,
     pub memory_bytes: Option<usize>,
@@ -121,17 +121,17 @@ pub(crate) struct PolicyStatus {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PolicyState {
     Live,
-    /// It is live, and its replacement was refused.
+    /// The policy is live, and its replacement was refused.
     CandidateRefused,
-    /// The built-in decides in place of its component.
+    /// The built-in policy decides in place of its component.
     Fallback,
-    /// It cannot decide, so that its calls are denied.
+    /// The policy cannot decide, so that its calls are denied.
     Broken,
     /// Its circuit breaker is open.
     Out,
     /// Its circuit breaker is open for some callers.
     OutForSome,
-    /// A state of another version.
+    /// A state that this version does not know.
     #[default]
     #[serde(other)]
     Unknown,
@@ -148,11 +148,11 @@ impl fmt::Display for PolicyState {
 pub(crate) struct SourceFile {
     /// Its absolute path.
     pub file: String,
-    /// SHA-256 of what was read. None: it is a secret, which could be guessed by it.
+    /// SHA-256 of the content. None: the file is a secret, and its digest would let others guess it.
     pub digest: Option<String>,
 }
 
-/// A file whose changes bring no notification, so that it is only looked at every second.
+/// A file whose changes bring no notification, so that Witgate checks it once a second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct UnwatchedFile {
     pub file: String,
@@ -165,7 +165,7 @@ pub(crate) struct UnwatchedFile {
 pub(crate) struct Change {
     pub at: u64,
     pub milliseconds: u64,
-    /// The generation that it became.
+    /// The number of the generation that went live.
     pub generation: Option<u64>,
     /// The reasons why it was refused.
     pub errors: Option<Vec<String>>,
@@ -183,7 +183,7 @@ pub(crate) struct KeptGeneration {
     pub policies: BTreeMap<String, Option<String>>,
 }
 
-/// The disagreements of the live generation's shadows.
+/// The disagreements of the live generation's shadow policies.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Differences {
@@ -197,7 +197,7 @@ pub(crate) struct Differences {
 pub(crate) struct Shadow {
     pub policy: String,
     pub calls: u64,
-    /// Calls that it was not asked about.
+    /// Calls that the shadow policy did not judge.
     pub shed: u64,
     pub failures: u64,
     pub disagreements: u64,
@@ -238,7 +238,7 @@ pub(crate) struct RollbackReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RecordingReport {
     pub policy: String,
-    /// The component's. None: the built-in decides.
+    /// The component's digest. None: the built-in decides.
     pub digest: Option<String>,
     /// The settings of the policy, without secrets.
     pub settings: Map<String, Value>,
@@ -247,9 +247,9 @@ pub(crate) struct RecordingReport {
     pub calls: u64,
     /// Calls that came faster than they could be written down.
     pub shed: u64,
-    /// Calls that cannot be asked again, by the reason why.
+    /// Calls that cannot be replayed, by reason.
     pub left_out: BTreeMap<String, u64>,
-    /// The reason for its end.
+    /// The reason why the recording ended.
     pub ended: String,
 }
 
@@ -258,7 +258,7 @@ pub(crate) struct RecordingReport {
 pub(crate) struct ReportedCase {
     pub name: String,
     pub times: u64,
-    /// As a file of cases has it, but for its name.
+    /// The case as in a file of cases, without its name.
     pub case: Map<String, Value>,
 }
 
@@ -273,14 +273,14 @@ pub(crate) struct StoppedRecording {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ForgottenToken {
-    /// The policies that remembered something about it.
+    /// The policies that kept an answer for the token.
     pub forgotten_by: Vec<String>,
 }
 
 /// Writes an answer for the socket.
 ///
 /// # Errors
-/// None of the answers here has any.
+/// When the answer cannot be written as JSON, which none of the answers here causes.
 pub(super) fn written(answer: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
@@ -288,7 +288,7 @@ pub(super) fn written(answer: &impl Serialize) -> Result<Value, String> {
 /// Reads an answer, such as a [`GatewayStatus`].
 ///
 /// # Errors
-/// When it has another form, as one of another version may have.
+/// When it has another form, as an answer of another version may.
 pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, String> {
     T::deserialize(answer).map_err(|error| {
         format!("the running Witgate gives an unknown answer ({error}); it may be another version")

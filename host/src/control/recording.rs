@@ -1,4 +1,4 @@
-//! Recordings for clients of the control socket. That one runs, and for whom, is on the log.
+//! Recordings for clients of the control socket. The log says that a recording runs, and for which client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use witgate_policy::generation::{Generation, Generations};
 /// The most calls of one recording.
 const MOST_CALLS: u64 = 100_000;
 
-/// The longest one, in seconds: an hour.
+/// The longest recording, in seconds: an hour.
 const LONGEST_S: u64 = 3_600;
 
 /// The bounds of a recording, checked.
 ///
 /// # Errors
-/// Where that is nothing or too much.
+/// When a bound is zero or too large.
 pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<RecordingBounds, String> {
     if !(1..=MOST_CALLS).contains(&calls) || !(1..=LONGEST_S).contains(&seconds) {
         return Err(format!("a recording takes 1 to {MOST_CALLS} calls and 1 to {LONGEST_S} seconds"));
@@ -30,7 +30,7 @@ pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<Recording
 /// Records the live policy of that name.
 ///
 /// # Errors
-/// Where there is none, or it cannot be recorded.
+/// When there is none, or it cannot be recorded.
 pub(crate) async fn record(
     generations: &Generations,
     name: &str,
@@ -50,7 +50,7 @@ pub(crate) async fn record(
 /// Ends the recording of the live policy of that name.
 ///
 /// # Errors
-/// Where there is none.
+/// When there is none.
 pub(crate) fn stop(generations: &Generations, name: String) -> Result<StoppedRecording, String> {
     match find(&generations.live(), &name)?.stop_recording() {
         true => Ok(StoppedRecording { stopped: name }),

@@ -60,19 +60,19 @@ impl StatusReader {
         }
     }
 
-    /// Files whose changes bring no notification, and why.
+    /// Files whose changes bring no notification, with the reason.
     fn unwatched(&self) -> BTreeMap<PathBuf, String> {
         self.reloader.as_ref().map(|reloader| reloader.unwatched().all()).unwrap_or_default()
     }
 
-    /// The disagreements of the live generation's shadows.
+    /// The disagreements of the live generation's shadow policies.
     pub(super) fn differences(&self) -> Differences {
         let live = self.generations.live();
         let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);
         Differences { generation: live.number(), shadows: shadows.map(|policy| shadow(policy)).collect() }
     }
 
-    /// Adds what it knows to the metrics.
+    /// Adds the status to the metrics.
     pub(crate) fn register(self: &Arc<Self>, metrics: &Metrics) {
         let collector = Box::new(StatusCollector(Arc::clone(self)));
         metrics.register(|registry| registry.register_collector(collector));
@@ -96,7 +96,7 @@ fn policy_status(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> 
         (Some(_), _) => PolicyState::Fallback,
         (None, _) if policy.out_for() == OutageScope::Everybody => PolicyState::Out,
         (None, _) if policy.out_for() == OutageScope::SomeCallers => PolicyState::OutForSome,
-        // The live one stays; what was to replace it is not good.
+        // The live policy stays; its replacement is faulty.
         (None, Some(_)) => PolicyState::CandidateRefused,
         (None, None) => PolicyState::Live,
     };
@@ -147,11 +147,11 @@ fn shadow(policy: &Policy) -> Shadow {
     }
 }
 
-/// Files by the policies that were made from them, with the digest of what was read.
+/// Files by the policies that were made from them, with the digest of their content.
 type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<Digest>)>>;
 
-/// The files that the live policies were built from. A file has two contents here while a pipeline is held
-/// back on an earlier one.
+/// The files that the live policies were built from. While a pipeline is held back on an earlier configuration, a file
+/// may appear with two contents.
 fn files(live: &Generation) -> Files<'_> {
     let mut files = Files::new();
     for policy in live.pipelines().iter().flat_map(Pipeline::policies) {
@@ -160,7 +160,7 @@ fn files(live: &Generation) -> Files<'_> {
     files
 }
 
-/// Of a secret there is no digest: it could be guessed by it.
+/// A secret has no digest here: a digest would let others guess it.
 fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
     SourceFile {
         file: absolute(file).to_string_lossy().into_owned(),
@@ -168,8 +168,8 @@ fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
     }
 }
 
-/// SHA-256 of all that a generation was made from, but for secrets: configurations, components, and the content of the
-/// files that its policies have read.
+/// SHA-256 of everything that a generation was made from, except secrets: configurations, components, and the content
+/// of the files that its policies have read.
 fn digest(live: &Generation) -> Digest {
     let written = |digest: &Option<Digest>| digest.as_ref().map(digest_text).unwrap_or_default();
     let mut parts = Vec::new();
@@ -233,7 +233,7 @@ fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Reads the status when the metrics are asked for, so that counting costs nothing before.
+/// A collector that reads the status only when the metrics are requested, so that counting costs nothing before.
 #[derive(Debug)]
 struct StatusCollector(Arc<StatusReader>);
 

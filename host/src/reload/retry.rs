@@ -1,20 +1,20 @@
-//! The retry of a change that failed for want of something that the machine did not have.
+//! The retry of a change that failed because the machine lacked something.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The first pause. A descriptor or a thread is often there again a moment later.
+/// The first pause. A file descriptor or a thread is often free again a moment later.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The longest pause: a revocation is in force this long after the shortage has passed, at the latest.
+/// The longest pause: a revocation is in force at most this long after the shortage has ended.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The pause after a try that took long, such as one with a component that is too slow to be configured: as long as the
-/// try, so that half of a processor is left, and up to this.
+/// The longest pause after a long try, such as one with a component that is too slow to be configured. The pause is as
+/// long as the try, up to this, so that half of a processor is left.
 const LONGEST_AFTER_LONG: Duration = Duration::from_secs(4);
 
-/// The next try, if there is one to come. Each pause is twice as long as the one before.
+/// The next try, if one is planned. Each pause is twice as long as the one before.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     at: Option<Instant>,
@@ -27,13 +27,13 @@ impl Retry {
         self.at = Some(Instant::now());
     }
 
-    /// Plans none, since what is under way says when there is something to try. What failed before goes on to count: a
-    /// compiler that cannot be started fails at once, again and again.
+    /// Cancels the planned try: the running work reports when there is something to try. Earlier failures still count:
+    /// a compiler that cannot be started fails at once, again and again.
     pub(super) fn hold(&mut self) {
         self.at = None;
     }
 
-    /// Plans the next try after one that `took` so long: if that failed and may go well another time.
+    /// Plans the next try after one that took `took`, if that one failed and may succeed later.
     pub(super) fn after(&mut self, may_pass: bool, took: Duration) {
         self.pause = may_pass.then(|| next(self.pause));
         self.at = self.pause.map(|pause| Instant::now() + pause.max(took.min(LONGEST_AFTER_LONG)));
@@ -44,7 +44,7 @@ impl Retry {
         self.at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Waits for the next try; for ever, where there is none to come.
+    /// Waits for the next try, or for ever if none is planned.
     pub(super) async fn due(&self) {
         match self.at {
             Some(at) => sleep_until(at).await,
@@ -53,7 +53,7 @@ impl Retry {
     }
 }
 
-/// The pause after one that was `before`.
+/// The pause that follows the pause `before`.
 fn next(before: Option<Duration>) -> Duration {
     before.map_or(FIRST, |pause| (pause * 2).min(LONGEST))
 }

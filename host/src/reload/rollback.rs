@@ -1,4 +1,4 @@
-//! A rollback that is in force, on disk: it survives a restart, and it holds until a file changes again.
+//! The rollback that is in force, kept on disk: it survives a restart, and it holds until a file changes again.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -25,14 +25,14 @@ pub(crate) struct Rollback {
     pub to: u64,
     /// The recipe of that generation.
     pub recipe: Recipe,
-    /// The recipe of the files that the rollback overrides. Once they say something else, it is over.
+    /// The recipe of the files that the rollback overrides. Once the files say something else, the rollback is over.
     pub against: Recipe,
     /// True if the buildable part of `against` restricts it.
     #[serde(default)]
     pub restricted: bool,
 }
 
-/// The file's content. The digest tells damage that leaves valid JSON, such as another letter in a rule.
+/// The file's content. The digest detects damage that leaves valid JSON, such as another letter in a rule.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RollbackFile {
@@ -56,14 +56,14 @@ fn unreadable_state(to: u64, error: &io::Error) -> Diagnostic {
 
 impl Rollback {
     /// The rollback that was in force for the configuration file at `path` when the last process ended, if the files
-    /// still are what they were then.
+    /// are still the same.
     ///
     /// # Errors
-    /// Where it cannot be told: to start with what the files say may be to start with what was rolled back.
+    /// When that cannot be found out: starting from the files may be starting with what was rolled back.
     pub(crate) fn in_force(path: &Path) -> Result<Option<Self>, Diagnostic> {
         let state = match Outline::recover(path) {
             Ok(outline) => outline.state(),
-            // What is wrong with the file is said by whoever loads it; a file that is only out of reach is not missing.
+            // The loader reports the faults of the file. A file that cannot be read just now is not missing.
             Err(faults) => return faults.into_iter().find(Diagnostic::may_pass).map_or(Ok(None), Err),
         };
         let Some(rollback) = Self::read(&state)? else { return Ok(None) };
@@ -92,11 +92,11 @@ impl Rollback {
     }
 
     fn sha256(&self) -> String {
-        // It has no map with keys other than texts, so that it can be written.
+        // The value has no map with keys other than texts, so that it can be written as JSON.
         digest_text(&sha256(&serde_json::to_vec(self).unwrap_or_default()))
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the rollback to the file: all of it, or nothing.
     pub(super) fn write(&self, state: &Path) -> std::io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         let file = state.join(FILE);
@@ -109,7 +109,7 @@ impl Rollback {
         whole_file::sync_folder(&file)
     }
 
-    /// Ends it.
+    /// Removes the file.
     pub(super) fn remove(state: &Path) -> std::io::Result<()> {
         match fs::remove_file(state.join(FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -123,11 +123,11 @@ impl Rollback {
     }
 }
 
-/// The recipe in the files: the configuration at `path`, and the components in their places. A configuration
-/// that is missing or no TOML has none.
+/// The recipe in the files: the configuration at `path`, and the components that it names. A configuration that is
+/// missing or is no TOML has no components.
 ///
 /// # Errors
-/// Where the machine cannot read what is there: that is no change of the files, and ends no rollback.
+/// When the machine cannot read an existing file: that is no change of the files, and ends no rollback.
 pub(super) fn written(path: &Path) -> io::Result<Recipe> {
     let Some(config) = read(path)? else { return Ok(Recipe::default()) };
     let mut recipe = Recipe::new(&String::from_utf8_lossy(&config));
@@ -139,7 +139,7 @@ pub(super) fn written(path: &Path) -> io::Result<Recipe> {
     Ok(recipe)
 }
 
-/// A file's content. None: there is nothing to read, or what would never end, such as a pipe.
+/// A file's content. None: there is nothing to read, or reading would never end, as with a pipe.
 fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let content = fs::metadata(file).and_then(|metadata| match metadata.is_file() {
         true => fs::read(file),

@@ -1,4 +1,4 @@
-//! The changes that upstreams take over at once, and those that wait for a restart.
+//! The changes that upstreams take at once, and those that wait for a restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use witgate_config::resolve::LoadedConfig;
 use witgate_policy::generation::{Generation, Pipeline};
 use witgate_upstream::renewal::Renewable;
 
-/// The settings that are fixed at the start: listeners, and the places of upstreams.
+/// The settings that are fixed at the start: listeners, and the addresses and programs of upstreams.
 #[derive(Debug)]
 pub(super) struct FixedSettings {
     server: String,
@@ -18,7 +18,7 @@ pub(super) struct FixedSettings {
 }
 
 impl FixedSettings {
-    /// That of `config`. Secrets in it do not print, so a changed one is not seen here.
+    /// The fixed settings of `config`. Secrets in it do not print, so that a changed secret does not show here.
     pub(super) fn of(config: &Config) -> Self {
         let broken = &config.broken.upstreams;
         let usable = config.upstreams.iter().filter(|upstream| !broken.contains(&upstream.name));
@@ -44,16 +44,16 @@ impl FixedSettings {
 /// The upstreams that a change renews.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
-    /// Those that take what is new about them.
+    /// The upstreams that can take a change.
     pub(super) all: Vec<Renewable>,
-    /// The key set that is served for them.
+    /// The served key set.
     pub(super) keys: Arc<PublishedKeys>,
 }
 
 impl Upstreams {
-    /// Has each upstream go by the configuration that its pipeline in `live` is made from, with secrets as they are now:
-    /// a credential comes and goes with the rules beside it. `config` is the newest one, and `read` reads the text of an
-    /// earlier one. Returns whether the machine kept one from being read.
+    /// Has each upstream use the configuration that its pipeline in `live` is made from, with secrets as they are now:
+    /// a credential changes together with the rules beside it. `config` is the newest configuration, and `read` reads
+    /// the text of an earlier one. Returns true if the machine kept an upstream's files from being read.
     pub(super) fn renew(
         &self,
         config: &Config,
@@ -81,8 +81,8 @@ impl Upstreams {
         may_pass
     }
 
-    /// Serves the keys that `config` names, and those with which requests to upstreams are signed all the same: one
-    /// whose pipeline is held back uses an earlier configuration.
+    /// Serves the keys that `config` names, and the other keys with which requests to upstreams are signed: an
+    /// upstream whose pipeline is held back uses an earlier configuration.
     pub(super) fn publish(&self, config: &Config) {
         let in_use: Vec<_> = self.all.iter().filter_map(Renewable::signer).collect();
         let written = config.signing.iter();
@@ -92,7 +92,7 @@ impl Upstreams {
     }
 }
 
-/// One of which something cannot be read keeps what it has, which is reported with the other faults.
+/// An upstream with an unreadable file keeps its settings; the fault is reported with the others.
 fn take(upstream: &Renewable, config: &Config) {
     if config.broken.upstreams.contains(upstream.name()) {
         return;

@@ -1,5 +1,5 @@
-//! Finds changed files that nobody is still writing: by notifications, and, since these do not come for every
-//! change, by a look every second.
+//! Finds changed files that are complete: by notifications, and, since these do not come for every change, by a check
+//! every second.
 
 mod unwatched_files;
 
@@ -20,36 +20,36 @@ use tokio::time::{Instant, timeout, timeout_at};
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
 
-/// Time for which a file that is written in place has to be quiet before it counts as complete.
+/// Time without a write after which a file that is written in place counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Interval at which the files are checked, whatever notifications say. An edit through another mount, on
-/// another machine, or while the system has no watches to give, brings none.
+/// Interval at which the files are checked, whether there are notifications or not. There are none for an edit through
+/// another mount or on another machine, and none while the system has no watches left.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// As the kernel's: more links than this on the way to a file lead in a circle.
+/// The most links on the path to a file, as in the kernel: more than this lead in a circle.
 const LINKS: usize = 40;
 
-/// The content of a notification.
+/// A change that a notification reports.
 #[derive(Debug)]
 struct FileChange {
     paths: Vec<PathBuf>,
-    /// Renamed, removed, or closed after writing; not, while somebody is writing in place.
+    /// True if the file was renamed, removed, or closed after writing; false while it is written in place.
     whole: bool,
 }
 
-/// Files whose changes may bring no notification, and why: their changes are found within a second. Shared by the
-/// watchers of a process and who reports them.
+/// Files whose changes may bring no notification, with the reason: a check finds their changes within a second. The
+/// watchers of a process share the list with those who report it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnwatchedFiles(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 
 impl UnwatchedFiles {
-    /// The files, and why.
+    /// The files, with the reason for each.
     pub(crate) fn all(&self) -> BTreeMap<PathBuf, String> {
         self.0.lock().clone()
     }
 
-    /// Puts `new` in the place of what the same watcher has said before. Says what is new in it.
+    /// Replaces the files `before`, which the same watcher reported, with `new`. Returns those that are new.
     fn replace(&self, before: &BTreeSet<PathBuf>, new: &BTreeMap<PathBuf, String>) {
         let mut all = self.0.lock();
         for (file, why) in new.iter().filter(|(file, why)| all.get(*file) != Some(*why)) {
@@ -60,19 +60,19 @@ impl UnwatchedFiles {
     }
 }
 
-/// Watches directories: a file that is replaced by renaming is another file, and the directory is
-/// what stays. Of a file behind symbolic links, those of the links are watched, too.
+/// Watches directories: a file that is replaced by renaming is another file, and the directory is what stays. For a
+/// file behind symbolic links, the directories of the links are watched, too.
 pub(crate) struct Watcher {
-    /// None: the system gives no notifications just now. It is asked again at every look.
+    /// None: the system gives no notifications just now. Each check of the files asks for them again.
     notify: Option<RecommendedWatcher>,
     sender: mpsc::UnboundedSender<FileChange>,
     changes: mpsc::UnboundedReceiver<FileChange>,
-    /// Directories, and which they were when their watch began.
+    /// Directories, each with its device and inode when its watch began.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
     /// The paths of the files, links resolved.
     files: BTreeSet<PathBuf>,
-    /// The files, and the links and directories on the way to them: what happens beside them is nothing to
-    /// look at, such as a log that grows in the same directory.
+    /// The files, and the links and directories on the path to them. Other events in the same directories, such as a
+    /// growing log, do not count.
     places: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Files that are being written, and the time of the last write.
     writing: BTreeMap<PathBuf, Instant>,
@@ -82,7 +82,7 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher that says in `unwatched` which of its files bring no notifications.
+    /// A watcher that reports in `unwatched` those of its files whose changes bring no notification.
     pub(crate) fn new(unwatched: &UnwatchedFiles) -> Self {
         let (sender, changes) = mpsc::unbounded_channel();
         let (notify, watched, files, places, writing, silent) = Default::default();
@@ -100,7 +100,7 @@ impl Watcher {
     }
 
     /// Watches the directories of `files`, and no others. To be called before each wait: a link may lead elsewhere by
-    /// now, and what could not be watched the last time may be watched this time.
+    /// now, and a directory that could not be watched the last time may be watched this time.
     pub(crate) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
         let places: BTreeMap<_, _> = files.iter().map(|file| (file, places(file))).collect();
         *self.places.lock() =
@@ -119,7 +119,7 @@ impl Watcher {
         self.silent = silent.into_keys().collect();
     }
 
-    /// Says which directories cannot be watched, and why.
+    /// Reports which directories cannot be watched, and why.
     fn watch_directories(
         &mut self,
         wanted: BTreeMap<PathBuf, Option<(u64, u64)>>,
@@ -135,7 +135,7 @@ impl Watcher {
             }
         }
         let Some(notify) = &mut self.notify else { return BTreeMap::new() };
-        // One that another has taken the place of is watched anew.
+        // A directory that was replaced by another is watched anew.
         let is_same = |dir: &PathBuf, which: &_| wanted.get(dir) == Some(which);
         for gone in self.watched.extract_if(.., |dir, which| !is_same(dir, which)) {
             let _ = notify.unwatch(&gone.0);
@@ -153,15 +153,15 @@ impl Watcher {
         failed
     }
 
-    /// Files differ from what they were before a candidate was made. Mostly somebody is changing them just now, and is
-    /// waited for as for every other change; what has changed before it was watched brings no notification.
+    /// Handles files that differ from their state before a candidate was made. Mostly somebody is still changing them,
+    /// and the watcher waits as for every other change. A change from before the watch began brings no notification.
     pub(super) async fn changed_meanwhile(&mut self) {
-        // What is over by then is looked at all the same.
+        // After this time the files are checked in any case.
         let _ = timeout_at(Instant::now() + QUIET, self.changed()).await;
     }
 
-    /// Waits until the files are to be looked at: after a notification, when nobody is writing any more, and at the
-    /// latest after a second. Whether one is another, [`Fingerprints`] say.
+    /// Waits until the files are to be checked: after a notification, when nobody is writing any more, and at the
+    /// latest after a second. [`Fingerprints`] tell whether a file has changed.
     pub(crate) async fn changed(&mut self) {
         match timeout(LOOK, self.changes.recv()).await {
             Ok(first) => first.into_iter().for_each(|change| self.note(change)),
@@ -172,7 +172,7 @@ impl Watcher {
                 self.note(change);
             }
             self.writing.retain(|_, last| last.elapsed() < QUIET);
-            // One look at the files covers all that has piled up.
+            // One check of the files covers all notifications so far.
             let Some(last) = self.writing.values().max() else { return };
             if let Ok(Some(change)) = timeout_at(*last + QUIET, self.changes.recv()).await {
                 self.note(change);
@@ -180,7 +180,7 @@ impl Watcher {
         }
     }
 
-    /// Watches the files of `seen` until one of them is another.
+    /// Watches the files of `seen` until one of them has changed.
     pub(crate) async fn differ(&mut self, seen: &Fingerprints) {
         self.watch(&seen.paths());
         while !seen.differ() {
@@ -200,16 +200,16 @@ impl Watcher {
     }
 }
 
-/// Notifications of what happens to `places`, from a thread that the system has to give as well.
+/// Notifications of what happens to `places`. They come from a thread, which the system may refuse as well.
 fn notifications(
     sender: &mpsc::UnboundedSender<FileChange>,
     places: &Arc<Mutex<BTreeSet<PathBuf>>>,
 ) -> notify::Result<RecommendedWatcher> {
-    // `notify` does not say that it got none, and panics later.
+    // `notify` does not report that it got no thread, and panics later.
     std::thread::Builder::new().spawn(|| {})?.join().map_err(|_| notify::Error::generic("a thread died"))?;
     let (sender, of_interest) = (sender.clone(), Arc::clone(places));
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An error, or an event of no place, may stand for events that were lost: look at the files.
+        // An error, or an event without a path, may stand for lost events: check the files.
         let change = match event {
             Ok(event) => is_whole(event.kind)
                 .filter(|_| event.paths.is_empty() || concerns(&event.paths, &of_interest.lock()))
@@ -234,13 +234,13 @@ fn is_whole(kind: EventKind) -> Option<bool> {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Remove(_)
         | EventKind::Modify(ModifyKind::Name(_)) => Some(true),
-        // Who makes a file is about to write it; what is linked in has a name already.
+        // A file that was just created is about to be written; one that was linked has a name already.
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(false),
         EventKind::Access(_) => None,
     }
 }
 
-/// The places at which a change replaces `file`: the links on the way to it, and, last, the file itself.
+/// The paths at which a change replaces `file`: the links on the way to it, and, last, the file itself.
 fn places(file: &Path) -> Vec<PathBuf> {
     let steps = |path: &Path| path.components().map(|step| step.as_os_str().to_owned()).collect::<Vec<_>>();
     let mut rest: VecDeque<OsString> = steps(&absolute(file)).into();
@@ -249,7 +249,7 @@ fn places(file: &Path) -> Vec<PathBuf> {
         match step.to_str() {
             Some(".") => continue,
             Some("..") => drop(at.pop()),
-            // The root takes the place of what was before.
+            // The root replaces the path so far.
             _ => at.push(step),
         }
         let Ok(target) = fs::read_link(&at) else { continue };
@@ -293,7 +293,7 @@ mod tests {
         let mut watcher = Watcher::new(&UnwatchedFiles::default());
         let edit = async {
             tokio::time::sleep(LOOK / 4).await;
-            // The kernel tells who watches the directory that the file was opened in.
+            // The kernel notifies the watcher of the directory that the file was opened in.
             fs::write(&other, "another").unwrap();
         };
         timeout(4 * LOOK, async { tokio::join!(watcher.differ(&seen), edit) }).await.unwrap();
@@ -306,7 +306,7 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let seen = seen(&[&file]);
         let mut watcher = Watcher::new(&UnwatchedFiles::default());
-        // What is left where `notifications` failed.
+        // The state after `notifications` failed.
         watcher.files = seen.paths();
         fs::write(&file, "another").unwrap();
         timeout(2 * LOOK, watcher.changed()).await.unwrap();
