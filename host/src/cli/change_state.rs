@@ -1,5 +1,5 @@
-//! Waits until the running Witgate uses a file that a command has just written. The proof is the content: the
-//! digest of what its policies were built from has to be that of the file.
+//! Waits until the running Witgate uses a file that a command has just written. The proof is the content: Witgate
+//! reports the digest of the file that its policies were built from, and it must be the digest of this file.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,7 +16,7 @@ use crate::control::{self, AskError};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
 
-/// Between two questions.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The option that limits the waiting time.
@@ -32,11 +32,12 @@ pub(super) struct WaitOption {
 pub(super) enum ChangeState {
     /// The running Witgate uses it: the number of its generation.
     Yes(u64),
-    /// No Witgate is running that could be asked.
+    /// No Witgate is running.
     Nobody,
-    /// Nobody was asked.
+    /// The command does not wait (`--wait 0s`).
     NotAsked,
-    /// The running Witgate does not go by it, or does not say: why, and what to do.
+    /// The running Witgate does not use the change, or does not report it. The text gives the reason, and what to do
+    /// next.
     No(String),
 }
 
@@ -49,7 +50,7 @@ impl ChangeState {
         }
     }
 
-    /// For a program: true, false, or null where nobody was asked.
+    /// The state for a program: true, false, or null if nobody was asked.
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Yes(_) => true.into(),
@@ -58,7 +59,7 @@ impl ChangeState {
         }
     }
 
-    /// Says it; to a program only what the exit code means.
+    /// Prints the state for a person; for a program only a warning that explains the exit code.
     pub(super) fn say(&self, terminal: &Terminal) {
         match (self, terminal.is_json()) {
             (Self::No(_), true) => terminal.warn_json(&self.sentence()),
@@ -80,7 +81,8 @@ impl ChangeState {
     }
 }
 
-/// Waits until the running Witgate uses `file`, which `has` the change also if others write to it meanwhile.
+/// Waits until the running Witgate uses `file`. `has` tells whether a text of the file contains the change, since
+/// others may write to the file meanwhile.
 pub(super) fn wait(
     context: &Context,
     file: &Path,
@@ -112,9 +114,9 @@ pub(super) fn wait(
 }
 
 enum SocketAnswer {
-    /// It will be no other.
+    /// A final answer.
     Answer(ChangeState),
-    /// The change is not in force yet; the text says why.
+    /// The change is not in force yet; the text gives the reason.
     NotYet(String),
 }
 
@@ -125,7 +127,7 @@ struct SocketQuestion {
 
 impl SocketQuestion {
     fn ask(&self, patience: Duration, has: &impl Fn(&str) -> bool) -> SocketAnswer {
-        // Before the answer: what is in force then was written before.
+        // Read before the request: a digest that is in force by then is of a file that was written earlier.
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
         if !has(&text) {
             let shown = self.file.display();
@@ -167,7 +169,8 @@ impl SocketQuestion {
                 }
             }
         }
-        // In a container it may have another path; two files with the same keys in them are the same.
+        // The gateway may see the file under another path, as in a container; two files with the same keys count as
+        // the same.
         match (found || elsewhere, behind.as_slice()) {
             (true, []) => SocketAnswer::Answer(ChangeState::Yes(status.generation)),
             (true, behind) => SocketAnswer::NotYet(self.why_behind(&status, behind)),
@@ -181,7 +184,7 @@ impl SocketQuestion {
         }
     }
 
-    /// True if the gateway's file is this one, with links resolved.
+    /// True if the gateway's path leads to this file, with links resolved.
     fn is_meant(&self, theirs: &str) -> bool {
         real(&self.file) == real(Path::new(theirs))
     }
@@ -200,7 +203,7 @@ impl SocketQuestion {
     }
 }
 
-/// The reasons that the gateway gives for changes that it rejects.
+/// The reasons that the gateway gives for refusing changes.
 fn reasons(status: &GatewayStatus) -> String {
     let broken = status.policies.iter().filter(|policy| policy.state == PolicyState::Broken).map(|policy| {
         let (name, error) = (&policy.name, policy.error.as_deref().unwrap_or_default());

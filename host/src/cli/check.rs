@@ -49,8 +49,8 @@ fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
     })
 }
 
-/// Finds the faults that only show when every policy is built: components that do not compile or want more
-/// than is granted, and settings that a plugin refuses.
+/// Finds the faults that show only when every policy is built: components that do not compile or import more than is
+/// granted, and settings that a plugin refuses.
 fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, CommandFailure> {
     let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let factory =

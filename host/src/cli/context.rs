@@ -1,4 +1,4 @@
-//! The surroundings of a command.
+//! The context of a command: its options, streams and environment.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The configuration file: the flag, else `WITGATE_CONFIG`, else `witgate.toml`, if it is here.
-    /// None: there is none, and the environment alone counts.
+    /// The path of the configuration file: from the flag, else from `WITGATE_CONFIG`, else `witgate.toml` if it
+    /// exists. None: there is no file, and the environment alone counts.
     pub(super) fn config_path(&self) -> Option<PathBuf> {
         let here = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| path.exists());
         let named = || self.environment.get("WITGATE_CONFIG").map(PathBuf::from);
@@ -28,5 +28,5 @@ impl Context {
     }
 }
 
-/// The configuration file where nothing names another.
+/// The configuration file if neither the flag nor the environment names one.
 pub(super) const DEFAULT_CONFIG: &str = "witgate.toml";

@@ -1,4 +1,4 @@
-//! The control socket of the running Witgate, and its answers as people read them.
+//! Requests to the control socket of the running Witgate, and its answers in readable form.
 
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,8 +11,8 @@ use crate::control::protocol::{self, ControlCommand};
 use crate::control::{self, place};
 use witgate_config::resolve::Outline;
 
-/// The control socket of the Witgate with this configuration. Nothing else of the configuration has to be
-/// good: it may be broken just now, which is when one looks.
+/// The path of the control socket that this configuration leads to. The rest of the configuration may be broken, which
+/// is when people look at the status.
 pub(super) fn socket(context: &Context) -> Result<PathBuf, CommandFailure> {
     let Some(path) = context.config_path() else {
         return Err(CommandFailure::new(
@@ -23,7 +23,7 @@ pub(super) fn socket(context: &Context) -> Result<PathBuf, CommandFailure> {
     Ok(place::find(&outline.control(), &context.environment))
 }
 
-/// Prints the answer of the running Witgate: to a program as it comes, to people as `text` puts it.
+/// Prints the answer of the running Witgate: unchanged for a program, as `text` writes it for people.
 pub(super) fn show<T: DeserializeOwned>(
     context: &Context,
     command: &ControlCommand,
@@ -37,7 +37,7 @@ pub(super) fn show<T: DeserializeOwned>(
     Ok(Exit::Done)
 }
 
-/// Seconds since the Unix epoch, as people read them.
+/// Seconds since the Unix epoch, in readable form.
 pub(super) fn time(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }

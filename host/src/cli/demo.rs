@@ -1,5 +1,5 @@
-//! `witgate demo`: the very commands, on a configuration of its own, in front of the host's own
-//! tools. It needs nothing but this program.
+//! `witgate demo`: runs the usual commands on a configuration of its own, in front of tools that this program serves.
+//! It needs nothing but this program.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
 
-/// Time limit for anything here that normally takes milliseconds.
+/// Time limit for each step, which normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The log of the server, in the folder of the demo.
@@ -114,7 +114,7 @@ impl<'a> DemoGateway<'a> {
         Ok(vec![who.to_owned(), tool.to_owned(), outcome(&answer)])
     }
 
-    /// One request of the stateless era, so that there is nothing to open before.
+    /// Sends one request of the stateless era, which needs no session.
     async fn ask(
         &self,
         key: Option<&str>,
@@ -125,7 +125,7 @@ impl<'a> DemoGateway<'a> {
         loop {
             match self.send(key, method, tool).await {
                 Ok(answer) => return Ok(answer),
-                // It may be still on its way up.
+                // Witgate may be still starting.
                 Err(error) if Instant::now() > end => {
                     let log = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
                     return Err(CommandFailure::new(format!("no answer: {error}; its log:\n{log}")));
@@ -161,7 +161,7 @@ impl<'a> DemoGateway<'a> {
         last_message(&body).ok_or_else(|| format!("not JSON: {}", String::from_utf8_lossy(&body)))
     }
 
-    /// Edits the configuration, as an operator would, and waits until it is in force.
+    /// Edits the configuration, as an operator would, and waits until the change is in force.
     async fn let_guests_add(&self) -> Result<Duration, CommandFailure> {
         write_config(self.folder, self.port, r#"["echo", "add"]"#)?;
         let started = Instant::now();
@@ -181,7 +181,7 @@ impl<'a> DemoGateway<'a> {
 
 impl Drop for DemoGateway<'_> {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         drop(self.server.kill());
         drop(self.server.wait());
     }
@@ -202,7 +202,7 @@ fn outcome(answer: &Value) -> String {
     format!("denied ({}): {}", part("/error/data/reason"), part("/error/message"))
 }
 
-/// Opens the file for the log: on the terminal, the audit would come between the lines of the demo.
+/// Opens the file for the log. On the terminal, the audit would come between the lines of the demo.
 fn log(folder: &Path) -> Result<File, CommandFailure> {
     File::create(folder.join(LOG)).map_err(|error| CommandFailure::new(format!("no log: {error}")))
 }

@@ -26,18 +26,18 @@ pub(super) struct Arguments {
     builtin: bool,
 }
 
-/// The starter configuration: it works as it is, and names the other options.
+/// The starter configuration: it works without a change, and lists the other options.
 pub(super) const STARTER: &str = include_str!("init/witgate.toml");
 
 const STORE: &str = "keys.toml";
 
-/// The directory of the starter's components, beside itself.
+/// The directory of the starter's components, in the directory of the configuration.
 const PLUGINS: &str = "plugins";
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let path = absolute(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
-    // Components and key first: a configuration without them would not start.
+    // The components and the key come first: a configuration without them would not start.
     let components = match arguments.builtin {
         true => Vec::new(),
         false => starters(&path, arguments.force)?,
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// Writes the components that the starter names.
+/// Writes the components that the starter configuration names.
 fn starters(path: &Path, force: bool) -> Result<Vec<ExportedComponent>, CommandFailure> {
     let wanted = |kind: &str| STARTER.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
     let exported = export(&path.with_file_name(PLUGINS), wanted, force);
@@ -58,7 +58,7 @@ fn starters(path: &Path, force: bool) -> Result<Vec<ExportedComponent>, CommandF
     })
 }
 
-/// The starter; with `builtin`, its lines about components are comments.
+/// The starter configuration; with `builtin`, its lines about components are comments.
 fn starter(builtin: bool) -> Cow<'static, str> {
     if !builtin {
         return STARTER.into();
@@ -76,7 +76,7 @@ fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Command
     Ok(())
 }
 
-/// Under the name, or, where an earlier `init` has made one, under the name with a number.
+/// Makes a key with this name, or, if an earlier `init` has made one, with the name and a number.
 fn make_key(store: &KeyStore, name: &str) -> Result<IssuedKey, CommandFailure> {
     let numbered = (2..100).map(|number| format!("{name}-{number}"));
     for name in std::iter::once(name.to_owned()).chain(numbered) {
@@ -91,7 +91,7 @@ fn make_key(store: &KeyStore, name: &str) -> Result<IssuedKey, CommandFailure> {
     )))
 }
 
-/// The role lets the key through the starter's rules; the patterns are the key's own.
+/// The first key. Its role lets it through the starter's rules, and its patterns allow every call.
 fn first_key(name: &str) -> NewKey {
     NewKey {
         name: name.to_owned(),
@@ -157,7 +157,7 @@ fn show(
     ));
 }
 
-/// By hand, in the order in which people write it.
+/// Written by hand, in the order in which people write it.
 fn claude_desktop(program: &Path, path: &Path, made: &IssuedKey) -> String {
     format!(
         r#"{{

@@ -111,7 +111,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
     }
 }
 
-/// Waits until the running Witgate uses a change of the store: one that `has` says it has.
+/// Waits until the running Witgate uses a change of the store. `has` tells whether a store contains the change.
 fn wait(
     context: &Context,
     store: &KeyStore,
@@ -128,7 +128,7 @@ fn has_text(keys: &[StoredKey], key: &StoredKey) -> bool {
     keys.iter().any(|now| now.id == key.id && (now.sha256 == key.sha256 || now.revoked.is_some()))
 }
 
-/// The same, and says so.
+/// As [`wait`], and prints the result.
 fn wait_and_say(
     context: &Context,
     store: &KeyStore,
@@ -162,7 +162,7 @@ fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure>
     Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
-/// Every authorizer must allow: together with one that decides by roles, patterns alone are not enough.
+/// Hints that patterns alone are not enough if an authorizer decides by roles: every authorizer must allow.
 fn hint_at_roles(context: &Context) {
     let Some(outline) = context.config_path().and_then(|path| Outline::read(&path).ok()) else { return };
     let by_roles = outline.file.policies.iter().find(|(_, policy)| matches!(policy.kind, Kind::Rbac));
@@ -236,7 +236,7 @@ fn import(context: &Context, arguments: &Import) -> Result<Exit, CommandFailure>
     let text = std::fs::read_to_string(&arguments.file).map(zeroize::Zeroizing::new).map_err(|error| {
         CommandFailure::new(format!("{shown} cannot be read: {error}; nothing was imported"))
     })?;
-    // The error of serde_json may quote what it found: only its place is told.
+    // The error of serde_json may quote a key of the file: only its place is printed.
     let foreign: ForeignKeys = serde_json::from_str(&text).map_err(|error| {
         let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
         CommandFailure::new(format!(
@@ -298,7 +298,7 @@ fn state(key: &StoredKey) -> &'static str {
     }
 }
 
-/// The store that the arguments or the configuration name.
+/// The store that the arguments name, or else the configuration.
 fn place(context: &Context, place: &StorePlace) -> Result<KeyStore, CommandFailure> {
     if let Some(store) = &place.store {
         return Ok(KeyStore::at(store));
@@ -357,7 +357,7 @@ pub(super) fn from_now(duration: Duration) -> Time {
 
 pub(super) fn written(time: Time) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_secs(time.0)) {
-        // A store holds no time after the year 9999, beyond which humantime panics.
+        // A store holds no time after the year 9999. Beyond it, humantime panics.
         Some(time_) if time.0 < 253_402_300_800 => humantime::format_rfc3339_seconds(time_).to_string(),
         _ => "never".to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The end of a command: its exit code, and why it could not run.
+//! The end of a command: its exit code, and the reason if it could not run.
 
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
@@ -6,24 +6,24 @@ use witgate_config::key_store::KeyStoreError;
 /// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It has done what it was asked to.
+    /// The command did its work.
     Done,
     /// The answer is no.
     No,
-    /// It could not run.
+    /// The command could not run.
     CouldNotRun,
-    /// A file that the command is about is bad.
+    /// A file that the command was given is faulty.
     BadData,
     /// The change is written but not in force in the running Witgate.
     NotInForce,
-    /// The configuration is bad.
+    /// The configuration is faulty.
     BadConfig,
-    /// As the compiler says, to the Witgate that has started it.
+    /// The exit code of the compiler, for the Witgate that started it.
     Compiled(u8),
 }
 
 impl Exit {
-    /// The code for the shell. From 64 on they are those of `sysexits.h`.
+    /// The code for the shell. From 64 on the codes are those of `sysexits.h`.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -40,13 +40,13 @@ impl Exit {
 /// The reason why a command could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
-    /// The command could not run; the text says why and what to do next.
+    /// The command could not run; the text gives the reason, and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
-    /// A file that the command is about is bad: the kinds of faults, and their places.
+    /// A file that the command was given is faulty: the kind of file, and the faults with their places.
     #[error("{0}")]
     Data(String, Vec<Diagnostic>),
-    /// The configuration is bad.
+    /// The configuration is faulty.
     #[error("the configuration cannot be used")]
     Config(Vec<Diagnostic>),
 }

@@ -12,7 +12,7 @@ use witgate_config::diagnostic::Diagnostic;
 use witgate_config::{Config, Transport};
 use witgate_runtime::log::Logs;
 
-/// Lines that nobody has taken after this time at the end are lost.
+/// Time limit for writing the last lines of the log; lines that are not written by then are lost.
 const LONGEST_FLUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
-//! Standard output for answers, standard error for everything else. What others have named shows itself and does
-//! nothing else.
+//! Output of commands: answers on standard output, everything else on standard error. Names and texts of others are
+//! escaped, so that they do not control the terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -25,31 +25,31 @@ impl Terminal {
         self.json
     }
 
-    /// A part of the answer. A reader who has gone away has read enough.
+    /// Prints a part of the answer. A reader that has closed the pipe is no error.
     pub(super) fn print(&self, text: &str) {
         let mut out = io::stdout().lock();
         let text = printable::lines(text.trim_end_matches('\n'));
         drop(writeln!(out, "{text}").and_then(|()| out.flush()));
     }
 
-    /// The whole answer, for a program.
+    /// Prints the whole answer, for a program.
     pub(super) fn print_json(&self, value: &Value) {
         self.print(&printable::json(&format!("{value:#}")));
     }
 
-    /// Something for a person only.
+    /// Prints a message for people only.
     pub(super) fn say(&self, text: &str) {
         if !self.json {
             drop(writeln!(io::stderr(), "{}", printable::lines(text.trim_end_matches('\n'))));
         }
     }
 
-    /// Prints the reason for the exit code, for a program that does not get it with the answer.
+    /// Prints the reason for the exit code, for a program whose answer does not contain it.
     pub(super) fn warn_json(&self, message: &str) {
         drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": message })));
     }
 
-    /// Diagnostics of a configuration, for whoever reads.
+    /// Prints the diagnostics of a configuration.
     pub(super) fn diagnose(&self, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {
             return;
@@ -62,7 +62,7 @@ impl Terminal {
         drop(write!(stderr.lock(), "{}", render(diagnostics, style)));
     }
 
-    /// Says why a command could not run, and how that ends.
+    /// Prints why a command could not run, and returns its exit code.
     pub(super) fn failed(&self, failure: &CommandFailure) -> Exit {
         match failure {
             CommandFailure::CouldNotRun(message) if self.json => {
@@ -104,12 +104,12 @@ pub(super) fn to_json(diagnostics: &[Diagnostic]) -> Value {
     diagnostics.iter().map(Diagnostic::to_json).collect()
 }
 
-/// "1 error", "2 errors".
+/// A number with its noun: "1 error", "2 errors".
 pub(super) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Rows under a heading, in columns as wide as they have to be.
+/// Rows under a heading, in columns that are as wide as their longest cell.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<_> = heading.iter().map(|title| (*title).to_owned()).collect();
     let shown = |row: &Vec<String>| row.iter().map(|cell| printable::line(cell).into_owned()).collect();

@@ -88,7 +88,8 @@ fn a_flag_overrides_its_environment_variable() {
 #[test]
 fn init_writes_a_valid_configuration_and_overwrites_none() {
     let folder = tempfile::tempdir().unwrap();
-    // With components it takes a program that compiles them, which a test is not: `tests/it/first_hour.rs`.
+    // Without `--builtin`, `init` needs a program that compiles components, which a test is not:
+    // `tests/it/first_hour.rs` has that test.
     let init = "witgate init --builtin --json --config DIR/witgate.toml";
     assert_eq!(runs(folder.path(), init, &[]), Exit::Done);
     let path = folder.path().join("witgate.toml");
@@ -117,7 +118,7 @@ fn keys_are_created_in_the_configured_store() {
     let folder = tempfile::tempdir().unwrap();
     let keys =
         |name: &str| format!("[policies.{name}]\nkind = 'api-key'\nconfig = {{ store = '{name}.toml' }}\n");
-    // Whatever else is wrong with it: making a key does not need it.
+    // The configuration may have other faults: making a key does not need the rest.
     let broken = "[upstreams.x]\nheaders = { A = { env = 'NOT_SET' } }\n";
     std::fs::write(folder.path().join("witgate.toml"), format!("{broken}{}{}", keys("a"), keys("b")))
         .unwrap();
@@ -160,7 +161,7 @@ fn an_issued_token_is_accepted_by_its_policy() {
     .unwrap()
     .claims;
     assert_eq!(claims["realm"]["roles"], serde_json::json!(["admin"]));
-    // What RFC 9068 asks for besides.
+    // Claims that RFC 9068 requires in addition.
     assert_eq!(claims["client_id"], "me");
     assert_eq!(claims["jti"].as_str().map(str::len), Some(22));
     assert_eq!((&claims["scope"], &claims["n"], &claims["t"]), (&"a b".into(), &1.into(), &"x".into()));
@@ -223,7 +224,7 @@ fn issued(settings: &str, arguments: &[&str]) -> Result<serde_json::Value, Strin
 fn columns_are_as_wide_as_needed() {
     let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
     assert_eq!(table(&["X", "Y"], &rows), "X       Y\na       long\nlonger  b");
-    // A store of earlier times may hold it; no key with such a name is made any more.
+    // An old store may hold such a name; a new key with it is refused.
     let rows = [vec!["ada\u{202e}nimda\n".to_owned(), "b".to_owned()]];
     assert_eq!(table(&["X", "Y"], &rows), "X                   Y\nada\\u{202e}nimda\\n  b");
 }

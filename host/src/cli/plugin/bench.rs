@@ -1,4 +1,4 @@
-//! `witgate plugin bench`: what a component costs, beside a check that the host has built in.
+//! `witgate plugin bench`: measures the cost of a component, and of a built-in check of the host beside it.
 
 mod arguments;
 mod sample;
@@ -20,13 +20,13 @@ pub(in crate::cli) use self::arguments::Arguments;
 
 /// Time to spend on each measurement, once there are enough batches for a median.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
-/// The fewest of those things that take long.
+/// The fewest repetitions of the slow measurements.
 const COLD: usize = 5;
 /// Batches of warm hooks.
 const BATCHES: u32 = 60;
-/// Hooks that make instances, find the caches cold, and say how many a batch has to have.
+/// Hooks before the measurement: they make instances, fill the caches, and determine the size of a batch.
 const FIRST: u32 = 200;
-/// The fewest and the most of a batch.
+/// The smallest and the largest size of a batch.
 const BATCH: (f64, f64) = (10.0, 20_000.0);
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
@@ -70,7 +70,7 @@ async fn measure(scene: &Scene) -> Result<BenchReport, CommandFailure> {
     Ok(BenchReport { component: scene.path().display().to_string(), threads, compile, make, warm, memory })
 }
 
-/// Things that take long, one after the other.
+/// Measures slow work, one repetition after the other.
 async fn cold(mut work: impl AsyncFnMut() -> Result<(), CommandFailure>) -> Result<Samples, CommandFailure> {
     let (mut samples, started) = (Samples::default(), Instant::now());
     while samples.len() < COLD || (started.elapsed() < LONG_ENOUGH && samples.len() < BATCHES as usize) {
@@ -107,7 +107,8 @@ async fn warm(
     Ok(WarmSamples { name, latency, one, all })
 }
 
-/// Hooks of a batch: as many as take so long that neither the clock's grain nor the start of a thread is seen.
+/// The number of hooks in a batch: large enough that neither the resolution of the clock nor the start of a thread
+/// shows.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -119,7 +120,7 @@ fn size(first: Duration) -> u32 {
     ((LONG_ENOUGH / BATCHES).as_secs_f64() / each).clamp(fewest, most) as u32
 }
 
-/// Asks a batch, and says how long that took.
+/// Runs a batch of hooks, and returns the time that it took.
 async fn batch(
     asking: &BenchQuestion,
     size: u32,

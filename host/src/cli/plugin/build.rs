@@ -1,4 +1,4 @@
-//! `witgate plugin build`: from a plugin's source to a component.
+//! `witgate plugin build`: makes a component from a plugin's source.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let options = Options { debug: arguments.debug };
     let built = match witgate_build::build(&project, options, &tools) {
         Ok(built) => built,
-        // What was asked is whether this becomes a plugin, and it does not.
+        // A fault of the source is the answer of this command, and no failure to run.
         Err(Error::Source(what)) => return Ok(refused(context, &what)),
         Err(error) => return Err(failure(&error)),
     };
@@ -96,7 +96,8 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// Those of Witgate by their short names, and the system's together: there are many of them, and all are stubs.
+/// Imports in one line: those of Witgate by their short names, those of the system as a number, since there are many
+/// and all are stubs.
 fn imports(names: &[String]) -> String {
     let own = names.iter().filter_map(|name| name.strip_prefix("witgate:auth/")?.split('@').next());
     let mut shown: Vec<&str> = own.collect();

@@ -1,4 +1,4 @@
-//! `witgate plugin diff`: where shadows would have decided otherwise.
+//! `witgate plugin diff`: lists the calls that shadow policies would have decided otherwise.
 
 use crate::cli::context::Context;
 use crate::cli::control::{cell, show};

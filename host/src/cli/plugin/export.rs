@@ -1,4 +1,4 @@
-//! `witgate plugin export`: the shipped components, as files.
+//! `witgate plugin export`: writes the shipped components to files.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(in crate::cli) struct ExportedComponent {
     kind: &'static str,
     path: PathBuf,
     digest: String,
-    /// It was there already.
+    /// True if the same file was there already.
     same: bool,
 }
 
@@ -55,8 +55,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// Writes the components whose kind is `wanted` into `directory`. Without `force`, nothing is written where another
-/// component stands under one of their names.
+/// Writes the components whose kind is `wanted` into `directory`. Without `force`, the command writes nothing if a
+/// file with one of the names holds another component.
 pub(in crate::cli) fn export(
     directory: &Path,
     wanted: impl Fn(&str) -> bool,
@@ -88,19 +88,19 @@ impl ExportedComponent {
         Self { kind, path, digest: digest_text(&sha256(bytes)), same }
     }
 
-    /// As programs read it.
+    /// The result for programs.
     pub(in crate::cli) fn json(&self) -> Value {
         json!({ "kind": self.kind, "path": absolute(&self.path), "digest": self.digest })
     }
 }
 
-/// Replaces the file atomically: a reader, such as a running Witgate, sees the old or the new one, whole.
+/// Replaces the file atomically: a reader, such as a running Witgate, sees either the old content or the new one.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory)?;
     whole_file::replace(path, |new| {
         new.write_all(bytes)?;
-        // Others may read a component, as they may what a compiler writes.
+        // Everybody may read a component, as with the output of a compiler.
         #[cfg(unix)]
         new.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         Ok(())

@@ -1,4 +1,5 @@
-//! `witgate plugin inspect`: what a plugin is. Of one that cannot be used, what can be known, and why.
+//! `witgate plugin inspect`: describes a plugin. For a plugin that cannot be used, it prints the part that can be
+//! read, and the fault.
 
 use std::path::{Path, PathBuf};
 
@@ -122,7 +123,7 @@ impl DescribeAnswer {
     }
 }
 
-/// As far as that goes.
+/// Gets the description of the component, as far as the component runs.
 fn ask(path: &Path) -> Result<DescribeAnswer, CommandFailure> {
     let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let loader = Loader::new(engine, Compiler::own(), None);
@@ -154,7 +155,7 @@ fn form(form: FileForm) -> &'static str {
     }
 }
 
-/// The package that it is built for, with the version that it was built against.
+/// The WIT package that the plugin is built for, with the version that it was built against.
 fn package(anatomy: &Anatomy) -> Option<String> {
     let all = anatomy.exports.iter().chain(&anatomy.imports);
     let rest = all.filter_map(|name| name.strip_prefix(PACKAGE)?.strip_prefix('/')).next()?;
@@ -164,7 +165,7 @@ fn package(anatomy: &Anatomy) -> Option<String> {
     )
 }
 
-/// For each import, what a policy has to have for it.
+/// For each import, the grant or setting that a policy needs.
 fn needs(imports: &[String]) -> Map<String, Value> {
     let need = |import: &String| match grants::need(import) {
         Need::Nothing => "always granted".to_owned(),
@@ -175,7 +176,7 @@ fn needs(imports: &[String]) -> Map<String, Value> {
     imports.iter().map(|import| (import.clone(), need(import).into())).collect()
 }
 
-/// The one line that grants all that is imported. None: nothing has to be granted.
+/// The line that grants all imports. None: nothing has to be granted.
 fn grants_for(imports: &[String]) -> Option<String> {
     let granted = imports.iter().filter_map(|import| match grants::need(import) {
         Need::Grant(line) => grants::inside(line),
@@ -268,7 +269,7 @@ fn made_by(found: &Value) -> Option<String> {
     Some(makers.collect::<Vec<_>>().join("; ")).filter(|makers| !makers.is_empty())
 }
 
-/// A hint for the operator about the traces that a trap of this component can give.
+/// A hint for the operator: how much the trace of a trap in this component can show.
 fn of_a_trap(found: &Value) -> &'static str {
     let has = |name: &str| found.get(name).and_then(Value::as_bool).unwrap_or_default();
     match (has("names"), has("lines")) {

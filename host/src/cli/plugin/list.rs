@@ -60,7 +60,7 @@ fn listing(status: &GatewayStatus) -> String {
 }
 
 fn row(policy: &PolicyStatus) -> Vec<String> {
-    // The whole digest is in the JSON.
+    // The table shortens the digest; the JSON has all of it.
     let digest = |digest: &String| digest.chars().take("sha256:".len() + 12).collect::<String>();
     let micros = |time: f64| format!("{time:?}");
     vec![

@@ -1,4 +1,4 @@
-//! `witgate plugin new`: a project to begin with.
+//! `witgate plugin new`: makes a project with a first plugin.
 
 use std::path::PathBuf;
 

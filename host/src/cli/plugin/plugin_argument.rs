@@ -29,19 +29,19 @@ pub(super) struct PluginArgument {
     cases: Option<PathBuf>,
 }
 
-/// The plugin that is asked, with its case.
+/// The plugin that the command runs, with its case.
 pub(super) struct PluginUnderTest {
     pub(super) subject: TestSubject,
     /// The component file.
     pub(super) path: PathBuf,
     /// The directory of files that the settings name.
     pub(super) dir: PathBuf,
-    /// The world, and the questions where a case has them.
+    /// The world, and the questions if there is a case.
     pub(super) case: Case,
 }
 
 impl PluginArgument {
-    /// Reads all that was named.
+    /// Reads the files that the arguments name.
     pub(super) fn cast(&self) -> Result<PluginUnderTest, CommandFailure> {
         let path = project::component_of(&self.plugin)?;
         let home = project::dir_of(&path).to_owned();
@@ -85,7 +85,7 @@ impl PluginArgument {
     }
 }
 
-/// Settings as an operator writes them, on their own in a file.
+/// Settings in a file of their own, in the form in which operators write them.
 fn settings(file: &Path) -> Result<Value, CommandFailure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| CommandFailure::new(format!("{} cannot be read: {error}", file.display())))?;

@@ -1,4 +1,4 @@
-//! Projects of plugins, as commands are given them: their components, and their files of cases.
+//! Projects of plugins that commands are given: their components, and their files of cases.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use witgate_build::{Error, MANIFEST, Project};
 use crate::cli::outcome::CommandFailure;
 use witgate_cases::{CasesError, Suite};
 
-/// Of a project, of a file in it, or of the machine.
+/// The failure of a command: the fault is in a project, in a file of it, or in the machine.
 pub(super) fn failure(error: &Error) -> CommandFailure {
     match error {
         Error::Manifest(what) => CommandFailure::Data(what.clone(), Vec::new()),
@@ -21,13 +21,13 @@ pub(super) fn open(dir: &Path) -> Result<Project, CommandFailure> {
     Project::open(dir).map_err(|error| failure(&error))
 }
 
-/// The project that a file of cases, or a directory, belongs to, and its directory as it was named.
+/// The project that a file of cases, or a directory, belongs to, and its directory in the form that the user wrote.
 pub(super) fn above(place: &Path) -> Result<Option<(PathBuf, Project)>, CommandFailure> {
     let Some(dir) = dir_above(place) else { return Ok(None) };
     open(&dir).map(|project| Some((dir, project)))
 }
 
-/// The directory of that project, whether it can be used or not.
+/// The directory of that project, also if the project cannot be used.
 pub(super) fn dir_above(place: &Path) -> Option<PathBuf> {
     let dir = if place.is_dir() { place } else { dir_of(place) };
     let above = dir.file_name().filter(|name| *name == "cases").and_then(|_| dir.parent());
@@ -43,7 +43,7 @@ pub(super) fn dir_of(file: &Path) -> &Path {
 /// The component of the project in `dir`.
 ///
 /// # Errors
-/// Where it is not built.
+/// When it is not built.
 pub(super) fn component(dir: &Path, project: &Project) -> Result<PathBuf, CommandFailure> {
     let component = built_to(dir, project);
     match component.is_file() {
@@ -69,7 +69,7 @@ pub(super) fn component_of(place: &Path) -> Result<PathBuf, CommandFailure> {
     }
 }
 
-/// The files of cases at a place: itself, or those of the project.
+/// The files of cases at `place`: itself, or those of the project.
 pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, CommandFailure> {
     if place.is_file() {
         return Ok(vec![place.to_owned()]);
@@ -86,7 +86,7 @@ pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, CommandFailure> {
     Ok(files)
 }
 
-/// A file of cases, which has to be a good one.
+/// Reads a file of cases; a faulty one is a failure.
 pub(super) fn suite(file: &Path) -> Result<Suite, CommandFailure> {
     Suite::read(file).map_err(|error| match error {
         CasesError::Broken(faults) => CommandFailure::Data("the cases cannot be used".to_owned(), faults),

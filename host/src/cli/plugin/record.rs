@@ -1,5 +1,5 @@
-//! `witgate plugin record`: from what a running Witgate decides to a file of cases. Each case is run against the same policy
-//! before it is written: one that gets another answer there is left out.
+//! `witgate plugin record`: makes a file of cases from the decisions of a running Witgate. Each case runs against the
+//! same policy before it is written; a case with another answer is left out.
 
 mod file;
 
@@ -29,7 +29,7 @@ use witgate_config::PolicyKind;
 /// Time limit for writing and sending the result after the recording has ended.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
-/// Cases that differ are named, as many as this.
+/// The most differing cases that the command names.
 const NAMED: usize = 3;
 
 /// The note on cases that are left out.
@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     })
 }
 
-/// Has the running Witgate record. Ctrl-C ends the recording, and not what comes of it.
+/// Has the running Witgate record a policy. Ctrl-C ends the recording, and its result is still written.
 async fn ask(context: &Context, arguments: &Arguments) -> Result<RecordingReport, CommandFailure> {
     let Arguments { policy, calls, seconds, claims, .. } = arguments.clone();
     let socket = socket(context)?;
@@ -93,7 +93,7 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<RecordingReport
     let answer = tokio::select! {
         answer = &mut answer => answer,
         Ok(()) = tokio::signal::ctrl_c() => {
-            // If it has just ended, there is an answer all the same.
+            // A recording that has just ended has its answer all the same.
             drop(control::ask(&socket, &ControlCommand::PluginRecordStop { policy }));
             answer.await
         }
@@ -103,8 +103,8 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<RecordingReport
     protocol::read(&answer).map_err(CommandFailure::new)
 }
 
-/// Runs every case against the policy that it was recorded from, and leaves out each that gets another answer: the
-/// recording must say nothing that was not so. Returns what is wrong with those.
+/// Runs every case against the policy that it was recorded from, and leaves out each case with another answer, so that
+/// the file contains only facts. Returns what differs in the left-out cases.
 async fn rehearse(
     context: &Context,
     recording: &mut RecordingReport,
@@ -159,7 +159,7 @@ fn unreadable(error: &CasesError) -> CommandFailure {
     CommandFailure::new(format!("the recording cannot be read as cases: {error}; nothing was written"))
 }
 
-/// For its owner alone: names of callers are in it.
+/// Writes a file that only its owner can read: it contains names of callers.
 fn write(path: &Path, text: &str) -> Result<(), CommandFailure> {
     let failed =
         |error: std::io::Error| CommandFailure::new(format!("cannot write {}: {error}", path.display()));

@@ -1,4 +1,4 @@
-//! `witgate plugin rollback`: back to an earlier generation.
+//! `witgate plugin rollback`: returns to an earlier generation.
 
 use crate::cli::context::Context;
 use crate::cli::control::show;

@@ -1,4 +1,4 @@
-//! `witgate plugin run`: one question to a component, and everything that it does about it.
+//! `witgate plugin run`: asks a component one question, and traces its work.
 
 mod arguments;
 mod execution;

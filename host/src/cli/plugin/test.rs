@@ -72,7 +72,7 @@ async fn once(
     Ok(if played.passed() { Exit::Done } else { Exit::No })
 }
 
-/// Runs everything once, and shows what came of it.
+/// Runs all cases once, and prints the result.
 async fn play(
     context: &Context,
     arguments: &Arguments,
@@ -94,7 +94,7 @@ async fn play(
     Ok(played)
 }
 
-/// An empty suite proves nothing, which is not what somebody who runs it wants to hear as success.
+/// Prints that there was nothing to run. An empty suite proves nothing, so that it is no success.
 fn nothing(context: &Context, why: &str) -> Exit {
     match context.terminal.is_json() {
         true => context.terminal.print_json(&serde_json::json!({ "ok": false, "error": why, "cases": [] })),
@@ -103,7 +103,7 @@ fn nothing(context: &Context, why: &str) -> Exit {
     Exit::No
 }
 
-/// Runs again and again. What could not run once may do so after the next change.
+/// Runs the cases again after each change. A suite that could not run may be able to after the next change.
 async fn watch(
     context: &Context,
     arguments: &Arguments,
@@ -121,7 +121,7 @@ async fn watch(
     }
 }
 
-/// Files whose change is worth another run; also of what could not be read.
+/// The files whose change starts another run, also those that could not be read.
 fn watched(arguments: &Arguments) -> BTreeSet<PathBuf> {
     let named = arguments.component.iter().cloned();
     let against = arguments.against.iter().filter(|text| *text != find::BUILTIN).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! The token that a command is about.
+//! The token argument of a command.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::cli::outcome::CommandFailure;
 
-/// A token that stands on the command line; absent or `-`: read from standard input.
+/// The token on the command line; if it is absent or `-`, the token on standard input.
 pub(super) fn token(argument: Option<&str>) -> Result<SecretString, CommandFailure> {
     let text = match argument {
         Some(token) if token != "-" => token.to_owned(),

@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     forget_and_tell(context, &token(arguments.token.as_deref())?)
 }
 
-/// Has the running Witgate forget a token, and says who did.
+/// Has the running Witgate forget a token, and prints the policies that did.
 pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, CommandFailure> {
     show(context, &command(token), |done: &ForgottenToken| match done.forgotten_by.as_slice() {
         [] => "No policy had a cached result for it; the next call asks the authorization server.".to_owned(),
@@ -28,14 +28,14 @@ pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result
     })
 }
 
-/// Has the running Witgate forget a token, if there is one that can be asked.
+/// Has the running Witgate forget a token, if one is running.
 pub(super) fn forget(context: &Context, token: &SecretString) {
     if let Ok(socket) = socket(context) {
         drop(control::ask(&socket, &command(token)));
     }
 }
 
-/// Only the token's digest leaves this process.
+/// The command that Witgate gets. Only the token's digest leaves this process.
 fn command(token: &SecretString) -> ControlCommand {
     ControlCommand::TokenForget { digest: digest_text(&sha256(token.expose_secret().as_bytes())) }
 }

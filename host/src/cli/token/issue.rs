@@ -98,7 +98,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// A signed token and what is in it.
+/// A signed token and its claims.
 pub(super) struct IssuedToken {
     pub(super) token: String,
     algorithm: Algorithm,
@@ -132,7 +132,7 @@ fn claims(
     set("sub", arguments.sub.as_str().into());
     set("iat", now.into());
     set("exp", now.saturating_add(arguments.expires.as_secs()).into());
-    // So that it can be revoked.
+    // An id, so that the token can be revoked.
     set("jti", random_id()?.into());
     let audience_claim = expected.audience_claim.as_deref().unwrap_or("aud");
     set(audience_claim, audience(arguments, expected, source)?);
@@ -143,7 +143,7 @@ fn claims(
     if let Some(issuer) = arguments.issuer.as_ref().or(expected.issuer.as_ref()) {
         set("iss", issuer.as_str().into());
     }
-    // RFC 9068 asks for it in tokens of that type; here nobody but the subject is the client.
+    // RFC 9068 requires the claim in tokens of that type; here the subject is the client.
     if expected.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt")) {
         set("client_id", arguments.sub.as_str().into());
     }
@@ -174,7 +174,7 @@ fn random_id() -> Result<String, CommandFailure> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Puts a value where names lead: `realm_access`, `roles`.
+/// Puts a value at a path of names, such as `realm_access`, `roles`.
 fn put(claims: &mut Value, path: &[&str], value: Value) {
     let mut place = claims;
     for step in path {
@@ -267,7 +267,7 @@ fn from_secret(secret: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm
     Some((algorithm, key))
 }
 
-/// Whichever kind of key it is; a PEM does not always say so itself.
+/// A signing key of whichever type fits: a PEM does not always name its type.
 fn from_pem(pem: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm, EncodingKey)> {
     use Algorithm as A;
     let bytes = pem.expose_secret().as_bytes();
@@ -281,7 +281,7 @@ fn from_pem(pem: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm, Enco
     rsa().or_else(ec).or_else(ed).map(|(key, algorithm)| (algorithm, key))
 }
 
-/// The first wanted algorithm that is possible; where nothing is wanted, the usual one.
+/// The first wanted algorithm that is possible; if none is wanted, the usual one.
 fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
     match wanted {
         [] => possible.first().copied(),
@@ -402,7 +402,7 @@ impl TokenTerms {
             audience: config.get("audience").cloned(),
             audience_claim: first("audience_claim"),
             required: config.get("required_claims").and_then(Value::as_object).cloned().unwrap_or_default(),
-            // Without a configuration the audience is the role; roles have a claim of their own.
+            // The policy's default takes the audience for the role; this command writes roles to a claim of their own.
             roles_claim: config
                 .get("roles_claim")
                 .filter(|claim| *claim != "aud")

@@ -1,5 +1,5 @@
-//! `witgate token revoke`: a line in the file of revoked tokens that jwt policies watch, and the running Witgate forgets
-//! what an authorization server has said of it.
+//! `witgate token revoke`: adds a line to the file of revoked tokens that jwt policies watch, and has the running
+//! Witgate forget what an authorization server said about the token.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         Some(_) => None,
         None => Some(token(arguments.token.as_deref())?),
     };
-    // Only its server can read it, and end it there: what is left is to have it asked anew.
+    // Only its authorization server can read and revoke the token. Witgate can do no more than ask that server again.
     if let Some(token) = token.as_ref().filter(|token| is_opaque(token)) {
         return forget_and_tell(context, token);
     }
@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         write(file, &entry, now().0)?;
     }
     let outcome = in_force(context, &files, arguments.wait, &entry);
-    // Where nobody runs, nobody remembers anything about it.
+    // If no Witgate is running, nobody keeps an answer for the token.
     if let Some(token) = &token {
         forget(context, token);
     }
@@ -71,8 +71,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     Ok(outcome.exit())
 }
 
-/// The state of the change in the running Witgate; if a file is not used yet, the state of the first such
-/// file.
+/// The state of the change in the running Witgate; if a file is not in use yet, the state of the first such file.
 fn in_force(
     context: &Context,
     files: &BTreeSet<PathBuf>,
@@ -90,7 +89,7 @@ fn in_force(
     outcome
 }
 
-/// True if a token carries no description of itself.
+/// True if a token is opaque: it carries no claims that this command can read.
 fn is_opaque(token: &SecretString) -> bool {
     token.expose_secret().split('.').count() != 3
 }
@@ -103,7 +102,7 @@ fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<RevokedT
     })
 }
 
-/// The files of the policies that a token of `issuer` comes before, each once.
+/// The files of the policies that judge tokens of `issuer`, each once.
 fn files(
     context: &Context,
     policy: Option<&str>,
@@ -140,12 +139,12 @@ fn takes(policy: &Policy, issuer: Option<&str>) -> bool {
         (Some(Value::String(own)), Some(issuer)) => own == issuer,
         (Some(Value::Array(all)), Some(issuer)) => all.iter().any(|own| own == issuer),
         (Some(_), None) | (None, _) => true,
-        // Of the wrong type, which `check` reports.
+        // An entry of the wrong type, which `check` reports.
         (Some(_), Some(_)) => false,
     }
 }
 
-/// One atomic step: whoever reads the file sees it without the line or with it.
+/// Writes in one atomic step: a reader sees the file with the line or without it.
 fn write(path: &Path, entry: &RevokedToken, now: u64) -> Result<(), CommandFailure> {
     let failed = |error: whole_file::FileError| CommandFailure::new(error.to_string());
     let lock = Lock::take(path).map_err(failed)?;
@@ -156,7 +155,7 @@ fn write(path: &Path, entry: &RevokedToken, now: u64) -> Result<(), CommandFailu
     lock.replace(&with).map_err(failed)
 }
 
-/// The text with `entry`, and without the tokens that have ended long ago. What people wrote stays.
+/// The text with `entry`, and without the tokens that ended long ago. Comments stay.
 fn added(text: &str, entry: &RevokedToken, now: u64) -> Result<String, RevokedError> {
     let known = entries(text)?.contains(entry);
     let is_over = |line: &str| {
@@ -186,7 +185,7 @@ mod tests {
         let line = "{\"jti\":\"new \\\"one\\\"\",\"iss\":\"https://a\",\"exp\":9000}\n";
         let kept = "# kept\n\n{\"jti\":\"just over\",\"exp\":2000}\n{\"jti\":\"ever\"}\n";
         assert_eq!(with, format!("{kept}{line}"));
-        // Once is enough.
+        // A second `revoke` adds no second line.
         assert_eq!(added(&with, &entry, 5000).unwrap(), with);
         assert_eq!(added("", &entry, 5000).unwrap(), line);
     }

@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     })
 }
 
-/// Asks the very policies that `serve` would.
+/// Asks the same policies that `serve` uses.
 async fn judge(
     context: &Context,
     config: &Config,
@@ -83,7 +83,7 @@ async fn judge(
     })
 }
 
-/// Authenticators are asked about a call; which one does not matter to those that judge tokens.
+/// A call, because authenticators are asked about one. Policies that judge tokens do not depend on which one.
 fn any_call() -> Result<Call, CommandFailure> {
     let ping = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
     Call::parse(ping).map_err(|unparsed| CommandFailure::new(format!("{:?}", unparsed.malformed)))
