@@ -1,4 +1,4 @@
-//! Processor time of the calling thread, as criterion measures it.
+//! A measurement for criterion: the processor time of the calling thread.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) struct CpuTime;
 
-/// The time of this thread so far.
+/// The processor time of this thread so far.
 pub(crate) fn now() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
@@ -42,7 +42,7 @@ impl Measurement for CpuTime {
     }
 }
 
-/// Writes them as criterion writes the time of the wall.
+/// Formats nanoseconds as criterion formats wall-clock time.
 struct Nanoseconds;
 
 impl ValueFormatter for Nanoseconds {

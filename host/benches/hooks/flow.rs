@@ -1,4 +1,4 @@
-//! The strict parse, and the whole way of a call up to an upstream that answers at once.
+//! The strict parser, and the whole path of a call up to an upstream that answers at once.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) fn parse(bench: &mut Bench) {
     }
 }
 
-/// From the parsed HTTP request to the answer's bytes, without a network and with no log.
+/// Measures from the parsed HTTP request to the bytes of the answer, without a network and without a log.
 pub(crate) fn whole(bench: &mut Bench) {
     let runtime = runtime();
     let mut group = bench.benchmark_group("flow");

@@ -1,5 +1,5 @@
-//! An instance for each call: made, configured, asked once, discarded. The pool does that only
-//! where more calls run at once than ever before.
+//! An instance for each call: made, configured, called once, discarded. The pool makes one only when more calls run at
+//! once than ever before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

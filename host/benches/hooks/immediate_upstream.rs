@@ -12,7 +12,7 @@ use witgate_flow::reject::Rejection;
 pub(crate) struct ImmediateUpstream(pub(crate) Bytes);
 
 impl ImmediateUpstream {
-    /// The result of a call, with nothing in it.
+    /// An upstream with the empty result of a call.
     pub(crate) fn empty() -> Self {
         Self(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#))
     }

@@ -1,7 +1,7 @@
-//! Benchmarks of the hooks, in processor time of the thread that runs them: other work on the machine does
-//! not count.
+//! Benchmarks of the hooks, in processor time of the thread that runs them: other work on the machine does not count.
 //!
-//! `cargo bench -p witgate` after `cargo xtask guests`. The figures and what they mean: `docs/performance.md`.
+//! `cargo bench -p witgate` runs them after `cargo xtask guests`. `docs/performance.md` has the figures and their
+//! meaning.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops at what is wrong")]
 
@@ -22,12 +22,12 @@ use scene::{Form, Scene, Shape};
 
 type Bench = Criterion<CpuTime>;
 
-/// Everything runs on the one thread whose time is taken.
+/// A runtime on one thread: the one that is measured.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// API key of 100 and RBAC of 20 roles with 5 patterns, the caller holding three.
+/// Measures an API key of 100 and RBAC of 20 roles with 5 patterns. The caller has three roles.
 fn together_and_singly(bench: &mut Bench) {
     let runtime = runtime();
     let mut group = bench.benchmark_group("key-and-rbac");
@@ -62,7 +62,7 @@ fn flatness(bench: &mut Bench) {
 }
 
 fn criterion() -> Bench {
-    // As many samples as keep the whole run within minutes on a slow machine.
+    // The number of samples keeps the whole run within minutes on a slow machine.
     Criterion::default()
         .with_measurement(CpuTime)
         .sample_size(30)

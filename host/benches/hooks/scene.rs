@@ -1,4 +1,4 @@
-//! Generations and requests, made through the same doors as `witgate serve` makes them.
+//! Generations and requests, made through the same functions as in `witgate serve`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub(crate) fn component(name: &str) -> PathBuf {
     file
 }
 
-/// The amount of data in a request that no policy reads.
+/// The amount of data in a request: no policy reads it.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) headers: usize,
@@ -78,7 +78,7 @@ impl Default for Shape {
     }
 }
 
-/// A generation, and somebody who may call.
+/// A generation, and a caller with access.
 pub(crate) struct Scene {
     pub(crate) config: witgate_config::Config,
     pub(crate) factory: Factory,
@@ -92,13 +92,13 @@ pub(crate) struct Scene {
 pub(crate) const SECRET: &str = "a secret of the benches that is long enough";
 
 impl Scene {
-    /// A store of 100 keys in front of 20 roles.
+    /// A scene with a store of 100 keys, in front of 20 roles.
     pub(crate) async fn with_keys(form: Form) -> Self {
         let policy = "kind = 'api-key'\nconfig = { store = 'keys.toml' }\n".to_owned();
         Self::new(form, &(policy + &form.component("api-key"))).await
     }
 
-    /// Tokens in front of 20 roles.
+    /// A scene with tokens, in front of 20 roles.
     pub(crate) async fn with_tokens(form: Form, algorithm: &str, key: &str) -> Self {
         let policy = format!(
             "kind = 'jwt'\nconfig = {{ keys = ['signing'], algorithms = ['{algorithm}'] }}\n{}[keys.signing]\n{key}\n",
@@ -111,7 +111,7 @@ impl Scene {
         Self::before("url = 'http://127.0.0.1:9/mcp'", form, authenticator).await
     }
 
-    /// An authenticator in front of 20 roles, before another upstream.
+    /// A scene with an authenticator in front of 20 roles, and another upstream.
     pub(crate) async fn before(upstream: &str, form: Form, authenticator: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let key = keys(&dir.path().join("keys.toml"));
@@ -136,12 +136,12 @@ impl Scene {
         Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }
     }
 
-    /// The same policies with nothing remembered.
+    /// The same policies with empty caches.
     pub(crate) async fn renewed(&self) -> Generation {
         self.factory.candidate(&self.config, None).await.unwrap()
     }
 
-    /// The key that the caller shows.
+    /// The key that the caller sends.
     pub(crate) fn key(&self) -> Credentials {
         let mut shown = Credentials::default();
         let header = HeaderName::from_static("x-api-key");
@@ -181,13 +181,13 @@ impl Scene {
         authorize(Arc::clone(&self.generation), request, Arc::clone(caller), None).await.result.unwrap()
     }
 
-    /// Both hooks, as the flow calls them.
+    /// Calls both hooks, as the flow does.
     pub(crate) async fn judge(&self, request: &ProvenRequest, shown: &Credentials) -> Permit {
         judge(&self.generation, request, shown).await
     }
 }
 
-/// Both hooks of any generation.
+/// Calls both hooks of a generation.
 pub(crate) async fn judge(
     generation: &Arc<Generation>,
     request: &ProvenRequest,
@@ -203,7 +203,7 @@ pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 /// The three roles that every caller holds.
 pub(crate) const HELD: [&str; 3] = ["role03", "role09", "role15"];
 
-/// 20 roles of 5 patterns each, written as the caller wants them.
+/// 20 roles of 5 patterns each, in the form that `write` makes.
 pub(crate) fn roles(write: impl Fn(String, serde_json::Value) -> String) -> String {
     let role = |role: usize| {
         let patterns: Vec<_> = (0..5).map(|area| format!("svc{role:02}_area{area}_get_*")).collect();
@@ -212,13 +212,13 @@ pub(crate) fn roles(write: impl Fn(String, serde_json::Value) -> String) -> Stri
     (0..20).map(role).collect::<Vec<_>>().join(", ")
 }
 
-/// A store of 100 keys; the text of one in the middle.
+/// Writes a store of 100 keys, and returns the text of one in the middle.
 fn keys(path: &Path) -> String {
     std::fs::write(path, &KEYS.0).unwrap();
     KEYS.1.clone()
 }
 
-/// The store, and the key: made once, because each creation writes the whole store.
+/// The store, and the key. Made once, because each new key writes the whole store.
 static KEYS: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("keys.toml");
@@ -252,7 +252,7 @@ pub(crate) fn body(size: usize) -> Bytes {
 /// The tool that is called.
 pub(crate) const TOOL: &str = "svc15_area4_get_item";
 
-/// Those that the protocol wants, and as many others as make `count`.
+/// The headers that the protocol requires, and others up to `count`.
 pub(crate) fn headers(count: usize) -> HeaderMap {
     let needed = [
         ("content-type", "application/json"),

@@ -1,4 +1,4 @@
-//! Tokens: their first sight, which checks the signature, and later ones, which find it remembered.
+//! Tokens: the first use of a token, which checks the signature, and later ones, which find it in the cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use witgate_plugin::Scheme;
 use crate::scene::{Form, HELD, RESOURCE, SECRET, Scene, Shape};
 use crate::{Bench, cpu_time, runtime};
 
-/// Tokens that a generation sees before it is replaced by one that has seen none.
+/// Tokens that a generation gets before a new generation with empty caches replaces it.
 const SET: usize = 500;
 
-/// The keys of the tables of cases, which guard nothing.
+/// The keys of the tables of cases. They protect nothing.
 #[derive(Deserialize)]
 struct Tables {
     keys: toml::Table,
@@ -57,7 +57,7 @@ fn one(bench: &mut Bench, algorithm: Algorithm, signing: &EncodingKey, key: &str
     }
 }
 
-/// The making of generations is not counted.
+/// Measures first uses of tokens, without the time for making generations.
 async fn first_sights(scene: &Scene, shown: &[Credentials], times: u64) -> Duration {
     let request = scene.request(Shape::default());
     let (mut left, mut spent) = (usize::try_from(times).unwrap(), Duration::ZERO);

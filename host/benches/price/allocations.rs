@@ -1,4 +1,4 @@
-//! An allocator that counts what is asked of it, by all threads together.
+//! An allocator that counts the allocations of all threads together.
 
 #![expect(
     unsafe_code,
@@ -13,17 +13,17 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static FREED: AtomicU64 = AtomicU64::new(0);
 
-/// The allocator of the system, counted.
+/// The allocator of the system, with counters.
 pub(crate) struct CountingAllocator;
 
-/// All that was asked of the allocator so far.
+/// The use of the allocator so far.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
-    /// Blocks, also those that were made larger or smaller.
+    /// Number of allocated blocks, also of those that were resized.
     pub(crate) allocations: u64,
-    /// Bytes of all these.
+    /// Bytes of these blocks.
     pub(crate) bytes: u64,
-    /// Bytes of those that are in use no more.
+    /// Bytes of the blocks that were freed.
     freed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The memory of an idle connection over HTTP, as the gateway holds it. What the kernel holds is not in it.
+//! The memory of an idle connection over HTTP in the gateway's process. The kernel's memory is not in it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,10 +17,11 @@ use crate::immediate_upstream::ImmediateUpstream;
 use crate::scene::{Form, Scene};
 use crate::scenes::{call, flow, generations, showing_key};
 
-/// Connections that are averaged. Both ends are in this process, whose descriptors are limited to a thousand by default.
+/// Connections that are averaged. Both ends are in this process, which may open a thousand file descriptors by
+/// default.
 const CONNECTIONS: usize = 300;
 
-/// Their names, and their bytes.
+/// The kinds of connections by name, with their memory in bytes.
 pub(crate) fn idle() -> [(&'static str, u64); 2] {
     let gateway = RunningGateway::start();
     let mut asked: Vec<TcpStream> = Vec::with_capacity(CONNECTIONS);
@@ -42,7 +43,7 @@ pub(crate) fn idle() -> [(&'static str, u64); 2] {
     ]
 }
 
-/// A gateway that listens, on a thread of its own.
+/// A gateway that serves on a thread of its own.
 struct RunningGateway {
     address: SocketAddr,
     metrics: Metrics,
@@ -85,8 +86,8 @@ impl RunningGateway {
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));
     }
 
-    /// Waits until the gateway has taken `count` connections in and has nothing left to do for them: its one thread
-    /// takes turns, so that it is done with those before when it answers on `witness` twice.
+    /// Waits until the gateway has accepted `count` connections and has nothing left to do for them. Its one thread
+    /// takes turns: when it has answered on `witness` twice, it is done with earlier work.
     fn settle(&self, witness: &mut TcpStream, count: usize) {
         let line = format!("witgate_connections {count}\n");
         while !self.metrics.render().contains(&line) {
@@ -111,7 +112,7 @@ fn written(path: &str, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     [text.as_bytes(), b"\r\n", body].concat()
 }
 
-/// The answer of the scene ends like this.
+/// True if an answer is complete: the answer of the scene ends like this.
 fn is_whole(answer: &[u8]) -> bool {
     answer.ends_with(br#""result":{"content":[]}}"#)
 }

@@ -1,6 +1,6 @@
 //! The price of one request: allocations, instructions, sizes of futures, bytes of a connection.
 //!
-//! `cargo xtask price` runs it, and compares the figures with `bounds.toml`. Their meaning: `docs/performance.md`.
+//! `cargo xtask price` runs it, and compares the figures with `bounds.toml`. `docs/performance.md` has their meaning.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops at what is wrong")]
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
@@ -23,7 +23,7 @@ use scenes::{InstructionCount, SCENES};
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Requests before the first that counts: what is made once and remembered is made by then.
+/// Requests before the first one that counts: they fill the caches.
 const WARM_UP: usize = 50;
 
 /// Requests that are averaged.
@@ -54,8 +54,8 @@ fn figures() {
     }
 }
 
-/// Handles the requests of each scene whose instructions can be counted. Prints the name of each, a tab and the number
-/// of its requests, in the order in which [`counted`] is called.
+/// Handles the requests of each scene whose instructions can be counted. Prints for each scene its name, a tab and the
+/// number of its requests, in the order in which [`counted`] is called.
 fn instructions() {
     for (name, make, count) in SCENES {
         let InstructionCount::Of(count) = count else { continue };
@@ -73,7 +73,7 @@ fn counted(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Rounded to the nearest.
+/// The average, rounded to the nearest integer.
 fn average(sum: u64, count: usize) -> u64 {
     let count = count as u64;
     (sum + count / 2) / count

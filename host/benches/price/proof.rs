@@ -12,7 +12,7 @@ use witgate_base::digest::sha256;
 
 use crate::scene::{HELD, RESOURCE};
 
-/// The keys of the tables of cases, which guard nothing.
+/// The keys of the tables of cases. They protect nothing.
 #[derive(Deserialize)]
 struct Tables {
     keys: toml::Table,
@@ -38,12 +38,12 @@ impl Signers {
         }
     }
 
-    /// A token for whoever shows it.
+    /// A bearer token: valid for everybody who has it.
     pub(crate) fn free_token(&self) -> String {
         self.token(json!({}))
     }
 
-    /// A token for the holder of the key alone.
+    /// A token that is bound to the key of the holder.
     pub(crate) fn bound_token(&self) -> String {
         self.token(json!({ "jkt": self.jwk().thumbprint(ThumbprintHash::SHA256).unwrap() }))
     }
@@ -59,7 +59,7 @@ impl Signers {
         encode(&Header::new(Algorithm::RS256), &claims, &self.issuer).unwrap()
     }
 
-    /// A proof for one request with `token`; `number` tells it from others.
+    /// A proof for one request with `token`; `number` makes each proof unique.
     pub(crate) fn proof(&self, token: &str, number: usize) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("dpop+jwt".to_owned());

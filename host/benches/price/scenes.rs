@@ -23,12 +23,13 @@ use crate::proof::Signers;
 use crate::scene::{Form, Scene, Shape, TOOL, body, headers};
 use crate::upstreams::EventStreams;
 
-/// The requests of a scene whose instructions are counted. Each instruction takes a hundred times as long then.
+/// The number of requests for a count of instructions. While instructions are counted, each takes a hundred times as
+/// long.
 #[derive(Clone, Copy)]
 pub(crate) enum InstructionCount {
-    /// As many requests.
+    /// This number of requests.
     Of(usize),
-    /// None: another process answers, and its pace decides how often this one looks.
+    /// None: another process answers, and the number of polls depends on its speed.
     Unsteady,
 }
 
@@ -48,7 +49,7 @@ pub(crate) const SCENES: [(&str, Make, InstructionCount); 8] = [
     ("event stream", event_stream, Of(20)),
 ];
 
-/// A scene behind one face.
+/// A scene, whatever its upstream is.
 pub(crate) trait PricedScene {
     /// Requests to handle.
     fn arrivals(&self, count: usize) -> Vec<Arrival>;
@@ -57,7 +58,7 @@ pub(crate) trait PricedScene {
     fn handle(&self, arrivals: Vec<Arrival>);
 }
 
-/// An answer, or the lack of one, that shows that the scene is what it should be.
+/// A check of an answer, or of its absence: it shows that the scene runs as it should.
 type Check = fn(&Result<Reply, RejectedMessage>) -> bool;
 
 struct FlowScene<U> {
@@ -88,12 +89,12 @@ impl<U: Upstream> PricedScene for FlowScene<U> {
 
 impl<U> Drop for FlowScene<U> {
     fn drop(&mut self) {
-        // What the upstream has started ends with its tasks.
+        // The upstream's background tasks need this runtime.
         let _within = self.runtime.enter();
     }
 }
 
-/// A message over HTTP from this machine.
+/// A message that arrives over HTTP from this machine.
 pub(crate) fn arrival((headers, body): (HeaderMap, Bytes)) -> Arrival {
     Arrival {
         under_way: Default::default(),
@@ -108,12 +109,12 @@ pub(crate) fn arrival((headers, body): (HeaderMap, Bytes)) -> Arrival {
     }
 }
 
-/// Everything runs on the thread that counts.
+/// A runtime on one thread: the one whose allocations and instructions are counted.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A scene with a caller who shows a key.
+/// A scene whose caller sends a key.
 fn with_key(
     scene: Scene,
     runtime: Runtime,
@@ -142,7 +143,7 @@ pub(crate) fn flow<U: Upstream>(scene: &Scene, generations: &Arc<Generations>, u
     Flow::new(Arc::clone(&scene.route), upstream, Arc::clone(generations), &Metrics::default(), stop)
 }
 
-/// The generations of a flow, of which there is one.
+/// The generations of a flow: exactly one.
 pub(crate) fn generations(scene: &Scene, runtime: &Runtime) -> Arc<Generations> {
     Arc::new(Generations::new(runtime.block_on(scene.renewed()), 1))
 }
@@ -163,14 +164,14 @@ fn is_message(result: &Result<Reply, RejectedMessage>) -> bool {
     matches!(result, Ok(Reply { status: StatusCode::OK, body: AnswerBody::Message { .. }, .. }))
 }
 
-/// API key of 100 and RBAC of 20 roles with 5 patterns, the caller holding three.
+/// A scene with an API key of 100 and RBAC of 20 roles with 5 patterns. The caller has three roles.
 fn key_and_rbac(form: Form) -> Box<dyn PricedScene> {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(form));
     with_key(scene, runtime, ImmediateUpstream::empty(), call(), is_message)
 }
 
-/// A token whose signature was verified before.
+/// A scene with a token whose signature was verified before.
 fn known_token() -> Box<dyn PricedScene> {
     let (signers, runtime) = (Signers::new(), runtime());
     let key = format!("pem = '''{}'''", signers.public);
@@ -180,7 +181,7 @@ fn known_token() -> Box<dyn PricedScene> {
     showing(scene, runtime, ImmediateUpstream::empty(), move || (headers.clone(), body.clone()), is_message)
 }
 
-/// A known token with a new proof each time.
+/// A scene with a known token and a new proof for each request.
 fn proof_of_possession() -> Box<dyn PricedScene> {
     let (signers, runtime) = (Signers::new(), runtime());
     let policy = format!(
@@ -201,10 +202,10 @@ fn proof_of_possession() -> Box<dyn PricedScene> {
     showing(scene, runtime, ImmediateUpstream::empty(), requests, is_message)
 }
 
-/// An upstream that nothing asks.
+/// An upstream that gets no requests.
 const NOWHERE: &str = "url = 'http://127.0.0.1:9/mcp'";
 
-/// A call that no role of the caller allows.
+/// A scene with a call that no role of the caller allows.
 fn denial() -> Box<dyn PricedScene> {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));
@@ -214,7 +215,7 @@ fn denial() -> Box<dyn PricedScene> {
     with_key(scene, runtime, ImmediateUpstream::empty(), (headers, body), Result::is_err)
 }
 
-/// A list of tools, of which the caller may see 75.
+/// A scene with a list of tools, of which the caller may see 75.
 fn list() -> Box<dyn PricedScene> {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));
@@ -244,7 +245,7 @@ fn tools() -> serde_json::Value {
     json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": tools } })
 }
 
-/// This program as a child process.
+/// A scene with this program as the child process.
 fn child_process() -> Box<dyn PricedScene> {
     let runtime = runtime();
     let program = std::env::current_exe().unwrap();
@@ -254,7 +255,7 @@ fn child_process() -> Box<dyn PricedScene> {
     with_key(scene, runtime, child, call(), is_message)
 }
 
-/// The store of the scene.
+/// The policy with the key store of the scene.
 const KEYS: &str = "kind = 'api-key'\nconfig = { store = 'keys.toml' }\n";
 
 /// The upstream that the configuration of a scene names.
@@ -264,7 +265,7 @@ pub(crate) fn any_upstream(scene: &Scene) -> AnyUpstream {
     AnyUpstream::new(&scene.config.upstreams[0], grace, auth, None, scene.factory.ways()).unwrap()
 }
 
-/// An HTTP upstream within this program, which answers with three events.
+/// A scene with an HTTP upstream within this program, which answers with three events.
 fn event_stream() -> Box<dyn PricedScene> {
     let runtime = runtime();
     let upstream = format!("{NOWHERE}\neras = ['stateless']");

@@ -1,5 +1,5 @@
-//! The sizes of the futures that every request has. Each is a part of the memory of a running call, and is moved
-//! where it is made.
+//! The sizes of the futures of a request. Each is a part of the memory of a running call, and is moved where it is
+//! made.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use witgate_server::http::{Gateway, Sender};
 use crate::scene::{Form, Scene, Shape};
 use crate::scenes::{any_upstream, arrival, call, flow, generations};
 
-/// Their names, and their bytes.
+/// The futures by name, with their sizes in bytes.
 pub(crate) fn all() -> Vec<(&'static str, u64)> {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));

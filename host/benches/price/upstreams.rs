@@ -15,7 +15,7 @@ use witgate_upstream::http::Outgoing;
 
 use crate::scene::TOOL;
 
-/// Answers each line of standard input: this program as the child process of a scene.
+/// Answers each line of standard input. A scene runs this program as its child process.
 pub(crate) fn answer_on_stdio() {
     for line in stdin().lock().lines() {
         let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
@@ -37,7 +37,7 @@ const STREAM: &str = concat!(
     "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\n\n",
 );
 
-/// A service in this program that answers everything with the same event stream.
+/// A service in this program that answers every request with the same event stream.
 #[derive(Clone)]
 pub(crate) struct EventStreams;
 

@@ -1,5 +1,6 @@
-//! Tests that the processor time for reading others' messages grows linearly with their size. Twice as much
-//! may take twice as long, and not four times: whoever may send one message must not hold a worker with it.
+//! Tests that the processor time for reading a message of somebody else grows linearly with its size. A message of
+//! twice the size may take twice as long, and not four times: nobody must be able to block a worker thread with one
+//! message.
 
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use rustix::time::{ClockId, clock_gettime};
 /// Maximum cost of twice the size, as a factor. Linear is 2, n log n a little more, quadratic 4.
 const MOST: f64 = 2.5;
 
-/// Minimum and maximum number of rounds: the best of several is the cost of the work itself.
+/// Minimum and maximum number of rounds: the best of several rounds is the cost of the work itself.
 const ROUNDS: std::ops::Range<u32> = 3..25;
 
-/// Shortest time that says anything about growth; anything quicker holds nobody up.
+/// Shortest time from which growth can be read. Quicker work blocks nobody.
 const NOISE: Duration = Duration::from_micros(50);
 
-/// Holds that the processor time of `work` on what `make` makes of a size grows no faster than the size.
+/// Asserts that the processor time of `work` grows no faster than the size of its input, which `make` makes.
 pub fn assert_linear<T>(what: &str, size: usize, make: impl Fn(usize) -> T, mut work: impl FnMut(T)) {
     let mut cost = |size: usize| {
         let made = make(size);
@@ -40,7 +41,7 @@ fn ratio(double: Duration, single: Duration) -> f64 {
     double.as_secs_f64() / single.as_secs_f64()
 }
 
-/// Of this thread.
+/// The processor time of this thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())

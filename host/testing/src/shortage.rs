@@ -4,8 +4,8 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// True in a process that runs the test `name` alone, and may be starved by it. Elsewhere starts that process and
-/// fails where it fails.
+/// True in a process that runs the test `name` alone, so that the test may take all resources of the process.
+/// Elsewhere, starts such a process, and fails if it fails.
 #[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
 pub fn is_alone(name: &str) -> bool {
     const ALONE: &str = "WITGATE_TEST_ALONE";
@@ -19,7 +19,7 @@ pub fn is_alone(name: &str) -> bool {
     false
 }
 
-/// Makes each opening of a file fail from now on for want of descriptors (EMFILE).
+/// Makes each opening of a file fail from now on, for lack of file descriptors (EMFILE).
 pub fn take_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
