@@ -29,19 +29,19 @@ use steady_client::SteadyClient;
 use witgate_build::cargo::cargo;
 use witgate_build::process::run as run_program;
 
-/// Everything that the host stands on, compiled on two slow cores, takes a quarter of an hour.
+/// Time limit for a build: all dependencies, compiled on two slow cores, take a quarter of an hour.
 const BUILD: Duration = Duration::from_secs(45 * 60);
 
 /// The end of the demo.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself.
+    /// The demo ends by itself.
     Once,
-    /// On Ctrl-C; until then it serves.
+    /// The demo serves until Ctrl-C.
     OnSignal,
 }
 
-/// Sets everything up, shows it, and fails where Witgate did not do what it is there for.
+/// Sets everything up, shows it, and fails if Witgate does not do its work.
 pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -54,7 +54,7 @@ pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     let mut gateway = Gateway::start(&scene)?;
     let mut report = Report::default();
 
-    // Whatever goes wrong in front of the gateway, its log says more.
+    // The gateway's log explains failures in front of it.
     let result = show(&scene, &gateway, &mut report);
     result.with_context(|| format!("witgate's log:\n{}", gateway.log()))?;
     report.conclude()?;
@@ -108,20 +108,21 @@ fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
     ] {
         let answer = scene.client.call(&scene.url, key, tool, arguments)?;
         report.called(caller, tool, &answer);
-        // A denial that does not say why would be a fault of another kind.
+        // A denial without a reason is a fault, too.
         let right = answer.called.is_some() == allowed && (allowed || answer.reason().is_some());
         report.expect(right, &format!("{caller} calls {tool}"));
     }
     Ok(())
 }
 
-/// A policy is replaced while calls run.
+/// Replaces a policy while calls run.
 fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
     report.title("A policy swapped while calls run: read-only.wasm takes the place of rbac.wasm");
     let before = scene.client.list(&scene.url, Some(&scene.alice))?;
     let old = gateway.rules()?;
     let mut steady = SteadyClient::start(scene)?;
-    // Long enough to be running when the policy is swapped, which then denies this tool to new calls.
+    // The call takes long enough to be running when the policy is swapped. The new policy denies this tool to new
+    // calls.
     steady.begin_long_call()?;
     thread::sleep(Duration::from_millis(500));
 
@@ -157,7 +158,7 @@ fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// Half a component does not take over.
+/// Shows that half a component does not go live.
 fn show_refusal(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
     report.title("A broken component: half a file in its place");
     let live = gateway.rules()?;

@@ -10,7 +10,7 @@ use crate::guests;
 use witgate_build::cargo::cargo;
 use witgate_build::process::run as run_program;
 
-/// Everything in release, and two minutes and a half of calls.
+/// Time limit: everything is built for release, and calls run for two minutes and a half.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// Builds, measures, and prints.

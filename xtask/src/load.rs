@@ -1,6 +1,6 @@
-//! Measures the cost of the whole gateway: the same calls to an upstream directly, through a proxy that
-//! checks nothing, and through Witgate with its checks as components, in turns, so that what else the machine
-//! does falls on all of them alike.
+//! Measures the cost of the whole gateway: the same calls go to an upstream directly, through a proxy that checks
+//! nothing, and through Witgate with its checks as components. The places take turns, so that other work on the
+//! machine affects all of them alike.
 
 mod build;
 mod call;
@@ -29,11 +29,11 @@ use scene::{Installation, Upstreams};
 use witgate_build::apt;
 use witgate_build::process::works;
 
-/// Seconds that each place is called in a round. With seven places, two numbers of connections and five rounds,
-/// minutes in all.
+/// Seconds of calls to each place in a round. With seven places, two numbers of connections and five rounds, a run
+/// takes minutes.
 const SECONDS: u32 = 3;
 
-/// Builds, measures, and prints the table. All of it stays on this machine.
+/// Builds, measures, and prints the table. All data stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     need_wrk()?;
@@ -76,7 +76,7 @@ fn alone(root: &Path, rounds: usize) -> Result<()> {
 }
 
 fn need_wrk() -> Result<()> {
-    // It says no to every option, but it says it.
+    // wrk ends with an error for every option, so that the shell looks for its path.
     let is_installed = || works(Command::new("sh").args(["-c", "command -v wrk"]));
     if !is_installed() {
         apt::install(&["wrk"]).context("`wrk` is missing: install Debian's package of that name")?;

@@ -1,6 +1,6 @@
-//! Everything that needs more than cargo.
+//! The development commands of the project: everything that needs more than cargo.
 
-// Saying what it does is half of its job.
+// Printing is half of this program's job.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
 
 mod demo;

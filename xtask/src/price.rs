@@ -35,7 +35,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     judge(&Bounds::read(root)?, &measurement)
 }
 
-/// Says what can be better, and fails for what has to be.
+/// Prints the findings that need no action, and fails for the others.
 fn judge(bounds: &Bounds, measurement: &Measurement) -> Result<()> {
     let (failures, notes): (Vec<_>, Vec<_>) =
         bounds.judge(measurement).into_iter().partition(Finding::is_failure);

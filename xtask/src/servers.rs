@@ -1,4 +1,4 @@
-//! Servers as processes, and what the kernel knows about them.
+//! Servers as processes, and their resources as the kernel counts them.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 
 use witgate_build::process::terminate;
 
-/// A running server; it ends with this value.
+/// A running server; it ends when this value is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
 }
 
 impl Server {
-    /// Starts one that says on stdout where it listens.
+    /// Starts a server that prints its address on standard output.
     pub(crate) fn announced(command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
@@ -30,7 +30,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts one that listens where it is told to, some time later.
+    /// Starts a server on the given address, and waits until it listens.
     pub(crate) fn silent(command: &mut Command, address: &str) -> Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.with_context(|| format!("cannot start {command:?}"))?;
@@ -41,7 +41,7 @@ impl Server {
         self.child.id()
     }
 
-    /// True if it has ended by itself.
+    /// True if the server has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -69,8 +69,8 @@ impl Drop for Server {
     }
 }
 
-/// Processor time of a process so far: the first field of its threads' `schedstat`, in nanoseconds,
-/// where `stat` counts hundredths of a second.
+/// Processor time of a process so far: the first field of `schedstat` of its threads, in nanoseconds. `stat` counts
+/// only hundredths of a second.
 pub(crate) fn processor_time(process: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {

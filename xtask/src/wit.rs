@@ -1,4 +1,4 @@
-//! The types of the one-hook worlds, as the plugin SDK embeds them.
+//! The Rust types of the one-hook worlds, which the plugin SDK embeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
-/// Writes them.
+/// Writes the types.
 pub(crate) fn write(root: &Path) -> Result<()> {
     for (file, bytes) in world_types(root)? {
         fs::write(&file, bytes).with_context(|| format!("writing {}", file.display()))?;
@@ -15,7 +15,7 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fails if they are not what `wit/` says.
+/// Fails if the types differ from `wit/`.
 pub(crate) fn check(root: &Path) -> Result<()> {
     for (file, bytes) in world_types(root)? {
         if fs::read(&file).with_context(|| format!("reading {}", file.display()))? != bytes {

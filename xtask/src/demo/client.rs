@@ -10,20 +10,20 @@ use super::output::parse;
 use crate::tools::Tools;
 use witgate_build::process::ask;
 
-/// The client, installed.
+/// The installed client.
 pub(super) struct Client {
     node: PathBuf,
     tools: PathBuf,
     drivers: PathBuf,
 }
 
-/// The answer to a client.
+/// The observations of a client.
 pub(super) struct Answer {
-    /// The tools it was shown.
+    /// The tools in the list that it got.
     pub(super) listed: Vec<String>,
-    /// The text that the tool answered.
+    /// The text of the tool's result.
     pub(super) called: Option<String>,
-    /// The error that stopped it.
+    /// The error that ended the client.
     pub(super) error: Option<Value>,
 }
 
@@ -32,7 +32,7 @@ impl Client {
         Self { node: tools.node.clone(), tools: tools.dir.clone(), drivers: root.join("tests/clients") }
     }
 
-    /// Lists the tools of a server that it starts itself.
+    /// Lists the tools of a server that the client starts itself.
     pub(super) fn directly(&self, server: &[String]) -> Result<Answer> {
         Self::answer(self.driver("ts-client.mjs").args(["--stdio", "--"]).args(server))
     }
@@ -42,7 +42,7 @@ impl Client {
         Self::answer(self.driver_at("ts-client.mjs", url, key))
     }
 
-    /// Calls a tool at a URL, and lists them before.
+    /// Lists the tools at a URL, and then calls one.
     pub(super) fn call(
         &self,
         url: &str,
@@ -68,7 +68,8 @@ impl Client {
     }
 
     fn answer(mut driver: impl std::borrow::BorrowMut<Command>) -> Result<Answer> {
-        // Not shown on failure: its arguments hold a key. It bounds its own time and reports what went wrong.
+        // A failure does not print the command, because its arguments hold a key. The driver limits its own time and
+        // reports errors itself.
         let output = ask(driver.borrow_mut()).context("the client's driver failed")?;
         let mut report = parse(&output)?;
         let names = report.get("listed").and_then(Value::as_array).into_iter().flatten();

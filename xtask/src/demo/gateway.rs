@@ -15,10 +15,10 @@ use super::patience::await_some;
 use super::scene::Scene;
 use witgate_build::process::{ask, terminate};
 
-/// Running calls may end first.
+/// Time limit for a shutdown: running calls may end first.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
-/// The running host; it ends with this value.
+/// The running host; it ends when this value is dropped.
 pub(super) struct Gateway {
     child: Child,
     log: PathBuf,
@@ -27,14 +27,14 @@ pub(super) struct Gateway {
 
 /// The entry of the swapped policy in `witgate plugin list`.
 pub(super) struct Rules {
-    /// Of the live component.
+    /// The live component's digest.
     pub(super) digest: String,
     /// The reason why the present file is not live.
     pub(super) error: Option<String>,
 }
 
 impl Gateway {
-    /// Starts it and waits until it listens.
+    /// Starts the gateway and waits until it listens.
     pub(super) fn start(scene: &Scene) -> Result<Self> {
         let log = scene.config.with_file_name("witgate.log");
         let file = File::create(&log)?;
@@ -59,7 +59,7 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// All that it has logged.
+    /// The log so far.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -75,12 +75,12 @@ impl Gateway {
         Ok(Rules { digest: text(rules, "digest").unwrap_or_default(), error: text(rules, "error") })
     }
 
-    /// Waits until it is as it should be.
+    /// Waits until the policy reaches the expected state.
     pub(super) fn await_rules(&self, reached: impl Fn(&Rules) -> bool) -> Result<Rules> {
         await_some("`witgate plugin list` shows the change", || Ok(Some(self.rules()?).filter(&reached)))
     }
 
-    /// Lets it serve.
+    /// Waits, while the gateway serves, until `stopped` is true.
     pub(super) fn serve_until(&mut self, stopped: impl Fn() -> bool) -> Result<()> {
         while !stopped() {
             self.must_run()?;
@@ -89,7 +89,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Ends it in good order.
+    /// Ends the gateway with a graceful shutdown.
     pub(super) fn stop(mut self) -> Result<()> {
         terminate(self.child.id());
         let start = Instant::now();
@@ -113,7 +113,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // First politely, so that it ends its own children.
+            // SIGTERM first, so that the gateway ends its own child processes.
             terminate(self.child.id());
             thread::sleep(Duration::from_millis(500));
             let _ = self.child.kill();

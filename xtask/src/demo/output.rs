@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-/// Parses the output of a driver: one JSON value a line.
+/// Parses one line of a driver's output: a JSON value.
 pub(super) fn parse(line: &str) -> Result<serde_json::Value> {
     let value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
     ensure!(matches!(value, serde_json::Value::Object(_)), "not an object: {line:?}");

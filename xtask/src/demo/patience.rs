@@ -1,14 +1,14 @@
-//! Waiting for what takes its time.
+//! Waiting for a condition.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// A slow machine's patience; what is waited for takes milliseconds on a good one.
+/// Time limit for a slow machine; a fast one takes milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Looks at something until it is there.
+/// Polls until `look` returns a value.
 pub(super) fn await_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
     loop {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::scene::Scene;
 
-/// Prints as it goes, and remembers what was not as it should be.
+/// Prints results as they come, and collects the failures.
 #[derive(Default)]
 pub(super) struct Report {
     wrong: Vec<String>,
@@ -17,7 +17,7 @@ impl Report {
         println!("\n{text}");
     }
 
-    /// One line of the table of decisions: a list.
+    /// Prints a line of the table of decisions, for a list.
     pub(super) fn listed(&self, caller: &str, answer: &Answer, all: usize) {
         let count = answer.listed.len();
         let names = match count {
@@ -30,7 +30,7 @@ impl Report {
         }
     }
 
-    /// One line of the table of decisions: a call.
+    /// Prints a line of the table of decisions, for a call.
     pub(super) fn called(&self, caller: &str, tool: &str, answer: &Answer) {
         match (&answer.called, &answer.error) {
             (Some(text), _) => self.row(caller, tool, "allowed", text),
@@ -43,12 +43,12 @@ impl Report {
         println!("  {caller:18} {what:14} {outcome:8} {why}");
     }
 
-    /// A finding.
+    /// Prints a fact with its name.
     pub(super) fn fact(&self, name: &str, value: &str) {
         println!("  {name:20} {value}");
     }
 
-    /// Remembers what did not happen.
+    /// Records a failure if the expected event did not happen.
     pub(super) fn expect(&mut self, happened: bool, what: &str) {
         if !happened {
             self.wrong.push(what.to_owned());
@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// HTTP status, reason code and message of a refusal, as far as the client hands them over.
+/// HTTP status, reason code and message of a refusal, as far as the client reports them.
 fn why(error: &Value) -> String {
     let status = error.get("status").and_then(Value::as_u64).map(|status| status.to_string());
     let reason = error.pointer("/data/reason").and_then(Value::as_str).map(|reason| format!("{reason}:"));
@@ -72,7 +72,7 @@ fn why(error: &Value) -> String {
     [status, reason, message].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The server's message where the client's holds the whole answer.
+/// The server's message, extracted if the client's message holds the whole answer.
 fn own_words(text: &str) -> String {
     let answer = text.find('{').and_then(|start| serde_json::from_str::<Value>(text.get(start..)?).ok());
     let message = answer.as_ref().and_then(|answer| answer.pointer("/error/message")?.as_str());
@@ -83,7 +83,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(100).collect()
 }
 
-/// Prints the commands for going on by hand.
+/// Prints commands for further trials by hand.
 pub(super) fn invite(scene: &Scene) {
     let (url, alice, bob) = (&scene.url, &scene.alice, &scene.bob);
     let (witgate, config) = (scene.witgate.display(), scene.config.display());

@@ -1,4 +1,4 @@
-//! The stage of the demo: a directory with a configuration, components and keys.
+//! The setup of the demo: a directory with a configuration, components and keys.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,22 +13,22 @@ use super::output::parse;
 use crate::tools::Tools;
 use witgate_build::process::{ask, run};
 
-/// A command that only reads and writes a file.
+/// Time limit for a command that only reads and writes a file.
 const QUICK: Duration = Duration::from_secs(20);
 
-/// The place and its people.
+/// The files, programs and keys of the demo.
 pub(super) struct Scene {
-    /// The host.
+    /// The program of the host.
     pub(super) witgate: PathBuf,
-    /// Its configuration.
+    /// The path of its configuration.
     pub(super) config: PathBuf,
     /// The URL at which it serves MCP.
     pub(super) url: String,
-    /// The address in it.
+    /// The address in that URL.
     pub(super) address: String,
-    /// The component that is swapped.
+    /// The path of the component that is swapped.
     pub(super) rules: PathBuf,
-    /// The command of the server behind it.
+    /// The command of the upstream server.
     pub(super) upstream: Vec<String>,
     /// A developer's key.
     pub(super) alice: String,
@@ -43,7 +43,7 @@ impl Scene {
     pub(super) fn set(root: &Path, directory: &Path, tools: &Tools) -> Result<Self> {
         let everything = tools.node_modules.join("@modelcontextprotocol/server-everything/dist/index.js");
         let upstream = [tools.node.display().to_string(), everything.display().to_string(), "stdio".into()];
-        // Nobody else takes it in the moment until the host does, or the host will say so.
+        // Another program could take the address before the host does. The host then says so and ends.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let plugins = root.join("target/plugins");
         let own = directory.join("plugins");
@@ -79,7 +79,7 @@ impl Scene {
         Ok(fs::read(self.plugins.join("rbac.wasm"))?)
     }
 
-    /// One of witgate's commands for this configuration.
+    /// A command of `witgate` for this configuration.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         command(&self.witgate, &self.config, arguments)
     }
@@ -93,7 +93,7 @@ fn command(witgate: &Path, config: &Path, arguments: &[&str]) -> Command {
 
 fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<String> {
     let mut create = command(witgate, config, &["key", "create", name, "--role", role, "--json"]);
-    // A failure is shown; a success holds a key and is only read.
+    // A failure is printed. A success is not, because it holds a key.
     let Some(output) = ask(&mut create) else {
         run(&mut create, QUICK)?;
         anyhow::bail!("{create:?} failed, and then did not");
@@ -104,7 +104,7 @@ fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<S
 }
 
 fn configuration(address: &str, upstream: &[String]) -> String {
-    // A JSON array of strings is a TOML one too.
+    // A JSON array of strings is also a TOML array.
     let upstream = serde_json::json!(upstream);
     format!(
         r#"# Written by `cargo xtask demo`.

@@ -1,4 +1,4 @@
-//! The client that calls without pause while a policy is swapped.
+//! The client that calls without a pause while a policy is swapped.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
@@ -13,13 +13,13 @@ use super::output::parse;
 use super::patience::PATIENCE;
 use super::scene::Scene;
 
-/// Denied by the policy that is swapped in, and with a duration of one's choice.
+/// The tool for a long call: its duration is an argument, and the policy that is swapped in denies it.
 const LONG_TOOL: &str = "trigger-long-running-operation";
 
 /// Duration of the call that runs through the swap.
 const LONG: Duration = Duration::from_secs(3);
 
-/// Calls without pause while something changes (`steady.mjs`).
+/// Calls without a pause during a change (`steady.mjs`).
 pub(super) struct SteadyClient {
     child: Child,
     events: Receiver<Value>,
@@ -29,13 +29,13 @@ pub(super) struct SteadyClient {
 pub(super) struct Done {
     /// The number of calls that should succeed.
     pub(super) calls: u64,
-    /// Those that did not.
+    /// The calls that did not succeed.
     pub(super) lost: Vec<Value>,
     long: Value,
 }
 
 impl SteadyClient {
-    /// Starts it as Alice, and waits until all of its connections are busy and may call [`LONG_TOOL`].
+    /// Starts the client as Alice, and waits until all of its connections are busy and it may call [`LONG_TOOL`].
     pub(super) fn start(scene: &Scene) -> Result<Self> {
         let briefly = json!({ "duration": 0.01, "steps": 1 });
         let long = json!({ "duration": LONG.as_secs(), "steps": 3 });
@@ -87,7 +87,7 @@ impl SteadyClient {
         event.get("at").and_then(Value::as_f64).context("a probe has a time")
     }
 
-    /// Ends it, once the long call has ended.
+    /// Waits for the end of the long call, and ends the client.
     pub(super) fn finish(mut self) -> Result<Done> {
         drop(self.child.stdin.take());
         let mut done = self.next("done", LONG + PATIENCE)?;

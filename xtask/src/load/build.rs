@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use witgate_build::cargo::cargo;
 use witgate_build::process::run;
 
-/// The release profile links everything as one piece.
+/// Time limit for a build: the release profile links everything as one piece.
 const BUILD: Duration = Duration::from_secs(3600);
 
-/// A command of git that copies a tree.
+/// Time limit for a command of git that copies a tree.
 const CHECKOUT: Duration = Duration::from_secs(60);
 
 /// Builds this tree: the gateway, the upstreams and the proxy. Returns their folder.
@@ -49,7 +49,7 @@ pub(super) fn revision(root: &Path, revision: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The gateway alone, so that no other package has a say in the features of its dependencies.
+/// Builds the gateway alone, so that no other package changes the features of its dependencies.
 fn gateway(tree: &Path, target: &Path) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--release", "--locked", "-p", "witgate", "--bin", "witgate"]);

@@ -1,4 +1,4 @@
-//! The one call that everybody makes, written out.
+//! The call that all callers make, as bytes of HTTP.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// The tool, which the fixture has, too.
+/// The tool. The fixture has it, too.
 pub(super) const TOOL: &str = "greet";
 
-/// A body of 500 bytes, as the targets have it.
+/// Size of the body: 500 bytes, as in the targets.
 const BODY: usize = 500;
 
-/// A single call is answered in milliseconds or never.
+/// Time limit for a call, which is answered in milliseconds or never.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A `tools/call` of the stateless era.
@@ -26,7 +26,7 @@ pub(super) fn body() -> String {
     with(&"x".repeat(BODY.saturating_sub(bare)))
 }
 
-/// The headers of every call beside its credential.
+/// The headers of every call, without its credential.
 pub(super) const HEADERS: [(&str, &str); 5] = [
     ("Content-Type", "application/json"),
     ("Accept", "application/json, text/event-stream"),

@@ -1,4 +1,4 @@
-//! Ratios of two places, round by round, with the interval in which their median lies.
+//! Ratios of two places, round by round, with the confidence interval of their median.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -15,7 +15,7 @@ pub(super) struct Comparison {
     runs: BTreeMap<(&'static str, u32), Vec<Figures>>,
 }
 
-/// A figure that is compared, with its name.
+/// A figure for comparisons, with its name.
 type Measure = (&'static str, u32, fn(&Figures) -> f64);
 
 const RATE: Measure = ("requests/s at 32", 32, |f| f.per_second);

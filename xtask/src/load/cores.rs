@@ -7,19 +7,19 @@ use std::process::Command;
 /// A way to share out the cores.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cores {
-    /// Everything on all of them, as on a developer's machine.
+    /// All processes on all cores, as on a developer's machine.
     Shared,
-    /// The gateway alone on the first, everything else on the second.
+    /// The gateway alone on the first core, everything else on the second.
     Apart,
 }
 
 impl Cores {
-    /// Runs a gateway.
+    /// The command that runs a gateway.
     pub(super) fn gateway(self, program: impl AsRef<Path>) -> Command {
         self.on("0", program.as_ref())
     }
 
-    /// Runs anything else.
+    /// The command that runs another program.
     pub(super) fn rest(self, program: impl AsRef<Path>) -> Command {
         self.on("1", program.as_ref())
     }

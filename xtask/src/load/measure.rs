@@ -11,7 +11,7 @@ use super::places::Place;
 use crate::servers::processor_time;
 use witgate_build::process::run;
 
-/// Connections at once: the latency of one caller, and what the machine can do.
+/// Numbers of connections at once: one for the latency of one caller, and more for the capacity of the machine.
 pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
 
 /// The figures of one run.
@@ -27,10 +27,10 @@ pub(super) struct Figures {
     pub(super) cpu: f64,
 }
 
-/// Lets wrk call one place over and over.
+/// Runs wrk against one place.
 ///
-/// A call in a hundred may fail where the machine is so busy that a hook overruns its time; it is
-/// said, and more are a fault.
+/// One call in a hundred may fail, because on a busy machine a hook may exceed its time limit. Such failures are
+/// printed; more of them are a fault.
 pub(super) fn measure(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
     let figures = called(place, connections, seconds, cores).with_context(|| place.name.to_owned())?;
     let Figures { errors, requests, .. } = figures;

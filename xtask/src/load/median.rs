@@ -1,14 +1,14 @@
-//! The median of measurements, and how sure it is.
+//! The median of measurements, and its confidence interval.
 
-/// The middle one.
+/// The median of the values.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The interval between two measurements that holds the true median with a probability of 95 %, whatever the
-/// distribution: the number of measurements below the median is binomial. The widest there is, if they are too few.
+/// The interval between two measurements that holds the true median with a probability of 95 % for any distribution:
+/// the number of measurements below the median is binomial. With too few measurements, it is the interval of all.
 pub(super) fn interval(values: &[f64]) -> (f64, f64) {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -17,7 +17,7 @@ pub(super) fn interval(values: &[f64]) -> (f64, f64) {
     (of(Some(outer)), of((values.len().checked_sub(1)).and_then(|last| last.checked_sub(outer))))
 }
 
-/// The number of measurements on each side that can be left out.
+/// The number of measurements on each side that lie outside the interval.
 fn outside(count: usize) -> usize {
     let mut probability = 0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
     let (mut sum, mut outside) = (probability, 0);
@@ -41,7 +41,7 @@ fn as_number(count: usize) -> f64 {
 mod tests {
     use super::{interval, outside};
 
-    /// Tables of the sign test: the smaller rank, less one, at 95 % on both sides.
+    /// The tables of the sign test have the smaller rank, less one, at 95 % on both sides.
     #[test]
     fn outer_measurements_are_those_of_the_sign_test() {
         assert_eq!([5, 6, 9, 12, 20, 25].map(outside), [0, 0, 1, 2, 5, 7]);

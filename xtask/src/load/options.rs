@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 
-/// As many as make the median steady on a machine that has other things to do.
+/// Rounds for a steady median on a machine with other work.
 const ROUNDS: usize = 5;
 
-/// As many as make intervals narrow.
+/// Rounds for narrow intervals.
 const ROUNDS_AGAINST: usize = 12;
 
 /// The arguments of `cargo xtask load`.

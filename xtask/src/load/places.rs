@@ -9,13 +9,13 @@ use super::cores::Cores;
 use super::scene::{Installation, Upstreams};
 use crate::servers::Server;
 
-/// Somewhere to send calls.
+/// An address to send calls to.
 pub(super) struct Place {
     pub(super) name: &'static str,
     pub(super) address: String,
     pub(super) path: String,
     pub(super) credential: Option<(String, String)>,
-    /// The process whose processor time counts.
+    /// The process whose processor time is measured.
     pub(super) process: u32,
 }
 
@@ -35,7 +35,7 @@ pub(super) const RMCP_KEY_BEFORE: &str = "API key (rmcp), before";
 pub(super) const RMCP_KEY_NOW: &str = "API key (rmcp), now";
 
 impl Place {
-    /// Checks that calls are answered there.
+    /// Checks that calls to the place are answered.
     pub(super) fn check(&self) -> Result<()> {
         let response = call::once(&self.address, &self.path, self.credential.as_ref())?;
         if !call::is_answer(&response) {
@@ -50,7 +50,7 @@ pub(super) struct Plain {
     pub(super) direct: Place,
     pub(super) proxy: Place,
     pub(super) rmcp: Place,
-    /// The proxy itself, which ends with this value.
+    /// The proxy's process, which ends when this value is dropped.
     pub(super) proxy_server: Server,
 }
 
@@ -77,7 +77,7 @@ impl Plain {
     }
 }
 
-/// The places of a gateway that serves, in the order of their names.
+/// The places of a running gateway, in the order of their names.
 pub(super) fn through(installation: &Installation, gateway: &Server, names: [&'static str; 4]) -> [Place; 4] {
     let [key, token, rmcp_key, rmcp_token] = names;
     let place = |name, path: &str, credential: &(String, String)| Place {

@@ -1,4 +1,4 @@
-//! Medians, ratios, and how they stand to the targets.
+//! The report: medians, ratios, and their targets.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -36,7 +36,7 @@ impl Report {
         median(self.runs.get(&(place, connections)).into_iter().flatten().map(figure))
     }
 
-    /// The median over the rounds of how two places compared within a round.
+    /// The median ratio of two places, taken within each round.
     fn ratio(&self, places: [&'static str; 2], connections: u32, figure: fn(&Figures) -> f64) -> f64 {
         let [of, to] = places.map(|place| self.runs.get(&(place, connections)).into_iter().flatten());
         median(of.zip(to).map(|(of, to)| figure(of) / figure(to)))

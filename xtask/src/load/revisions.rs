@@ -1,4 +1,4 @@
-//! Two builds of the gateway, called in turns.
+//! The comparison of two builds of the gateway, called in turns.
 
 use std::path::Path;
 
@@ -13,12 +13,11 @@ use super::places::{
 use super::scene::{Installation, Upstreams};
 use super::{build, start};
 
-/// Seconds that each place is called in a round: short, so that both builds have the same of whatever else the
-/// machine does.
+/// Seconds of calls to each place in a round: short, so that other work on the machine affects both builds alike.
 const SECONDS: u32 = 1;
 
 /// Compares this build with that of another commit, first with all processes on the same cores, then with the gateway
-/// alone on one.
+/// alone on one core.
 pub(super) fn run(root: &Path, revision: &str, rounds: usize) -> Result<()> {
     let before = build::revision(root, revision)?;
     let programs = build::current(root)?;
@@ -51,7 +50,7 @@ fn compare(root: &Path, programs: &Path, before: &Path, cores: Cores, rounds: us
         eprintln!("load: {cores}: round {round} of {rounds}");
         call_each(&places, cores, &mut comparison)?;
         installations.iter().try_for_each(Installation::forget_log)?;
-        // Whoever comes second has the caches, the clock and the heat of who came first.
+        // The second place of a round benefits from warm caches, and suffers from a warm processor. Turns cancel that.
         places.reverse();
     }
     Ok(comparison)

@@ -13,7 +13,7 @@ use super::cores::Cores;
 use crate::servers::Server;
 use witgate_build::process::run;
 
-/// A command that reads and writes a file.
+/// Time limit for a command that reads and writes a file.
 const QUICK: Duration = Duration::from_secs(20);
 
 /// Keys in the store.
@@ -26,7 +26,7 @@ pub(super) struct Upstreams {
 }
 
 impl Upstreams {
-    /// Starts both, from the folder of built programs.
+    /// Starts both from the directory of built programs.
     pub(super) fn start(programs: &Path, cores: Cores) -> Result<Self> {
         let plain = Server::announced(&mut cores.rest(programs.join("plain-upstream")))?;
         let mut rmcp = cores.rest(programs.join("fixture-upstream"));
@@ -46,7 +46,7 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// Writes the configuration and makes keys and a token, with the program that will serve them.
+    /// Writes the configuration, and makes keys and a token with the program that will serve them.
     pub(super) fn make(
         root: &Path,
         directory: PathBuf,
@@ -64,7 +64,7 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Starts Witgate. Its log goes to a file, as it would for an operator.
+    /// Starts Witgate. Its log goes to a file, as for an operator.
     pub(super) fn gateway(&self) -> Result<Server> {
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut serve = self.cores.gateway(&self.program);
@@ -81,7 +81,8 @@ impl Installation {
         Ok(File::options().write(true).open(self.log())?.set_len(0)?)
     }
 
-    /// Not beside the configuration, whose directory is watched: each line would wake the watcher.
+    /// The log's path, outside the directory of the configuration. That directory is watched: each line of the log
+    /// would wake the watcher.
     fn log(&self) -> PathBuf {
         self.directory.join("log/witgate.log")
     }
@@ -125,14 +126,14 @@ impl Installation {
 
 /// An address on which nothing listens yet.
 ///
-/// Nobody else takes it in the moment until the gateway does, or the gateway will say so.
+/// Another program could take it before the gateway does. The gateway then says so and ends.
 pub(super) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
 
-/// Three of twenty.
+/// Three of the twenty roles.
 const HELD: [&str; 3] = ["role03", "role09", "role15"];
 
 fn write_config(root: &Path, directory: &Path, address: &str, upstreams: [&String; 2]) -> Result<()> {
@@ -192,14 +193,14 @@ pem = {{ file = "public.pem" }}
     Ok(fs::write(directory.join("witgate.toml"), text)?)
 }
 
-/// Five patterns, of which the last one of one of the caller's roles covers the call.
+/// A role with five patterns. In one of the caller's roles, the last pattern covers the call.
 fn role(n: usize) -> String {
     let last = if n == 15 { "gr*t".to_owned() } else { format!("svc{n:02}_area4_*") };
     let patterns = (0..4).map(|area| format!("\"svc{n:02}_area{area}_*\", ")).collect::<String>();
     format!("role{n:02} = {{ allow = [{patterns}\"{last}\"] }}\n")
 }
 
-/// The first key after a heading of the tables of cases, whose keys guard nothing.
+/// The first key after a heading in the tables of cases. These keys protect nothing.
 fn pem<'a>(tables: &'a str, heading: &str) -> Result<&'a str> {
     let after = tables.split_once(heading).map(|(_, after)| after);
     let begin = after.and_then(|after| Some((after.find("-----BEGIN")?, after)));

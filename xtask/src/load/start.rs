@@ -1,4 +1,4 @@
-//! From nothing to the first answered call.
+//! The time from the start of the process to the first answered call.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,16 +10,16 @@ use super::median::median;
 use super::scene::Installation;
 use crate::servers::Server;
 
-/// Starts that count; the first of all compiles the components and does not.
+/// Number of measured starts. The very first start compiles the components and is not measured.
 const STARTS: usize = 11;
 
-/// Compiling four components on a busy machine.
+/// Time limit for a start: four components are compiled on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Pause before the next attempt: short beside what is measured.
+/// Pause before the next attempt: short in comparison with a start.
 const GLANCE: Duration = Duration::from_micros(200);
 
-/// The median, in milliseconds.
+/// The median time, in milliseconds.
 pub(super) fn measure(installation: &Installation) -> Result<f64> {
     once(installation)?;
     let times = (0..STARTS).map(|_| once(installation)).collect::<Result<Vec<_>>>()?;

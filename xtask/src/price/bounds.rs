@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 
 use super::measurement::{INSTRUCTIONS, Measurement};
 
-/// Percent of its bound by which a figure may be above or below it.
+/// Percentage by which a figure may be above or below its bound.
 const TOLERANCE: u64 = 3;
 
-/// The head of the file.
+/// The first lines of the file.
 const HEAD: &str = "# The price of a request. `cargo xtask price --update` writes this file; docs/performance.md describes it.\n";
 
 /// The bounds, and the compiler whose instructions they count.
@@ -25,7 +25,7 @@ pub(super) struct Bounds {
     figures: BTreeMap<String, u64>,
 }
 
-/// A figure that is not as its bound says.
+/// A figure that is outside its bound.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     Above {
@@ -82,7 +82,7 @@ impl fmt::Display for Finding {
 }
 
 impl Bounds {
-    /// The bounds that are as high as the figures.
+    /// Bounds that are equal to the figures.
     pub(super) fn of(measurement: &Measurement) -> Self {
         Self { compiler: measurement.compiler.clone(), figures: measurement.figures.clone() }
     }
@@ -114,7 +114,7 @@ impl Bounds {
         text
     }
 
-    /// The figures that are not as these bounds say, in the order of their names.
+    /// The figures outside their bounds, in the order of their names.
     pub(super) fn judge(&self, measurement: &Measurement) -> Vec<Finding> {
         let names: BTreeSet<_> = self.figures.keys().chain(measurement.figures.keys()).collect();
         let judged = names.into_iter().filter(|name| self.judges(name, measurement));
@@ -123,12 +123,12 @@ impl Bounds {
             .collect()
     }
 
-    /// False for instructions that were not counted, or of code that another compiler made.
+    /// False for instructions that were not counted, or that another compiler generated.
     fn judges(&self, figure: &str, measurement: &Measurement) -> bool {
         !figure.ends_with(INSTRUCTIONS) || self.unjudged(measurement).is_none()
     }
 
-    /// The reason for which instructions are not judged.
+    /// The reason why instructions are not judged.
     pub(super) fn unjudged(&self, measurement: &Measurement) -> Option<String> {
         let other = || {
             (self.compiler != measurement.compiler).then(|| {

@@ -8,10 +8,10 @@ pub(super) const INSTRUCTIONS: &str = ": instructions";
 /// The figures of one run.
 #[derive(Debug, Default)]
 pub(super) struct Measurement {
-    /// By name; the values are whole numbers, and smaller is better.
+    /// Figures by name; the values are whole numbers, and smaller is better.
     pub(super) figures: BTreeMap<String, u64>,
-    /// The compiler and its platform, on which the instructions depend.
+    /// The compiler and its platform: instructions depend on them.
     pub(super) compiler: String,
-    /// The reason for which no instructions were counted.
+    /// The reason why no instructions were counted.
     pub(super) uncounted: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The program that handles the requests: built for development, run by itself and under callgrind.
+//! The program that handles the requests: built with the development profile, run directly and under callgrind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,19 +14,20 @@ use crate::tools::need;
 use witgate_build::cargo::cargo;
 use witgate_build::process::run;
 
-/// The build, also if everything that Witgate stands on has to be compiled.
+/// Time limit for the build, also if all dependencies have to be compiled.
 const BUILD: Duration = Duration::from_secs(45 * 60);
 
-/// A few thousand requests, also where each instruction takes a hundred times as long and two components are compiled.
+/// Time limit for a run of a few thousand requests, also when each instruction takes a hundred times as long and two
+/// components are compiled.
 const RUN: Duration = Duration::from_secs(10 * 60);
 
-/// A question to the compiler.
+/// Time limit for asking the compiler for its version.
 const PROBE: Duration = Duration::from_secs(60);
 
-/// The function of the program that is counted.
+/// The function whose instructions are counted.
 const COUNTED: &str = "price::counted";
 
-/// Builds the program and takes all figures.
+/// Builds the program and measures all figures.
 pub(super) fn measure(root: &Path) -> Result<Measurement> {
     let program = build(root)?;
     let mut run_alone = Command::new(&program);
@@ -40,10 +41,10 @@ pub(super) fn measure(root: &Path) -> Result<Measurement> {
     Ok(Measurement { figures, compiler: compiler(root)?, uncounted })
 }
 
-/// The program, built from the same artifacts as the tests.
+/// Builds the program from the same artifacts as the tests.
 fn build(root: &Path) -> Result<PathBuf> {
     let mut build = cargo();
-    // The whole workspace, because the features of its dependencies depend on what is built together.
+    // Builds the whole workspace, because the features of its dependencies depend on the packages of a build.
     build.args(["build", "--locked", "--workspace", "--bench", "price", "--message-format", "json"]);
     let output = run(build.current_dir(root), BUILD)?;
     let built = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -54,12 +55,13 @@ fn build(root: &Path) -> Result<PathBuf> {
 
 /// Counts the instructions of each scene, for one request.
 fn instructions(root: &Path, program: &Path) -> Result<BTreeMap<String, u64>> {
-    // Without callgrind first, where components are compiled in a tenth of the time.
+    // Without callgrind first: components are compiled in a tenth of the time.
     run(valgrind(root, "none").arg(program).arg("instructions"), RUN)?;
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("counted");
     let mut callgrind = valgrind(root, "callgrind");
-    // One dump for each call of that function: its instructions, and those of all that it calls on its thread.
+    // Callgrind writes one dump for each call of that function: its instructions, and those of all functions that it
+    // calls on its thread.
     callgrind.args(["--collect-atstart=no".to_owned(), format!("--toggle-collect={COUNTED}")]);
     callgrind.arg(format!("--dump-after={COUNTED}")).arg(format!("--callgrind-out-file={}", out.display()));
     let scenes = lines(&run(callgrind.arg(program).arg("instructions"), RUN)?)?;
@@ -78,13 +80,13 @@ fn valgrind(root: &Path, tool: &str) -> Command {
     valgrind
 }
 
-/// The instructions of a dump of callgrind. None: there are none.
+/// The instructions in a dump of callgrind. None: the dump has no total.
 fn total(dump: &str) -> Option<u64> {
     let total = dump.lines().find_map(|line| line.strip_prefix("totals: "))?;
     total.trim().parse().ok().filter(|&total| total > 0)
 }
 
-/// The output of the program: on each line a name, a tab and a number.
+/// Parses the output of the program: each line has a name, a tab and a number.
 fn lines(output: &str) -> Result<Vec<(String, u64)>> {
     let line = |line: &str| {
         let (name, value) = line.split_once('\t').with_context(|| format!("`price` said: {line}"))?;
@@ -101,7 +103,7 @@ fn compiler(root: &Path) -> Result<String> {
     Ok(format!("{version} for {host}"))
 }
 
-/// The directory of compiled components. Under valgrind the processor has other features.
+/// The directory of compiled components. The processor has other features under valgrind.
 fn cache(root: &Path, processor: &str) -> PathBuf {
     root.join("target/price").join(processor)
 }
