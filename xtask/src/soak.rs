@@ -1,6 +1,6 @@
-//! Everything that can go wrong, all at once and for as long as one likes: changes, rollbacks, revocations, components
-//! that are malicious, upstreams that crash, an authorization server that comes and goes. Whatever happens, no call may be
-//! decided wrongly.
+//! A soak: all kinds of failures at once, for as long as the user wants: changes, rollbacks, revocations, malicious
+//! components, upstreams that crash, and an authorization server that fails and recovers. No call may ever be decided
+//! wrongly.
 
 mod authorization_server;
 mod crashing_upstream;
@@ -29,10 +29,10 @@ use side::Sides;
 
 const MINUTES: u64 = 10;
 
-/// Connections whose every answer is known beforehand.
+/// Connections whose answers are all known beforehand.
 const CONNECTIONS: usize = 3;
 
-/// Builds, runs, and reports. All of it stays on this machine.
+/// Builds, runs, and reports. All data stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     if let Some(("--starve", rest)) = arguments.split_first().map(|(first, rest)| (*first, rest)) {
         return starvation::run(root, starvation::Arguments::parse(rest)?);
@@ -96,8 +96,8 @@ fn soak(
     Ok(report)
 }
 
-/// Beside the pipeline that is judged: one whose authorizer is malicious, one whose upstream crashes, one whose
-/// authorization server comes and goes.
+/// The configuration: beside the pipeline that is judged, one with a malicious authorizer, one with an upstream that
+/// crashes, and one with an authorization server that fails and recovers.
 fn configuration(server: &AuthorizationServer, crashing: &CrashingUpstream, upstream: &str) -> String {
     let (endpoint, crashing) = (server.endpoint(), crashing.address());
     format!(

@@ -1,5 +1,5 @@
-//! The base of `swaps` and `soak`: callers on connections that stay, a gateway whose every change is known,
-//! and a judge who compares each answer, and each line of the audit log, with the states that were in force.
+//! The base of `swaps` and `soak`: callers on permanent connections, a gateway whose every change is known, and a
+//! check that compares each answer, and each line of the audit log, with the states that were in force.
 
 pub(crate) mod audit;
 pub(crate) mod caller;
@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use witgate_build::cargo::cargo;
 use witgate_build::process::run;
 
-/// The release profile links everything as one piece.
+/// Time limit for a build: the release profile links everything as one piece.
 const BUILD: Duration = Duration::from_secs(3600);
 
 /// The build profile to test.
@@ -39,7 +39,7 @@ impl Profile {
         }
     }
 
-    /// Builds the gateway and what stands behind it, and says where they are.
+    /// Builds the gateway and its upstreams, and returns their directory.
     pub(crate) fn build(self, root: &Path) -> Result<PathBuf> {
         let mut cargo = cargo();
         cargo.arg("build").current_dir(root);
@@ -49,7 +49,7 @@ impl Profile {
                 cargo.args(["--bin", "witgate", "--bin", "plain-upstream"]);
                 "release"
             }
-            // The features of the whole workspace, so that the tests' build is this one.
+            // With the features of the whole workspace, so that this build and that of the tests share artifacts.
             Self::Dev => {
                 cargo.args(["--workspace", "--bins", "--tests"]);
                 "debug"

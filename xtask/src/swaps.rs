@@ -1,4 +1,4 @@
-//! Policies replaced over and over under load, and what of that anybody notices: which should be nothing.
+//! Replaces policies again and again under load, and measures the effect on callers: there should be none.
 
 mod report;
 
@@ -22,32 +22,32 @@ const SWAPS: usize = 10_000;
 /// Connections under load.
 const CONNECTIONS: usize = 4;
 
-/// Swaps before anything is counted: each version is compiled, and the allocator has found its size.
+/// Swaps before the measurement: they compile each version, and the allocator finds its size.
 const WARM_UP: usize = 5000;
 
-/// Fewer show nothing.
+/// The fewest swaps that show anything.
 const FEWEST: usize = 40;
 
-/// From one swap to the next at least: two hundred a second. One upon the other, it would be measured how long calls
-/// wait for one of two processors.
+/// Shortest interval between swaps: two hundred a second. Without it, the measurement would show the wait of calls for
+/// one of two processors.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Changes elsewhere, under which the load is measured before and after: ten seconds each.
+/// Changes elsewhere, under which the load is measured before and after the swaps: ten seconds each.
 const ELSEWHERE: usize = 2000;
 
 /// Number of samples of the memory.
 const SAMPLES: usize = 500;
 
-/// Swaps of each kind whose time is measured when nothing else is replaced.
+/// Swaps of each kind whose time is measured while nothing else is replaced.
 const TIMED: usize = 15;
 
-/// A command that writes a file.
+/// Time limit for a command that writes a file.
 const QUICK: Duration = Duration::from_secs(30);
 
-/// A name that no version has: every role may call it.
+/// A tool that every version allows to every role.
 const HARMLESS: &str = "get-brief";
 
-/// Builds, swaps, and prints the table. All of it stays on this machine.
+/// Builds, swaps, and prints the table. All data stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let (swaps, profile) = parse(arguments)?;
     let programs = profile.build(root)?;
@@ -98,7 +98,7 @@ fn measure(place: &Place, elsewhere: &Place, gateway: &Gateway, swaps: usize) ->
     Ok(report)
 }
 
-/// The same calls and the same writes to files as during swaps: so that it is the swaps that make the difference.
+/// Measures the same calls and the same writes to files as during swaps, so that the difference comes from the swaps.
 fn quiet(driver: &mut Driver<'_>, elsewhere: &Place, load: &Load) -> Result<()> {
     load.phase(Phase::Quiet);
     let mut state = State::FIRST;
@@ -141,7 +141,7 @@ fn cached(driver: &mut Driver<'_>) -> Result<Times> {
     repeat(|_| driver.swap(Way::Rename))
 }
 
-/// `read-only` has 200 KB; in between comes `rbac`, as it was.
+/// Measures swaps with compilation. `read-only` has 200 KB; the unchanged `rbac` comes in between.
 fn uncached(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
     if driver.state.version % 2 == 1 {
         driver.swap(Way::Rename)?;
@@ -159,7 +159,7 @@ fn edited(driver: &mut Driver<'_>) -> Result<Times> {
     repeat(|_| driver.swap(Way::Config))
 }
 
-/// A key that has just been good, on the connection that it was good on.
+/// Measures the time until a key is refused that was just valid, on the connection that used it.
 fn revoked(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
     let state = driver.state;
     let store = format!("keys-{}.toml", state.config);
@@ -199,7 +199,7 @@ fn refused(caller: &mut Caller, start: Instant) -> Result<Duration> {
     bail!("a revoked key is good after {} s", PATIENCE.as_secs())
 }
 
-/// The first of each kind is for warming up.
+/// Repeats a measurement, without the first one of each kind, which warms up.
 fn repeat(mut once: impl FnMut(usize) -> Result<Duration>) -> Result<Times> {
     let mut times = Times::default();
     for number in 0..=TIMED {

@@ -1,4 +1,5 @@
-//! An authorization server that answers questions about tokens (RFC 7662), and that comes and goes.
+//! An authorization server that answers questions about tokens (RFC 7662), and that fails and recovers again and
+//! again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,14 +10,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// The one token that is good.
+/// The one valid token.
 pub(super) const GOOD: &str = "a-good-token-of-somebody";
 
-/// Time for which it is there, and for which it is not.
+/// Time for which the server is up, and for which it is down.
 const THERE: Duration = Duration::from_millis(1500);
 const AWAY: Duration = Duration::from_millis(700);
 
-/// Interval at which it checks for its own end.
+/// Interval at which the server checks whether it must stop.
 const GLANCE: Duration = Duration::from_millis(5);
 
 pub(super) struct AuthorizationServer {
@@ -24,7 +25,7 @@ pub(super) struct AuthorizationServer {
     address: String,
 }
 
-/// It comes and goes until this is dropped.
+/// A server that fails and recovers until this value is dropped.
 pub(super) struct Flapping {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -47,7 +48,7 @@ impl AuthorizationServer {
         let thread = thread::spawn(move || {
             let mut listener = Some(self.listener);
             while !stopped.load(Ordering::Relaxed) {
-                // Somebody else may have the address for a moment: then it stays away for longer.
+                // Another program may have the address for a moment: the server then stays down for longer.
                 listener = listener.or_else(|| TcpListener::bind(&self.address).ok());
                 if let Some(listener) = listener.take() {
                     serve_for_a_while(&listener, &stopped);
@@ -68,7 +69,7 @@ impl Drop for Flapping {
     }
 }
 
-/// Connections are cut in the middle of what they do when it goes.
+/// At the end of its time the server cuts its connections, also in the middle of an answer.
 fn serve_for_a_while(listener: &TcpListener, stopped: &AtomicBool) {
     let is_gone = Arc::new(AtomicBool::new(false));
     if listener.set_nonblocking(true).is_err() {
@@ -112,7 +113,7 @@ fn answer_all(stream: &TcpStream, is_gone: &AtomicBool) {
     }
 }
 
-/// The form of the next question.
+/// Reads the form of the next request.
 fn take(reader: &mut impl BufRead) -> Option<String> {
     let mut length = 0;
     loop {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Time for which it lives, and for which it is dead.
+/// Time for which the upstream runs, and for which it is down.
 const ALIVE: Duration = Duration::from_millis(1100);
 const DEAD: Duration = Duration::from_millis(300);
 
@@ -20,7 +20,7 @@ pub(super) struct CrashingUpstream {
     child: Child,
 }
 
-/// It crashes again and again until this is dropped.
+/// An upstream that crashes again and again until this value is dropped.
 pub(super) struct Crashes {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

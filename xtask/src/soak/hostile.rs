@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The one whose answers are known: it fails in the way that the tool's name says.
+/// The component whose answers are known: it fails in the way that the tool's name says.
 pub(super) const FAULTY: &str = "faulty";
 
 pub(super) struct Hostile {
@@ -35,7 +35,7 @@ impl Hostile {
         Ok(Self { all, faulty })
     }
 
-    /// The one by number, in turns.
+    /// The component with this number; after the last one comes the first again.
     pub(super) fn nth(&self, number: usize) -> Option<(&str, &[u8])> {
         self.all
             .iter()
@@ -44,7 +44,7 @@ impl Hostile {
             .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 
-    /// One that is taken, whatever it does afterwards.
+    /// A component that always goes live, whatever it does afterwards.
     pub(super) fn faulty(&self) -> &[u8] {
         &self.faulty
     }

@@ -1,4 +1,4 @@
-//! The changes of the soak: one after the other, so that it is known what is in force.
+//! The changes of the soak: one after the other, so that the state in force is known.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,23 +14,24 @@ use crate::stress::gateway::{Driver, Place, Way};
 use crate::stress::state::{State, Verdict};
 use witgate_build::process::run;
 
-/// A component that is too much for the compiler is given up after a minute of processor time, which nobody else wants.
+/// Time limit for a change. The compiler gives up on a component that is too much for it after a minute of processor
+/// time, in competition with the rest of the soak.
 const LONGEST: Duration = Duration::from_secs(330);
 
-/// A command that reads and writes a file.
+/// Time limit for a command that reads and writes a file.
 const QUICK: Duration = Duration::from_secs(30);
 
 /// Time for which a malicious component gets its calls.
 const HARM: Duration = Duration::from_millis(400);
 
-/// A revocation is in force long before that.
+/// Time limit for a revocation to be in force, which takes much less.
 const REVOKED: Duration = Duration::from_secs(5);
 
 pub(super) struct Plan<'a> {
     place: &'a Place,
     hostile: &'a Hostile,
     live: Arc<Live>,
-    /// The state of the files; a rollback is compared with it.
+    /// The state of the files, for comparison with a rollback.
     files: State,
     /// The live state after each step.
     earlier: Vec<(u64, State)>,
@@ -62,7 +63,7 @@ impl<'a> Plan<'a> {
         self.number += 1;
         match self.number % 12 {
             4 => self.roll_back(driver),
-            // Of a rollback, the next change is the end.
+            // The next change ends a rollback.
             8 => self.replace_hostile(driver),
             10 => self.revoke(driver),
             _ => self.swap(driver),
@@ -87,7 +88,7 @@ impl<'a> Plan<'a> {
             Ok(Instant::now())
         })?;
         self.did("rollbacks", driver);
-        // The next change is of the files, whatever the target of the rollback.
+        // The next change affects the files, whatever the target of the rollback was.
         self.number += 1;
         self.swap(driver)
     }
@@ -103,7 +104,7 @@ impl<'a> Plan<'a> {
         } else {
             *self.done.entry("hostile components that were refused").or_default() += 1;
             self.live.set_hostile(None);
-            // Else nothing else would be taken.
+            // Without this, no other component would go live.
             ensure!(driver.offer("hostile.wasm", self.hostile.faulty(), LONGEST)?, "`faulty` was refused");
             self.live.set_hostile(Some(FAULTY));
         }
@@ -142,7 +143,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// One of those that were ever revoked: neither a rollback nor anything else brings it back.
+    /// Checks a random key of all that were ever revoked: neither a rollback nor anything else makes it valid again.
     fn check_revoked(&self) -> Result<()> {
         let Some(door) = self.revoked.iter().cycle().nth(self.number % self.revoked.len().max(1)) else {
             return Ok(());

@@ -16,12 +16,12 @@ use crate::stress::vitals::Vitals;
 /// Maximum delay of the log.
 const LAG: Duration = Duration::from_secs(1);
 
-/// Maximum number of faults of each kind that are shown.
+/// Maximum number of printed faults of each kind.
 const SHOWN: usize = 10;
 
 #[derive(Default)]
 pub(super) struct Report {
-    /// Seconds, bytes.
+    /// The time in seconds, and the memory in bytes.
     memory: Vec<(f64, f64)>,
     first: Option<Vitals>,
     last: Option<Vitals>,

@@ -1,5 +1,5 @@
-//! Callers of the pipelines whose answers depend on what else goes wrong: of each of them it is known which answers
-//! would be wrong.
+//! Callers of the pipelines whose answers depend on other failures. For each caller it is known which answers would be
+//! wrong.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::stress::caller::{Answer, Caller, Door};
 use crate::stress::gateway::Place;
 use crate::stress::state::Verdict;
 
-/// From one call to the next.
+/// Interval between calls.
 const PACE: Duration = Duration::from_millis(10);
 
 /// The callers' observations.
@@ -26,7 +26,7 @@ pub(super) struct Tally {
 /// The state that callers share with the task that makes changes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    /// The malicious component in use; none: it is being replaced.
+    /// The malicious component in use. None: it is being replaced.
     hostile: Mutex<Option<String>>,
     tally: Mutex<Tally>,
     stop: AtomicBool,
@@ -37,12 +37,12 @@ pub(super) struct Sides {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// One kind of call, and what may not come of it.
+/// A kind of call, with the answers that would be wrong.
 struct Side {
     door: Door,
     tool: &'static str,
     is_wrong: fn(&Answer, &Verdict) -> bool,
-    /// Only while this is live.
+    /// The component that must be live for this call. None: any.
     under: Option<&'static str>,
 }
 
@@ -100,7 +100,7 @@ impl Drop for Sides {
     }
 }
 
-/// One thread each.
+/// The calls of each thread.
 fn sides(place: &Place) -> Vec<Vec<Side>> {
     let person = place.person().to_owned();
     let door = |path: &str, name: &str, value: &str| Door {
@@ -118,7 +118,7 @@ fn sides(place: &Place) -> Vec<Vec<Side>> {
         ..side(door("/hostile", "X-API-Key", &person), tool, allowed)
     });
     let mut harmful = Vec::from(harmful);
-    // Under any: without a key nobody gets that far.
+    // For any component, because without a key no call gets that far.
     harmful.push(side(
         door("/hostile", "X-API-Key", "wg_not-a-key-that-anybody-was-given"),
         "greet",

@@ -1,6 +1,6 @@
-//! Descriptors, threads, memory, disk and notifications are taken away from a gateway and given back, at random and under
-//! load, while keys are revoked, rules edited and components replaced. Whatever is short: once it is there again,
-//! everything that was changed is in force within seconds, and nothing is ever allowed that is not.
+//! A soak without resources: descriptors, threads, memory, disk and notifications are taken away from a gateway and
+//! given back, at random and under load, while keys are revoked, rules edited and components replaced. Once a shortage
+//! ends, all changes must be in force within seconds. No call may ever be allowed that the rules deny.
 
 mod arguments;
 mod call;
@@ -30,13 +30,13 @@ use shortage::{Kind, Means, SMALL, Taken};
 
 pub(super) use arguments::Arguments;
 
-/// The longest that something is short once everything is changed.
+/// The longest time for which a shortage goes on after the last change.
 const LONGEST_MS: u64 = 4000;
 
-/// A thread that waits for work is kept for ten seconds.
+/// Longest life of an idle thread, and a second more: the pool keeps a thread for ten seconds.
 const THREADS_END: Duration = Duration::from_secs(11);
 
-/// Runs and reports, as a user of its own where it can be.
+/// Runs and reports, as a user of its own if possible.
 pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
     let programs = match &arguments.programs {
         Some(programs) => programs.clone(),
@@ -63,7 +63,7 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
     report.conclude().with_context(|| format!("witgate's log:\n{}", gateway.audit.tail()))
 }
 
-/// Beside the pipeline that is judged, one for people whose keys are revoked.
+/// The configuration: beside the pipeline that is judged, one for people whose keys are revoked.
 fn configuration(upstream: &str) -> String {
     format!(
         r#"[upstreams.people]
@@ -86,7 +86,7 @@ config = {{ roles = {{ user = {{ allow = ["*"] }} }} }}
     )
 }
 
-/// The store, the state and the cache lie where space can be taken away.
+/// Moves the store, the state and the cache to the disk whose space can be taken away.
 fn move_to_small_disk(directory: &Path) -> Result<()> {
     let small = directory.join(SMALL);
     std::fs::rename(directory.join("people.toml"), directory.join("moved.toml"))?;
@@ -102,7 +102,7 @@ fn move_to_small_disk(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One round after the other.
+/// The rounds of the soak, one after the other.
 struct Starving<'a> {
     place: &'a Place,
     means: &'a Means,
@@ -134,7 +134,7 @@ impl<'a> Starving<'a> {
     }
 
     fn starve(mut self, gateway: &mut Gateway, time: Duration) -> Result<Report> {
-        // Whatever is compiled once is not what is waited for below.
+        // Compiles the components before the rounds, so that no later wait includes it.
         for way in [Way::Rename, Way::InPlace, Way::Flip, Way::Rename, Way::Config, Way::Config] {
             self.change(way)?;
             self.await_change("nothing", Instant::now())?;
@@ -160,7 +160,7 @@ impl<'a> Starving<'a> {
         Ok(self.report)
     }
 
-    /// Something is short for a while, and things are changed meanwhile. Returns what it was.
+    /// Makes a shortage for a while, with changes meanwhile. Returns the name of the shortage.
     fn round(&mut self, gateway: &Gateway, callers: &Callers) -> Result<String> {
         let kinds = self.means.choose(&mut self.random);
         let name = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" and ");
@@ -175,7 +175,7 @@ impl<'a> Starving<'a> {
             )?);
             self.pause(300);
         }
-        // By then even the threads that waited for work have ended.
+        // A long shortage outlasts idle threads.
         let is_long = self.random.one_in(6);
         if is_long {
             thread::sleep(THREADS_END);
@@ -216,7 +216,7 @@ impl<'a> Starving<'a> {
     fn change(&mut self, way: Way) -> Result<()> {
         let to = way.next(self.state);
         self.timeline.begin(to);
-        // Half of the components were never compiled before.
+        // Half of the components are new to the compiler.
         self.changes += 1;
         match self.random.one_in(2) {
             true => self.place.change_with(way, to, &self.place.unseen(to, self.changes)?)?,
@@ -248,7 +248,7 @@ impl<'a> Starving<'a> {
 
     fn await_revocation(&mut self, shortage: &str, revocation: Revocation, end: Instant) -> Result<()> {
         let revocation = match revocation {
-            // The command said that it could not: then nothing has changed, and it can now.
+            // The command said that it could not write: then nothing has changed, and it must work now.
             Revocation::Failed(key) => {
                 self.report.said_that_it_could_not(shortage);
                 self.keys.revoke_again(key, "10s")?

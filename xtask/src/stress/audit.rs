@@ -1,5 +1,5 @@
-//! The gateway's log, read while it is written: under which generation each call was decided, and whether that was
-//! right.
+//! The gateway's log, read while it is written: it tells which generation decided each call, and whether the decision
+//! was right.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::state::{State, TOOLS, Verdict};
 
-/// Lines that are kept for who has to find out what went wrong.
+/// Number of log lines that are kept for finding the cause of a fault.
 const KEPT: usize = 40;
 
 /// The log so far.
@@ -24,18 +24,18 @@ struct Books {
     flips: usize,
     refused: usize,
     refusals: BTreeSet<String>,
-    /// The possible states of each generation: several where more than one came of a change.
+    /// The possible states of each generation: several if one change made several generations.
     states: BTreeMap<u64, Vec<State>>,
-    /// Decisions of generations that nobody has named yet.
+    /// Decisions of generations whose states are not known yet.
     waiting: Vec<Decision>,
     /// Calls that got an answer.
     answered: u64,
-    /// Outcomes and reason codes, and how often each was seen.
+    /// The number of each outcome and reason code.
     reasons: BTreeMap<String, u64>,
     wrong: Vec<String>,
     /// Panics of the program: the place, and the message.
     panics: Vec<String>,
-    /// The next line says what.
+    /// True if the next line has the message of a panic.
     panicking: bool,
     tail: VecDeque<String>,
 }
@@ -49,7 +49,7 @@ struct Decision {
 }
 
 impl Audit {
-    /// Reads a log to its end, in a thread of its own. `judged` is the upstream whose calls are compared with the
+    /// Reads a log to its end, on a thread of its own. `judged` is the upstream whose calls are compared with the
     /// states.
     pub(crate) fn read(&self, log: impl Read + Send + 'static, judged: &'static str) {
         let audit = self.clone();
@@ -65,7 +65,7 @@ impl Audit {
         self.lock().live
     }
 
-    /// Generations that went live, and candidates that did not.
+    /// The number of generations that went live, and of candidates that did not.
     pub(crate) fn candidates(&self) -> (usize, usize) {
         let books = self.lock();
         (books.flips, books.refused)
@@ -76,14 +76,14 @@ impl Audit {
         self.lock().refusals.iter().cloned().collect()
     }
 
-    /// Says what the first generation is, of which the log says nothing.
+    /// Sets the state of the first generation, which the log does not contain.
     pub(crate) fn name_first(&self, state: State) {
         let mut books = self.lock();
         books.live = books.live.max(1);
         books.states.insert(1, vec![state]);
     }
 
-    /// Says what the generations after `before` are: the last of them is `now`.
+    /// Sets the states of the generations after `before`: the last of them is `now`.
     pub(crate) fn name(&self, before: u64, was: State, now: State) {
         let mut books = self.lock();
         let live = books.live;
@@ -97,7 +97,7 @@ impl Audit {
         }
     }
 
-    /// Calls that were answered.
+    /// The number of answered calls.
     pub(crate) fn answered(&self) -> u64 {
         self.lock().answered
     }
@@ -107,7 +107,7 @@ impl Audit {
         self.lock().reasons.clone()
     }
 
-    /// Lines that are wrong, and those of generations that nobody knows.
+    /// Wrong decisions, and decisions of unknown generations.
     pub(crate) fn wrong(&self) -> Vec<String> {
         let books = self.lock();
         let unknown =
@@ -120,7 +120,7 @@ impl Audit {
         self.lock().tail.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
-    /// The place of an unknown end of the program, and its message.
+    /// The panics of the program: the place and the message of each.
     pub(crate) fn panics(&self) -> Vec<String> {
         self.lock().panics.clone()
     }
@@ -190,7 +190,7 @@ impl Books {
     }
 
     fn keep(&mut self, line: &str) {
-        // Said ten times a second while there are none.
+        // A message that is logged ten times a second during a shortage.
         let is_repeated = |last: &String| {
             [last.as_str(), line].iter().all(|line| line.contains("cannot accept a connection"))
         };

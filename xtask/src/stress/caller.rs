@@ -1,4 +1,4 @@
-//! A client that keeps its connection: HTTP/1.1, written and read by hand.
+//! A client with a permanent connection: HTTP/1.1, written and read by hand.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::state::Verdict;
 
-/// A call takes milliseconds; one that is not answered by then is lost.
+/// Time limit for an answer, which takes milliseconds; a call without an answer by then is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An answer is half a kilobyte.
+/// Largest answer. A usual answer has half a kilobyte.
 const LARGEST: usize = 1 << 20;
 
 /// The caller's credential, and the address.
@@ -59,7 +59,7 @@ impl Caller {
         Ok(Self { door: door.clone(), stream: BufReader::new(stream) })
     }
 
-    /// Calls a tool in the manner of 2026-07-28.
+    /// Calls a tool by the protocol version 2026-07-28.
     pub(crate) fn call(&mut self, tool: &str) -> Result<Answer> {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#

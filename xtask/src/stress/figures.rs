@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Times, of which the middle and the worst are wanted.
+/// Durations, with percentiles.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<u32>);
 
@@ -15,7 +15,7 @@ impl Times {
         self.0.len()
     }
 
-    /// In milliseconds: the time that `share` of a hundred took at most.
+    /// The time in milliseconds within which `share` percent of the calls ended.
     pub(crate) fn percentile(&self, share: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -24,7 +24,7 @@ impl Times {
     }
 }
 
-/// By how much the second value grows with the first: the line with the least squares.
+/// The growth of the second value with the first: the slope of the least-squares line.
 pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.iter().fold(0.0, |count, _| count + 1.0);
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;

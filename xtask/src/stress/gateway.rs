@@ -1,4 +1,4 @@
-//! The gateway whose component and configuration are changed in every way that files are changed.
+//! The gateway under test, whose component and configuration change in every way that files change.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,19 +20,19 @@ use super::vitals::Vitals;
 use crate::servers::Server;
 use witgate_build::process::{run, terminate};
 
-/// A command that reads and writes a file, or asks over a socket.
+/// Time limit for a command that reads and writes a file, or asks over a socket.
 const QUICK: Duration = Duration::from_secs(30);
 
-/// From a change to the answer that shows it, on the slowest machine.
+/// Time limit from a change to the answer that shows it, for the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// From the start to the first connection: what it is made from may have to be compiled first, beside whatever else runs.
+/// Time limit from the start to the first connection: components may be compiled first, beside other work.
 const START: Duration = Duration::from_secs(150);
 
-/// Between two looks: short beside what is measured.
+/// Pause between two checks: short in comparison with a change.
 const GLANCE: Duration = Duration::from_micros(500);
 
-/// As many looks as a change mostly takes.
+/// The number of checks that most changes take.
 const LOOKS: usize = 2;
 
 /// The upstream whose calls are judged.
@@ -41,18 +41,18 @@ pub(crate) const JUDGED: &str = "judged";
 /// A way of making a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Another component, written elsewhere and renamed over the file.
+    /// Another component, written elsewhere and renamed to the file's name.
     Rename,
     /// Another component, written into the file.
     InPlace,
-    /// Another component, in another directory that one link is flipped to.
+    /// Another component, in another directory, to which a link is changed.
     Flip,
-    /// Another configuration, renamed over the file.
+    /// Another configuration, renamed to the file's name.
     Config,
 }
 
 impl Way {
-    /// In turn.
+    /// All ways, in turn.
     pub(crate) const ALL: [Self; 4] = [Self::Rename, Self::InPlace, Self::Flip, Self::Config];
 
     /// The state that follows `state` when a change is made this way.
@@ -64,22 +64,22 @@ impl Way {
     }
 }
 
-/// A directory with everything that the gateway is made from, before it runs.
+/// The directory of a gateway, with all of its files.
 pub(crate) struct Place {
     directory: PathBuf,
     programs: PathBuf,
     versions: Vec<Vec<u8>>,
-    /// The configuration beyond that of every run.
+    /// The part of the configuration that only this run has.
     more: String,
     upstream: String,
     pub(crate) door: Door,
     person: String,
-    /// A program that becomes the gateway, and its arguments.
+    /// The program that starts the gateway, and its arguments.
     starter: &'static [&'static str],
 }
 
 impl Place {
-    /// Sets it up, with `more` in the configuration.
+    /// Makes the directory, with `more` in the configuration.
     pub(crate) fn set(
         root: &Path,
         directory: &Path,
@@ -121,12 +121,12 @@ impl Place {
         Ok(place)
     }
 
-    /// Has the gateway started by another program, to whose arguments the command to serve is added.
+    /// Has another program start the gateway. Its arguments are followed by the command to serve.
     pub(crate) fn started_by(self, starter: &'static [&'static str]) -> Self {
         Self { starter, ..self }
     }
 
-    /// A key in a store that no configuration changes, `people.toml`, with the role `user`.
+    /// A key with the role `user`, in `people.toml`, a store that no configuration changes.
     pub(crate) fn person(&self) -> &str {
         &self.person
     }
@@ -143,7 +143,7 @@ impl Place {
         self.directory.join(name)
     }
 
-    /// A component that was never seen before, which does what `state` says.
+    /// A new component that behaves as `state` says.
     pub(crate) fn unseen(&self, state: State, number: usize) -> Result<Vec<u8>> {
         Ok(stamped(self.version(state.version)?, format!("unseen {number}").as_bytes()))
     }
@@ -152,7 +152,7 @@ impl Place {
         self.versions.get(number).map(Vec::as_slice).context("there are four versions")
     }
 
-    /// Makes a key, and returns it. A gateway that runs may not use it yet.
+    /// Makes a key, and returns it. A running gateway may not use it yet.
     pub(crate) fn make_key(&self, name: &str, store: &str, role: &str) -> Result<String> {
         let mut create = self.witgate(&["key", "create", name, "--allow", "*", "--role", role, "--json"]);
         let output =
@@ -161,7 +161,7 @@ impl Place {
         Ok(document.get("key").and_then(Value::as_str).context("no key")?.to_owned())
     }
 
-    /// One of the commands of the program that is tried.
+    /// A command of the program under test.
     pub(crate) fn witgate(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("witgate"));
         command.args(arguments).current_dir(&self.directory).env_remove("RUST_LOG");
@@ -169,12 +169,12 @@ impl Place {
         command
     }
 
-    /// Brings a state about, and says when the last thing happened to a file.
+    /// Changes the files to a state, and returns the time of the last change to a file.
     pub(crate) fn change(&self, way: Way, to: State) -> Result<Instant> {
         self.change_with(way, to, self.version(to.version)?)
     }
 
-    /// The same with a component that does what `to` says.
+    /// As [`Self::change`], with a component that behaves as `to` says.
     pub(crate) fn change_with(&self, way: Way, to: State, component: &[u8]) -> Result<Instant> {
         match way {
             Way::Config => self.rename("witgate.toml", self.configuration(to.config).as_bytes()),
@@ -196,7 +196,7 @@ impl Place {
         }
     }
 
-    /// Puts a file in the place of another, whole, and says when.
+    /// Replaces a file atomically, and returns the time.
     pub(crate) fn rename(&self, name: &str, content: &[u8]) -> Result<Instant> {
         let (file, new) = (self.path(name), self.path("written-beside"));
         fs::write(&new, content)?;
@@ -277,23 +277,23 @@ config = {rules}
     }
 }
 
-/// The upstream that answers everything.
+/// Starts the upstream, which answers every call.
 pub(crate) fn upstream(programs: &Path) -> Result<Server> {
     Server::announced(&mut Command::new(programs.join("plain-upstream")))
 }
 
-/// A component with another digest: a custom section more.
+/// A component with another digest: with a custom section added.
 fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
     let mut bytes = component.to_vec();
     let length = |of: usize| u8::try_from(of).unwrap_or(u8::MAX);
-    // A section of a kilobyte would need more than one byte for its length.
+    // A longer section would need more than one byte for its length.
     let stamp = stamp.get(..100).unwrap_or(stamp);
     bytes.extend([0, length(stamp.len() + 2), 1, b'x']);
     bytes.extend(stamp);
     bytes
 }
 
-/// A running gateway; it ends with this value.
+/// A running gateway; it ends when this value is dropped.
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) audit: Audit,
@@ -308,7 +308,7 @@ impl Gateway {
         Vitals::of(self.child.id())
     }
 
-    /// True if it has ended by itself.
+    /// True if the gateway has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -328,14 +328,14 @@ impl Drop for Gateway {
     }
 }
 
-/// The author of the changes, who sees each of them come into force on a connection of its own.
+/// The author of the changes, with a connection of its own to see each change come into force.
 pub(crate) struct Driver<'a> {
     place: &'a Place,
     audit: Audit,
     timeline: Arc<Timeline>,
     caller: Caller,
     pub(crate) state: State,
-    /// The driver's own calls.
+    /// The number of the driver's own calls.
     pub(crate) calls: u64,
 }
 
@@ -352,14 +352,14 @@ impl<'a> Driver<'a> {
         &self.timeline
     }
 
-    /// Makes the next change in a way, and waits until an answer shows it. Returns how long that took from the last
-    /// thing that happened to a file.
+    /// Makes the next change in this way, and waits until an answer shows it. Returns the time since the last change
+    /// to a file.
     pub(crate) fn swap(&mut self, way: Way) -> Result<Duration> {
         let to = way.next(self.state);
         self.bring_about(to, |place| place.change(way, to))
     }
 
-    /// The same for any change.
+    /// As [`Self::swap`], for any change.
     pub(crate) fn bring_about(
         &mut self,
         to: State,
@@ -372,13 +372,13 @@ impl<'a> Driver<'a> {
         let took = start.elapsed();
         self.timeline.show();
         self.state = to;
-        // The line comes after the flip.
+        // The log line comes after the flip.
         self.await_live(before)?;
         self.audit.name(before, was, to);
         Ok(took)
     }
 
-    /// Makes a change in a place that no gateway looks at, and calls as if it had been in this one's.
+    /// Makes a change in the directory of no gateway, and then calls as after a change in its own.
     pub(crate) fn change_elsewhere(&mut self, elsewhere: &Place, way: Way, to: State) -> Result<()> {
         elsewhere.change(way, to)?;
         for tool in TOOLS.into_iter().take(LOOKS) {
@@ -395,7 +395,7 @@ impl<'a> Driver<'a> {
         self.audit.live()
     }
 
-    /// Puts something in the place of a file that changes nothing about the answers. Whether it was taken.
+    /// Replaces a file without any effect on the answers. Returns true if the gateway took it.
     pub(crate) fn offer(&mut self, name: &str, content: &[u8], longest: Duration) -> Result<bool> {
         let (before, (_, refused)) = (self.audit.live(), self.audit.candidates());
         let start = self.place.rename(name, content)?;

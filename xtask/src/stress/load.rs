@@ -1,4 +1,4 @@
-//! Callers that call all the time, each answer judged.
+//! Callers that call all the time; each answer is judged.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use super::caller::{Caller, Door};
 use super::state::TOOLS;
 use super::timeline::Timeline;
 
-/// From one call of a connection to its next: a steady load that leaves room on two cores.
+/// Interval between the calls of a connection: a steady load that leaves room on two cores.
 const PACE: Duration = Duration::from_millis(5);
 
 /// The phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing that counts.
+    /// Calls do not count.
     Between = 0,
-    /// No change.
+    /// No change is going on.
     Quiet = 1,
-    /// One change after the other.
+    /// One change follows the other.
     Changing = 2,
 }
 
@@ -27,9 +27,9 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) requests: u64,
-    /// Calls that got no answer, or one that is neither a result nor a refusal.
+    /// Calls without an answer, or with one that is neither a result nor a refusal.
     pub(crate) failed: Vec<String>,
-    /// Answers that are of no state that can have been in force.
+    /// Answers that agree with no state that can have been in force.
     pub(crate) wrong: Vec<String>,
     /// Times by [`Phase`].
     times: [super::figures::Times; 3],
@@ -47,7 +47,7 @@ impl Seen {
     }
 }
 
-/// Callers at work.
+/// Running callers.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -87,11 +87,11 @@ impl Load {
         self.shared.seen()
     }
 
-    /// Ends the calls; each that was made gets its answer.
+    /// Ends the calls; calls that are already made get their answers.
     pub(crate) fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // One that panicked has printed why, and called no more.
+            // A thread that panicked has printed the reason, and made no more calls.
             let _ = thread.join();
         }
     }
@@ -112,7 +112,7 @@ impl Shared {
             }
             let start = Instant::now();
             if !self.call_once(&mut caller, tool) {
-                // The connection is of no more use.
+                // The connection cannot be used any more.
                 caller = None;
             }
             thread::sleep(PACE.saturating_sub(start.elapsed()));

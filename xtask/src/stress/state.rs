@@ -1,11 +1,12 @@
 //! The possible states, and the verdict of each on each call.
 
-/// A whole of component and configuration. Two that follow each other always differ in an answer.
+/// A component together with a configuration. Any two successive states differ in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    /// The authorizer: even ones are `rbac`, odd ones `read-only`; they differ in a custom section.
+    /// The authorizer's version: even versions are `rbac`, odd ones `read-only`; a custom section makes each
+    /// different.
     pub(crate) version: usize,
-    /// The configuration: which key store counts, which role its keys have, and what that may do.
+    /// The configuration's number. It determines the key store, the role of its keys, and the rights of that role.
     pub(crate) config: usize,
 }
 
@@ -18,13 +19,13 @@ pub(crate) enum Verdict {
     Refused(String),
 }
 
-/// Digests of the component that are in turns live.
+/// The number of components that take turns.
 pub(crate) const VERSIONS: usize = 4;
 
-/// Configurations that are in turns live.
+/// The number of configurations that take turns.
 pub(crate) const CONFIGS: usize = 2;
 
-/// The tools that are called: no state allows all of them.
+/// The tools that are called. No state allows all of them.
 pub(crate) const TOOLS: [&str; 3] = ["greet", "get-even", "get-odd"];
 
 impl State {
@@ -32,8 +33,8 @@ impl State {
 
     /// The expected verdict on a call of `tool`.
     ///
-    /// An authenticator of one configuration with an authorizer of the other would give a role that has no rules,
-    /// and so a reason that is none of these.
+    /// An authenticator of one configuration with an authorizer of the other would give a role without rules, and so a
+    /// reason that no state has.
     pub(crate) fn verdict(self, tool: &str) -> Verdict {
         let reads_only = self.version % 2 == 1;
         match (tool, self.config) {
@@ -54,7 +55,7 @@ impl State {
         Self { config: (self.config + 1) % CONFIGS, ..self }
     }
 
-    /// A tool by which this state is told from `other`.
+    /// A tool whose verdict differs between this state and `other`.
     pub(crate) fn tool_that_tells(self, other: Self) -> Option<&'static str> {
         TOOLS.into_iter().find(|tool| self.verdict(tool) != other.verdict(tool))
     }
@@ -66,13 +67,13 @@ impl Verdict {
     }
 }
 
-/// The settings of the authorizer under a configuration: its own role, which may do everything but one thing.
+/// The settings of the authorizer in a configuration: one role, which may do everything but one thing.
 pub(crate) fn rules(config: usize) -> String {
     let denied = if config == 0 { "get-even" } else { "get-odd" };
     format!("{{ roles = {{ {} = {{ allow = [\"*\"], deny = [\"{denied}\"] }} }} }}", role(config))
 }
 
-/// The role that the key has in the store of a configuration.
+/// The role of the keys in the store of a configuration.
 pub(crate) fn role(config: usize) -> String {
     format!("role-{config}")
 }

@@ -1,4 +1,4 @@
-//! The one table: what was measured, what it should be, and whether it is.
+//! The one table: each measurement, its target, and whether the target is met.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -15,7 +15,7 @@ use crate::stress::vitals::Vitals;
 /// Maximum delay of the log.
 const LAG: Duration = Duration::from_secs(5);
 
-/// Everything that was measured.
+/// All measurements.
 pub(super) struct Report {
     swaps: usize,
     rows: Vec<Row>,
@@ -62,7 +62,7 @@ impl Report {
     }
 
     pub(super) fn end(&mut self, vitals: Vitals, instances: u64) {
-        // The first quarter is for the allocator to find its size.
+        // During the first quarter the allocator finds its size.
         let settled = self.memory.get(self.memory.len() / 4..).unwrap_or_default();
         let slope = slope(settled);
         self.row("resident memory, bytes per swap", Some(100.0), slope);
@@ -79,7 +79,7 @@ impl Report {
             vitals.files,
         ));
         let more = |after: usize, before: usize| whole(after) - whole(before);
-        // The pool of threads that may wait grows with the first need and shrinks after seconds.
+        // The pool of blocking threads grows when they are needed, and shrinks after seconds.
         self.row("threads more", Some(2.0), more(vitals.threads, before.threads));
         self.row("file descriptors more", Some(2.0), more(vitals.files, before.files));
         let more = bytes(instances) - bytes(instances_before);
@@ -128,7 +128,7 @@ impl Report {
         Ok(())
     }
 
-    /// Missed targets are there to be read; a call that somebody lost is a fault.
+    /// Prints missed targets, and fails if a caller lost a call.
     pub(super) fn conclude(&self) -> Result<()> {
         ensure!(self.unforgivable == 0, "requests were lost or wrongly decided");
         Ok(())
@@ -145,7 +145,7 @@ impl Row {
     }
 
     fn is_missed(&self) -> bool {
-        // What is no number reaches nothing.
+        // A value that is no number meets no target.
         self.target
             .is_some_and(|target| !matches!(self.reached.partial_cmp(&target), Some(order) if order.is_le()))
     }

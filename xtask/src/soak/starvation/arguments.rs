@@ -10,7 +10,7 @@ use crate::stress::Profile;
 
 const MINUTES: u64 = 10;
 
-/// Maximum number of seconds between the shortage and the change's effect: a revocation, and an edited rule.
+/// Maximum number of seconds from the end of a shortage to the effect of a change: a revocation, or an edited rule.
 const IN_FORCE_S: u64 = 5;
 
 /// The options.
@@ -20,11 +20,11 @@ pub(in crate::soak) struct Arguments {
     /// Time limit for revocations and edited rules to be in force.
     pub(super) within: Duration,
     pub(super) profile: Profile,
-    /// Programs that are built already.
+    /// The directory of programs that are built already.
     pub(super) programs: Option<PathBuf>,
     /// The resources to take away.
     pub(super) kinds: Vec<Kind>,
-    /// The directory of the components, where that is not the workspace.
+    /// The directory of the components, if it is not the workspace.
     pub(super) root: Option<PathBuf>,
 }
 

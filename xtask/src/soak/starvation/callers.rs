@@ -1,5 +1,5 @@
-//! Callers that call all the time. While something is short they may be refused for that, and never allowed what nothing
-//! that can be in force allows.
+//! Callers that call all the time. During a shortage the gateway may refuse them for that reason. It must never allow
+//! a call that no possible state allows.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,26 +13,26 @@ use crate::stress::timeline::Timeline;
 
 const CONNECTIONS: usize = 3;
 
-/// From one call of a connection to its next.
+/// Interval between the calls of a connection.
 const PACE: Duration = Duration::from_millis(10);
 
-/// No call waits longer: a shortage, and then some.
+/// Longest time for an answer: the length of a shortage, and some more.
 const HANGS: Duration = Duration::from_secs(20);
 
-/// Refusals that say that something is short, by their status: 408, 429 and 503.
+/// The statuses of refusals because of a shortage: 408, 429 and 503.
 const SHORT: [u16; 3] = [408, 429, 503];
 
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) calls: u64,
-    /// Refused because something was short, by reason.
+    /// Number of refusals because of a shortage, by reason.
     pub(super) short: BTreeMap<String, u64>,
-    /// The last of those, from the end of a shortage.
+    /// The longest time from the end of a shortage to such a refusal.
     pub(super) longest_short: Duration,
     pub(super) unanswered: u64,
     pub(super) hung: Vec<String>,
     pub(super) wrong: Vec<String>,
-    /// The end of the last shortage. None: there is one.
+    /// The end of the last shortage. None: a shortage is going on.
     ended: Option<Instant>,
 }
 
@@ -76,7 +76,7 @@ impl Callers {
     pub(super) fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // One that panicked has printed why, and called no more.
+            // A thread that panicked has printed the reason, and made no more calls.
             let _ = thread.join();
         }
     }
@@ -138,7 +138,7 @@ impl Seen {
     }
 }
 
-/// True if a refusal is for want of something, here or on the way to the upstream.
+/// True if a refusal comes from a shortage, here or on the route to the upstream.
 fn is_short(reason: &str, answer: &Answer) -> bool {
     SHORT.contains(&answer.status) || reason.starts_with("upstream-")
 }

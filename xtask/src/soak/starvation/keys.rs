@@ -1,4 +1,4 @@
-//! Keys that are made to be revoked, and those that were: none of these is ever good again.
+//! Keys that will be revoked, and keys that were: a revoked key is never valid again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use crate::stress::gateway::Place;
 use crate::stress::state::Verdict;
 use witgate_build::process::{attempt, run};
 
-/// The tool with which people's keys are tried.
+/// The tool for trying people's keys.
 pub(super) const TOOL: &str = "anything";
 
-/// For a command that is not to ask whether it is in force.
+/// The value of `--wait` for a command that does not ask whether its change is in force.
 pub(super) const NO_WAIT: &str = "0s";
 
-/// The exit code of one that has asked, and it is not.
+/// The exit code of a command whose change is not in force.
 const NOT_IN_FORCE: i32 = 75;
 
-/// As many as one round revokes.
+/// The number of valid keys at the start of a round: one round revokes no more.
 const READY: usize = 3;
 
-/// A command that reads and writes a file, and asks a gateway that may be short of everything.
+/// Time limit for a command that reads and writes a file, and asks a gateway that may lack every resource.
 const COMMAND: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
@@ -38,21 +38,21 @@ pub(super) struct Key {
 
 /// The outcome of a command to revoke a key.
 pub(super) enum Revocation {
-    /// The store says so.
+    /// The store contains the revocation.
     Written {
         key: Key,
         at: Instant,
-        /// The command said that the gateway refuses the key.
+        /// True if the command said that the gateway refuses the key.
         confirmed: bool,
     },
-    /// The command said that it could not be written.
+    /// The command said that it could not write the store.
     Failed(Key),
 }
 
 pub(super) struct Keys<'a> {
     place: &'a Place,
     store: String,
-    /// Another link to the store.
+    /// Another link to the store, in a directory that nobody watches.
     silent: PathBuf,
     ready: Vec<Key>,
     revoked: Vec<Key>,
@@ -73,7 +73,7 @@ impl<'a> Keys<'a> {
         Ok(Self { place, store, silent: silent.to_owned(), ready: Vec::new(), revoked: Vec::new(), made: 0 })
     }
 
-    /// Makes as many keys as may be revoked next, and waits until they are good.
+    /// Makes as many keys as a round may revoke, and waits until they are valid.
     pub(super) fn make_ready(&mut self, report: &mut Report, within: Duration) -> Result<()> {
         while self.ready.len() < READY {
             self.made += 1;
@@ -95,7 +95,7 @@ impl<'a> Keys<'a> {
         Ok(())
     }
 
-    /// Revokes one, and has the command wait; `silently`: so that no notification comes of it.
+    /// Revokes a key, with the given `--wait`. `silently` has the change bring no notification.
     pub(super) fn revoke(&mut self, silently: bool, wait: &str) -> Result<Revocation> {
         let key = self.ready.pop().context("there are as many as are revoked")?;
         match silently {
@@ -116,7 +116,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The file itself is written, by a name in a directory that nobody watches.
+    /// Writes to the file itself, through a name in a directory that nobody watches.
     fn revoke_silently(&self, key: Key) -> Result<Revocation> {
         let (link, copy) = (self.silent.join("link.toml"), self.silent.join("copy.toml"));
         drop(fs::remove_file(&link));
@@ -134,7 +134,7 @@ impl<'a> Keys<'a> {
         self.revoked.push(key);
     }
 
-    /// One of those that were ever revoked.
+    /// Checks a random key of all that were ever revoked.
     pub(super) fn check_earlier(&self, random: &mut Random, report: &mut Report) {
         if !self.revoked.is_empty() {
             check(random.among(&self.revoked), report);

@@ -1,4 +1,4 @@
-//! Numbers that look random, and are the same for the same seed: SplitMix64.
+//! Pseudo-random numbers, the same for the same seed: SplitMix64.
 
 pub(super) struct Random(u64);
 
@@ -15,7 +15,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 where that is 0.
+    /// A number below `bound`, or 0 if `bound` is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
@@ -24,7 +24,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// One of `all`, of which there is at least one.
+    /// A random element of `all`, which must not be empty.
     #[expect(clippy::indexing_slicing, reason = "the place is below the length")]
     pub(super) fn among<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.place(all.len())]

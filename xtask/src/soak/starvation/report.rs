@@ -10,7 +10,7 @@ use super::callers::Callers;
 use crate::stress::gateway::Way;
 use crate::stress::state::State;
 
-/// Maximum number of faults of each kind that are shown.
+/// Maximum number of printed faults of each kind.
 const SHOWN: usize = 10;
 
 /// The observations during one shortage.
@@ -20,7 +20,7 @@ struct Row {
     revocations: u64,
     /// Commands that said that they could not write.
     unwritten: u64,
-    /// From the end of the shortage to a refusal.
+    /// Time from the end of the shortage to the refusal of a revoked key.
     revoked: Duration,
     changes: u64,
     changed: Duration,
@@ -45,7 +45,7 @@ impl Report {
         self.row(name).shortages += 1;
     }
 
-    /// A change is under way; `was` is what it is told from.
+    /// Records that a change has begun; `was` is the state before it.
     pub(super) fn changing(&mut self, way: Way, was: State) {
         self.pending = Some((way, was));
     }
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// New keys are good, some time after they were written with nothing short.
+    /// Records that new keys are valid, and the time from their creation, without a shortage.
     pub(super) fn keys_good(&mut self, took: Duration, bound: Duration) {
         self.keys_good = self.keys_good.max(took);
         if took > bound {
@@ -99,7 +99,7 @@ impl Report {
         self.restarts.push(format!("{shortage}: {last}"));
     }
 
-    /// `all` are those until now.
+    /// Records new panics; `all` are those of the whole run until now.
     pub(super) fn panicked(&mut self, shortage: &str, all: Vec<String>) {
         let new = all.into_iter().skip(self.panics.len());
         self.panics.extend(new.map(|panic| format!("{shortage}: {panic}")));

@@ -1,6 +1,5 @@
-//! A sandbox in which limits bind and nobody else is hit by them: a user of its own, since root is exempt
-//! from the limit on threads, and namespaces of its own, in which a small disk can be mounted and
-//! notifications be rationed.
+//! A sandbox in which limits bind and affect nobody else. It has a user of its own, since root is exempt from the
+//! limit on threads. It has namespaces of its own, so that it can mount a small disk and limit notifications.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,18 +11,18 @@ use anyhow::{Context, Result, bail};
 use super::arguments::Arguments;
 use witgate_build::process::works;
 
-/// A user that nobody is.
+/// An id that no user has.
 const USER: &str = "--reuid=61234";
 const GROUP: &str = "--regid=61234";
 
-/// Set within.
+/// The environment variable that is set inside.
 const INSIDE: &str = "WITGATE_STARVING";
 
-/// The programs and components that it takes.
+/// The programs that the sandbox needs.
 const PROGRAMS: [&str; 2] = ["witgate", "plain-upstream"];
 const COMPONENTS: [&str; 3] = ["api-key.wasm", "rbac.wasm", "examples/read-only.wasm"];
 
-/// Runs this program once more, within. None: it is within already.
+/// Runs this program again inside the sandbox. None: it is inside already.
 pub(super) fn enter(root: &Path, programs: &Path, arguments: &Arguments) -> Result<Option<Result<()>>> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(None);
@@ -57,7 +56,7 @@ pub(super) fn enter(root: &Path, programs: &Path, arguments: &Arguments) -> Resu
     }))
 }
 
-/// The first is the program; none: what is added is run as it is.
+/// A command whose first word is the program. Without words, `env` runs the arguments that are added.
 fn command(words: &[&str]) -> Command {
     let (program, arguments) = words.split_first().map_or(("env", words), |(first, rest)| (*first, rest));
     let mut command = Command::new(program);
@@ -65,7 +64,7 @@ fn command(words: &[&str]) -> Command {
     command
 }
 
-/// A directory that another user may read, with everything that is needed.
+/// Makes a directory that another user may read, with all programs and components.
 fn stage(root: &Path, programs: &Path) -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir()?;
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));

@@ -1,4 +1,4 @@
-//! The resources that can be taken away from a running process, and the means.
+//! The resources that can be taken away from a running process, and the ways to do it.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -20,7 +20,7 @@ pub(super) const SMALL: &str = "small";
 /// The space on the small disk.
 const DISK: &str = "size=24m";
 
-/// Connections of who never says anything.
+/// Connections that never send anything.
 const IDLE: u64 = 40;
 
 /// The maximum number of watched directories in this user namespace.
@@ -28,15 +28,15 @@ const WATCHES: &str = "/proc/sys/user/max_inotify_watches";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// No file or connection more.
+    /// No more files or connections.
     Descriptors,
-    /// No thread or process more.
+    /// No more threads or processes.
     Threads,
-    /// No memory more from the system.
+    /// No more memory from the system.
     Memory,
     /// A full disk under the key store, the state and the cache.
     Disk,
-    /// Edits that bring no notification, and no directory more that is watched.
+    /// Edits that bring no notification, and no more watched directories.
     Notifications,
 }
 
@@ -44,7 +44,7 @@ impl Kind {
     pub(super) const ALL: [Self; 5] =
         [Self::Descriptors, Self::Threads, Self::Memory, Self::Disk, Self::Notifications];
 
-    /// Those that are named, with commas between them.
+    /// Parses names of resources, with commas between them.
     pub(super) fn named(names: &str) -> Result<Vec<Self>> {
         let kind = |name: &str| Self::ALL.into_iter().find(|kind| kind.name() == name);
         names
@@ -64,19 +64,19 @@ impl Kind {
     }
 }
 
-/// The rights of a test on this machine.
+/// The shortages that this machine permits.
 pub(super) struct Means {
     kinds: Vec<Kind>,
-    /// The directory that has a disk of its own. None: the size of files is limited.
+    /// The directory with a disk of its own. None: a limit on the size of files takes its place.
     disk: Option<PathBuf>,
-    /// A second path to the files on it.
+    /// A second path to the files on that disk.
     silent: PathBuf,
-    /// The maximum number of watched directories when nothing is short. None: that cannot be changed here.
+    /// The maximum number of watched directories without a shortage. None: it cannot be changed on this machine.
     watches: Option<String>,
 }
 
 impl Means {
-    /// Mounts a small disk at `small`, where that is allowed.
+    /// Mounts a small disk at `small`, if that is permitted.
     pub(super) fn find(small: &Path, kinds: Vec<Kind>) -> Result<Self> {
         fs::create_dir_all(small)?;
         let mut mount = Command::new("mount");
@@ -88,8 +88,8 @@ impl Means {
         Ok(Self { kinds, disk, silent, watches })
     }
 
-    /// The wrapper that starts the gateway: a file that grows beyond a limit is a signal, unless that is
-    /// ignored.
+    /// The wrapper that starts the gateway. It ignores the signal for a file that grows beyond the limit, which would
+    /// end the process.
     pub(super) fn starter(&self) -> &'static [&'static str] {
         match self.disk {
             Some(_) => &[],
@@ -97,12 +97,12 @@ impl Means {
         }
     }
 
-    /// A directory that nobody watches, on the disk of the key store.
+    /// A directory on the disk of the key store that nobody watches.
     pub(super) fn silent(&self) -> &Path {
         &self.silent
     }
 
-    /// One of them, or two at once.
+    /// A random resource, or two.
     pub(super) fn choose(&self, random: &mut Random) -> Vec<Kind> {
         let mut all = self.kinds.clone();
         random.shuffle(&mut all);
@@ -110,7 +110,7 @@ impl Means {
         all.into_iter().take(count).collect()
     }
 
-    /// Takes something from a process that listens at `address`.
+    /// Takes a resource from a process that listens at `address`.
     pub(super) fn take(&self, kind: Kind, process: u32, address: &str, random: &mut Random) -> Result<Taken> {
         let process = i32::try_from(process).ok().and_then(Pid::from_raw).context("no such process")?;
         let limited = |resource, to| Taken::limit(process, resource, to);
@@ -141,7 +141,7 @@ impl Means {
                     fs::write(WATCHES, "0")?;
                     Ok(Taken::Watches(before.trim().to_owned()))
                 }
-                // What is changed meanwhile is changed silently.
+                // Changes during this shortage go through a path that nobody watches.
                 None => Ok(Taken::Nothing),
             },
         }
@@ -156,7 +156,7 @@ impl Display for Means {
     }
 }
 
-/// Something that is short, until it is given back.
+/// A resource that was taken, until it is given back.
 #[must_use]
 pub(super) enum Taken {
     Limit {
@@ -164,7 +164,7 @@ pub(super) enum Taken {
         resource: Resource,
         before: Rlimit,
     },
-    /// Connections without any credential have what there was.
+    /// Connections without any credential that take all permitted ones.
     Connections {
         limit: Box<Taken>,
         idle: Vec<TcpStream>,
@@ -184,7 +184,7 @@ impl Taken {
 
     pub(super) fn give_back(self) -> Result<()> {
         match self {
-            // Of a process that has ended there is nothing to give back to.
+            // A process that has ended gets nothing back.
             Self::Limit { process, resource, before } => drop(prlimit(Some(process), resource, before)),
             Self::Connections { limit, idle } => {
                 drop(idle);
@@ -198,7 +198,7 @@ impl Taken {
     }
 }
 
-/// Until nothing more fits.
+/// Writes until the disk is full.
 fn fill(disk: &Path) -> Result<Taken> {
     let filler = disk.join("filler");
     let mut file = fs::File::create(&filler)?;
@@ -207,7 +207,7 @@ fn fill(disk: &Path) -> Result<Taken> {
     Ok(Taken::Space(filler))
 }
 
-/// The one that it gets next.
+/// The number of the next file descriptor.
 fn lowest_descriptor(process: Pid) -> Result<u64> {
     let open = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero()))?;
     let numbers: BTreeSet<u64> =
@@ -215,7 +215,7 @@ fn lowest_descriptor(process: Pid) -> Result<u64> {
     Ok((0..).find(|number| !numbers.contains(number)).unwrap_or_default())
 }
 
-/// A line of the process's status, in KiB.
+/// The value of a line in the status of the process, in KiB.
 fn status(process: Pid, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
