@@ -1,8 +1,8 @@
-//! Witgate inside another program: the same pipeline as a layer before a service of that program's own.
+//! Witgate inside another program: the same pipeline as a layer in front of that program's own service.
 //!
-//! A [`Guard`] is made from a `witgate.toml` whose one upstream is `embedded = true`. What it protects is any
-//! [`tower::Service`] that speaks MCP over Streamable HTTP, such as the one of the crate `rmcp`. The service sees what
-//! was admitted, and nothing else:
+//! A [`Guard`] is made from a `witgate.toml` with exactly one upstream, which has `embedded = true`. A guard protects
+//! any [`tower::Service`] that speaks MCP over Streamable HTTP, such as the one of the crate `rmcp`. The service gets
+//! allowed calls only:
 //!
 //! ```no_run
 //! use axum::Router;
@@ -23,10 +23,10 @@
 //! }
 //! ```
 //!
-//! Everything that the configuration says besides listeners, TLS and the upstream's place is in force, and changes with
-//! its files as it does under `witgate serve`: policies, components, keys, pipeline. `witgate plugin list` and its like
-//! reach the program over the control socket, and health and metrics are on `server.admin_listen`. The examples
-//! `embed-rmcp` and `embed-axum` are whole programs.
+//! The whole configuration is in force, except for listeners, TLS and the upstream's address. Policies, components,
+//! keys and pipeline change with their files, as under `witgate serve`. Commands such as `witgate plugin list` reach the
+//! program over the control socket. Health checks and metrics are on `server.admin_listen`. The examples `embed-rmcp`
+//! and `embed-axum` are complete programs.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -261,11 +261,11 @@ where
 
 /// A service behind the pipeline of a [`Guard`].
 ///
-/// Whatever it is given is a message for the protected service, whatever the path, besides the documents of RFC 9728
-/// under `/.well-known/`. It answers with the gateway's own answers, also where it refuses, and never fails.
+/// It takes every request as a message for the protected service, on any path, except for the documents of RFC 9728
+/// under `/.well-known/`. It answers refusals itself, and never returns an error.
 ///
-/// The protected service sees the method, the body as it came, and the headers that the protocol needs; no credential. In
-/// the extensions of each request is the [`Caller`], as an `Arc`:
+/// The protected service gets the method, the unchanged body, and the headers that the protocol needs, but no
+/// credential. The extensions of each request contain the [`Caller`], as an `Arc`:
 ///
 /// ```
 /// # use std::sync::Arc;

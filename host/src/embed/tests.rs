@@ -1,4 +1,4 @@
-//! A guard before a service that records what it gets.
+//! Tests of a guard in front of a service that records its requests.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ async fn record(request: Whole, seen: Arc<Mutex<Vec<Seen>>>) -> axum::Json<Value
     axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } }))
 }
 
-/// A call as a client of the stateful era writes it, with more space than anybody needs.
+/// A call as a client of the stateful era writes it, with unnecessary spaces.
 const CALL: &str = r#"{"jsonrpc":"2.0",  "id":1,"method":"tools/call","params":{"name":"get_sum","arguments":{"b":2.50,"a":1}}}"#;
 
 fn post(body: &str) -> Request<Full<Bytes>> {
@@ -164,7 +164,7 @@ async fn documents_are_served_at_every_mount_path() {
     let (status, document) = gateway.send(get(documents[1])).await;
     assert_eq!((status, &document["resource"]), (200, &json!("https://mcp.example.com/mcp")));
     assert_eq!(gateway.send(get("/.well-known/other")).await.0, 404);
-    // A router that takes a prefix away leaves this.
+    // The path that remains after a router has removed a prefix.
     let mut nested = post(CALL);
     *nested.uri_mut() = "/".parse().unwrap();
     assert_eq!(gateway.send(nested).await.0, 200);

@@ -1,9 +1,9 @@
-//! Files whose changes bring no notification, or not every one: those that are mounted by themselves, and those whose
-//! file system does not hear of what other machines do.
+//! Files whose changes may bring no notification: files that are mounted by themselves, and files on a file system
+//! that does not report the changes of other machines.
 
 use std::path::Path;
 
-/// The reason why changes of `file` may bring no notification. None: nothing is known against it.
+/// The reason why changes of `file` may bring no notification. None: notifications should come.
 #[cfg(target_os = "linux")]
 pub(super) fn why(file: &Path) -> Option<String> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statfs, statx};
@@ -35,17 +35,18 @@ const REMOTE: [(i128, &str); 8] = [
     (0x5346_414F, "AFS"),
 ];
 
-/// Nothing is known of other systems.
+/// On other systems, no reason is known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn why(_: &Path) -> Option<String> {
     None
 }
 
-/// Has the system ask anew how `file` looks: NFS keeps that for up to a minute, and asks when a file is opened.
+/// Has the system read the file's state anew: NFS caches it for up to a minute, and asks the server when a file is
+/// opened.
 pub(super) fn refresh(file: &Path) {
     use rustix::fs::{Mode, OFlags, open};
 
-    // A pipe would wait for who writes. What cannot be opened is found out when it is read.
+    // Without `NONBLOCK`, opening a pipe would wait for a writer. Reading reports files that cannot be opened.
     drop(open(file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()));
 }
 

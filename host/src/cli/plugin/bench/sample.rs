@@ -1,10 +1,10 @@
-//! Samples of one thing, and how sure their median is.
+//! Samples of one measurement, with the confidence interval of their median.
 
 use serde_json::{Value, json};
 
-/// Medians of samples that are drawn again.
+/// Number of resamples for the confidence interval.
 const DRAWS: usize = 500;
-/// Samples that a draw takes: of more, every so manieth stands for the rest.
+/// Largest size of a resample. From more samples, an even selection is taken.
 const MOST: usize = 1000;
 
 /// Repeated measurements of one thing.
@@ -20,13 +20,12 @@ impl Samples {
         self.0.len()
     }
 
-    /// The sample that this share of all does not pass.
+    /// The quantile: this share of all samples is not greater.
     pub(super) fn quantile(&self, share: f64) -> f64 {
         quantile(&self.sorted(), share)
     }
 
-    /// The 95 % confidence interval of the median: the middle of the medians of samples that are drawn from
-    /// these.
+    /// The 95 % confidence interval of the median: the middle 95 % of the medians of resamples.
     pub(super) fn interval(&self) -> (f64, f64) {
         let sorted = self.sorted();
         let step = sorted.len().div_ceil(MOST).max(1);
@@ -73,7 +72,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
 }
 
-/// Numbers that are the same in every run (xorshift).
+/// Pseudo-random numbers that are the same in every run (xorshift).
 struct Dice(u64);
 
 impl Dice {

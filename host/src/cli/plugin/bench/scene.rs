@@ -22,7 +22,7 @@ use witgate_policy::answer::Outcome;
 /// Memory limit of a component without configured limits: enough for an interpreted language.
 const MEMORY: usize = 256 << 20;
 
-/// The surroundings of the policies.
+/// The environment of the policies.
 pub(super) struct Scene {
     cast: PluginUnderTest,
     call: Option<String>,
@@ -42,12 +42,12 @@ impl Scene {
         &self.cast.path
     }
 
-    /// Compiles the component, with nothing kept from the last time.
+    /// Compiles the component with an empty cache.
     pub(super) async fn compile(&self) -> Result<(), CommandFailure> {
         self.loader().await.map(drop)
     }
 
-    /// A loader that has compiled it.
+    /// A loader that has compiled the component.
     pub(super) async fn loader(&self) -> Result<Loader, CommandFailure> {
         let loader = Loader::new(self.engine.clone(), Compiler::own(), None);
         let loaded = loader.load(self.path(), &Provenance::default()).await;
@@ -61,13 +61,13 @@ impl Scene {
         made(subject, loader, dir, case).await
     }
 
-    /// A check that does next to nothing.
+    /// A check that does nearly nothing.
     pub(super) async fn native(&self, loader: &Loader) -> Result<SandboxPolicy, CommandFailure> {
         let case = Case::of(json!({ "roles": { "bench": { "allow": ["*"] } } }));
         made(&TestSubject::builtin(PolicyKind::Rbac), loader, &self.cast.dir, &case).await
     }
 
-    /// The question for the component: that of the case, or one about a tool, from somebody whom it concerns.
+    /// The question for the component: that of the case, or one about a tool, from a caller whom the plugin judges.
     pub(super) fn asking(&self, component: SandboxPolicy) -> BenchQuestion {
         let scheme = component.first_scheme();
         let question = match self.cast.case.steps.first() {
@@ -80,7 +80,7 @@ impl Scene {
         BenchQuestion::of(component, self.called(question))
     }
 
-    /// The question for the native one.
+    /// The question for the native policy.
     pub(super) fn asking_native(&self, native: SandboxPolicy) -> BenchQuestion {
         BenchQuestion::of(native, self.called(Question::new(CaseCall::named("echo"), ask(None))))
     }
@@ -121,7 +121,7 @@ impl BenchQuestion {
         Self { policy, ready }
     }
 
-    /// Asks it. Any answer is accepted.
+    /// Asks the question. Any answer is accepted.
     pub(super) async fn ask(&self) -> Result<(), CommandFailure> {
         match self.policy.put(&self.ready).await {
             Outcome::Failed(failure, detail) => Err(CommandFailure::new(format!(

@@ -1,11 +1,11 @@
-//! A recording as a file of cases, written to be read.
+//! A recording as a file of cases that people can read.
 
 use serde_json::{Map, Value};
 
 use crate::cli::outcome::CommandFailure;
 use crate::control::protocol::{RecordingReport, ReportedCase};
 
-/// Of a case, in this order.
+/// The members of a case, in their order in the file.
 const ORDER: [&str; 21] = [
     "policy",
     "now",
@@ -33,12 +33,12 @@ const ORDER: [&str; 21] = [
 /// The members that go to the head of the file if all cases agree on them.
 const SHARED: [&str; 2] = ["upstream", "audience"];
 
-/// "1 call", "2 calls".
+/// A number of calls: "1 call", "2 calls".
 pub(super) fn counted_calls(calls: u64) -> String {
     format!("{calls} call{}", if calls == 1 { "" } else { "s" })
 }
 
-/// The whole file.
+/// The text of the file.
 pub(super) fn text(recording: &RecordingReport) -> Result<String, CommandFailure> {
     let mut head = recording.settings.clone();
     let shared = shared(&recording.cases);

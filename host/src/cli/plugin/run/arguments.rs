@@ -76,7 +76,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 impl Arguments {
-    /// The credential. It never stands on the command line, which others can read.
+    /// The credential. It is never an argument, because others can read the command line.
     pub(super) fn credential(&self, environment: &Environment) -> Result<Option<String>, CommandFailure> {
         let value = match (&self.credential_env, &self.credential_file) {
             (Some(name), _) => environment.get(name).map(str::to_owned).ok_or_else(|| {
@@ -97,7 +97,7 @@ impl Arguments {
         }
     }
 
-    /// Changes what was named, and leaves the rest of a question as it is.
+    /// Replaces the members that the arguments name, and leaves the rest of a question as it is.
     pub(super) fn put_over(&self, question: &mut Question) {
         if let Some(call) = &self.call {
             question.call = question.call.clone().on(call);
@@ -123,7 +123,7 @@ impl Arguments {
     }
 }
 
-/// The present time.
+/// The present time, in seconds since the Unix epoch.
 pub(super) fn present() -> u64 {
     clock::since_epoch().as_secs()
 }

@@ -15,7 +15,7 @@ use witgate_services::witness::Observation;
 /// The result of a run.
 pub(super) struct RunResult {
     pub(super) settings: ConfigureResult,
-    /// The questions, and what came of each. Empty: the settings were not taken.
+    /// The questions with their results. Empty: the plugin refused the settings.
     pub(super) asked: Vec<(Question, QuestionReport)>,
     /// Secrets to redact from the output.
     pub(super) secrets: Vec<String>,
@@ -23,14 +23,14 @@ pub(super) struct RunResult {
 
 /// The result of `configure`.
 pub(super) enum ConfigureResult {
-    /// The plugin took them: its wishes, and the trace of its host calls.
+    /// The plugin accepted them: its wishes, and the trace of its host calls.
     Yes(Box<witgate_plugin::Wants>, Observation),
-    /// The plugin refused them; the text says why.
+    /// The plugin refused them; the text gives the reason.
     No(String),
 }
 
 impl RunResult {
-    /// True if the last answer lets the call go on.
+    /// True if the last answer lets the call through.
     pub(super) fn is_yes(&self) -> bool {
         let yes = |outcome: &Outcome| {
             matches!(outcome, Outcome::Verdict(Verdict::Identity(_)) | Outcome::Decision(Decision::Allow))
@@ -46,7 +46,7 @@ pub(super) async fn ran(
     credential: Option<String>,
 ) -> Result<RunResult, CommandFailure> {
     let loader = loader(context)?;
-    // A file that is no component is no answer.
+    // A file that is no component is a failure of the command, and no answer of a plugin.
     let loaded = loader.load(&cast.path, &Provenance::default()).await;
     loaded.map_err(|error| CommandFailure::new(error.to_string()))?;
     let mut ran = RunResult {
@@ -65,7 +65,7 @@ pub(super) async fn ran(
     ran.settings = ConfigureResult::Yes(Box::new(wants), policy.seen());
     for question in questions(arguments, cast, &policy, credential)? {
         if let HookQuestion::Who { value, .. } = &question.ask {
-            // Of a token, its signature is what nobody else has.
+            // The secret part of a token is its signature.
             ran.secrets.extend([value.clone(), value.rsplit('.').next().unwrap_or_default().to_owned()]);
         }
         let asked = policy.ask(&question).await;
@@ -74,7 +74,7 @@ pub(super) async fn ran(
     Ok(ran)
 }
 
-/// Those of the case, or one of its own, each with what the command line says over it.
+/// The questions of the case, or else one of its own. The command line replaces parts of each.
 fn questions(
     arguments: &Arguments,
     cast: &PluginUnderTest,

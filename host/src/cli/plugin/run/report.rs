@@ -31,7 +31,7 @@ pub(super) fn text(ran: &RunResult) -> String {
     shown(&lines.join("\n"), ran)
 }
 
-/// Nothing of a credential, and no secret.
+/// A text without parts of a credential and without secrets.
 fn shown(text: &str, ran: &RunResult) -> String {
     redacted(text, ran.secrets.iter().map(String::as_str)).into_owned()
 }
@@ -121,7 +121,7 @@ pub(super) fn json(ran: &RunResult) -> Value {
     hidden(report, ran)
 }
 
-/// The same text with no secret in it, however it is nested.
+/// The value without any secret, also in nested members.
 fn hidden(value: Value, ran: &RunResult) -> Value {
     match value {
         Value::String(text) => Value::String(shown(&text, ran)),

@@ -47,7 +47,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 impl Arguments {
-    /// The places to search: those that were named, else the current directory.
+    /// The paths to search: those of the command line, else the current directory.
     pub(super) fn places(&self) -> Vec<PathBuf> {
         match self.paths.is_empty() {
             true => vec![PathBuf::from(".")],

@@ -5,18 +5,18 @@ use witgate_cases::OutcomeText as _;
 use witgate_cases::Report;
 use witgate_policy::answer::Outcome;
 
-/// Something that the other one does otherwise.
+/// A difference between the two components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// The step, from 1; None: the settings.
+    /// The step, from 1. None: the difference is in the settings.
     pub(super) step: Option<usize>,
-    /// The answer of the component that the cases are for.
+    /// The answer of the component that the suite belongs to.
     pub(super) own: String,
     /// The answer of the other component.
     pub(super) other: String,
 }
 
-/// Everything in which two reports of one case differ.
+/// All differences between two reports of one case.
 pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
     let mut found = Vec::new();
     let summary = |report: &Report| match report.findings.as_slice() {
@@ -44,7 +44,7 @@ pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
     found
 }
 
-/// Compares two outcomes, except for the engine's words about a failure.
+/// Compares two outcomes, without the engine's message of a failure.
 fn is_same(own: &Outcome, other: &Outcome) -> bool {
     match (own, other) {
         (Outcome::Failed(own, _), Outcome::Failed(other, _)) => own == other,

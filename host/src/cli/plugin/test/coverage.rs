@@ -1,5 +1,5 @@
-//! Coverage of a suite: kinds of answers and reason codes that the plugin gave. Nobody can list the reason
-//! codes that a plugin might give; what it never gave, of the kinds that its hooks have, can be told.
+//! Coverage of a suite: the kinds of answers and the reason codes that the plugin gave. Nobody can list the reason
+//! codes that a plugin might give. The kinds of answers of its hooks are known, so that missing ones can be listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const WHO: [&str; 3] = ["identity", "not_mine", "refused"];
 /// The answers of an authorizer.
 const MAY: [&str; 2] = ["allow", "denied"];
 
-/// Answers and reason codes that were given, and how often.
+/// Answers and reason codes, with the number of times that the plugin gave each.
 #[derive(Default)]
 pub(super) struct Coverage {
     answers: BTreeMap<&'static str, u64>,
@@ -23,7 +23,7 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// Of all cases.
+    /// The coverage by all cases.
     pub(super) fn of(cases: &[PlayedCase]) -> Self {
         let mut coverage = Self::default();
         for case in cases {
@@ -41,7 +41,7 @@ impl Coverage {
         coverage
     }
 
-    /// Kinds of answers that its hooks have and that no case has brought about.
+    /// Kinds of answers that the hooks have and that no case has caused.
     pub(super) fn never(&self) -> Vec<&'static str> {
         self.expected.iter().filter(|answer| !self.answers.contains_key(*answer)).copied().collect()
     }

@@ -1,4 +1,4 @@
-//! The search for cases, and for the component of each.
+//! The search for files of cases, and for the component of each.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +13,15 @@ use witgate_config::PolicyKind;
 /// The name of the built-in for `--against`.
 pub(super) const BUILTIN: &str = "builtin";
 
-/// The contents of the named places.
+/// The result of the search.
 pub(super) enum FindResult {
-    /// Cases.
+    /// Files of cases.
     Suites(Suites),
-    /// None, and why.
+    /// There are no cases; the text gives the reason.
     Nothing(String),
 }
 
-/// Files of cases, at least one of which has one.
+/// Files of cases, with at least one case.
 pub(super) struct Suites {
     pub(super) suites: Vec<SuiteRun>,
 }
@@ -35,7 +35,7 @@ pub(super) struct SuiteRun {
 }
 
 impl Suites {
-    /// Finds them.
+    /// Finds the files of cases.
     pub(super) fn find(arguments: &Arguments) -> Result<FindResult, CommandFailure> {
         let mut suites = Vec::new();
         let mut empty = Vec::new();
@@ -97,7 +97,7 @@ impl Suites {
     }
 }
 
-/// Files that a run at `place` looks at, whether they are there or not.
+/// Files that a run at `place` reads, also those that do not exist.
 pub(super) fn files(place: &Path) -> Vec<PathBuf> {
     let mut files = case_files(place).unwrap_or_default();
     files.push(place.join("cases.toml"));

@@ -1,4 +1,4 @@
-//! The report that CI systems read: JUnit's XML.
+//! The report for CI systems: JUnit's XML.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Puts cases to whom they are for, several at once, and hands them on in their order.
+//! Runs cases against their components, several at once, and passes the results on in the order of the cases.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl PlayResult {
     }
 }
 
-/// Plays all cases; each is told as soon as those before it are.
+/// Plays all cases. Each result is passed on as soon as all earlier ones are.
 pub(super) async fn play(
     suites: &Suites,
     loader: &Arc<Loader>,

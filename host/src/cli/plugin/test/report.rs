@@ -11,7 +11,7 @@ use witgate_base::printable::clean;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{QuestionReport, Report, StepReport};
 
-/// One case: a line, and what is wrong where something is.
+/// The report of a case: a line, and the faults if there are any.
 pub(super) fn case(played: &PlayedCase) -> String {
     let PlayedCase { file, report, differences, .. } = played;
     let good = report.passed() && differences.is_empty();
@@ -39,7 +39,7 @@ pub(super) fn case(played: &PlayedCase) -> String {
     lines.join("\n")
 }
 
-/// The answers, in the words of a case.
+/// The answers, in the words that cases use.
 fn answers(report: &Report) -> String {
     let mut texts: Vec<String> = Vec::new();
     for step in &report.steps {
@@ -55,7 +55,7 @@ fn answers(report: &Report) -> String {
     }
 }
 
-/// Resources used: the longest step for the guest's own time, the sum of the steps for wall-clock time.
+/// The used resources: the longest step for the guest's own time, the sum of the steps for wall-clock time.
 pub(in crate::cli::plugin) fn used(steps: &[&QuestionReport]) -> String {
     let seen = || steps.iter().map(|asked| &asked.observed);
     let ticks = seen().map(|seen| seen.ticks).max().unwrap_or(0);
@@ -91,7 +91,7 @@ fn finding(finding: &witgate_cases::Finding) -> [String; 3] {
     ]
 }
 
-/// As the WIT package writes it.
+/// The level's name in the WIT package.
 pub(in crate::cli::plugin) fn level_name(level: Level) -> &'static str {
     match level {
         Level::Debug => "debug",
@@ -101,7 +101,7 @@ pub(in crate::cli::plugin) fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The last lines.
+/// The last lines of the report.
 pub(super) fn summary(played: &PlayResult, took: Duration) -> String {
     let all = played.cases.len();
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();

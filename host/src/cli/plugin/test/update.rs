@@ -1,4 +1,5 @@
-//! `--update`: what failing cases expect becomes what was answered. Everything else in the file stays as it is.
+//! `--update`: replaces the expectations of failing cases with the actual answers. Everything else in the file stays
+//! as it is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ use witgate_base::whole_file;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{Expect, StepReport};
 
-/// An expectation that becomes another.
+/// An expectation and its replacement.
 struct ExpectationChange<'a> {
     case: &'a PlayedCase,
     step: &'a StepReport,
@@ -48,7 +49,8 @@ pub(super) fn rewrite(context: &Context, played: &PlayResult, yes: bool) -> Resu
     Ok(rewritten)
 }
 
-/// Of a case, the answers that are not what it expects. What else goes wrong with it, nobody can expect.
+/// The changes for a case: answers that differ from its expectations. Other failures of the case cannot become
+/// expectations.
 fn changes(case: &PlayedCase) -> Vec<ExpectationChange<'_>> {
     let steps = case.report.steps.iter().zip(&case.case.steps);
     let other = steps
@@ -63,7 +65,7 @@ fn changes(case: &PlayedCase) -> Vec<ExpectationChange<'_>> {
         .collect()
 }
 
-/// The new expectation: the answer itself; of an identity, only the members that were expected before.
+/// The new expectation: the answer itself; for an identity, only the members that were expected before.
 fn becomes(expected: &Expect, report: &StepReport) -> Json {
     let mut found = report.asked.outcome.written();
     let before = expected.written();
@@ -115,7 +117,7 @@ fn write(file: &Path, changes: &[ExpectationChange<'_>]) -> Result<(), CommandFa
     replace(file, &document.to_string()).map_err(|error| failed(error.to_string()))
 }
 
-/// Another file takes its place at once: whoever watches it never sees half of it.
+/// Replaces a file atomically, so that nobody sees half of it.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = file.canonicalize()?;
     let access = fs::metadata(&file)?.permissions();
@@ -125,7 +127,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     })
 }
 
-/// Puts `expect` where a question stands: in a case, or in a step of one.
+/// Sets `expect` of a question: in a case, or in a step of a case.
 fn set(root: &mut Table, place: &[String], becomes: &Json) -> Option<()> {
     let index = |at: usize| place.get(at)?.parse::<usize>().ok();
     let case = root.get_mut("case")?;
@@ -150,7 +152,7 @@ fn set(root: &mut Table, place: &[String], becomes: &Json) -> Option<()> {
     }
 }
 
-/// Takes the whitespace before the closing brace of a table from its last member.
+/// Removes the whitespace before the closing brace of a table from its last member, and returns it.
 fn closing(table: &mut InlineTable) -> Option<RawString> {
     let (_, last) = table.iter_mut().last()?;
     at_leaf(last, |decor| {
@@ -160,7 +162,8 @@ fn closing(table: &mut InlineTable) -> Option<RawString> {
     })
 }
 
-/// Does something to the value that a dotted key leads to: that one has the blanks and the comment around it.
+/// Calls `act` with the decoration of the value at the end of a dotted key: that value has the blanks and the comment
+/// around it.
 fn at_leaf<T>(value: &mut Value, act: impl FnOnce(&mut Decor) -> T) -> T {
     let dotted = value.as_inline_table_mut().filter(|table| table.is_dotted());
     match dotted.and_then(|table| table.iter_mut().last()) {
@@ -169,7 +172,8 @@ fn at_leaf<T>(value: &mut Value, act: impl FnOnce(&mut Decor) -> T) -> T {
     }
 }
 
-/// A word as such, everything else as people write it: `expect.denied = "late"`. The comment behind it stays.
+/// Sets `expect` of a question: a word as a string, everything else as a dotted key, such as `expect.denied = "late"`.
+/// The comment behind it stays.
 fn expect(question: &mut dyn TableLike, becomes: &Json) -> Option<()> {
     let mut value = value(becomes)?;
     if let Value::InlineTable(table) = &mut value {
@@ -199,7 +203,7 @@ fn suffix(item: &mut Item) -> Option<RawString> {
     }
 }
 
-/// As TOML has it. It has no null: such a member is left out.
+/// A value in TOML. TOML has no null: such a member is left out.
 fn value(json: &Json) -> Option<Value> {
     Some(match json {
         Json::Null => return None,
