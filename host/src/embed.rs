@@ -24,9 +24,9 @@
 //! ```
 //!
 //! The whole configuration is in force, except for listeners, TLS and the upstream's address. Policies, components,
-//! keys and pipeline change with their files, as under `witgate serve`. Commands such as `witgate plugin list` reach the
-//! program over the control socket. Health checks and metrics are on `server.admin_listen`. The examples `embed-rmcp`
-//! and `embed-axum` are complete programs.
+//! keys and pipeline change with their files, as under `witgate serve`. Commands such as `witgate plugin list` reach
+//! the program over the control socket. Health checks and metrics are on `server.admin_listen`. The examples
+//! `embed-rmcp` and `embed-axum` are complete programs.
 
 use std::convert::Infallible;
 use std::fmt;

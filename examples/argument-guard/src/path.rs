@@ -1,7 +1,7 @@
 //! Paths that all programs read in the same way.
 //!
-//! The check resolves and decodes nothing, because it would have to do that exactly as the upstream does. It accepts a path
-//! unchanged, or denies it.
+//! The check resolves and decodes nothing, because it would have to do that exactly as the upstream does. It accepts a
+//! path unchanged, or denies it.
 
 /// A directory that paths may not leave.
 #[derive(Debug)]

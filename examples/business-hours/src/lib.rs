@@ -1,7 +1,7 @@
 //! Calls are allowed during working hours, in the caller's local time.
 //!
-//! The time zone is a claim of the caller, which identity providers offer (`zoneinfo` of OpenID Connect). The component contains
-//! the IANA time zone database, which says when clocks change.
+//! The time zone is a claim of the caller, which identity providers offer (`zoneinfo` of OpenID Connect). The component
+//! contains the IANA time zone database, which says when clocks change.
 
 mod hours;
 

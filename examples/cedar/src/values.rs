@@ -12,8 +12,8 @@ const DEEPEST: usize = 32;
 /// The object in a text; without a text, an empty object.
 ///
 /// # Errors
-/// If Cedar has no such value: without it, a policy could take the incomplete object for the whole. Only members that are `null`
-/// are left out.
+/// If Cedar has no such value: without it, a policy could take the incomplete object for the whole. Only members that
+/// are `null` are left out.
 pub(crate) fn record(text: Option<&str>) -> Result<Value, String> {
     let object = json::parse_object(text.unwrap_or("{}")).map_err(|error| error.to_string())?;
     record_of(&object, 0)

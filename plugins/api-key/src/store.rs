@@ -313,9 +313,9 @@ struct StoreEntry {
     keys: Vec<StoredKey>,
 }
 
-/// Reads a store entry by entry, because a reader of TOML takes fifteen times the memory of the text that it reads at once.
-/// None: the store cannot be read in parts, or is invalid. If each part is valid TOML, the parts together mean the same
-/// as the whole text: a value of several lines, such as a list, would not be valid TOML after a cut.
+/// Reads a store entry by entry, because a reader of TOML takes fifteen times the memory of the text that it reads at
+/// once. None: the store cannot be read in parts, or is invalid. If each part is valid TOML, the parts together mean
+/// the same as the whole text: a value of several lines, such as a list, would not be valid TOML after a cut.
 fn in_parts(text: &str) -> Option<Store> {
     let mut at = text.find(ENTRY)? + 1;
     let Head { version } = toml::from_str(text.get(..at)?).ok()?;

@@ -1,7 +1,7 @@
 //! From a plugin's source to a component, in four languages.
 //!
-//! [`scaffold`] creates a project. [`build`] compiles a project to a component, and validates it against its world. If a
-//! compiler is missing, it is installed if possible; otherwise the error names the command that installs it. `xtask`
+//! [`scaffold`] creates a project. [`build`] compiles a project to a component, and validates it against its world. If
+//! a compiler is missing, it is installed if possible; otherwise the error names the command that installs it. `xtask`
 //! builds the guests of the repository with the same toolchains.
 
 pub mod apt;

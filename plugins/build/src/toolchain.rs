@@ -53,9 +53,9 @@ pub struct CargoBuild<'a> {
 }
 
 impl Toolchain {
-    /// Finds a toolchain. It tries, in this order: the installed target of rustup, adding that target, Debian's installed
-    /// packages, and installing those. The file `memory` keeps the choice of Debian's toolchain, because an attempt with
-    /// rustup may take a minute. `directory` is the working directory of cargo.
+    /// Finds a toolchain. It tries, in this order: the installed target of rustup, adding that target, Debian's
+    /// installed packages, and installing those. The file `memory` keeps the choice of Debian's toolchain, because an
+    /// attempt with rustup may take a minute. `directory` is the working directory of cargo.
     ///
     /// # Errors
     /// If there is none, with the commands that install one.

@@ -39,7 +39,8 @@ impl Tools {
         Ok(lock)
     }
 
-    /// Installs a tool if it is missing. It is installed into a temporary directory, which is renamed when it is complete.
+    /// Installs a tool if it is missing. It is installed into a temporary directory, which is renamed when it is
+    /// complete.
     pub(crate) fn install(
         &self,
         name: &str,

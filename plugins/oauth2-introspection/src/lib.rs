@@ -28,7 +28,8 @@ pub struct Config {
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub endpoint: Option<String>,
     /// The issuer identifier of the authorization server. Without `endpoint`, the policy reads the endpoint from the
-    /// issuer's metadata (RFC 8414, then OpenID Connect Discovery). An answer that names an issuer has to name this one.
+    /// issuer's metadata (RFC 8414, then OpenID Connect Discovery). An answer that names an issuer has to name this
+    /// one.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub issuer: Option<String>,
     /// The id of Witgate's client at the server, which has to be allowed to introspect.

@@ -14,7 +14,8 @@ use crate::apt;
 use crate::cargo::tidy;
 use crate::process::ask;
 
-/// Variables in which cargo describes itself to the programs that it runs. Debian's cargo must not read them as its own.
+/// Variables in which cargo describes itself to the programs that it runs. Debian's cargo must not read them as its
+/// own.
 const FOREIGN: [&str; 7] = [
     "CARGO",
     "LD_LIBRARY_PATH",
