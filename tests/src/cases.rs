@@ -1,5 +1,5 @@
-//! The tables of the shipped policies, and their subjects. The host reads and runs them, as it does for
-//! `witgate plugin test`.
+//! The tables of cases of the shipped policies, and the policies under test. The host reads and runs the tables, as it
+//! does for `witgate plugin test`.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub fn loader() -> Loader {
     Loader::new(Engine::new().unwrap(), Compiler::Within, Some(cache))
 }
 
-/// Puts all cases to it and says which went wrong, and how.
+/// Runs all cases against a subject, and returns the failures.
 pub async fn put(subject: &TestSubject, cases: &[Case]) -> Vec<String> {
     let loader = loader();
     let mut failures = Vec::new();

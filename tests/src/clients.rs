@@ -33,8 +33,8 @@ use crate::gateway::free_port;
 /// Time limit for a client unless its session says otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(20);
 
-/// Time that a driver gets on top of its own limit to load its client, to report and to clean up: on a busy
-/// machine the Python ones take seconds to load.
+/// Time that a driver has in addition to its own limit, to load its client, to report and to clean up: on a busy
+/// machine the Python clients take seconds to load.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// One of the real clients.
@@ -115,7 +115,7 @@ pub struct Registered {
     pub secret: String,
     /// The only server that may see the secret.
     pub issuer: String,
-    /// The scopes it asks for, with spaces between them.
+    /// The requested scopes, with spaces between them.
     pub scope: String,
 }
 
@@ -156,7 +156,8 @@ impl Session {
         self
     }
 
-    /// `auto` (the default), `legacy` or a version such as `2026-07-28`, where the client has such a choice.
+    /// Sets the era: `auto` (the default), `legacy` or a version such as `2026-07-28`, if the client has such an
+    /// option.
     #[must_use]
     pub fn mode(mut self, mode: &str) -> Self {
         self.mode = mode.into();
@@ -209,19 +210,19 @@ pub struct Report {
     pub client: String,
     /// The negotiated protocol version, once connected.
     pub protocol: Option<String>,
-    /// The names of the tools it was shown.
+    /// The names of the tools in the list that the client got.
     pub listed: Option<Vec<String>>,
-    /// The call's result, as the client handed it over.
+    /// The call's result, as the client returned it.
     pub called: Option<Value>,
-    /// True where it could list once more after the call; None where it was not asked to.
+    /// True if the client could list tools again after the call; None if it did not have to.
     #[serde(default)]
     pub again: Option<bool>,
-    /// The error that stopped it.
+    /// The error that ended the run.
     pub error: Option<Failure>,
 }
 
 impl Report {
-    /// True if the client was shown this tool.
+    /// True if the list that the client got contains this tool.
     pub fn lists(&self, tool: &str) -> bool {
         self.listed.iter().flatten().any(|name| name == tool)
     }
@@ -261,7 +262,7 @@ pub struct Failure<S = Stage> {
     pub message: String,
     /// The JSON-RPC error's `data`, `null` if the client hides it.
     pub data: Value,
-    /// The scopes a 403 asked for.
+    /// The scopes that a 403 required.
     pub scope: Option<String>,
 }
 
@@ -281,7 +282,7 @@ pub struct Scenario {
     pub protocol: Option<String>,
     /// Each step's findings.
     pub steps: BTreeMap<String, Value>,
-    /// The error that stopped all of it; its stage is `connect` or the step's name.
+    /// The error that ended the scenario; its stage is `connect` or the step's name.
     pub error: Option<Failure<String>>,
 }
 
@@ -293,7 +294,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Those in `WITGATE_TEST_TOOLS`, by default `target/tools` of the workspace.
+    /// The clients in `WITGATE_TEST_TOOLS`, by default `target/tools` of the workspace.
     pub fn installed() -> anyhow::Result<Self> {
         let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = match std::env::var_os("WITGATE_TEST_TOOLS") {
@@ -309,17 +310,17 @@ impl Clients {
         Ok(clients)
     }
 
-    /// A Node that is new enough for every client.
+    /// The path of a Node that is new enough for every client.
     pub fn node(&self) -> PathBuf {
         self.tools.join("node")
     }
 
-    /// The Python of the environment that holds the Python clients.
+    /// The path of the Python environment with the Python clients.
     pub fn python(&self) -> PathBuf {
         self.tools.join("python/bin/python")
     }
 
-    /// The Python of another environment that stands beside it.
+    /// The path of the Python of another environment beside it.
     pub fn python_of(&self, environment: &str) -> PathBuf {
         self.tools.join(environment).join("bin/python")
     }
@@ -329,8 +330,8 @@ impl Clients {
         self.drive(client.driver(), session, &[]).await
     }
 
-    /// Runs one client that lists once more after a call, whatever came of it: whether it goes on. With `pause`, it says
-    /// before its call by a file beside that one that it is ready, and waits until that one is there.
+    /// Runs one client that lists tools again after a call, also after a failed one. With `pause`, it makes a file
+    /// beside that path before its call, to report that it is ready, and waits until the file `pause` exists.
     pub async fn run_on(
         &self,
         client: Client,
@@ -342,7 +343,7 @@ impl Clients {
         self.drive(client.driver(), session, &more).await
     }
 
-    /// Runs the scenario on one SDK: all of its steps, or only those named.
+    /// Runs the scenario on one SDK: all of its steps, or only the named ones.
     pub async fn scenario(&self, sdk: Sdk, session: &Session, only: &[&str]) -> anyhow::Result<Scenario> {
         let sdk = match sdk {
             Sdk::TsClient => "--sdk=ts-client",
@@ -358,19 +359,19 @@ impl Clients {
         self.everything("stdio").map(|part| part.display().to_string()).into()
     }
 
-    /// Starts server-everything over HTTP on a free port; it ends with the value returned.
+    /// Starts server-everything over HTTP on a free port. It ends when the returned value is dropped.
     pub async fn everything_http(&self) -> anyhow::Result<EverythingServer> {
         self.everything_at("streamableHttp", "mcp").await
     }
 
-    /// The same over HTTP+SSE, the transport of 2024-11-05.
+    /// As [`Self::everything_http`], over HTTP+SSE, the transport of 2024-11-05.
     pub async fn everything_sse(&self) -> anyhow::Result<EverythingServer> {
         self.everything_at("sse", "sse").await
     }
 
     async fn everything_at(&self, transport: &str, path: &str) -> anyhow::Result<EverythingServer> {
-        // The server cannot report a port that it chose itself, so one is found for it, which the system does not give to
-        // connections meanwhile: the server says that it is running also where its port is taken.
+        // The server cannot report a port that it chose itself, so it gets a free one from a range that the system
+        // does not give to connections. The server says that it is running even if its port is taken.
         let port = free_port();
         let [node, script, transport] = self.everything(transport);
         let mut command = CommandWrap::with_new(node, |command| {
@@ -389,7 +390,7 @@ impl Clients {
             bail!("server-everything ended before it listened")
         };
         timeout(DEFAULT_LIMIT, ready).await.context("server-everything does not start")??;
-        // Read on, or a full pipe would stop it.
+        // Read on: a full pipe would block the server.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(EverythingServer { url: format!("http://127.0.0.1:{port}/{path}"), _child: child })
     }
@@ -399,7 +400,7 @@ impl Clients {
         [self.node(), self.tools.join(script), transport.into()]
     }
 
-    /// Runs a driver that stands elsewhere, with arguments of its own.
+    /// Runs a driver in another directory, with arguments of its own.
     pub async fn drive_other<T: DeserializeOwned>(
         &self,
         driver: &Path,
@@ -439,7 +440,7 @@ impl Clients {
             child.wait().await
         })
         .await;
-        // Whatever the client started and left behind goes with its group, and with it the last hold on stderr.
+        // Processes that the client left behind end with its process group, and close stderr.
         let _ = child.start_kill();
         let err = timeout(GRACE, log).await.context("stderr stays open")??;
         let status = end.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;

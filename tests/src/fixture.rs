@@ -1,8 +1,8 @@
 //! An MCP server with one of everything, for the tests to put behind Witgate.
 //!
-//! It answers what the official conformance suite asks of a server in revisions 2025-11-25 and
-//! 2026-07-28: names, texts and schemas in here are the suite's, not ours. It protects nothing,
-//! so that whatever is refused in a test was refused by Witgate.
+//! Its answers are those that the official conformance suite requires of a server in revisions 2025-11-25 and
+//! 2026-07-28: names, texts and schemas are the suite's, not ours. It protects nothing, so that every refusal in a
+//! test comes from Witgate.
 
 #![expect(
     deprecated,

@@ -1,4 +1,4 @@
-//! A real `witgate`, as a process of its own: its directory, its configuration, its log.
+//! A real `witgate`, as a process of its own, with its directory, configuration and log.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A program of the workspace: built beside the running test.
+/// The path of a program of the workspace, which is built beside the running test.
 pub fn program(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     // target/PROFILE/deps/TEST → target/PROFILE/NAME
@@ -26,14 +26,14 @@ pub fn program(name: &str) -> PathBuf {
     dir.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace --bins`")).join(name)
 }
 
-/// A shipped or example component, as `cargo xtask guests` builds it: `rbac`, `examples/read-only`.
+/// The path of a shipped or example component, as `cargo xtask guests` builds it: `rbac`, `examples/read-only`.
 pub fn component(name: &str) -> PathBuf {
     let file = workspace().join("target/plugins").join(format!("{name}.wasm"));
     assert!(file.is_file(), "{} is not built: run `cargo xtask guests`", file.display());
     file
 }
 
-/// True if this machine lets a test have namespaces of its own.
+/// True if this machine permits tests to use namespaces.
 pub fn may(what: &str, arguments: &[&str]) -> bool {
     let may =
         Command::new(arguments[0]).args(&arguments[1..]).output().is_ok_and(|output| output.status.success());
@@ -43,8 +43,8 @@ pub fn may(what: &str, arguments: &[&str]) -> bool {
     may
 }
 
-/// A port that is free, and that nobody takes before it is used: the system gives none from this
-/// range to connections, and every process and thread of the tests begins elsewhere in it.
+/// A free port that nobody else takes before its use: the system gives no connection a port of this range, and every
+/// process and thread of the tests begins at another place in it.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let candidates = std::iter::repeat_with(|| {
@@ -54,7 +54,7 @@ pub fn free_port() -> u16 {
     candidates.take(1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
-/// A directory with a configuration, before anything runs.
+/// A directory with a configuration, before a gateway runs.
 pub struct Setup {
     dir: TempDir,
     port: u16,
@@ -62,7 +62,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     /// The program that serves in place of `witgate serve`.
     embedding: Option<&'static str>,
-    /// A program that starts it, and its arguments.
+    /// A program that starts the gateway, and its arguments.
     within: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// An empty one.
+    /// An empty directory.
     pub fn new() -> Self {
         let (port, admin) = (free_port(), free_port());
         Self {
@@ -86,12 +86,12 @@ impl Setup {
         }
     }
 
-    /// Its directory.
+    /// The path of the directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// `127.0.0.1:PORT`, where it is going to serve.
+    /// `127.0.0.1:PORT`, the address that the gateway will serve.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -107,14 +107,14 @@ impl Setup {
         self
     }
 
-    /// Served by a program that has Witgate in it, in the place of `witgate serve`.
+    /// Has a program with Witgate in it serve, in place of `witgate serve`.
     pub fn embedded_in(mut self, program: &'static str) -> Self {
         self.embedding = Some(program);
         self
     }
 
-    /// Served by a process that `arguments`, to which the command to serve is added, become: a shell that ends with
-    /// `exec "$@"` for example.
+    /// Has another program start the gateway, for example a shell whose script ends with `exec "$@"`. Its `arguments`
+    /// are followed by the command to serve.
     pub fn within(mut self, arguments: &[&str]) -> Self {
         self.within = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         self
@@ -128,7 +128,7 @@ impl Setup {
         path
     }
 
-    /// Puts a component into `plugins/`.
+    /// Copies a component into `plugins/`.
     pub fn component(&self, name: &str) -> PathBuf {
         let file = Path::new(name).file_name().unwrap().to_str().unwrap();
         let path = self.dir().join(format!("plugins/{file}.wasm"));
@@ -137,7 +137,7 @@ impl Setup {
         path
     }
 
-    /// Writes `witgate.toml`: `[server]` is made here, `rest` follows it.
+    /// Writes `witgate.toml`: a `[server]` with `server` in it, followed by `rest`.
     pub fn config(&self, server: &str, rest: &str) -> PathBuf {
         let (port, admin) = (self.port, self.admin);
         let text = format!(
@@ -146,13 +146,13 @@ impl Setup {
         self.file("witgate.toml", text)
     }
 
-    /// A `witgate` command in the directory: no environment beside what programs need and what
-    /// was set here.
+    /// A `witgate` command in the directory. Its environment has the variables that programs need, and those of
+    /// [`Setup::env`].
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_of("witgate", arguments)
     }
 
-    /// The same with another program of the workspace.
+    /// As [`Setup::command`], with another program of the workspace.
     pub fn command_of(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program(name));
         command.args(arguments).current_dir(self.dir()).env_clear().stdin(Stdio::null());
@@ -161,13 +161,13 @@ impl Setup {
                 command.env(name, value);
             }
         }
-        // Compiled components are shared by all tests.
+        // All tests share the compiled components.
         command.env("WITGATE_CACHE", workspace().join("target/witgate-cache"));
         command.env("RUST_LOG", "witgate=debug").envs(self.env.iter().cloned());
         command
     }
 
-    /// A command, started by another program.
+    /// A command that another program starts.
     pub fn started_by(&self, program: &str, arguments: &[String], command: &Command) -> Command {
         let mut outer = Command::new(program);
         outer.args(arguments).arg(command.get_program()).args(command.get_args());
@@ -189,7 +189,7 @@ impl Setup {
         output_json["key"].as_str().unwrap().to_owned()
     }
 
-    /// Serves, and returns once the endpoint answers.
+    /// Starts the gateway, and returns once the endpoint answers.
     pub fn serve(self) -> Running {
         let log = Arc::default();
         let child = self.start(&log);
@@ -220,7 +220,7 @@ impl Setup {
     }
 }
 
-/// A running `witgate`. Killed when dropped.
+/// A running `witgate`. It is killed when this value is dropped.
 pub struct Running {
     setup: Setup,
     child: Child,
@@ -253,7 +253,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Everything that it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -270,25 +270,25 @@ impl Running {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Kills it, without a chance to clean up.
+    /// Kills the gateway, so that it cannot clean up.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// The number of its threads, and of its open files.
+    /// The number of the gateway's threads, and of its open files.
     pub fn threads_and_files(&self) -> (usize, usize) {
         let count = |what| std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count();
         (count("task"), count("fd"))
     }
 
-    /// Kills it, without a chance to clean up, and starts it anew with an empty log.
+    /// Kills the gateway, so that it cannot clean up, and starts it again with an empty log.
     pub fn restart(&mut self) {
         self.kill();
         self.start_again();
     }
 
-    /// Starts it anew, with an empty log, after [`Running::kill`].
+    /// Starts the gateway again after [`Running::kill`], with an empty log.
     pub fn start_again(&mut self) {
         self.log = Arc::default();
         self.child = self.setup.start(&self.log);
@@ -302,7 +302,7 @@ impl Running {
         assert!(status.success());
     }
 
-    /// Waits for its end and returns the exit code.
+    /// Waits for the gateway's end and returns its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         await_some("the process to end", || self.child.try_wait().unwrap()).code()
     }
@@ -320,7 +320,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Its children end with its standard input; a killed process leaves them that at least.
+        // The gateway's children end when their standard input is closed, also after a kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -335,7 +335,7 @@ pub fn unframed(text: &str) -> String {
     bare.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Looks until there is something.
+/// Polls until `look` returns a value.
 pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! The deliberately malicious guests, by name: an enum made of the files in `guests/hostile`.
+//! The hostile guests by name: an enum that is generated from the files in `guests/hostile`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::gateway::component;
 include!(concat!(env!("OUT_DIR"), "/hostile_guests.rs"));
 
 impl Guest {
-    /// Its component, as `cargo xtask guests` builds it.
+    /// The path of its component, as `cargo xtask guests` builds it.
     pub fn file(self) -> PathBuf {
         component(&format!("tests/hostile/{}", self.name()))
     }

@@ -1,5 +1,5 @@
-//! An issuer of tokens: its metadata, its key set, and whatever can be wrong with them. It keeps what it was asked
-//! for, and it can go away and come back.
+//! An issuer of tokens, with metadata and a key set, which may be faulty. It records its requests, and it can be
+//! stopped and started.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// Interval at which it checks for a visitor, and for its own end.
+/// Interval at which the server checks for connections, and for its own end.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// An answer to whoever asks for a path.
+/// An answer for a path.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The status.
@@ -31,25 +31,25 @@ pub struct Page {
 }
 
 impl Page {
-    /// 200 with this body.
+    /// A page with status 200 and this body.
     pub fn json(body: &Value) -> Self {
         let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
         Self { status: 200, headers, body: body.to_string(), delay: Duration::ZERO }
     }
 
-    /// The same with another header.
+    /// The page with another header.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same with another status.
+    /// The page with another status.
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// The same, later.
+    /// The page after a delay.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -77,7 +77,7 @@ impl Default for Issuer {
 }
 
 impl Issuer {
-    /// Starts one that knows no page, on a free port.
+    /// Starts a server without pages, on a free port.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -88,7 +88,7 @@ impl Issuer {
         issuer
     }
 
-    /// Its identifier, without a path.
+    /// The issuer identifier, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -98,7 +98,7 @@ impl Issuer {
         self.shared.lock().unwrap().pages.insert(path.to_owned(), page);
     }
 
-    /// Publishes metadata as RFC 8414 says, and these keys.
+    /// Publishes metadata as in RFC 8414, and these keys.
     pub fn publish(&self, keys: &[&Signer], cache_control: &str) {
         let url = self.url();
         let metadata = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") });
@@ -107,7 +107,7 @@ impl Issuer {
         self.put("/jwks", Page::json(&set).with("Cache-Control", cache_control));
     }
 
-    /// The paths that it was asked for, in order.
+    /// The paths of the requests so far, in order.
     pub fn requests(&self) -> Vec<String> {
         self.shared.lock().unwrap().asked.clone()
     }
@@ -117,12 +117,12 @@ impl Issuer {
         self.requests().iter().filter(|place| *place == path).count()
     }
 
-    /// Nobody listens from soon on.
+    /// Stops the server soon: nobody listens on its port then.
     pub fn go_away(&self) {
         self.shared.lock().unwrap().is_there = false;
     }
 
-    /// It listens again, at the same place, from soon on.
+    /// Starts the server again soon, on the same port.
     pub fn come_back(&self) {
         self.shared.lock().unwrap().is_there = true;
     }
@@ -131,7 +131,7 @@ impl Issuer {
         let mut listener = Some(first);
         loop {
             let is_there = self.shared.lock().unwrap().is_there;
-            // Somebody else may have the port for a moment: then it stays away for longer.
+            // Another program may have the port for a moment: the server then stays away for longer.
             listener = match listener {
                 _ if !is_there => None,
                 None => TcpListener::bind(&self.address).ok(),
@@ -148,7 +148,7 @@ impl Issuer {
         }
     }
 
-    /// One request, one answer.
+    /// Answers one request.
     fn converse(&self, mut stream: &TcpStream) {
         if stream.set_nonblocking(false).is_err() {
             return;
@@ -172,7 +172,7 @@ impl Issuer {
             page.status,
             page.body.len()
         );
-        // Whoever asked may have gone.
+        // The client may have disconnected.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.body.as_bytes()));
     }
 }
@@ -185,19 +185,19 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// A new one.
+    /// A new key.
     pub fn new(kid: impl Into<String>) -> Self {
         Self { kid: kid.into(), pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
     }
 
-    /// Its public half.
+    /// The public key as a JWK.
     pub fn jwk(&self) -> Value {
         let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
         let b64 = |bytes| URL_SAFE_NO_PAD.encode(bytes);
         json!({ "kty": "EC", "crv": "P-256", "kid": self.kid, "use": "sig", "x": b64(x), "y": b64(y) })
     }
 
-    /// A token that claims this, good for five minutes from now.
+    /// A token with these claims, valid for five minutes from now.
     pub fn token(&self, claims: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut all = json!({ "sub": "alice", "roles": ["staff"], "iat": now, "exp": now + 300 });

@@ -1,6 +1,6 @@
-//! The harness that the integration tests stand on.
+//! The harness of the integration tests.
 
-// A test harness stops at the first broken expectation: a panic is how it reports one.
+// Tests end at the first failed expectation, and report it by a panic.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,6 @@
 //! Runs the real authorization servers of `tests/authorization-servers`.
 //!
-//! They are processes: killed and started again, they know the tokens that they issued before.
+//! They are processes: a server that is killed and started again knows the tokens that it issued before.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use crate::possession::Holder;
 /// The format of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A random string: only the server knows what it is worth.
+    /// A random string, whose meaning only the server knows.
     Opaque,
     /// A JSON Web Token (RFC 9068).
     Jwt,
 }
 
-/// The product of an authorization server.
+/// An authorization server product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
     /// `oidc-provider`, on Node.
@@ -33,7 +33,7 @@ pub enum Make {
 }
 
 impl Make {
-    /// All of them.
+    /// All products.
     pub const ALL: [Self; 2] = [Self::OidcProvider, Self::Authlib];
 }
 
@@ -43,9 +43,9 @@ pub const SCOPES: [&str; 2] = ["tools:read", "tools:write"];
 pub const ROLE: &str = "caller";
 /// The client that may introspect and revoke, and its secret.
 pub const INTROSPECTOR: (&str, &str) = ("witgate", "the-secret-of-the-introspecting-client");
-/// The client that has tokens for itself, and its secret.
+/// The client that gets tokens for itself, and its secret.
 pub const ROBOT: (&str, &str) = ("robot", "the-secret-of-the-robot");
-/// The one account, and its password.
+/// The one account of a person, and its password.
 pub const PERSON: (&str, &str) = ("ada", "lovelace");
 
 /// The settings of a server.
@@ -113,7 +113,7 @@ impl Plan {
     /// Starts a server, and returns once it listens.
     ///
     /// # Errors
-    /// When it is not installed, or does not come up.
+    /// When it is not installed, or does not start.
     pub fn start(&self, make: Make) -> anyhow::Result<AuthorizationServer> {
         let dir = TempDir::new()?;
         let port = free_port();
@@ -124,7 +124,7 @@ impl Plan {
     }
 }
 
-/// A running authorization server. Killed when dropped.
+/// A running authorization server. It is killed when this value is dropped.
 pub struct AuthorizationServer {
     make: Make,
     settings: Value,
@@ -140,7 +140,7 @@ impl AuthorizationServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The robot, as a client registers it.
+    /// The robot's registration, for a client.
     pub fn robot(&self, scope: &str) -> Registered {
         let (id, secret) = ROBOT;
         Registered { id: id.into(), secret: secret.into(), issuer: self.issuer(), scope: scope.into() }
@@ -157,7 +157,7 @@ impl AuthorizationServer {
         Ok(token.with_context(|| format!("no token in {answer}"))?.to_owned())
     }
 
-    /// A token as [`AuthorizationServer::token`] gets it, bound to a key (RFC 9449, section 5).
+    /// A token as in [`AuthorizationServer::token`], bound to a key (RFC 9449, section 5).
     ///
     /// # Errors
     /// When the server gives none, or one that is not bound.
@@ -176,24 +176,24 @@ impl AuthorizationServer {
     /// Revokes a token (RFC 7009).
     ///
     /// # Errors
-    /// When the server does not.
+    /// When the server does not revoke it.
     pub async fn revoke(&self, token: &str) -> anyhow::Result<()> {
         self.post("revocation_endpoint", INTROSPECTOR, &[("token", token)]).await.map(drop)
     }
 
-    /// True if the server calls a token active when an authorized client asks.
+    /// True if the server says, to an authorized client, that a token is active.
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the server does not answer that.
     pub async fn is_active(&self, token: &str) -> anyhow::Result<bool> {
         let answer = self.post("introspection_endpoint", INTROSPECTOR, &[("token", token)]).await?;
         answer.get("active").and_then(Value::as_bool).with_context(|| format!("{answer}"))
     }
 
-    /// The URL of an endpoint, by the server's own metadata (RFC 8414).
+    /// The URL of an endpoint, from the server's own metadata (RFC 8414).
     ///
     /// # Errors
-    /// When it does not say.
+    /// When the metadata does not contain it.
     pub async fn endpoint(&self, name: &str) -> anyhow::Result<String> {
         let url = format!("{}/.well-known/oauth-authorization-server", self.issuer());
         let metadata: Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
@@ -230,18 +230,18 @@ impl AuthorizationServer {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Signs with a new key from now on; the ones before stay published.
+    /// Has the server sign with a new key from now on; earlier keys stay published.
     ///
     /// # Errors
-    /// When the server does not say so.
+    /// When the server does not confirm.
     pub fn rotate(&mut self) -> anyhow::Result<String> {
         self.order("rotate")
     }
 
-    /// Publishes the newest key alone.
+    /// Has the server publish its newest key alone.
     ///
     /// # Errors
-    /// When the server does not say so.
+    /// When the server does not confirm.
     pub fn withdraw(&mut self) -> anyhow::Result<String> {
         self.order("withdraw")
     }
@@ -252,15 +252,15 @@ impl AuthorizationServer {
         Ok(reply.strip_prefix("signing ").with_context(|| format!("it says {reply:?}"))?.to_owned())
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Starts it anew at its old place, with what it knew.
+    /// Starts the server again at the same address, with its former state.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         self.process = Some(Process::start(self.make, &self.settings)?);
         Ok(())
@@ -329,10 +329,10 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("authorization-servers")
 }
 
-/// The browser that logs in: `WITGATE_BROWSER`, or Chromium where Debian puts it.
+/// The path of the browser for logins: `WITGATE_BROWSER`, or Debian's Chromium.
 ///
 /// # Errors
-/// When there is none; a login that cannot be tried is not one that works.
+/// When there is none: a login without a test is no working login.
 pub fn browser() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os("WITGATE_BROWSER").map(PathBuf::from);
     let usual =

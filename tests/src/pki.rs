@@ -1,4 +1,4 @@
-//! Authorities and certificates, made to order.
+//! Authorities and certificates for tests.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use rcgen::{
 };
 use serde::Deserialize;
 
-/// Somebody who issues certificates.
+/// An authority that issues certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// A certificate as it is asked for.
+/// The contents of a certificate that a test needs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Order {
-    /// The authority's common name, where the order makes one of its own.
+    /// The authority's common name, if the order makes an authority of its own.
     pub issuer: Option<String>,
     /// The authority's organization.
     pub issuer_organization: Option<String>,
@@ -33,9 +33,9 @@ pub struct Order {
     pub emails: Vec<String>,
     /// The first second in which it is valid, since the Unix epoch.
     pub not_before: Option<u64>,
-    /// The last one.
+    /// The last second in which it is valid, since the Unix epoch.
     pub not_after: Option<u64>,
-    /// True if it is for servers alone.
+    /// True if the certificate is for servers alone.
     pub for_servers: bool,
 }
 
@@ -51,17 +51,17 @@ pub struct Issued {
 }
 
 impl Order {
-    /// For a server at this name or address.
+    /// A certificate for a server with this name or address.
     pub fn server(name: &str) -> Self {
         Self { dns: vec![name.to_owned()], for_servers: true, ..Self::default() }
     }
 
-    /// For a client of this URI.
+    /// A certificate for a client with this URI.
     pub fn client(uri: &str) -> Self {
         Self { uris: vec![uri.to_owned()], ..Self::default() }
     }
 
-    /// Issued by the authority that the order names.
+    /// Has the authority that the order names issue the certificate.
     pub fn issue(&self) -> Issued {
         Authority::of(self.issuer.as_deref().unwrap_or("CA"), self.issuer_organization.as_deref()).issue(self)
     }
@@ -97,7 +97,7 @@ impl Order {
 }
 
 impl Authority {
-    /// One of this common name.
+    /// An authority with this common name.
     pub fn new(name: &str) -> Self {
         Self::of(name, None)
     }
@@ -115,7 +115,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Its own certificate, in PEM.
+    /// The authority's own certificate, in PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }

@@ -1,4 +1,4 @@
-//! Holders of keys, and the proofs that they make (DPoP, RFC 9449), good and bad.
+//! Holders of keys, and the proofs that they make (DPoP, RFC 9449), valid and invalid.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Map, Value, json};
 
-/// Somebody who holds a key.
+/// A holder of a key.
 pub struct Holder {
     /// `alg` of the holder's signatures.
     name: &'static str,
@@ -26,12 +26,12 @@ impl Default for Holder {
 }
 
 impl Holder {
-    /// One with a new P-256 key.
+    /// A holder with a new P-256 key.
     pub fn new() -> Self {
         Self::of("ES256")
     }
 
-    /// One with a new key for the algorithm of this JOSE name.
+    /// A holder with a new key for the algorithm of this JOSE name.
     pub fn of(name: &'static str) -> Self {
         let algorithm = match name {
             "Ed25519" => Algorithm::EdDSA,
@@ -52,20 +52,20 @@ impl Holder {
         json!(self.jwk)
     }
 
-    /// The same with a private part in it.
+    /// The public key with a private part in it, which is invalid.
     pub fn private_jwk(&self) -> Value {
         let mut jwk = self.jwk();
         jwk["d"] = encoded(&[7; 32]).into();
         jwk
     }
 
-    /// Its thumbprint (RFC 7638).
+    /// The thumbprint of the key (RFC 7638).
     pub fn thumbprint(&self) -> String {
-        // Required members alone, in the order of their names.
+        // The thumbprint covers the required members, in the order of their names.
         sha256(json!(self.jwk).to_string().as_bytes())
     }
 
-    /// A good proof for a POST to `url` with `token`, made now.
+    /// A valid proof for a POST to `url` with `token`, made now.
     pub fn proof(&self, url: &str, token: &str) -> Proof<'_> {
         let mut header = Map::new();
         header.insert("typ".to_owned(), "dpop+jwt".into());
@@ -112,7 +112,7 @@ fn parts(pair: &KeyPair) -> (EncodingKey, BTreeMap<&'static str, String>) {
     }
 }
 
-/// A proof that is being made.
+/// A proof before its signature.
 #[derive(Clone)]
 pub struct Proof<'a> {
     holder: &'a Holder,
@@ -121,19 +121,19 @@ pub struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// With another member of the header; null: without it.
+    /// Replaces a member of the header; null removes it.
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         set(&mut self.header, name, value.into());
         self
     }
 
-    /// With another claim; null: without it.
+    /// Replaces a claim; null removes it.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         set(&mut self.claims, name, value.into());
         self
     }
 
-    /// Signed.
+    /// The signed proof.
     pub fn signed(&self) -> String {
         let header = Value::Object(self.header.clone()).to_string();
         self.holder.signed(&header, &Value::Object(self.claims.clone()).to_string())
@@ -151,7 +151,7 @@ impl Proof<'_> {
 }
 
 impl Holder {
-    /// Header and claims as they stand, signed.
+    /// Signs header and claims as they are.
     pub fn signed(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", encoded(header.as_bytes()), encoded(claims.as_bytes()));
         let signature = self.sign(&message);
@@ -171,12 +171,12 @@ pub fn sha256(bytes: &[u8]) -> String {
     encoded(digest(&SHA256, bytes).as_ref())
 }
 
-/// Base64url without padding.
+/// Encodes in base64url without padding.
 pub fn encoded(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The time, in seconds since the Unix epoch.
+/// The present time, in seconds since the Unix epoch.
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }

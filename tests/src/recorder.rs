@@ -1,5 +1,5 @@
-//! An MCP server that writes down everything it is given: over HTTP in this process, over stdio as
-//! a program of its own (`recording-upstream`).
+//! An MCP server that records everything that it gets: over HTTP in this process, over stdio as a program of its own
+//! (`recording-upstream`).
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-/// The HTTP one. Every byte that arrives is kept.
+/// The recorder over HTTP. It keeps every byte that arrives.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     address: String,
@@ -21,7 +21,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Starts it on a free port, for as long as the process lives.
+    /// Starts a recorder on a free port, for as long as the process lives.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -36,12 +36,12 @@ impl Recorder {
         recorder
     }
 
-    /// Its endpoint.
+    /// The URL of its endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
 
-    /// Everything so far.
+    /// All bytes so far.
     pub fn seen(&self) -> Vec<u8> {
         self.seen.lock().unwrap().clone()
     }
@@ -69,7 +69,7 @@ impl Recorder {
         }
     }
 
-    /// One request's body; its bytes are written down before anything is made of them.
+    /// Reads the body of one request, and records the bytes before it parses them.
     fn take(&self, reader: &mut impl BufRead) -> Option<Vec<u8>> {
         let mut length = 0;
         loop {
@@ -93,7 +93,8 @@ impl Recorder {
     }
 }
 
-/// Over HTTP the recorder speaks both eras, so that messages of either reach it as they came.
+/// The answer to `server/discover`. Over HTTP the recorder supports both eras, so that it gets the messages of either
+/// era without translation.
 fn discovered(message: &Value) -> Option<Value> {
     let id = message.get("id")?;
     let is_discover = message.get("method")? == "server/discover";
@@ -129,10 +130,10 @@ pub fn answer(message: &Value) -> Option<Value> {
     Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
 }
 
-/// The program: its environment, arguments and every line of stdin go into the file at `path`.
+/// Runs the program: it writes its environment, its arguments and every line of stdin into the file at `path`.
 ///
 /// # Errors
-/// Where the file or a stream fails.
+/// When the file or a stream fails.
 pub fn record_stdio(path: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
     for (name, value) in std::env::vars_os() {

@@ -1,4 +1,4 @@
-//! A client that speaks TLS, over connections that it keeps open for as long as a test wants.
+//! A TLS client whose connections stay open for as long as a test wants.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// One that trusts servers of `authority`, and shows `own` where it is asked.
+    /// A client that trusts servers of `authority`, and sends the certificate `own` if the server asks for one.
     pub fn new(authority: &Authority, own: Option<&Issued>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
@@ -54,7 +54,7 @@ impl TlsClient {
         TlsConnection { stream: StreamOwned::new(connection, stream) }
     }
 
-    /// Sends one request over a connection of its own. None: the server did not want to talk.
+    /// Sends one request over a connection of its own. None: the server closed the connection.
     pub fn send(&self, request: &Request) -> Option<Answer> {
         self.connect(request.address()).send(request)
     }
@@ -66,8 +66,7 @@ pub struct TlsConnection {
 }
 
 impl TlsConnection {
-    /// Sends a request and reads its answer, after which the connection may stay open. None: the
-    /// server did not want to talk.
+    /// Sends a request and reads its answer; the connection may stay open. None: the server closed the connection.
     pub fn send(&mut self, request: &Request) -> Option<Answer> {
         self.stream.write_all(&request.bytes()).ok()?;
         let mut bytes = Vec::new();
@@ -76,7 +75,7 @@ impl TlsConnection {
             match self.stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-                // Without a farewell: what came is all there is.
+                // The server closed without `close_notify`: the bytes so far are the whole answer.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
                 Err(_) => return None,
             }
@@ -87,7 +86,7 @@ impl TlsConnection {
         Some(Answer::ended(&bytes)).filter(|answer| answer.status != 0)
     }
 
-    /// The certificate that the server has shown, in DER, once something was sent.
+    /// The server's certificate, in DER, known after the first request.
     pub fn server_certificate(&self) -> Vec<u8> {
         self.stream.conn.peer_certificates().unwrap()[0].to_vec()
     }
@@ -97,7 +96,7 @@ impl TlsConnection {
         self.stream.conn.alpn_protocol().map(<[u8]>::to_vec)
     }
 
-    /// Leaves the connection alone for a while.
+    /// Keeps the connection idle for a while.
     pub fn idle(&self, time: Duration) {
         std::thread::sleep(time);
     }

@@ -1,5 +1,5 @@
-//! A server over TLS that answers whatever it is asked: a JWK Set to a GET, and to a POST what an MCP server or an
-//! authorization server would say.
+//! A TLS server for all kinds of requests. It answers a GET with a JWK Set, and a POST as an MCP server or an
+//! authorization server would.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub struct SecureServer {
 }
 
 impl SecureServer {
-    /// Starts one that shows this certificate.
+    /// Starts a server with this certificate.
     pub fn start(certificate: &Issued) -> Self {
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -38,7 +38,7 @@ impl SecureServer {
                 let (config, count) = (Arc::clone(&config), Arc::clone(&count));
                 std::thread::spawn(move || {
                     let connection = ServerConnection::new(config).unwrap();
-                    // Who does not trust it goes away.
+                    // A client that does not trust the certificate disconnects.
                     let _ = answer(StreamOwned::new(connection, stream), &count);
                 });
             }
@@ -46,7 +46,7 @@ impl SecureServer {
         server
     }
 
-    /// Its port at 127.0.0.1.
+    /// The server's port at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -1,4 +1,4 @@
-//! A proxy that makes tunnels (RFC 9110, section 9.3.6), wherever they are to lead: all end at one server.
+//! A proxy that makes tunnels (RFC 9110, section 9.3.6): all of them end at one server, whatever their target is.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one whose tunnels end at 127.0.0.1:`port`.
+    /// Starts a proxy whose tunnels end at 127.0.0.1:`port`.
     pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -25,12 +25,12 @@ impl Proxy {
         proxy
     }
 
-    /// `127.0.0.1:PORT`.
+    /// The proxy's address, `127.0.0.1:PORT`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The heads that have come.
+    /// The heads of the requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }

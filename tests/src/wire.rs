@@ -1,4 +1,4 @@
-//! HTTP/1.1 byte by byte: what no HTTP client would send, a test has to be able to.
+//! HTTP/1.1 byte by byte: tests must be able to send requests that no HTTP client would send.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ pub const STATEFUL: &str = "2025-11-25";
 /// The stateless revision.
 pub const STATELESS: &str = "2026-07-28";
 
-/// A request, as it is going to be written.
+/// A request that a test builds.
 #[derive(Clone, Debug)]
 pub struct Request {
     address: String,
@@ -34,7 +34,7 @@ impl Request {
             .body(body)
     }
 
-    /// A request without a body, which takes events.
+    /// A request without a body, which accepts events.
     pub fn new(method: &str, address: &str, target: &str) -> Self {
         let request = Self {
             address: address.to_owned(),
@@ -54,7 +54,7 @@ impl Request {
         Self::post(address, target, message.to_string()).with("MCP-Protocol-Version", STATEFUL)
     }
 
-    /// A JSON-RPC request of the stateless era, with everything that belongs to one.
+    /// A JSON-RPC request of the stateless era, with all headers and metadata of that era.
     pub fn stateless(address: &str, target: &str, method: &str, params: Value) -> Self {
         let mut params = params;
         if params["_meta"].is_null() {
@@ -70,7 +70,7 @@ impl Request {
         }
     }
 
-    /// One header more, whether there is one of that name or not.
+    /// Adds a header. Others of the same name stay.
     pub fn with(self, name: &str, value: &str) -> Self {
         self.with_bytes(name, value.as_bytes())
     }
@@ -81,41 +81,41 @@ impl Request {
         self
     }
 
-    /// Without the headers of a name.
+    /// Removes the headers of this name.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self
     }
 
-    /// With one header of this name alone.
+    /// Replaces the headers of this name with one.
     pub fn set(self, name: &str, value: &str) -> Self {
         self.without(name).with(name, value)
     }
 
-    /// With this key as bearer token.
+    /// Adds this bearer token.
     pub fn bearer(self, token: &str) -> Self {
         self.set("Authorization", &format!("Bearer {token}"))
     }
 
-    /// With this body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// With this in the place of the path.
+    /// Sets the request target in place of the path.
     pub fn target(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
     }
 
-    /// The body in chunks, without its length.
+    /// Sends the body in chunks, without its length.
     pub fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    /// After these bytes on the same connection.
+    /// Sends these bytes before the request, on the same connection.
     pub fn preceded_by(mut self, bytes: &[u8]) -> Self {
         bytes.clone_into(&mut self.before);
         self
@@ -126,7 +126,7 @@ impl Request {
         &self.address
     }
 
-    /// The bytes.
+    /// The bytes of the request.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.before.clone();
         bytes.extend_from_slice(format!("{} {} HTTP/1.1\r\n", self.method, self.target).as_bytes());
@@ -154,17 +154,17 @@ impl Request {
         bytes
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends the request and reads the whole answer.
     pub fn send(&self) -> Answer {
         exchange(&self.address, &self.bytes())
     }
 
-    /// Sends it and reads until the answer has `text` in it, or for `time`.
+    /// Sends the request and reads until the answer contains `text`, or for `time`.
     pub fn send_until(&self, text: &str, time: Duration) -> Answer {
         read_answer(&self.open(), time, |bytes| contains(bytes, text.as_bytes()))
     }
 
-    /// Sends it and leaves the answer unread.
+    /// Sends the request and leaves the answer unread.
     pub fn open(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
         let mut writer = &stream;
@@ -181,15 +181,15 @@ pub fn meta() -> Value {
     })
 }
 
-/// Sends bytes and reads what comes back until the other end closes.
+/// Sends bytes and reads the answer until the other end closes.
 pub fn exchange(address: &str, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
-    // Who refuses a large body closes before it is through.
+    // A server that refuses a large body closes before it has read all of it.
     let _ = stream.write_all(bytes);
     read_answer(&stream, PATIENCE, |_| false)
 }
 
-/// Reads an answer until it ends, `is_enough`, or for `time`.
+/// Reads an answer until it ends, until `is_enough`, or for `time`.
 pub fn read_answer(mut stream: &TcpStream, time: Duration, is_enough: impl Fn(&[u8]) -> bool) -> Answer {
     let end = Instant::now() + time;
     let mut bytes = Vec::new();
@@ -209,10 +209,10 @@ pub fn read_answer(mut stream: &TcpStream, time: Duration, is_enough: impl Fn(&[
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status; 0 where nothing came.
+    /// The status; 0 if there was no answer.
     pub status: u16,
     headers: Vec<(String, String)>,
-    /// The body, out of its chunks.
+    /// The body, with chunks joined.
     pub body: Vec<u8>,
     /// True if the other end has closed.
     pub ended: bool,
@@ -238,12 +238,12 @@ impl Answer {
         answer
     }
 
-    /// The answer whose end the other end has told by closing.
+    /// The answer whose end is the end of the connection.
     pub(crate) fn ended(bytes: &[u8]) -> Self {
         Self::parse(bytes, true)
     }
 
-    /// The answer, once all of it has come: its length says so, or its last chunk.
+    /// The answer, if it is complete by its length or its last chunk.
     pub(crate) fn whole(bytes: &[u8]) -> Option<Self> {
         let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let answer = Self::parse(bytes, false);
@@ -261,13 +261,13 @@ impl Answer {
         found.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// A header.
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Everything, as text, for looking for what must not be in it.
+    /// The whole answer as text, to search it for secrets.
     pub fn text(&self) -> String {
         format!("{:?}\n{}", self.headers, String::from_utf8_lossy(&self.body))
     }

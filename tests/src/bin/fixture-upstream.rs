@@ -1,4 +1,4 @@
-//! The fixture upstream as a process: what the tests put behind Witgate.
+//! The fixture upstream as a process: the server that the tests put behind Witgate.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new()?;
     let outcome = runtime.block_on(run(arguments));
-    // A read of stdin may be under way and would keep the process alive.
+    // A pending read of stdin would keep the process alive.
     runtime.shutdown_timeout(Duration::ZERO);
     outcome
 }
@@ -50,7 +50,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     endpoint.serve(Fixture::new(), http, stop).await
 }
 
-/// The one line on stdout, which tells whoever started us where to connect.
+/// Prints the one line on stdout, which tells the parent process where to connect.
 #[expect(clippy::print_stdout, reason = "a program says where it listens")]
 fn say_where(url: &str) {
     println!("listening {url}");
@@ -68,8 +68,8 @@ fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops at the end of stdin, so that a test that dies takes its upstream along. Only where stdin
-/// is a pipe: a process started in the background reads an end at once.
+/// Stops at the end of stdin, so that the fixture ends with its test. Only if stdin is a pipe: a process that was
+/// started in the background reads an end at once.
 fn stop_with_parent(stop: &CancellationToken) -> anyhow::Result<()> {
     use std::os::{fd::AsFd, unix::fs::FileTypeExt};
 

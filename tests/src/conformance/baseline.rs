@@ -1,4 +1,4 @@
-//! Differences that are known and have a reason.
+//! Differences that are known, each with its reason.
 
 use std::{collections::BTreeSet, fmt, fs};
 
@@ -15,15 +15,15 @@ pub struct Baseline {
     expected: Vec<Expected>,
 }
 
-/// One check that comes out differently through Witgate.
+/// A check with another outcome through Witgate.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// The requirement set that was run.
+    /// The requirement set of the run.
     pub revision: String,
     /// The scenario of the check.
     pub scenario: String,
-    /// Before which upstream alone, `http` or `child`; none: before both.
+    /// The upstream that the entry is for, `http` or `child`. None: both.
     pub upstream: Option<String>,
     /// The check, numbered as in [`super::Check::id`].
     pub check: String,
@@ -37,9 +37,9 @@ pub struct Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "RawOutcome")]
 pub enum Outcome {
-    /// With a verdict.
+    /// The check ran, with this verdict.
     Ran(Status),
-    /// Only in the other run.
+    /// The check ran only in the other run.
     Missing,
 }
 
@@ -78,7 +78,7 @@ impl Baseline {
     /// The committed baseline.
     ///
     /// # Errors
-    /// Where it cannot be read or [parsed](Self::parse).
+    /// When it cannot be read or [parsed](Self::parse).
     pub fn installed() -> anyhow::Result<Self> {
         let file = directory().join("baseline.toml");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -88,7 +88,7 @@ impl Baseline {
     /// A baseline from its text.
     ///
     /// # Errors
-    /// Where it is not of the format, an entry has no reason, or two are about the same check.
+    /// When the format is wrong, an entry has no reason, or two entries are about the same check.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let baseline: Self = toml::from_str(text)?;
         let mut seen = BTreeSet::new();

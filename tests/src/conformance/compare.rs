@@ -1,4 +1,4 @@
-//! Two runs, check for check.
+//! The comparison of two runs, check by check.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,10 +7,10 @@ use std::{
 
 use super::{Check, Expected, Outcome};
 
-/// The reason why two runs do not compare as they should.
+/// A difference that the baseline does not explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A check came out differently, and not as the baseline says.
+    /// A check has another outcome, and not the one in the baseline.
     Unexpected {
         /// The scenario of the check.
         scenario: String,
@@ -21,7 +21,7 @@ pub enum Difference {
         /// The outcome through Witgate.
         through: Outcome,
     },
-    /// An entry of the baseline about a check that came out the same.
+    /// An entry of the baseline about a check with the same outcome in both runs.
     Stale(Expected),
 }
 
@@ -40,8 +40,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Every difference between the runs that the baseline does not expect, better or worse, and
-/// every entry of the baseline without its difference.
+/// Every difference between the runs that the baseline does not expect, better or worse, and every entry of the
+/// baseline without its difference.
 pub fn compare(direct: &[Check], through: &[Check], baseline: &[Expected]) -> Vec<Difference> {
     let (direct, through) = (by_name(direct), by_name(through));
     let mut expected: BTreeMap<Name<'_>, &Expected> =

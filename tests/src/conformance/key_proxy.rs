@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::directory;
 
-/// A running `key-proxy.mjs`. Ends when dropped.
+/// A running `key-proxy.mjs`. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct KeyProxy {
     child: Child,
@@ -18,10 +18,10 @@ pub struct KeyProxy {
 }
 
 impl KeyProxy {
-    /// Starts it before `target`, with `header` as `Name: value`.
+    /// Starts the proxy in front of `target`, with `header` as `Name: value`.
     ///
     /// # Errors
-    /// Where it does not start.
+    /// When the proxy does not start.
     pub fn start(node: &Path, target: &str, header: &str) -> anyhow::Result<Self> {
         let mut child = Command::new(node)
             .arg(directory().join("key-proxy.mjs"))
@@ -32,7 +32,7 @@ impl KeyProxy {
             .spawn()
             .with_context(|| format!("cannot run {}", node.display()))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
-        // From here on it is ended, whatever happens.
+        // From here on, dropping the value ends the proxy.
         let mut proxy = Self { child, url: String::new() };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;

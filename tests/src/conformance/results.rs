@@ -13,15 +13,15 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// As the specification wants it.
+    /// The server does what the specification requires.
     Success,
     /// Not applicable to this server.
     Skipped,
-    /// Against a SHOULD.
+    /// The server violates a SHOULD.
     Warning,
-    /// Against a MUST.
+    /// The server violates a MUST.
     Failure,
-    /// No verdict, but something seen on the way. How often is a matter of timing.
+    /// No verdict, but an observation. Their number depends on timing.
     Info,
 }
 

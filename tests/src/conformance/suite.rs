@@ -27,12 +27,12 @@ impl Suite {
         Self { node: node.to_owned(), program: directory().join(package).join("dist/index.js") }
     }
 
-    /// Runs all that a revision requires of a server, scored or not, and returns its checks,
-    /// sorted. `output` must be empty or absent; what the suite saw and said is kept there.
+    /// Runs all checks that a revision requires of a server, scored or not, and returns them, sorted. `output` must be
+    /// empty or absent; it keeps the suite's results and output.
     ///
     /// # Errors
-    /// Where the suite is not installed, does not run, or leaves no or half a result. Failed
-    /// checks are not errors.
+    /// When the suite is not installed, does not run, or leaves no result or half a result. Failed checks are not
+    /// errors.
     pub fn run(&self, url: &str, revision: &str, output: &Path) -> anyhow::Result<Vec<Check>> {
         ensure!(self.program.is_file(), "the suite is not installed: run `npm ci` in tests/conformance");
         let results = output.join("results");
@@ -45,7 +45,7 @@ impl Suite {
             .with_context(|| format!("cannot run {}", self.node.display()))?;
         let text = [run.stdout, run.stderr].concat();
         fs::write(output.join("output.txt"), &text)?;
-        // 1 is a failed check, or a usage error: then there are no results to read.
+        // Exit code 1 is a failed check, or a usage error: then there are no results to read.
         ensure!(
             matches!(run.status.code(), Some(0 | 1)),
             "the suite ended with {}: {}",

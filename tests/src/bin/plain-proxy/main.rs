@@ -1,4 +1,4 @@
-//! A reverse proxy that checks nothing: what any proxy on hyper costs, to compare Witgate with.
+//! A reverse proxy that checks nothing: its cost is that of any proxy on hyper, for comparison with Witgate.
 
 mod plain;
 

@@ -1,6 +1,5 @@
-//! HTTP servers with nothing around them, to compare with: an upstream that answers every call at
-//! once, and a reverse proxy that checks nothing. Not part of the harness, which would be linked
-//! into both with all of Witgate.
+//! Plain HTTP servers for comparisons: an upstream that answers every call at once, and a reverse proxy that checks
+//! nothing. They are not part of the harness, which would link all of Witgate into both.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// An answer that is there as a whole.
+/// An answer with a complete body.
 pub(crate) fn whole(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status.try_into().unwrap_or_default();
@@ -23,7 +22,7 @@ pub(crate) fn whole(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>
     response
 }
 
-/// Says on stdout where it listens, and answers until the process ends.
+/// Prints its address on stdout, and answers until the process ends.
 pub(crate) async fn serve<F, R, B>(listen: SocketAddr, respond: F) -> anyhow::Result<()>
 where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,

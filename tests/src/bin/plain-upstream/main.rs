@@ -1,4 +1,4 @@
-//! The least that answers `tools/call` in the stateless era: 500 bytes under the request's id.
+//! A minimal server that answers `tools/call` in the stateless era: 500 bytes with the request's id.
 
 #[path = "../plain-proxy/plain.rs"]
 mod plain;
@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 
 use plain::{serve, whole};
 
-/// Length of an answer, as a whole.
+/// Length of an answer in bytes.
 const ANSWER: usize = 500;
 
-/// The answer to `server/discover`, so that nobody takes it for a server of the older era and translates for
-/// it.
+/// The answer to `server/discover`. Without it, a gateway would take this server for one of the stateful era, and
+/// translate.
 const DISCOVERED: &str =
     r#""supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"resultType":"complete","#;
 

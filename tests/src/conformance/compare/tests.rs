@@ -1,4 +1,4 @@
-//! The definition of a difference.
+//! Tests of the definition of a difference.
 
 use super::*;
 use crate::conformance::Status::{self, Failure, Skipped, Success, Warning};
