@@ -1,4 +1,4 @@
-//! Attacks over the wire: a real Witgate before real upstreams of every kind.
+//! Attacks over the wire: a real Witgate in front of real upstreams of every kind.
 
 mod admin;
 mod answers;

@@ -1,5 +1,4 @@
-//! The work of a plugin's author: a project is made, built, loaded, changed, and its decisions are a real
-//! gateway's.
+//! The work of a plugin's author: a project is made, built, loaded and changed, and a real gateway decides by it.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +32,7 @@ fn run(setup: &Setup, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Puts into the source what the README says, where it says.
+/// Changes the source as the README says, at the place that it says.
 fn change(project: &Path) {
     let readme = fs::read_to_string(project.join("README.md")).unwrap();
     let (_, rest) = readme.split_once("Put this into `").unwrap();

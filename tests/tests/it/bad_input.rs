@@ -1,4 +1,4 @@
-//! Bad input: each fault is named with its place and the remedy, and nothing is half done.
+//! Bad input: each message names the fault, its place and the remedy, and no command leaves half of its work behind.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -13,7 +13,7 @@ const REST: &str = "[upstreams.own]\nown_tools = true\n\
                     [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
                     [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";
 
-/// Runs what has to end by itself.
+/// Runs a command that must end by itself.
 fn ends(setup: &Setup, arguments: &[&str]) -> Output {
     let mut command = setup.command(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -36,7 +36,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Every file of a folder with its content and inode: what a command must not have touched.
+/// Every file of a directory with its content and inode, to show that a command has changed nothing.
 fn files(folder: &Path) -> Vec<(String, u64, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     let read = |entry: std::fs::DirEntry| {
@@ -107,7 +107,7 @@ fn check_reports_all_faults_at_once() {
         assert!(fault["help"].as_str().unwrap().contains(help), "{help}: {fault}");
         assert!(fault["column"].as_u64().unwrap() >= 1, "{fault}");
     }
-    // The same for people, and from `serve`, which does not begin.
+    // The same faults in the text for people, and from `serve`, which does not start.
     let before = files(setup.dir());
     for (arguments, exit) in [(["check"], 1), (["serve"], 78)] {
         let output = ends(&setup, &arguments);
@@ -124,7 +124,7 @@ fn check_reports_all_faults_at_once() {
     assert_eq!(files(setup.dir()), before);
 }
 
-/// One fault each: (what, configuration, line, what is said).
+/// One fault each: (name, configuration, line, message).
 #[test]
 fn each_fault_has_its_line_and_serve_exits_with_78() {
     let setup = Setup::new();
@@ -187,7 +187,7 @@ fn each_fault_has_its_line_and_serve_exits_with_78() {
     setup.file("witgate.toml", b"# \xff\n");
     let output = ends(&setup, &["serve"]);
     assert!(code(&output) == 78 && stderr(&output).contains("UTF-8"), "{}", stderr(&output));
-    // What is disabled by mistake.
+    // Settings that would disable a check by mistake.
     setup.file("witgate.toml", REST);
     let setup = setup.env("MCP_AUTH_ENABLED", "false");
     let output = ends(&setup, &["serve"]);
@@ -270,7 +270,7 @@ fn a_failed_start_is_explained_and_leaves_nothing_behind() {
             assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{what}: {port}");
         }
     }
-    // Where the store is a folder, nobody is told to make the first key.
+    // If the store is a directory, the message does not advise making the first key.
     std::fs::remove_file(setup.dir().join("keys.toml")).unwrap();
     std::fs::create_dir(setup.dir().join("keys.toml")).unwrap();
     setup.file("witgate.toml", config(public, admin, ""));
@@ -313,8 +313,8 @@ fn a_damaged_key_store_stays_as_it_is() {
         }
         assert_eq!(files(setup.dir()), before);
     }
-    // What cannot be written is not half written: a folder in its place, a dangling link, a file
-    // where the folder would be.
+    // A failed write leaves nothing half written: a directory at the path, a dangling link, a file where the directory
+    // would be.
     std::fs::remove_file(setup.dir().join("keys.toml")).unwrap();
     std::fs::create_dir(setup.dir().join("keys.toml")).unwrap();
     symlink("/nowhere/at/all/keys.toml", setup.dir().join("link.toml")).unwrap();
@@ -356,7 +356,7 @@ fn keys_created_at_the_same_time_are_all_kept() {
     let mode = std::fs::metadata(setup.dir().join("keys.toml")).unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!setup.dir().join(".keys.toml.new").exists());
-    // A name is one key, also for those who hurry.
+    // Several commands at once with the same name make one key.
     let same: Vec<_> = (0..6).map(|_| start(1000)).collect();
     let exit_codes = same.into_iter().filter_map(|child| child.wait_with_output().unwrap().status.code());
     let mut codes: Vec<_> = exit_codes.collect();

@@ -1,4 +1,4 @@
-//! Talking to a running gateway, and what stands behind it.
+//! Callers of a running gateway, and the upstreams behind it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witgate_tests::gateway::{PATIENCE, program};
 
-/// One caller, with or without a key. Clones share their connections.
+/// A caller, with or without a key. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Caller {
     http: reqwest::Client,
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) session: Option<String>,
-    /// Seconds.
+    /// The header `Retry-After`, in seconds.
     pub(crate) retry_after: Option<u64>,
     pub(crate) took: Duration,
 }
@@ -52,7 +52,7 @@ impl Caller {
         Self { http, url: url.into(), key: key.map(str::to_owned), token: None }
     }
 
-    /// One that shows a bearer token.
+    /// A caller with a bearer token.
     pub(crate) fn with_token(url: impl Into<String>, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..Self::new(url, None) }
     }
@@ -62,12 +62,12 @@ impl Caller {
         Self { token: Some(token), ..self.clone() }
     }
 
-    /// One without a key that calls from this address of the machine's own.
+    /// A caller without a key, whose calls come from this address of the machine.
     pub(crate) fn nameless(url: impl Into<String>, from: &str) -> Self {
         Self::new(url, None).at(from)
     }
 
-    /// The same, calling from this address of the machine's own.
+    /// The same caller, from this address of the machine.
     pub(crate) fn at(self, address: &str) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -76,12 +76,12 @@ impl Caller {
         Self { http: http.build().unwrap(), ..self }
     }
 
-    /// Calls a tool in the manner of 2026-07-28.
+    /// Calls a tool by the protocol version 2026-07-28.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
         self.try_call(tool, arguments).await.unwrap_or_else(|error| panic!("{tool}: {error:?}"))
     }
 
-    /// The same, where the connection may break.
+    /// As [`Self::call`], for a connection that may break.
     pub(crate) async fn try_call(&self, tool: &str, arguments: Value) -> reqwest::Result<Answer> {
         self.stateless("tools/call", Some(tool), json!({ "name": tool, "arguments": arguments })).await
     }
@@ -118,7 +118,7 @@ impl Caller {
         request.send().await
     }
 
-    /// A request to the endpoint, with the credential and nothing else.
+    /// Sends a request to the endpoint, with the credential and nothing else.
     pub(crate) fn request(
         &self,
         client: &reqwest::Client,
@@ -149,7 +149,7 @@ impl Caller {
         answer
     }
 
-    /// The same, which may be refused, by a client that can be asked.
+    /// The same handshake, which may be refused, by a client that can answer elicitations.
     pub(crate) async fn try_initialize(&self) -> reqwest::Result<Answer> {
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} },
             "clientInfo": { "name": "it", "version": "1" } });
@@ -173,7 +173,7 @@ impl Caller {
         self.ask_in(session, "tools/call", json!({ "name": tool, "arguments": arguments })).await
     }
 
-    /// Asks within a session.
+    /// Sends a request within a session.
     pub(crate) async fn ask_in(&self, session: &str, method: &str, params: Value) -> Answer {
         let start = Instant::now();
         read(self.begin_in(session, method, params).await.unwrap(), start).await.unwrap()
@@ -190,7 +190,7 @@ impl Caller {
         self.of_session(session, &request).send().await
     }
 
-    /// Sends a message as it stands within a session.
+    /// Sends a message unchanged within a session.
     pub(crate) async fn send_in(&self, session: &str, message: &Value) -> reqwest::Response {
         self.of_session(session, message).send().await.unwrap()
     }
@@ -224,7 +224,7 @@ async fn read(response: reqwest::Response, start: Instant) -> reqwest::Result<An
     Ok(Answer { status, body, session, retry_after, took: start.elapsed() })
 }
 
-/// The fixture upstream over HTTP, ended with the test.
+/// The fixture upstream over HTTP. It ends with the test.
 pub(crate) struct Upstream {
     child: Child,
     pub(crate) url: String,
@@ -272,18 +272,18 @@ pub(crate) async fn metric(admin_url: &str, name: &str, label: &str) -> f64 {
     samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// True if a process runs; a zombie that nobody has buried does not.
+/// True if a process runs. A zombie does not count.
 pub(crate) fn alive(pid: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z')
 }
 
-/// Looks until there is something.
+/// Polls until there is a value.
 pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     until_late(what, PATIENCE, look).await
 }
 
-/// The same, with a patience of its own.
+/// Polls with another time limit.
 pub(crate) async fn until_late<T>(
     what: &str,
     patience: Duration,

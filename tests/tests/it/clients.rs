@@ -1,7 +1,7 @@
-//! The real MCP clients: directly before a real server, so that what fails there is not Witgate's;
+//! The real MCP clients: first directly in front of a real server, so that its failures are not taken for Witgate's;
 //! then through Witgate, with a key and with a token, and refused without.
 //!
-//! Needs what `cargo xtask tools` installs.
+//! Needs the programs that `cargo xtask tools` installs.
 
 use std::fmt::Display;
 
@@ -22,13 +22,13 @@ const AT_ONCE: usize = 3;
 /// Time limit for one client: all of them share a slow machine.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Those of server-everything's tools that callers may use here.
+/// The tools of server-everything that callers may use here.
 const ALLOWED: [&str; 2] = ["echo", "get-sum"];
 
-/// The one of the fixture's.
+/// The tool of the fixture.
 const ALLOWED_OF_FIXTURE: &str = "test_simple_text";
 
-/// One client's attempt, under a name that a failure shows.
+/// One client's attempt, with the name that a failure shows.
 struct Attempt {
     name: String,
     client: Client,
@@ -52,7 +52,7 @@ async fn make(clients: &Clients, attempts: Vec<Attempt>) -> Vec<(Attempt, Report
     futures_util::stream::iter(attempts).buffered(AT_ONCE).collect().await
 }
 
-/// A client that was shown what it may use, and could use it.
+/// Asserts that a client saw the tools that it may use, and could use one.
 fn assert_served(attempt: &Attempt, report: &Report) {
     let name = &attempt.name;
     assert_eq!(report.error, None, "{name}");
@@ -115,13 +115,13 @@ fn assert_refused(reports: &[(Attempt, Report)], expected: impl Fn(&Attempt) -> 
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-/// The permitted callers: a key and a token, both with the role that is allowed [`ALLOWED`].
+/// The permitted callers: a key and a token, both with the role that may call [`ALLOWED`].
 struct Callers {
     key: String,
     token: String,
 }
 
-/// Policies for [`Callers`] before the upstreams that `upstreams` describes.
+/// Policies for [`Callers`] in front of the upstreams that `upstreams` describes.
 fn guard(setup: &Setup, upstreams: &str) {
     let [echo, sum] = ALLOWED;
     let rest = format!(

@@ -1,4 +1,4 @@
-//! Components in a process that may not have all that a process usually may.
+//! Components in a process with fewer rights than usual.
 
 use std::process::Command;
 
@@ -57,7 +57,7 @@ fn a_ban_on_executable_memory_is_reported() {
     assert!(text.contains("MemoryDenyWriteExecute"), "{text}");
 }
 
-/// As a container has it: the configuration mounted for reading alone.
+/// As in a container: the configuration is mounted read-only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_in_a_read_only_directory_is_served() {
     let mount = "mount --bind . . && mount -o remount,ro,bind . && exec \"$@\"";

@@ -1,7 +1,7 @@
-//! The official conformance suite: the fixture passes every check directly, and through Witgate
-//! every check comes out the same.
+//! The official conformance suite: the fixture passes every check directly, and every check has the same outcome
+//! through Witgate.
 //!
-//! Needs what `cargo xtask tools` installs.
+//! Needs the programs that `cargo xtask tools` installs.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ async fn results_are_equal_with_and_without_witgate_2026_07_28() {
 /// `passing`: how many checks the fixture passes.
 async fn same_as_directly(revision: &'static str, passing: usize) {
     let node = Clients::installed().unwrap().node();
-    // One each, for what one run changes another would see.
+    // One upstream for each run, because a run would see the changes of another.
     let (direct, behind) = (FixtureServer::start().await, FixtureServer::start().await);
     let (witgate, key) = gateway(&behind.url);
     let header = format!("X-API-Key: {key}");
@@ -62,7 +62,7 @@ async fn same_as_directly(revision: &'static str, passing: usize) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// Witgate before the fixture: once as a URL, once as a command. The key may do everything.
+/// Witgate in front of the fixture: once as a URL, once as a command. The key may do everything.
 fn gateway(url: &str) -> (Running, String) {
     let setup = Setup::new();
     let fixture = program("fixture-upstream");

@@ -1,5 +1,5 @@
-//! Proof of possession (DPoP, RFC 9449): each rule of section 4.3 kept, and broken by itself, before
-//! the built-in and before the component.
+//! Proof of possession (DPoP, RFC 9449): each rule of section 4.3 kept, and broken alone, with the built-in and with
+//! the component.
 
 use std::time::Duration;
 
@@ -65,12 +65,12 @@ impl Testbed {
         token(path, json!({ "jkt": self.holder.thumbprint() }))
     }
 
-    /// Shows `token` with a proof.
+    /// Sends `token` with a proof.
     fn show(&self, path: &str, token: &str, proof: &str) -> Answer {
         self.request(path).set("Authorization", &format!("DPoP {token}")).with("DPoP", proof).send()
     }
 
-    /// Shows a bound token with a proof that is as `make` says.
+    /// Sends a bound token with a proof that `make` changes.
     fn prove(&self, path: &str, make: impl Fn(Making<'_>) -> String) -> Answer {
         let token = self.bound(path);
         let url = public(path);
@@ -117,7 +117,7 @@ fn refused(what: &str, answer: &Answer, reason: &str, error: &str) {
     assert_eq!(answer.all("www-authenticate"), [bearer, dpop.as_str()], "{what}");
 }
 
-/// A change of a good proof, and the reason for which it is refused.
+/// A change of a valid proof, and the reason why it is refused.
 type Broken = (&'static str, fn(Making<'_>) -> String, &'static str);
 
 const BROKEN: &[Broken] = &[
@@ -284,7 +284,7 @@ fn a_proof_is_accepted_once() {
     for path in OPTIONAL {
         let (token, url) = (testbed.bound(path), public(path));
         let proof = testbed.holder.proof(&url, &token).signed();
-        // With a token that is not good it is not used up.
+        // A refused token does not use up its proof.
         let bad = format!("{token}x");
         let other = testbed.holder.proof(&url, &bad).signed();
         refused("a bad token", &testbed.show(path, &bad, &other), "bad-signature", "invalid_token");

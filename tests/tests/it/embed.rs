@@ -1,4 +1,4 @@
-//! Witgate within other programs: the two examples, as they run, before real clients.
+//! Witgate within other programs: the two examples, in front of real clients.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -78,7 +78,7 @@ async fn real_clients_use_the_guarded_endpoint_of_a_web_application() {
         let report = run(client, &running, &reader, "write_note", json!({ "text": "no" })).await;
         assert!(report.error.is_some(), "{report:?}");
     }
-    // The pages beside it are as open as they were.
+    // The other pages of the program are as open as before.
     let page = reqwest::get(format!("http://{}/", running.address())).await.unwrap();
     assert_eq!(page.text().await.unwrap(), "3 notes so far\n");
 }
@@ -109,7 +109,7 @@ async fn a_tool_gets_the_caller() {
     assert_eq!(caller.call_in(&session, "get_caller", json!({})).await.content(), "ada, proven by keys");
 }
 
-/// Asks on a connection that stays open, and returns the status.
+/// Sends a request on a connection that stays open, and returns the status.
 fn ask(connection: &mut TcpStream, address: &str, key: &str) -> u16 {
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
     let head = format!(
@@ -180,7 +180,7 @@ async fn a_changed_rule_is_in_force_without_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn components_decide_and_are_swapped_within_a_program() {
     let setup = Setup::new().embedded_in("embed-rmcp");
-    // Nothing that another test has compiled helps.
+    // Code that another test has compiled does not help.
     let setup = setup.env("WITGATE_CACHE", "cache");
     let component = setup.component("rbac");
     write_rules(&setup, "component = \"plugins/rbac.wasm\"\nlimits = { timeout_ms = 20000 }\n");

@@ -1,4 +1,5 @@
-//! Finding out which era an upstream speaks: how many processes that takes, and a configuration that says it.
+//! The detection of an upstream's era: the number of processes that it starts, and a configuration that makes it
+//! unnecessary.
 
 use std::fs;
 

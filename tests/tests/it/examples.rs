@@ -1,9 +1,9 @@
-//! Every example is loaded, and every command in the README files is run, as they stand there.
+//! Every example is loaded, and every command in the README files is run as it is written.
 //!
-//! A fenced block with the language `console` holds commands behind `$ `. Those of a block marked
-//! `console network` need a server, a network or a compiler, and are left to the reader.
+//! A fenced block with the language `console` holds commands behind `$ `. Those of a block marked `console network`
+//! need a server, a network or a compiler, and are left to the reader.
 //!
-//! Examples that are plugins answer as their cases say.
+//! The cases of examples that are plugins pass.
 
 mod gateway;
 
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use witgate_tests::gateway::{Setup, component, program, workspace};
 
-/// Long enough for every secret that an example names.
+/// A value that is long enough for every secret of an example.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 #[test]
@@ -134,7 +134,7 @@ fn fenced(text: &str, mark: &str) -> Vec<String> {
     blocks
 }
 
-/// Runs a command line as a reader would, in the directory of `setup`, and returns what it prints.
+/// Runs a command line as a reader would, in the directory of `setup`, and returns its output.
 fn shell(setup: &Setup, page: &Path, line: &str) -> String {
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", line]);

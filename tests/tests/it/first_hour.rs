@@ -1,4 +1,4 @@
-//! A newcomer's first hour: what `init` writes decides by components, and one is swapped under their eyes.
+//! A newcomer's first hour: the files of `init` use components, and one of these is swapped while the gateway runs.
 
 use std::fmt::Write as _;
 use std::fs;

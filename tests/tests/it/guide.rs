@@ -5,7 +5,7 @@ use std::env;
 use witgate_tests::console;
 use witgate_tests::gateway::{program, workspace};
 
-/// Follows a page of `docs` to the letter.
+/// Runs every command of a page of `docs`.
 fn follow(page: &str) {
     let text = std::fs::read_to_string(workspace().join("docs").join(page)).unwrap();
     let directory = tempfile::tempdir().unwrap();

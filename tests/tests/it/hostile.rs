@@ -1,4 +1,4 @@
-//! Deliberately malicious components: the end of each, which nobody else notices.
+//! Deliberately malicious components: the end of each, without an effect on other callers.
 
 mod bombs;
 mod breaker;

@@ -1,4 +1,4 @@
-//! The admin listener, asked by a browser whose page has turned its own name to this machine (DNS rebinding).
+//! Attacks on the admin listener by a browser page whose name resolves to this machine (DNS rebinding).
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn the_admin_listener_answers_only_under_its_own_names() {
         findings.check(&format!("{path}, no host"), matches!(answer.status, 400 | 403), &answer);
         let absolute = good.clone().target(&format!("http://evil.example{path}")).send();
         findings.check(&format!("{path}, another host in the target"), absolute.status == 403, &absolute);
-        // A probe names the address that it connects to, an operator a name that is allowed.
+        // A probe names the address that it connects to, an operator an allowed name.
         for host in [
             format!("127.0.0.1:{port}"),
             "127.0.0.1".to_owned(),
@@ -78,7 +78,7 @@ fn the_admin_listener_answers_only_under_its_own_names() {
     findings.report();
 }
 
-/// A page may not send the form either, whatever name it has been given.
+/// A page may not send the form either, under any name.
 #[test]
 fn a_browser_cannot_revoke_a_token() {
     let gateway = serve();
@@ -90,7 +90,7 @@ fn a_browser_cannot_revoke_a_token() {
     findings.report();
 }
 
-/// A log that nobody reads any more, and workers that wait for it: health and metrics are there all the same.
+/// Nobody reads the log, and worker threads wait for it. Health and metrics answer all the same.
 #[test]
 fn health_is_answered_while_the_log_is_blocked() {
     let setup = Setup::new().within(&["sh", "-c", "mkfifo unread; exec 3<>unread; exec \"$@\" 2>&3", "sh"]);
@@ -102,7 +102,7 @@ fn health_is_answered_while_the_log_is_blocked() {
     );
     setup.key(&["someone", "--policy", "keys", "--allow", "*"]);
     let gateway = setup.serve();
-    // More lines than the pipe holds; each worker waits to write one, where writing waits.
+    // The lines do not fit into the pipe, so that each worker thread waits for a write.
     let call = Request::stateless(&gateway.address(), "/mcp", "tools/list", serde_json::json!({}));
     let calling: Vec<_> = (0..8)
         .map(|_| {

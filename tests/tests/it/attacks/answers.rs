@@ -14,11 +14,11 @@ const MIB: usize = 1 << 20;
 const HELD: &str = "witgate_answer_memory_bytes";
 /// The memory for answers, of which one caller has half.
 const MEMORY: usize = 64 * MIB;
-/// Bytes that calls in the making may take beside: for the lines and bodies that are read, what is made of them, and what the
-/// allocator keeps. All that is asked for is several times as much.
+/// Bytes that calls in the making may take in addition: for lines and bodies that are being read, for parsed values,
+/// and for the allocator's reserve. All answers together have several times as much.
 const AT_WORK: usize = 256 * MIB;
 
-/// A server of the older era, which answers a call with as much text as it asks for.
+/// A server of the stateful era, which answers a call with as many characters as the call asks for.
 const CHILD: &str = r#"
 import json, sys
 out = sys.stdout.buffer
@@ -38,7 +38,7 @@ for line in sys.stdin:
     out.flush()
 "#;
 
-/// The same over HTTP, in one piece or as an event.
+/// The same server over HTTP, with answers in one piece or as an event.
 fn server(events: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -97,7 +97,7 @@ struct Testbed {
     keys: [String; 2],
 }
 
-/// Witgate before `upstream`, and the keys of two callers.
+/// Witgate in front of `upstream`, and the keys of two callers.
 fn serve(upstream: &str) -> Testbed {
     let setup = Setup::new();
     let script = setup.file("large.py", CHILD);
@@ -129,8 +129,8 @@ impl Testbed {
         self.request(key, tool, size).send()
     }
 
-    /// One key asks for so many answers of `size` and reads none of them. What is held stays within its share, the
-    /// others of its calls are refused, and another key's answers come as ever.
+    /// One key requests many answers of `size` and reads none of them. The held bytes stay within its share, its other
+    /// calls are refused, and another key gets answers as usual.
     fn is_attacked(&self, tool: &str, times: usize, size: usize) {
         let read = |answer: &Answer| answer.result()["content"][0]["text"].as_str().map_or(0, str::len);
         assert_eq!(read(&self.call(0, tool, size)), size, "it is answered as long as it reads");
@@ -143,7 +143,7 @@ impl Testbed {
         for text in &refused {
             let text = String::from_utf8_lossy(text);
             let is_whole = text.starts_with("HTTP/1.1 503 ") && text.contains("retry-after: 1");
-            // One that began before there was an answer ends with an error.
+            // A call that began before there was an answer ends with an error.
             assert!(is_whole || text.contains("text/event-stream") && text.contains("503"), "{text}");
         }
         let bytes = metric(&self.gateway, HELD);
@@ -158,7 +158,7 @@ impl Testbed {
     }
 }
 
-/// The beginning of what comes, which is all of it where it is short.
+/// The beginning of the answer, or all of a short answer.
 fn beginning(mut stream: &TcpStream) -> Vec<u8> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
     stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
@@ -190,7 +190,7 @@ fn unread_answers_over_http_are_limited() {
     }
 }
 
-/// An answer that passes as it comes is held by its parts.
+/// Of an answer that passes through, Witgate holds only parts.
 #[test]
 fn streamed_answers_hold_little_memory() {
     let testbed = serve(&format!("url = '{}'\neras = ['stateless']", server(false)));

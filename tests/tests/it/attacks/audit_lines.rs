@@ -1,5 +1,5 @@
-//! Names that try to be more than names in the operator's log. Expected: a reader of logfmt finds one value under each
-//! field, which is the name and nothing else; what is cut is marked; nothing in a line turns it around.
+//! Names that forge lines or fields in the operator's log. Expected: a reader of logfmt finds one value under each
+//! field, which is the name and nothing else; a cut name is marked; no character turns the line around.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn serve() -> Running {
     setup.serve()
 }
 
-/// Calls a tool without any credential, and returns the lines of the audit that come of it.
+/// Calls a tool without any credential, and returns the lines of the audit about it.
 fn call(running: &Running, tool: &str) -> Vec<String> {
     let lines = || {
         let log = running.log();
@@ -67,7 +67,7 @@ fn value<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
     value
 }
 
-/// True if a character does something else on a terminal than show itself.
+/// True if a terminal acts on the character instead of showing it.
 fn hides(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -94,7 +94,7 @@ fn forged_fields_in_a_tool_name_stay_within_the_value_of_target() {
         };
         let fields = logfmt(line);
         let found = ["outcome", "subject", "target", "cut"].map(|field| value(&fields, field));
-        // A name that the parse refuses is no target.
+        // A name that the parser refuses is no target.
         let right = match found[0] {
             Some("malformed") => [Some("malformed"), None, None, None],
             _ => [Some("no-credential"), None, Some(name), None],

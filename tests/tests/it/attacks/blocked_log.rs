@@ -1,6 +1,6 @@
-//! A standard error that nobody reads, and a `RUST_LOG` that silences. Expected: no call waits for the log; records that
-//! are lost are counted and told, or calls are denied, as the configuration says; health always answers; the audit is
-//! written whatever `RUST_LOG` says.
+//! A standard error that nobody reads, and a `RUST_LOG` that silences the log. Expected: no call waits for the log;
+//! lost records are counted and reported, or calls are denied, as the configuration says; health checks always answer;
+//! the audit does not depend on `RUST_LOG`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -45,7 +45,7 @@ impl Blocked {
         Self { setup, child, stderr, admin, key }
     }
 
-    /// Sends as many requests, and counts the statuses and reasons that come back.
+    /// Sends this number of requests, and counts the statuses and reasons of the answers.
     fn flood(&self, key: Option<&str>, requests: usize) -> BTreeMap<String, usize> {
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
         let credential = key.map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Blocked {
         line.unwrap_or_else(|| panic!("{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Somebody begins to read: everything up to a line with `text`.
+    /// Reads everything up to a line with `text`.
     fn read_until(&mut self, text: &str) -> String {
         let (mut log, mut part) = (Vec::new(), [0; 1 << 16]);
         while !String::from_utf8_lossy(&log).contains(text) {

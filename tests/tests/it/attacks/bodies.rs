@@ -1,4 +1,4 @@
-//! Large messages and heads from nobody in particular, many at once.
+//! Large messages and heads without credentials, many at once.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -57,7 +57,7 @@ fn almost(gateway: &Running, source: &str, size: usize, chunked: bool) -> TcpStr
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\n{framing}\r\n\r\n"
     );
-    // Who is refused is cut off before all of it is through.
+    // The gateway closes the connection of a refused message before it has all of it.
     let _ = (&stream).write_all(head.as_bytes());
     let body = vec![b' '; size];
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -94,7 +94,8 @@ fn received_text(mut stream: &TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The attack of a hundred times 4 MiB: as much is held as may be, by one address half of it, and small messages pass.
+/// The attack is a hundred messages of 4 MiB. Witgate holds no more than its bound, and half of it from one address;
+/// small messages pass.
 #[test]
 fn bodies_of_strangers_have_a_common_limit() {
     let (gateway, key) = serve("request_memory_mib = 32");
@@ -110,7 +111,7 @@ fn bodies_of_strangers_have_a_common_limit() {
             assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("retry-after: 1"), "{text}");
             assert!(text.contains("\"too-many-bodies\""), "{text}");
         }
-        // Others are let in, with large messages as well.
+        // Other addresses get through, with large messages as well.
         let other = almost(&gateway, "127.0.0.2", ALMOST, chunked);
         assert_eq!(received_text(&other), "");
         let more: Vec<_> = (0..20).map(|_| almost(&gateway, "127.0.0.2", ALMOST, chunked)).collect();
@@ -118,7 +119,7 @@ fn bodies_of_strangers_have_a_common_limit() {
         assert!((16 << 20..=32 << 20).contains(&bytes), "two addresses hold {bytes} bytes");
         let grown = resident(&gateway).saturating_sub(before);
         assert!(grown < 100 << 20, "{} MiB more than before", grown >> 20);
-        // However much is held: a message of the usual size needs nothing of it.
+        // A message of the usual size needs no share of the bound.
         let answer = call(&gateway, &key, 1000);
         findings.check("a small call", answer.status == 200, &answer);
         let answer = call(&gateway, &key, 100_000);
@@ -133,7 +134,7 @@ fn bodies_of_strangers_have_a_common_limit() {
     findings.report();
 }
 
-/// A body that is announced and does not come takes nothing from anybody.
+/// An announced body that does not come takes no memory from others.
 #[test]
 fn announced_bodies_reserve_no_memory() {
     let (gateway, key) = serve("request_memory_mib = 8");
@@ -155,7 +156,7 @@ fn announced_bodies_reserve_no_memory() {
     drop(streams);
 }
 
-/// Heads count, too, as long as their connections are open: what they were read into stays.
+/// Heads count as long as their connections are open, because the read buffers stay.
 #[test]
 fn large_heads_have_the_same_limit() {
     let (gateway, key) = serve("request_memory_mib = 8");

@@ -1,14 +1,14 @@
-//! A caller who makes a policy fail takes it from nobody else.
+//! A caller who makes a policy fail loses it, and nobody else does.
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use crate::caller::{Caller, until};
 
-/// As long as a message may be, in a form that takes the most room when it is parsed.
+/// A message of the maximum length, in the form that takes the most memory when parsed.
 const LARGE: usize = 2_100_000;
 
-/// A gateway with these authorizers, and callers by the names of their keys. The breaker does not let go by itself.
+/// A gateway with these authorizers, and callers by the names of their keys. The breaker does not close by itself.
 struct Testbed {
     running: Running,
     keys: Vec<String>,
@@ -31,7 +31,7 @@ impl Testbed {
         Self { running: setup.serve(), keys }
     }
 
-    /// With the guest that fails where the tool's name says so.
+    /// With the guest that fails in the way that the tool's name says.
     fn faulty(callers: usize) -> Self {
         let policy = format!(
             "[policies.rules]\nkind = 'custom'\ncomponent = '{}'\nbreaker = {{ failures = 3, pause_ms = 30000 }}",
@@ -87,7 +87,7 @@ async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
         let answer = staff.call("echo", json!({ "amount": 10 })).await;
         assert!(answer.is_result(), "{answer:?}");
     }
-    // Who has the right is judged by the argument, however much there is besides.
+    // The argument decides about the right, also beside a large value.
     let answer = staff.call("echo", large(&json!(10))).await;
     assert_ne!(answer.reason(), Some("memory"), "{answer:?}");
     assert!(answer.is_result(), "{:?}", answer.reason());
@@ -135,11 +135,11 @@ async fn a_policy_that_fails_for_several_callers_is_probed_by_another_at_once() 
     for place in 0..3 {
         is(reason(&testbed.caller(place), "echo").await, "breaker");
     }
-    // Three who have conspired do not keep out a fourth, whose call goes well.
+    // Three callers who conspire do not lock out a fourth, whose call succeeds.
     assert_eq!(reason(&testbed.caller(3), "echo").await, None);
     assert_eq!(reason(&testbed.caller(0), "echo").await, None, "it is back for everybody");
     assert_eq!(testbed.state("rules"), "live");
-    // For whom it does not go well that one as well has to wait.
+    // A caller whose call fails has to wait as well.
     for place in 0..3 {
         is(reason(&testbed.caller(place), "traps").await, "trap");
     }
@@ -164,7 +164,7 @@ async fn failures_of_an_authenticator_open_the_breaker_for_one_address() {
         ),
     );
     let running = setup.serve();
-    // Another token each time: what one address makes up is no second caller.
+    // Another token each time: invented tokens from one address are no second caller.
     for number in 0..3 {
         let token = format!("token-{number}");
         is(reason(&Caller::with_token(running.url(), &token), "echo").await, "trap");

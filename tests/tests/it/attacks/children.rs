@@ -1,4 +1,4 @@
-//! Callers who start servers and go away: what they start is bounded, and ends.
+//! Callers who start servers and disconnect: the number of servers is bounded, and they end.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use witgate_tests::wire::{Request, STATEFUL};
 
 use crate::caller::{Caller, alive};
 
-/// The bound on what one caller may have.
+/// The bound for one caller.
 const MOST_OF_ONE: usize = 16;
 
-/// A Witgate before a server that does not end by itself, and the key of a caller without any right.
+/// A Witgate in front of a server that does not end by itself, and the key of a caller without any right.
 fn serve(environment: &str) -> (Running, String) {
     let setup = Setup::new();
     let (script, pids) = (workspace().join("tests/tests/it/faulty_server.py"), setup.dir().join("pids"));
@@ -47,7 +47,7 @@ fn processes() -> Vec<Process> {
     ids.filter_map(process).collect()
 }
 
-/// The servers that run: children of Witgate's that are not gone yet.
+/// The running servers: children of Witgate that have not ended.
 fn servers(running: &Running) -> usize {
     let is_server = |process: &Process| {
         let command = std::fs::read(format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
@@ -57,7 +57,7 @@ fn servers(running: &Running) -> usize {
     processes().iter().filter(|process| of_witgate(process) && is_server(process)).count()
 }
 
-/// Every process that was ever started, with what it has started.
+/// Every process that was ever started, with its descendants.
 fn ever_started(running: &Running) -> Vec<u64> {
     let text = std::fs::read_to_string(running.setup().dir().join("pids")).unwrap_or_default();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -83,7 +83,7 @@ fn a_hundred_aborted_handshakes_exceed_no_limit_and_leave_no_process() {
         most = most.max(servers(&running));
     }
     assert!((1..=MOST_OF_ONE).contains(&most), "{most} processes at once");
-    // They end by themselves: nobody has a session with them.
+    // They end by themselves, because nobody has a session with them.
     await_some("the servers to end", || (servers(&running) == 0).then_some(()));
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
@@ -143,7 +143,7 @@ async fn orphans_are_reaped_and_exit_statuses_of_children_are_kept() {
     await_some("nothing to be unburied", || (zombies() == 0).then_some(()));
 }
 
-/// Half a message, and gone: nothing is started for what has not been asked.
+/// Nothing is started for half a message.
 #[test]
 fn half_a_handshake_starts_no_process() {
     let (running, key) = serve("");

@@ -1,4 +1,4 @@
-//! Connections that somebody opens and leaves open, under a low limit of descriptors.
+//! Connections that stay open and idle, under a low limit of file descriptors.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ fn own_tools(server: &str) -> Setup {
     setup
 }
 
-/// To be served with a limit of open files, soft and hard.
+/// The command to serve with a limit of open files, soft and hard.
 fn limited(setup: Setup, soft: u64, hard: u64) -> Setup {
     let script = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"");
     setup.within(&["sh", "-c", &script, "sh"])
@@ -30,7 +30,7 @@ fn call(gateway: &Running, key: &str) -> Answer {
     Request::stateless(&gateway.address(), "/mcp", "tools/call", echo).bearer(key).send()
 }
 
-/// So many connections, on which nothing is ever said.
+/// Idle connections of this number.
 fn idle(address: &str, count: usize) -> Vec<TcpStream> {
     (0..count).filter_map(|_| TcpStream::connect(address).ok()).collect()
 }
@@ -51,7 +51,7 @@ fn limits_of(pid: u32) -> (u64, u64) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// The attack of 1,100 idle connections: the key is refused all the same, and others are served meanwhile.
+/// The attack is 1,100 idle connections. The key is refused as usual, and others are served meanwhile.
 #[test]
 fn a_revocation_takes_effect_while_connections_use_all_descriptors() {
     let setup = limited(own_tools(""), 1024, 4096);
@@ -95,7 +95,7 @@ fn idle_connections_make_room_where_descriptors_are_few() {
     findings.report();
 }
 
-/// A connection that a good credential came over stays; so does one whose request is being answered.
+/// A connection with a valid credential stays open, and so does one whose request is running.
 #[test]
 fn a_known_client_keeps_its_connection() {
     let setup = own_tools("max_connections = 40\nmax_connections_per_peer = 40");
@@ -115,11 +115,11 @@ fn a_known_client_keeps_its_connection() {
     assert_eq!(open(std::slice::from_ref(&known)), 1, "the client that is known was cut off");
 }
 
-/// One address has its share. Beyond, where none of its connections can go, a new one is answered at once, with what it
-/// is about.
+/// One address has its share. If none of its connections can be closed, a new one gets a refusal with the reason at
+/// once.
 #[test]
 fn connections_of_one_address_are_limited() {
-    // An upstream that takes calls and never answers.
+    // An upstream that accepts calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let setup = Setup::new();
     let upstream =

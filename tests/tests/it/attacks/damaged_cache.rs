@@ -1,5 +1,5 @@
-//! Compiled code on disk that is no longer what was written. Expected: it is never run; the component is compiled anew,
-//! and the start after that finds it good.
+//! Compiled code on disk that was changed. Expected: it is never run; the component is compiled again, and the next
+//! start uses that code.
 
 use std::fs;
 use std::path::{Path, PathBuf};

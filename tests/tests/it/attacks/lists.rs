@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, component};
 use witgate_tests::wire::{Answer, Request, STATEFUL};
 
-/// A list of each kind, and the method that asks for it.
+/// The lists by kind, each with its method.
 const LISTS: [(&str, &str, &str); 4] = [
     ("tools/list", "tools", "name"),
     ("resources/list", "resources", "uri"),
@@ -106,7 +106,7 @@ impl Testbed {
         reason
     }
 
-    /// Has the policy fail until it is taken out for this caller.
+    /// Has the policy fail until the circuit breaker opens for this caller.
     fn take_out(&self) {
         for _ in 0..3 {
             assert_eq!(self.refused("/json/mcp", "tools/call", json!({ "name": "traps" })), "trap");
@@ -120,7 +120,7 @@ fn an_undecided_entry_makes_the_list_an_error_with_a_record() {
     let testbed = Testbed::new(Some("traps"));
     for path in ENDPOINTS {
         assert_eq!(testbed.refused(path, "tools/list", json!({})), "trap", "{path}");
-        // What can be judged is there all the while.
+        // The entries that can be judged are visible all the time.
         let prompts = testbed.ask(path, "prompts/list", json!({}));
         assert_eq!(prompts.names("prompts", "name"), ["echo"], "{path}");
     }

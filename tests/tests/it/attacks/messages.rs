@@ -1,4 +1,4 @@
-//! Bodies that a lenient reader behind Witgate could take in another way than Witgate does.
+//! Bodies that a lenient reader behind Witgate could read in another way than Witgate does.
 
 use serde_json::{Value, json};
 use witgate_tests::wire::{Request, STATELESS};
@@ -310,7 +310,7 @@ fn ambiguous_bodies_are_refused() {
             let answer = testbed.post(path, body.clone()).send();
             findings.expect(&format!("{path}: {name}"), &answer, *expected);
         }
-        // Whatever the headers say, and whoever it is: the body is refused first.
+        // The body is refused before anything else, with any headers and for any caller.
         for (name, body, expected) in cases.iter().step_by(5) {
             let modern = Request::post(&testbed.gateway.address(), path, body.clone())
                 .with("MCP-Protocol-Version", STATELESS)
@@ -329,7 +329,7 @@ fn ambiguous_lines_are_refused() {
     let cases =
         [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes(), read_in_two_ways()].concat();
     let is_line = |(name, body, _): &&Case| !body.contains(&b'\n') && *name != "no message";
-    // JSON-RPC answers neither notifications nor answers, however wrong they are.
+    // JSON-RPC answers neither notifications nor responses, even invalid ones.
     let is_answered = |(_, body, expected): &&Case| {
         let message: Value = serde_json::from_slice(body).unwrap_or_default();
         let is_request = message.get("id").is_some() && message.get("method").is_some();
@@ -353,7 +353,7 @@ fn ambiguous_lines_are_refused() {
     assert!(!arrived.contains(MARK), "{arrived}");
 }
 
-/// The counterpart: strictness refuses nothing that has one meaning only, and it arrives as it was.
+/// The counterpart: strictness refuses nothing with only one meaning, and such a message arrives unchanged.
 #[test]
 fn unusual_but_unambiguous_bodies_are_forwarded() {
     let testbed = Testbed::new();
@@ -381,7 +381,7 @@ fn unusual_but_unambiguous_bodies_are_forwarded() {
         ("unknown members", greet("1", r#","future":{"Name":"x"}"#)),
         ("keys alike at different depths", greet("1", r#","arguments":{"name":{"Name":{"NAME":"c"}}}"#)),
     ];
-    // The first message of all makes Witgate ask which eras the recorder speaks.
+    // At the first message Witgate asks which eras the recorder speaks.
     let _ = testbed.stateless("all", "/record/mcp", "tools/call", json!({ "name": "greet" })).send();
     for (name, body) in &cases {
         let send = |path| {

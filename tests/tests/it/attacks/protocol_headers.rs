@@ -1,5 +1,5 @@
-//! A plugin that names a header of the protocol as its credential's. Expected: it is refused, as component and as
-//! built-in, and the message names the header; a header that is a credential for one upstream is an ordinary one for
+//! A plugin that declares a header of the protocol as its credential's. Expected: it is refused, as component and as
+//! built-in, and the message names the header. A header that is a credential for one upstream is an ordinary one for
 //! the others.
 
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ fn a_credential_header_of_one_upstream_is_not_removed_for_another() {
         Request::stateless(&running.address(), path, "tools/call", params)
     };
     assert_eq!(call("/one/mcp").with("X-Tenant", &key).send().status, 200);
-    // To the other one it says nothing: neither is it a credential, nor one too many.
+    // For the other upstream the header is neither a credential nor one too many.
     assert_eq!(call("/other/mcp").with("X-Tenant", "acme").with("X-API-Key", &other).send().status, 200);
     assert_eq!(call("/other/mcp").with("X-Tenant", &key).send().refusal().2, "no-credential");
     assert_eq!(call("/one/mcp").with("X-API-Key", &other).send().refusal().2, "no-credential");

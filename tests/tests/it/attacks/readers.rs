@@ -1,5 +1,5 @@
-//! Resources of a real server under a rule: server-everything is made with the official SDK, which normalises URIs, so
-//! that it reads another resource than the one that was named.
+//! Resources of a real server under a rule. server-everything uses the official SDK, which normalises URIs, so that it
+//! would read another resource than the named one.
 
 use serde_json::{Value, json};
 use witgate_tests::clients::Clients;

@@ -1,5 +1,5 @@
-//! Callers whose own credential is in an argument, in `_meta` or in a name, as software does that passes on what it
-//! was given. Expected: no recording holds it, of whichever policy and in whatever encoding.
+//! Callers whose own credential is in an argument, in `_meta` or in a name, because their software passes it on.
+//! Expected: no recording of any policy contains it, in any encoding.
 
 use std::process::{Child, Stdio};
 
@@ -20,7 +20,7 @@ fn record(running: &Running, policy: &str) -> Child {
     child
 }
 
-/// Ends a recording: what it says, and the file.
+/// Ends a recording, and returns its output and the file.
 fn end(running: &Running, policy: &str, child: Child) -> (Value, String) {
     let mut kill = std::process::Command::new("kill");
     assert!(kill.args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());

@@ -10,7 +10,7 @@ use super::testbed::{Findings, MARK, Testbed};
 const DENIED: (u16, i64, &str) = (403, 403, "not-allowed");
 const NO_TASK: (u16, i64, &str) = (200, -32602, "task-not-found");
 
-/// In which ways the same upstream is reached.
+/// The ways in which the same upstream is reached.
 struct Way {
     path: &'static str,
     is_stateless: bool,
@@ -97,7 +97,7 @@ fn exactly_the_listed_tools_are_callable() {
                     findings.expect_challenge(&what, &answer, (403, 403, reason), None);
                 }
             }
-            // Names that only look like a listed one.
+            // Names that only look like an allowed one.
             for name in [
                 "Greet",
                 "greet ",
@@ -251,7 +251,7 @@ fn rules_hold_for_resources_prompts_and_methods() {
                 };
                 findings.expect(&at(&format!("{method:?}")), &answer, expected);
             }
-            // One that has a rule goes through, to an upstream that does not know it.
+            // A method with a rule goes through, to an upstream that does not know it.
             let answer = way.send(&testbed, key, "x/y", json!({}));
             if key == "methods" {
                 let is_theirs = answer.message()["error"]["code"] == -32601
@@ -293,7 +293,7 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
     );
     findings.check("listen", answer.status == 200 && answer.text().contains("acknowledged"), &answer);
 
-    // A task of `all`, which nobody else sees.
+    // A task of `all`, which no other caller sees.
     let started = with_tasks(&testbed, "all", path).send();
     let task =
         started.result()["taskId"].as_str().unwrap_or_else(|| panic!("no task: {started:?}")).to_owned();
@@ -371,10 +371,10 @@ fn anonymous_callers_have_only_their_roles() {
         let answer = anonymous(method, params).send_until("}}", Duration::from_secs(10));
         findings.expect_challenge(method, &answer, (401, 401, "no-credential"), Some("Bearer realm=\"mcp\""));
     }
-    // What nobody has started is nobody's.
+    // A task that was never started belongs to nobody.
     let task = anonymous("tasks/get", json!({ "taskId": "1", "_meta": tasks_meta() })).send();
     findings.expect("a task", &task, NO_TASK);
-    // A wrong credential does not become none, and a role that has no rule has no more than anybody.
+    // An invalid credential does not count as none, and a role without a rule has no rights.
     let wrong = anonymous("tools/list", json!({})).bearer("wg_wrong");
     let answer = wrong.send();
     let is_refused = answer.status == 401

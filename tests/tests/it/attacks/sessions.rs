@@ -1,4 +1,4 @@
-//! A session is not a credential: whoever has its id has nothing.
+//! A session is not a credential: its id alone gives no rights.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn sessions_belong_to_the_caller_that_opened_them() {
             refused(&format!("GET {id}"), testbed.bodiless("all", "GET", path, id));
             refused(&format!("DELETE {id}"), testbed.bodiless("all", "DELETE", path, id));
         }
-        // Without a credential nothing is said about sessions at all.
+        // Without a credential, the answer says nothing about sessions.
         for request in [
             list("all", &session),
             testbed.bodiless("all", "GET", path, &session),
@@ -84,7 +84,7 @@ fn sessions_belong_to_the_caller_that_opened_them() {
             let answer = testbed.bodiless("all", method, path, "").without("Mcp-Session-Id").send();
             findings.expect(&format!("{path}: {method} without a session"), &answer, required);
         }
-        // The owner has lost nothing by all this.
+        // The owner still has all rights.
         let answer = list("all", &session).send();
         findings.check(&format!("{path}: the owner"), answer.status == 200, &answer);
         if path == "/stateful/mcp" {
@@ -99,7 +99,7 @@ fn sessions_belong_to_the_caller_that_opened_them() {
     findings.report();
 }
 
-/// A replayed stream is filtered as it was the first time, and only its owner may ask for it.
+/// A replayed stream is filtered as the first time, and only its owner may ask for it.
 #[test]
 fn a_resumed_stream_shows_only_allowed_messages() {
     let testbed = Testbed::new();
@@ -160,7 +160,7 @@ fn answers_and_cancellations_need_a_session() {
             findings.expect(&format!("{path}: {message}"), &sent.send(), required);
             let unknown = sent.clone().without("Authorization");
             let answer = unknown.send();
-            // Who is unknown learns nothing of sessions; who may be anonymous needs one as well.
+            // An unknown caller learns nothing about sessions; an anonymous one needs a session as well.
             let expected = if path == "/open/mcp" { 400 } else { 401 };
             findings.check(&format!("{path}: {message} by nobody"), answer.status == expected, &answer);
         }

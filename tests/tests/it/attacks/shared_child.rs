@@ -1,4 +1,4 @@
-//! Several callers of one server process: nobody hears, answers or takes what is another's.
+//! Several callers of one server process: no caller reads, answers or takes what belongs to another.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use witgate_tests::gateway::{Running, Setup, workspace};
 
 use crate::caller::{Caller, until};
 
-/// Long enough for what is said at once to come.
+/// Time for an immediate message to arrive.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// Witgate before one server that talks to its clients, shared or not, and two callers with keys.
+/// Witgate in front of one server that talks to its clients, shared or not, and two callers with keys.
 fn serve(shared: bool, pipeline: &str) -> (Running, [Caller; 2]) {
     let setup = Setup::new();
     let script = workspace().join("host/upstream/src/child/tests/server.py");
@@ -41,7 +41,7 @@ async fn begin(caller: &Caller, session: &str, tool: &str) -> reqwest::Response 
     response
 }
 
-/// Everything that comes on a stream within a moment, comments aside.
+/// All messages on a stream within a moment, without comments.
 async fn data_lines(response: reqwest::Response) -> String {
     let (mut stream, mut text) = (response.bytes_stream(), String::new());
     while let Ok(Some(Ok(chunk))) = timeout(A_MOMENT, stream.next()).await {
@@ -62,7 +62,7 @@ async fn a_question_for_an_abandoned_call_reaches_no_other_caller() {
     let stream = bob.listen(&of_bob).await;
     drop(begin(&ada, &of_ada, "ask-later").await);
     let open = begin(&bob, &of_bob, "begin").await;
-    // Now the server asks within the call that ada has left; it says which answer it got.
+    // Now the server asks within the call that ada has left, and reports the answer that it got.
     assert_eq!(outcome(&bob.call_in(&of_bob, "ask-now", json!({})).await), -32601);
     bob.call_in(&of_bob, "log", json!({})).await;
     let messages = [data_lines(open).await, data_lines(stream).await].concat();
@@ -124,7 +124,7 @@ async fn sessions_of_one_address_leave_room_for_other_callers_without_a_name() {
     let [eve, bob] = ["127.0.0.1", "127.0.0.2"].map(|from| Caller::nameless(running.url(), from));
     let mut streams = Vec::new();
     for _ in 0..16 {
-        // Whoever listens is not idle, however long the others take.
+        // A listening caller is not idle, even if the others take long.
         streams.push(eve.listen(&eve.open_session().await).await);
     }
     let refused = eve.try_initialize().await.unwrap();

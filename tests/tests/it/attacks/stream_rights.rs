@@ -1,4 +1,5 @@
-//! Streams that outlast the right they rest on: notifications of a resource, and results of a task.
+//! Streams that go on after their caller has lost the right to them: notifications of a resource, and results of a
+//! task.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ impl Testbed {
         Self { running, ada, session, admin, admins }
     }
 
-    /// Tightens the rules for users, and waits until they are in force: `probe` is refused then.
+    /// Tightens the rules for users, and waits until `probe` is refused.
     async fn tighten(&self, user: &str, probe: &str) {
         assert!(self.ada.call_in(&self.session, probe, json!({})).await.is_result());
         write(self.running.setup(), user);
@@ -156,7 +157,7 @@ async fn a_task_ends_with_the_right_to_the_call_that_started_it() {
     assert_eq!(testbed.ask("tasks/get", &json!("task-99")).await.reason(), Some("task-not-found"));
     let of_another = testbed.admin.ask_in(&testbed.admins, "tasks/get", json!({ "taskId": within })).await;
     assert_eq!(of_another.reason(), Some("task-not-found"));
-    // On a child that is everybody's, news of a task goes to nobody.
+    // On a shared child, notifications about a task go to nobody.
     assert!(testbed.admin.call_in(&testbed.admins, "news", json!({})).await.is_result());
     testbed.touch("file:///pub/a").await;
     assert!(!stream_text(&mut stream, "list_changed").await.contains("notifications/tasks"));

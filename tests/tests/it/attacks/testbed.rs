@@ -1,4 +1,4 @@
-//! The target of the attacks: one Witgate before a stateful, a stateless, a child and a recording upstream.
+//! The target of the attacks: one Witgate in front of a stateful, a stateless, a child and a recording upstream.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,10 @@ use witgate_tests::gateway::{Running, Setup, program};
 use witgate_tests::recorder::Recorder;
 use witgate_tests::wire::{Answer, Request, STATEFUL, contains};
 
-/// The paths of the upstreams. The recorder is the last one.
+/// The paths of the upstreams; the recorder is last.
 pub(super) const ENDPOINTS: [&str; 4] = ["/stateful/mcp", "/stateless/mcp", "/child/mcp", "/record/mcp"];
 
-/// The text in the body of every attack, to be looked for behind Witgate.
+/// A marker in the body of every attack. Tests search for it behind Witgate.
 pub(super) const MARK: &str = "FORGED";
 
 /// The keys of the callers, and their patterns.
@@ -75,7 +75,7 @@ impl Testbed {
         &self.keys[name]
     }
 
-    /// A message as it stands, by a caller who may do everything.
+    /// A message without changes, by a caller who may do everything.
     pub(super) fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Request {
         Request::post(&self.gateway.address(), path, body).bearer(self.key("all"))
     }
@@ -115,19 +115,19 @@ impl Testbed {
         session.to_owned()
     }
 
-    /// Nothing of an attack has arrived behind Witgate.
+    /// Asserts that nothing of an attack has arrived behind Witgate.
     pub(super) fn nothing_forged_arrived(&self) {
         let record = self.recorder.seen();
         assert!(!contains(&record, MARK.as_bytes()), "arrived: {}", String::from_utf8_lossy(&record));
     }
 }
 
-/// Collects what went wrong, so that one run shows everything.
+/// A collection of failures, so that one run shows all of them.
 #[derive(Default)]
 pub(super) struct Findings(Vec<String>);
 
 impl Findings {
-    /// `answer` has to be this refusal; returns whether it is.
+    /// Records a failure unless `answer` is this refusal; returns true if it is.
     pub(super) fn expect(&mut self, what: &str, answer: &Answer, expected: (u16, i64, &str)) {
         let (status, code, reason) = answer.refusal();
         if (status, code, reason.as_str()) != expected {
@@ -167,8 +167,8 @@ impl Findings {
     }
 }
 
-/// Sends lines to a Witgate over stdio, by a caller who may do everything; returns what it answers
-/// to each and what has arrived at the child.
+/// Sends lines to a Witgate over stdio, by a caller who may do everything. Returns the answer to each, and what has
+/// arrived at the child.
 pub(super) fn over_stdio<'a>(lines: impl Iterator<Item = &'a [u8]>) -> (Vec<Value>, String) {
     let setup = Setup::new();
     setup.file(

@@ -1,4 +1,4 @@
-//! Headers, targets and framing.
+//! Attacks by headers, targets and framing.
 
 use serde_json::json;
 use witgate_tests::gateway::PATIENCE;
@@ -64,7 +64,7 @@ fn ambiguous_senders_and_credentials_are_refused() {
         expect("two hosts", &good.clone().with("Host", "evil.example"), host);
         let absolute = good.clone().target(&format!("http://evil.example{path}"));
         expect("another host in the target", &absolute, host);
-        // The counterpart.
+        // The counterpart: valid requests pass.
         let both = good.clone().set("Host", &format!("localhost:{port}"));
         let both = both.with("Origin", &format!("http://localhost:{port}")).body("[").send();
         findings.expect("its own origin", &both, (400, -32600, "invalid-request"));
@@ -139,7 +139,7 @@ fn ambiguous_senders_and_credentials_are_refused() {
         }
     }
     testbed.nothing_forged_arrived();
-    // A refused one is not made good by another beside it.
+    // A valid credential beside a refused one does not help.
     let call = || testbed.stateless("all", "/stateless/mcp", "tools/call", json!({ "name": "greet" }));
     let answer = call().with("X-API-Key", "wg_wrong").send();
     let is_refused = answer.status == 401 && answer.header("www-authenticate") == Some(INVALID_TOKEN);
@@ -237,7 +237,7 @@ fn raw(testbed: &Testbed, path: &str, framing: &str, body: &str) -> Answer {
     exchange(&address, format!("{head}{body}").as_bytes())
 }
 
-/// One request in the clothes of another: nothing of the inner one is ever a request of its own.
+/// Requests hidden in others: no part of the inner one ever counts as a request.
 fn smuggle(testbed: &Testbed, path: &str, findings: &mut Findings) {
     let inner = format!("POST {path} HTTP/1.1\r\nHost: x\r\n\r\n{MARK}");
     for (what, framing) in [

@@ -1,4 +1,4 @@
-//! The drivers of the real clients, tried on a real server without Witgate in between: what fails here is not Witgate.
+//! The drivers of the real clients, run against a real server without Witgate: a failure here is not Witgate's.
 
 use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Report, Session};
@@ -38,7 +38,7 @@ async fn every_client_calls_a_tool_over_stdio() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_client_without_an_answer_ends_in_time() -> anyhow::Result<()> {
     let clients = Clients::installed()?;
-    // Lives on, and neither reads nor writes.
+    // A server that runs on, and neither reads nor writes.
     let silent = Session::stdio(["sleep", "1000.125"]).limit(std::time::Duration::from_secs(2));
     let attempts = Client::OVER_STDIO.map(|client| Attempt {
         name: format!("{client:?}"),

@@ -1,4 +1,4 @@
-//! The era that is spoken, by clients of either before upstreams of either.
+//! The era of a connection, for clients of either era in front of upstreams of either era.
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use super::{ALLOWED, ALLOWED_OF_FIXTURE, Attempt, assert_served, everything, gua
 const OLDER: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
-/// Those that can be told which era to speak.
+/// Clients with an option for the era.
 const OF_BOTH_ERAS: [Client; 5] =
     [Client::TsClient, Client::PyMcp, Client::PyFastmcp, Client::Inspector, Client::McpRemote];
 

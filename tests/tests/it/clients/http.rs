@@ -1,4 +1,4 @@
-//! Over HTTP: Witgate before server-everything, which it runs as its child.
+//! Real clients over HTTP: Witgate in front of server-everything, which it runs as its child.
 
 use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Session, Stage};
@@ -85,7 +85,7 @@ async fn each_client_is_refused_a_forbidden_tool() {
             Expected::error(Stage::Call, None, 403, "not-allowed")
         }
         Client::PyMcp1 | Client::PyFastmcp2 => Expected::only(Stage::Call, Some(403), "403"),
-        // It looks for the tool in the list first, and does not find it there.
+        // The client looks for the tool in the list first, and does not find it there.
         Client::Inspector => Expected::only(Stage::Call, None, "tool_not_found"),
     });
 }

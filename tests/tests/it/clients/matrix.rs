@@ -14,7 +14,7 @@ use super::{AT_ONCE, LIMIT};
 const OLDER: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
-/// The rows: a client, its package, and how it is told which era to speak.
+/// The rows: a client, its package, and the option for its era.
 const ROWS: [(Client, &str, &str, &str); 12] = [
     (Client::TsClient, "`@modelcontextprotocol/client` 2.4", "legacy", OLDER),
     (Client::TsClient, "`@modelcontextprotocol/client` 2.4", MODERN, MODERN),
@@ -121,7 +121,7 @@ async fn all_ready(go: &Path) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    // One that never gets there is not waited for: its cell says so.
+    // The test does not wait for a client that never gets there: its cell says so.
     let _ = tokio::time::timeout(LIMIT, waiting).await;
 }
 

@@ -1,4 +1,4 @@
-//! Over stdio: the client starts Witgate, which shows the credential of its environment.
+//! Real clients over stdio: the client starts Witgate, which uses the credential in its environment.
 
 use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Session, Stage};
@@ -66,7 +66,7 @@ async fn each_client_is_refused() {
         match (attempt.client, stage) {
             (Client::Inspector, Stage::Call) => Expected::only(Stage::Call, None, "tool_not_found"),
             (Client::Inspector, _) => {
-                // Code and reason are lost on it, the words are not.
+                // The code and the reason are lost on the way, the message is not.
                 let says =
                     if reason == "no-credential" { "A credential is needed" } else { "is not accepted" };
                 Expected::only(Stage::Connect, None, says)
@@ -81,7 +81,7 @@ async fn each_client_is_refused() {
 async fn each_client_uses_the_own_tools_with_only_a_key_in_the_environment() {
     let clients = Clients::installed().unwrap();
     let setup = Setup::new();
-    // Where no configuration is.
+    // A path without a configuration.
     let command = format!("cd '{}' && exec '{}' serve", setup.dir().display(), program("witgate").display());
     let bare = Session::stdio(["sh", "-c", &command]).call("add", json!({ "a": 2, "b": 3 }));
     let served = bare.clone().env("MCP_API_KEY", JWT_SECRET);

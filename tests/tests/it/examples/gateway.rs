@@ -1,4 +1,4 @@
-//! Examples before real calls: what their READMEs say, seen from the wire.
+//! Examples in front of real calls: the statements of their READMEs, checked over the wire.
 
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Components that are small, and take a compiler for ever.
+//! Components that are small, and take the compiler very long.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::refusals::{Gateway, PATIENCE};
 use crate::caller::{Caller, until_late};
 use crate::swap::rename_over;
 
-/// The longest that a call may take meanwhile.
+/// The longest time of a call meanwhile.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// Calls until told to stop; all have to be good.
+/// Calls until told to stop; all calls must succeed.
 async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {
     let (mut count, mut slowest) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
@@ -27,7 +27,7 @@ async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {
     (count, slowest)
 }
 
-/// Does something about a guest while calls are made, none of which may notice.
+/// Runs `work` on a guest while calls are made, which must all succeed.
 async fn meanwhile<T>(gateway: &mut Gateway, guest: Guest, what: impl AsyncFnOnce(&mut Gateway) -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let caller = tokio::spawn(calls(gateway.caller(), Arc::clone(&stop)));

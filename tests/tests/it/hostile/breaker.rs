@@ -1,4 +1,4 @@
-//! A component that fails every time is left alone for a while.
+//! A component that fails every time: its circuit breaker opens.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Every guest that becomes a policy, called once or a few times: each fails in its own way, the next call has
-//! another instance, and the good policy beside it notices nothing.
+//! Every guest that becomes a policy, called once or a few times: each fails in its own way, the next call gets
+//! another instance, and the good policy beside it is not affected.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn each_hostile_component_fails_with_its_reason_and_harms_no_other() {
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
-/// The traces that they have left outside the answers.
+/// The traces of the guests outside the answers.
 fn traces(gateway: &MixedGateway) -> Vec<String> {
     let mut findings = Vec::new();
     let log = gateway.running.log();

@@ -1,4 +1,4 @@
-//! The expected end of each guest. A guest that is not here does not compile.
+//! The expected end of each guest. A guest without an expectation does not compile.
 
 use witgate_tests::hostile::Guest;
 
@@ -16,29 +16,30 @@ pub(super) enum Hook {
     Authenticate,
 }
 
-/// The expected fate of a guest.
+/// The expected end of a guest.
 pub(super) enum Expected {
-    /// It does not become a policy, and one of these says why.
+    /// The guest does not become a policy, for one of these reasons.
     Refused(&'static [&'static str]),
-    /// The same, once it has had its time.
+    /// The guest does not become a policy, and its time limit has passed first.
     RefusedLate(&'static [&'static str]),
-    /// It is not even compiled, because that would take too long or too much.
+    /// The guest is not even compiled, because that would take too long or too much memory.
     NotCompiled,
-    /// It becomes a policy after a while.
+    /// The guest becomes a policy after a while.
     TakesOver,
-    /// Calls end so, one after the other. They are about these tools, or with these credentials.
+    /// The guest becomes a policy, and calls end in these ways, one after the other. The calls are of these tools, or
+    /// with these credentials.
     Called(&'static [(&'static str, End)]),
 }
 
 /// The end of a call.
 pub(super) enum End {
-    /// It goes on to the upstream.
+    /// The call goes on to the upstream.
     Passes,
-    /// It is denied, because the policy failed in this way.
+    /// The call is denied, because the policy failed in this way.
     Fails(&'static str),
-    /// The same, where several ways are as good.
+    /// The call is denied, because the policy failed in one of these ways.
     FailsAnyhow(&'static [&'static str]),
-    /// It is denied with the reason that the policy gives.
+    /// The call is denied with the reason that the policy gives.
     Denies(&'static str),
     /// The credential is refused for this reason.
     Refuses(&'static str),
@@ -46,7 +47,7 @@ pub(super) enum End {
 
 use End::{Denies, Fails, FailsAnyhow, Passes, Refuses};
 
-/// One call of a tool that there is.
+/// One call of an existing tool.
 macro_rules! once {
     ($end:expr) => {
         Expected::Called(&[("echo", $end)])
@@ -69,7 +70,7 @@ const NO_WORLD: &[&str] = &["the component is not of a world of `witgate:auth@0.
 const OTHER_VERSION: &[&str] = &["this host has `witgate:auth@0.1.0`, so build it against that version"];
 const HTTP: &str = "grants = { http = [\"{server}\"] }";
 
-/// The expected fate of `guest`.
+/// The expected end of `guest`.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn case(guest: Guest) -> Case {
     use Expected::{NotCompiled, Refused, RefusedLate, TakesOver};

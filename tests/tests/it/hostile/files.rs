@@ -1,4 +1,4 @@
-//! Files that are no components, in the place of one.
+//! Files at the path of a component that are no components.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -66,7 +66,7 @@ async fn a_file_that_is_no_component_is_refused() {
         assert!(why.contains("there is no component"), "{name}: {why}");
         gateway.goes_on(name).await;
     }
-    // After all that, one that is good comes in.
+    // After all these files, a valid component goes live.
     let content = fs::read(Guest::Drips.file()).unwrap();
     rename_over(&gateway.running.setup().dir().join("plugins/rules.wasm"), &content);
     crate::caller::until("the good one", async || {

@@ -1,4 +1,4 @@
-//! All guests at once for seconds, each as fast as it can, and a good policy in the middle of them.
+//! All guests at once for seconds, each as fast as possible, and a good policy among them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,7 +160,7 @@ async fn duration_of_good_calls_beside_hostile_policies() {
     }
 }
 
-/// As many calls of somebody else that hurt nobody.
+/// As many calls by another caller that do no harm.
 fn harmless_calls(gateway: &MixedGateway, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut harmless = JoinSet::new();
     for number in 0..callers {

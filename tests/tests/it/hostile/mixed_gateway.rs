@@ -1,4 +1,4 @@
-//! One gateway with a good policy, and hostile ones before upstreams of their own.
+//! One gateway with a good policy, and hostile policies in front of upstreams of their own.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use super::expectations::{Case, Hook, case};
 use super::server::Server;
 use crate::caller::Caller;
 
-/// The value of a secret: no output anywhere may hold it.
+/// The value of a secret, which no output may contain.
 pub(super) const SECRET: &str = "unspeakable-0123456789abcdef0123456789abcdef";
 
-/// A breaker that nothing trips.
+/// The settings of a circuit breaker that never opens.
 pub(super) const UNBROKEN: &str = "breaker = { failures = 1000000 }";
 
 pub(super) struct MixedGateway {
@@ -46,7 +46,7 @@ impl MixedGateway {
         Self { running: setup.serve(), server, elsewhere, key }
     }
 
-    /// Somebody who has to do with the good policy alone.
+    /// A caller whose calls only the good policy judges.
     pub(super) fn good(&self) -> Caller {
         self.caller("good", &self.key)
     }
@@ -65,7 +65,7 @@ impl MixedGateway {
         Caller::new(format!("http://{}/{upstream}/mcp", self.running.address()), Some(key))
     }
 
-    /// The most memory that the gateway has had, in MiB.
+    /// The most memory that the gateway has used, in MiB.
     pub(super) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("the peak");

@@ -39,7 +39,7 @@ impl Gateway {
         Self { running: setup.serve(), key, refused: 0 }
     }
 
-    /// Puts something in the place of the component, and says why it was refused.
+    /// Puts a file at the path of the component, and returns the reason why it was refused.
     pub(super) async fn refuses(&mut self, name: &str, put: impl FnOnce(&std::path::Path)) -> String {
         put(&self.running.setup().dir().join("plugins/rules.wasm"));
         self.refused += 1;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// It notes what it is asked for, and answers everything; `/redirect` leads to somewhere else.
+/// The server records its requests and answers all of them; `/redirect` leads to another server.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) port: u16,
@@ -38,7 +38,7 @@ impl Server {
     }
 
     fn answer(&self, mut stream: &TcpStream) -> Option<()> {
-        // Whoever only connects is noted as well.
+        // A connection without a request is recorded as well.
         let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
         let path = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
         self.asked.lock().unwrap().push(path.clone());
