@@ -1,5 +1,5 @@
-//! The identity that an upstream receives: by headers, by a token that real libraries verify, by the
-//! environment of a process. Nobody but Witgate can set it.
+//! The identity that an upstream receives: by headers, by a token that real libraries verify, by the environment of a
+//! process. Only Witgate can set it.
 
 mod forgery;
 mod headers;
@@ -14,7 +14,7 @@ use witgate_tests::gateway::{Running, Setup};
 
 use crate::caller::Caller;
 
-/// API keys, and tokens of one issuer, for whoever is in `[roles]`.
+/// API keys, and tokens of one issuer, for the callers in `[roles]`.
 const POLICIES: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
      [keys.idp]\nsecret = { file = 'idp-secret' }\n\
      [policies.idp]\nkind = 'jwt'\nconfig = { keys = ['idp'], algorithms = ['HS256'], issuer = 'https://idp.example.com' }\n\
@@ -32,7 +32,7 @@ fn setup() -> Setup {
     setup
 }
 
-/// Makes a private key, and its public half beside it.
+/// Makes a private key, with the public key in a file beside it.
 fn new_key(setup: &Setup, name: &str) {
     let path = setup.dir().join(name);
     openssl(&[
@@ -57,7 +57,7 @@ fn openssl(arguments: &[&str]) {
 fn serve(setup: Setup, config: &str, names: &[&str]) -> (Running, Vec<Caller>) {
     setup.config("", &format!("{config}\n{POLICIES}{PIPELINE}"));
     let key = |name: &&str| setup.key(&[name, "--allow", "*", "--role", "user"]);
-    // There has to be a store.
+    // The store must exist.
     key(&"unused");
     let keys: Vec<_> = names.iter().map(key).collect();
     let running = setup.serve();
@@ -65,7 +65,7 @@ fn serve(setup: Setup, config: &str, names: &[&str]) -> (Running, Vec<Caller>) {
     (running, callers)
 }
 
-/// One whom the issuer calls `subject`.
+/// A caller whom the issuer calls `subject`.
 fn of_issuer(running: &Running, subject: &str, roles: &Value) -> Caller {
     let claims = serde_json::json!({
         "iss": "https://idp.example.com", "aud": running.url(), "sub": subject, "roles": roles, "exp": u32::MAX,

@@ -1,4 +1,4 @@
-//! Issuers of tokens as they are: their metadata and keys are found, keys come and go, servers fail and come back.
+//! Issuers of tokens: their metadata and keys are found, keys change, servers fail and recover.
 
 mod discovery;
 mod outage;
@@ -13,7 +13,7 @@ use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::issuer::{Issuer, Signer};
 use witgate_tests::wire::{Answer, Request};
 
-/// A gateway that takes tokens by these settings of a `jwt` policy, in TOML, and lets `staff` do everything.
+/// A gateway that accepts tokens by these settings of a `jwt` policy, in TOML, and lets `staff` do everything.
 fn gateway(component: bool, settings: &str) -> Running {
     let setup = Setup::new();
     let component = match component {
@@ -36,7 +36,7 @@ fn configure(setup: &Setup, component: &str, settings: &str) {
     );
 }
 
-/// A call by a token.
+/// A call with a token.
 fn call(gateway: &Running, token: &str) -> Answer {
     let params = json!({ "name": "echo", "arguments": { "message": "hello" } });
     Request::stateless(&gateway.address(), "/mcp", "tools/call", params).bearer(token).send()
@@ -51,7 +51,7 @@ fn for_gateway(gateway: &Running, issuer: &Issuer) -> Value {
     json!({ "iss": issuer.url(), "aud": gateway.url() })
 }
 
-/// The status of an answer, and why it is a refusal if it is one.
+/// The status of an answer, and the reason if it is a refusal.
 fn outcome(answer: &Answer) -> (u16, String) {
     match answer.status {
         200 => (200, String::new()),

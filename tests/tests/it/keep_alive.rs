@@ -1,4 +1,4 @@
-//! A call whose upstream says nothing for a while: what stands between must not take the connection for dead.
+//! A call whose upstream is silent for a while: proxies in between must not close the connection.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn the_answer_of_a_slow_call_begins_before_a_proxy_times_out() {
         let params = json!({ "name": "tell", "arguments": { "seconds": 30 }, "_meta": meta() });
         Request::stateless(&running.address(), "/mcp", "tools/call", params).bearer(key)
     };
-    // One that is refused has its status at once.
+    // A refused call gets its status at once.
     assert_eq!(call("wgk_of-nobody").send().status, 401);
     let head = call(&key).send_until("\r\n\r\n", SOON);
     assert_eq!(head.status, 200, "{head:?}");

@@ -1,6 +1,6 @@
-//! Killed at any moment, with no chance to clean up: what was promised holds, and the next one starts.
+//! A gateway and commands that are killed at random moments: confirmed changes are kept, and the next process starts.
 //!
-//! `WITGATE_KILLS` says how often in all; without it, it is a few dozen times.
+//! `WITGATE_KILLS` sets the total number of kills; the default is a few dozen.
 
 mod audit;
 mod keys;
@@ -14,12 +14,12 @@ fn kills(share: u64) -> u64 {
     (all * share / 100).max(1)
 }
 
-/// Moments that are the same in every run and lie everywhere.
+/// Pseudo-random moments that are the same in every run.
 struct Chance(u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
-        // xorshift64
+        // The xorshift64 generator.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

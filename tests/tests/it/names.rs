@@ -10,10 +10,10 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Ident, Item};
 use witgate_tests::gateway::workspace;
 
-/// The folders with crates whose types are looked at. The code of tests is left out.
+/// The directories with crates whose types are checked. The code of tests is excluded.
 const FOLDERS: [&str; 2] = ["host", "plugins"];
 
-/// Names that several types have because they mean the same, with the reason.
+/// Names that several types share because they mean the same, with the reason.
 const SHARED: &[(&str, &[&str], &str)] = &[
     (
         "Algorithm",

@@ -1,4 +1,4 @@
-//! The network between Witgate and the others: names, certificates, proxies.
+//! The network between Witgate and other servers: names, certificates, proxies.
 
 mod certificates;
 mod hosts;

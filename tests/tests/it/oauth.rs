@@ -1,6 +1,6 @@
-//! Witgate before real authorization servers: each test is run against each of them where both can do it.
+//! Witgate in front of real authorization servers. Each test runs against each server that can do it.
 //!
-//! Needs what `cargo xtask tools` installs.
+//! Needs the programs that `cargo xtask tools` installs.
 
 mod bad_server;
 mod client_scenarios;
@@ -30,7 +30,7 @@ const GUARDED: [(&str, Format, bool); 4] = [
     ("signed-guest", Format::Jwt, true),
 ];
 
-/// The scope that every tool needs, and the one that `add` needs beside it.
+/// The scope that every tool needs, and the one that `add` needs in addition.
 const READ: &str = "tools:read";
 const WRITE: &str = "tools:write";
 
@@ -81,7 +81,7 @@ impl Making {
         }
     }
 
-    /// All of [`GUARDED`], each an upstream of its own.
+    /// An upstream for each of [`GUARDED`].
     fn start(self) -> Testbed {
         let setup = Setup::new().env("INTROSPECTION_SECRET", INTROSPECTOR.1);
         let address = setup.address();
@@ -130,8 +130,7 @@ impl Making {
     }
 }
 
-/// Time for which a good answer of the authorization server is remembered: so long that no test waits for its
-/// end.
+/// Time for which a valid answer of the authorization server is cached: longer than every test.
 const CACHED_S: u32 = 300;
 
 fn kind(format: Format) -> &'static str {

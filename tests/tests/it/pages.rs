@@ -8,7 +8,7 @@ use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_tests::gateway::workspace;
 
-/// A setting without a word on it, or a word on a setting that is gone, is a mistake.
+/// Every setting must be described, and every description must have a setting.
 #[test]
 fn the_configuration_page_has_every_key() {
     let page = page("docs/configuration.md");
@@ -23,7 +23,7 @@ fn the_configuration_page_has_every_key() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(key, _)| key.to_owned())
-        // A row on a table as a whole.
+        // A row about a whole table.
         .filter(|key| !key.starts_with('['))
         .collect();
     let untold: Vec<_> = keys.iter().filter(|key| !documented.contains(key)).collect();
@@ -32,7 +32,7 @@ fn the_configuration_page_has_every_key() {
     assert!(unknown.is_empty(), "docs/configuration.md has what the schema has not: {unknown:?}");
 }
 
-/// The table of duties names tests that there are.
+/// The table of duties names existing tests.
 #[test]
 fn the_authorization_page_names_existing_tests() {
     let page = page("docs/mcp-authorization.md");
@@ -62,7 +62,7 @@ fn properties(schema: &serde_json::Value) -> Vec<String> {
     schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect()
 }
 
-/// `docs/mcp.md` says of every refusal what the caller gets.
+/// `docs/mcp.md` says for every refusal which answer the caller gets.
 #[test]
 fn the_protocol_page_has_every_refusal() {
     let page = page("docs/mcp.md");

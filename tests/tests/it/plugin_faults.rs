@@ -1,4 +1,5 @@
-//! The report of a component's failure to the operator: where it was, its output, and the question.
+//! The report of a component's failure to the operator: the place of the failure, the component's output, and the
+//! question.
 
 mod sections;
 
@@ -61,7 +62,7 @@ async fn a_trap_shows_functions_if_the_component_has_their_names() {
 async fn a_trap_reports_missing_names_of_the_component() {
     let (_running, line) = fails("tests/faulty", "traps").await;
     assert!(line.contains("has no names of its functions") && line.contains("--debug"), "{line}");
-    // Its own words, which tell more than names would.
+    // The component's own message, which says more than function names.
     assert!(line.contains("its last output: error: panicked at") && line.contains("asked to"), "{line}");
 }
 

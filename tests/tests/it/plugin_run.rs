@@ -1,4 +1,4 @@
-//! `witgate plugin run`, as authors run it: one question to a component, and everything that comes of it.
+//! `witgate plugin run`, as authors use it: one question to a component, and the trace of its work.
 
 use std::process::Output;
 
@@ -115,7 +115,7 @@ fn a_case_sets_the_environment_and_the_command_line_overrides_it() {
     {
         assert!(text.contains(part), "no {part}: {text}");
     }
-    // Neither what is shown nor what the host holds.
+    // The output contains neither the token nor the secret of the host.
     for secret in ["some-opaque-token", "not-for-anybody"] {
         assert!(!text.contains(secret), "{text}");
     }

@@ -1,5 +1,5 @@
-//! `witgate plugin test`, as authors run it: what it says of good cases, bad ones, broken files and components that
-//! fail, and how it ends.
+//! `witgate plugin test`, as authors use it: its output and exit code for passing cases, failing cases, broken files
+//! and components that fail.
 
 mod comparison;
 mod failures;
@@ -13,7 +13,7 @@ use std::process::Output;
 use serde_json::Value;
 use witgate_tests::gateway::Setup;
 
-/// One case that goes as it says, for rbac.
+/// A case for rbac that passes.
 const GOOD: &str = r#"builtin = "rbac"
 
 [config.roles.user]
@@ -26,7 +26,7 @@ principal.roles = ["user"]
 expect = "allow"
 "#;
 
-/// One more, which does not.
+/// A case that does not pass.
 const BAD: &str = r#"
 [[case]]
 name = "users put" # wrong

@@ -1,11 +1,11 @@
-//! A caller who sends what only Witgate may say.
+//! Callers who send identity headers, which only Witgate may set.
 
 use serde_json::{Value, json};
 use witgate_tests::recorder::Recorder;
 
 use super::{serve, setup};
 
-/// Under every name by which a server could take it for Witgate's.
+/// The identity under every name that a server could take for Witgate's.
 const FORGED: [&str; 12] = [
     "X-Witgate-Subject",
     "x-witgate-subject",
@@ -37,7 +37,7 @@ async fn identity_headers_of_callers_are_not_forwarded() {
         for name in FORGED {
             request = request.header(name, "root").header(name, "forged");
         }
-        // By a name that does go on, and by one that a proxy would take out.
+        // One name is passed on, and one would be removed by a proxy.
         request =
             request.header("Mcp-Param-X-Witgate-Subject", "kept").header("Connection", "X-Witgate-Subject");
         request.header("Accept", "application/json, text/event-stream")

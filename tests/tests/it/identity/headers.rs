@@ -1,4 +1,4 @@
-//! Headers.
+//! The identity in headers.
 
 use serde_json::{Value, json};
 use witgate_tests::recorder::Recorder;
@@ -31,7 +31,7 @@ fn heads(recorder: &Recorder) -> Vec<(String, Vec<String>)> {
     heads
 }
 
-/// The last request of a caller's: Witgate's own go beside it.
+/// The last request of a caller; Witgate's own requests come in between.
 fn last(recorder: &Recorder) -> (String, Vec<String>) {
     heads(recorder)
         .into_iter()
@@ -61,7 +61,7 @@ async fn each_request_names_its_caller_and_requests_of_witgate_name_witgate() {
     };
     assert!(callers[0].call("echo", json!({})).await.is_result());
     assert_eq!(identity_headers(&recorder), of_key("ada"));
-    // Which era it speaks was asked before.
+    // Witgate has asked for the era before.
     assert_eq!(heads(&recorder)[0].1, ["x-witgate-kind: witgate"]);
     for (caller, name) in callers.iter().zip(["ada", "bob"]) {
         let session = caller.open_session().await;

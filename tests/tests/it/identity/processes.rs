@@ -1,4 +1,4 @@
-//! Child processes, each of one caller.
+//! Child processes, each for one caller.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ async fn each_process_gets_its_caller_and_serves_no_other() {
             assert_eq!(content["told"], identity_variables);
             processes.insert(content["process"].as_u64().unwrap());
         }
-        // The same caller again: the same process, so that it stays true.
+        // The same caller gets the same process, so that its identity stays true.
         let again = caller.call("tell", json!({})).await.content();
         assert_eq!(again["told"], identity_variables);
         processes.insert(again["process"].as_u64().unwrap());

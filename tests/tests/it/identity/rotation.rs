@@ -1,4 +1,4 @@
-//! Changes while Witgate runs.
+//! Changes of keys while Witgate runs.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use super::{new_key, serve, setup};
 use crate::caller::until;
 use crate::swap::rename_over;
 
-/// The ids of the keys that are served.
+/// The ids of the served keys.
 async fn served(address: &str) -> Vec<String> {
     let response = reqwest::get(format!("http://{address}/.well-known/jwks.json")).await.unwrap();
     let set: Value = response.json().await.unwrap_or_default();
@@ -62,7 +62,7 @@ async fn keys_rotate_at_run_time_and_the_former_one_stays_published_while_config
     let waiting = running.plugins()["waiting_for_restart"].as_array().unwrap().len();
     assert_eq!(waiting, 0);
 
-    // A key that others may read, and one that is none, change nothing.
+    // A key that others may read, and a file that is no key, change nothing.
     rename_over(&dir.join("signing.pem"), b"no key");
     let log = running.await_log("this is not a private key for P-256");
     assert!(log.contains("others may read or write the private key"), "{log}");

@@ -1,4 +1,4 @@
-//! Tokens, before a server that verifies them by its own library.
+//! Identity tokens, in front of a server that verifies them by its own library.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use witgate_tests::gateway::{await_some, free_port};
 
 use super::{of_issuer, serve, setup};
 
-/// A FastMCP server, ended with the test.
+/// A FastMCP server, which ends with the test.
 struct Who {
     child: Child,
     url: String,
@@ -43,7 +43,7 @@ async fn a_server_that_accepts_only_tokens_of_witgate_knows_each_caller() {
     know_each_other(&Clients::installed().unwrap().python()).await;
 }
 
-/// A server of the older era receives the identity in the sessions that the bridge opens, each as its caller.
+/// A server of the stateful era receives the identity in the sessions that the bridge opens, one for each caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_the_stateful_era_knows_each_caller() {
     know_each_other(&Clients::installed().unwrap().python_of("python-1")).await;
@@ -60,7 +60,7 @@ async fn know_each_other(python: &Path) {
     );
     let (running, callers) = serve(setup, &config, &["ada", "bob"]);
     let server = Who::start(python, &gateway, port);
-    // Same name, another principal.
+    // The same name, but another principal.
     let other = of_issuer(&running, "ada", &json!(["user", "a,b"]));
     let expected = [
         (&callers[0], "keys||ada", Value::Null, json!(["user"])),
@@ -82,7 +82,7 @@ async fn know_each_other(python: &Path) {
             assert_eq!(content["headers"].get("x-api-key"), None, "{content}");
         }
     }
-    // Nobody gets in beside Witgate: it is the token that lets in.
+    // Nobody gets in without Witgate, because the server requires the token.
     let direct = reqwest::Client::new().post(&server.url).header("X-Witgate-Decision", "1");
     assert_eq!(direct.body("{}").send().await.unwrap().status(), 401);
 }

@@ -1,11 +1,11 @@
-//! Keys that are found by an issuer's metadata.
+//! Keys that Witgate finds through an issuer's metadata.
 
 use serde_json::json;
 use witgate_tests::issuer::{Issuer, Page, Signer};
 
 use super::{acceptance, call, gateway, outcome, token};
 
-/// Each form of the metadata's place, alone; the others are not there.
+/// Each location of the metadata, alone; the other locations answer 404.
 #[test]
 fn every_form_of_metadata_is_found() {
     for place in [
@@ -22,7 +22,7 @@ fn every_form_of_metadata_is_found() {
         assert_eq!(issuer.requests(), [""; 0], "{place}: asked before there was a token");
         let token = signer.token(&json!({ "iss": name, "aud": gateway.url() }));
         assert_eq!(outcome(&call(&gateway, &token)), acceptance(), "{place}: {}", gateway.log());
-        // Once is enough for the next ones.
+        // One request serves the next calls, too.
         let requests = issuer.requests();
         assert_eq!(outcome(&call(&gateway, &token)), acceptance(), "{place}");
         assert_eq!(issuer.requests(), requests, "{place}");
@@ -48,7 +48,7 @@ fn a_key_of_another_issuer_with_the_same_id_is_refused() {
             let forged = call(&gateway, &token(&gateway, issuer, siblings));
             assert_eq!(outcome(&forged), (401, "bad-signature".to_owned()), "{}", gateway.log());
         }
-        // Nobody's: its keys were never looked for.
+        // The token has no known issuer: nobody looks for its keys.
         let third = Issuer::start();
         third.publish(&[&key], "max-age=300");
         let forged = call(&gateway, &token(&gateway, &third, &key));

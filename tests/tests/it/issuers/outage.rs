@@ -1,4 +1,4 @@
-//! The server that publishes the keys goes away and comes back.
+//! The server that publishes the keys fails and recovers.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use witgate_tests::issuer::{Issuer, Page, Signer};
 
 use super::{acceptance, call, gateway, outcome, token};
 
-/// Asks until the outcome is this one. Until then it has to be one of `meanwhile`.
+/// Repeats a call until its outcome is the given one. Until then the outcome must be one of `meanwhile`.
 fn await_outcome(gateway: &Running, token: &str, wanted: &(u16, String), meanwhile: &[(u16, String)]) {
     let begin = Instant::now();
     loop {
@@ -45,7 +45,7 @@ fn tokens_are_accepted_on_the_last_good_keys_until_the_issuer_recovers() {
             std::thread::sleep(Duration::from_millis(20));
         }
         gateway.await_log("the last valid one stays in use");
-        // Whether there is such a key cannot be found out: that is not the caller's fault.
+        // Witgate cannot find out whether such a key exists: that is not the caller's fault.
         let unknown = call(&gateway, &token(&gateway, &issuer, &new));
         assert_eq!(outcome(&unknown).0, 503, "{}", gateway.log());
 
@@ -89,7 +89,7 @@ fn outcome_when_away(gateway: &Running, token: &str) -> String {
     }
 }
 
-/// From the start on: nothing was ever fetched.
+/// The server is down from the start: Witgate has no keys.
 #[test]
 fn no_caller_gets_in_until_there_are_keys() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
@@ -97,7 +97,7 @@ fn no_caller_gets_in_until_there_are_keys() {
     let good = token(&gateway, &issuer, &signer);
     let away = outcome(&call(&gateway, &good));
     assert_eq!(away.0, 503, "{}", gateway.log());
-    // A set without a usable key is none.
+    // A set without a usable key is no set.
     issuer.publish(&[&signer], "max-age=1");
     issuer.put("/jwks", Page::json(&json!({ "keys": [{ "kty": "oct", "k": "AAAA" }] })));
     assert_eq!(outcome(&call(&gateway, &good)).0, 503);

@@ -1,5 +1,5 @@
-//! Tokens that are refused, as the caller and the operator see it: a challenge that says little, a log that says why,
-//! and nowhere the token.
+//! Refused tokens, as the caller and the operator see them: the challenge says little, the log gives the reason, and
+//! neither contains the token.
 
 use serde_json::{Value, json};
 use witgate_tests::issuer::{Issuer, Signer};
@@ -48,7 +48,7 @@ fn a_refusal_has_a_challenge_and_shows_no_token() {
                 assert!(!text.contains(&token) && !text.contains(secret), "{reason}: {text}");
             }
         }
-        // Another issuer's, and what is no token at all: nobody recognises it.
+        // A token of another issuer, and a text that is no token: no policy recognises them.
         for token in [with(&signer, json!({ "iss": format!("{}/", issuer.url()) })), "no.token".to_owned()] {
             assert_eq!(call(&gateway, &token).status, 401);
         }

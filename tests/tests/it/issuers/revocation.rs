@@ -1,4 +1,4 @@
-//! `witgate token revoke`, before a gateway that runs.
+//! `witgate token revoke`, with a running gateway.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;
@@ -34,12 +34,12 @@ fn a_token_is_refused_as_soon_as_the_file_revokes_it() {
             assert!(output.status.success() && text.contains("uses it"), "{text}");
         }
         let revoked = (401, "revoked".to_owned());
-        // The command has waited until it was so.
+        // The command has waited until the revocation was in force.
         for token in [&first, &second] {
             assert_eq!(outcome(&call(&gateway, token)), revoked, "{}", gateway.log());
         }
         assert_eq!(outcome(&call(&gateway, &third)), acceptance());
-        // With a line that is none nobody knows who is revoked, and nobody comes in.
+        // With an invalid line, Witgate cannot know which tokens are revoked, and refuses all.
         gateway.setup().file("revoked.jsonl", "what is this?\n");
         gateway.await_log("is not {");
         for token in [&first, &third] {

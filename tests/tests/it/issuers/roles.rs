@@ -1,4 +1,4 @@
-//! Roles that a genuine token does not tell.
+//! Valid tokens without readable roles.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;

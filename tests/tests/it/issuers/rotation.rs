@@ -1,5 +1,5 @@
-//! Keys that rotate every second, under load: no valid token is refused, and no withdrawn key goes on for longer
-//! than its bound. `WITGATE_ROTATION_S` makes it longer.
+//! Keys that rotate every second, under load: no valid token is refused, and no withdrawn key is accepted for longer
+//! than its bound. `WITGATE_ROTATION_S` sets a longer duration.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::{call, gateway, outcome, token};
 
 /// The duration of the rotation unless it is set otherwise.
 const USUALLY_S: u64 = 15;
-/// The number of keys that are published at once.
+/// The number of keys in the published set.
 const OVERLAP: usize = 4;
 /// A set lives for five seconds at least; one more is for those that come while it is fetched, and the rest for
 /// machines that are busy with other things.
@@ -60,7 +60,7 @@ impl Scene {
             };
             let begin = Instant::now();
             let found = outcome(&call(&self.gateway, &token(&self.gateway, &self.issuer, &signer)));
-            // On a machine that stood still for so long, the key is gone meanwhile, and rightly refused.
+            // If the machine stood still for so long, the key was withdrawn meanwhile, and the refusal is right.
             let is_in_time = begin.elapsed() < Duration::from_secs(1);
             match found.0 {
                 200 => drop(self.taken.fetch_add(1, Ordering::Relaxed)),
@@ -70,7 +70,7 @@ impl Scene {
         }
     }
 
-    /// Calls with keys whose time is over.
+    /// Calls with keys that were withdrawn.
     fn call_too_late(&self) {
         while !self.is_over.load(Ordering::Relaxed) {
             let late = {
@@ -136,7 +136,7 @@ fn keys_rotate_every_second_under_load() {
     );
     let (taken, requests) = (scene.taken.load(Ordering::Relaxed), scene.issuer.count("/jwks"));
     assert!(taken > 20, "only {taken} calls");
-    // One for each new key at the most, and one for each life of a set.
+    // At most one request for each new key, and one for each lifetime of a set.
     let allowed = usize::try_from(seconds * 2).unwrap() + 5;
     assert!(requests <= allowed, "{requests} requests in {seconds} s");
 }

@@ -1,4 +1,4 @@
-//! Servers whose metadata or key set is not what it should be: nobody is let in, and soon enough.
+//! Servers with faulty metadata or key sets: no token is accepted, and the refusal comes soon.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ async fn metadata_of_another_issuer_is_refused() {
     twice.body = format!(r#"{{"issuer":"https://other","issuer":"{url}","jwks_uri":"{url}/jwks"}}"#);
     issuer.put(METADATA, twice);
     assert_eq!(verify(&of(&issuer), &signer, "a").await, Err(VerifyError::Unavailable));
-    // What is wrong in one place does not keep from the next.
+    // A fault at one location does not keep Witgate from the next one.
     let metadata = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") });
     issuer.put("/.well-known/openid-configuration", Page::json(&metadata));
     assert_eq!(verify(&of(&issuer), &signer, "a").await, Ok(()));
@@ -131,7 +131,7 @@ async fn a_hanging_server_is_awaited_once() {
     let begin = Instant::now();
     let both = tokio::join!(verify(&ring, &signer, "a"), verify(&ring, &signer, "a"));
     assert_eq!(both, (Err(VerifyError::Unavailable), Err(VerifyError::Unavailable)));
-    // Who comes right afterwards does not wait again.
+    // A call right afterwards does not wait again.
     assert_eq!(verify(&ring, &signer, "a").await, Err(VerifyError::Unavailable));
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
     assert_eq!(issuer.count("/jwks"), 1);
@@ -181,7 +181,7 @@ async fn a_withdrawn_key_is_refused_when_the_set_expires() {
     assert_eq!(verify(&ring, &withdrawn, "gone").await, Ok(()));
     issuer.publish(&[&stays], "max-age=1");
     let begin = Instant::now();
-    // Nobody asks meanwhile: whoever comes then does not get in on the old set.
+    // Witgate has not asked meanwhile: a later call does not use the old set.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(
         verify(&ring, &withdrawn, "gone").await,

@@ -1,4 +1,4 @@
-//! The log of a `witgate serve` that was killed: whole lines, and one for each call that was answered.
+//! The log of a `witgate serve` that was killed: whole lines, and one for each answered call.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -72,14 +72,15 @@ async fn call(
         let tool = format!("call-{}", number.fetch_add(1, Ordering::Relaxed));
         match caller.try_call(&tool, json!({})).await {
             Ok(answer) if answer.body.is_object() => drop(answered.lock().unwrap().insert(tool)),
-            // Cut off in the middle of an answer, or not connected.
+            // The connection broke in the middle of an answer, or was never made.
             _ => return,
         }
     }
 }
 
-/// The tools that have a line. Every line is whole, but for the last one of each process: a kill may end the kernel's
-/// write between two pages, and then the next process begins in the same line. Nobody got that call's answer.
+/// The tools with a line in the log. Every line is whole, except for the last one of each process: a kill may end the
+/// kernel's write between two pages, and then the next process begins in the same line. No client got that call's
+/// answer.
 fn recorded(log: &str) -> HashSet<String> {
     let (whole, _) = log.rsplit_once('\n').unwrap();
     let lines = whole.lines().map(|line| {

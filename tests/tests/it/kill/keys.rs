@@ -1,4 +1,4 @@
-//! `witgate key`, killed.
+//! `witgate key` commands that are killed.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -45,7 +45,7 @@ fn a_killed_command_has_reported_the_truth_and_left_a_whole_store() {
             known.insert(name.clone(), Known { text: text.unwrap_or(before), revoked: command == "revoke" });
             holds(&setup, &known, None);
         } else {
-            // It may have come that far or not; whichever it is, it is whole.
+            // The command may have made its change or not; the store is whole in either case.
             holds(&setup, &known, Some(&name));
             adopt(&setup, &mut known, &name);
         }
@@ -75,7 +75,7 @@ fn killed(setup: &Setup, arguments: &[&str], after: Duration) -> String {
     text
 }
 
-/// The store is whole, and has everything that is known, but for `unsure`, of which one state is as good as another.
+/// Asserts that the store is whole, and contains every confirmed change. For `unsure`, both states are right.
 fn holds(setup: &Setup, known: &BTreeMap<String, Known>, unsure: Option<&String>) {
     let (list, text) = (list(setup), std::fs::read_to_string(setup.dir().join("keys.toml")).unwrap());
     for (name, key) in known.iter().filter(|(name, _)| Some(*name) != unsure) {
@@ -91,7 +91,7 @@ fn holds(setup: &Setup, known: &BTreeMap<String, Known>, unsure: Option<&String>
 fn adopt(setup: &Setup, known: &mut BTreeMap<String, Known>, name: &String) {
     let list = list(setup);
     match list.get(name) {
-        // Its text may be one that nobody was shown.
+        // A key may have a text that nobody has seen.
         Some(state) => known.insert(name.clone(), Known { text: String::new(), revoked: state == "revoked" }),
         None => known.remove(name),
     };

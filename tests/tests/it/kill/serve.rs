@@ -1,4 +1,4 @@
-//! `witgate serve`, killed while it takes over, compiles and goes back.
+//! `witgate serve`, killed during a swap, a compilation or a rollback.
 
 use std::fs;
 use std::process::Stdio;
@@ -30,7 +30,7 @@ fn digest(number: u64) -> String {
 fn setup(upstream: &Upstream) -> Setup {
     let setup = Setup::new();
     let cache = setup.dir().join("cache").display().to_string();
-    // Of its own: what is compiled, is compiled here, and what is kept, was kept by those that were killed.
+    // A cache of its own, so that components are compiled here, and cached code comes from killed processes.
     let setup = setup.env("WITGATE_CACHE", &cache);
     setup.component("api-key");
     setup.file("plugins/rules.wasm", version(0));
@@ -47,7 +47,7 @@ async fn the_start_after_a_kill_uses_a_whole_version() {
     let caller = Caller::new(running.url(), Some(&key));
     let (mut written, mut rolled_back) = (0_u64, 0);
     for number in 1..=kills(20) {
-        // Some were seen before, so that they are taken from the disk.
+        // Some components were compiled before, so that their code comes from the disk.
         let next = if chance.below(3) == 0 { written.saturating_sub(1 + chance.below(3)) } else { number };
         let path = running.setup().dir().join("plugins/rules.wasm");
         let goes_back = chance.below(3) == 0;
@@ -86,7 +86,7 @@ async fn the_start_after_a_kill_uses_a_whole_version() {
     whatever_is_kept_is_whole(&running);
 }
 
-/// Answers are those of the live component, and of it alone.
+/// Asserts that the live component alone decides.
 async fn check(running: &Running, caller: &Caller) -> String {
     let rules = crate::swap::policy(running, "rules");
     assert_eq!((&rules["state"], &rules["source"]), (&json!("live"), &json!("component")), "{rules}");

@@ -1,4 +1,4 @@
-//! Certificates of servers that Witgate asks: what is wrong with one is in the log.
+//! Certificates of servers that Witgate calls: the log names the fault of a bad one.
 
 use serde_json::json;
 use witgate_tests::gateway::{Setup, unframed};
@@ -13,7 +13,7 @@ use super::{before, list};
 const TOKEN: &str =
     "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJhIiwiYXVkIjoiYiIsImV4cCI6NDEwMjQ0NDgwMCwic3ViIjoieCJ9";
 
-/// Certificates that are bad in one way each, and what the log says of it.
+/// Certificates with one fault each, and the message in the log.
 fn bad(authority: &Authority) -> [(Issued, &'static str); 3] {
     let good = Order::server("127.0.0.1");
     let expired = Order { not_before: Some(1_000_000_000), not_after: Some(1_100_000_000), ..good.clone() };
@@ -109,7 +109,7 @@ fn a_configured_authority_is_trusted_and_changes_at_run_time() {
     gateway.setup().file("ca.pem", authority.pem());
     gateway.await_log("new connections use the changed [network]");
     assert!(list(&gateway).result()["tools"].is_array());
-    // What cannot be used changes nothing.
+    // An unusable certificate changes nothing.
     gateway.setup().file("ca.pem", "no certificate");
     gateway.await_log("there is no certificate in");
     assert!(list(&gateway).result()["tools"].is_array());

@@ -1,4 +1,4 @@
-//! The names that a request may name.
+//! The allowed host names of requests.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;

@@ -1,4 +1,4 @@
-//! Proxies in front of Witgate, and for whom they speak.
+//! Proxies in front of Witgate, and the clients that they forward for.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -96,10 +96,10 @@ fn the_proxy_protocol_names_the_client_before_anything_else() {
     assert_eq!(request.send().status, 0, "without a header there is no connection");
     assert_ne!(request.clone().preceded_by(&header(7)).send().status, 0);
     assert_eq!(peer_of(&gateway, "a"), "192.0.2.7");
-    // A client sends one, too, behind the proxy's: it is no request.
+    // A client may send the header as well, after the proxy's: its bytes are no request.
     let twice = call(&gateway, "b").preceded_by(&[header(7), header(8)].concat());
     assert_eq!(twice.send().status, 400);
-    // The proxy is not held to the share of one; each of its clients is.
+    // The share of one address does not apply to the proxy, but to each of its clients.
     let get = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut connections: Vec<_> = (0..9).map(|_| TcpStream::connect(gateway.address()).unwrap()).collect();
     let statuses: Vec<_> = (0..9_u8)

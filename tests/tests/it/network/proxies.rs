@@ -1,4 +1,4 @@
-//! Proxies on the way to servers.
+//! Proxies on the route to servers.
 
 use serde_json::json;
 use witgate_tests::gateway::{Running, Setup, unframed};
@@ -11,7 +11,7 @@ use super::{before, list};
 
 const NAME: &str = "far.example.test";
 
-/// A server that only a proxy leads to, and who trusts it.
+/// A server that is reached only through a proxy, and a client that trusts it.
 struct Far {
     server: SecureServer,
     proxy: Proxy,
@@ -72,7 +72,7 @@ fn proxies_of_the_environment_are_used_if_configured_with_exceptions() {
     }
 }
 
-/// Asks about a token at `endpoint`, and says the status and what the proxy has seen.
+/// Introspects a token at `endpoint`, and returns the status and the requests that the proxy got.
 fn introspected(endpoint: &str, network: &str) -> (u16, Vec<String>, u64) {
     let Far { server, proxy, setup } = Far::new();
     let setup = setup.env("SECRET", "sesame");
@@ -96,16 +96,16 @@ fn introspected(endpoint: &str, network: &str) -> (u16, Vec<String>, u64) {
 
 #[test]
 fn addresses_are_checked_also_behind_a_proxy() {
-    // Nobody here knows the name, so that nobody can tell where it leads.
+    // The name does not resolve here, so that Witgate cannot check its address.
     let (status, requests, _) = introspected(&format!("https://{NAME}/"), "");
     assert_eq!((status, requests.len()), (503, 0), "{requests:?}");
-    // It is the proxy's to know.
+    // The proxy resolves the name.
     let (status, requests, answered) = introspected(&format!("https://{NAME}/"), "proxy_resolves = true");
     assert_eq!((status, requests.len(), answered), (401, 1, 1), "{requests:?}");
-    // Addresses are not.
+    // Witgate checks addresses itself.
     let (status, requests, _) = introspected("https://169.254.169.254/", "proxy_resolves = true");
     assert_eq!((status, requests.len()), (503, 0), "{requests:?}");
-    // What is here is not for the proxy.
+    // Requests to local servers bypass the proxy.
     let (_, requests, _) = introspected("https://127.0.0.1:1/", "proxy_resolves = true");
     assert!(requests.is_empty(), "{requests:?}");
 }

@@ -1,4 +1,4 @@
-//! Bounds of messages, as they are set.
+//! The configured bounds of messages.
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, workspace};

@@ -1,4 +1,4 @@
-//! An introspection endpoint that is bad in one way at a time, and that counts what it is asked.
+//! An introspection endpoint with one fault at a time, which counts its requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,11 +12,12 @@ pub(super) const SLOW: Duration = Duration::from_secs(3);
 /// The faults of a bad server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bad {
-    /// Not at all: this is what it says.
+    /// No fault: the server gives this answer.
     Not(String),
-    /// The same, later.
+    /// No fault, but a late answer.
     Slow(Duration, String),
-    /// Says this of tokens that begin so, and of all others, after [`SLOW`], that they are not active.
+    /// The answer for tokens with this prefix. For all others the server says, after [`SLOW`], that they are not
+    /// active.
     Knows(&'static str, String),
     /// Closes the connection instead of answering.
     HangsUp,
@@ -26,23 +27,23 @@ pub(super) enum Bad {
     Hangs,
     /// Begins an answer and never ends it.
     HangsInTheMiddle,
-    /// Answers a page.
+    /// Answers with an HTML page.
     Html,
-    /// Says that it is JSON.
+    /// Answers with a page that claims to be JSON.
     NoJson,
-    /// 500.
+    /// Answers with status 500.
     Fails,
-    /// 503, and when to come back.
+    /// Answers with status 503 and `Retry-After`.
     Busy,
-    /// 401: it does not know the gateway.
+    /// Answers with status 401: it does not know the gateway.
     Refuses,
-    /// Sends whoever asks to another server, which would say yes.
+    /// Redirects to another server, which would say that the token is active.
     Redirects(String),
-    /// Says both no and yes.
+    /// Says both that the token is active and that it is not.
     SaysBoth,
-    /// Says yes as a text.
+    /// Says that the token is active, as a text.
     SaysYesInWords,
-    /// JSON without end.
+    /// Answers with endless JSON.
     Floods,
     /// Speaks another protocol.
     NoHttp,
@@ -87,7 +88,7 @@ impl BadServer {
         *self.bad.lock().unwrap() = bad;
     }
 
-    /// The number of questions so far.
+    /// The number of requests so far.
     pub(super) fn request_count(&self) -> usize {
         self.counts.asked.load(Ordering::Relaxed)
     }
@@ -149,7 +150,7 @@ fn answer(stream: TcpStream, bad: &Mutex<Bad>, count: &AtomicUsize) -> std::io::
     stream.write_all(text.as_bytes())
 }
 
-/// Until the other side goes.
+/// Waits until the other side disconnects.
 fn wait_for_the_end(reader: &mut impl Read) -> std::io::Result<()> {
     reader.read(&mut [0]).map(drop)
 }

@@ -1,5 +1,5 @@
-//! Authorization servers that are slow, down, wrong or hostile: nobody gets in, everybody is told in time when to come
-//! back, nobody else waits, and it heals by itself.
+//! Authorization servers that are slow, down, faulty or hostile: no caller gets in, every caller learns in time when
+//! to retry, no other caller waits, and Witgate recovers by itself.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::bad_server::{Bad, BadServer, SLOW};
 use super::hello;
 use crate::caller::{Answer, Caller, until};
 
-/// Within which a denial has to come: the bound of the host, and what a busy machine takes.
+/// Time limit for a denial: the bound of the host, and a reserve for a busy machine.
 const BOUND: Duration = Duration::from_secs(15);
 
 /// The audience of all upstreams here.
@@ -65,7 +65,7 @@ fn assert_unavailable(what: &str, answer: &Answer) {
     assert!(answer.took < BOUND, "{what}: {answer:?}");
 }
 
-/// Each denies, and lets in whom it should once it is well.
+/// Each server causes denials, and once it is well, admits the valid token.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_denies_until_it_is_repaired() {
     let elsewhere = BadServer::start(Bad::Not(active()));
@@ -109,7 +109,7 @@ async fn every_fault_denies_until_it_is_repaired() {
     }
 }
 
-/// After a few failures nobody asks any more, until one question finds that the server is back.
+/// After a few failures Witgate asks no more, until one request finds that the server is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
     let server = BadServer::start(Bad::Fails);
@@ -139,8 +139,8 @@ async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
     }
 }
 
-/// Hundreds of callers with tokens of their own before a server that says nothing: they all get their answer in
-/// time, the server is not overrun, and nobody else notices.
+/// Hundreds of callers with tokens of their own, in front of a silent server: all get an answer in time, the server is
+/// not overrun, and others are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_do_not_queue_behind_a_hanging_server() {
     let server = BadServer::start(Bad::Hangs);
@@ -163,7 +163,7 @@ async fn calls_do_not_queue_behind_a_hanging_server() {
     assert!(slowest < BOUND / 3, "somebody else waited {slowest:?}");
 }
 
-/// Hundreds of tokens that nobody knows, from one address, before a server that takes its time: others are let in.
+/// Hundreds of unknown tokens from one address, in front of a slow server: other callers get in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_from_one_address_leaves_room_for_others() {
     let server = BadServer::start(Bad::Knows("good", active()));
@@ -180,8 +180,8 @@ async fn a_flood_from_one_address_leaves_room_for_others() {
     }
 }
 
-/// Tokens that nobody knows from several addresses, many at once from each: whoever comes with a good one is let in at once,
-/// the first time as well, and whoever has been let in before stays so.
+/// Unknown tokens from several addresses, many at once from each: a caller with a valid token gets in at once, also
+/// the first time, and known callers stay in.
 async fn strangers_keep_nobody_out(upstream: &str, addresses: u8) {
     let server = BadServer::start(Bad::Knows("good", active()));
     let (witgate, _) = serve(&[("slow".to_owned(), &server)], "");
@@ -241,7 +241,8 @@ async fn four_attacking_addresses_keep_no_caller_from_a_component() {
     strangers_keep_nobody_out("slow-guest", 4).await;
 }
 
-/// One token, many calls at once: one question. A bad one is not asked about on every call either.
+/// Many calls at once with one token cause one request. An invalid token does not cause a request on every call
+/// either.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_with_one_token_cause_one_request() {
     let server = BadServer::start(Bad::Slow(Duration::from_millis(500), active()));
@@ -264,7 +265,7 @@ async fn many_calls_with_one_token_cause_one_request() {
     }
 }
 
-/// An answer that nobody waited for is not kept for whoever asks next.
+/// An answer is not cached if its caller has disconnected.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_no_call_waited_for_is_not_cached() {
     let server = BadServer::start(Bad::Slow(Duration::from_millis(700), active()));
@@ -276,7 +277,7 @@ async fn an_answer_that_no_call_waited_for_is_not_cached() {
         until("the question", async || (server.request_count() > 2 * number).then_some(())).await;
         call.abort();
         drop(call.await);
-        // It has been answered by then, and the caller is gone.
+        // The server has answered by then, and the caller has disconnected.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         server.turn(Bad::Not(INACTIVE.to_owned()));
         let answer = caller(&witgate, upstream, "token").call("echo", hello()).await;
@@ -284,7 +285,7 @@ async fn an_answer_that_no_call_waited_for_is_not_cached() {
     }
 }
 
-/// An answer that was asked for before the token was forgotten is not kept for those who come afterwards.
+/// An answer to a request from before `token forget` is not cached for later calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_from_before_a_forget_is_not_cached() {
     let server = BadServer::start(Bad::Not(active()));
@@ -299,7 +300,7 @@ async fn an_answer_from_before_a_forget_is_not_cached() {
         server.turn(Bad::Not(INACTIVE.to_owned()));
         let forgotten = witgate.setup().run(&["token", "forget", &token]);
         assert!(forgotten.status.success(), "{forgotten:?}");
-        // Neither of these waits for the old answer, which comes in between.
+        // Neither of these calls waits for the old answer, which comes in between.
         for _ in 0..2 {
             let answer = caller(&witgate, upstream, &token).call("echo", hello()).await;
             assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{upstream}: {answer:?}");

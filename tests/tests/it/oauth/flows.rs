@@ -1,4 +1,4 @@
-//! Clients that are programs: the client-credentials grant, by the SDKs' own providers.
+//! Clients that are programs: the client-credentials grant, through the SDKs' own providers.
 
 use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Session};
@@ -31,7 +31,7 @@ async fn clients_obtain_their_tokens_without_help() {
     }
 }
 
-/// A token that is good and does not reach is not refused as bad: the client is told what it lacks.
+/// A valid token without the needed scope is not refused as invalid: the client learns which scope is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_names_the_missing_scopes() {
     let clients = Clients::installed().unwrap();
@@ -83,8 +83,8 @@ async fn tokens_of_a_sibling_resource_are_refused() {
     }
 }
 
-/// The server signs with a new key, and publishes it alone some time later: what it issues is taken soon, and what it
-/// issued before, until then.
+/// The server signs with a new key, and publishes it alone some time later. New tokens are accepted soon, and old ones
+/// until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotated_keys_of_an_authorization_server_are_accepted() {
     let mut testbed = Testbed::of(Make::OidcProvider);

@@ -23,7 +23,7 @@ fn key_pair(id: &str) -> (String, Value) {
     (format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"), jwk)
 }
 
-/// The introspecting client proves itself with `pem`; the server knows `jwk`.
+/// The introspecting client authenticates with `pem`; the server knows `jwk`.
 fn signing(make: Make, pem: &str, jwk: &Value) -> Making {
     let metadata = json!({
         "client_secret": null, "token_endpoint_auth_method": "private_key_jwt",
@@ -42,7 +42,7 @@ async fn witgate_authenticates_with_a_private_key() {
         let testbed = signing(make, &pem, &jwk).start();
         for guarded in GUARDED {
             let caller = testbed.caller(guarded, READ).await;
-            // Each time anew: nothing is remembered, and no assertion is good twice.
+            // Each time with a new request: nothing is cached, and no assertion is valid twice.
             for _ in 0..3 {
                 let answer = caller.call("echo", hello()).await;
                 assert!(answer.is_result(), "{make:?}, {guarded}: {answer:?}");
@@ -66,7 +66,7 @@ async fn a_wrong_client_key_denies_calls_and_is_not_logged() {
     }
 }
 
-/// A file that is no key is noticed at the start, and not shown.
+/// A file that is no key is reported at the start, without its content.
 #[test]
 fn a_key_that_cannot_sign_is_refused_at_the_start() {
     let setup = witgate_tests::gateway::Setup::new();

@@ -1,5 +1,5 @@
-//! Clients that are people: the authorization-code flow with PKCE, through the server's own login page, with a real
-//! browser, from nothing but the URL.
+//! Clients for people: the authorization-code flow with PKCE, through the server's own login page, with a real
+//! browser, starting from the URL alone.
 
 use serde_json::{Value, json};
 use witgate_tests::clients::{Clients, Scenario, Session};
@@ -46,7 +46,7 @@ async fn a_person_logs_in_and_steps_up() {
             }
             assert_eq!(logins[0]["pages"][0], "Log in", "{what}: {report:?}");
             assert_eq!(logins.len(), 2, "{what}: {report:?}");
-            // What is asked for in the end is all that the second tool needs, and what was there before.
+            // The final request has all scopes that the second tool needs, and the earlier ones.
             let last = scopes(&logins[1]);
             assert!(last.contains(&READ) && last.contains(&WRITE), "{what}: {report:?}");
         }

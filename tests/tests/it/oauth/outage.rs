@@ -1,4 +1,4 @@
-//! An authorization server that is killed under load and comes back.
+//! An authorization server that is killed under load and recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,16 +9,16 @@ use witgate_tests::oauth::Make;
 use super::{GUARDED, Making, READ, Testbed, hello};
 use crate::caller::{Answer, Caller, until};
 
-/// Time for which the server is away.
+/// Time for which the server is down.
 const AWAY: Duration = Duration::from_secs(6);
 
-/// Time for which an answer is remembered here, and that a busy machine takes to notice its end.
+/// Time for which an answer is cached here, with a reserve for a busy machine.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
-/// Within which each call is answered, whatever happens.
+/// Time limit for each call.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// Calls without pause until told to stop, and returns when each call began and what it got.
+/// Calls without a pause until told to stop. Returns the start and the outcome of each call.
 fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(Instant, Answer)>> {
     tokio::spawn(async move {
         let mut answers = Vec::new();
@@ -69,7 +69,8 @@ async fn interrupt(testbed: &mut Testbed) -> (Instant, Instant) {
     (killed, back)
 }
 
-/// Each call was allowed, or denied as unavailable; while nobody could know, none was allowed; in the end all were.
+/// Asserts that each call was allowed, or denied as unavailable. No call was allowed on an expired answer, and in the
+/// end all were allowed.
 fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], killed: Instant, back: Instant) {
     let mut denied = 0;
     for (start, answer) in answers {

@@ -1,4 +1,4 @@
-//! Clients that are pages in a browser: the TypeScript SDK in Chromium, on a page of another origin.
+//! Clients in a browser: the TypeScript SDK in Chromium, on a page of another origin.
 
 use serde_json::json;
 use witgate_tests::clients::{Clients, Scenario, Session};
@@ -7,7 +7,7 @@ use witgate_tests::oauth::{Make, PERSON, browser, directory};
 
 use super::{Making, PATIENT, READ, Testbed, WRITE};
 
-/// A testbed that lets pages of `origins` in.
+/// A testbed that admits pages of `origins`.
 fn testbed(origins: &str) -> Testbed {
     let making = Making::of(Make::OidcProvider);
     Making { server: format!("allowed_origins = [{origins}]"), ..making }.start()
@@ -40,7 +40,7 @@ async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
         assert_eq!((&report.error, &report.steps["error"]), (&None, &json!(null)), "{mode}: {report:?}");
         assert!(report.steps["echo"].to_string().contains("hello"), "{mode}: {report:?}");
         assert!(report.steps["add"].to_string().contains("42"), "{mode}: {report:?}");
-        // It sees which scopes would do, or it could not ask for them.
+        // The page can read which scopes suffice, so that it can ask for them.
         assert_eq!(report.steps["logins"].as_array().unwrap().len(), 2, "{mode}: {report:?}");
     }
 }

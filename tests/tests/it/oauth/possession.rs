@@ -1,4 +1,4 @@
-//! Tokens that a real authorization server has bound to a key (DPoP, RFC 9449): opaque ones and signed ones, before the
+//! Tokens that a real authorization server has bound to a key (DPoP, RFC 9449): opaque and signed ones, with the
 //! built-ins and the components.
 
 use serde_json::json;

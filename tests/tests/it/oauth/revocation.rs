@@ -1,5 +1,5 @@
-//! Tokens that end before anybody would think so: what is remembered of them is forgotten, and what is still under
-//! way is ended, with a reason, within seconds.
+//! Tokens that are revoked before they expire: Witgate drops cached answers, and ends open streams with a reason,
+//! within seconds.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use witgate_tests::oauth::{Make, Plan};
 use super::{Making, READ, Testbed, hello};
 use crate::caller::{Answer, Caller, Upstream, metric};
 
-/// Within which a stream has to end: a second or ten, and what a busy machine takes.
+/// Time limit for the end of a stream: a second or ten, and a reserve for a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 /// Has the running Witgate forget a token, with the real command: `forget`, or `revoke`, which can do no more about an
@@ -50,17 +50,17 @@ async fn a_forgotten_token_is_introspected_again() {
                 testbed.server.revoke(token).await.unwrap();
                 assert!(!testbed.server.is_active(token).await.unwrap(), "{what}");
             }
-            // Remembered for minutes, as the settings say.
+            // The settings cache answers for minutes.
             assert!(callers[0].call("echo", hello()).await.is_result(), "{what}");
             assert_eq!(forget(&testbed, "revoke", &tokens[0])["forgotten_by"], json!([upstream]), "{what}");
             assert_inactive(&what, &callers[0].call("echo", hello()).await);
-            // As an authorization server would send it.
+            // The form that an authorization server would send.
             let form = format!("token_type_hint=access_token&token={}", tokens[1]);
             let revoke = reqwest::Client::new().post(format!("{}/revoke", testbed.witgate.admin_url()));
             let form = revoke.header("Content-Type", "application/x-www-form-urlencoded").body(form);
             assert_eq!(form.send().await.unwrap().status(), 200, "{what}");
             assert_inactive(&what, &callers[1].call("echo", hello()).await);
-            // One that is still good is asked about, and goes on.
+            // A token that is still valid is introspected again, and its streams go on.
             forget(&testbed, "forget", &tokens[2]);
             assert!(callers[2].call("echo", hello()).await.is_result(), "{what}");
             let log = testbed.witgate.log();
@@ -81,7 +81,7 @@ async fn the_admin_endpoint_accepts_exactly_one_token() {
     assert_eq!(post(format!("token={}", "x".repeat(100_000))).await, 413);
     assert_eq!(post("token=nobody-has-ever-seen-this".to_owned()).await, 200);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 405);
-    // A page that somebody looks at on this machine.
+    // A browser page on this machine.
     let form = http.post(&url).header("Origin", "https://evil.example").body("token=x");
     assert_eq!(form.send().await.unwrap().status(), 403);
 }
@@ -113,12 +113,12 @@ async fn open(caller: &Caller) -> Open {
     Open { stream, listening, running }
 }
 
-/// All that is left of a stream, which has to end by itself.
+/// The rest of a stream, which must end by itself.
 async fn rest(response: reqwest::Response) -> String {
     tokio::time::timeout(SOON, response.text()).await.expect("the stream ends").unwrap_or_default()
 }
 
-/// Each ended, and who waited for an answer was told why.
+/// Each stream ended, and each waiting caller got the reason.
 async fn assert_ended(what: &str, testbed: &Testbed, open: Open, reason: &str) {
     let Open { stream, listening, running } = open;
     rest(stream).await;
@@ -159,7 +159,7 @@ async fn running_calls_and_streams_end_when_their_token_is_revoked() {
             testbed.server.revoke(&token).await.unwrap();
             forget(&testbed, "forget", &token);
             assert_ended(&format!("{how}, {guarded}"), &testbed, open, "inactive").await;
-            // Somebody else's goes on, though it was judged again.
+            // Another caller's stream goes on, though its token was judged again.
             assert!(!open_by_others.running.is_finished(), "{how}, {guarded}");
             open_by_others.running.abort();
         }
@@ -169,7 +169,7 @@ async fn running_calls_and_streams_end_when_their_token_is_revoked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_calls_and_streams_end_when_the_server_reports_a_revocation() {
     for (how, upstream, _served) in behind() {
-        // Nobody tells Witgate: it finds out by asking again.
+        // Nobody notifies Witgate: it finds out by asking again.
         let making = Making { upstream, ..Making::of(Make::Authlib) }.introspecting("cache_ttl_s = 1");
         let testbed = making.start();
         let resource = testbed.resource("opaque-guest");

@@ -1,4 +1,4 @@
-//! Components whose sections are others.
+//! Components with changed sections.
 
 /// The component with what the custom section `name` of its modules holds so many times over.
 pub(super) fn repeated(bytes: &[u8], name: &str, times: usize) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! `--against`.
+//! The option `--against`.
 
 use witgate_tests::cases::directory;
 use witgate_tests::gateway::{Setup, component};
@@ -17,7 +17,7 @@ fn a_shipped_component_answers_like_the_built_in() {
 #[test]
 fn every_difference_is_shown() {
     let setup = Setup::new();
-    // The one that allows everything that it does not fail at.
+    // A guest that allows every tool that does not name a failure.
     let faulty = component("tests/faulty").display().to_string();
     let second = "\n[[case]]\nname = \"users put\"\ncall = \"put_sum\"\nprincipal.roles = [\"user\"]\n\
                   expect.denied = \"not-allowed\"\n";

@@ -1,4 +1,4 @@
-//! Cases that go otherwise, and what is said of them.
+//! Failing cases, and their reports.
 
 use witgate_tests::gateway::{Setup, component};
 
@@ -72,7 +72,7 @@ fn a_project_has_a_component_and_cases_in_several_files() {
     assert_eq!(absent.status.code(), Some(69));
 }
 
-/// Each way to fail is expected by its reason code; one that is not is shown with what the engine says.
+/// Each failure is expected by its reason code. An unexpected one is printed with the engine's message.
 #[test]
 fn failing_components_fail_their_cases() {
     let setup = Setup::new();
@@ -98,7 +98,7 @@ fn failing_components_fail_their_cases() {
     let text = out(&trapped);
     assert!(text.contains("it panicked or aborted (wasm `unreachable`)"), "{text}");
 
-    // The limits are the real ones, unless the file has others.
+    // The limits are the real ones, unless the file sets others.
     let case = case("loops", "failed = \"timeout\"");
     setup.file("cases.toml", format!("component = \"{}\"\nlimits.timeout_ms = 5\n{case}", faulty.display()));
     let report = super::json(&setup, &[]);

@@ -1,4 +1,4 @@
-//! Files that are not of the format.
+//! Files with a wrong format.
 
 use witgate_tests::gateway::{Setup, unframed};
 
@@ -74,7 +74,7 @@ fn a_broken_file_is_reported_with_its_place() {
     }
 }
 
-/// All at once, and for programs as well.
+/// All faults at once, and for programs as well.
 #[test]
 fn every_fault_of_a_case_is_reported() {
     let setup = Setup::new();

@@ -1,4 +1,4 @@
-//! `--update`.
+//! The option `--update`.
 
 use witgate_tests::gateway::{Setup, program};
 
@@ -47,7 +47,7 @@ denied = "else"
     assert_eq!(names, ["cases.toml"], "nothing is left beside it");
 }
 
-/// On a terminal it asks, and does nothing without a yes.
+/// On a terminal the command asks, and changes nothing without a yes.
 #[test]
 fn an_update_can_be_declined() {
     let setup = Setup::new();

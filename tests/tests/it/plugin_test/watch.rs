@@ -1,4 +1,4 @@
-//! `--watch`.
+//! The option `--watch`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
