@@ -302,9 +302,9 @@ impl GuardedService {
             .chain(self.gateway.documents())
     }
 
-    /// As [`Guard::protect`], with a function `peer` that finds the caller's address among the extensions of a
-    /// request, for policies that read it and for the audit. With axum that is `|extensions|
-    /// Some(extensions.get::<ConnectInfo<SocketAddr>>()?.ip())`.
+    /// The same service, with a function `peer` that finds the caller's address among the extensions of a request, for
+    /// policies that read it and for the audit. With axum that is
+    /// `|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.ip())`.
     #[must_use]
     pub fn with_peer(self, peer: fn(&Extensions) -> Option<IpAddr>) -> Self {
         Self { peer, ..self }

@@ -13,7 +13,7 @@ async fn built_ins_and_components_pass_the_tables() {
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Fewer would leave out something that the policies promise.
+/// The fewest cases: with fewer, a promise of the policies would have no test.
 #[test]
 fn every_policy_has_its_forty_cases() {
     for kind in KINDS {

@@ -1,4 +1,4 @@
-//! Properties that hold for any rules, names, answers and moments.
+//! Properties that hold for all rules, names, answers and moments.
 
 use std::sync::LazyLock;
 
@@ -14,12 +14,12 @@ mod outcomes;
 mod patterns;
 mod readers;
 
-/// Few enough to wait for; `PROPTEST_CASES` asks for more.
+/// The number of trials, which take little time; `PROPTEST_CASES` sets another.
 pub(crate) fn cases(usual: u32) -> Config {
     let number = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     Config { cases: number.unwrap_or(usual), failure_persistence: None, ..Config::default() }
 }
 
-/// Properties are not async; what they look at is.
+/// Properties are synchronous; the code under test is async.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());

@@ -1,5 +1,5 @@
-//! The page on identity providers, tried with tokens of the shape that each provider issues, before its metadata and keys
-//! as they lie. What the page shows is what is read here.
+//! The page on identity providers, tried with tokens of the form that each provider issues, and with its metadata and
+//! keys at their usual paths. The tests read the configuration from the page.
 
 mod id_tokens;
 
@@ -61,7 +61,7 @@ fn block(text: &str, language: &str) -> Option<String> {
     Some(rest.split_once("```")?.0.to_owned())
 }
 
-/// A provider that runs, and a gateway that the page's words have configured.
+/// A running provider, and a gateway with the configuration of the page.
 struct Scene {
     provider: Issuer,
     gateway: Running,
@@ -76,7 +76,7 @@ impl Scene {
         Self::before(name, component, OWN)
     }
 
-    /// The same before an upstream that is written like this.
+    /// The same, with an upstream of these settings.
     fn before(name: &str, component: bool, upstream: &str) -> Self {
         let (beginning, mut sections) = page();
         let section = sections.remove(name).unwrap_or_else(|| panic!("the page has no {name}"));
@@ -127,7 +127,7 @@ impl Scene {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// A call by somebody who shows this.
+    /// A call with this credential.
     fn call(&self, token: &str) -> Answer {
         let params = json!({ "name": "echo", "arguments": { "message": "hello" } });
         let request = Request::stateless(&self.gateway.address(), "/mcp", "tools/call", params);
@@ -137,7 +137,7 @@ impl Scene {
         }
     }
 
-    /// The status of a call by a token with these claims, and why it is refused or denied.
+    /// The status of a call with a token of these claims, and the reason if it is refused or denied.
     fn outcome(&self, claims: &Value) -> (u16, String) {
         let token = self.sign(claims);
         let answer = self.call(&token);
@@ -146,7 +146,7 @@ impl Scene {
         outcome(&answer)
     }
 
-    /// The same, of an opaque token that the provider says this about.
+    /// The same for an opaque token, for which the provider answers this.
     fn outcome_of(&self, opaque: &str, answer: &Value) -> (u16, String) {
         self.provider.put("/admin/oauth2/introspect", Page::json(answer));
         outcome(&self.call(opaque))
@@ -181,7 +181,7 @@ fn refused(reason: &str) -> (u16, String) {
     (401, reason.to_owned())
 }
 
-/// Every provider's access token gets in by its role, and by no other; one for somebody else does not.
+/// Every provider's access token is accepted for its role and no other; a token for another resource is refused.
 #[test]
 fn access_tokens_of_every_provider_are_accepted_for_their_audience() {
     for (name, _) in KEYS {
@@ -237,7 +237,7 @@ fn opaque_tokens_of_hydra_are_accepted_for_allowed_clients() {
     }
 }
 
-/// Nothing of Google's is good here, whatever somebody writes.
+/// No token of Google's is accepted, with any configuration.
 #[test]
 fn no_token_of_google_is_accepted() {
     let (_, sections) = page();
@@ -254,7 +254,7 @@ fn no_token_of_google_is_accepted() {
     assert_eq!(outcome(&scene.call("ya29.a0AfB_byC0123456789")).0, 401);
 }
 
-/// The token of a proxy is looked for in its header alone.
+/// The token of a proxy is read from its header alone.
 #[test]
 fn a_token_is_accepted_only_from_its_own_header() {
     for component in [false, true] {
@@ -267,7 +267,7 @@ fn a_token_is_accepted_only_from_its_own_header() {
     }
 }
 
-/// Neither an upstream nor the log sees it, and in a query it is refused.
+/// Neither an upstream nor the log gets it, and in a query it is refused.
 #[test]
 fn a_token_in_a_header_is_not_forwarded() {
     let upstream = Recorder::start();

@@ -1,5 +1,5 @@
-//! `witgate plugin record`: what a running gateway decides becomes cases that pass when they are run against the same policy,
-//! show what another one would decide otherwise, and hold no credential and no secret.
+//! `witgate plugin record`: the decisions of a running gateway become cases. The cases pass against the same policy,
+//! show the other decisions of another policy, and contain no credential and no secret.
 
 mod bounds;
 mod changes;

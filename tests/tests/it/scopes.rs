@@ -1,4 +1,4 @@
-//! The scopes that a caller is told: at a login, when some are missing, and in the metadata.
+//! The scopes that a caller learns: at a login, when some are missing, and in the metadata.
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};
@@ -85,7 +85,7 @@ async fn one_challenge_names_all_scopes_of_an_operation() {
     for (method, name, scopes) in needed {
         assert_eq!(challenge(&bare, method, name).await, (403, Some(scopes.to_owned())), "{name}");
     }
-    // Of two that lack, the one that is there already is named as well: a step up must not lose it.
+    // If one of two scopes is missing, the challenge names both: a step up must not lose the present one.
     let math = token(&running, &["math"]);
     assert_eq!(challenge(&math, "tools/call", "add").await, (403, Some("base math more".to_owned())));
     // Nor those that another policy is content with.

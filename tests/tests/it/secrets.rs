@@ -1,4 +1,4 @@
-//! The caller's credential stays with Witgate: it reaches no upstream, no log, no answer.
+//! The caller's credential stays in Witgate: no upstream, log or answer contains it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -20,11 +20,11 @@ const STRAY: &str = "stray-secret-0123456789-abcdefghijklmno";
 const COOKIE: &str = "cookie-0123456789-abcdefghijklmnopqrstuv";
 const AUDIENCE: &str = "https://mcp.example.com/record/mcp";
 
-/// Everything that a caller shows, and everything that Witgate itself holds.
+/// All credentials of the caller, and all secrets of Witgate.
 struct Secrets(Vec<(&'static str, String)>);
 
 impl Secrets {
-    /// The secrets in `bytes`: whole, and for longer ones by any part that gives them away.
+    /// The secrets in `bytes`: the whole of a short one, and any telling part of a longer one.
     fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
         let is_there = |secret: &str| {
             let parts = secret.split('.').filter(|part| part.len() > 20);
@@ -69,7 +69,7 @@ fn setup(recorder: &Recorder) -> Setup {
     setup
 }
 
-/// One request after the other with every way of showing something; whatever comes of it.
+/// Sends one request for each way to send a credential; the answers do not matter.
 fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
     let address = running.address();
     let get = |name: &str| secrets.0.iter().find(|(other, _)| *other == name).unwrap().1.as_str();
@@ -121,7 +121,7 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
             answers.push(call("tools/list").target(&target).send().text());
             let elsewhere = format!("/elsewhere/{}?token={}", get(secret), get(secret));
             answers.push(call("tools/list").target(&elsewhere).send().text());
-            // And what does not even parse as HTTP.
+            // Requests that are not even valid HTTP.
             let raw = format!(
                 "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization : Bearer {}\r\n\r\n",
                 get(secret)
@@ -164,7 +164,7 @@ fn credentials_stay_with_witgate() {
         Some(recorded()).filter(|record| contains(record, b"tools/call"))
     });
     let http = recorder.seen();
-    // Not vacuous: calls with a key and with a token arrived, with what the upstream itself needs.
+    // The test is not vacuous: calls with a key and with a token arrived, with the upstream's own credential.
     assert!(contains(&http, b"tools/call") && contains(&http, UPSTREAM_SECRET.as_bytes()));
     assert!(contains(&child, format!("env OWN={UPSTREAM_SECRET}").as_bytes()));
     let good = answers.iter().filter(|answer| answer.contains("recorded")).count();
@@ -208,7 +208,7 @@ fn credentials_stay_with_witgate() {
             lines.lines().filter(|line| !secrets.found_in(line.as_bytes()).is_empty()).collect();
         assert_eq!(secrets.found_in(&text), [""; 0], "{what}: {guilty:#?}");
     }
-    // Nor in any file that Witgate has written.
+    // Nor does any file that Witgate has written contain one.
     for entry in std::fs::read_dir(running.setup().dir()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() && path != file {
@@ -218,7 +218,7 @@ fn credentials_stay_with_witgate() {
     }
 }
 
-/// Talks to a Witgate over stdio, and returns what it answered and logged.
+/// Sends lines to a Witgate over stdio, and returns its answers and its log.
 fn over_stdio(setup: &Setup, messages: &[Value]) -> (String, String) {
     let mut command = setup.command(&["serve"]);
     let mut child =
@@ -296,7 +296,7 @@ fn credentials_of_the_environment_stay_with_witgate() {
             assert!(!contains(&record, format!("env {variable}").as_bytes()), "{variable}");
         }
     }
-    // One that is not in the store is as good as none, however long, and not shown either.
+    // A key that is not in the store counts as invalid, at any length, and does not appear either.
     for (name, value) in [("MCP_API_KEY", ENV_KEY), ("MCP_BEARER_TOKEN", ENV_BEARER), ("MCP_API_KEY", "")] {
         let setup = with(name, value);
         let (answers, log) = over_stdio(&setup, &conversation());

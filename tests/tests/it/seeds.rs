@@ -1,5 +1,4 @@
-//! The seeds of the fuzz targets, run through their checks: what a fuzzer has once found is looked at
-//! on every toolchain.
+//! The seeds of the fuzz targets, run through their checks: every toolchain checks what a fuzzer has found once.
 
 use std::path::PathBuf;
 
@@ -19,7 +18,7 @@ fn every_seed_passes_the_check_of_its_target() {
         assert!(seeds.len() >= 5, "fuzz/seeds/{target} has {} seeds", seeds.len());
         for seed in seeds {
             let input = std::fs::read(&seed).unwrap();
-            // What does not hold is told as it panics.
+            // A failed check panics with its message.
             if std::panic::catch_unwind(|| check(&input)).is_err() {
                 failures.push(seed);
             }
@@ -28,7 +27,7 @@ fn every_seed_passes_the_check_of_its_target() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// A check that no target calls, or seeds that no check gets, would prove nothing.
+/// A check that no target calls, or seeds without a check, would prove nothing.
 #[test]
 fn every_check_has_its_target_and_its_seeds() {
     let names = |dir: &str| -> Vec<String> {
@@ -59,7 +58,7 @@ fn mutations_of_seeds_pass_the_checks() {
     }
 }
 
-/// The input is told with what does not hold: the edits alone say little.
+/// A failure prints the input: the edits alone say little.
 fn holds(check: Check, input: &[u8]) -> Result<(), String> {
     std::panic::catch_unwind(|| check(input)).map_err(|_| format!("{:?}", input.escape_ascii().to_string()))
 }
@@ -72,7 +71,7 @@ enum Edit {
     Remove(Index, usize),
     /// A part that is repeated.
     Repeat(Index, usize),
-    /// A part of a seed: which, where it begins, how long it is.
+    /// A part of a seed: its number, beginning and length.
     Splice(Index, Index, Index, usize),
 }
 

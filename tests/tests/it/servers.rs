@@ -1,4 +1,4 @@
-//! Servers made with the official SDKs behind Witgate.
+//! Servers with the official SDKs behind Witgate.
 
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use witgate_tests::clients::Clients;
 use witgate_tests::gateway::{PATIENCE, Running, Setup, free_port, workspace};
 use witgate_tests::wire::{Answer, Request, STATEFUL};
 
-/// A Witgate before these upstreams, each `NAME = SETTINGS`, for callers without a name.
+/// A Witgate in front of these upstreams, each `NAME = SETTINGS`, for anonymous callers.
 fn before(upstreams: &[(&str, String)]) -> Running {
     let setup = Setup::new();
     let upstreams: String =

@@ -1,4 +1,4 @@
-//! The end: running calls finish, new ones are refused, and nothing is left behind.
+//! The shutdown: running calls finish, new ones are refused, and nothing is left behind.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use witgate_tests::gateway::{Running, Setup, await_some, workspace};
 
 use crate::caller::{Answer, Caller, alive, until};
 
-/// Longer than the slow call, and longer than any machine pauses.
+/// Longer than the slow call and than any pause of a machine.
 const GRACE: u64 = 20;
 
 fn setup(grace: u64, stubborn: bool) -> Setup {
@@ -37,7 +37,7 @@ fn serve(grace: u64, stubborn: bool) -> (Running, Caller) {
     (running, caller)
 }
 
-/// Every process that was started, with what it has started: those for finding out the era, too.
+/// Every process that was started, with its descendants, and those for the detection of the era.
 fn pids(setup: &Setup) -> Vec<u64> {
     let text = std::fs::read_to_string(setup.dir().join("pids")).unwrap_or_default();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -93,8 +93,7 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
     assert_nothing_left(running.setup());
 }
 
-/// Neither the child nor what it has started heeds the end of its input or SIGTERM; and there is
-/// a call that would never end.
+/// Neither the child nor its own child reacts to the end of its input or to SIGTERM; and one call never ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_does_not_finish_in_time_is_ended() {
     let (mut running, caller) = serve(1, true);
@@ -122,7 +121,7 @@ async fn a_second_signal_ends_witgate_at_once() {
     assert_nothing_left(running.setup());
 }
 
-/// The client closes its end: what runs is answered, then everything ends.
+/// The client closes its end: running calls are answered, then the process ends.
 #[test]
 fn the_end_of_input_ends_witgate_over_stdio() {
     let setup = setup(GRACE, false);

@@ -9,7 +9,7 @@ use witgate_tests::gateway::{program, workspace};
 fn a_change_during_a_lack_of_resources_takes_effect_afterwards() {
     let witgate = program("witgate");
     let mut soak = Command::new(program("xtask"));
-    // Five seconds are the bound where nothing else has the processors; here other tests have.
+    // The bound is five seconds on an idle machine; here other tests run as well.
     soak.args(["soak", "--starve", "--seconds", "40", "--seed", "7", "--within", "20", "--programs"]);
     let output = soak.arg(witgate.parent().unwrap()).current_dir(workspace()).output().unwrap();
     let (report, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

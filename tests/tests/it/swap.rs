@@ -1,5 +1,5 @@
-//! Policies replaced while calls run: what takes over and how fast, what does not and why, and
-//! the fallback of a component that is missing or fails.
+//! Policies replaced while calls run: good candidates and their delay, refused ones and the reasons, and the fallback
+//! for a component that is missing or fails.
 
 mod cases;
 mod confirmation;
@@ -25,7 +25,7 @@ use witgate_tests::gateway::{Running, Setup};
 
 use crate::caller::Upstream;
 
-/// Somebody may greet; the error tool is denied. `read-only` takes the same settings.
+/// Users may greet, and may not call the error tool. `read-only` takes the same settings.
 const ROLES: &str = r#"{ user = { allow = ["*"], deny = ["test_error_handling"] } }"#;
 
 /// The limit is on the time that passes, also while others have the processors: on a busy machine
@@ -74,7 +74,7 @@ pub(crate) fn rename_over(path: &Path, content: &[u8]) {
     fs::rename(&new, path).unwrap();
 }
 
-/// The same component with another digest: a custom section more.
+/// The same component with another digest: with a custom section added.
 fn another(component: &[u8], name: u8) -> Vec<u8> {
     let mut bytes = component.to_vec();
     bytes.extend([0, 3, 1, b'x', name]);

@@ -83,7 +83,7 @@ fn set_up(pki: &Pki, more: &str) -> Setup {
     setup
 }
 
-/// As an operator does: each file by renaming.
+/// As operators do: each file is replaced by renaming.
 fn install(setup: &Setup, issued: &Issued) {
     for (name, content) in [("server.key", &issued.key), ("server.pem", &issued.pem)] {
         let new = setup.file(".new", content);
@@ -143,7 +143,7 @@ fn a_slow_handshake_delays_no_other_client() {
         .collect();
     let request = list(&gateway, "/tokens/mcp");
     assert_eq!(reason(TlsClient::new(&pki.servers, None).send(&request)).1, "no-credential");
-    // They are let go, not kept.
+    // The gateway closes the connections of slow clients.
     for mut stream in dawdlers {
         stream.set_read_timeout(Some(witgate_tests::gateway::PATIENCE)).unwrap();
         let mut rest = Vec::new();
@@ -172,7 +172,7 @@ fn a_new_certificate_is_used_for_new_connections() {
     await_some("the new certificate", || (peer() == second.der).then_some(()));
     assert_eq!(old.send(&request).unwrap().status, 401, "the old connection goes on");
 
-    // What cannot be used is refused, each with its reason, and what was there stays.
+    // An unusable file is refused with its reason, and the former ones stay.
     gateway.setup().file("server.pem", "no certificate");
     gateway.await_log("was not applied; the former certificate stays: server.tls.certificate");
     assert_eq!(peer(), second.der);
@@ -183,7 +183,7 @@ fn a_new_certificate_is_used_for_new_connections() {
     gateway.await_log("server.key cannot be read");
     assert_eq!(peer(), second.der);
 
-    // And mended.
+    // After the repair.
     let third = pki.server();
     install(gateway.setup(), &third);
     await_some("the third certificate", || (peer() == third.der).then_some(()));
@@ -194,7 +194,7 @@ fn a_new_certificate_is_used_for_new_connections() {
     }
 }
 
-/// Sets how many descriptors a process may have, and says how many it was allowed before.
+/// Sets the limit of descriptors of a process, and returns the former limit.
 fn limit_descriptors(process: u32, limit: &str) -> String {
     let prlimit = |arguments: &[&str]| {
         let output =

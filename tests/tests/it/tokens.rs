@@ -1,5 +1,5 @@
-//! Attacks with tokens. Each one is tried on the built-in and on the component, with keys that the real host
-//! holds, and has to be refused for the right reason by both; what is good has to be taken beside it.
+//! Attacks with tokens. Each is tried on the built-in and on the component, with keys that the real host holds. Both
+//! must refuse it for the right reason, and accept the valid token beside it.
 
 mod algorithms;
 mod claims;
@@ -77,12 +77,12 @@ impl Attack {
         Self { name: name.into(), policy: policy.clone(), token, expect }
     }
 
-    /// Nobody's token: the next policy is asked, and there is none.
+    /// A token that no policy recognises.
     fn unrecognised(policy: &Policy, name: impl Into<String>, token: String) -> Self {
         Self { name: name.into(), policy: policy.clone(), token, expect: Expect::NotMine }
     }
 
-    /// No attack: without it, everything could be refused for something else.
+    /// A valid token: without it, everything could be refused for another reason.
     fn good(policy: &Policy, name: impl Into<String>, token: String) -> Self {
         let identity = ExpectIdentity { subject: Some("alice".to_owned()), ..ExpectIdentity::default() };
         let expect = Expect::Identity(Box::new(identity));
@@ -103,7 +103,7 @@ impl Attack {
             settings: CaseSettings::just(self.policy.config),
             now: NOW,
             held: Arc::new(HostState { keys: self.policy.keys, ..HostState::default() }),
-            // It is about what is decided; a slow machine is not part of that.
+            // The test is about decisions, which a slow machine must not change.
             limits: Some(Limits { timeout: Duration::from_secs(5), ..Limits::default() }),
             wants: None,
             config_error: None,
@@ -154,7 +154,7 @@ async fn the_component_refuses_every_attack() {
     withstood_by(&both(PolicyKind::Jwt)[1]).await;
 }
 
-/// Fewer would leave out something that people have tried.
+/// The fewest cases: with fewer, a known attack would have no test.
 #[test]
 fn there_are_two_hundred_distinct_attacks() {
     let attacks = all();

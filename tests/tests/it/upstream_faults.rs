@@ -1,5 +1,5 @@
-//! Upstreams that crash, hang, talk nonsense or too much: a clear error within a bound, and nobody
-//! else is harmed.
+//! Upstreams that crash, hang, send nonsense or send too much: callers get a clear error within a time limit, and no
+//! other caller is affected.
 
 mod bad_http;
 
@@ -13,7 +13,7 @@ use crate::caller::{Answer, Caller, alive, until};
 /// The upstreams' `timeout_s`.
 const TIMEOUT: u64 = 2;
 
-/// Within which an error has to come: the timeout, and what a busy machine takes.
+/// Time limit for an error: the timeout, and a reserve for a busy machine.
 const BOUND: Duration = Duration::from_secs(12);
 
 /// Upstreams, each at its own path: `NAME = SETTINGS`.
@@ -37,7 +37,7 @@ fn serve(upstreams: &[(&str, String)]) -> (Running, impl Fn(&str) -> Caller + us
     (running, move |name: &str| Caller::new(format!("http://{address}/{name}/mcp"), Some(&key)))
 }
 
-/// A child that does what its tools are called.
+/// A child that fails in the way that the tool's name says.
 fn faulty_server() -> String {
     let script = workspace().join("tests/tests/it/faulty_server.py");
     format!("command = [\"python3\", {script:?}]")
@@ -58,7 +58,7 @@ async fn pid(caller: &Caller) -> u64 {
     answer.content()[0].as_u64().unwrap()
 }
 
-/// The process that serves once there is one.
+/// The process that serves, once there is one.
 async fn served_again(caller: &Caller) -> u64 {
     let start = Instant::now();
     loop {
@@ -81,7 +81,7 @@ const FAULTS: [(&str, &str); 7] = [
     ("unasked", "upstream-flood"),
 ];
 
-/// Those that cost a call, and not the process: it answers others.
+/// Faults that cost a call but not the process: it answers the next call.
 const MILD: [&str; 4] = ["never", "garbage", "bytes", "huge"];
 
 /// Each fault on its own upstream at the same time, so that none has to wait for another's
@@ -98,7 +98,7 @@ async fn faults_of_children_fail_their_calls() {
         tokio::spawn(async move {
             let before = pid(&caller).await;
             assert_fault(name, &caller.call(name, json!({})).await, reason);
-            // A session of the older era has a child of its own: the same is told there.
+            // A session of the stateful era has a child of its own, and gets the same error.
             let session = caller.open_session().await;
             assert_fault(name, &caller.call_in(&session, name, json!({})).await, reason);
             let after = served_again(&caller).await;
@@ -130,7 +130,7 @@ async fn faults_of_children_fail_their_calls() {
     assert!(rss(&running) < 400 << 10, "what floods is not kept: {} KiB", rss(&running));
 }
 
-/// Later each time, and in between the caller is told when to come again.
+/// The delay grows, and meanwhile the caller learns when to retry.
 #[tokio::test(flavor = "multi_thread")]
 async fn pauses_between_restarts_of_a_crashing_child_grow() {
     let (_running, caller) = serve(&[("broken", faulty_server()), ("steady", faulty_server())]);
@@ -152,12 +152,12 @@ async fn pauses_between_restarts_of_a_crashing_child_grow() {
     assert!(steady.call("pids", json!({})).await.is_result());
     assert!(start.elapsed() < BOUND);
     assert!(reason.ends_with(" s"), "{reason}");
-    // And after that it is tried again.
+    // After the delay the child is started again.
     until("it to be started again", async || broken.call("pids", json!({})).await.is_result().then_some(()))
         .await;
 }
 
-/// Programs that never get to speak.
+/// Programs that end before they speak.
 #[tokio::test(flavor = "multi_thread")]
 async fn children_that_do_not_start_fail_their_calls() {
     let shell = |what: &str| format!("command = [\"sh\", \"-c\", {what:?}]");
@@ -175,7 +175,7 @@ async fn children_that_do_not_start_fail_their_calls() {
         let answer = caller.call("pids", json!({})).await;
         let code = answer.reason().unwrap_or_default();
         assert!(code.starts_with(reason), "{name}: {answer:?}");
-        // Both eras are tried before it is given up.
+        // Witgate tries both eras before it gives up.
         assert!(start.elapsed() < 2 * BOUND, "{name}: {:?}", start.elapsed());
         assert_eq!(answer.body["id"], 7);
     }
@@ -189,7 +189,7 @@ fn rss(running: &Running) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// HTTP upstreams, each bad in its own way.
+/// HTTP upstreams with one fault each.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_over_http_fail_their_calls() {
     use bad_http::{Bad, Server};
@@ -289,8 +289,7 @@ async fn minor_faults_over_http_are_tolerated() {
     }
 }
 
-/// An answer that is passed on as it comes: it ends where the upstream ends it, and a flood waits
-/// for its reader.
+/// An answer that passes through ends where the upstream ends it, and a flood waits for its reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn streamed_answers_end_with_the_upstream_and_wait_for_their_reader() {
     use bad_http::{Bad, Server};

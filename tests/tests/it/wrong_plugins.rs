@@ -1,6 +1,5 @@
-//! Plugins that are wrong, each in one way, and what their author reads: the texts in `wrong_plugins/*.txt`, by
-//! `witgate plugin inspect` and by `witgate check`. `WITGATE_REWRITE=1` writes them anew, to be read before they are
-//! committed.
+//! Plugins with one fault each, and the messages for their authors: the texts in `wrong_plugins/*.txt`, by `witgate
+//! plugin inspect` and by `witgate check`. `WITGATE_REWRITE=1` writes them anew; read them before you commit them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use witgate_tests::gateway::{Setup, component, workspace};
 use witgate_tests::hostile::Guest;
 
-/// A plugin that is wrong.
+/// A plugin with a fault.
 struct Wrong {
     name: &'static str,
     content: Vec<u8>,
@@ -33,7 +32,7 @@ impl Wrong {
         Self { settings, ..self }
     }
 
-    /// The report to its author, without the parts that differ each time.
+    /// The report to its author, without the parts that differ in each run.
     fn report(&self) -> String {
         let setup = Setup::new();
         setup.config("", &self.config());

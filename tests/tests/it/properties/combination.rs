@@ -56,7 +56,7 @@ fn answers() -> impl Strategy<Value = Vec<Answer>> {
     )
 }
 
-/// As the pipeline does: the first error ends it.
+/// As in the pipeline: the first error ends it.
 fn combined(answers: &[Answer], has_to_allow: bool) -> Result<(), Rejection> {
     let policy = Arc::from("rules");
     let mut combination = Combination::default();

@@ -1,5 +1,4 @@
-//! Generations and the flow in front of them, made through the doors of `witgate serve`, without
-//! sockets.
+//! Generations and the flow in front of them, made with the functions of `witgate serve`, without sockets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +38,7 @@ use witgate_tests::gateway::workspace;
 /// The caller's credential.
 pub(super) const KEY: &str = "a key of the properties, long enough to be one";
 
-/// A directory with a configuration, and what makes generations of it.
+/// A directory with a configuration, and the factory of its generations.
 pub(super) struct GenerationSetup {
     dir: TempDir,
     factory: Factory,
@@ -67,8 +66,7 @@ impl GenerationSetup {
         self.factory.candidate(&config, None).await.unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
-    /// The successor of `live` where `config`, a policy of which is broken, is written. None: nothing of it
-    /// is new.
+    /// The successor of `live` for `config`, in which one policy is broken. None: nothing in it is new.
     pub(super) async fn successor(&self, config: &str, live: &Generation) -> Option<Generation> {
         let successor = self.factory.successor(&self.config(config), live, None).await;
         assert!(!successor.errors.is_empty(), "nothing is broken");
@@ -92,7 +90,7 @@ pub(super) fn store(roles: &[String], allow: &[String], deny: &[String]) -> Stri
     )
 }
 
-/// The way to the upstream at `pipeline`.
+/// The route to the upstream at `pipeline`.
 pub(super) fn route(pipeline: usize) -> Arc<Route> {
     Arc::new(Route {
         upstream: "up".into(),
@@ -102,12 +100,12 @@ pub(super) fn route(pipeline: usize) -> Arc<Route> {
     })
 }
 
-/// A message of the stateful era, over stdio: nothing but the body says what it is.
+/// A message of the stateful era, over stdio: only its body determines what it is.
 pub(super) fn message(method: &str, params: &Value) -> Bytes {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string().into()
 }
 
-/// The same as the stages know it.
+/// The same message, in the form that the stages get.
 pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Request> {
     Arc::new(Request {
         call: Call::parse(message(method, params)).unwrap(),
@@ -157,7 +155,7 @@ pub(super) async fn send<U: Upstream>(
     }
 }
 
-/// An upstream whose answers are made of what was admitted.
+/// An upstream whose answers are made from the admitted request.
 pub(super) struct Says<F>(pub(super) F);
 
 impl<F: Fn(&Admitted) -> Value + Send + Sync> Upstream for Says<F> {

@@ -1,5 +1,4 @@
-//! Generations never mix: whatever flips while a request is on its way, all that decides on it is
-//! of one generation.
+//! Generations never mix: one generation decides a request, also if others go live meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +14,8 @@ use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 /// The number of flips of the generation.
 const FLIPS: usize = 150;
 
-/// Generations of two colours. In each, the key has the role of that colour alone, and that role
-/// alone may call `both` and the tool of its colour: a caller who gets a role from one and a right from
-/// the other may do nothing.
+/// Generations of two colours. In each, the key has the role of that colour alone, and that role alone may call `both`
+/// and the tool of its colour. A caller with the role of one generation and the rights of the other may do nothing.
 async fn generation(setup: &GenerationSetup, colour: &str) -> Generation {
     setup.file("keys.toml", &store(&[colour.to_owned()], &[], &[]));
     let config = format!(
@@ -59,7 +57,7 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
     assert!(counts.iter().all(|requests| *requests > 100), "one colour was hardly ever live: {counts:?}");
 }
 
-/// Asks for the list and calls until it is done; how many answers of each colour there were.
+/// Requests the list and calls until told to stop. Returns the number of answers of each colour.
 async fn call_until(
     flow: &witgate_flow::Flow<impl witgate_flow::port::Upstream>,
     done: &AtomicBool,

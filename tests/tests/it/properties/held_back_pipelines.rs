@@ -1,5 +1,5 @@
-//! A pipeline that is held back because one of its policies is broken: a call has to pass what was in force and what could
-//! be made of the change. Whatever the change is, it tightens and never widens.
+//! A pipeline that is held back because one of its policies is broken: a call must pass both the rules in force and
+//! the usable rules of the change. A change may only reduce the rights.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const TOOLS: [&str; 4] = ["a", "b", "c", "d"];
 #[derive(Clone, Debug)]
 struct Rules {
     allowed: Vec<&'static str>,
-    /// True if the key counts: its store is one of two, and one of these has no such key.
+    /// True if the key is valid: one of the two stores does not contain it.
     knows_key: bool,
 }
 

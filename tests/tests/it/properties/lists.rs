@@ -1,4 +1,4 @@
-//! Lists contain exactly the permitted entries: whatever the rules of roles and keys, and whatever the names.
+//! Lists contain exactly the permitted entries, for all rules of roles and keys, and for all names.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use witgate_policy::generation::Generations;
 use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 use super::{RUNTIME, cases};
 
-/// Rules, and the names that they are tried on.
+/// Rules, and the names for trying them.
 #[derive(Clone, Debug)]
 struct World {
     roles: Vec<Role>,
     /// The roles of the key.
     held: Vec<usize>,
-    /// Patterns on what a scope is needed, which the key has none of.
+    /// Patterns for calls that need a scope, which the key lacks.
     scoped: Vec<String>,
     key: (Vec<String>, Vec<String>),
     authorizers: Vec<&'static str>,
@@ -38,7 +38,7 @@ struct Role {
     inherits: Vec<usize>,
 }
 
-/// Over few letters, so that patterns and names meet; now and then one that is too long to call.
+/// Names of few letters, so that patterns match some of them; a few names are too long to call.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![30 => "[ab_é]{1,4}", 1 => Just("a".repeat(8193))]
 }
@@ -175,7 +175,7 @@ fn names(items: &Value, key: &str) -> Vec<String> {
 async fn may_call<U: Upstream>(flow: &Flow<U>, method: &str, params: &Value) -> bool {
     match send(flow, method, params).await {
         Ok(_) => true,
-        // The second: a name that nothing can be called by.
+        // The second refusal: no call can have this name.
         Err(Rejection::Denied { .. } | Rejection::Malformed(MessageFault::InvalidParams(_))) => false,
         Err(other) => panic!("{method} {params}: {other:?}"),
     }

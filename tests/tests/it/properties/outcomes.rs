@@ -1,5 +1,5 @@
-//! No error allows: pipelines of real components that answer, refuse or fail in every way that
-//! there is, in any order.
+//! No error allows a call: pipelines of real components that answer, refuse or fail in every possible way, in any
+//! order.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use witgate_tests::gateway::component;
 use super::generation_setup::{GenerationSetup, credentials, request};
 use super::{RUNTIME, cases};
 
-/// The act of a policy, as the settings of the guest `scripted` name it.
+/// The behaviour of a policy, as the settings of the guest `scripted` name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Yes,
@@ -83,7 +83,7 @@ impl End {
         act.failure().map(|failure| Self::Failed(name.clone(), failure))
     }
 
-    /// One yes at least, and nothing but yes and silence.
+    /// At least one policy allows, and all others abstain.
     fn of_authorizers(pipeline: &[Member]) -> Self {
         for member in pipeline {
             match member.0 {
@@ -95,7 +95,7 @@ impl End {
         if pipeline.iter().any(|(act, _)| *act == Act::Yes) { Self::Yes } else { Self::No }
     }
 
-    /// The first that knows the credential says.
+    /// The first policy that recognises the credential decides.
     fn of_authenticators(pipeline: &[Member]) -> Self {
         match pipeline.iter().find(|(act, _)| *act != Act::Passes) {
             Some((Act::Yes, _)) => Self::Yes,
@@ -129,13 +129,13 @@ fn pipeline() -> impl Strategy<Value = Vec<Member>> {
     })
 }
 
-/// One upstream for each pipeline, which stands on both sides of it.
+/// An upstream for each pipeline, which is used in both stages.
 fn config(pipelines: &[Vec<Member>]) -> String {
     let file = component("tests/scripted");
     let policies = Act::ALL.iter().flat_map(|(act, does)| ["a", "b"].map(|copy| (*act, *does, copy)));
     let policies: String = policies
         .map(|(act, does, copy)| {
-            // Nobody but who loops is to be too slow on a busy machine, and nobody is taken out for failing.
+            // Only a guest that loops may exceed its time on a busy machine, and no circuit breaker may open.
             let timeout = if act == Act::Loops { 1 } else { 20_000 };
             format!(
                 "[policies.{does}-{copy}]\nkind = 'custom'\ncomponent = {file:?}\nconfig = {{ does = '{does}' }}\n\
@@ -157,8 +157,8 @@ fn config(pipelines: &[Vec<Member>]) -> String {
     policies + &upstreams
 }
 
-/// The results of the two stages for the pipeline at `place`: authentication, and authorization of somebody
-/// of the first pipeline.
+/// The results of the two stages for the pipeline at `place`: authentication, and authorization of a caller of the
+/// first pipeline.
 async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
     let params = json!({ "name": "anything" });
     let credentials = credentials(Scheme::Bearer);

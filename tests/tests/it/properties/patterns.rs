@@ -1,11 +1,11 @@
-//! The matcher of patterns, against one that is slow and plain.
+//! The matcher of patterns, compared with a slow and simple one.
 
 use proptest::prelude::*;
 use witgate_plugin::{Glob, Pattern, TargetKind};
 
 use super::cases;
 
-/// The meaning of a glob: `*` is nothing, or one character more of the name.
+/// The meaning of a glob: `*` matches nothing, or one more character of the name.
 fn fits(glob: &[char], name: &[char]) -> bool {
     match (glob, name) {
         ([], []) => true,
@@ -31,8 +31,7 @@ fn covers(pattern: &str, kind: TargetKind, name: &str) -> bool {
     own == kind && fits(&characters(glob), &characters(name))
 }
 
-/// A name that fits, made of the pattern by putting a few letters for each `*`, is as likely as one
-/// made up.
+/// Half of the names match, because they are made from the pattern with a few letters for each `*`.
 fn glob_and_name() -> impl Strategy<Value = (String, String)> {
     let glob = "[ab*]{0,4}|[ab*é]{0,10}|[a*]{0,12}";
     (glob, prop::collection::vec("[ab]{0,2}", 12), "[abé]{0,10}", any::<bool>()).prop_map(

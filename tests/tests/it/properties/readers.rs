@@ -1,6 +1,6 @@
-//! Agreement of readers: a URI, a name and a number that pass the strict parse are the same to everybody.
-//! URIs are compared with the `url` crate, RFC 3986's rules, Node's `URL` and pydantic's `AnyUrl`; names with
-//! readers that compose; numbers with readers that keep doubles, integers and decimals.
+//! Agreement of readers: a URI, a name or a number that passes the strict parser means the same to all readers. URIs
+//! are compared with the `url` crate, RFC 3986's rules, Node's `URL` and pydantic's `AnyUrl`; names with readers that
+//! compose characters; numbers with readers that keep doubles, integers and decimals.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn an_accepted_uri_is_the_same_to_every_reader() {
                 findings.push(format!("{uri:?} is {own} to url, {answer} to {reader}"));
             }
         }
-        // A rule can name it, and with it whatever a `*` stands for.
+        // A rule can name it, and a `*` in the rule can match any part of it.
         for pattern in [format!("resource:{uri}"), starred(uri)] {
             if !uri.contains('*') && pattern.parse::<Pattern>().is_err() {
                 findings.push(format!("{uri:?} passes, and {pattern:?} is refused"));
@@ -85,7 +85,7 @@ fn passes(method: &str, params: &Value) -> bool {
     Call::parse(Bytes::from(body.to_string())).is_ok()
 }
 
-/// As the judges say it: the whole, scheme, host, path, query, fragment.
+/// The parts that each reader returns: the whole, scheme, host, path, query, fragment.
 fn reading(uri: &str) -> Value {
     let url = Url::parse(uri).unwrap();
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);

@@ -1,4 +1,5 @@
-//! The differences between each provider's ID token and its access token, by which it is refused.
+//! The differences between each provider's ID token and its access token, which are the reasons for refusing the
+//! former.
 
 use serde_json::{Value, json};
 

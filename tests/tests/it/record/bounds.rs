@@ -1,4 +1,4 @@
-//! The end of a recording, and the calls that are left out.
+//! The end of a recording, and the left-out calls.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;
@@ -32,7 +32,7 @@ async fn a_recording_ends_after_its_calls_or_its_time() {
     assert!(output.status.code() == Some(69) && text.contains("exists already"), "{text}");
 }
 
-/// Nobody records for who has gone away, and another one may then.
+/// The recording ends when its client goes away, and another one may then begin.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_ends_with_its_client() {
     let testbed = Testbed::start();

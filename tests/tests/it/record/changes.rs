@@ -26,7 +26,7 @@ async fn changed_rules_change_only_the_answers_that_they_concern() {
     assert!(failed[0].contains("add by ada: denied"), "{failed:?}");
 }
 
-/// The store is read where it is: a key that is revoked changes the result of its own calls.
+/// The cases read the store at its path: after a revocation, the key's own calls have another result.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_changes_only_its_own_answers() {
     let testbed = Testbed::start();
@@ -45,7 +45,7 @@ async fn a_revoked_key_changes_only_its_own_answers() {
     );
 }
 
-/// Another component is another policy: here one that takes `get_time` for something that writes.
+/// Another component is another policy: this one takes `get_time` for a tool that writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_shows_the_decisions_of_another_component() {
     let testbed = Testbed::start();

@@ -1,4 +1,4 @@
-//! Every shipped kind, as built-in and as component: recordings pass when they are run against the same.
+//! Recordings of every shipped kind, as built-in and as component: they pass against the same policy.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;
@@ -23,7 +23,8 @@ async fn recorded_cases_give_the_same_answers() {
             let text = format!("{upstream}: {}\n{}", recorded.report, recorded.text);
             assert_eq!(recorded.report["left_out"], json!({}), "{text}");
             let cases = match policy {
-                // ada with each of her tools, ben, who has no key, and four tokens, which are nobody's here.
+                // ada with each of her tools, ben, who has no key, and four tokens, which the policy does not
+                // recognise.
                 "keys" => 8,
                 // A good token and a bad one; opaque ones are not its own.
                 "tokens" => 4,
@@ -95,7 +96,7 @@ fn a_certificate_is_recorded_without_its_key_and_its_signature() {
     assert!(recorded.text.contains("spiffe://example.com/agents/ada"), "{}", recorded.text);
     let tested = testbed.test(&recorded, &["--against", "builtin"]);
     assert_eq!(tested.code, Some(0), "{}", tested.report);
-    // What is in the file is a certificate whose last part, the signature, is another one.
+    // The file contains a certificate with another signature, which is its last part.
     let own: String = client.pem.lines().filter(|line| !line.starts_with('-')).collect();
     let text: String = recorded.text.lines().filter(|line| !line.contains("CERTIFICATE")).collect();
     assert!(!text.contains(&own[own.len() - 40..]), "the signature is in the file");

@@ -31,7 +31,7 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
     }
 }
 
-/// Claims are written down if asked for, and still no credential.
+/// On request claims are written down, but no credential.
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_are_recorded_on_request() {
     let testbed = Testbed::start();
@@ -47,8 +47,7 @@ async fn claims_are_recorded_on_request() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// A decision that depends on a claim that is not written down cannot be repeated; it is left out, with a
-/// note.
+/// A decision that depends on an unrecorded claim cannot be replayed; it is left out, with a note.
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_that_need_other_claims_are_omitted_unless_requested() {
     let testbed = Testbed::start_with(&format!(
@@ -63,7 +62,7 @@ async fn cases_that_need_other_claims_are_omitted_unless_requested() {
         let counts = recorded.report["left_out"].as_object().unwrap().values();
         assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), left_out, "{text}");
         assert_eq!(recorded.text.contains("# Left out: 3"), left_out == 3, "{text}");
-        // It is in the rule itself, once.
+        // The rule itself contains it once.
         assert_eq!(recorded.text.matches(EMAIL).count() > 1, more == ["--claims"], "{text}");
         assert_eq!(testbed.test(&recorded, &[]).code, Some(0), "{text}");
         std::fs::remove_file(&recorded.file).unwrap();

@@ -1,4 +1,4 @@
-//! A gateway with a policy of each shipped kind, as built-in and as component, and what calls it.
+//! A gateway with a policy of each shipped kind, as built-in and as component, and its callers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ pub(super) struct Testbed {
 /// Two upstreams, `own` behind built-ins and `guest` behind components.
 pub(super) const UPSTREAMS: [&str; 2] = ["own", "guest"];
 
-/// The policies of each, but for their suffix.
+/// The policies of each upstream, without their suffix.
 pub(super) const POLICIES: [&str; 4] = ["keys", "tokens", "idp", "rules"];
 
 impl Testbed {
@@ -74,7 +74,7 @@ impl Testbed {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
     }
 
-    /// Calls a tool with each kind of credential, good and bad, and gives the bad key and the tokens.
+    /// Calls a tool with each kind of credential, valid and invalid, and returns the invalid key and the tokens.
     pub(super) async fn call(&self, upstream: &str) -> Vec<String> {
         let url = self.url(upstream);
         let stranger = format!("wg_{}", "Zz9".repeat(14));
@@ -104,7 +104,7 @@ impl Testbed {
         Recording { child, file }
     }
 
-    /// Puts what was recorded to whom it was recorded from, or to others.
+    /// Runs the recorded cases against the same policies, or against others.
     pub(super) fn test(&self, recorded: &Recorded, more: &[&str]) -> Tested {
         let file = recorded.file.to_str().unwrap();
         let output = self.gateway.setup().run(&[&["plugin", "test", "--json", file], more].concat());
@@ -120,7 +120,7 @@ fn began(policy: &str) -> String {
     format!("RECORDING: the calls of the policy are being recorded policy=\"{policy}\"")
 }
 
-/// A `witgate plugin record` that runs.
+/// A running `witgate plugin record`.
 pub(super) struct Recording {
     child: Child,
     file: PathBuf,
@@ -134,7 +134,7 @@ pub(super) struct Recorded {
 }
 
 impl Recording {
-    /// Ends it as Ctrl-C does.
+    /// Ends the recording, as Ctrl-C does.
     pub(super) fn end(self) -> Recorded {
         self.signal("INT");
         self.wait()
@@ -208,7 +208,7 @@ fn introspector() -> String {
     let endpoint = format!("http://{}/introspect", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            // Whoever asked may have gone.
+            // The client may have disconnected.
             let _ = introspect(&stream);
         }
     });

@@ -6,7 +6,7 @@ use witgate_tests::gateway::Setup;
 use super::{PATIENT, config, policy, user};
 use crate::caller::{Caller, Upstream, until};
 
-/// The operator's cases, which have to pass whatever else is changed.
+/// The operator's cases, which must pass after every change.
 const CASES: &str = r#"
 [[case]]
 name = "users greet"
@@ -62,7 +62,7 @@ async fn a_change_that_breaks_a_case_is_refused() {
         assert!(caller.call("greet", json!({})).await.is_result(), "the live generation stays");
         assert_eq!(running.plugins()["generation"], 1);
 
-        // The cases are what was wrong: they are watched like everything else.
+        // The cases were at fault: they are watched like all other files.
         running.setup().file("rules.cases.toml", CASES.replace("\"greet\"", "\"add\""));
         until("the mended cases", async || (running.plugins()["generation"] == 2).then_some(())).await;
         assert_eq!(caller.call("greet", json!({})).await.reason(), Some("not-allowed"));

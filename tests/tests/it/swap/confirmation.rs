@@ -1,4 +1,4 @@
-//! A command that revokes says whether it is in force, and not that it may be expected to be.
+//! Commands that revoke report whether the change is in force, instead of expecting it.
 
 use std::fs;
 use std::process::Output;
@@ -27,7 +27,7 @@ fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// As `sha256sum` writes it.
+/// The digest as `sha256sum` writes it.
 fn sha256_of(file: &std::path::Path) -> String {
     let output = std::process::Command::new("sha256sum").arg(file).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -58,7 +58,7 @@ async fn a_revocation_reported_as_in_force_holds_for_the_next_call() {
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["in_force"], true, "{answer}");
     assert_eq!(greet(&running, &key).await.reason(), Some("revoked"));
-    // A new key and a new text are good as soon as the command is done.
+    // A new key and a new secret are valid as soon as the command has ended.
     let new = running.setup().key(&["new", "--role", "user", "--allow", "*"]);
     assert!(greet(&running, &new).await.is_result());
     let output = running.setup().run(&["key", "rotate", "new", "--overlap", "0s", "--json"]);
@@ -142,7 +142,7 @@ async fn a_gateway_that_does_not_use_the_store_is_not_reported_as_refusing() {
         "{}",
         output_text(&output)
     );
-    // Who does not want to wait is told nothing.
+    // A command with `--wait 0s` reports nothing.
     let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "0s"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(output_text(&output).contains("No running Witgate was asked"), "{}", output_text(&output));

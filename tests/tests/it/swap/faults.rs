@@ -1,5 +1,4 @@
-//! A component that fails in the middle: each way denies with its own reason, and harms nobody
-//! else.
+//! A component that fails during calls: each kind of failure denies with its own reason, and affects nobody else.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use witgate_tests::gateway::{Running, Setup, component};
 use super::{PATIENT, policy, user};
 use crate::caller::{Answer, Caller, Upstream, metric};
 
-/// Two upstreams, one of them under a policy that fails.
+/// Two upstreams, one of them with a failing policy.
 fn serve(upstream: &Upstream) -> (Running, Caller, Caller) {
     let setup = Setup::new();
     std::fs::create_dir_all(setup.dir().join("plugins")).unwrap();
@@ -57,7 +56,7 @@ async fn each_failure_denies_with_its_reason() {
         assert_denied(&answer, reason);
         assert!(answer.took < Duration::from_secs(10), "{tool}: {answer:?}");
         running.await_log(&format!("reason=\"{reason}\""));
-        // The instance is gone; the next one is as good as new.
+        // The failed instance is gone; the next one works.
         assert!(faulty.call("greet", json!({})).await.is_result(), "after {tool}");
         assert!(safe.call("greet", json!({})).await.is_result(), "after {tool}");
     }
@@ -67,7 +66,7 @@ async fn each_failure_denies_with_its_reason() {
     assert_eq!(policy(&running, "rules")["failures"], 0);
 }
 
-/// As many guests loop as there are processors and more; the others are served meanwhile.
+/// More guests loop than there are processors; other callers are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_loops_do_not_delay_others() {
     let upstream = Upstream::start();
@@ -91,7 +90,7 @@ async fn endless_loops_do_not_delay_others() {
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
 
-/// The shipped component runs out of memory over an argument that its built-in takes with ease.
+/// The shipped component runs out of memory for an argument that its built-in handles.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_replaces_a_failing_shipped_component_if_configured() {
     let upstream = Upstream::start();

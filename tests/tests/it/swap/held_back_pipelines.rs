@@ -1,4 +1,4 @@
-//! A broken policy holds back its own pipelines, and keeps no rule of anybody from being tightened.
+//! A broken policy holds back its own pipelines, and does not keep any rule from being tightened.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn caller(running: &Running, upstream: &str, key: &str) -> Caller {
     Caller::new(format!("http://{}/{upstream}/mcp", running.address()), Some(key))
 }
 
-/// The reason why a tool may not be called. None: it may.
+/// The reason why a tool may not be called. None: the call is allowed.
 async fn denied(caller: &Caller, tool: &str) -> Option<String> {
     let answer = caller.call(tool, json!({})).await;
     answer.reason().map(str::to_owned)
@@ -119,7 +119,7 @@ async fn rules_beside_a_broken_component_tighten_at_once_and_widen_after_its_rep
     assert!(!names.contains(&json!("greet")) && !names.contains(&json!("test_error_handling")), "{names:?}");
     running.await_log("allow no more than before");
 
-    // Keys come and go all the while.
+    // Keys are made and revoked meanwhile.
     let second = running.setup().key(&["second", "--allow", "*", "--role", "user"]);
     let second = Caller::new(running.url(), Some(&second));
     until("the second key", async || denied(&second, "greet").await.filter(|code| code == "denied")).await;

@@ -1,5 +1,5 @@
-//! Hundreds of changes under load: none is noticed, none leaves anything behind, and the last one counts.
-//! `cargo xtask swaps` does the same ten thousand times.
+//! Hundreds of changes under load: no call is affected, nothing is left behind, and the last change is in force.
+//! `cargo xtask swaps` makes ten thousand.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,18 +20,18 @@ const SWAPS: usize = 200;
 
 const TOOLS: [&str; 3] = ["greet", "get-even", "get-odd"];
 
-/// A component and a configuration: what follows each other is told by an answer.
+/// A component and a configuration: any two successive states differ in an answer.
 #[derive(Clone, Copy, Debug)]
 struct State {
-    /// Even ones are `rbac`, odd ones `read-only`.
+    /// The component's version: even versions are `rbac`, odd ones `read-only`.
     version: usize,
-    /// Says which store counts, which role its keys have, and what that may not do.
+    /// The configuration's number. It determines the store, the role of its keys, and the forbidden tool.
     config: usize,
 }
 
 impl State {
     /// Status and reason. An authenticator of one generation with an authorizer of another would give a role without
-    /// rules, which nothing of this is.
+    /// rules, which no state has.
     fn answer(self, tool: &str) -> Option<&'static str> {
         let reads_only = self.version % 2 == 1;
         match (tool, self.config) {
@@ -42,7 +42,7 @@ impl State {
     }
 
     fn gives(self, tool: &str, answer: &Answer) -> bool {
-        // The fixture does not know two of the tools, and says so: that is an answer, too.
+        // The fixture does not know two of the tools, and says so: that counts as an answer.
         let forwarded = answer.status == 200 && answer.reason().is_none();
         self.answer(tool).map_or(forwarded, |reason| answer.reason() == Some(reason))
     }
@@ -61,7 +61,8 @@ impl State {
     }
 }
 
-/// All states so far, and from which on they can be in force: what an answer has shown, no later call goes behind.
+/// All states so far, and the first that can be in force: no later call may be decided by a state before one that an
+/// answer has shown.
 struct Timeline {
     begun: Mutex<Vec<State>>,
     shown: AtomicUsize,
@@ -88,7 +89,7 @@ fn versions() -> Vec<Vec<u8>> {
     (0..4_u8).map(|version| another(&kinds[usize::from(version % 2)], b'a' + version)).collect()
 }
 
-/// A gateway under the first state, and a key that is good under all of them.
+/// A gateway in the first state, and a key that is valid in all states.
 fn start(upstream: &Upstream, versions: &[Vec<u8>]) -> (Running, String) {
     let setup = Setup::new();
     setup.component("api-key");
@@ -102,7 +103,7 @@ fn start(upstream: &Upstream, versions: &[Vec<u8>]) -> (Running, String) {
     (setup.serve(), key)
 }
 
-/// The state after the next change: every fourth is of the configuration.
+/// The state after the next change: every fourth change is of the configuration.
 fn next(number: usize, was: State) -> State {
     match number % 4 {
         3 => State { config: 1 - was.config, ..was },
@@ -110,7 +111,7 @@ fn next(number: usize, was: State) -> State {
     }
 }
 
-/// Makes the change, in the way whose turn it is.
+/// Makes the change, in each way in turn.
 fn change(number: usize, to: State, setup: &Setup, upstream: &Upstream, versions: &[Vec<u8>]) {
     let (dir, content) = (setup.dir(), &versions[to.version]);
     match number % 4 {
@@ -149,7 +150,7 @@ async fn hundreds_of_swaps_lose_no_call_and_leak_nothing() {
     for number in 0..SWAPS {
         let was = state;
         state = next(number, was);
-        // Said first: an answer may show it before the change is through.
+        // Recorded before the change: an answer may show it before the change has ended.
         timeline.begun.lock().unwrap().push(state);
         change(number, state, running.setup(), &upstream, &versions);
         let tool = TOOLS.into_iter().find(|tool| was.answer(tool) != state.answer(tool)).unwrap();
@@ -159,7 +160,7 @@ async fn hundreds_of_swaps_lose_no_call_and_leak_nothing() {
         })
         .await;
         timeline.shown.store(number + 1, Ordering::SeqCst);
-        // Once everything was compiled and every connection is there.
+        // Once all components are compiled and all connections are open.
         if number == SWAPS / 4 {
             before = Some(running.threads_and_files());
         }
@@ -173,7 +174,7 @@ async fn hundreds_of_swaps_lose_no_call_and_leak_nothing() {
         made += count.expect("no call is lost or wrongly decided");
     }
     assert!(made > SWAPS, "there was no load: {made}");
-    // A compiler or a blocking thread may be about to end; what leaks, leaks hundreds of times.
+    // A compiler or a blocking thread may be about to end; a leak would show hundreds of times.
     assert!(after.0 <= threads + 8 && after.1 <= files + 16, "{threads} and {files} became {after:?}");
     for name in ["keys", "rules"] {
         let instances = policy(&running, name)["instances"].as_u64().unwrap();
@@ -181,7 +182,7 @@ async fn hundreds_of_swaps_lose_no_call_and_leak_nothing() {
     }
 }
 
-/// Some of them half a component, in every way that files are written.
+/// Some changes write half a component, in every way that files are written.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_one_of_many_quick_writes_goes_live() {
     let (upstream, versions) = (Upstream::start(), versions());

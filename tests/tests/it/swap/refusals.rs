@@ -1,5 +1,4 @@
-//! A component that is not good does not take over, everybody can see why, and mending it brings
-//! it live.
+//! A faulty component does not go live, its reason is visible everywhere, and its repair goes live.
 
 use std::fs;
 
@@ -13,7 +12,7 @@ use crate::caller::{Caller, Upstream, metric, until};
 async fn an_unusable_component_is_refused() {
     let upstream = Upstream::start();
     let setup = Setup::new();
-    // `read-only` has no such setting as `default`.
+    // `read-only` has no setting `default`.
     let rules = format!(
         "component = \"plugins/rbac.wasm\"\n{PATIENT}\nconfig = {{ roles = {ROLES}, default = \"deny\" }}"
     );
@@ -68,8 +67,8 @@ async fn an_unusable_component_is_refused() {
     assert_eq!(metric(&running.admin_url(), "witgate_reloads_total", "outcome=\"flipped\"").await, 1.0);
 }
 
-/// An authenticator under `authorize`: its settings are good, and it has no such hook. Of the
-/// shipped kinds the configuration knows; of others, the component.
+/// An authenticator under `authorize`: its settings are valid, but it lacks the hook. For shipped kinds the
+/// configuration knows that; for others, the component does.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authenticator_among_the_authorizers_is_refused() {
     let upstream = Upstream::start();
@@ -90,7 +89,7 @@ async fn an_authenticator_among_the_authorizers_is_refused() {
         setup.component("jwt");
         let key = user(&setup);
         let running = setup.serve();
-        // At once: a change is seen from the moment on at which the file was read.
+        // At once: the watcher sees changes from the moment at which the file was read.
         running.setup().config("", &good.replace("[\"rules\"]", "[\"rules\", \"tokens\"]"));
         let log = running.await_log("the change was not applied");
         assert!(log.contains(why), "{kind}: {log}");

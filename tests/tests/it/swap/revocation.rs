@@ -1,4 +1,5 @@
-//! A revocation waits for nothing: no compiler, no component that is too small, no shortage of the machine.
+//! A revocation waits for nothing: neither for a compiler, nor for a faulty component, nor for a shortage on the
+//! machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,7 +37,7 @@ async fn a_revocation_does_not_wait_for_the_compiler() {
     until_says(&caller, "not-read-only").await;
     let before = policy(&running, "extra")["digest"].clone();
 
-    // In the same change: a component that the compiler takes seconds for, and a revocation.
+    // In the same change: a component that takes seconds to compile, and a revocation.
     fs::copy(component("examples/hello-authorizer-python"), rules.with_extension("new")).unwrap();
     fs::rename(rules.with_extension("new"), &rules).unwrap();
     assert!(running.setup().run(&["key", "revoke", "user"]).status.success());
@@ -50,7 +51,7 @@ async fn a_revocation_does_not_wait_for_the_compiler() {
     .await;
 }
 
-/// A store with so many keys besides those in `text`.
+/// A store with this number of keys besides those in `text`.
 fn with_more_keys(text: &str, count: u32) -> String {
     let mut text = text.to_owned();
     for number in 0..count {
@@ -91,7 +92,7 @@ async fn a_store_too_large_for_its_component_admits_no_revoked_key() {
     until_says(&caller, "revoked").await;
 }
 
-/// Sets the soft limit of descriptors of a process that runs.
+/// Sets the soft limit of descriptors of a running process.
 fn limit_descriptors(running: &Running, to: usize) {
     let pid = running.pid().to_string();
     let status = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={to}:")]).status().unwrap();
@@ -108,7 +109,7 @@ async fn a_revocation_is_in_force_after_a_moment_without_descriptors() {
     let caller = Caller::new(running.url(), Some(&key));
     assert_eq!(greets(&caller).await, None);
 
-    // Its connections are open, and no other file can be.
+    // Its connections are open, and it can open no other file.
     limit_descriptors(&running, 1);
     assert!(running.setup().run(&["key", "revoke", "--help"]).status.success());
     let output = running.setup().run(&["key", "revoke", "user"]);

@@ -1,4 +1,4 @@
-//! Going back: at once, over a restart, until a file changes, and never to a key that was revoked.
+//! Rollbacks: they are immediate, survive a restart, hold until a file changes, and never make a revoked key valid.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ async fn a_rollback_is_immediate_and_survives_a_restart_until_a_file_changes() {
     assert_eq!(list["generations"][2]["repeats"], 1);
     assert_eq!(list["generations"][2]["policies"], list["generations"][0]["policies"]);
 
-    // Written again, and nothing new in it.
+    // The file is written again, with the same content.
     let rules = running.setup().dir().join("plugins/rbac.wasm");
     rename_over(&rules, &fs::read(&rules).unwrap());
     running.restart();
@@ -56,7 +56,7 @@ async fn a_rollback_is_immediate_and_survives_a_restart_until_a_file_changes() {
     assert_eq!(greets(&caller).await, None, "the restarted one continues with the target of the rollback");
     assert_eq!(running.plugins()["rolled_back_to"], 1);
 
-    // What is broken does not end it, whether a component or the configuration.
+    // A faulty component or configuration does not end the rollback.
     rename_over(&rules, b"half a fi");
     running.await_log("the live generation stays");
     running.restart();
@@ -75,7 +75,7 @@ async fn a_rollback_is_immediate_and_survives_a_restart_until_a_file_changes() {
     assert_eq!(greets(&caller).await.as_deref(), Some("not-read-only"), "over is over");
 }
 
-/// A rollback's component differs from the one in the file, however long nobody has touched that.
+/// A rollback's component differs from the one in the file, even if nobody has changed that file for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_configuration_ends_a_rollback_and_loads_the_file() {
     for restarts in [false, true] {
@@ -105,7 +105,7 @@ async fn a_key_revoked_since_stays_revoked_after_a_rollback() {
     assert_eq!(greets(&second).await, None, "a key that came since is good");
     assert_eq!(greets(&caller).await.as_deref(), Some("revoked"), "and one that went is not");
 
-    // Keys go on changing while it is in force.
+    // Keys can still change while the rollback is in force.
     assert!(running.setup().run(&["key", "revoke", "second"]).status.success());
     until("the second revocation", async || greets(&second).await).await;
     assert_eq!(running.plugins()["rolled_back_to"], 1);

@@ -126,7 +126,7 @@ async fn a_changed_configuration_takes_effect() {
     .await;
     assert!(caller.call("test_error_handling", json!({})).await.is_result());
 
-    // What is wrong with the configuration changes nothing, and is told.
+    // A faulty configuration changes nothing, and is reported.
     let bad = [
         ("a typo", without.replace("authorize = ", "autorize = "), "authorize"),
         ("no TOML", format!("{without}\n[["), "witgate.toml"),
@@ -147,7 +147,7 @@ async fn a_changed_configuration_takes_effect() {
         assert!(errors.contains(why), "{name}: {errors}");
         assert_eq!(caller.call("greet", json!({})).await.reason(), Some("denied"), "{name}");
     }
-    // An upstream that is not there any more is closed at once; another takes a restart.
+    // An upstream that was removed is closed at once; a new one takes a restart.
     running.setup().config("", &without.replace("upstreams.fixture", "upstreams.other"));
     until("the end of the upstream", async || {
         (caller.call("greet", json!({})).await.reason() == Some("config")).then_some(())

@@ -1,4 +1,4 @@
-//! Policies that are only watched: `plugin diff` says where they would have decided otherwise.
+//! Shadow policies: `plugin diff` shows where they would have decided otherwise.
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::Setup;

@@ -1,4 +1,4 @@
-//! Components that have to be signed, with signatures of the real `minisign`.
+//! Components that must be signed, with signatures of the real `minisign`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use witgate_tests::gateway::{Running, Setup, component};
 use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
 use crate::caller::{Caller, Upstream, until};
 
-/// Somebody who signs.
+/// An author with a signing key.
 struct Signer {
     secret: PathBuf,
     public: String,
@@ -99,7 +99,7 @@ async fn only_signed_components_go_live() {
     until("the signed one", async || (digest() != first).then_some(())).await;
     let second_digest = digest();
 
-    // As it is meant to be done: the signature first.
+    // In the recommended order: the signature first.
     fs::write(&signature, third_by_owner).unwrap();
     refused(&running, "is not a signature of").await;
     rename_over(&file, &third);
@@ -107,7 +107,7 @@ async fn only_signed_components_go_live() {
     assert_eq!(policy(&running, "rules")["state"], json!("live"));
 }
 
-/// A component with a bad signature is never replaced by the built-in, whatever `fallback` says.
+/// A component with a bad signature is never replaced by the built-in, with any `fallback`.
 #[test]
 fn a_bad_signature_prevents_the_start() {
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! A component that cannot be had at the start: the fallback, and the reasons against one.
+//! A component that is missing at the start: the fallback, and the reasons for refusing it.
 
 use std::fs;
 use std::process::Stdio;
@@ -47,17 +47,17 @@ async fn a_missing_component_is_replaced_by_the_built_in_with_a_warning() {
         running.log().lines().any(|line| is_list(&line)).then_some(())
     });
 
-    // That it is missing keeps nothing else from coming into force.
+    // The missing component does not keep other changes from going live.
     revoked_at_once(&running).await;
 
-    // Once it is there, it takes over.
+    // Once the file exists, the component goes live.
     let file = running.setup().dir().join("plugins/rbac.wasm");
     rename_over(&file, &fs::read(component("rbac")).unwrap());
     until("the component", async || (policy(&running, "rules")["source"] == "component").then_some(())).await;
     assert_eq!(policy(&running, "rules")["state"], "live");
     assert!(caller.call("greet", json!({})).await.is_result());
 
-    // Gone again, what was loaded from it goes on, and so does everything else.
+    // The file is removed again: the loaded component stays, and so does everything else.
     fs::remove_file(&file).unwrap();
     revoked_at_once(&running).await;
     assert_eq!(policy(&running, "rules")["source"], "component");
@@ -83,7 +83,7 @@ async fn revoked_at_once(running: &Running) {
     until("the revocation", refused).await;
 }
 
-/// Each ends by itself, with one clear line and a code that says so, before anything listens.
+/// Each start ends by itself, with one clear line and its own exit code, before anything listens.
 #[test]
 fn faults_that_prevent_a_start_are_explained() {
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! A good component takes over: at once, whatever way it comes, and without a call lost.
+//! A good component goes live: at once, in every way of replacing it, and without a lost call.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,11 +17,11 @@ use crate::caller::{Answer, Caller, Upstream, metric, until};
 /// From the file event to the first call that the new component decides.
 const BOUND: Duration = Duration::from_millis(300);
 
-/// The number of attempts of each way. The bound is asked of the best: others compile on this machine
-/// meanwhile, and what is shown is what the gateway takes, not what they do.
+/// The number of attempts in each way. The bound applies to the best attempt, because other tests compile on this
+/// machine meanwhile.
 const SWAPS: usize = 4;
 
-/// The component that has decided. Anything else is a lost call.
+/// The component that has decided the call. Any other answer is a lost call.
 fn decided_by(tool: &str, answer: &Answer) -> &'static str {
     match (tool, answer.status, answer.reason()) {
         ("greet", 200, None) if answer.is_result() => "rbac",
@@ -45,13 +45,13 @@ async fn load(caller: Caller, stop: Arc<AtomicBool>) -> [usize; 2] {
 
 /// A way of replacing a component.
 enum Way {
-    /// Written elsewhere and renamed over the file.
+    /// Written elsewhere and renamed to the file's name.
     Rename,
     /// Written into the file.
     InPlace,
-    /// As Kubernetes does: another directory, and one link flipped to it.
+    /// As in Kubernetes: another directory, to which a link is changed.
     Flip,
-    /// As deployments do: the link to the directory that holds the file is flipped.
+    /// As in deployments: the link to the file's directory is changed.
     Release,
 }
 
@@ -79,7 +79,7 @@ impl Places {
         }
     }
 
-    /// Puts a component into its place, and says when that was.
+    /// Replaces a component, and returns the time.
     fn put(&self, way: &Way, number: usize, content: &[u8]) -> Instant {
         match way {
             Way::Rename => rename_over(&self.0.join("plugins/rules.wasm"), content),
@@ -100,8 +100,7 @@ impl Places {
     }
 }
 
-/// Both components were compiled once before, as a component that was ever live or tried is: the
-/// figure is for the swap, not for the compiler.
+/// Both components were compiled before: the figure is the delay of the swap, without the compiler.
 async fn takes_over(way: Way) {
     let upstream = Upstream::start();
     let setup = Setup::new();
@@ -167,7 +166,7 @@ async fn a_component_replaced_by_a_release_link_goes_live() {
     takes_over(Way::Release).await;
 }
 
-/// The authenticator, too: the calls that run meanwhile are all let in.
+/// The authenticator, too: all running calls are admitted meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_authenticator_goes_live() {
     let upstream = Upstream::start();

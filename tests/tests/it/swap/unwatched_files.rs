@@ -1,5 +1,5 @@
 //! Edits that bring no notification: they are in force within seconds all the same, and an operator sees which files
-//! are only looked at.
+//! are only polled.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn set_up(upstream: &Upstream) -> (Setup, String) {
     (setup, key)
 }
 
-/// The store as it is once its key is revoked; the store itself stays.
+/// The store's content after the key is revoked; the store itself stays.
 fn revoked(setup: &Setup) -> Vec<u8> {
     let copy = setup.dir().join("copy.toml");
     fs::copy(setup.dir().join("keys.toml"), &copy).unwrap();
@@ -103,7 +103,7 @@ async fn a_store_mounted_as_a_single_file_is_read_again_and_never_written_in_par
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
     allowed(&running, &key).await;
 
-    // Whoever mounted it writes it in place.
+    // An editor outside the mount writes the file in place.
     fs::write(&outside, revoked(setup)).unwrap();
     refused(&running, &key).await;
 }

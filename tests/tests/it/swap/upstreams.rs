@@ -1,5 +1,5 @@
-//! The changeable settings of an upstream - headers, environment, scopes - follow its configuration and the
-//! files of secrets that this names; changes that wait for a restart are reported.
+//! The changeable settings of an upstream (headers, environment, scopes): they follow the configuration and its secret
+//! files. Changes that wait for a restart are reported.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ fn over_http(recorder: &Recorder) -> String {
     )
 }
 
-/// Calls until the upstream has been shown `credential`.
+/// Calls until the upstream has received `credential`.
 async fn await_credential(recorder: &Recorder, caller: &Caller, credential: &str) {
     until(&format!("{credential} to be sent"), async || {
         let answer = caller.call("echo", json!({})).await;

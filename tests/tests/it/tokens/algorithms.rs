@@ -1,4 +1,4 @@
-//! `alg`: none at all, another one, and keys taken for what they are not.
+//! The header `alg`: missing, changed, and keys used for another algorithm.
 
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ fn public_keys_as_secrets() -> Vec<Attack> {
     }
     secrets.push(("the whole set".to_owned(), forge::set().to_string().into_bytes()));
     secrets.push(("nothing".to_owned(), Vec::new()));
-    // Even where HS256 is what is configured, the keys are not for it.
+    // Even if HS256 is configured, public keys are not for it.
     let careless = Policy::public().with("algorithms", json!(["HS256"]));
     let mut attacks = Vec::new();
     for (name, secret) in secrets {

@@ -1,4 +1,4 @@
-//! Genuine tokens that claim what cannot be, or are not for here and now.
+//! Genuine tokens with impossible claims, or claims for another place or time.
 
 use serde_json::{Value, json};
 use witgate_cases::{Expect, ExpectIdentity};
@@ -14,7 +14,7 @@ pub(super) fn attacks() -> Vec<Attack> {
 fn claiming(name: &str, value: &Value, reason: &str) -> Attack {
     let label: String = format!("{name} {value}").chars().take(80).collect();
     let null = value.is_null();
-    // `null` says as little as no claim at all.
+    // `null` counts as no claim.
     let token = if null { with_text(name, "null") } else { with_claims(&json!({ name: value })) };
     Attack::refused(&Policy::public(), label, token, reason)
 }
@@ -168,7 +168,7 @@ fn subjects() -> Vec<Attack> {
     odd.into_iter().map(|subject| claiming("sub", &subject, "malformed")).chain([none]).collect()
 }
 
-/// Roles that nobody can read grant nothing: the host denies their holder whatever needs a rule.
+/// Unreadable roles grant nothing: the host denies every call that needs a rule.
 fn roles() -> Vec<Attack> {
     [
         json!(5),

@@ -1,6 +1,5 @@
-//! Generated tokens, good ones and bent ones, judged by the built-in, the component, PyJWT and jose. The first two have
-//! to agree in everything; with the libraries, where they do not agree there has to be a reason, in
-//! [`reasons`].
+//! Generated tokens, valid and damaged, judged by the built-in, the component, PyJWT and jose. The first two must
+//! always agree. Every disagreement with the libraries must have a reason, in [`reasons`].
 
 mod drafts;
 mod judges;

@@ -1,4 +1,4 @@
-//! The text of a token: base64 in other ways, JSON that two readers read differently, too much of anything.
+//! The text of a token: base64 in other forms, JSON that two readers read differently, and too much of everything.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};

@@ -1,4 +1,4 @@
-//! Signers, and the composition of tokens out of any parts.
+//! Signers, and the composition of tokens from any parts.
 
 use std::sync::LazyLock;
 
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 pub(super) const NOW: u64 = 2_000_000_000;
 pub(super) const ISSUER: &str = "https://idp.example.com";
 pub(super) const AUDIENCE: &str = "https://mcp.example.com/mcp";
-/// It guards nothing.
+/// The secret protects nothing.
 pub(super) const SECRET: &str = "a secret of the host that is long enough";
 
 /// The issuer's keys, made anew in each run.
 pub(super) static KEYS: LazyLock<Keys> = LazyLock::new(Keys::generate);
 
-/// The keys of somebody whom nobody trusts.
+/// Keys that no issuer publishes.
 pub(super) static OTHERS: LazyLock<Keys> = LazyLock::new(Keys::generate);
 
 pub(super) struct Keys {
@@ -131,7 +131,7 @@ pub(super) fn changed(mut object: Value, changes: &Value) -> Value {
     object
 }
 
-/// A token by the issuer's own key, as it should be.
+/// A valid token, signed with the issuer's own key.
 pub(super) fn good(algorithm: &str) -> String {
     token(&KEYS, algorithm, &header(algorithm), &claims())
 }

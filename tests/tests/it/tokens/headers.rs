@@ -1,4 +1,4 @@
-//! Headers that want to choose the key, to reach something behind it, or to change what the rest means.
+//! Headers that try to choose the key, to reach a server or a file, or to change the meaning of the rest.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     [key_ids(), own_keys(), extensions(), types()].into_iter().flatten().collect()
 }
 
-/// A `kid` is a name, and leads nowhere.
+/// A `kid` is a name, and never a path or an address.
 fn key_ids() -> Vec<Attack> {
     let policy = Policy::public();
     let unknown = [
@@ -63,7 +63,7 @@ fn key_ids() -> Vec<Attack> {
     unknown.chain(long).chain(odd).chain([null, empty_secret]).collect()
 }
 
-/// A token does not choose its own key, whatever it brings along.
+/// A token cannot bring its own key.
 fn own_keys() -> Vec<Attack> {
     let policy = Policy::public();
     let certificate = b64(&OTHERS.der("ES256"));
@@ -127,7 +127,7 @@ fn own_keys() -> Vec<Attack> {
         .collect()
 }
 
-/// Genuine tokens all of them; what their headers ask for is not understood.
+/// Genuine tokens, whose headers demand extensions (`crit`).
 fn extensions() -> Vec<Attack> {
     [
         json!({ "crit": ["exp"], "exp": 2_000_000_300 }),

@@ -1,4 +1,4 @@
-//! Tokens of somebody else: lookalikes of the issuer, and a sibling whose keys have the same ids.
+//! Tokens of other issuers: issuers with similar names, and a sibling whose keys have the same ids.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ fn siblings() -> Vec<Attack> {
             ]);
         }
     }
-    // One whose keys the host was never asked to hold.
+    // An issuer whose keys the host does not hold.
     let evil = of(&OTHERS, "ES256", "https://evil.example", &json!({}));
     attacks.push(Attack::unrecognised(&both, "an issuer that nobody has named", evil));
     attacks

@@ -1,4 +1,4 @@
-//! Genuine tokens of the right issuer that were not made for access.
+//! Genuine tokens of the right issuer that are no access tokens.
 
 use serde_json::json;
 
@@ -66,7 +66,7 @@ fn others() -> Vec<Attack> {
     .collect()
 }
 
-/// Typed as RFC 9068 wants it, and without what it wants in it.
+/// Tokens with the type of RFC 9068, and without its required claims.
 fn incomplete() -> Vec<Attack> {
     let strict = Policy::public().with("typ", json!(["at+jwt"]));
     let typed = changed(header("ES256"), &json!({ "typ": "at+jwt" }));

@@ -1,4 +1,4 @@
-//! Key sets that go wrong: keys in them that must not be used, each with a signature that would fit.
+//! Faulty key sets: keys in them that must not be used, each with a signature that would fit.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn beside(key: &Value) -> Policy {
     Policy::public().key("set", jwks(&set))
 }
 
-/// Keys that sign well, and are for something else or for nobody.
+/// Valid keys that are for another use.
 fn not_for_this() -> Vec<Attack> {
     let changes = [
         ("ES256", "for encryption", json!({ "use": "enc" })),
@@ -125,7 +125,7 @@ fn neutral() -> Vec<u8> {
     [&[1][..], &[0; 31]].concat()
 }
 
-/// Two keys of one id: each is good, and neither lets in what is for the other.
+/// Two keys with one id: each is valid, and neither verifies tokens of the other.
 fn doubles() -> Vec<Attack> {
     let policy = beside(&changed(OTHERS.jwk("ES256"), &json!({})));
     let mut set = forge::set();

@@ -1,4 +1,4 @@
-//! Signatures that are missing, bent, or that nobody has made.
+//! Signatures that are missing, damaged or forged.
 
 use serde_json::json;
 
@@ -153,7 +153,7 @@ fn bent() -> Vec<Attack> {
         .collect()
 }
 
-/// A good signature over something else than what it stands behind.
+/// A valid signature over other content.
 fn moved() -> Vec<Attack> {
     let [header_part, payload, signature] = parts(&good("ES256"));
     let other_header = b64(json!({ "alg": "ES256", "kid": "ES256", "typ": "at+jwt" }).to_string().as_bytes());

@@ -1,4 +1,4 @@
-//! HTTP servers that are bad in one way each.
+//! HTTP servers with one fault each.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The faults of a bad server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bad {
-    /// Not at all.
+    /// No fault.
     Not,
     /// Closes the connection instead of answering.
     HangsUp,
@@ -19,33 +19,33 @@ pub(super) enum Bad {
     Hangs,
     /// Begins an answer and never ends it.
     HangsInTheMiddle,
-    /// Answers a page.
+    /// Answers with an HTML page.
     Html,
-    /// Says that it is JSON.
+    /// Answers with a page that claims to be JSON.
     NoJson,
     /// Speaks another protocol.
     NoHttp,
-    /// 500.
+    /// Answers with status 500.
     Fails,
-    /// 401: it does not know the gateway.
+    /// Answers with status 401: it does not know the gateway.
     Refuses,
-    /// JSON without end.
+    /// Answers with endless JSON.
     FloodsJson,
-    /// Events without end.
+    /// Answers with endless events.
     FloodsEvents,
-    /// Events, cut off before the response.
+    /// Answers with events that are cut off before the response.
     CutsEvents,
     /// Answers another request.
     OtherId,
-    /// JSON that is no JSON-RPC.
+    /// Answers with JSON that is no JSON-RPC.
     OtherJson,
-    /// Says the id as text.
+    /// Answers with the id as a text.
     TextId,
     /// A JSON-RPC error under a made-up id, with this status.
     ErrorWith(&'static str),
-    /// 307 to another path.
+    /// Redirects to another path, with status 307.
     Moves,
-    /// 308 to another server.
+    /// Redirects to another server, with status 308.
     MovesAway,
     /// The transport of 2024-11-05, which has no POST at its URL.
     OldTransport,
@@ -102,7 +102,7 @@ fn answer(stream: TcpStream, bad: Bad, sent: &AtomicU64) -> std::io::Result<()> 
             (head("307 Temporary Redirect", json, "Location: /moved\r\nConnection: close")).as_bytes(),
         );
     }
-    // Asked which era it speaks, each says so well: it is bad at what it is there for.
+    // Each server answers the question about its era correctly, and shows its fault in calls.
     if let Some(discovered) = discovered(&request) {
         return stream.write_all((head("200 OK", json, close) + &discovered).as_bytes());
     }

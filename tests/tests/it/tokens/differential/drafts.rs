@@ -1,4 +1,4 @@
-//! Tokens made at random: a good one, and none, one or two changes to it.
+//! Random tokens: a valid one with no, one or two changes.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use super::ALGORITHMS;
 use super::random::Random;
 use crate::tokens::forge::{self, AUDIENCE, ISSUER, KEYS, Keys, NOW, OTHERS, b64};
 
-/// A token, and what was changed in it.
+/// A token, and the changes in it.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) changes: Vec<&'static str>,
@@ -34,7 +34,7 @@ pub(super) fn make(random: &mut Random) -> Made {
     let count = *random.pick(&[0, 0, 1, 1, 1, 1, 1, 1, 2, 2]);
     let mut changes = Vec::new();
     for _ in 0..count {
-        // As many that leave it good as others.
+        // Valid variants are as many as others.
         let (name, change) = match random.below(3) {
             0 => random.pick(HARMLESS),
             _ => random.pick(HARMFUL),

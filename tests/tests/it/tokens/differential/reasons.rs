@@ -3,7 +3,7 @@
 use super::drafts::Made;
 use super::judges::Judge::{self, Jose, PyJwt};
 
-/// A disagreement on tokens with this change: the library takes them, Witgate does not.
+/// A disagreement about tokens with this change: the library accepts them, Witgate does not.
 #[derive(Debug)]
 pub(super) struct Reason {
     change: &'static str,
@@ -18,10 +18,10 @@ const fn reason(change: &'static str, libraries: &'static [Judge], why: &'static
     Reason { change, libraries, why }
 }
 
-/// Libraries check what every JWT has in common; what a resource server has to ask of an access token besides, they
-/// leave to their users. And they read some texts more kindly than another reader behind them might.
+/// Libraries check what all JWTs have in common. The additional checks of a resource server are left to their users.
+/// And they accept some texts that another reader could read differently.
 pub(super) const REASONS: &[Reason] = &[
-    // What makes an access token of a JWT is not their matter.
+    // Libraries do not check what makes a JWT an access token.
     reason(
         "another type",
         BOTH,
@@ -90,7 +90,7 @@ pub(super) const REASONS: &[Reason] = &[
 
 /// The number of the reason that explains the disagreement.
 pub(super) fn why(judge: Judge, made: &Made, is_taken: bool) -> Option<usize> {
-    // Nothing explains that Witgate takes what a library refuses.
+    // No reason explains that Witgate accepts a token that a library refuses.
     let fits = |reason: &Reason| reason.libraries.contains(&judge) && made.changes.contains(&reason.change);
     REASONS.iter().position(fits).filter(|_| !is_taken)
 }
