@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::guests::{self, digest, replace};
-use crate::tools;
+use crate::tools::{self, Tools};
 use client::Answer;
 use gateway::Gateway;
 use patience::PATIENCE;
@@ -47,8 +47,7 @@ pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stopped))?;
     }
-    set_up(root)?;
-    let tools = tools::install_node(root)?;
+    let tools = set_up(root)?;
     let directory = tempfile::Builder::new().prefix("witgate-demo-").tempdir()?;
     let scene = Scene::set(root, directory.path(), &tools)?;
     let mut gateway = Gateway::start(&scene)?;
@@ -65,8 +64,20 @@ pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     gateway.stop()
 }
 
-fn set_up(root: &Path) -> Result<()> {
-    guests::build_for_demo(root)?;
+/// Builds the components and the host, and downloads the clients, all at once.
+fn set_up(root: &Path) -> Result<Tools> {
+    // Before the host is compiled, which embeds components.
+    let toolchain = guests::toolchain(root)?;
+    thread::scope(|scope| {
+        let tools = scope.spawn(|| tools::install_node(root));
+        let components = scope.spawn(|| guests::build_for_demo(root, &toolchain));
+        build(root)?;
+        components.join().unwrap_or_else(|_| bail!("the build of the components panicked"))?;
+        tools.join().unwrap_or_else(|_| bail!("the set-up of the tools panicked"))
+    })
+}
+
+fn build(root: &Path) -> Result<()> {
     println!("host: cargo build --package witgate (the first time takes minutes)");
     let clock = Instant::now();
     let mut build = cargo();

@@ -1,8 +1,10 @@
 //! The fuzz targets: built for the fuzzer, then each run for a while from its seeds.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +25,7 @@ const BUILD: Duration = Duration::from_secs(60 * 60);
 /// From a fuzzer's last input to its end.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Runs each target for that many seconds. What it finds stays in `fuzz/artifacts`, what is new to
+/// Runs each target for that many seconds, as many at once as there are processors. What it finds stays in `fuzz/artifacts`, what is new to
 /// it in `fuzz/corpus`.
 pub(crate) fn all(root: &Path, seconds: Option<&str>) -> Result<()> {
     let seconds = match seconds {
@@ -69,11 +71,19 @@ fn build(root: &Path, targets: &[String]) -> Result<()> {
 }
 
 fn run_each(root: &Path, targets: &[String], seconds: u64, mut tell: impl FnMut(&str)) -> Result<()> {
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     let mut broken = Vec::new();
-    for target in targets {
-        match run_one(root, target, seconds) {
-            Ok(figures) => tell(&format!("{target}: {figures}")),
-            Err(error) => broken.push(format!("{error:#}")),
+    for batch in targets.chunks(at_once) {
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let runs: Vec<_> =
+                batch.iter().map(|target| scope.spawn(move || run_one(root, target, seconds))).collect();
+            runs.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a run panicked"))).collect()
+        });
+        for (target, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
+                Ok(figures) => tell(&format!("{target}: {figures}")),
+                Err(error) => broken.push(format!("{error:#}")),
+            }
         }
     }
     match broken.as_slice() {

@@ -51,35 +51,42 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Builds every guest of the workspace.
-pub(crate) fn build_all(root: &Path) -> Result<()> {
-    let guests: Vec<Guest> = shipped().chain(examples::in_rust(root)?).chain(fixtures(root)?).collect();
-    build(root, &guests, |root, toolchain| {
-        hostile::build(root, toolchain)?;
-        examples::build_others(root)
-    })
-}
-
-/// Builds what the demo shows.
-pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
-    let guests: Vec<Guest> = shipped().chain([demonstrated()]).collect();
-    build(root, &guests, |_, _| Ok(()))
-}
-
-/// Builds guests, and `more` with the same toolchain, and says what came of it.
-fn build(root: &Path, guests: &[Guest], more: impl FnOnce(&Path, &Toolchain) -> Result<()>) -> Result<()> {
+/// The toolchain for guests. What it lacks is installed.
+pub(crate) fn toolchain(root: &Path) -> Result<Toolchain> {
     // Two runs at once would install the same toolchain twice.
     let _lock = guest::lock(root)?;
     let toolchain = Toolchain::find(root, &guest::memory(root))?;
     println!("guests: with {toolchain}");
-    guests.iter().try_for_each(|guest| build_one(root, &toolchain, guest))?;
-    more(root, &toolchain)
+    Ok(toolchain)
+}
+
+/// Builds every guest of the workspace.
+pub(crate) fn build_all(root: &Path) -> Result<()> {
+    build_all_with(root, &toolchain(root)?)
+}
+
+/// The same, with this toolchain.
+pub(crate) fn build_all_with(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    for guest in shipped().chain(examples::in_rust(root)?).chain(fixtures(root)?) {
+        build_one(root, toolchain, &guest)?;
+    }
+    hostile::build(root, toolchain)?;
+    examples::build_others(root)
+}
+
+/// Builds what the demo shows.
+pub(crate) fn build_for_demo(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    shipped().chain([demonstrated()]).try_for_each(|guest| build_one(root, toolchain, &guest))
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     let Guest { package, output, profile, manifest, behind } = guest;
     let crate_ = guest::Guest { package, profile, manifest: manifest.as_deref() };
-    let encoded = crate_.compile(root, toolchain)?;
+    let encoded = {
+        // A build of the host may wait for its turn, so the lock is held for one guest only.
+        let _lock = guest::lock(root)?;
+        crate_.compile(root, toolchain)?
+    };
     let file = root.join(format!("target/plugins/{output}.wasm"));
     let built = match behind {
         None => place(&file, &encoded)?,

@@ -2,7 +2,6 @@
 
 mod count;
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -15,6 +14,7 @@ use crate::{fuzz, guests, price, wit};
 use count::{Count, slowest, trouble};
 use witgate_build::cargo::cargo;
 use witgate_build::process::{ProgramEnd, attempt, run, works};
+use witgate_build::toolchain::Toolchain;
 
 /// Nothing is compiled for it.
 const QUICK: Duration = Duration::from_secs(60);
@@ -44,29 +44,31 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
     suite.check("wit: are the embedded world types current", || wit::check(root));
 
-    let clock = Instant::now();
-    let tools = set_up(root)?;
-    println!("set-up: {}", seconds(clock));
+    // Before anything compiles the host, which embeds components.
+    let toolchain = guests::toolchain(root)?;
+    let tools = thread::scope(|scope| {
+        let set_up = scope.spawn(|| set_up(root, &toolchain));
+        // Clippy and `cargo doc` share the metadata of all dependencies, which neither shares with the build.
+        suite.step(
+            "clippy",
+            COMPILE,
+            cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        );
+        // The integration tests run the programs, which a test build does not make. With the tests in the same call no
+        // processor waits until the last program is linked.
+        suite.step(
+            "build",
+            COMPILE,
+            cargo().args(["build", "--locked", "--workspace", "--bins", "--tests", "--bench", "price"]),
+        );
+        set_up.join().unwrap_or_else(|_| bail!("the set-up panicked"))
+    })?;
 
     if has("deny", DENY_OPTIONS) {
         suite.step("dependencies", LOOK_UP, &mut deny());
     } else {
         println!("dependencies: not checked, for cargo-deny cannot be installed here");
     }
-
-    // Clippy and `cargo doc` share the metadata of all dependencies, which neither shares with the build.
-    suite.step(
-        "clippy",
-        COMPILE,
-        cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    );
-    // The integration tests run the programs, which a test build does not make. With the tests in the same call no
-    // processor waits until the last program is linked.
-    suite.step(
-        "build",
-        COMPILE,
-        cargo().args(["build", "--locked", "--workspace", "--bins", "--tests", "--bench", "price"]),
-    );
     suite.check("price: instructions and allocations of a request", || price::check(root));
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
     suite.check("fuzz: a few seconds for each target", || fuzz::smoke(root));
@@ -90,13 +92,21 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.conclude()
 }
 
-/// Builds the guests, and downloads the tools of the tests meanwhile.
-fn set_up(root: &Path) -> Result<Tools> {
-    thread::scope(|scope| {
-        let tools = scope.spawn(|| tools::install(root));
-        guests::build_all(root)?;
+/// Builds the guests, and downloads the tools of the tests and of cargo meanwhile.
+fn set_up(root: &Path, toolchain: &Toolchain) -> Result<Tools> {
+    let clock = Instant::now();
+    let tools = thread::scope(|scope| {
+        let tools = scope.spawn(|| {
+            let tools = tools::install(root);
+            has("deny", DENY_OPTIONS);
+            has("nextest", &[]);
+            tools
+        });
+        guests::build_all_with(root, toolchain)?;
         tools.join().unwrap_or_else(|_| bail!("the set-up of the tools panicked"))
-    })
+    });
+    println!("set-up: {}", seconds(clock));
+    tools
 }
 
 struct Suite<'a> {
@@ -111,7 +121,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Runs a cargo command: a line before it, its time after it, and all of its output if it fails.
+    /// Runs a cargo command: a line before it, one with its time after it, and all of its output if it fails.
     fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
         let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
         command.current_dir(self.root);
@@ -128,8 +138,8 @@ impl Suite<'_> {
 
     /// Runs one check, which may have counted tests.
     fn check<T: Outcome>(&mut self, what: &str, check: impl FnOnce() -> Result<T>) {
-        print!("{what} … ");
-        let _ = io::stdout().flush();
+        println!("{what}");
+        let name = what.split(':').next().unwrap_or(what);
         let clock = Instant::now();
         let outcome = check();
         let (count, complaint) = match outcome {
@@ -139,11 +149,10 @@ impl Suite<'_> {
         self.count.passed += count.passed;
         self.count.failed += count.failed;
         let Some(complaint) = complaint else {
-            println!("{}", seconds(clock));
+            println!("{name}: {}", seconds(clock));
             return;
         };
-        println!("FAILED after {}\n{}\n", seconds(clock), complaint.trim_end());
-        let name = what.split(':').next().unwrap_or(what);
+        println!("{name}: FAILED after {}\n{}\n", seconds(clock), complaint.trim_end());
         self.broken.push(name.to_owned());
         if count.failed == 0 {
             self.count.failed += 1;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::component::replace;
 use text::Texts;
 use witgate_build::encode;
-use witgate_build::guest::{BUILD, cargo};
+use witgate_build::guest::{BUILD, cargo, lock};
 use witgate_build::process::run;
 use witgate_build::toolchain::{TARGET, Toolchain};
 
@@ -27,7 +27,10 @@ pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     }
     let mut cargo = cargo(root, toolchain, "build", NAME);
     cargo.args(["--package", "witgate-guest-hostile", "--examples", "--features", "guests"]);
-    run(&mut cargo, BUILD)?;
+    {
+        let _lock = lock(root)?;
+        run(&mut cargo, BUILD)?;
+    }
 
     let modules = root.join(format!("target/guests/{TARGET}/{NAME}/examples"));
     let target = root.join("target/plugins/tests").join(NAME);
