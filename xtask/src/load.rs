@@ -9,6 +9,7 @@ mod cores;
 mod measure;
 mod median;
 mod options;
+mod peer;
 mod places;
 mod report;
 mod revisions;
@@ -23,6 +24,7 @@ use anyhow::{Context, Result};
 use cores::Cores;
 use measure::{CONNECTIONS, measure};
 use options::Options;
+use peer::PeerOptions;
 use places::{KEY, Plain, RMCP_KEY, RMCP_TOKEN, TOKEN, through};
 use report::Report;
 use scene::{Installation, Upstreams};
@@ -39,12 +41,12 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     need_wrk()?;
     match &options.against {
         Some(revision) => revisions::run(root, revision, options.rounds()),
-        None => alone(root, options.rounds()),
+        None => alone(root, options.rounds(), options.peer.as_ref()),
     }
 }
 
-/// Measures this build alone.
-fn alone(root: &Path, rounds: usize) -> Result<()> {
+/// Measures this build, and a peer if there is one.
+fn alone(root: &Path, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
     let programs = build::current(root)?;
     let directory = tempfile::tempdir()?;
     let cores = Cores::Shared;
@@ -56,7 +58,10 @@ fn alone(root: &Path, rounds: usize) -> Result<()> {
     let Plain { direct, proxy, rmcp, proxy_server: _server } = Plain::open(&programs, &upstreams, cores)?;
     let [key, token, rmcp_key, rmcp_token] =
         through(&installation, &gateway, [KEY, TOKEN, RMCP_KEY, RMCP_TOKEN]);
-    let places = [direct, proxy, key, token, rmcp, rmcp_key, rmcp_token];
+    let mut places = vec![direct, proxy, key, token, rmcp, rmcp_key, rmcp_token];
+    let peer = peer.map(|peer| peer.start(&upstreams.plain, cores)).transpose()?;
+    let (peer, _peer_server) = peer.unzip();
+    places.extend(peer);
     report.idle(gateway.memory()?);
     for place in &places {
         place.check()?;

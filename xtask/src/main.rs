@@ -29,6 +29,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   load [ROUNDS]             measure the release build against a proxy that checks nothing
   load --against REV [ROUNDS]
                             compare it with the build of another commit, in alternation
+  load --peer COMMAND [--peer-path PATH] [--peer-header 'NAME: VALUE'] [ROUNDS]
+                            measure another gateway with the same calls; COMMAND serves the MCP server at the URL
+                            $UPSTREAM on the address $LISTEN
   price [--update]          count instructions and allocations of a request; --update makes them the bounds
   interference              measure a good policy together with all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use super::peer::PeerOptions;
+
 /// Rounds for a steady median on a machine with other work.
 const ROUNDS: usize = 5;
 
@@ -14,6 +16,8 @@ pub(super) struct Options {
     rounds: Option<usize>,
     /// The commit whose build is compared with this one.
     pub(super) against: Option<String>,
+    /// Another gateway that gets the same calls.
+    pub(super) peer: Option<PeerOptions>,
 }
 
 impl Options {
@@ -26,6 +30,18 @@ impl Options {
                     let revision = rest.next().context("`--against` needs a commit, such as `HEAD~1`")?;
                     options.against = Some((*revision).to_owned());
                 }
+                "--peer" => {
+                    let command = rest.next().context("`--peer` needs a shell command")?;
+                    options.peer = Some(PeerOptions::of(command));
+                }
+                "--peer-path" => {
+                    let path = rest.next().context("`--peer-path` needs a path, such as `/mcp`")?;
+                    (*path).clone_into(&mut options.of_peer()?.path);
+                }
+                "--peer-header" => {
+                    let header = rest.next().context("`--peer-header` needs `NAME: VALUE`")?;
+                    options.of_peer()?.header = Some(PeerOptions::header(header)?);
+                }
                 option if option.starts_with('-') => bail!("`{option}` is no option of `load`"),
                 number => {
                     let rounds = number.parse();
@@ -34,7 +50,14 @@ impl Options {
                 }
             }
         }
+        if options.peer.is_some() && options.against.is_some() {
+            bail!("`--peer` and `--against` are two measurements: take one of them");
+        }
         Ok(options)
+    }
+
+    fn of_peer(&mut self) -> Result<&mut PeerOptions> {
+        self.peer.as_mut().context("`--peer COMMAND` comes before its other options")
     }
 
     pub(super) fn rounds(&self) -> usize {

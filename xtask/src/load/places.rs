@@ -23,6 +23,7 @@ pub(super) const DIRECT: &str = "plain upstream, directly";
 pub(super) const PROXY: &str = "  plain proxy";
 pub(super) const KEY: &str = "  Witgate, API key";
 pub(super) const TOKEN: &str = "  Witgate, JWT RS256";
+pub(super) const PEER: &str = "  peer";
 pub(super) const RMCP: &str = "rmcp upstream, directly";
 pub(super) const RMCP_KEY: &str = "  Witgate, API key (rmcp)";
 pub(super) const RMCP_TOKEN: &str = "  Witgate, JWT RS256 (rmcp)";

@@ -5,7 +5,10 @@ use std::fmt::{self, Display};
 
 use super::measure::{CONNECTIONS, Figures};
 use super::median::median;
-use super::places::{DIRECT, KEY, PROXY, RMCP, RMCP_KEY, RMCP_TOKEN, TOKEN};
+use super::places::{DIRECT, KEY, PEER, PROXY, RMCP, RMCP_KEY, RMCP_TOKEN, TOKEN};
+
+/// One of the figures.
+type Figure = fn(&Figures) -> f64;
 
 /// Everything that was measured.
 pub(super) struct Report {
@@ -32,12 +35,12 @@ impl Report {
         self.runs.entry((place, connections)).or_default().push(figures);
     }
 
-    fn of(&self, place: &'static str, connections: u32, figure: fn(&Figures) -> f64) -> f64 {
+    fn of(&self, place: &'static str, connections: u32, figure: Figure) -> f64 {
         median(self.runs.get(&(place, connections)).into_iter().flatten().map(figure))
     }
 
     /// The median ratio of two places, taken within each round.
-    fn ratio(&self, places: [&'static str; 2], connections: u32, figure: fn(&Figures) -> f64) -> f64 {
+    fn ratio(&self, places: [&'static str; 2], connections: u32, figure: Figure) -> f64 {
         let [of, to] = places.map(|place| self.runs.get(&(place, connections)).into_iter().flatten());
         median(of.zip(to).map(|(of, to)| figure(of) / figure(to)))
     }
@@ -104,7 +107,10 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| place | connections | requests/s | p50 µs | p99 µs | server µs/request |")?;
         writeln!(f, "|---|---|---|---|---|---|")?;
-        for place in [DIRECT, PROXY, KEY, TOKEN, RMCP, RMCP_KEY, RMCP_TOKEN] {
+        for place in [DIRECT, PROXY, KEY, TOKEN, PEER, RMCP, RMCP_KEY, RMCP_TOKEN] {
+            if !self.runs.contains_key(&(place, 1)) {
+                continue;
+            }
             for connections in CONNECTIONS {
                 let of = |figure| self.of(place, connections, figure);
                 let (rate, cpu) = (of(|f| f.per_second), of(|f| f.cpu));
@@ -116,6 +122,19 @@ impl Display for Report {
         for (measure, value, bound) in self.targets() {
             let verdict = if bound.holds(value) { "" } else { "missed" };
             writeln!(f, "| {measure} | {bound} | {value:.2} | {verdict} |")?;
+        }
+        if self.runs.contains_key(&(PEER, 1)) {
+            writeln!(f, "\n| Witgate, API key / peer | 1 connection | 32 connections |\n|---|---|---|")?;
+            let figures: [(&str, Figure); 4] = [
+                ("requests/s", |f| f.per_second),
+                ("p50", |f| f.p50),
+                ("p99", |f| f.p99),
+                ("processor time per request", |f| f.cpu),
+            ];
+            for (name, figure) in figures {
+                let [one, many] = CONNECTIONS.map(|number| self.ratio([KEY, PEER], number, figure));
+                writeln!(f, "| {name} | {one:.2} | {many:.2} |")?;
+            }
         }
         Ok(())
     }
