@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
+use super::epochs::Epochs;
 use super::slow_lane::SlowLane;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
-
-/// The resolution of deadlines. One millisecond is the smallest limit in settings.
-pub const TICK: Duration = Duration::from_millis(1);
 
 /// Maximum number of live instances, over all policies and generations.
 const INSTANCES: u32 = 1000;
@@ -51,7 +48,7 @@ pub(super) enum Room {
 #[error("the WebAssembly engine cannot start on this machine: {0}")]
 pub struct EngineError(String);
 
-/// The engine, with a thread that counts its epochs.
+/// The engine, with the clock of its hooks.
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
@@ -60,6 +57,8 @@ pub struct Engine {
     long_hooks: Arc<Semaphore>,
     /// None: this engine runs nothing.
     slow_lane: Option<Arc<SlowLane>>,
+    /// None: it runs nothing.
+    epochs: Option<Arc<Epochs>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -92,9 +91,9 @@ impl Engine {
             })
             .map_err(|error: wasmtime::Error| EngineError(format!("{error:#}")))?;
         let no_thread = |error: std::io::Error| EngineError(error.to_string());
-        count_epochs(&inner).map_err(no_thread)?;
-        let slow_lane = SlowLane::new().map_err(no_thread)?;
-        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner, places, room) })
+        let epochs = Some(Epochs::count(&inner).map_err(no_thread)?);
+        let slow_lane = Some(Arc::new(SlowLane::new().map_err(no_thread)?));
+        Ok(Self { slow_lane, epochs, ..Self::of(inner, places, room) })
     }
 
     /// An engine that runs nothing, and compiles code for engines with this room.
@@ -112,7 +111,14 @@ impl Engine {
     fn of(inner: wasmtime::Engine, places: Places, room: Room) -> Self {
         // If there are several processors, one of them is left to hooks that end quickly.
         let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
-        Self { inner, places, room, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
+        Self {
+            inner,
+            places,
+            room,
+            long_hooks: Arc::new(Semaphore::new(turns)),
+            slow_lane: None,
+            epochs: None,
+        }
     }
 
     /// Turns for long-running hooks. They leave a processor to all others.
@@ -123,6 +129,11 @@ impl Engine {
     /// Threads for components with long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
+    }
+
+    /// The clock of its hooks.
+    pub(super) fn epochs(&self) -> Option<&Arc<Epochs>> {
+        self.epochs.as_ref()
     }
 
     /// The detail of traces.
@@ -185,17 +196,4 @@ fn config(room: Room, allocation: InstanceAllocationStrategy, places: Places) ->
         config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
     }
     config
-}
-
-/// Counts the epochs for as long as the engine lives.
-fn count_epochs(engine: &wasmtime::Engine) -> std::io::Result<()> {
-    let engine = engine.weak();
-    thread::Builder::new().name("witgate-epochs".to_owned()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    })?;
-    Ok(())
 }

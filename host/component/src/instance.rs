@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre};
 use witgate_plugin::{ConfigError, Description, Wants};
 
 use super::engine::Engine;
+use super::epochs::Epochs;
 use super::fault::Fault;
 use super::grants::{self, GrantedInterfaces, ImportError};
 use super::linker::linker;
@@ -162,6 +163,7 @@ pub struct PreparedComponent {
     gauges: Arc<Gauges>,
     long_hooks: Arc<Semaphore>,
     slow_lane: Option<Arc<SlowLane>>,
+    epochs: Option<Arc<Epochs>>,
 }
 
 /// An instance.
@@ -192,7 +194,8 @@ impl PreparedComponent {
         })?;
         let exports = Exports::find(&pre).map_err(PrepareError::other_types)?;
         let (long_hooks, slow_lane) = (Arc::clone(engine.long_hooks()), engine.slow_lane().cloned());
-        Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane })
+        let epochs = engine.epochs().cloned();
+        Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane, epochs })
     }
 
     /// True if the component exports the hook of an authenticator.
@@ -208,6 +211,13 @@ impl PreparedComponent {
     /// The threads for long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
+    }
+
+    /// Keeps the clock of hooks going for one of this time.
+    pub(super) fn count_epochs(&self, time: &HookTime) {
+        if let Some(epochs) = &self.epochs {
+            epochs.go_on_until(time.deadline().into_std());
+        }
     }
 
     /// The limits of a hook.
@@ -279,8 +289,9 @@ impl PreparedComponent {
         store.set_hostcall_fuel(SETUP_OUTPUT);
         store.set_max_component_handles(self.limits.handles);
         store.epoch_deadline_callback(on_tick);
-        store.set_epoch_deadline(1);
         let time = HookTime::of(SETUP_TIME);
+        self.count_epochs(&time);
+        store.set_epoch_deadline(1);
         store.data_mut().begin(None, SETUP_TIME, time.clone(), Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
         let made = time.bounds(self.pre.instantiate_async(&mut store)).await.map_err(failed)?;

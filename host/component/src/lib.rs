@@ -5,6 +5,7 @@ pub mod anatomy;
 pub mod compile;
 pub mod compile_queue;
 pub mod engine;
+mod epochs;
 pub mod failure;
 pub mod fault;
 pub mod grants;

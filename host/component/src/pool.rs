@@ -213,6 +213,7 @@ impl Pool {
             Some(instance) => instance,
             None => Box::pin(self.prepared.configured(&self.config)).await?.0,
         };
+        self.prepared.count_epochs(time);
         instance.begin(scope.clone(), self.prepared.limits().timeout, time.clone(), lane);
         Ok(Work { pool: self, instance, _place: place })
     }
