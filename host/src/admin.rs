@@ -84,7 +84,13 @@ pub(crate) async fn serve(
     };
     let limits = ConnectionLimits { all: CONNECTIONS, of_one: CONNECTIONS };
     let connections = Connections::new(limits, RequestMemory::new(REQUEST_MEMORY));
-    let listener = Listener { socket: listener, tls: None, connections };
+    let listener = Listener {
+        socket: listener,
+        tls: None,
+        connections,
+        workers: Arc::default(),
+        cut: CancellationToken::new(),
+    };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 

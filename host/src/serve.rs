@@ -31,7 +31,7 @@ use witgate_component::store::ComponentStore;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{Strictness, fault_at, policy_fault};
-use witgate_config::{self as config, Config, Transport, UpstreamTarget, resolve};
+use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarget, resolve};
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
@@ -39,10 +39,12 @@ use witgate_flow::request::Route;
 use witgate_policy::generation::Generations;
 use witgate_policy::{PolicyError, Source};
 use witgate_runtime::leftovers;
+use witgate_runtime::lines;
 use witgate_runtime::log::Logs;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::processes;
+use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
 use witgate_server::http::Gateway;
 use witgate_server::stdio;
@@ -67,6 +69,9 @@ pub enum ServeError {
     /// The system gives no thread for the watcher of files.
     #[error("changes of files could not be seen, because the system gives no thread: {0}")]
     Thread(std::io::Error),
+    /// The system gives no threads for connections.
+    #[error("connections cannot be served, because the system gives no thread: {0}")]
+    Workers(std::io::Error),
     /// Some policies cannot be used.
     #[error("{}", lines(.0))]
     Policies(Vec<PolicyError>),
@@ -256,9 +261,13 @@ pub(crate) async fn run(
     match listeners.public {
         Some(listener) => {
             let grace = config.server.shutdown_grace;
-            let gateway = Gateway::new(&config, flows, generations).with_keys(keys);
+            let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
+            let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
+            let gateway = gateway.with_cut(background.cut.clone());
             gateway.register(&metrics);
+            let serving = background.tidy.token();
             gateway.serve(listener, tls, stop, grace).await;
+            drop(serving);
         }
         None => over_stdio(&config, flows, &environment, stop).await,
     }
@@ -329,6 +338,7 @@ fn flows(
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
+    logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let answers = AnswerMemory::new(config.server.answer_memory);
     answers.register_answers(metrics);

@@ -1,7 +1,7 @@
 //! HTTP/1.1 byte by byte: tests must be able to send requests that no HTTP client would send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -166,7 +166,20 @@ impl Request {
 
     /// Sends the request and leaves the answer unread.
     pub fn open(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
+        self.open_on(TcpStream::connect(&self.address).unwrap())
+    }
+
+    /// The same, from another loopback address. What Linux remembers of connections with an address can let it take all
+    /// of an answer of some megabytes, which then nobody has to hold.
+    pub fn open_from(&self, address: Ipv4Addr) -> TcpStream {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let stream = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&stream, &SocketAddrV4::new(address, 0)).unwrap();
+        connect(&stream, &self.address.parse::<SocketAddrV4>().unwrap()).unwrap();
+        self.open_on(stream.into())
+    }
+
+    fn open_on(&self, stream: TcpStream) -> TcpStream {
         let mut writer = &stream;
         writer.write_all(&self.bytes()).unwrap();
         stream

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -21,8 +22,11 @@ use crate::scenes::{call, flow, generations, showing_key};
 /// default.
 const CONNECTIONS: usize = 300;
 
+/// More than twice the second after which a connection gives its buffers back.
+const PAUSE: Duration = Duration::from_millis(2500);
+
 /// The kinds of connections by name, with their memory in bytes.
-pub(crate) fn idle() -> [(&'static str, u64); 2] {
+pub(crate) fn idle() -> [(&'static str, u64); 3] {
     let gateway = RunningGateway::start();
     let mut asked: Vec<TcpStream> = Vec::with_capacity(CONNECTIONS);
     let mut witness = gateway.connect();
@@ -37,9 +41,13 @@ pub(crate) fn idle() -> [(&'static str, u64); 2] {
     asked.iter_mut().for_each(|connection| gateway.ask(connection));
     gateway.settle(&mut witness, CONNECTIONS + 1);
     let answered = Usage::now().kept() - before;
+    thread::sleep(PAUSE);
+    // The witness is one more of those that had a pause.
+    let idle = Usage::now().kept() - before;
     [
         ("connection before its first request", average(silent, CONNECTIONS)),
         ("connection after a request", average(answered, CONNECTIONS)),
+        ("connection after a pause", average(idle, CONNECTIONS)),
     ]
 }
 

@@ -140,6 +140,8 @@ pub struct Server {
     pub max_request: usize,
     /// Behaviour while audit records cannot be written.
     pub audit_overflow: AuditOverflow,
+    /// The time at which audit records are written.
+    pub audit_write: AuditWrite,
 }
 
 impl Server {
@@ -170,6 +172,16 @@ pub enum AuditOverflow {
     Count,
     /// They are denied.
     Deny,
+}
+
+/// The time at which audit records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditWrite {
+    /// Several at once, as soon as a thread has nothing else to do. A process that is killed loses them.
+    #[default]
+    Batched,
+    /// Each before its call is answered.
+    BeforeAnswer,
 }
 
 /// `[network]`.

@@ -117,6 +117,8 @@ pub struct Server {
     pub shutdown_grace_s: Option<u64>,
     /// Behaviour while audit records cannot be written: `count` (the default) or `deny`.
     pub audit_overflow: Option<AuditOverflow>,
+    /// The time at which audit records are written: `batched` (the default) or `before-answer`.
+    pub audit_write: Option<AuditWrite>,
 }
 
 /// The header with the client's address.
@@ -139,6 +141,16 @@ pub enum AuditOverflow {
     Count,
     /// Calls are denied with `audit-unavailable`.
     Deny,
+}
+
+/// The time at which audit records are written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditWrite {
+    /// Several at once, as soon as a thread has nothing else to do.
+    Batched,
+    /// Each before its call is answered.
+    BeforeAnswer,
 }
 
 /// TLS for the connections of clients. The files are read again when they change, for new connections.

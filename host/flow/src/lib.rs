@@ -19,6 +19,7 @@ pub mod known_sender;
 pub mod limit;
 pub mod list_changes;
 pub mod listing;
+mod parsing;
 pub mod port;
 pub mod reject;
 pub mod request;
@@ -174,7 +175,8 @@ impl<U: Upstream> Flow<U> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
-        let (request, shown, session) = match receive(arrival, record.decision, &generation, &self.route) {
+        let received = receive(arrival, record.decision, &generation, &self.route).await;
+        let (request, shown, session) = match received {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected)),
         };
@@ -387,14 +389,14 @@ impl<U: Upstream> Flow<U> {
 type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
 
 /// Parse → credential: everything that can be read from a message without knowing the caller.
-fn receive(
+async fn receive(
     arrival: Arrival,
     decision: DecisionId,
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<ReceivedRequest, RejectedMessage> {
     let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
-    let call = Call::parse(body)?;
+    let call = parsing::parse(body, peer).await?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),

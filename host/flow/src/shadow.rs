@@ -18,6 +18,7 @@ use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generation;
 use witgate_policy::{Disagreement, DisagreementOwner, Policy};
+use witgate_runtime::workers;
 use witgate_services::Scope;
 
 /// Asks the shadow authenticators about the same credential.
@@ -37,7 +38,7 @@ pub(super) fn of_authentication(
     };
     let with = seen_with(request, caller);
     let (generation, proven, shown) = (Arc::clone(generation), proven.clone(), shown.copy());
-    tokio::spawn(async move {
+    workers::background().spawn(async move {
         let request = Arc::clone(proven.request());
         let pipeline = generation.pipeline(request.route.pipeline);
         let subject = CallSubject::new(proven, None);
@@ -80,7 +81,7 @@ pub(super) fn of_authorization(
     let (generation, scope) = (Arc::clone(generation), scope.clone());
     let (request, target, caller) =
         (Arc::clone(subject.proven.request()), target.clone(), Arc::clone(caller));
-    tokio::spawn(async move {
+    workers::background().spawn(async move {
         let call = Call {
             method: request.call.method(),
             kind: target.kind,

@@ -11,3 +11,4 @@ pub mod memory;
 pub mod metrics;
 pub mod processes;
 pub mod shares;
+pub mod workers;

@@ -3,10 +3,14 @@
 //! A line is written at once, by the caller's own thread, where the descriptor takes it without waiting. Otherwise it
 //! is in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
 //! the number is written in a line when lines go out again. Who cannot afford that takes a [`LinePlace`] first.
+//!
+//! A writer in [batches](LineWriter::set_batched) gathers the lines of a [worker](crate::workers), and writes them once the
+//! worker has nothing else to do, or they are many.
 
 pub mod input;
 mod output;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -18,12 +22,21 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::workers;
+use output::PIPE_BUF;
 pub use output::SharedOutput;
 
 /// The first pause after a write that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A file takes that many bytes at once.
+const AT_ONCE: usize = 16 << 10;
+
+thread_local! {
+    static BATCHES: RefCell<Vec<Batch>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Makes the line, line end included, that says how many were lost.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
@@ -39,6 +52,8 @@ struct WriterState {
     places: AtomicUsize,
     /// Lines wait, or one of them is being written.
     has_backlog: AtomicBool,
+    /// Lines of a worker are gathered.
+    is_batched: AtomicBool,
     /// The last write has failed.
     is_failing: AtomicBool,
     queue: Mutex<Queue>,
@@ -49,7 +64,7 @@ struct WriterState {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Vec<u8>, LinePlace)>,
+    waiting: VecDeque<Batch>,
     is_writing: bool,
     /// Since the last notice.
     lost: u64,
@@ -82,6 +97,7 @@ impl LineWriter {
             most,
             places: AtomicUsize::new(0),
             has_backlog: AtomicBool::new(false),
+            is_batched: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -93,11 +109,16 @@ impl LineWriter {
         Ok(Self(shared))
     }
 
+    /// Gathers the lines of workers from now on, or writes each at once.
+    pub fn set_batched(&self, is_batched: bool) {
+        self.0.is_batched.store(is_batched, Ordering::Relaxed);
+    }
+
     /// Writes one line, which ends with its line end. Never waits; a line without a place is lost and counted.
     pub fn write(&self, line: &[u8]) {
         match self.place() {
             Some(place) => place.write(line),
-            None => self.0.lose(),
+            None => self.0.lose(1),
         }
     }
 
@@ -142,11 +163,9 @@ impl LinePlace {
     /// Writes the line that the place is for.
     pub fn write(self, line: &[u8]) {
         let shared = Arc::clone(&self.0);
-        if shared.has_backlog.load(Ordering::Acquire) || !shared.output.write_at_once(line) {
-            let mut queue = shared.queue.lock();
-            shared.has_backlog.store(true, Ordering::Release);
-            queue.waiting.push_back((line.to_vec(), self));
-            shared.changed.notify_all();
+        let left = if shared.is_batched.load(Ordering::Relaxed) { gather(line, self) } else { Some(self) };
+        if let Some(place) = left {
+            shared.write_or_queue(line, || Batch::of(line, place));
         }
     }
 }
@@ -158,21 +177,37 @@ impl Drop for LinePlace {
 }
 
 impl WriterState {
-    fn lose(&self) {
-        self.lost.inc();
-        self.queue.lock().lost += 1;
+    /// Writes lines at once. Where they would have to wait, `waiting` waits in the queue.
+    fn write_or_queue(&self, lines: &[u8], waiting: impl FnOnce() -> Batch) {
+        if self.has_backlog.load(Ordering::Acquire) || !self.output.write_at_once(lines) {
+            let batch = waiting();
+            let mut queue = self.queue.lock();
+            if queue.is_ended {
+                // The thread that writes them may be gone.
+                drop(queue);
+                return self.lose(batch.lines());
+            }
+            self.has_backlog.store(true, Ordering::Release);
+            queue.waiting.push_back(batch);
+            self.changed.notify_all();
+        }
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost.inc_by(lines);
+        self.queue.lock().lost += lines;
     }
 
     /// The thread: until the writer is dropped and everything is written.
     fn write_what_waits(&self) {
-        while let Some((line, place)) = self.next() {
-            self.write_until_taken(&line);
-            drop(place);
+        while let Some(batch) = self.next() {
+            self.write_until_taken(&batch.text, batch.lines());
+            drop(batch);
             let mut queue = self.queue.lock();
             let lost = if queue.waiting.is_empty() { std::mem::take(&mut queue.lost) } else { 0 };
             drop(queue);
             if lost > 0 {
-                self.write_until_taken(&(self.notice)(lost));
+                self.write_until_taken(&(self.notice)(lost), 1);
             }
             let mut queue = self.queue.lock();
             queue.is_writing = false;
@@ -181,8 +216,8 @@ impl WriterState {
         }
     }
 
-    /// Waits for the next line.
-    fn next(&self) -> Option<(Vec<u8>, LinePlace)> {
+    /// Waits for the next lines.
+    fn next(&self) -> Option<Batch> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(next) = queue.waiting.pop_front() {
@@ -196,19 +231,82 @@ impl WriterState {
         }
     }
 
-    /// Writes a line, and tries again after a failure: a full disk gets room again, and a reader comes back.
-    fn write_until_taken(&self, line: &[u8]) {
+    /// Writes so many lines, and tries again after a failure: a full disk gets room again, and a reader comes back.
+    fn write_until_taken(&self, text: &[u8], lines: u64) {
         let mut pause = FIRST_PAUSE;
-        while self.output.write(line).is_err() {
+        while self.output.write(text).is_err() {
             self.is_failing.store(true, Ordering::Relaxed);
             if self.queue.lock().is_ended {
-                return self.lose();
+                return self.lose(lines);
             }
             thread::sleep(pause);
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
         self.is_failing.store(false, Ordering::Relaxed);
     }
+}
+
+/// Lines, each with its line end, and their places.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    places: Vec<LinePlace>,
+}
+
+impl Batch {
+    fn of(line: &[u8], place: LinePlace) -> Self {
+        Self { text: line.to_vec(), places: vec![place] }
+    }
+
+    /// The number of lines.
+    fn lines(&self) -> u64 {
+        u64::try_from(self.places.len()).unwrap_or(u64::MAX)
+    }
+
+    fn writer(&self) -> Option<&Arc<WriterState>> {
+        self.places.first().map(|place| &place.0)
+    }
+
+    fn push(&mut self, line: &[u8], place: LinePlace) {
+        self.text.extend_from_slice(line);
+        self.places.push(place);
+    }
+}
+
+/// Adds a line to the batch of this worker. The line comes back where this thread is none.
+fn gather(line: &[u8], place: LinePlace) -> Option<LinePlace> {
+    if !workers::is_here() {
+        return Some(place);
+    }
+    let writer = Arc::clone(&place.0);
+    let most = if writer.output.is_file() { AT_ONCE } else { PIPE_BUF };
+    BATCHES.with_borrow_mut(|batches| {
+        let of_writer = |batch: &Batch| batch.writer().is_none_or(|other| Arc::ptr_eq(other, &writer));
+        let number = batches.iter().position(of_writer).unwrap_or_else(|| {
+            batches.push(Batch::default());
+            batches.len() - 1
+        });
+        let Some(batch) = batches.get_mut(number) else { return Some(place) };
+        // What is written at once is no longer than a pipe takes in one piece.
+        if batch.text.len() + line.len() > most {
+            write_batch(batch);
+        }
+        batch.push(line, place);
+        None
+    })
+}
+
+/// Writes what this thread has gathered. A worker does so before it sleeps.
+pub fn flush_batches() {
+    BATCHES.with_borrow_mut(|batches| batches.iter_mut().for_each(write_batch));
+}
+
+fn write_batch(batch: &mut Batch) {
+    let Some(writer) = batch.writer().cloned() else { return };
+    let Batch { text, places } = batch;
+    writer.write_or_queue(text, || Batch { text: text.clone(), places: std::mem::take(places) });
+    text.clear();
+    places.clear();
 }
 
 #[cfg(test)]

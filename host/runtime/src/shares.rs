@@ -3,7 +3,10 @@
 mod places;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
+
+use foldhash::quality::RandomState;
 
 pub use places::{Share, Shares};
 use witgate_base::party::Party;
@@ -33,13 +36,14 @@ impl<P: Clone + Eq + Hash> Holder for P {}
 /// The entries of each party in a table.
 #[derive(Debug)]
 pub struct Holdings<P: Holder = Party> {
-    of: HashMap<P, usize>,
+    /// Of parties that hold something.
+    of: HashMap<P, usize, RandomState>,
     all: usize,
 }
 
 impl<P: Holder> Default for Holdings<P> {
     fn default() -> Self {
-        Self { of: HashMap::new(), all: 0 }
+        Self { of: HashMap::default(), all: 0 }
     }
 }
 
@@ -47,19 +51,18 @@ impl<P: Holder> Holdings<P> {
     /// Notes that `party` holds `amount` more.
     pub fn add(&mut self, party: &P, amount: usize) {
         self.all += amount;
-        match self.of.get_mut(party) {
-            Some(held) => *held += amount,
-            None => _ = self.of.insert(party.clone(), amount),
-        }
+        *self.of.entry(party.clone()).or_default() += amount;
     }
 
     /// Notes that `party` holds `amount` less.
     pub fn remove(&mut self, party: &P, amount: usize) {
         self.all = self.all.saturating_sub(amount);
-        let Some(held) = self.of.get_mut(party) else { return };
-        *held = held.saturating_sub(amount);
-        if *held == 0 {
-            self.of.remove(party);
+        let Entry::Occupied(mut held) = self.of.entry(party.clone()) else { return };
+        let rest = held.get().saturating_sub(amount);
+        if rest == 0 {
+            held.remove();
+        } else {
+            held.insert(rest);
         }
     }
 
@@ -87,7 +90,8 @@ impl<P: Holder> Holdings<P> {
     pub fn have_room(&self, party: &P, amount: usize, bounds: Capacity) -> bool {
         let (held, free) = (self.of(party), bounds.most.saturating_sub(self.all));
         let keeps_room = bounds.most_of_one <= bounds.most.div_ceil(2);
-        self.fits(party, amount, bounds) && (!keeps_room || held + amount <= free)
+        let wanted = held + amount;
+        wanted <= bounds.most_of_one && amount <= free && (!keeps_room || wanted <= free)
     }
 
     /// True if the bounds let `party` have `amount` more, whatever that leaves for others.

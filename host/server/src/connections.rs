@@ -3,7 +3,11 @@
 pub mod descriptors;
 mod eager_future;
 mod heads;
+mod loan;
 mod metered_stream;
+mod pause;
+mod read_ahead;
+pub(crate) mod socket;
 mod stalls;
 pub mod table;
 mod turn;
@@ -13,6 +17,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -22,10 +27,13 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,16 +41,17 @@ use super::proxies;
 use super::tls::TlsState;
 use eager_future::EagerFuture;
 use heads::Heads;
+use loan::Loan;
 use metered_stream::MeteredStream;
+use pause::{PauseKind, Silence, pause};
+use read_ahead::ReadAhead;
+use socket::Socket;
 use stalls::StallGuard;
 use table::{Admission, Connection, ConnectionEnd, Connections};
 use turn::TurnBody;
 use witgate_flow::reject::Rejection;
 use witgate_message::certificate::ClientCertificate;
-
-/// Time limit for the head of a request, and for an idle connection, because hyper's timer covers both.
-/// Longer than the 90 s for which the most patient clients keep one, so that it is they who close it.
-const HEAD: Duration = Duration::from_secs(120);
+use witgate_runtime::workers::{Seat, Workers};
 
 /// The largest head. One above it is answered with 431.
 const BUFFER: usize = 64 << 10;
@@ -84,6 +93,10 @@ pub struct Listener {
     pub tls: Option<Arc<TlsState>>,
     /// Those that are open, and how many there may be.
     pub connections: Arc<Connections>,
+    /// The threads that serve them. None: the current runtime does.
+    pub workers: Arc<Workers>,
+    /// Cuts off what still runs after `stop`, before its time is over.
+    pub cut: CancellationToken,
 }
 
 /// Answers requests until `stop`; then lets those that run go on for `grace`, and cuts them off.
@@ -93,7 +106,7 @@ where
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
 {
-    let cut = CancellationToken::new();
+    let cut = listener.cut.child_token();
     let running = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await {
         match accepted {
@@ -102,8 +115,13 @@ where
                 let end = ConnectionEnd { stop: stop.child_token(), cut: cut.child_token() };
                 match listener.connections.admit(peer.ip(), end) {
                     Some(admission) => {
-                        let tls = listener.tls.clone();
-                        running.spawn(connection(stream, peer, tls, admission, respond.clone()));
+                        let (tls, workers) = (listener.tls.clone(), Arc::clone(&listener.workers));
+                        let (respond, tracker) = (respond.clone(), running.clone());
+                        running.spawn(async move {
+                            if let Some(opened) = open(stream, peer, tls, admission).await {
+                                opened.serve(&workers, &tracker, respond);
+                            }
+                        });
                     }
                     None => refuse(stream, listener.tls.is_some()),
                 }
@@ -120,7 +138,12 @@ where
     }
     drop(listener);
     running.close();
-    if tokio::time::timeout(grace, running.wait()).await.is_err() {
+    let has_ended = tokio::select! {
+        () = running.wait() => true,
+        () = tokio::time::sleep(grace) => false,
+        () = cut.cancelled() => false,
+    };
+    if !has_ended {
         tracing::warn!(connections = running.len(), "cutting off connections that did not end in time");
         cut.cancel();
         running.wait().await;
@@ -140,41 +163,83 @@ fn refuse(stream: TcpStream, speaks_tls: bool) {
     }
 }
 
-async fn connection<F, R, B>(
+/// A connection that has said all that comes before HTTP.
+struct OpenConnection {
+    stream: ClientStream,
+    ends: ConnectionEnds,
+    admission: Admission,
+}
+
+enum ClientStream {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// Reads what comes before HTTP: the line of a proxy, and the TLS handshake. Handshakes take milliseconds of a processor,
+/// which the workers have other use for.
+async fn open(
     mut stream: TcpStream,
     mut peer: SocketAddr,
     tls: Option<Arc<TlsState>>,
     mut admission: Admission,
-    respond: F,
-) where
-    F: Fn(Request<Incoming>, ConnectionEnds) -> R,
-    R: Future<Output = Response<B>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
-{
-    let Ok(local) = stream.local_addr() else { return };
+) -> Option<OpenConnection> {
+    let local = stream.local_addr().ok()?;
     // Answers are small and awaited: without this, each could wait for the last one's ACK.
     let _ = stream.set_nodelay(true);
-    if admission.proxies().speaks_first(peer.ip()) {
-        let Some(said) = said_by_proxy(&mut stream, peer, &admission).await else { return };
-        if let Some(client) = said {
-            let Some(passed) = admission.passed_to(client.ip()) else { return refuse(stream, tls.is_some()) };
-            (peer, admission) = (client, passed);
-        }
+    if admission.proxies().speaks_first(peer.ip())
+        && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await?
+    {
+        let Some(passed) = admission.passed_to(client.ip()) else {
+            refuse(stream, tls.is_some());
+            return None;
+        };
+        (peer, admission) = (client, passed);
     }
-    let connection = Arc::clone(&admission.connection);
-    let ends = ConnectionEnds { peer, local, certificate: None, connection };
-    let Some(tls) = tls else {
-        return converse(stream, ends, &admission, respond).await;
-    };
-    // Boxed: it is three times as large as a connection in plain, which has no room for it.
-    let secured = Box::pin(async {
-        // Nothing runs before the handshake is done: there is nothing to wait for at the end.
-        let stop = &admission.end().stop;
-        if let Some(Some((stream, certificate))) = stop.run_until_cancelled(tls.accept(stream)).await {
-            converse(stream, ConnectionEnds { certificate, ..ends }, &admission, respond).await;
+    let socket = Socket::new(stream);
+    let (stream, certificate) = match tls {
+        None => (ClientStream::Plain(socket), None),
+        Some(tls) => {
+            // Nothing runs before the handshake is done: there is nothing to wait for at the end.
+            let handshake = Box::pin(tls.accept(socket, peer.ip()));
+            let (stream, certificate) = admission.end().stop.run_until_cancelled(handshake).await??;
+            (ClientStream::Tls(Box::new(stream)), certificate)
         }
-    });
-    secured.await;
+    };
+    let connection = Arc::clone(&admission.connection);
+    Some(OpenConnection { stream, ends: ConnectionEnds { peer, local, certificate, connection }, admission })
+}
+
+impl OpenConnection {
+    /// Has a worker serve it, or the current runtime where there are none.
+    fn serve<F, R, B>(self, workers: &Arc<Workers>, tracker: &TaskTracker, respond: F)
+    where
+        F: Fn(Request<Incoming>, ConnectionEnds) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
+    {
+        let Self { stream, ends, admission } = self;
+        let seat = workers.seat();
+        let runtime = seat.as_ref().and_then(Seat::runtime).cloned().unwrap_or_else(Handle::current);
+        match stream {
+            ClientStream::Plain(mut socket) => tracker.spawn_on(
+                async move {
+                    if socket.settle(seat.as_ref()).is_ok() {
+                        converse(socket, ends, &admission, respond).await;
+                    }
+                },
+                &runtime,
+            ),
+            // A task of its own kind: it is three times as large as a connection in plain.
+            ClientStream::Tls(mut stream) => tracker.spawn_on(
+                async move {
+                    if stream.get_mut().0.settle(seat.as_ref()).is_ok() {
+                        converse(stream, ends, &admission, respond).await;
+                    }
+                },
+                &runtime,
+            ),
+        };
+    }
 }
 
 /// The client that a proxy names before anything else: inside, when it speaks for itself. None: the connection is over.
@@ -187,6 +252,8 @@ async fn said_by_proxy(
     said.inspect_err(|error| admission.proxies().log(proxy.ip(), error)).ok()
 }
 
+/// Answers the requests of a connection. Between them, one that is idle has nothing but its stream: no buffers, and no
+/// state of HTTP.
 async fn converse<S, F, R, B>(stream: S, ends: ConnectionEnds, admission: &Admission, respond: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -194,10 +261,9 @@ where
     R: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
-    let ConnectionEnd { stop, cut } = admission.end();
     let stream = Heads::new(stream);
     let framing = stream.framing();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = |request: Request<Incoming>| {
         let is_last = !framing.note(request.body());
         let turn = ends.connection.begin();
         let response = respond(request, ends.clone());
@@ -208,27 +274,62 @@ where
             }
             Ok::<_, Infallible>(response.map(|body| TurnBody::new(body, turn)))
         }
-    });
+    };
     let stream = StallGuard::new(stream, stalls::PATIENCE);
     let stream = MeteredStream::new(stream, Arc::clone(&ends.connection), admission.memory());
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = std::pin::pin!(connection);
-    let mut connection = EagerFuture::new(connection);
+    let mut stream = ReadAhead::new(stream);
+    let mut silence = Silence::begin(&ends.connection);
+    while has_request(&mut stream, silence.end(&ends.connection), &admission.end().stop).await {
+        let (loan, home) = Loan::new(stream);
+        // Boxed, so that it is gone while the connection is idle.
+        let connection = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(loan), service_fn(&service));
+        let connection = EagerFuture::new(Box::pin(connection));
+        if !until_idle(connection, pause(&ends.connection, &framing), admission.end()).await {
+            return;
+        }
+        let Some(returned) = home.take() else { return };
+        stream = returned;
+    }
+}
+
+/// Waits for the beginning of a request, until `end`. False: there comes none any more.
+async fn has_request<S: AsyncRead + Unpin>(
+    stream: &mut ReadAhead<S>,
+    end: Instant,
+    stop: &CancellationToken,
+) -> bool {
+    // What is there already would else count, however late it is.
+    Instant::now() < end
+        && matches!(timeout_at(end, stop.run_until_cancelled(stream.wait())).await, Ok(Some(true)))
+}
+
+/// Serves until the connection is idle. False: it is over.
+async fn until_idle<I, B, S>(
+    mut connection: EagerFuture<Pin<Box<http1::Connection<I, S>>>>,
+    pause: impl Future<Output = PauseKind>,
+    ConnectionEnd { stop, cut }: &ConnectionEnd,
+) -> bool
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: HttpService<Incoming, ResBody = B, Error: Into<Box<dyn Error + Send + Sync>>>,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+{
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
+        paused = pause => return paused == PauseKind::Idle,
         () = stop.cancelled() => {
             connection.get_mut().as_mut().graceful_shutdown();
             match cut.run_until_cancelled(connection).await {
                 Some(ended) => ended,
-                None => return,
+                None => return false,
             }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke");
     }
+    false
 }

@@ -41,6 +41,7 @@ use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
+use witgate_runtime::workers::Workers;
 
 mod body;
 mod cors;
@@ -59,6 +60,8 @@ pub struct Gateway<U> {
     hosts: Hosts,
     generations: Arc<Generations>,
     connections: Arc<Connections>,
+    workers: Arc<Workers>,
+    cut: CancellationToken,
 }
 
 /// The sender of a request, beside what the request says.
@@ -130,7 +133,25 @@ impl<U: Upstream + 'static> Gateway<U> {
         let memory = RequestMemory::new(server.request_memory);
         let connections = Connections::behind(TrustedProxies::of(server), limits, memory);
         let hosts = Hosts::new(names(config), "listen");
-        Self { endpoints, hosts, metadata, generations, connections }
+        Self {
+            endpoints,
+            hosts,
+            metadata,
+            generations,
+            connections,
+            workers: Arc::default(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// The same, which does not wait for running calls to finish once `cut` is cancelled.
+    pub fn with_cut(self, cut: CancellationToken) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// The same, whose connections are served by these workers and not by the current runtime.
+    pub fn with_workers(self, workers: Workers) -> Self {
+        Self { workers: Arc::new(workers), ..self }
     }
 
     /// The same, which serves these keys.
@@ -160,7 +181,9 @@ impl<U: Upstream + 'static> Gateway<U> {
                 async move { gateway.respond(request.map(Inflow::Wire), ends.into()).await }
             }
         };
-        connections::serve(Listener { socket, tls, connections }, stop, grace, respond).await;
+        let workers = Arc::clone(&gateway.workers);
+        let cut = gateway.cut.clone();
+        connections::serve(Listener { socket, tls, connections, workers, cut }, stop, grace, respond).await;
         gateway.shut_down().await;
     }
 

@@ -14,11 +14,11 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::connections::socket::Socket;
 use witgate_base::cause;
 use witgate_base::pem;
 use witgate_config::{ClientCertificates, TlsKey, TlsSettings};
@@ -87,9 +87,10 @@ impl TlsState {
     /// not come about.
     pub(super) async fn accept(
         &self,
-        stream: TcpStream,
-    ) -> Option<(TlsStream<TcpStream>, Option<Arc<ClientCertificate>>)> {
-        let peer = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
+        stream: Socket,
+        peer: IpAddr,
+    ) -> Option<(TlsStream<Socket>, Option<Arc<ClientCertificate>>)> {
+        let peer = Some(peer.to_canonical());
         let acceptor = TlsAcceptor::from(self.current.load_full());
         let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,

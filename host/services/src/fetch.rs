@@ -31,6 +31,7 @@ pub use exchange::{FetchError, HttpExchange, Origin, WholeResponse};
 use server::OriginServer;
 use witgate_base::breaker::CallerDigest;
 use witgate_runtime::log::throttle::LogThrottle;
+use witgate_runtime::workers;
 
 /// Largest request body.
 const LARGEST_BODY: usize = 64 << 10;
@@ -138,7 +139,7 @@ impl Fetcher {
             return asked.clone();
         }
         let (fetcher, asked) = (self.clone(), request.clone());
-        let task = tokio::spawn(async move {
+        let task = workers::background().spawn(async move {
             let answer = fetcher.clone().fetch(asked.clone(), source).await;
             fetcher.under_way.lock().remove(&asked);
             answer

@@ -20,6 +20,7 @@ use super::fetch::Fetcher;
 use super::keys::set::KeySet;
 use crate::network::Ways;
 use witgate_config::KeyPlace;
+use witgate_runtime::workers;
 
 /// Maximum time for the metadata and the set together. A hook that may wait for the network has a second more.
 const FETCH: Duration = Duration::from_secs(5);
@@ -145,7 +146,7 @@ impl RemoteJwks {
     fn refresh_beside(self: &Arc<Self>) {
         if !self.is_refreshing.swap(true, Ordering::AcqRel) {
             let remote = Arc::clone(self);
-            tokio::spawn(async move {
+            workers::background().spawn(async move {
                 remote.ask(Instant::now(), Reason::Old).await;
                 remote.is_refreshing.store(false, Ordering::Release);
             });
@@ -156,7 +157,8 @@ impl RemoteJwks {
     /// one caller disconnects.
     async fn refresh(self: &Arc<Self>, reason: Reason) {
         let (remote, wanted) = (Arc::clone(self), Instant::now());
-        drop(tokio::spawn(async move { remote.ask(wanted, reason).await }).await);
+        let asking = async move { remote.ask(wanted, reason).await };
+        drop(workers::background().spawn(asking).await);
     }
 
     /// Callers that come during the request wait, and use its answer if it was requested after they came.

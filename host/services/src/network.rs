@@ -14,12 +14,14 @@ use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use reach::Reach;
 pub use reach::is_refused;
 pub use way::{CONNECT, Destination};
 use way::{OutgoingProxies, Way};
 use witgate_config::Network;
+use witgate_runtime::workers::PerWorker;
 
 /// Bytes of an answer that are read in advance, and the size of the largest head, as for clients.
 const READ_AHEAD: usize = 64 << 10;
@@ -44,11 +46,12 @@ struct NetworkState {
     /// None: no connections are permitted.
     settings: Option<Network>,
     proxies: Arc<OutgoingProxies>,
-    /// The clients without and with TLS. They are created when needed, because reading the system's authorities takes
-    /// milliseconds.
-    upstreams: [OnceLock<HttpClient>; 2],
-    public: [OnceLock<HttpClient>; 2],
-    private: [OnceLock<HttpClient>; 2],
+    /// Read when needed, because reading the system's authorities takes milliseconds.
+    trusted: OnceLock<ClientConfig>,
+    /// The clients without and with TLS. Each worker has its own connections.
+    upstreams: [PerWorker<HttpClient>; 2],
+    public: [PerWorker<HttpClient>; 2],
+    private: [PerWorker<HttpClient>; 2],
 }
 
 impl Ways {
@@ -86,6 +89,7 @@ impl NetworkState {
         Self {
             settings: settings.cloned(),
             proxies: Arc::new(settings.map(OutgoingProxies::new).unwrap_or_default()),
+            trusted: OnceLock::new(),
             upstreams: Default::default(),
             public: Default::default(),
             private: Default::default(),
@@ -102,13 +106,19 @@ impl NetworkState {
         client.get_or_init(|| self.connected(to, secure)).clone()
     }
 
+    /// The settings of TLS with all authorities, or with none where they are not needed.
+    fn tls(&self, needed: bool) -> ClientConfig {
+        match self.settings.as_ref().filter(|_| needed) {
+            Some(settings) => self.trusted.get_or_init(|| roots::of(settings)).clone(),
+            None => roots::none(),
+        }
+    }
+
     fn connected(&self, to: Destination, secure: bool) -> HttpClient {
-        let settings = self.settings.as_ref();
-        let trusted = settings.filter(|_| secure).map_or_else(roots::none, roots::of);
-        let to_proxy = settings.filter(|_| self.proxies.are_secure()).map_or_else(roots::none, roots::of);
-        let way = Way::new(to, Arc::clone(&self.proxies), to_proxy, settings.is_some());
+        let to_proxy = self.tls(self.proxies.are_secure());
+        let way = Way::new(to, Arc::clone(&self.proxies), to_proxy, self.settings.is_some());
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(trusted)
+            .with_tls_config(self.tls(secure))
             .https_or_http()
             .enable_http1()
             .wrap_connector(way);

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use super::outcome::CommandFailure;
+use witgate_runtime::workers;
 
 /// Keep-alive of blocking threads: practically for ever. One is there from the start, since Tokio panics
 /// where there is none and the system gives no other; with one, work waits.
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 86_400);
-
-/// Interval of a timer that does nothing. Tokio wakes a thread by a system call whenever a new timer ends before all others.
-/// The time limits of a request are longer than this, so that none of them does.
-const BEAT: Duration = Duration::from_millis(250);
 
 /// A runtime for the commands that wait.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
@@ -20,11 +17,6 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
         .build()
         .map_err(|error| CommandFailure::new(format!("the system gives no threads: {error}")))?;
     drop(runtime.spawn_blocking(|| {}));
-    runtime.spawn(async {
-        let mut beat = tokio::time::interval(BEAT);
-        loop {
-            beat.tick().await;
-        }
-    });
+    runtime.spawn(workers::beat());
     Ok(runtime)
 }

@@ -38,6 +38,7 @@ use witgate_message::call::{Call, MessageKind};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::{span_in, splice};
 use witgate_runtime::shares::{Capacity, Shares};
+use witgate_runtime::workers;
 
 mod argument_headers;
 mod audience;
@@ -411,7 +412,8 @@ impl ChildState {
         }
         let turn = self.eras.turn().await;
         let inner = Arc::clone(self);
-        tokio::spawn(async move { inner.eras.ask(turn, &*inner).await }).await.ok().flatten()
+        let asking = async move { inner.eras.ask(turn, &*inner).await };
+        workers::background().spawn(asking).await.ok().flatten()
     }
 }
 

@@ -41,6 +41,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         "the command line of the command that the file is named after",
     ),
     ("AuditOverflow", &[RESOLVED, RAW], SECTION),
+    ("AuditWrite", &[RESOLVED, RAW], SECTION),
     (
         "Call",
         &["host/message/src/call.rs", "plugins/sdk/src/types.rs"],

@@ -6,7 +6,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::resolver::Resolver;
-use crate::{AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw};
+use crate::{
+    AuditOverflow, AuditWrite, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw,
+};
 use witgate_base::zone::ANY_LABEL;
 
 /// The default address. Only this machine can reach it, and no common server uses its port.
@@ -65,6 +67,7 @@ impl Server {
             answer_memory: mib(DEFAULT_ANSWER_MEMORY_MIB),
             max_request: mib(DEFAULT_REQUEST_MIB),
             audit_overflow: AuditOverflow::default(),
+            audit_write: AuditWrite::default(),
         }
     }
 }
@@ -109,6 +112,10 @@ impl Resolver<'_> {
             audit_overflow: match server.audit_overflow {
                 None | Some(raw::AuditOverflow::Count) => AuditOverflow::Count,
                 Some(raw::AuditOverflow::Deny) => AuditOverflow::Deny,
+            },
+            audit_write: match server.audit_write {
+                None | Some(raw::AuditWrite::Batched) => AuditWrite::Batched,
+                Some(raw::AuditWrite::BeforeAnswer) => AuditWrite::BeforeAnswer,
             },
             ..Server::new(transport)
         };

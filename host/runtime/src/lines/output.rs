@@ -49,7 +49,12 @@ impl SharedOutput {
         io::stderr().as_fd().try_clone_to_owned().map(Self::new)
     }
 
-    /// Writes a line if that does not wait for a reader. False: nothing of it is written.
+    /// True if it has no reader, who may not read.
+    pub(super) fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// Writes lines if that does not wait for a reader. False: nothing of it is written.
     pub(super) fn write_at_once(&self, line: &[u8]) -> bool {
         if !self.is_file && line.len() > PIPE_BUF {
             return false;

@@ -105,3 +105,91 @@ fn lines_of_two_writers_to_one_output_do_not_mix() {
     assert_eq!(all.lines().count(), 1500);
     assert!(all.lines().all(|line| line.bytes().all(|b| Some(b) == line.bytes().next())));
 }
+
+fn to_file(most: usize) -> (tempfile::NamedTempFile, Arc<LineWriter>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = Arc::new(SharedOutput::new(file.reopen().unwrap().into()));
+    let lines = LineWriter::start("test", output, most, |lost| format!("lost {lost}\n").into()).unwrap();
+    lines.set_batched(true);
+    (file, Arc::new(lines))
+}
+
+/// Runs `work` on a worker, which sleeps afterwards.
+fn on_a_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let workers = Arc::new(crate::workers::Workers::start(flush_batches).unwrap());
+        let seat = workers.seat().unwrap();
+        seat.runtime().unwrap().spawn(async { work() }).await.unwrap()
+    })
+}
+
+fn await_content(file: &tempfile::NamedTempFile, expected: &str) {
+    let begun = Instant::now();
+    while std::fs::read_to_string(file.path()).unwrap() != expected {
+        assert!(begun.elapsed() < LONG, "{:?}", std::fs::read_to_string(file.path()));
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_worker_gathers_lines_until_it_sleeps() {
+    let (file, lines) = to_file(10);
+    let (path, writer) = (file.path().to_owned(), Arc::clone(&lines));
+    let written = on_a_worker(move || {
+        (0..3).for_each(|i| writer.write(format!("{i}\n").as_bytes()));
+        std::fs::read_to_string(path).unwrap()
+    });
+    assert_eq!(written, "");
+    await_content(&file, "0\n1\n2\n");
+    // Their places are free again.
+    assert!((0..10).all(|_| lines.place().is_some()) && lines.lost().get() == 0);
+}
+
+#[test]
+fn a_worker_writes_many_lines_before_it_sleeps_and_none_in_parts() {
+    let (file, lines) = to_file(1000);
+    let path = file.path().to_owned();
+    let written = on_a_worker(move || {
+        (0..100).for_each(|i| lines.write(format!("{i:0999}\n").as_bytes()));
+        std::fs::read_to_string(path).unwrap()
+    });
+    assert_eq!(written.len(), 6 * 16_000);
+    let expected: String = (0..100).map(|i| format!("{i:0999}\n")).collect();
+    await_content(&file, &expected);
+}
+
+#[test]
+fn a_batch_for_a_pipe_is_written_in_one_piece_and_waits_where_nobody_reads() {
+    let (reader, lines) = start(1000);
+    lines.set_batched(true);
+    let lines = Arc::new(lines);
+    let writer = Arc::clone(&lines);
+    // More than the pipe takes.
+    on_a_worker(move || (0..300).for_each(|i| writer.write(format!("{i:0999}\n").as_bytes())));
+    let reading = thread::spawn(move || read(reader));
+    assert!(lines.flush(LONG));
+    drop(lines);
+    let expected: String = (0..300).map(|i| format!("{i:0999}\n")).collect();
+    assert_eq!(reading.join().unwrap(), expected);
+}
+
+#[test]
+fn lines_of_a_lost_batch_are_counted_one_by_one() {
+    let (reader, lines) = start(50);
+    lines.set_batched(true);
+    drop(reader);
+    let lines = Arc::new(lines);
+    let writer = Arc::clone(&lines);
+    on_a_worker(move || (0..60).for_each(|_| writer.write(b"nobody reads this\n")));
+    let (lost, begun) = (lines.lost(), Instant::now());
+    while !lines.is_failing() {
+        assert!(begun.elapsed() < LONG);
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(lines);
+    while lost.get() < 60 {
+        assert!(begun.elapsed() < LONG, "{}", lost.get());
+        thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
@@ -18,11 +18,42 @@ const UNKNOWN: u64 = u64::MAX;
 /// It is known by the chunks alone, to hyper.
 const CHUNKED: u64 = u64::MAX - 1;
 
-/// The number of body bytes that follow the last head.
-#[derive(Clone, Debug)]
-pub(crate) struct Framing(Arc<AtomicU64>);
+/// The place in a conversation, which hyper and the reader of heads share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Framing(Arc<FramingState>);
+
+#[derive(Debug, Default)]
+struct FramingState {
+    /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
+    body: AtomicU64,
+    /// A part of a head has come, or what follows the last one.
+    has_begun: AtomicBool,
+}
 
 impl Framing {
+    /// True if all that has come belongs to requests that have come as a whole.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.body() == 0 && !self.0.has_begun.load(Ordering::Relaxed)
+    }
+
+    fn body(&self) -> u64 {
+        self.0.body.load(Ordering::Relaxed)
+    }
+
+    fn set_body(&self, bytes: u64) {
+        self.0.body.store(bytes, Ordering::Relaxed);
+    }
+
+    fn set_begun(&self, has_begun: bool) {
+        self.0.has_begun.store(has_begun, Ordering::Relaxed);
+    }
+
+    /// A part of a head has come.
+    #[cfg(test)]
+    pub(super) fn begin(&self) {
+        self.set_begun(true);
+    }
+
     /// Notes what follows a head that hyper has read. False: where it ends is not known, so nothing may
     /// come after it on this connection.
     pub(super) fn note(&self, body: &Incoming) -> bool {
@@ -30,7 +61,7 @@ impl Framing {
             true => Some(0),
             false => body.size_hint().exact(),
         };
-        self.0.store(length.unwrap_or(CHUNKED), Ordering::Relaxed);
+        self.set_body(length.unwrap_or(CHUNKED));
         length.is_some()
     }
 }
@@ -41,8 +72,7 @@ pub(super) struct Heads<S> {
     stream: S,
     /// Bytes behind a head, held until it is known what they are.
     held: BytesMut,
-    /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
-    body: Framing,
+    framing: Framing,
     line: HeadPosition,
     /// True if the last byte of the head was a CR.
     is_after_cr: bool,
@@ -61,13 +91,13 @@ enum HeadPosition {
 
 impl<S> Heads<S> {
     pub(super) fn new(stream: S) -> Self {
-        let (held, body) = (BytesMut::new(), Framing(Arc::default()));
-        Self { stream, held, body, line: HeadPosition::Before, is_after_cr: false }
+        let (held, framing) = (BytesMut::new(), Framing::default());
+        Self { stream, held, framing, line: HeadPosition::Before, is_after_cr: false }
     }
 
     /// To be told of each head that hyper has read.
     pub(super) fn framing(&self) -> Framing {
-        self.body.clone()
+        self.framing.clone()
     }
 }
 
@@ -93,6 +123,12 @@ fn scan(bytes: &mut [u8], line: &mut HeadPosition, is_after_cr: &mut bool) -> Op
 }
 
 impl<S: AsyncRead + Unpin> Heads<S> {
+    fn note_begun(&self) {
+        // hyper has a lone CR already, and refuses what comes after it.
+        let has_begun = self.line != HeadPosition::Before || self.is_after_cr || !self.held.is_empty();
+        self.framing.set_begun(has_begun);
+    }
+
     /// Reads a head and nothing of what follows it.
     fn read_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, held, line, is_after_cr, .. } = self;
@@ -112,8 +148,9 @@ impl<S: AsyncRead + Unpin> Heads<S> {
             end.is_some()
         };
         if ends {
-            self.body.0.store(UNKNOWN, Ordering::Relaxed);
+            self.framing.set_body(UNKNOWN);
         }
+        self.note_begun();
         Poll::Ready(Ok(()))
     }
 
@@ -156,14 +193,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.body.0.load(Ordering::Relaxed) {
+        match self.framing.body() {
             0 => self.read_head(context, buffer),
             // hyper has the head and will read on once it has noted what follows.
             UNKNOWN => Poll::Pending,
             CHUNKED => self.read_body(context, buffer, u64::MAX).map_ok(drop),
             left => {
                 let read = ready!(self.read_body(context, buffer, left))?;
-                self.body.0.store(left - read, Ordering::Relaxed);
+                self.framing.set_body(left - read);
+                self.note_begun();
                 Poll::Ready(Ok(()))
             }
         }
@@ -228,7 +266,13 @@ mod tests {
         };
         let connections =
             Connections::new(ConnectionLimits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
-        let listener = Listener { socket, tls: None, connections };
+        let listener = Listener {
+            socket,
+            tls: None,
+            connections,
+            workers: Arc::default(),
+            cut: CancellationToken::new(),
+        };
         tokio::spawn(serve(listener, CancellationToken::new(), Duration::ZERO, respond));
         address
     }
@@ -288,6 +332,53 @@ mod tests {
             let said = send(&address, &all.as_bytes().chunks(size).collect::<Vec<_>>()).await;
             assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 5, "{size}: {said}");
             assert_eq!(said.matches(body).count(), 3, "{size}: {said}");
+        }
+    }
+
+    /// The connection has given up its buffers by then.
+    #[tokio::test]
+    async fn requests_after_a_pause_are_answered() {
+        let address = mirror().await;
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let post = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab\r\n";
+        for pieces in [vec![&post[..]], vec![&post[..1], &post[1..]], vec![b"\r\n", &post[..20], &post[20..]]]
+        {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            for piece in pieces {
+                stream.write_all(piece).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let mut response = vec![0; 4096];
+            let length = stream.read(&mut response).await.unwrap();
+            let text = String::from_utf8_lossy(&response[..length]);
+            assert!(
+                text.starts_with("HTTP/1.1 200 OK") && text.ends_with("content-length\nab\r\n"),
+                "{text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_head_is_no_pause_between_requests() {
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        for (sent, is_between) in [
+            (&b""[..], true),
+            (b"\r\n", true),
+            (b"\r", false),
+            (b"\r\n\r", false),
+            (b"G", false),
+            (&request[..20], false),
+            (request, false),
+        ] {
+            let (mut client, server) = tokio::io::duplex(1000);
+            let mut heads = Heads::new(server);
+            let framing = heads.framing();
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let mut read = Vec::new();
+            let reading = heads.read_to_end(&mut read);
+            let _ = tokio::time::timeout(Duration::from_millis(20), reading).await;
+            assert_eq!(framing.is_between_requests(), is_between, "{sent:?}");
         }
     }
 

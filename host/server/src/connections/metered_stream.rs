@@ -25,11 +25,13 @@ pub(crate) struct MeteredStream<S> {
     head: usize,
     /// The number of heads before it.
     heads: u32,
+    /// The last write waits.
+    is_blocked: bool,
 }
 
 impl<S> MeteredStream<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>, held: Reservation<Peer>) -> Self {
-        Self { stream, connection, held, head: 0, heads: 0 }
+        Self { stream, connection, held, head: 0, heads: 0, is_blocked: false }
     }
 
     fn count(&mut self, read: usize) -> io::Result<()> {
@@ -43,6 +45,14 @@ impl<S> MeteredStream<S> {
         self.head += read;
         let full = |_| io::Error::new(io::ErrorKind::OutOfMemory, "too many large heads at once");
         self.held.cover(self.head).map_err(full)
+    }
+
+    fn written<T>(&mut self, outcome: Poll<T>) -> Poll<T> {
+        if outcome.is_pending() != self.is_blocked {
+            self.is_blocked = outcome.is_pending();
+            self.connection.set_blocked(self.is_blocked);
+        }
+        outcome
     }
 }
 
@@ -74,7 +84,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(outcome)
     }
 
     fn poll_write_vectored(
@@ -82,7 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.written(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -90,7 +102,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

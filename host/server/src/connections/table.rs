@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -161,6 +161,7 @@ impl Connections {
             waits_since: AtomicU64::new(1),
             heads: AtomicU32::new(0),
             turns: AtomicU32::new(0),
+            is_blocked: AtomicBool::new(false),
             known: KnownSender::default(),
             end,
         });
@@ -293,6 +294,8 @@ pub struct Connection {
     heads: AtomicU32,
     /// Turns that have not ended.
     turns: AtomicU32,
+    /// The client does not read what is written.
+    is_blocked: AtomicBool,
     known: KnownSender,
     end: ConnectionEnd,
 }
@@ -328,6 +331,16 @@ impl Connection {
     /// True if the request of the last head is being handled.
     pub(crate) fn is_under_way(&self) -> bool {
         self.turns.load(Ordering::Relaxed) > 0
+    }
+
+    /// True if a request is under way, or a part of an answer is not written yet.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.is_under_way() || self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the client reads what is written.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
     fn waits(&self) {

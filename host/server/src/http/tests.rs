@@ -248,7 +248,13 @@ where
     };
     let connections =
         Connections::new(ConnectionLimits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
-    let listener = Listener { socket: listener, tls: None, connections };
+    let listener = Listener {
+        socket: listener,
+        tls: None,
+        connections,
+        workers: Arc::default(),
+        cut: CancellationToken::new(),
+    };
     tokio::spawn(connections::serve(listener, CancellationToken::new(), Duration::ZERO, answer));
     url
 }

@@ -23,6 +23,7 @@ use tower::Service;
 
 use super::reach::{Reach, RefusedAddress};
 use witgate_config::Network;
+use witgate_runtime::workers;
 
 /// Time limit for connecting. Within a data centre it takes milliseconds; a lost SYN is sent again after 1 s and 3 s.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -200,7 +201,10 @@ async fn resolved(to: Destination, name: &str, port: u16) -> std::io::Result<Soc
 }
 
 async fn addresses(to: Destination, name: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
-    let mut found: Vec<_> = tokio::net::lookup_host((name, port)).await?.collect();
+    // The system's resolver blocks a thread, which a worker has none to spare for.
+    let name = name.to_owned();
+    let lookup = async move { tokio::net::lookup_host((name, port)).await.map(Iterator::collect) };
+    let mut found: Vec<_> = workers::background().spawn(lookup).await??;
     if let Destination::Asked(reach) = to {
         found.retain(|address| reach.covers(address.ip()));
         if found.is_empty() {

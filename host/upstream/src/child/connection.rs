@@ -20,6 +20,7 @@ use super::wire::cancelled;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::splice;
+use witgate_runtime::workers;
 
 /// Maximum number of lines that wait for the child. If it does not read, callers wait.
 const LINES: usize = 32;
@@ -224,7 +225,7 @@ impl ChildExchange {
         self.inner.forget(self.number, lost.clone());
         self.inner.send_now(cancelled(&self.number.to_string(), "timed out"));
         if self.inner.lines_read.load(Ordering::Relaxed) == self.lines_before {
-            tokio::spawn(ChildConnection { inner: Arc::clone(&self.inner) }.feel_pulse());
+            workers::background().spawn(ChildConnection { inner: Arc::clone(&self.inner) }.feel_pulse());
         }
         lost
     }

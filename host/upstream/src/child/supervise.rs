@@ -25,6 +25,7 @@ use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::json::splice;
 use witgate_runtime::shares::{Share, Shares};
+use witgate_runtime::workers;
 
 /// The delay of the first restart, which a person does not notice. Each further one is twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -176,7 +177,7 @@ impl Slot {
         let turn = self.start.starting.wait_for_one(&self.party).await;
         // From here on there may be a process. A separate task ends it, even if the caller disconnects.
         let slot = Arc::clone(self);
-        let began = tokio::spawn(async move {
+        let began = workers::background().spawn(async move {
             let began = slot.begin(live, seat).await;
             drop(turn);
             began

@@ -1,7 +1,7 @@
 //! Large answers that nobody reads, many at once.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -135,7 +135,8 @@ impl Testbed {
         let read = |answer: &Answer| answer.result()["content"][0]["text"].as_str().map_or(0, str::len);
         assert_eq!(read(&self.call(0, tool, size)), size, "it is answered as long as it reads");
         let before = resident(&self.gateway);
-        let streams: Vec<_> = (0..times).map(|_| self.request(0, tool, size).open()).collect();
+        let address = new_address();
+        let streams: Vec<_> = (0..times).map(|_| self.request(0, tool, size).open_from(address)).collect();
         let beginnings: Vec<_> = streams.iter().map(beginning).collect();
         let refused: Vec<_> =
             beginnings.iter().filter(|text| contains(text, b"\"too-many-answers\"")).collect();
@@ -156,6 +157,13 @@ impl Testbed {
         await_some("all of it to be given back", || (metric(&self.gateway, HELD) == 0).then_some(()));
         assert_eq!(read(&self.call(0, tool, size)), size);
     }
+}
+
+/// A loopback address that hardly any connection has had.
+fn new_address() -> Ipv4Addr {
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let [a, b, c, _] = time.subsec_nanos().to_le_bytes();
+    Ipv4Addr::new(127, a, b, c.max(2))
 }
 
 /// The beginning of the answer, or all of a short answer.

@@ -21,15 +21,32 @@ const LONGEST: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answered_call_has_its_complete_audit_line() {
+    let (answered, recorded) = kill_often(20, "audit_write = \"before-answer\"").await;
+    let missing: Vec<_> = answered.difference(&recorded).collect();
+    assert!(missing.is_empty(), "{} of {} have no line: {missing:?}", missing.len(), answered.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_loses_no_more_than_a_batch_for_each_processor() {
+    let (answered, recorded) = kill_often(10, "").await;
+    let missing = answered.difference(&recorded).count();
+    let workers = std::thread::available_parallelism().unwrap().get();
+    // A line has more than 256 bytes.
+    let most = kills(10) as usize * workers * (16 << 10) / 256;
+    assert!(missing <= most && missing < answered.len(), "{missing} of {}", answered.len());
+}
+
+/// Starts and kills a gateway under load. Returns the calls that were answered, and those that have a line.
+async fn kill_often(share: u64, server: &str) -> (HashSet<String>, HashSet<String>) {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let config = crate::swap::config(&upstream, "", "config = { roles = { user = { allow = [\"*\"] } } }");
-    setup.config("", &config);
+    setup.config(server, &config);
     let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
     let (mut chance, answered) = (Chance(0xa0d17), Arc::new(Mutex::new(HashSet::new())));
     let log = setup.dir().join("witgate.log");
     let number = Arc::new(AtomicU64::new(0));
-    for _ in 0..kills(30) {
+    for _ in 0..kills(share) {
         let mut child = serve(&setup, &log);
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = JoinSet::new();
@@ -43,10 +60,9 @@ async fn each_answered_call_has_its_complete_audit_line() {
         stop.store(true, Ordering::Relaxed);
         while callers.join_next().await.is_some() {}
     }
-    let (answered, recorded) = (answered.lock().unwrap(), recorded(&fs::read_to_string(&log).unwrap()));
+    let answered = std::mem::take(&mut *answered.lock().unwrap());
     assert!(!answered.is_empty(), "no call was answered");
-    let missing: Vec<_> = answered.difference(&recorded).collect();
-    assert!(missing.is_empty(), "{} of {} have no line: {missing:?}", missing.len(), answered.len());
+    (answered, recorded(&fs::read_to_string(&log).unwrap()))
 }
 
 fn serve(setup: &Setup, log: &std::path::Path) -> Child {

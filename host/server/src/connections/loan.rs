@@ -1,0 +1,83 @@
+//! A stream that hyper has until its connection is dropped, and that then comes back.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream that goes home when it is dropped.
+pub(super) struct Loan<S> {
+    /// Only [`Drop`] takes it.
+    stream: Option<S>,
+    home: Arc<Mutex<Option<S>>>,
+}
+
+/// The place for a stream that has come back.
+pub(super) struct ReturnSlot<S>(Arc<Mutex<Option<S>>>);
+
+impl<S> Loan<S> {
+    pub(super) fn new(stream: S) -> (Self, ReturnSlot<S>) {
+        let home = Arc::new(Mutex::new(None));
+        (Self { stream: Some(stream), home: Arc::clone(&home) }, ReturnSlot(home))
+    }
+
+    fn stream(&mut self) -> io::Result<&mut S> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<S> ReturnSlot<S> {
+    /// The stream, once it is back.
+    pub(super) fn take(self) -> Option<S> {
+        self.0.lock().take()
+    }
+}
+
+impl<S> Drop for Loan<S> {
+    fn drop(&mut self) {
+        *self.home.lock() = self.stream.take();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Loan<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.stream()?).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Loan<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.stream()?).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.stream()?).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream()?).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream()?).poll_shutdown(context)
+    }
+}
