@@ -1,4 +1,4 @@
-//! TCP connections: accepting them within bounds, and letting them end.
+//! TCP connections: their acceptance within limits, their service, and their end.
 
 pub mod descriptors;
 mod eager_future;
@@ -53,13 +53,13 @@ use witgate_flow::reject::Rejection;
 use witgate_message::certificate::ClientCertificate;
 use witgate_runtime::workers::{Seat, Workers};
 
-/// The largest head. One above it is answered with 431.
+/// The maximum size of a head in bytes. A larger head is answered with 431.
 const BUFFER: usize = 64 << 10;
 
-/// Pause when the system has no more file descriptors, or no memory for sockets.
+/// The pause after the system has run out of file descriptors, or of memory for sockets.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
-/// The response on a connection for which there is no place.
+/// The response to a client whose connection is refused because there are too many.
 static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
     let wire = Rejection::TooManyConnections.wire();
     let (status, body) = (wire.status, wire.body(None));
@@ -77,7 +77,7 @@ static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
 pub struct ConnectionEnds {
     /// The address of the client.
     pub peer: SocketAddr,
-    /// The address that it has connected to.
+    /// The address that the client has connected to.
     pub local: SocketAddr,
     /// The certificate from the TLS handshake.
     pub certificate: Option<Arc<ClientCertificate>>,
@@ -89,17 +89,17 @@ pub struct ConnectionEnds {
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// The TLS settings of the listener. None: HTTP in plain.
+    /// The TLS settings of the listener. None: the listener serves plain HTTP.
     pub tls: Option<Arc<TlsState>>,
-    /// Those that are open, and how many there may be.
+    /// The open connections, and the limits of their number.
     pub connections: Arc<Connections>,
-    /// The threads that serve them. None: the current runtime does.
+    /// The threads that serve the connections. If there are none, the current runtime serves them.
     pub workers: Arc<Workers>,
-    /// Cuts off what still runs after `stop`, before its time is over.
+    /// Cuts off the connections that are still open after `stop`, before the grace period is over.
     pub cut: CancellationToken,
 }
 
-/// Answers requests until `stop`; then lets those that run go on for `grace`, and cuts them off.
+/// Answers requests until `stop`. Then lets running requests continue for `grace`, and cuts off the rest.
 pub async fn serve<F, R, B>(listener: Listener, stop: CancellationToken, grace: Duration, respond: F)
 where
     F: Fn(Request<Incoming>, ConnectionEnds) -> R + Clone + Send + Sync + 'static,
@@ -111,7 +111,7 @@ where
     while let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                // A token of its own: each look at one takes its lock, and every poll looks.
+                // Each connection has its own token: every look at a token takes its lock, and every poll looks at it.
                 let end = ConnectionEnd { stop: stop.child_token(), cut: cut.child_token() };
                 match listener.connections.admit(peer.ip(), end) {
                     Some(admission) => {
@@ -150,20 +150,20 @@ where
     }
 }
 
-/// True if the error concerns only the connection that was to be accepted.
+/// True if the error concerns only the one connection, and not the listener.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
 }
 
-/// Says that there is no place, where that needs no waiting.
+/// Answers that there are too many connections, if that needs no waiting: not over TLS.
 fn refuse(stream: TcpStream, speaks_tls: bool) {
     if !speaks_tls && let Ok(mut stream) = stream.into_std() {
         let _ = stream.write(&REFUSAL);
     }
 }
 
-/// A connection that has said all that comes before HTTP.
+/// A connection after the PROXY header and the TLS handshake, before HTTP.
 struct OpenConnection {
     stream: ClientStream,
     ends: ConnectionEnds,
@@ -175,8 +175,8 @@ enum ClientStream {
     Tls(Box<TlsStream<Socket>>),
 }
 
-/// Reads what comes before HTTP: the line of a proxy, and the TLS handshake. Handshakes take milliseconds of a processor,
-/// which the workers have other use for.
+/// Reads what precedes HTTP: the PROXY header and the TLS handshake. It runs on the accepting runtime, because a
+/// handshake takes milliseconds of processor time, which the workers need for requests.
 async fn open(
     mut stream: TcpStream,
     mut peer: SocketAddr,
@@ -184,7 +184,8 @@ async fn open(
     mut admission: Admission,
 ) -> Option<OpenConnection> {
     let local = stream.local_addr().ok()?;
-    // Answers are small and awaited: without this, each could wait for the last one's ACK.
+    // Answers are small, and clients wait for them. Without this, an answer could wait for the ACK of the answer before
+    // it.
     let _ = stream.set_nodelay(true);
     if admission.proxies().speaks_first(peer.ip())
         && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await?
@@ -199,7 +200,7 @@ async fn open(
     let (stream, certificate) = match tls {
         None => (ClientStream::Plain(socket), None),
         Some(tls) => {
-            // Nothing runs before the handshake is done: there is nothing to wait for at the end.
+            // No request runs before the end of the handshake, so a shutdown need not wait for it.
             let handshake = Box::pin(tls.accept(socket, peer.ip()));
             let (stream, certificate) = admission.end().stop.run_until_cancelled(handshake).await??;
             (ClientStream::Tls(Box::new(stream)), certificate)
@@ -210,7 +211,7 @@ async fn open(
 }
 
 impl OpenConnection {
-    /// Has a worker serve it, or the current runtime where there are none.
+    /// Serves the connection on a worker, or on the current runtime if there are no workers.
     fn serve<F, R, B>(self, workers: &Arc<Workers>, tracker: &TaskTracker, respond: F)
     where
         F: Fn(Request<Incoming>, ConnectionEnds) -> R + Send + Sync + 'static,
@@ -229,7 +230,7 @@ impl OpenConnection {
                 },
                 &runtime,
             ),
-            // A task of its own kind: it is three times as large as a connection in plain.
+            // TLS has a separate type of task, because that is three times as large as the task of a plain connection.
             ClientStream::Tls(mut stream) => tracker.spawn_on(
                 async move {
                     if stream.get_mut().0.settle(seat.as_ref()).is_ok() {
@@ -242,7 +243,8 @@ impl OpenConnection {
     }
 }
 
-/// The client that a proxy names before anything else: inside, when it speaks for itself. None: the connection is over.
+/// The client that a proxy names at the start of the connection. The inner `None`: the proxy speaks for itself. The
+/// outer `None`: the connection is over.
 async fn said_by_proxy(
     stream: &mut TcpStream,
     proxy: SocketAddr,
@@ -252,8 +254,8 @@ async fn said_by_proxy(
     said.inspect_err(|error| admission.proxies().log(proxy.ip(), error)).ok()
 }
 
-/// Answers the requests of a connection. Between them, one that is idle has nothing but its stream: no buffers, and no
-/// state of HTTP.
+/// Answers the requests of a connection. Between requests, an idle connection holds only its stream: no buffers, and no
+/// HTTP state.
 async fn converse<S, F, R, B>(stream: S, ends: ConnectionEnds, admission: &Admission, respond: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -281,7 +283,7 @@ where
     let mut silence = Silence::begin(&ends.connection);
     while has_request(&mut stream, silence.end(&ends.connection), &admission.end().stop).await {
         let (loan, home) = Loan::new(stream);
-        // Boxed, so that it is gone while the connection is idle.
+        // In a box, so that its memory is free while the connection is idle.
         let connection = http1::Builder::new()
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(loan), service_fn(&service));
@@ -294,18 +296,18 @@ where
     }
 }
 
-/// Waits for the beginning of a request, until `end`. False: there comes none any more.
+/// Waits for the first bytes of a request until `end`. False: no further request comes.
 async fn has_request<S: AsyncRead + Unpin>(
     stream: &mut ReadAhead<S>,
     end: Instant,
     stop: &CancellationToken,
 ) -> bool {
-    // What is there already would else count, however late it is.
+    // Bytes that have already arrived would otherwise count, even after `end`.
     Instant::now() < end
         && matches!(timeout_at(end, stop.run_until_cancelled(stream.wait())).await, Ok(Some(true)))
 }
 
-/// Serves until the connection is idle. False: it is over.
+/// Serves the connection until it is idle. False: the connection is over.
 async fn until_idle<I, B, S>(
     mut connection: EagerFuture<Pin<Box<http1::Connection<I, S>>>>,
     pause: impl Future<Output = PauseKind>,

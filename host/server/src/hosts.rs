@@ -1,5 +1,5 @@
-//! The names that a listener answers under, and the log of who came under another: the operator who has forgotten one
-//! finds it there.
+//! The host names of a listener. Requests with other names are refused and logged, so that operators find a name that
+//! they have forgotten to allow.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use witgate_runtime::log::throttle::LogThrottle;
 #[derive(Debug)]
 pub struct Hosts {
     names: AllowedNames,
-    /// The setting that has the listener's address.
+    /// The name of the setting with the listener's address.
     listener: &'static str,
     refusing: LogThrottle,
 }
@@ -31,7 +31,7 @@ impl Hosts {
         &self.names
     }
 
-    /// Checks `Host`, and says now and then which was refused.
+    /// Checks `Host`. Logs refused names, throttled.
     ///
     /// # Errors
     /// `ForbiddenHost`.

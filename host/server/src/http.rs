@@ -64,29 +64,29 @@ pub struct Gateway<U> {
     cut: CancellationToken,
 }
 
-/// The sender of a request, beside what the request says.
+/// The sender of a request, apart from the content of the request.
 #[derive(Clone, Debug, Default)]
 pub struct Sender {
-    /// The address at the other end of the connection.
+    /// The address at the other end of the connection, or the client that a trusted proxy names.
     pub peer: Option<IpAddr>,
     /// The address at this end.
     pub local: Option<IpAddr>,
     /// The certificate from the TLS handshake.
     pub certificate: Option<Arc<ClientCertificate>>,
-    /// Its connection. None: the program has its own.
+    /// The connection. None: an embedding program has its own connections.
     pub connection: Option<Arc<Connection>>,
 }
 
 impl From<ConnectionEnds> for Sender {
     fn from(ConnectionEnds { peer, local, certificate, connection }: ConnectionEnds) -> Self {
-        // An IPv4 address of a socket for both is `::ffff:a.b.c.d`, which nobody writes.
+        // A socket for both families has IPv4 addresses as `::ffff:a.b.c.d`. Nobody writes them in that form.
         let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
         Self { peer, local, certificate, connection: Some(connection) }
     }
 }
 
 impl Sender {
-    /// All of the request has come.
+    /// Notes that the whole request has arrived.
     fn has_sent(&self) {
         if let Some(connection) = &self.connection {
             connection.answers();
@@ -98,15 +98,15 @@ impl Sender {
     }
 }
 
-/// One upstream's place.
+/// The endpoint of one upstream.
 struct Endpoint<U> {
     flow: Flow<U>,
-    /// The URL of its RFC 9728 metadata, if there is any.
+    /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
-    /// The largest message that it is sent, in bytes.
+    /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
-    /// Its place among the upstreams.
+    /// The index of the upstream.
     place: usize,
     generations: Arc<Generations>,
 }
@@ -144,27 +144,27 @@ impl<U: Upstream + 'static> Gateway<U> {
         }
     }
 
-    /// The same, which does not wait for running calls to finish once `cut` is cancelled.
+    /// The same, which stops waiting for running calls when `cut` is cancelled.
     pub fn with_cut(self, cut: CancellationToken) -> Self {
         Self { cut, ..self }
     }
 
-    /// The same, whose connections are served by these workers and not by the current runtime.
+    /// The same, with connections that are served by these workers instead of the current runtime.
     pub fn with_workers(self, workers: Workers) -> Self {
         Self { workers: Arc::new(workers), ..self }
     }
 
-    /// The same, which serves these keys.
+    /// The same, with these keys in the published key set.
     pub fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
         Self { metadata: self.metadata.with_keys(keys), ..self }
     }
 
-    /// Has connections and what they hold counted among `metrics`.
+    /// Registers the counters of connections and their memory with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         self.connections.register(metrics);
     }
 
-    /// Serves until `stop`, lets running calls finish within `grace`, and ends the upstreams.
+    /// Serves until `stop`. Then lets running calls finish within `grace`, and shuts down the upstreams.
     pub async fn serve(
         self,
         socket: TcpListener,
@@ -187,7 +187,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         gateway.shut_down().await;
     }
 
-    /// Ends the upstreams.
+    /// Shuts down the upstreams.
     pub async fn shut_down(&self) {
         join_all(self.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
     }
@@ -201,8 +201,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.respond_as(endpoint, request, sender)
     }
 
-    /// As the listener does, where a program has put this at a path of its own: whatever is not for the
-    /// documents is for the endpoint `path`.
+    /// Answers a request in an embedding program that has its own path for the endpoint `path`. Requests for the
+    /// documents are answered from the documents; all other requests are for the endpoint.
     pub fn respond_within(
         &self,
         path: &str,
@@ -214,7 +214,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.respond_as(endpoint, request, sender)
     }
 
-    /// Every answer says which pages may read it, refusals included: what a page cannot read, its user cannot mend.
+    /// Answers a request. Every answer names the origins whose pages may read it, even a refusal: a user can fix only
+    /// an error that their page can read.
     async fn respond_as(
         &self,
         endpoint: Option<&Arc<Endpoint<U>>>,
@@ -259,13 +260,13 @@ impl<U: Upstream + 'static> Gateway<U> {
         result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
 
-    /// Opens the account of memory for one request.
+    /// Opens an account in the memory for requests, for one request.
     fn hold(&self, sender: &Sender) -> Reservation<Peer> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Checks the sender, `Host`, `Origin`, and that no secret is in the URL. Behind a trusted proxy, the
-    /// sender is the one that the proxy names.
+    /// Checks the sender, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
+    /// is the client that the proxy names.
     fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
         let sender = self.behind_proxies(parts, sender)?;
         self.check_host(parts, &sender)?;
@@ -280,7 +281,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     fn behind_proxies(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
-        // What a program is reached through is that program's to know.
+        // An embedding program itself knows the proxies in front of it.
         let (Some(_), Some(peer)) = (&sender.connection, sender.peer) else { return Ok(sender) };
         let client = self.connections.proxies().client(peer, &parts.headers);
         let client = client.map_err(|unclear| MessageFault::InvalidRequest(unclear.to_string()))?;
@@ -295,12 +296,12 @@ impl<U: Upstream + 'static> Gateway<U> {
         cors::preflight(&parts.headers, self.generations.live().headers_read())
     }
 
-    /// Answers at a path without an endpoint: metadata, or nothing.
+    /// Answers a request at a path without an endpoint: with a document, or with 404.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
         if let Err(malformed) = self.check_host(parts, sender) {
             return plain(malformed.into());
         }
-        // Also where there is nothing: a page may find that out.
+        // This includes paths without a document: a page may learn that there is none.
         if cors::is_preflight(parts) {
             return self.preflight(parts);
         }
@@ -346,11 +347,11 @@ impl<U: Upstream + 'static> Endpoint<U> {
         let arrival = arrival(headers, body, sender);
         let under_way = takes_events.then(|| arrival.under_way.clone());
         let endpoint = Arc::clone(self);
-        // Boxed where it is made: a future that is held on the way would be as large once more.
+        // In a box from the start. If the future were first held elsewhere, it would take its size once more.
         let work = Box::pin(async move {
             let answered = endpoint.flow.handle(arrival).await.map(answer);
             let response = answered.unwrap_or_else(|rejected| endpoint.render(&rejected));
-            // A stream goes on with what it was asked by.
+            // The memory of the request stays reserved while its stream is answered.
             response.map(|body| body.holding(held))
         });
         Ok(keep_alive::answer(work, under_way).await)
@@ -360,7 +361,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         if let Err(malformed) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(malformed.into()));
         }
-        // Boxed, so that programs with Witgate in them compile: the way of one call is a deep nest of futures.
+        // In a box, so that programs that embed Witgate compile: a call is a deep nest of futures.
         let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
@@ -408,7 +409,7 @@ fn answer(reply: Reply) -> Response<Body> {
 }
 
 impl<U: Upstream> Endpoint<U> {
-    /// A challenge names every scheme that would do, bearer tokens first.
+    /// The response to a refused message. A challenge names every scheme that is accepted, bearer tokens first.
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.rejection.wire_at(self.denials);
         let generation = self.generations.live();
@@ -423,8 +424,7 @@ impl<U: Upstream> Endpoint<U> {
     }
 }
 
-/// The names that this server answers under: the listen address, the hosts of the resources, and
-/// those allowed besides.
+/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
 fn names(config: &config::Config) -> AllowedNames {
     let listen = config.server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());

@@ -1,4 +1,4 @@
-//! The listeners: HTTP, stdio, admin and control socket. Nothing is decided here.
+//! The listeners: HTTP, stdio, admin and control socket. This crate makes no decisions about calls.
 
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]

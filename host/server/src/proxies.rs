@@ -1,5 +1,5 @@
-//! Proxies in front of the listener that are believed for whom they speak. One source counts, and from these peers alone:
-//! what anybody else says about addresses is not looked at.
+//! Trusted proxies in front of the listener: they name the address of the client. Only one source of addresses counts,
+//! and only from trusted proxies. Every other statement about addresses is ignored.
 
 mod forwarded;
 mod node;
@@ -17,7 +17,7 @@ use witgate_base::cause::with_sources;
 use witgate_config::{Forwarded, Server};
 use witgate_runtime::log::throttle::LogThrottle;
 
-/// The proxies that are trusted, and where they say for whom they speak.
+/// The trusted proxies, and the header in which they name the client.
 #[derive(Debug, Default)]
 pub struct TrustedProxies {
     trusted: Vec<IpNet>,
@@ -25,26 +25,26 @@ pub struct TrustedProxies {
     failing: LogThrottle,
 }
 
-/// The proxy's header, which cannot be read or names no address.
+/// The error of a proxy's header that cannot be read, or does not name an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` of the proxy does not name the sender")]
 pub(crate) struct ProxyHeaderError(&'static str);
 
 impl TrustedProxies {
-    /// Those of the configuration.
+    /// The trusted proxies of the configuration.
     pub fn of(server: &Server) -> Self {
         let (trusted, forwarded) = (server.trusted_proxies.clone(), server.forwarded);
         Self { trusted, forwarded, failing: LogThrottle::default() }
     }
 
-    /// Those of these networks.
+    /// The trusted proxies of these networks.
     #[cfg(test)]
     pub fn trusting(networks: &[&str], forwarded: Forwarded) -> Self {
         let trusted = networks.iter().map(|network| network.parse().unwrap()).collect();
         Self { trusted, forwarded: Some(forwarded), failing: LogThrottle::default() }
     }
 
-    /// Says now and then that a connection of a proxy's did not begin as it has to.
+    /// Logs that a proxy's connection did not begin with a valid header of the PROXY protocol. The log is throttled.
     pub(super) fn log(&self, proxy: IpAddr, error: &io::Error) {
         if let Some(others) = self.failing.turn() {
             let why = with_sources(error);
@@ -57,22 +57,22 @@ impl TrustedProxies {
         }
     }
 
-    /// True if an address is one of theirs.
+    /// True if the address belongs to a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// True if a connection from an address begins with a header of the PROXY protocol.
+    /// True if connections from this address begin with a header of the PROXY protocol.
     pub(super) fn speaks_first(&self, peer: IpAddr) -> bool {
         self.forwarded == Some(Forwarded::ProxyProtocol) && self.trusts(peer)
     }
 
-    /// The address that a request is from, which came over a connection of `peer`. One that a proxy has made itself has no
-    /// header, and is from the proxy.
+    /// The address of the client that sent a request over a connection of `peer`. A proxy's own request has no header,
+    /// and its client is the proxy.
     ///
     /// # Errors
-    /// Where the header of a trusted proxy cannot be read: what is left of it may be the caller's.
+    /// If the header of a trusted proxy cannot be read. Its readable part may have been written by the caller.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, ProxyHeaderError> {
         let (name, read): (_, NodeReader) = match self.forwarded {
             Some(Forwarded::ForwardedFor) => ("x-forwarded-for", forwarded::addresses),
@@ -90,7 +90,8 @@ impl TrustedProxies {
         self.walk(peer, &nodes).ok_or(unclear)
     }
 
-    /// From the nearest to the first that is none of the proxies'. What stands before that was written by who knows whom.
+    /// The client: the nearest address that is not a trusted proxy, counted from the end of the list. The addresses
+    /// before it are not trustworthy.
     fn walk(&self, peer: IpAddr, nodes: &[Node<'_>]) -> Option<IpAddr> {
         let mut client = peer;
         for node in nodes.iter().rev() {
@@ -103,7 +104,7 @@ impl TrustedProxies {
     }
 }
 
-/// Reads the nodes of one line of a header. None: it cannot be read.
+/// A function that reads the nodes in one line of a header. None: the line is malformed.
 type NodeReader = fn(&str) -> Option<Vec<Node<'_>>>;
 
 #[cfg(test)]
@@ -142,10 +143,10 @@ mod tests {
             ("10.0.0.1", &["::ffff:192.0.2.1"], Some("192.0.2.1")),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
             ("10.0.0.1", &[], Some("10.0.0.1")),
-            // Nobody else is believed.
+            // Other peers are not trusted.
             ("192.0.2.9", &["6.6.6.6"], Some("192.0.2.9")),
             ("192.0.2.9", &["garbage"], Some("192.0.2.9")),
-            // What a proxy says and nobody understands is nobody's.
+            // A trusted proxy's unreadable header names no client.
             ("10.0.0.1", &[""], None),
             ("10.0.0.1", &["unknown"], None),
             ("10.0.0.1", &["6.6.6.6, unknown"], None),
@@ -178,7 +179,7 @@ mod tests {
             (&["for=unknown"], None),
             (&["for=2001:db8::7"], None),
             (&["for=\"2001:db8::7"], None),
-            // What a caller has left open does not swallow what the proxy adds.
+            // A quote that a caller has left open does not hide the proxy's own element.
             (&["for=6.6.6.6;a=\", for=192.0.2.1"], None),
             (&["for=6.6.6.6;a=\", for=\"192.0.2.1\""], None),
             (&["for=6.6.6.6;a=\"", "for=192.0.2.1"], None),

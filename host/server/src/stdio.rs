@@ -1,8 +1,8 @@
-//! Newline-delimited JSON-RPC on standard input and output, for one client. It decides nothing:
-//! every message takes the way of all messages.
+//! Newline-delimited JSON-RPC on standard input and output, for one client. This transport makes no decisions: it
+//! passes every message to the flow, as HTTP does.
 //!
-//! The process is the client's session: what a 2025-era server says of itself, which HTTP has the
-//! GET stream for, comes out among the answers (MCP 2025-11-25, Transports, "stdio").
+//! The process is the client's session. A server of the stateful era sends messages of its own over HTTP's GET stream;
+//! over stdio, they are written between the answers (MCP 2025-11-25, Transports, "stdio").
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -35,19 +35,19 @@ use witgate_message::headers::LAST_EVENT_ID;
 use witgate_message::json::{Members, unquote};
 use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
 
-/// The greatest answer that an HTTP upstream may give in one piece.
+/// The maximum size of an answer that an HTTP upstream gives in one piece, in bytes.
 const ANSWER: usize = 16 << 20;
-/// Lines that wait for a client who does not read; then upstreams wait.
+/// The maximum number of lines that wait for the client to read. If there are more, upstreams wait.
 const LINES: usize = 64;
-/// Requests at the same time. What one client has more than this, it has by mistake.
+/// The maximum number of requests at the same time. A client with more requests has a fault.
 const RUNNING: usize = 256;
-/// A notification is passed on before the next line is read, so that nothing overtakes it. An
-/// upstream that does not even take that holds the client up no longer than this.
+/// The time limit for passing a notification on. The next line is read only afterwards, so that no message overtakes
+/// the notification. An upstream that does not accept it delays the client no longer than this.
 const PASSING_ON: Duration = Duration::from_secs(5);
-/// Before a lost stream of the server's own messages is taken up again.
+/// The pause before a lost stream of the server's own messages is opened again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// The way of all messages, as this transport needs it.
+/// The flow, as this transport needs it.
 pub trait MessageHandler: Send + Sync + 'static {
     /// Handles one message.
     fn handle(
@@ -62,19 +62,19 @@ pub trait MessageHandler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BoxStream<'static, Event>, RejectedMessage>> + Send;
 }
 
-/// A message as it comes in here.
+/// A message from standard input.
 pub struct IncomingMessage {
     /// The message.
     pub body: Bytes,
-    /// The credential that the process environment shows.
+    /// The credentials in the environment of the process.
     pub shown: Credentials,
-    /// The session that this process's client has opened.
+    /// The session that the client has opened.
     pub session: Option<Box<str>>,
-    /// For a stream that broke off.
+    /// The id of the last event of a stream that broke off.
     pub last_event_id: Option<String>,
 }
 
-/// The answer to a line on stdin.
+/// The answer to a message.
 pub struct MessageAnswer {
     /// The session that the message has opened.
     pub session: Option<Box<str>>,
@@ -82,7 +82,7 @@ pub struct MessageAnswer {
     pub body: AnswerBody,
 }
 
-/// The credential in the environment, read once. Children never inherit these variables.
+/// The credentials in the environment, which is read once. Child processes never inherit these variables.
 #[derive(Debug, Default)]
 pub struct EnvironmentCredentials {
     /// `MCP_API_KEY`.
@@ -92,7 +92,7 @@ pub struct EnvironmentCredentials {
 }
 
 impl EnvironmentCredentials {
-    /// Reads it. An empty variable shows nothing.
+    /// Reads the credentials. An empty variable counts as unset.
     pub fn read(environment: &witgate_config::environment::Environment) -> Self {
         let read = |name| environment.get(name).map(SecretString::from);
         Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
@@ -114,14 +114,13 @@ impl EnvironmentCredentials {
 /// Limits in time and size.
 #[derive(Clone, Copy, Debug)]
 pub struct StdioLimits {
-    /// Time that running calls may take at the end.
+    /// The time that running calls may take during a shutdown.
     pub grace: Duration,
-    /// The largest line that a client may send, in bytes.
+    /// The maximum size of a line from the client, in bytes.
     pub max_request: usize,
 }
 
-/// Serves one client until its end of file or until `stop`; then lets what runs finish within the time that its bounds
-/// have for that.
+/// Serves one client until its input ends or until `stop`. Then lets running requests finish within the grace period.
 pub async fn serve<P: MessageHandler>(
     pipeline: Arc<P>,
     environment: EnvironmentCredentials,
@@ -146,7 +145,7 @@ pub async fn serve<P: MessageHandler>(
     tokio::select! {
         () = front.read(pipes.0, max_request) => {}
         () = stop => {}
-        // A client that no longer reads has gone.
+        // A client that has closed its end of the output has gone.
         () = closed.closed() => {}
     }
     drop(closed);
@@ -154,7 +153,7 @@ pub async fn serve<P: MessageHandler>(
     let _ = timeout(grace, writing).await;
 }
 
-/// SIGTERM, SIGINT or nothing else.
+/// Waits for SIGTERM or SIGINT.
 pub async fn told_to_stop() {
     #[cfg(unix)]
     {
@@ -188,7 +187,7 @@ impl<U: Upstream + 'static> MessageHandler for Flow<U> {
 
 fn arrival(sent: IncomingMessage) -> Arrival {
     let mut headers = HeaderMap::new();
-    // What an HTTP upstream is told of a stream that broke off, in the place where it looks.
+    // An HTTP upstream is told the last event of a broken stream in this header.
     let last = sent.last_event_id.and_then(|id| HeaderValue::try_from(id).ok());
     headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
     Arrival {
@@ -216,19 +215,20 @@ struct StdioClient<P> {
     environment: EnvironmentCredentials,
     out: mpsc::Sender<Bytes>,
     session: Mutex<Option<Box<str>>>,
-    /// By the request's id, as JSON text.
+    /// The running requests by id, as JSON text.
     running: Mutex<HashMap<Box<str>, RunningRequest>>,
 }
 
 struct RunningRequest {
     task: AbortHandle,
-    /// True if dropping the request cancels it (2026-07-28). In earlier versions, only the upstream is told.
+    /// True if Witgate cancels the request by dropping it (stateless era). In the stateful era, Witgate only tells the
+    /// upstream.
     stateless: bool,
-    /// True if the request would never finish.
+    /// True if the request is a subscription, which never finishes by itself.
     listens: bool,
 }
 
-/// The members of a line that decide its order among the others. The pipeline checks the line itself.
+/// The members of a message that decide how it is ordered among the others. The flow checks the message itself.
 #[derive(Debug, Default)]
 struct LinePeek {
     id: Option<Box<str>>,
@@ -270,7 +270,8 @@ impl<P: MessageHandler> StdioFront<P> {
         let peek = LinePeek::at(&line).unwrap_or_default();
         match (peek.method.as_deref(), &peek.id) {
             (Some("initialize"), Some(_)) => {
-                // Clients that write ahead mean what follows for the session that this opens.
+                // Some clients send further messages before the answer. Those messages belong to the session that this
+                // one opens.
                 self.client.clone().request(line).await;
                 self.start_pump();
             }
@@ -280,7 +281,7 @@ impl<P: MessageHandler> StdioFront<P> {
         }
     }
 
-    /// Begins a request.
+    /// Starts a request.
     async fn start(&mut self, line: Bytes, peek: LinePeek) {
         let Some(id) = peek.id else { return };
         if self.tasks.len() >= RUNNING {
@@ -289,7 +290,7 @@ impl<P: MessageHandler> StdioFront<P> {
         let listens = peek.method.as_deref() == Some("subscriptions/listen");
         let client = Arc::clone(&self.client);
         let key = id.clone();
-        // Held until the task is noted, so that it cannot end before.
+        // The lock is held until the task is in the map, so that the task cannot remove itself before that.
         let mut running = self.client.running.lock();
         let task = self.tasks.spawn(async move {
             client.clone().request(line).await;
@@ -311,14 +312,14 @@ impl<P: MessageHandler> StdioFront<P> {
         self.pass_on(line).await;
     }
 
-    /// A notification, an answer, or what is neither: nothing may overtake it.
+    /// Passes on a notification, an answer or an invalid message. No later message may overtake it.
     async fn pass_on(&mut self, line: Bytes) {
         if timeout(PASSING_ON, self.client.clone().request(line)).await.is_err() {
             tracing::warn!("the upstream does not accept messages of the client; dropped");
         }
     }
 
-    /// Lets the server's own messages out, once there is a session.
+    /// Starts to write the server's own messages, if there is a session.
     fn start_pump(&mut self) {
         let has_session = self.client.session.lock().is_some();
         if has_session && self.pump.is_none() {
@@ -345,7 +346,7 @@ impl<P: MessageHandler> StdioClient<P> {
         IncomingMessage { body, shown: self.environment.shown(), session, last_event_id: None }
     }
 
-    /// Sends one message and writes down all that comes back.
+    /// Passes one message to the flow, and writes everything that comes back.
     async fn request(self: Arc<Self>, line: Bytes) {
         let peek = LinePeek::at(&line);
         match self.pipeline.handle(self.sent(line)).await {
@@ -356,7 +357,7 @@ impl<P: MessageHandler> StdioClient<P> {
                 self.write_down(heard.body, peek.and_then(|peek| peek.id)).await;
             }
             Err(RejectedMessage { id, rejection }) => {
-                // What wants no answer gets none (JSON-RPC 2.0 §4.1); what cannot be read gets one.
+                // A notification or an answer gets no answer (JSON-RPC 2.0 §4.1). An unreadable message gets one.
                 let wants_none = peek.is_some_and(|peek| peek.method.is_none() || peek.id.is_none());
                 match wants_none && !is_malformed(&rejection) {
                     true => tracing::debug!(?rejection, "a notification or an answer was refused"),
@@ -391,7 +392,7 @@ impl<P: MessageHandler> StdioClient<P> {
         }
     }
 
-    /// The server's own messages, as long as it lets them be heard.
+    /// Writes the server's own messages, as long as the server offers a stream of them.
     async fn pump(self: Arc<Self>) {
         let mut last_event_id = None;
         loop {
@@ -416,7 +417,8 @@ impl<P: MessageHandler> StdioClient<P> {
         self.say(rejection.wire().body(id)).await;
     }
 
-    /// A whole line, as soon as the client takes it. An empty one only primes a stream.
+    /// Writes a message as one line, and waits until the client accepts it. An empty message is left out, because it
+    /// only primes a stream.
     async fn say(&self, message: Bytes) {
         let message = one_line(message);
         if !message.trim_ascii().is_empty() {

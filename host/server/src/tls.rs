@@ -1,5 +1,5 @@
-//! TLS towards clients: certificate and key, reloaded when their files change, and who of the
-//! clients has to show a certificate.
+//! TLS towards clients: the certificate and key, which are reloaded when their files change, and the check of client
+//! certificates.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use witgate_config::{ClientCertificates, TlsKey, TlsSettings};
 use witgate_message::certificate::ClientCertificate;
 use witgate_runtime::log::throttle::LogThrottle;
 
-/// Time limit for a handshake: two round trips and a signature, also over a bad line.
+/// The time limit for a handshake. It allows two round trips and a signature, even over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The protocol inside TLS, for ALPN.
@@ -41,7 +41,7 @@ pub struct TlsError {
     pub message: String,
 }
 
-/// TLS as it is now. What has changed is for new connections.
+/// The current TLS settings. A change applies to new connections.
 pub struct TlsState {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
@@ -55,25 +55,25 @@ impl std::fmt::Debug for TlsState {
 }
 
 impl TlsState {
-    /// Reads certificate and key.
+    /// Reads the certificate and the key.
     ///
     /// # Errors
-    /// With the first thing that is wrong.
+    /// With the first fault.
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let current = ArcSwap::from(server_config(&settings)?);
         Ok(Self { settings, current, failing: LogThrottle::default() })
     }
 
-    /// Reads them again.
+    /// Reads the files again.
     ///
     /// # Errors
-    /// With the first thing that is wrong; what was read before stays.
+    /// With the first fault. The former settings then stay in force.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.current.store(server_config(&self.settings)?);
         Ok(())
     }
 
-    /// The files that it is read from.
+    /// The files from which the settings are read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let key = match &self.settings.key {
             TlsKey::File(path) => Some(path),
@@ -83,8 +83,8 @@ impl TlsState {
         files.into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// The handshake of one connection, and the certificate that the client has shown. None: it did
-    /// not come about.
+    /// Performs the handshake of one connection. Returns the certificate of the client, if there is one. None: the
+    /// handshake failed.
     pub(super) async fn accept(
         &self,
         stream: Socket,
@@ -107,7 +107,7 @@ impl TlsState {
             None => Some((stream, None)),
             Some(leaf) => match ClientCertificate::from_der(leaf) {
                 Some(certificate) => Some((stream, Some(Arc::new(certificate)))),
-                // It would stand for nobody, and so does the connection.
+                // Such a certificate identifies nobody, so the connection is refused.
                 None => {
                     self.failed(peer, "the client's certificate is valid, but cannot be read");
                     None
@@ -116,7 +116,7 @@ impl TlsState {
         }
     }
 
-    /// Anybody can have one fail, so that this is not said each time.
+    /// Logs a failed handshake. Anybody can cause failures, so the log is throttled.
     fn failed(&self, peer: Option<IpAddr>, why: &str) {
         if let Some(others) = self.failing.turn() {
             tracing::info!(peer = peer.map(tracing::field::display), why, others, "a TLS handshake failed");
@@ -144,14 +144,14 @@ fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> 
     })?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     if asks {
-        // A session that is taken up again would not look at the client's certificate again.
+        // A resumed session would not check the client's certificate again.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
     Ok(Arc::new(config))
 }
 
-/// The verifier of client certificates. None: nobody is asked.
+/// The verifier of client certificates. None: clients are not asked for a certificate.
 fn verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = settings.client_ca.as_ref().filter(|_| settings.clients != ClientCertificates::Off)
     else {
@@ -180,7 +180,7 @@ fn private_key(key: &TlsKey) -> Result<PrivateKeyDer<'static>, TlsError> {
         }
         TlsKey::Text(text) => PrivateKeyDer::from_pem_slice(text.expose_secret().as_bytes()),
     };
-    // What the parser says of a key may hold a part of it.
+    // The parser's message may contain a part of the key.
     read.map_err(|_| fault("key", "this is not a private key in PEM (`BEGIN PRIVATE KEY`)".to_owned()))
 }
 

@@ -1,23 +1,24 @@
-//! The limit of open file descriptors, as a number of connections.
+//! The maximum number of connections under the limit of open file descriptors.
 
 use witgate_config::{Config, UpstreamTarget};
 use witgate_runtime::descriptors;
 use witgate_runtime::processes::CHILDREN;
 
-/// Kept free for what is no call of a client's: 64 connections at `admin_listen`, those of the control socket, policies
-/// that ask servers (64 to each), files that a reload reads, the pipes of a compiler, watches, logs.
+/// The number of descriptors that are kept free for other uses than client connections: 64 connections at
+/// `admin_listen`, the connections of the control socket, policies that ask servers (64 connections to each), files
+/// that a reload reads, the pipes of a compiler, file watches and logs.
 const RESERVE: u64 = 256;
 
-/// Three pipes and a descriptor of the process.
+/// The descriptors of one child process: three pipes and one for the process itself.
 const OF_A_CHILD: u64 = 4;
 
-/// A stream, and the connection of what is posted.
+/// The descriptors of one session with an SSE upstream: the event stream, and the connection for posted messages.
 const OF_A_STREAM: u64 = 2;
 
-/// The minimum number of connections, whatever is kept free.
+/// The minimum number of connections, even if that leaves fewer descriptors for other uses.
 const FEWEST: usize = 8;
 
-/// Lowers `max_connections` to what there is room for.
+/// Lowers `max_connections` to the number that the limit of descriptors leaves room for.
 pub fn bound_connections(config: &mut Config) {
     let limit = descriptors::limit();
     let most = most_connections(limit, config);
@@ -39,9 +40,10 @@ fn most_connections(limit: u64, config: &Config) -> usize {
     let urls = targets().filter(|target| matches!(target, UpstreamTarget::Url { .. })).count() as u64;
     let streams = targets().filter(|target| matches!(target, UpstreamTarget::Sse { .. })).count() as u64;
     let children = (commands * OF_A_CHILD + streams * OF_A_STREAM).saturating_mul(CHILDREN.most as u64);
-    // At most half, so that a low limit does not leave nothing.
+    // At most half of the limit, so that a low limit still leaves some connections.
     let reserve = (RESERVE + children).min(limit / 2);
-    // A call to an upstream over HTTP takes a connection there, too; with several, one may idle at another meanwhile.
+    // A call to an HTTP upstream also needs a connection to it. With several such upstreams, a second connection may be
+    // idle at another one.
     let of_one = 1 + urls.min(2);
     usize::try_from((limit - reserve) / of_one).unwrap_or(usize::MAX).max(FEWEST)
 }

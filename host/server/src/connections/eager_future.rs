@@ -1,8 +1,8 @@
-//! A future that is polled again at once when it wakes itself.
+//! A future that is polled again at once if it wakes itself.
 //!
-//! hyper's connection does so with each request: the service asks for the body, and that wakes the task that
-//! is just being polled. tokio would put it into a queue and wake another worker to look there, which with one
-//! busy connection costs more than all the checks of its call.
+//! A hyper connection wakes itself with each request: the service asks for the body, which wakes the task that is being
+//! polled. Tokio would queue this task and wake another worker to look at the queue. With one busy connection, that
+//! costs more than all checks of its call.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// A future that goes on waking itself has to let others have a turn.
+/// The maximum number of polls in a row. A future that keeps waking itself must then let other tasks run.
 const TURNS: usize = 8;
 
-/// See the module.
+/// The wrapper around the future.
 pub(super) struct EagerFuture<F> {
     future: F,
     wakes: Arc<Wakes>,
     waker: Waker,
 }
 
-/// Wakes of the future: kept while it is polled, passed on otherwise.
+/// The wakes of the future. A wake during a poll is remembered; any other wake is passed on to the task.
 #[derive(Default)]
 struct Wakes {
     is_polled: AtomicBool,
@@ -36,7 +36,8 @@ impl Wake for Wakes {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.is_woken.store(true, Ordering::SeqCst);
-        // Whoever polls looks at `is_woken` once `is_polled` is false again, so that no wake falls between.
+        // The polling thread looks at `is_woken` after it has set `is_polled` to false. So no wake is lost between the
+        // two.
         if !self.is_polled.load(Ordering::SeqCst) {
             self.task.wake();
         }
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!((turns, count.0.load(Ordering::SeqCst)), (TURNS, 1));
     }
 
-    /// However the wakes of another thread fall, none is lost: a lost one would leave the task asleep for ever.
+    /// No wake is lost, at whatever moment another thread sends it. A lost wake would leave the task asleep forever.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_wake_from_another_thread_is_never_lost() {
         for _ in 0..200 {

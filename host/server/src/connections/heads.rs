@@ -1,6 +1,6 @@
-//! Heads of requests whose lines end in CR LF (RFC 9112, section 2.2), and in nothing else. hyper takes
-//! a lone LF for a line's end as well; a proxy in front that does not would let through, as the value
-//! of a header, what is a header or a request of its own here.
+//! A check of line ends in the heads of requests: only CR LF ends a line (RFC 9112, section 2.2). hyper also accepts a
+//! lone LF. A proxy in front of Witgate that does not accept it would pass text on as the value of a header, and
+//! Witgate would read the same text as another header or request.
 
 use std::io;
 use std::pin::Pin;
@@ -13,25 +13,25 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A head has been passed on, and how much follows is not known before hyper has read it.
+/// hyper has got a head, but has not read it yet. So the length of its body is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// It is known by the chunks alone, to hyper.
+/// The body is chunked. Only hyper knows where it ends.
 const CHUNKED: u64 = u64::MAX - 1;
 
-/// The place in a conversation, which hyper and the reader of heads share.
+/// The position within the requests of a connection. hyper's service and [`Heads`] share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Framing(Arc<FramingState>);
 
 #[derive(Debug, Default)]
 struct FramingState {
-    /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
+    /// The number of bytes of the body that hyper may read before the next head begins; or [`UNKNOWN`] or [`CHUNKED`].
     body: AtomicU64,
-    /// A part of a head has come, or what follows the last one.
+    /// True if a part of a head has arrived, or bytes after the last request.
     has_begun: AtomicBool,
 }
 
 impl Framing {
-    /// True if all that has come belongs to requests that have come as a whole.
+    /// True if all bytes so far belong to complete requests.
     pub(super) fn is_between_requests(&self) -> bool {
         self.body() == 0 && !self.0.has_begun.load(Ordering::Relaxed)
     }
@@ -48,14 +48,14 @@ impl Framing {
         self.0.has_begun.store(has_begun, Ordering::Relaxed);
     }
 
-    /// A part of a head has come.
+    /// Notes the first bytes of a head.
     #[cfg(test)]
     pub(super) fn begin(&self) {
         self.set_begun(true);
     }
 
-    /// Notes what follows a head that hyper has read. False: where it ends is not known, so nothing may
-    /// come after it on this connection.
+    /// Notes the length of the body after a head that hyper has read. False: the end of the body is unknown, so no
+    /// further request may follow on this connection.
     pub(super) fn note(&self, body: &Incoming) -> bool {
         let length = match body.is_end_stream() {
             true => Some(0),
@@ -66,11 +66,11 @@ impl Framing {
     }
 }
 
-/// A connection that spoils heads with a lone LF: a NUL takes its place, which hyper answers with 400.
+/// A stream that replaces each lone LF in a head by NUL. hyper answers such a head with 400.
 #[derive(Debug)]
 pub(super) struct Heads<S> {
     stream: S,
-    /// Bytes behind a head, held until it is known what they are.
+    /// Bytes after a head. They are held until the length of the body is known.
     held: BytesMut,
     framing: Framing,
     line: HeadPosition,
@@ -81,7 +81,7 @@ pub(super) struct Heads<S> {
 /// The position of the next byte in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeadPosition {
-    /// Before the first line; empty ones may stand there.
+    /// Before the first line. Empty lines are allowed here.
     Before,
     /// Within a line.
     Within,
@@ -95,13 +95,13 @@ impl<S> Heads<S> {
         Self { stream, held, framing, line: HeadPosition::Before, is_after_cr: false }
     }
 
-    /// To be told of each head that hyper has read.
+    /// The framing. The service has to note each head that hyper has read.
     pub(super) fn framing(&self) -> Framing {
         self.framing.clone()
     }
 }
 
-/// Looks at more of a head. Returns where the head ends.
+/// Scans a further part of a head. Returns the end of the head.
 fn scan(bytes: &mut [u8], line: &mut HeadPosition, is_after_cr: &mut bool) -> Option<usize> {
     for (at, byte) in bytes.iter_mut().enumerate() {
         let ends_line = *byte == b'\n' && *is_after_cr;
@@ -124,12 +124,12 @@ fn scan(bytes: &mut [u8], line: &mut HeadPosition, is_after_cr: &mut bool) -> Op
 
 impl<S: AsyncRead + Unpin> Heads<S> {
     fn note_begun(&self) {
-        // hyper has a lone CR already, and refuses what comes after it.
+        // hyper has already read a lone CR, and refuses the bytes after it.
         let has_begun = self.line != HeadPosition::Before || self.is_after_cr || !self.held.is_empty();
         self.framing.set_begun(has_begun);
     }
 
-    /// Reads a head and nothing of what follows it.
+    /// Reads a head, and no bytes after it.
     fn read_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, held, line, is_after_cr, .. } = self;
         let ends = if held.is_empty() {
@@ -154,7 +154,7 @@ impl<S: AsyncRead + Unpin> Heads<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads at most `most` bytes of a body. Returns how many.
+    /// Reads at most `most` bytes of a body. Returns their number.
     fn read_body(
         &mut self,
         context: &mut Context<'_>,
@@ -175,13 +175,13 @@ impl<S: AsyncRead + Unpin> Heads<S> {
     }
 }
 
-/// Holds back what was read behind `end`.
+/// Moves the bytes after `end` from `buffer` to `held`.
 fn hold(held: &mut BytesMut, buffer: &mut ReadBuf<'_>, end: usize) {
     held.extend_from_slice(buffer.filled().get(end..).unwrap_or_default());
     buffer.set_filled(end);
 }
 
-/// Gives out what was held back.
+/// Moves `length` bytes from `held` to `buffer`.
 fn take(held: &mut BytesMut, buffer: &mut ReadBuf<'_>, length: usize) {
     buffer.put_slice(held.get(..length).unwrap_or_default());
     held.advance(length);
@@ -195,7 +195,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
     ) -> Poll<io::Result<()>> {
         match self.framing.body() {
             0 => self.read_head(context, buffer),
-            // hyper has the head and will read on once it has noted what follows.
+            // hyper has got the head. It reads on after the service has noted the length of the body.
             UNKNOWN => Poll::Pending,
             CHUNKED => self.read_body(context, buffer, u64::MAX).map_ok(drop),
             left => {
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use witgate_runtime::memory::RequestMemory;
 
-    /// Answers each request with its headers and its body.
+    /// A server that answers each request with its headers and its body.
     async fn mirror() -> String {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap().to_string();
@@ -277,12 +277,12 @@ mod tests {
         address
     }
 
-    /// Sends these pieces one after the other, and reads until the other end closes or a second is over.
+    /// Sends the pieces one after the other. Reads until the server closes the connection, or for one second.
     async fn send(address: &str, pieces: &[&[u8]]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         for piece in pieces {
-            // One that is refused may be closed before all of it is sent.
+            // The server may close the connection of a refused request before all of it is sent.
             if stream.write_all(piece).await.is_err() {
                 break;
             }
@@ -335,7 +335,7 @@ mod tests {
         }
     }
 
-    /// The connection has given up its buffers by then.
+    /// During the pause, the connection gives its buffers back.
     #[tokio::test]
     async fn requests_after_a_pause_are_answered() {
         let address = mirror().await;

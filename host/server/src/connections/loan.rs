@@ -1,4 +1,4 @@
-//! A stream that hyper has until its connection is dropped, and that then comes back.
+//! A stream that is lent to hyper, and returns when hyper's connection is dropped.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that goes home when it is dropped.
+/// A lent stream. Dropping the loan returns the stream.
 pub(super) struct Loan<S> {
-    /// Only [`Drop`] takes it.
+    /// Empty only after [`Drop`] has taken the stream.
     stream: Option<S>,
     home: Arc<Mutex<Option<S>>>,
 }
 
-/// The place for a stream that has come back.
+/// The place to which a lent stream returns.
 pub(super) struct ReturnSlot<S>(Arc<Mutex<Option<S>>>);
 
 impl<S> Loan<S> {
@@ -30,7 +30,7 @@ impl<S> Loan<S> {
 }
 
 impl<S> ReturnSlot<S> {
-    /// The stream, once it is back.
+    /// The stream, if it has been returned.
     pub(super) fn take(self) -> Option<S> {
         self.0.lock().take()
     }

@@ -1,5 +1,5 @@
-//! A connection whose heads are counted: a head is held as a whole, and so is what it was read into, until the connection
-//! ends.
+//! A stream that reserves memory for the heads of its requests. hyper holds a whole head in memory, and keeps the
+//! buffer for it until the connection ends.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,20 +12,20 @@ use super::table::Connection;
 use witgate_base::peer::Peer;
 use witgate_runtime::memory::{FREE, Reservation};
 
-/// The size of one read where there is more room than the 8 KiB that hyper begins with. It takes twice the
-/// room after each read that fills what it has, and goes back after reads that fill less than half.
+/// The maximum size of one read into a buffer larger than the 8 KiB with which hyper begins. hyper doubles the buffer
+/// after each read that fills it, and shrinks it after reads that fill less than half.
 const AT_ONCE: usize = FREE - 1;
 
-/// See the module.
+/// A stream that reserves memory for heads.
 pub(crate) struct MeteredStream<S> {
     stream: S,
     connection: Arc<Connection>,
     held: Reservation<Peer>,
-    /// The bytes of this head so far.
+    /// The number of bytes of the current head so far.
     head: usize,
-    /// The number of heads before it.
+    /// The number of heads before the current one.
     heads: u32,
-    /// The last write waits.
+    /// True if the last write waits for the client.
     is_blocked: bool,
 }
 

@@ -1,6 +1,6 @@
-//! The time without a request, after which a connection gives its buffers back, and the time limit for a head.
+//! The detection of pauses: an idle connection gives its buffers back, and a head has a time limit.
 //!
-//! One timer for each connection looks at it every second. A timer for each request would cost more.
+//! One timer per connection checks this every second. A timer per request would cost more.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::time::{Instant, sleep};
 use super::heads::Framing;
 use super::table::Connection;
 
-/// Time limit for the head of a request, and for a connection without one. Longer than the 90 s for which the most
-/// patient clients keep a connection, so that it is they who close it.
+/// The time limit for the head of a request, and for a connection without a request. The most patient clients keep a
+/// connection open for 90 s. The limit is longer, so that they close the connection first.
 const HEAD: Duration = Duration::from_secs(120);
 
-/// The interval of the looks.
+/// The interval between two checks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The time since the last head. Empty lines, which may stand before a head, do not end it.
+/// The time since the last head. Empty lines before a head are allowed, and do not end the silence.
 pub(super) struct Silence {
     heads: u32,
     since: Instant,
@@ -27,7 +27,7 @@ impl Silence {
         Self { heads: connection.heads(), since: Instant::now() }
     }
 
-    /// The time at which a connection without another head ends.
+    /// The time at which the connection ends if no further head comes.
     pub(super) fn end(&mut self, connection: &Connection) -> Instant {
         if self.heads != connection.heads() {
             *self = Self::begin(connection);
@@ -36,16 +36,16 @@ impl Silence {
     }
 }
 
-/// The state of a connection at a look.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PauseKind {
-    /// No request, and no part of one, since the last look.
+    /// No request and no part of one has arrived since the last check.
     Idle,
     /// The head of a request takes too long.
     LateHead,
 }
 
-/// Waits until a connection is idle, or too slow.
+/// Waits until the connection is idle, or its head is late.
 pub(super) async fn pause(connection: &Connection, framing: &Framing) -> PauseKind {
     pause_after(LOOK, HEAD, connection, framing).await
 }

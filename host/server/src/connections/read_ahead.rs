@@ -1,4 +1,4 @@
-//! A stream of which a few bytes were read before hyper has it: a connection without a request has no buffers.
+//! A stream that reads its first bytes itself before hyper reads. So a connection without a request needs no buffers.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Room for the first bytes of a head.
+/// The maximum number of bytes that are read ahead.
 const ROOM: usize = 64;
 
-/// See the module.
+/// A stream with the bytes that were read ahead.
 pub(super) struct ReadAhead<S> {
     stream: S,
     bytes: [u8; ROOM],
-    /// The part of the bytes that nobody has read.
+    /// The range of `bytes` that hyper has not read yet: `from..to`.
     from: usize,
     to: usize,
 }
@@ -26,7 +26,7 @@ impl<S> ReadAhead<S> {
 }
 
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
-    /// Waits for the first bytes. False: there are none, because the stream has ended or is broken.
+    /// Waits for the first bytes. False: the stream has ended or is broken.
     pub(super) async fn wait(&mut self) -> bool {
         poll_fn(|context| {
             if self.from == self.to {

@@ -1,4 +1,4 @@
-//! The socket of a connection, which may move to the runtime of another thread.
+//! The socket of a connection. It can move to the runtime of another thread.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 
 use witgate_runtime::workers::Seat;
 
-/// See the module.
+/// A TCP socket that can move between runtimes.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// None: it got lost on its way.
+    /// None: the move to another runtime has failed.
     stream: Option<TcpStream>,
 }
 
@@ -21,11 +21,11 @@ impl Socket {
         Self { stream: Some(stream) }
     }
 
-    /// Has the current runtime look after it, if it has been given a seat there: what another one looks after is woken
-    /// by another thread.
+    /// Registers the socket with the current runtime if the connection has a seat there. Otherwise, the thread of the
+    /// former runtime would have to wake this one.
     ///
     /// # Errors
-    /// When the runtime does not take it.
+    /// If the runtime does not accept the socket.
     pub(super) fn settle(&mut self, seat: Option<&Seat>) -> io::Result<()> {
         if seat.is_some() {
             let stream = self.stream.take().ok_or(io::ErrorKind::NotConnected)?;

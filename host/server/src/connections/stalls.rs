@@ -1,5 +1,5 @@
-//! A connection that ends once its client has read nothing for too long: an answer is held in memory until it is
-//! written.
+//! A time limit for writes: a connection ends if its client does not read for too long. Witgate holds an answer in
+//! memory until all of it is written.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Time in which a client has to read a part of what is written. Proxies allow the same.
+/// The time limit for a write. Proxies have the same limit.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// A stream whose writes have a time limit.
 pub(super) struct StallGuard<S> {
     stream: S,
     patience: Duration,
-    /// Runs while a write waits. Most connections never need one.
+    /// The timer of a waiting write. Most connections never need it.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -25,7 +25,7 @@ impl<S> StallGuard<S> {
         Self { stream, patience, waiting: None }
     }
 
-    /// Passes the outcome of a write on, as long as writes do not wait for too long.
+    /// Passes the outcome of a write on. If writes have waited too long, the outcome is an error.
     fn judge<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.waiting = None;

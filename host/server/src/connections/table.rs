@@ -1,4 +1,5 @@
-//! The connections of a listener: how many there may be, in all and of one sender, and which of them go first.
+//! The table of a listener's connections: their maximum number, in all and per sender, and the order in which they are
+//! ended.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,16 +22,17 @@ use witgate_runtime::log::throttle::LogThrottle;
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 
-/// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
-/// not done again for so long; where it did, as many have to come first.
+/// The pause between two searches for connections to end, because a search looks at every connection. The pause applies
+/// only if the last search has found too few connections. Otherwise, the next search comes after as many new
+/// connections as it has ended.
 const LOOKING: Duration = Duration::from_millis(100);
 
 /// The limits of the table of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all.
+    /// The maximum number of all connections.
     pub all: usize,
-    /// Of one sender.
+    /// The maximum number of connections of one sender.
     pub of_one: usize,
 }
 
@@ -50,7 +52,7 @@ struct ConnectionTable {
     open: HashMap<u64, Arc<Connection>>,
     by_peer: HashMap<Peer, usize>,
     next: u64,
-    /// The time of the last look that did not find enough.
+    /// The time of the last search that has found too few connections.
     looked: Option<Instant>,
 }
 
@@ -61,7 +63,7 @@ struct ConnectionMetrics {
     ended: Counter,
 }
 
-/// The bound that a connection has met.
+/// The limit that a refused connection has met.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct BoundLabel {
     of: &'static str,
@@ -71,12 +73,13 @@ const OF_ALL: BoundLabel = BoundLabel { of: "all" };
 const OF_PEER: BoundLabel = BoundLabel { of: "peer" };
 
 impl Connections {
-    /// None yet. `memory` is what their heads and bodies may take.
+    /// An empty table. `memory` is the memory for heads and bodies.
     pub fn new(limits: ConnectionLimits, memory: Arc<RequestMemory>) -> Arc<Self> {
         Self::behind(TrustedProxies::default(), limits, memory)
     }
 
-    /// The same, of which some are of proxies: those speak for many, and have no share of one.
+    /// The same, behind these proxies. A proxy's connections carry requests of many clients, so they are not limited to
+    /// the share of one sender.
     pub fn behind(
         proxies: TrustedProxies,
         limits: ConnectionLimits,
@@ -87,12 +90,12 @@ impl Connections {
         Arc::new(Self { limits, memory, table, counts, refusing, proxies })
     }
 
-    /// The memory that their heads and bodies share.
+    /// The memory that the heads and bodies of all connections share.
     pub fn memory(&self) -> &Arc<RequestMemory> {
         &self.memory
     }
 
-    /// Has them counted among `metrics`.
+    /// Registers the counters of connections and of the memory with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         let ConnectionMetrics { open, refused, ended } = &self.counts;
         metrics.register(|registry| {
@@ -114,7 +117,7 @@ impl Connections {
         &self.proxies
     }
 
-    /// Takes a connection in, which `end` ends. None: there are too many.
+    /// Admits a connection. `end` can end it. None: there are too many connections.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
         let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
         self.admit_within(share, peer, end)
@@ -148,7 +151,7 @@ impl Connections {
         None
     }
 
-    /// Ends connections that wait for their clients, where the process has no more descriptors.
+    /// Ends connections that wait for their clients, because the process has no more descriptors.
     pub(crate) fn free_descriptors(&self) {
         let mut table = self.table.lock();
         self.make_room(&mut table, None);
@@ -173,14 +176,14 @@ impl Connections {
         Admission { connections: Arc::clone(self), number, connection }
     }
 
-    /// From so many connections on, some have to go.
+    /// The number of connections from which on new connections displace waiting ones: seven eighths of the maximum.
     fn crowded(&self) -> usize {
         self.limits.all - self.limits.all / 8
     }
 
-    /// Ends an eighth of the connections, or of those of one sender: of those that wait for their clients the ones that
-    /// have shown no good credential, the longest waiting first. Those that have shown one go only where there are no
-    /// others, and it is almost full.
+    /// Ends an eighth of the connections, or of one sender's connections. Only connections that wait for their clients
+    /// are ended, the longest waiting first. Connections without a valid credential so far are ended first. The others
+    /// are ended only if there are none of the former and the table is almost full.
     fn make_room(&self, table: &mut ConnectionTable, of: Option<Peer>) {
         if table.looked.is_some_and(|looked| looked.elapsed() < LOOKING) {
             return;
@@ -225,7 +228,7 @@ impl ConnectionTable {
     }
 }
 
-/// A connection's place among the others. Free once it is dropped.
+/// The place of a connection in the table. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections: Arc<Connections>,
@@ -240,12 +243,12 @@ impl Admission {
         &self.connections.proxies
     }
 
-    /// The end of the connection.
+    /// The tokens that end the connection.
     pub(crate) fn end(&self) -> &ConnectionEnd {
         &self.connection.end
     }
 
-    /// The same connection, which turns out to be of `client`, of whose share it takes a part. None: there are too many.
+    /// The same connection, as a connection of `client` and within the share of `client`. None: there are too many.
     pub(crate) fn passed_to(self, client: IpAddr) -> Option<Self> {
         let (connections, end) = (Arc::clone(&self.connections), self.connection.end.clone());
         drop(self);
@@ -260,19 +263,19 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        // One that was ended has no place any more.
+        // A connection that `make_room` has ended is no longer in the table.
         if self.connections.table.lock().remove(self.number).is_some() {
             self.connections.counts.open.dec();
         }
     }
 }
 
-/// The end of a connection.
+/// The two tokens that end a connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionEnd {
-    /// After what is running on it.
+    /// Ends the connection after its running requests.
     pub stop: CancellationToken,
-    /// At once.
+    /// Ends the connection at once.
     pub cut: CancellationToken,
 }
 
@@ -283,30 +286,32 @@ impl ConnectionEnd {
     }
 }
 
-/// A connection that is open.
+/// An open connection.
 #[derive(Debug)]
 pub struct Connection {
     peer: Peer,
     opened: Instant,
-    /// Since when its client has something to send: milliseconds after it was opened, and one. 0: it is being answered.
+    /// The time since which the client has something to send: in milliseconds after the connection was opened, plus
+    /// one. 0: a request is being answered.
     waits_since: AtomicU64,
     /// The number of heads so far.
     heads: AtomicU32,
-    /// Turns that have not ended.
+    /// The number of turns that have not ended.
     turns: AtomicU32,
-    /// The client does not read what is written.
+    /// True if the client does not read what is written.
     is_blocked: AtomicBool,
     known: KnownSender,
     end: ConnectionEnd,
 }
 
 impl Connection {
-    /// Remembers whether a good credential has come over it.
+    /// The memory of a valid credential on this connection.
     pub fn known(&self) -> &KnownSender {
         &self.known
     }
 
-    /// All of a request has come, and is being answered: it is not ended for others' sake.
+    /// Notes that a whole request has arrived. While it is answered, the connection is not ended to make room for
+    /// others.
     pub fn answers(&self) {
         self.waits_since.store(0, Ordering::Relaxed);
     }
@@ -316,13 +321,13 @@ impl Connection {
         self.heads.load(Ordering::Relaxed)
     }
 
-    /// A head has come: until what is returned is dropped, a request is under way.
+    /// Notes a head. A request is under way until the returned turn is dropped.
     pub fn begin(self: &Arc<Self>) -> RequestTurn {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.goes_on()
     }
 
-    /// The request of the last head is still under way until what is returned is dropped, too.
+    /// Adds a turn to the request of the last head: the request is also under way until this turn is dropped.
     pub fn goes_on(self: &Arc<Self>) -> RequestTurn {
         self.turns.fetch_add(1, Ordering::Relaxed);
         RequestTurn(Arc::clone(self))
@@ -348,7 +353,8 @@ impl Connection {
         self.waits_since.store(since.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The order of eviction: the lowest goes first. None: it is being answered.
+    /// The rank in the order of eviction: the connection with the lowest rank is ended first. None: a request is being
+    /// answered.
     fn rank(&self) -> Option<(bool, Reverse<Duration>)> {
         let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1)?;
         let waited = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
@@ -378,7 +384,7 @@ mod tests {
 
     fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
         let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
-        // Looking is not put off in these tests.
+        // The tests do not wait between two searches.
         connections.table.lock().looked = None;
         connections.admit(IpAddr::from([192, 0, 2, last]), end)
     }
@@ -438,7 +444,7 @@ mod tests {
         for admitted in &others {
             admitted.connection.answers();
         }
-        // Now the one that is known is all that waits, and there is one place left.
+        // Now only the connection with a valid credential waits, and one place is left.
         let last = admit(&connections, 3).unwrap();
         last.connection.answers();
         assert!(!is_ended(&all[1]));

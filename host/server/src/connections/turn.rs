@@ -1,4 +1,4 @@
-//! The body of an answer, with which a request ends.
+//! The body of an answer. The request ends with it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,5 +1,6 @@
-//! Bodies that a request was refused without. Most clients send all of a body before they read; a connection that is
-//! closed while they do is reset, and they never hear why (RFC 9112, section 9.6). So the rest is read and discarded.
+//! Bodies of requests that were refused before all of the body was read. Most clients send a whole body before they
+//! read the answer. If the connection is closed while they send, it is reset, and they never see the reason (RFC 9112,
+//! section 9.6). So Witgate reads the rest of the body and discards it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +19,13 @@ const TIME: Duration = Duration::from_secs(5);
 /// Maximum number of bytes to read: four times the largest message with the default settings.
 const SIZE: usize = 16 << 20;
 
-/// Reads what is left of `body`, which has come over `connection`, beside what is answered. A rest that is too long or
-/// too slow ends the connection.
+/// Reads the rest of `body`, while the answer is sent over the same `connection`. A rest that is too long or too slow
+/// ends the connection.
 pub fn discard<B>(mut body: B, connection: Option<&Arc<Connection>>)
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    // The end of chunks is known only once it is asked for.
+    // The end of a chunked body is known only after another read.
     let is_read = body.is_end_stream() || matches!(body.frame().now_or_never(), Some(None | Some(Err(_))));
     if !is_read {
         let turn = connection.map(Connection::goes_on);

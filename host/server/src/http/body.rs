@@ -1,5 +1,5 @@
-//! Bodies of answers: whole, as they come from the upstream, or events; streams of events are kept
-//! alive by comments.
+//! Bodies of answers: a whole body, a body that is streamed from the upstream, or an event stream. Comments keep event
+//! streams alive.
 
 use std::fmt;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ mod one_event;
 #[cfg(test)]
 mod tests;
 
-/// Proxies and load balancers close a connection that is quiet for 30 s to 60 s.
+/// The pause before a comment. Proxies and load balancers close a connection after 30 s to 60 s without a byte.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -32,7 +32,7 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// The body of an answer.
 pub struct Body {
     kind: BodyKind,
-    /// The memory of the request, held as long as it is answered.
+    /// The memory of the request. It is held until the end of the answer.
     held: Option<Reservation<Peer>>,
 }
 
@@ -43,7 +43,7 @@ enum BodyKind {
         events: BoxStream<'static, Event>,
         pulse: Pulse,
     },
-    /// An event stream that was opened before there was an answer.
+    /// An event stream that was opened before the answer is known.
     Late {
         answer: BoxFuture<'static, Response<Body>>,
         pulse: Pulse,
@@ -68,9 +68,10 @@ impl Body {
         BodyKind::Events { events, pulse: Pulse::default() }.into()
     }
 
-    /// An event stream with whatever comes of `answer`. Its head comes too late to be sent.
+    /// An event stream with the future answer. The status and headers of that answer are lost, because the stream's own
+    /// have already been sent.
     pub(super) fn late(answer: BoxFuture<'static, Response<Body>>) -> Self {
-        // Comments begin at once, for it has been quiet for long.
+        // The first comment is sent at once, because nothing has been sent for long.
         BodyKind::Late { answer, pulse: Pulse(Some(Box::pin(sleep(Duration::ZERO)))) }.into()
     }
 
@@ -84,7 +85,7 @@ impl Body {
         if is_stream { body } else { BodyKind::OneEvent(OneEvent::of(body)).into() }
     }
 
-    /// The same, which holds what is held of its request.
+    /// The same, which also holds the memory of its request.
     pub(super) fn holding(self, held: Reservation<Peer>) -> Self {
         Self { held: Some(held), ..self }
     }
@@ -151,7 +152,8 @@ impl http_body::Body for Body {
     }
 }
 
-/// Comments into the quiet of a stream. Its clock is made only once the stream is quiet.
+/// The comments of an event stream that has no events for some time. The timer is created when the stream becomes
+/// quiet.
 #[derive(Default)]
 struct Pulse(Option<Pin<Box<Sleep>>>);
 
@@ -168,7 +170,7 @@ impl Pulse {
     }
 }
 
-/// An event as text. A message on several lines is several `data` lines.
+/// The text of an event. A message of several lines becomes several `data` lines.
 fn encode(event: &Event) -> Bytes {
     let mut text = Vec::with_capacity(event.data.len() + 32);
     if let Some(id) = &event.id {

@@ -1,6 +1,6 @@
-//! The answers that a page in a browser may read (Fetch, "CORS protocol"). The browser asks by `OPTIONS`
-//! before it sends a credential, so that this is answered before there is any; what it is told there opens
-//! nothing, for each call is judged as it comes.
+//! Access of pages in browsers to answers (Fetch, "CORS protocol"). A browser sends an `OPTIONS` request without a
+//! credential before the request itself, so Witgate answers it without authentication. The answer gives no access: each
+//! call is authenticated and authorized by itself.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use witgate_message::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
 };
 
-/// The headers that callers of an endpoint send, beside the headers that policies read.
+/// The headers that callers of an endpoint send, in addition to the headers that policies read.
 const SENT: [HeaderName; 12] = [
     CONTENT_TYPE,
     ACCEPT,
@@ -35,12 +35,13 @@ const SENT: [HeaderName; 12] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// The headers that clients read of an answer.
+/// The headers of an answer that clients read.
 const READ: [HeaderName; 5] = [SESSION_ID, WWW_AUTHENTICATE, PROTOCOL_VERSION, DPOP_NONCE, RETRY_AFTER];
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
-/// Seconds for which a browser may go by what it was told. A reload may change which headers carry credentials.
+/// The time in seconds for which a browser may cache the answer. It is short, because a reload may change the headers
+/// that carry credentials.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");
@@ -48,16 +49,16 @@ const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 /// The pages that may read the answer to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Those of this origin, which the request names.
+    /// The pages of this origin, which the request names.
     Origin(HeaderValue),
-    /// All: what is public.
+    /// All pages, because the answer is public.
     Anybody,
-    /// None of another origin.
+    /// No page of another origin.
     Nobody,
 }
 
 impl Readers {
-    /// Those of the origin that the request names, if it is an allowed one.
+    /// The pages of the origin that the request names, if it is allowed.
     pub(super) fn of(headers: &HeaderMap, names: &AllowedNames) -> Self {
         match headers.get(ORIGIN) {
             Some(origin) if names.check_origin(headers).is_ok() => Self::Origin(origin.clone()),
@@ -65,7 +66,7 @@ impl Readers {
         }
     }
 
-    /// Says so in an answer, whatever it is.
+    /// Adds the headers for these readers to any answer.
     pub(super) fn mark(self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         let origin = match self {
@@ -86,14 +87,15 @@ impl Readers {
     }
 }
 
-/// True where a browser asks for leave to send something.
+/// True if a browser asks for permission to send a request.
 pub(super) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(ORIGIN)
         && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The leave to send, for a page whose origin has it. `read` are the headers that the live policies read.
+/// The permission to send a request, for a page of an allowed origin. `read` are the headers that the live policies
+/// read.
 pub(super) fn preflight(asked: &HeaderMap, read: impl Iterator<Item = HeaderName>) -> Response<Body> {
     let mut response = with_status(StatusCode::NO_CONTENT, Body::empty());
     let headers = response.headers_mut();
@@ -105,7 +107,7 @@ pub(super) fn preflight(asked: &HeaderMap, read: impl Iterator<Item = HeaderName
     response
 }
 
-/// The headers that repeat arguments, of those that are asked for: tools name them, so that there is no list of them.
+/// The requested headers that repeat arguments of a tool. The tools name them, so there is no fixed list.
 fn repeated_arguments(asked: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let lines = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|line| line.to_str().ok());
     let names =
@@ -114,7 +116,7 @@ fn repeated_arguments(asked: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 }
 
 fn list(names: &[HeaderName], further: impl IntoIterator<Item = HeaderName>) -> Option<HeaderValue> {
-    // Not one by one against all others: callers without a credential may ask for thousands.
+    // A set, not a nested loop: callers without a credential may ask for thousands of headers.
     let further: Vec<_> = further.into_iter().collect();
     let all: BTreeSet<&str> = names.iter().chain(&further).map(HeaderName::as_str).collect();
     HeaderValue::try_from(Vec::from_iter(all).join(", ")).ok()

@@ -1,5 +1,5 @@
-//! Calls whose upstream says nothing for a while. What stands between takes a connection without a byte for dead, so
-//! that an event stream is opened, comments keep it alive, and the answer comes as its event.
+//! Calls whose upstream does not answer for a while. Proxies between client and Witgate close a connection on which
+//! nothing is sent. So Witgate opens an event stream, keeps it alive with comments, and sends the answer as its event.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::body::Body;
 use super::responses::{EVENTS, event_stream};
 use witgate_flow::in_flight::InFlight;
 
-/// Time that a call may be quiet: well below the 30 s after which the first proxies give up.
+/// The time until the event stream is opened: well below the 30 s after which the least patient proxies give up.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The time until the next look, where no stream may be opened yet.
+/// The pause before the next check, if the answer may not be a stream yet.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The answer of `work`, or the stream that will hold it. None in `under_way`: the caller takes no
-/// event streams.
+/// The answer of `work`, or the event stream that will contain it. No `under_way`: the caller does not accept event
+/// streams.
 pub(super) async fn answer(
     work: BoxFuture<'static, Response<Body>>,
     under_way: Option<InFlight>,

@@ -1,5 +1,6 @@
-//! The public documents. RFC 9728 protected resource metadata: there is none without authorization servers, so that no
-//! client starts a login that cannot succeed. And the key set by which upstreams check what Witgate tells them (RFC 7517).
+//! The public documents: the metadata of protected resources (RFC 9728), and the key set with which upstreams check
+//! Witgate's tokens (RFC 7517). Without authorization servers there is no metadata, so that no client starts a login
+//! that cannot succeed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ const KEY_SET: &str = "/.well-known/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// The resources by the paths of their documents, and the documents' URLs by resource.
+/// The documents: the resources by the paths of their documents, and the URLs of the documents by resource.
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
@@ -47,18 +48,18 @@ impl Metadata {
         metadata
     }
 
-    /// The same, beside this key set.
+    /// The same, with this key set.
     pub(super) fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
         Self { keys, ..self }
     }
 
-    /// The document of a resource: at the well-known path before the resource's own (RFC 9728
-    /// §3.1), before the path served here, which a proxy may have changed, and at the root form,
-    /// which can only speak for one.
+    /// Adds the document of a resource at three paths: the well-known path of the resource itself (RFC 9728 §3.1); the
+    /// well-known path of the path served here, which differs if a proxy changes paths; and, if there is only one
+    /// upstream, the well-known path without a suffix.
     fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
         let resource = &upstream.resource;
         self.resources.push((resource.clone(), upstream.about.clone()));
-        // The slash of an endpoint at the root goes (RFC 9728 §3.1).
+        // An endpoint at the root has no slash here (RFC 9728 §3.1).
         self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), place);
         if alone {
             self.documents.insert(WELL_KNOWN.to_owned(), place);
@@ -76,12 +77,12 @@ impl Metadata {
         self.documents.keys().map(String::as_str)
     }
 
-    /// True where there is a document at a path.
+    /// True if there is a document at the path.
     pub(super) fn has(&self, path: &str) -> bool {
         at(&self.documents, path).is_some() || path == KEY_SET && self.keys.document().is_some()
     }
 
-    /// The document at a path, as the policies of `generation` have it.
+    /// The document at a path, with the policies of `generation`.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
         if path == KEY_SET {
             return self.keys.document();
@@ -115,7 +116,7 @@ impl Metadata {
     }
 }
 
-/// A document as answer. It is public.
+/// The response with a document. Caches may store it, because it is public.
 pub(super) fn response(document: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::whole(document));
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Bodies on their way in, within what may be held of them.
+//! The reading of request bodies, within the limits of size, time and memory.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use witgate_message::fault::MessageFault;
 use witgate_message::headers::media;
 use witgate_runtime::memory::Reservation;
 
-/// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a
-/// slow line, not an attack.
+/// The time limit for a body: 30 s for each 4 MiB of the maximum size, or a part of it. A body that takes that long
+/// comes over a slow line; it is not an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const IN_THAT_TIME: usize = 4 << 20;
 
-/// Reads the body of a POST, after what its headers say about it. It has `most` bytes at most, and `held` holds what has come of it.
+/// Checks the headers of a POST request, and reads its body of at most `most` bytes. `held` reserves memory for the
+/// bytes that have arrived.
 ///
 /// # Errors
-/// Why it goes no further.
+/// With the reason of the refusal.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: &mut Inflow,
@@ -43,7 +44,8 @@ fn time_for(most: usize) -> Duration {
     BODY_TIMEOUT.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
 }
 
-/// All of a body. What is held is what has come, not what was announced: to announce costs nothing.
+/// Reads a whole body. Memory is reserved for the bytes that have arrived, not for the announced size, because a false
+/// announcement costs the sender nothing.
 async fn gather(body: &mut Inflow, most: usize, held: &mut Reservation<Peer>) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {

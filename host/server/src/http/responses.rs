@@ -1,4 +1,4 @@
-//! The responses of the listener, as HTTP has them.
+//! The HTTP responses of the listener.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -13,10 +13,10 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-/// Keeps nginx from holding events back.
+/// A header that stops nginx from buffering events.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A rejection that no endpoint has a say in.
+/// The response to a request that is refused at no endpoint.
 pub(super) fn plain(rejection: Rejection) -> Response<Body> {
     let wire = rejection.wire();
     render(&wire, &RejectedMessage { id: None, rejection }, None, &[])
@@ -54,7 +54,7 @@ pub(super) fn with_status(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-/// A rejection as a response.
+/// The response to a refused request.
 pub(super) fn render(
     wire: &Wire,
     rejected: &RejectedMessage,

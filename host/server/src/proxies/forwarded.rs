@@ -1,15 +1,16 @@
-//! The headers in which proxies say for whom they speak: `X-Forwarded-For`, and `Forwarded` (RFC 7239, section 4).
+//! The headers in which proxies name the client: `X-Forwarded-For` and `Forwarded` (RFC 7239, section 4).
 
 use std::borrow::Cow;
 
 use super::node::Node;
 
-/// The parts of one line of `X-Forwarded-For`, read by nobody yet.
+/// The nodes in one line of `X-Forwarded-For`, not parsed yet.
 pub(super) fn addresses(line: &str) -> Option<Vec<Node<'_>>> {
     Some(line.split(',').map(|part| Node(Cow::Borrowed(part.trim_matches([' ', '\t'])))).collect())
 }
 
-/// The `for` of each element in one line of `Forwarded`. None: it is malformed, or an element has none, or two.
+/// The `for` parameter of each element in one line of `Forwarded`. None: the line is malformed, or an element has no
+/// `for` or two.
 pub(super) fn elements(line: &str) -> Option<Vec<Node<'_>>> {
     let mut rest = line;
     let mut nodes = Vec::new();
@@ -24,7 +25,7 @@ pub(super) fn elements(line: &str) -> Option<Vec<Node<'_>>> {
     }
 }
 
-/// One element, and what follows it.
+/// Parses one element. Returns the text after it as well.
 fn element(text: &str) -> Option<(Node<'_>, &str)> {
     let (mut node, mut rest) = (None, text);
     loop {
@@ -47,7 +48,7 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     }
 }
 
-/// The text before the closing quote, and the rest after it.
+/// The text before the closing quote, and the rest after the quote.
 fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -1,14 +1,14 @@
-//! A place that a request came through.
+//! A node of a proxy's header: an address on the way of a request.
 
 use std::net::IpAddr;
 
-/// A place that a request came through, as it is written: an address, perhaps with a port.
+/// A node as it is written in the header: an address, perhaps with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node<'a>(pub(super) std::borrow::Cow<'a, str>);
 
 impl Node<'_> {
-    /// None: it is none, `unknown` and obfuscated identifiers (RFC 7239, sections 6.2 and 6.3) included. Nobody could be
-    /// given a share of anything by those.
+    /// The address of the node. None: the node is not an address, but malformed, `unknown` or an obfuscated identifier
+    /// (RFC 7239, sections 6.2 and 6.3). Such a node cannot be given a share.
     pub(super) fn address(&self) -> Option<IpAddr> {
         let text = &*self.0;
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -29,7 +29,7 @@ impl Node<'_> {
     }
 }
 
-/// Nothing, or a port with its colon.
+/// True if the text is empty, or a port after a colon.
 fn is_port(text: &str) -> bool {
     let is_number =
         |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();

@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: what a proxy says first on each connection, before TLS.
+//! The PROXY protocol, version 2: the header that a proxy sends first on each connection, before TLS.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -8,25 +8,25 @@ use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 
-/// Time limit: the proxy sends it before anything of the client's.
+/// The time limit. The proxy sends the header before any bytes of the client, so it comes soon.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Signature, version, command, family and length.
+/// The size of the fixed part: signature, version, command, family and length.
 const FIXED: usize = 16;
 
-/// The position of the command.
+/// The position of the command byte.
 const COMMAND: usize = 12;
 
-/// A connection of the proxy's own, such as a look whether somebody is there.
+/// The command for the proxy's own connections, such as health checks.
 const LOCAL: u8 = 0x20;
 
-/// The largest one: two addresses have 36 bytes, and load balancers add some hundred.
+/// The maximum size of the part after the fixed one. Two addresses have 36 bytes, and load balancers add some hundred.
 const LARGEST: usize = 4 << 10;
 
-/// The client's address. None: the proxy speaks for itself. Not a byte more is read.
+/// Reads a header, and not a byte after it. Returns the client's address. None: the connection is the proxy's own.
 ///
 /// # Errors
-/// Where there is no such header, it is too long or too late, or names no address of TCP.
+/// If there is no such header, it is too long or too late, or it does not name a TCP address.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     timeout(TIME, header(stream)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
@@ -45,7 +45,8 @@ async fn header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Sock
     client(&header).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
-/// None: it cannot be read, or is about something else than a connection of TCP.
+/// The address in a header. The inner `None`: the connection is the proxy's own. The outer `None`: the header is
+/// malformed, or does not describe a TCP connection.
 fn client(header: &[u8]) -> Option<Option<SocketAddr>> {
     let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
     let (parsed, length) = ProxyHeader::parse(header, config).ok()?;
@@ -63,7 +64,7 @@ fn client(header: &[u8]) -> Option<Option<SocketAddr>> {
 mod tests {
     use super::*;
 
-    /// A header with this command, family and rest, and what follows it.
+    /// A header with this command, family and rest, and a request after it.
     fn bytes(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let mut bytes = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
         bytes.extend([command, family]);

@@ -1,4 +1,4 @@
-//! A JSON body as the one event of a stream.
+//! A JSON body as the only event of a stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,13 +9,13 @@ use http_body::{Body, Frame};
 use witgate_flow::body::BodyError;
 use witgate_runtime::memory::FREE;
 
-/// Bytes that go out at once: such small parts need no memory of their own.
+/// The size of a part in bytes. Parts of this size need no reserved memory.
 const PART: usize = FREE;
 
-/// See the module.
+/// A JSON body that is converted into an event, part by part.
 pub(super) struct OneEvent<B> {
     body: Box<B>,
-    /// The part that has come and is still to go out.
+    /// The bytes that have arrived and are not sent yet.
     rest: Bytes,
     place: EventPlace,
 }
@@ -31,7 +31,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
         Self { body: Box::new(body), rest: Bytes::new(), place: EventPlace::Before }
     }
 
-    /// Between its tokens, JSON takes a blank for a line end, and within them it has none.
+    /// The next part. Line ends become spaces: JSON allows both between its tokens, and has no line ends within them.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
         }
     }
 
-    /// The next few bytes, so that not all of a large answer is there twice.
+    /// The next few bytes. So there is never a second copy of all of a large answer.
     fn part(&mut self) -> Bytes {
         let begin: &[u8] = if matches!(self.place, EventPlace::Before) { b"data: " } else { b"" };
         self.place = EventPlace::Within;
