@@ -1,20 +1,21 @@
-//! The limit of open file descriptors (`RLIMIT_NOFILE`): raised for this process, not for the programs that it starts.
+//! The limit of open file descriptors (`RLIMIT_NOFILE`). It is raised for this process, but not for the programs that
+//! it starts.
 
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The highest soft limit that is asked for, the usual `fs.nr_open`. Where the hard limit is a thousand times as much, as
-/// under some container runtimes, nothing would be gained by it.
+/// The maximum soft limit: the usual value of `fs.nr_open`. Some container runtimes set a hard limit that is a thousand
+/// times as high, which would be of no use.
 const HIGHEST: u64 = 1 << 20;
 
-/// The assumed limit where the system has none.
+/// The assumed limit if the system sets none.
 const UNLIMITED: u64 = HIGHEST;
 
-/// The limit that this process was started with. Unset: it was not raised.
+/// The limit at the start of this process. Unset: the limit was not raised.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises the soft limit to the hard one, at most to a million. Where that is refused, the limit stays as it is.
+/// Raises the soft limit to the hard limit, at most to 1,048,576. If the system refuses, the limit stays as it is.
 pub fn raise() {
     let before = getrlimit(Resource::Nofile);
     let highest = before.maximum.unwrap_or(HIGHEST).min(HIGHEST);
@@ -27,19 +28,19 @@ pub fn raise() {
     }
 }
 
-/// The maximum number of descriptors that this process may have open.
+/// The maximum number of open descriptors of this process.
 pub fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED)
 }
 
-/// Gives a process that was just started the soft limit that this one was started with: programs exist that go through
-/// every possible descriptor, or use `select`, which knows 1,024. Only Linux can change another process's limit; elsewhere
-/// it keeps the raised one.
+/// Gives a new child process the soft limit with which this process was started. Some programs go through every
+/// possible descriptor, or use `select`, which can only handle 1,024. Only Linux can change the limit of another
+/// process; on other systems, the child keeps the raised limit.
 pub fn restore(child: Option<u32>) {
     #[cfg(target_os = "linux")]
     if let (Some(before), Some(child)) = (BEFORE.get(), child) {
         let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
-        // A child that has already ended needs no limit; what it was denied, it is denied with its former limit, too.
+        // A child that has already ended needs no limit. If the system refuses, the child keeps the raised limit.
         _ = child.map(|child| rustix::process::prlimit(Some(child), Resource::Nofile, *before));
     }
     #[cfg(not(target_os = "linux"))]

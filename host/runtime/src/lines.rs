@@ -1,11 +1,12 @@
-//! Lines for somebody who may not read them, written without anybody waiting for it.
+//! Output of lines to a reader that may be slow. No writer waits for the reader.
 //!
-//! A line is written at once, by the caller's own thread, where the descriptor takes it without waiting. Otherwise it
-//! is in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
-//! the number is written in a line when lines go out again. Who cannot afford that takes a [`LinePlace`] first.
+//! The calling thread writes a line at once if the descriptor accepts it without blocking. Otherwise, the line goes to
+//! a bounded queue, which a separate thread writes. If the queue is full, the line is lost and counted; when lines can
+//! be written again, a notice with the number of lost lines follows. A caller that must not lose a line takes a
+//! [`LinePlace`] first.
 //!
-//! A writer in [batches](LineWriter::set_batched) gathers the lines of a [worker](crate::workers), and writes them once the
-//! worker has nothing else to do, or they are many.
+//! A [batched](LineWriter::set_batched) writer collects the lines of a [worker](crate::workers). It writes them when
+//! the worker has nothing else to do, or when there are many.
 
 pub mod input;
 mod output;
@@ -26,35 +27,36 @@ use crate::workers;
 use output::PIPE_BUF;
 pub use output::SharedOutput;
 
-/// The first pause after a write that failed; it doubles.
+/// The first pause after a failed write. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A file takes that many bytes at once.
+/// The maximum size of a batch for a file, in bytes.
 const AT_ONCE: usize = 16 << 10;
 
 thread_local! {
     static BATCHES: RefCell<Vec<Batch>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes the line, line end included, that says how many were lost.
+/// A function that makes the notice of so many lost lines, including its line end.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// Writes lines to a [`SharedOutput`], in the order in which they come. Dropped, it still writes what waits.
+/// A writer of lines to a [`SharedOutput`], in the order in which they arrive. After it is dropped, the waiting lines
+/// are still written.
 #[derive(Debug)]
 pub struct LineWriter(Arc<WriterState>);
 
 struct WriterState {
     output: Arc<SharedOutput>,
-    /// As many lines wait at once, those counted in that only have a place.
+    /// The maximum number of lines that wait, including places for lines that are written later.
     most: usize,
     places: AtomicUsize,
-    /// Lines wait, or one of them is being written.
+    /// True if lines wait or are being written.
     has_backlog: AtomicBool,
-    /// Lines of a worker are gathered.
+    /// True if the lines of workers are collected in batches.
     is_batched: AtomicBool,
-    /// The last write has failed.
+    /// True if the last write has failed.
     is_failing: AtomicBool,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -66,12 +68,12 @@ struct WriterState {
 struct Queue {
     waiting: VecDeque<Batch>,
     is_writing: bool,
-    /// Since the last notice.
+    /// The number of lines lost since the last notice.
     lost: u64,
     is_ended: bool,
 }
 
-/// A place for one line. Dropped, it is free again.
+/// A place for one line. Dropping it frees the place.
 #[derive(Debug)]
 pub struct LinePlace(Arc<WriterState>);
 
@@ -82,10 +84,10 @@ impl fmt::Debug for WriterState {
 }
 
 impl LineWriter {
-    /// A writer to `output`, where up to `most` lines wait. `name` is its thread's.
+    /// Starts a writer to `output` with a queue of up to `most` lines. `name` is the name of its thread.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system gives no thread.
     pub fn start(
         name: &str,
         output: Arc<SharedOutput>,
@@ -109,12 +111,12 @@ impl LineWriter {
         Ok(Self(shared))
     }
 
-    /// Gathers the lines of workers from now on, or writes each at once.
+    /// Sets the mode: lines of workers are collected in batches, or each is written at once.
     pub fn set_batched(&self, is_batched: bool) {
         self.0.is_batched.store(is_batched, Ordering::Relaxed);
     }
 
-    /// Writes one line, which ends with its line end. Never waits; a line without a place is lost and counted.
+    /// Writes one line, which includes its line end. It never blocks. A line without a place is lost and counted.
     pub fn write(&self, line: &[u8]) {
         match self.place() {
             Some(place) => place.write(line),
@@ -122,7 +124,7 @@ impl LineWriter {
         }
     }
 
-    /// A place for a line that is written later. None: too many lines wait.
+    /// Takes a place for a line that is written later. None: too many lines wait.
     pub fn place(&self) -> Option<LinePlace> {
         let more = |places: usize| (places < self.0.most).then_some(places + 1);
         let taken = self.0.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
@@ -139,7 +141,7 @@ impl LineWriter {
         self.0.lost.clone()
     }
 
-    /// Waits until nothing waits to be written, but not longer than `longest`. False: something still does.
+    /// Waits until all lines are written, at most for `longest`. False: lines are still waiting.
     pub fn flush(&self, longest: Duration) -> bool {
         let end = Instant::now() + longest;
         let mut queue = self.0.queue.lock();
@@ -160,7 +162,7 @@ impl Drop for LineWriter {
 }
 
 impl LinePlace {
-    /// Writes the line that the place is for.
+    /// Writes the line of this place.
     pub fn write(self, line: &[u8]) {
         let shared = Arc::clone(&self.0);
         let left = if shared.is_batched.load(Ordering::Relaxed) { gather(line, self) } else { Some(self) };
@@ -177,13 +179,13 @@ impl Drop for LinePlace {
 }
 
 impl WriterState {
-    /// Writes lines at once. Where they would have to wait, `waiting` waits in the queue.
+    /// Writes lines at once, or puts the batch of `waiting` into the queue if the lines would have to wait.
     fn write_or_queue(&self, lines: &[u8], waiting: impl FnOnce() -> Batch) {
         if self.has_backlog.load(Ordering::Acquire) || !self.output.write_at_once(lines) {
             let batch = waiting();
             let mut queue = self.queue.lock();
             if queue.is_ended {
-                // The thread that writes them may be gone.
+                // The thread that writes the queue may have ended.
                 drop(queue);
                 return self.lose(batch.lines());
             }
@@ -198,7 +200,7 @@ impl WriterState {
         self.queue.lock().lost += lines;
     }
 
-    /// The thread: until the writer is dropped and everything is written.
+    /// The work of the thread: it ends after the writer is dropped and everything is written.
     fn write_what_waits(&self) {
         while let Some(batch) = self.next() {
             self.write_until_taken(&batch.text, batch.lines());
@@ -231,7 +233,8 @@ impl WriterState {
         }
     }
 
-    /// Writes so many lines, and tries again after a failure: a full disk gets room again, and a reader comes back.
+    /// Writes `text`, which has so many lines. Tries again after a failure: a full disk may get space, and a reader may
+    /// return.
     fn write_until_taken(&self, text: &[u8], lines: u64) {
         let mut pause = FIRST_PAUSE;
         while self.output.write(text).is_err() {
@@ -246,7 +249,7 @@ impl WriterState {
     }
 }
 
-/// Lines, each with its line end, and their places.
+/// Lines with their line ends, and the places of the lines.
 #[derive(Default)]
 struct Batch {
     text: Vec<u8>,
@@ -273,7 +276,7 @@ impl Batch {
     }
 }
 
-/// Adds a line to the batch of this worker. The line comes back where this thread is none.
+/// Adds a line to the batch of this worker. Returns the place if this thread is not a worker.
 fn gather(line: &[u8], place: LinePlace) -> Option<LinePlace> {
     if !workers::is_here() {
         return Some(place);
@@ -287,7 +290,7 @@ fn gather(line: &[u8], place: LinePlace) -> Option<LinePlace> {
             batches.len() - 1
         });
         let Some(batch) = batches.get_mut(number) else { return Some(place) };
-        // What is written at once is no longer than a pipe takes in one piece.
+        // A batch is at most as large as a pipe accepts in one piece.
         if batch.text.len() + line.len() > most {
             write_batch(batch);
         }
@@ -296,7 +299,7 @@ fn gather(line: &[u8], place: LinePlace) -> Option<LinePlace> {
     })
 }
 
-/// Writes what this thread has gathered. A worker does so before it sleeps.
+/// Writes the batches of this thread. A worker calls this before it sleeps.
 pub fn flush_batches() {
     BATCHES.with_borrow_mut(|batches| batches.iter_mut().for_each(write_batch));
 }

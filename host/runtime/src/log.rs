@@ -1,6 +1,6 @@
-//! The log of `witgate serve`: where its lines go, which of them are wanted, and how they look.
+//! The log of `witgate serve`: its output, filter and format.
 //!
-//! The audit is not a part of it: it has a [`LineWriter`] of its own, whatever `RUST_LOG` says. Both go to standard
+//! The audit is separate: it has its own [`LineWriter`], and `RUST_LOG` does not affect it. Both write to standard
 //! error.
 
 pub mod entry;
@@ -21,13 +21,13 @@ use entry::{LogEntry, LogFormat};
 use fields::FieldFormat;
 use witgate_base::printable;
 
-/// Lines of the audit that wait to be written: each has at most 4 KiB, and mostly a tenth of that.
+/// The maximum number of audit lines that wait to be written. A line has at most 4 KiB, and usually a tenth of that.
 const AUDIT_LINES: usize = 8192;
 
-/// Lines of the log that wait to be written.
+/// The maximum number of log lines that wait to be written.
 const LOG_LINES: usize = 1024;
 
-/// The log of `serve` on standard error.
+/// The log and the audit of `serve`, on standard error.
 #[derive(Debug)]
 pub struct Logs {
     form: LogFormat,
@@ -36,11 +36,11 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Begins to log to standard error what `wanted` (`RUST_LOG`) says, for programs to read or for people. What is
-    /// wrong with it is the first line. Where this process logs already, it goes on as it did.
+    /// Starts the log on standard error with the filter `wanted` (`RUST_LOG`), as JSON or as text for people. Faults of
+    /// the filter are the first lines. If the process already has a log, that log stays.
     ///
     /// # Errors
-    /// When the system gives no descriptor or thread.
+    /// If the system gives no descriptor or thread.
     pub fn start(wanted: Option<&str>, is_json: bool) -> io::Result<Self> {
         let form = if is_json { LogFormat::Json } else { LogFormat::Text };
         let output = Arc::new(SharedOutput::stderr()?);
@@ -61,7 +61,7 @@ impl Logs {
         let (to, form) = (Arc::clone(&self.log), self.form);
         let writer = BoxMakeWriter::new(move || LogLines { to: Arc::clone(&to), form });
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-        // Whoever has set up a log already keeps it.
+        // A log that was set up before stays.
         drop(match self.form {
             LogFormat::Json => lines.json().try_init(),
             LogFormat::Text => lines.fmt_fields(FieldFormat).try_init(),
@@ -76,12 +76,12 @@ impl Logs {
         self.log.write(line.as_bytes());
     }
 
-    /// The writer of the audit's lines, and their form.
+    /// The writer of audit lines, and their format.
     pub fn audit(&self) -> (Arc<LineWriter>, LogFormat) {
         (Arc::clone(&self.audit), self.form)
     }
 
-    /// Adds the counts of what was lost.
+    /// Registers the counters of lost lines with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         metrics.register(|registry: &mut Registry| {
             let lost = self.audit.lost();
@@ -94,14 +94,14 @@ impl Logs {
         });
     }
 
-    /// Waits until everything is written, each of both for at most `longest`.
+    /// Waits until the audit and the log are written, each for at most `longest`.
     pub fn flush(&self, longest: Duration) {
         self.audit.flush(longest);
         self.log.flush(longest);
     }
 }
 
-/// The line that says how many others were lost.
+/// The notice of lost lines.
 fn notice(form: LogFormat, target: &'static str, lost: u64) -> Vec<u8> {
     let mut line = String::new();
     let mut entry = LogEntry::begin(&mut line, form, "WARN", target);
@@ -111,7 +111,7 @@ fn notice(form: LogFormat, target: &'static str, lost: u64) -> Vec<u8> {
     line.into_bytes()
 }
 
-/// One line of the log, as `tracing` hands it over: whole.
+/// One whole line of the log, as `tracing` passes it on.
 struct LogLines {
     to: Arc<LineWriter>,
     form: LogFormat,
@@ -121,7 +121,8 @@ impl io::Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let shown = match self.form {
-            // Its strings may hold anything: `serde_json` escapes what JSON has to have escaped, and no more.
+            // The strings of the JSON may contain any characters: `serde_json` escapes only those that JSON requires to
+            // be escaped.
             LogFormat::Json => printable::json(&text),
             LogFormat::Text => printable::lines(&text),
         };

@@ -1,5 +1,5 @@
-//! The memory for what others make large, in all and of one holder: requests on their way in, heads and bodies, and
-//! answers from when they are buffered until their callers have read them.
+//! The memory for data whose size others decide, limited in all and per holder. Requests use it for heads and bodies.
+//! Answers use it from the time they are buffered until their callers have read them.
 
 use std::sync::Arc;
 
@@ -12,51 +12,52 @@ use crate::shares::{Capacity, Holder, Holdings};
 use witgate_base::party::Party;
 use witgate_base::peer::Peer;
 
-/// Bytes that each message may have without asking: as much as is read ahead on every connection anyhow, so
-/// that the number of connections bounds it. Most messages fit, and pass however much others hold.
+/// The number of bytes that each message may have without a reservation. Every connection reads this much ahead anyway,
+/// so the number of connections limits the total. Most messages are smaller, and pass even if others hold all of the
+/// memory.
 pub const FREE: usize = 8 << 10;
 
-/// A number of bytes that holders share. One has half of it at most, and less where others hold much already.
+/// A number of bytes that holders share. One holder gets at most half of it, and less if others already hold much.
 #[derive(Debug)]
 pub struct Memory<H: Holder> {
     total: usize,
-    /// None: of holders that are not known.
+    /// `None` is the key of unknown holders.
     used: Mutex<Holdings<Option<H>>>,
     gauge: Gauge,
 }
 
-/// That of requests, which senders share.
+/// The memory for requests, shared by senders.
 pub type RequestMemory = Memory<Peer>;
 
-/// That of answers, which parties share.
+/// The memory for answers, shared by parties.
 pub type AnswerMemory = Memory<Party>;
 
-/// There is no more to be had now.
+/// The error of a reservation for which there is not enough memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no memory for it now")]
 pub struct MemoryExhausted;
 
-/// The memory of one message, or one connection. Given back when it is dropped.
+/// The memory reserved for one message or one connection. Dropping it frees the memory.
 #[derive(Debug)]
 pub struct Reservation<H: Holder> {
     memory: Arc<Memory<H>>,
-    /// None: the holder is not known, and has no share of its own.
+    /// None: the holder is unknown, and has no share.
     holder: Option<H>,
     bytes: usize,
 }
 
 impl<H: Holder> Memory<H> {
-    /// `total` bytes, beyond what is [`FREE`].
+    /// A memory of `total` bytes, in addition to the [`FREE`] bytes of each message.
     pub fn new(total: usize) -> Arc<Self> {
         Arc::new(Self { total, used: Mutex::default(), gauge: Gauge::default() })
     }
 
-    /// Nothing yet.
+    /// An empty reservation.
     pub fn hold(self: &Arc<Self>, holder: Option<H>) -> Reservation<H> {
         Reservation { memory: Arc::clone(self), holder, bytes: 0 }
     }
 
-    /// Has the bytes in use counted among `metrics`.
+    /// Registers the number of bytes in use with `metrics`.
     pub fn register(&self, metrics: &Metrics, name: &str, help: &str) {
         metrics.register(|registry| registry.register(name, help, self.gauge.clone()));
     }
@@ -84,7 +85,7 @@ impl<H: Holder> Memory<H> {
 }
 
 impl AnswerMemory {
-    /// Has the bytes in use counted among `metrics`, as those of answers.
+    /// Registers the number of bytes in use with `metrics`, as the bytes of answers.
     pub fn register_answers(&self, metrics: &Metrics) {
         self.register(
             metrics,
@@ -95,10 +96,10 @@ impl AnswerMemory {
 }
 
 impl<H: Holder> Reservation<H> {
-    /// Holds enough for `size` bytes, of which some are free. What is held never becomes less.
+    /// Enlarges the reservation to `size` bytes, of which [`FREE`] bytes need none. A reservation never shrinks.
     ///
     /// # Errors
-    /// Where they are not to be had; what was held before stays.
+    /// If there is not enough memory. The reservation then stays as it was.
     pub fn cover(&mut self, size: usize) -> Result<(), MemoryExhausted> {
         let more = size.saturating_sub(FREE).saturating_sub(self.bytes);
         if more > 0 {
@@ -117,7 +118,8 @@ impl<H: Holder> Drop for Reservation<H> {
     }
 }
 
-/// The memory that one answer, or a part of it, holds until the last copy of this is dropped. Nothing, where it is small.
+/// The memory of an answer, or of a part of it. It is held until the last copy of this value is dropped. A small answer
+/// holds none.
 #[derive(Clone, Debug, Default)]
 pub struct Hold(Option<Arc<Reservation<Party>>>);
 
@@ -128,7 +130,7 @@ impl From<Option<Reservation<Party>>> for Hold {
 }
 
 impl Hold {
-    /// The same bytes, which hold this until their last copy is dropped.
+    /// The same bytes, which hold the memory until their last copy is dropped.
     pub fn keep(self, bytes: Bytes) -> Bytes {
         match self.0 {
             Some(held) => Bytes::from_owner(ReservedBytes { bytes, _held: held }),

@@ -1,4 +1,4 @@
-//! The metrics, in the text format of Prometheus.
+//! The metrics of this process, in the text format of Prometheus.
 
 use parking_lot::Mutex;
 
@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// Everything that is counted in this process.
+/// All metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -31,8 +31,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts messages to one upstream with one outcome. Kept by who counts, so that counting is
-    /// one addition.
+    /// The counter of messages to one upstream with one outcome. Callers keep it, so that counting is one addition.
     pub fn messages(&self, upstream: &str, outcome: &'static str) -> Counter {
         self.messages.get_or_create_owned(&MessageLabels { upstream: upstream.to_owned(), outcome })
     }
@@ -42,7 +41,7 @@ impl Metrics {
         add(&mut self.registry.lock());
     }
 
-    /// All of them, as text.
+    /// The text with all metrics.
     pub fn render(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock();

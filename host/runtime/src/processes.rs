@@ -1,8 +1,8 @@
-//! The processes that this one starts, and those that they leave behind.
+//! The child processes of Witgate, and the orphans that they leave.
 //!
-//! A process whose parent has ended is handed to the nearest ancestor that takes such orphans: to process 1, or to
-//! whoever has asked for them (`PR_SET_CHILD_SUBREAPER`). Witgate is the one in a container and asks outside of it, so
-//! that it can bury them, and end at the end what has escaped from its process group.
+//! The kernel gives a process whose parent has ended to a new parent: to the nearest ancestor that has asked for
+//! orphans (`PR_SET_CHILD_SUBREAPER`), or to process 1. In a container, Witgate is process 1; elsewhere it asks for
+//! them. So it can reap orphans, and at the end kill the processes that have left their process group.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,13 +15,15 @@ use crate::shares::Capacity;
 #[cfg(target_os = "linux")]
 pub use orphans::{adopt_orphans, end_orphans};
 
-/// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
+/// The limits of child processes. Sixty-four servers on Node.js take about 4 GB of memory; one caller may have a
+/// quarter of them.
 pub const CHILDREN: Capacity = Capacity { most: 64, most_of_one: 16 };
 
-/// The children that a task waits for. To bury one of them would take its exit status from that task.
+/// The children that a task waits for. Nothing else may reap them, because the task would then not get their exit
+/// status.
 static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// A child that a task waits for, for as long as this lives.
+/// A guard of a child that a task waits for. While it lives, nothing else reaps the child.
 #[derive(Debug)]
 pub struct ChildGuard(Option<i32>);
 
@@ -33,12 +35,12 @@ impl Drop for ChildGuard {
     }
 }
 
-/// Starts a process that the caller waits for. It is no orphan until `ChildGuard` is dropped.
+/// Starts a process that the caller waits for. The process does not count as an orphan until `ChildGuard` is dropped.
 ///
 /// # Errors
-/// Where the system cannot start it.
+/// If the system cannot start it.
 pub fn spawn(command: &mut Command) -> io::Result<(Child, ChildGuard)> {
-    // Held from before the start, so that one that ends at once is known by then.
+    // The lock is held from before the start, so that a process that ends at once is already in the set.
     let mut own = OWN.lock();
     let child = command.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
@@ -46,11 +48,11 @@ pub fn spawn(command: &mut Command) -> io::Result<(Child, ChildGuard)> {
     Ok((child, ChildGuard(id)))
 }
 
-/// Elsewhere process 1 has the orphans.
+/// Does nothing: on other systems, process 1 reaps the orphans.
 #[cfg(not(target_os = "linux"))]
 pub fn adopt_orphans() {}
 
-/// As above.
+/// Does nothing, as above.
 #[cfg(not(target_os = "linux"))]
 pub async fn end_orphans() {}
 

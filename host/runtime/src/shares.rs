@@ -1,4 +1,4 @@
-//! Bounded tables that several parties fill: nobody takes the room of all the others.
+//! Bounded tables that parties share, so that no party takes the room of all others.
 
 mod places;
 
@@ -14,29 +14,29 @@ use witgate_base::party::Party;
 /// The capacity of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// All in all.
+    /// The maximum number of units of all parties.
     pub most: usize,
-    /// Of one party.
+    /// The maximum number of units of one party.
     pub most_of_one: usize,
 }
 
 impl Capacity {
-    /// The same, but for what is set otherwise. Setting one of the two moves the other as far as it has to.
+    /// The same, with the given values. If only one value is given, the other changes as far as necessary.
     pub fn set(self, most: Option<usize>, most_of_one: Option<usize>) -> Self {
         let most = most.unwrap_or_else(|| self.most.max(most_of_one.unwrap_or(0)));
         Self { most, most_of_one: most_of_one.unwrap_or(self.most_of_one).min(most) }
     }
 }
 
-/// One of those that a table tells apart.
+/// An owner of units in a table.
 pub trait Holder: Clone + Eq + Hash {}
 
 impl<P: Clone + Eq + Hash> Holder for P {}
 
-/// The entries of each party in a table.
+/// The number of units that each party holds in a table.
 #[derive(Debug)]
 pub struct Holdings<P: Holder = Party> {
-    /// Of parties that hold something.
+    /// The units by party. A party without units has no entry.
     of: HashMap<P, usize, RandomState>,
     all: usize,
 }
@@ -48,13 +48,13 @@ impl<P: Holder> Default for Holdings<P> {
 }
 
 impl<P: Holder> Holdings<P> {
-    /// Notes that `party` holds `amount` more.
+    /// Adds `amount` units of `party`.
     pub fn add(&mut self, party: &P, amount: usize) {
         self.all += amount;
         *self.of.entry(party.clone()).or_default() += amount;
     }
 
-    /// Notes that `party` holds `amount` less.
+    /// Removes `amount` units of `party`.
     pub fn remove(&mut self, party: &P, amount: usize) {
         self.all = self.all.saturating_sub(amount);
         let Entry::Occupied(mut held) = self.of.entry(party.clone()) else { return };
@@ -66,12 +66,12 @@ impl<P: Holder> Holdings<P> {
         }
     }
 
-    /// The number of units that all hold.
+    /// The number of units of all parties.
     pub fn all(&self) -> usize {
         self.all
     }
 
-    /// The number of those who hold something.
+    /// The number of parties that hold units.
     #[cfg(test)]
     pub fn holders(&self) -> usize {
         self.of.len()
@@ -82,11 +82,12 @@ impl<P: Holder> Holdings<P> {
         self.of.get(party).copied().unwrap_or(0)
     }
 
-    /// True if `party` may have `amount` more, and others who come later still find room: one that holds something
-    /// already may hold as much as was free before, and no more (dynamic thresholds: Choudhury and Hahne, "Dynamic Queue
-    /// Length Thresholds for Shared-Memory Packet Switches", 1998, with a factor of one). So k parties that compete
-    /// leave one part in k + 1 free, and the last unit is for a party that holds nothing. Where one may have more than
-    /// half, nothing is kept for others.
+    /// True if `party` may have `amount` more units, and enough stays free for parties that come later.
+    ///
+    /// A party that holds units may hold at most as many as were free before (dynamic thresholds: Choudhury and Hahne,
+    /// "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998, with a factor of one). So k competing
+    /// parties leave one part in k + 1 free, and the last unit is for a party without units. If one party may hold more
+    /// than half of all units, nothing is kept for others.
     pub fn have_room(&self, party: &P, amount: usize, bounds: Capacity) -> bool {
         let (held, free) = (self.of(party), bounds.most.saturating_sub(self.all));
         let keeps_room = bounds.most_of_one <= bounds.most.div_ceil(2);
@@ -94,13 +95,13 @@ impl<P: Holder> Holdings<P> {
         wanted <= bounds.most_of_one && amount <= free && (!keeps_room || wanted <= free)
     }
 
-    /// True if the bounds let `party` have `amount` more, whatever that leaves for others.
+    /// True if the limits allow `party` to have `amount` more units, however few stay free for others.
     fn fits(&self, party: &P, amount: usize, bounds: Capacity) -> bool {
         self.of(party) + amount <= bounds.most_of_one && self.all + amount <= bounds.most
     }
 
-    /// The party that has to give something up before `party` gets `amount` more: itself where its share is
-    /// full; where everything is full, the largest one. None: nobody.
+    /// The party that has to give units up before `party` gets `amount` more. If its own share is full, it is `party`
+    /// itself. If the table is full, it is the party with the most units. None: nobody has to.
     pub fn gives_way(&self, party: &P, amount: usize, bounds: Capacity) -> Option<P> {
         if self.of(party) + amount > bounds.most_of_one {
             return Some(party.clone());
@@ -170,7 +171,7 @@ mod tests {
     }
 
     proptest! {
-        /// In any order in which parties take and give back, each leaves half of what it found.
+        /// Each party leaves half of the units that it found free, in any order of taking and giving back.
         #[test]
         fn parties_leave_a_place_for_a_newcomer(
             parties in 1_u32..=6,
@@ -191,7 +192,7 @@ mod tests {
             }
         }
 
-        /// Parties that are all there leave a place as long as there are fewer of them than places, whatever they do.
+        /// If fewer parties than units are in the table, they always leave one unit for another party.
         #[test]
         fn fewer_parties_than_places_leave_one_for_a_newcomer(
             most in 2_usize..100,

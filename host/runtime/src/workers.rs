@@ -1,8 +1,9 @@
-//! Workers: the threads that serve connections, one for each processor.
+//! Workers: the threads that serve connections, one per processor.
 //!
-//! Each has a runtime of its own. A connection stays on its worker from its first request to its last, with the
-//! connections to upstreams that its requests use, so that no request waits for another thread to wake up. Nobody takes
-//! work from a busy worker: what takes long, or serves more than one connection, goes to the [`background`].
+//! Each worker has its own runtime. A connection stays on its worker from the first request to the last, together with
+//! the connections to upstreams that its requests use. So no request waits for another thread to wake up. A busy
+//! worker's tasks do not move to another worker. Therefore, work that takes long or serves several connections runs in
+//! the [`background`].
 
 use std::cell::OnceCell;
 use std::io;
@@ -15,32 +16,33 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, RuntimeMetrics};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Interval of a timer that does nothing. Tokio wakes a thread by a system call whenever a new timer ends before all
-/// others. The time limits of a request are longer than this, so that none of them does.
+/// The interval of a timer that does nothing. Tokio wakes a thread by a system call if a new timer ends before all
+/// others. The time limits of a request are longer than this interval, so they never end first.
 const BEAT: Duration = Duration::from_millis(900);
 
-/// The time over which the load of a worker is measured.
+/// The minimum time between two measurements of the workers' load.
 const SPAN: Duration = Duration::from_millis(100);
 
 thread_local! {
     static HERE: OnceCell<WorkerThread> = const { OnceCell::new() };
 }
 
-/// The worker of a thread.
+/// The worker that runs on a thread.
 struct WorkerThread {
     number: usize,
     background: Handle,
 }
 
-/// The runtime for work that no connection should wait for: that of the program on a worker, else that of the caller.
+/// The runtime for work that no connection should wait for. On a worker, it is the runtime in which the workers were
+/// started; elsewhere, the caller's own.
 ///
 /// # Panics
-/// Outside of a Tokio runtime.
+/// If it is called outside of a Tokio runtime.
 pub fn background() -> Handle {
     HERE.with(|here| here.get().map(|here| here.background.clone())).unwrap_or_else(Handle::current)
 }
 
-/// True on a worker.
+/// True if this thread is a worker.
 pub(crate) fn is_here() -> bool {
     HERE.with(|here| here.get().is_some())
 }
@@ -50,7 +52,7 @@ fn usual_count() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Keeps a runtime's timer busy: see [`BEAT`].
+/// Keeps a timer in a runtime: see [`BEAT`].
 pub async fn beat() {
     let mut beat = tokio::time::interval(BEAT);
     loop {
@@ -63,7 +65,7 @@ pub async fn beat() {
 pub struct Workers {
     workers: Vec<Worker>,
     loads: Mutex<Loads>,
-    /// Ends them.
+    /// Stops the workers when it is dropped.
     _stop: Option<DropGuard>,
 }
 
@@ -84,13 +86,13 @@ struct Loads {
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
     connections: usize,
-    /// Busy since its start, when it was last measured.
+    /// The time that the worker has been busy since its start, at the last measurement.
     busy: Duration,
-    /// Busy of the last span, in thousandths.
+    /// The busy part of the last span, in thousandths.
     share: usize,
 }
 
-/// A connection's place on a worker. Dropped, the place is free again.
+/// The place of a connection on a worker. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Seat {
     workers: Arc<Workers>,
@@ -98,14 +100,14 @@ pub struct Seat {
 }
 
 impl Workers {
-    /// As many workers as there are processors. What they leave to the background runs in the current runtime. Each calls
+    /// Starts one worker per processor. Background work of the workers runs in the current runtime. Each worker calls
     /// `before_sleep` when it has nothing else to do.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system gives no thread.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime.
+    /// If it is called outside of a Tokio runtime.
     pub fn start(before_sleep: fn()) -> io::Result<Self> {
         Self::start_some(usual_count(), before_sleep)
     }
@@ -122,8 +124,8 @@ impl Workers {
         })
     }
 
-    /// Deals a connection to the worker with the least load: the part of the last tenth of a second in which it was busy,
-    /// and its part of the connections. None: there are no workers.
+    /// Gives a connection a seat on the worker with the least load. The load is the busy part of the last span, plus
+    /// the worker's part of all connections. None: there are no workers.
     pub fn seat(self: &Arc<Self>) -> Option<Seat> {
         let mut loads = self.loads.lock();
         if loads.measured.is_none_or(|measured| measured.elapsed() >= SPAN) {
@@ -148,7 +150,7 @@ impl Worker {
             HERE.with(|here| _ = here.set(WorkerThread { number, background }));
             runtime.spawn(beat());
             runtime.block_on(stop.cancelled());
-            // What still runs is not waited for.
+            // Tasks that are still running are not waited for.
             runtime.shutdown_background();
             before_sleep();
         };
@@ -190,7 +192,7 @@ impl Loads {
 }
 
 impl Seat {
-    /// The runtime of the worker.
+    /// The runtime of the seat's worker.
     pub fn runtime(&self) -> Option<&Handle> {
         self.workers.workers.get(self.number).map(|worker| &worker.runtime)
     }
@@ -202,17 +204,17 @@ impl Drop for Seat {
     }
 }
 
-/// A value for each worker, and one for all other threads. Each is made with its first use.
+/// A value for each worker, and one for all other threads together. Each is created at its first use.
 #[derive(Debug)]
 pub struct PerWorker<T> {
     values: Box<[OnceLock<T>]>,
 }
 
 impl<T> PerWorker<T> {
-    /// This thread's value.
+    /// The value of this thread.
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let place = HERE.with(|here| here.get().map_or(0, |here| here.number + 1));
-        // There is at least one.
+        // There is always the value at 0, for all other threads.
         let place = if place < self.values.len() { place } else { 0 };
         #[expect(clippy::indexing_slicing, reason = "the place is within the values")]
         self.values[place].get_or_init(make)
@@ -291,7 +293,7 @@ mod tests {
         drop(seat);
         assert_eq!(workers.loads.lock().connections, 0);
         drop(workers);
-        // The worker ends with what still runs on it.
+        // The worker ends, and so do the tasks on it.
         assert!(runtime.spawn(std::future::pending::<()>()).await.is_err());
     }
 

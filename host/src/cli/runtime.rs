@@ -1,15 +1,15 @@
-//! The asynchronous runtime of commands.
+//! The Tokio runtime of commands.
 
 use std::time::Duration;
 
 use super::outcome::CommandFailure;
 use witgate_runtime::workers;
 
-/// Keep-alive of blocking threads: practically for ever. One is there from the start, since Tokio panics
-/// where there is none and the system gives no other; with one, work waits.
+/// The time for which idle blocking threads are kept: practically forever. One such thread is started at once. If there
+/// were none and the system gave no further thread, Tokio would panic; with one, the work waits.
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 86_400);
 
-/// A runtime for the commands that wait.
+/// Starts a runtime for the asynchronous commands.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

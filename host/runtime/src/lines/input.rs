@@ -1,4 +1,5 @@
-//! Lines from somebody who may send too long ones: JSON-RPC messages over a pipe (MCP, "Transports", stdio).
+//! Input of lines from a sender that may send lines that are too long: JSON-RPC messages over a pipe (MCP,
+//! "Transports", stdio).
 
 use std::io;
 
@@ -10,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 #[cfg(test)]
 mod tests;
 
-/// Bytes to ask a pipe for at once; the size of a Linux pipe.
+/// The number of bytes to read from a pipe at once: the size of a Linux pipe.
 const CHUNK: usize = 64 << 10;
 
 /// The outcome of reading a line.
@@ -18,24 +19,24 @@ const CHUNK: usize = 64 << 10;
 pub enum LineOutcome {
     /// A line that is not empty, without its end.
     Line(Bytes),
-    /// A line longer than the bound; it is skipped. Its end has been seen.
+    /// A line that was longer than the limit, and was skipped to its end.
     TooLong(LineEnds),
     /// The other end has closed.
     End,
 }
 
-/// The ends of a line that is skipped.
+/// The beginning and the end of a skipped line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LineEnds {
     head: BytesMut,
     tail: BytesMut,
 }
 
-/// Bytes of either end that are kept: an id is in one of them, beside `jsonrpc`.
+/// The number of bytes that are kept of the beginning, and of the end. One of the two contains the id and `jsonrpc`.
 const END: usize = 4 << 10;
 
 impl LineEnds {
-    /// Takes a further part of the line.
+    /// Adds a further part of the line.
     fn take(&mut self, part: &[u8]) {
         let room = END.saturating_sub(self.head.len()).min(part.len());
         self.head.extend_from_slice(part.get(..room).unwrap_or_default());
@@ -43,13 +44,13 @@ impl LineEnds {
         let _ = self.tail.split_to(self.tail.len().saturating_sub(END));
     }
 
-    /// The id of the message, as JSON text, where it comes before or after all that is long.
+    /// The id of the message as JSON text, if it is within the kept beginning or end.
     pub fn id(&self) -> Option<String> {
         id_before(&self.head).or_else(|| id_after(&self.tail))
     }
 }
 
-/// The `id` among the first members of an object that is cut off.
+/// The `id` among the first members of an object that is cut off at its end.
 fn id_before(head: &[u8]) -> Option<String> {
     struct FirstId<'a>(&'a mut Option<Box<RawValue>>);
     impl<'de> serde::de::Visitor<'de> for FirstId<'_> {
@@ -71,7 +72,7 @@ fn id_before(head: &[u8]) -> Option<String> {
         }
     }
     let mut id = None;
-    // It breaks off, which is the one error that is expected.
+    // An error is expected, because the object is cut off.
     let _ = serde::Deserializer::deserialize_map(
         &mut serde_json::Deserializer::from_slice(head),
         FirstId(&mut id),
@@ -79,7 +80,7 @@ fn id_before(head: &[u8]) -> Option<String> {
     id.map(|id| id.get().to_owned())
 }
 
-/// The `id` among the last members of an object whose beginning is not there. No other object can end in this way.
+/// The `id` among the last members of an object whose beginning is missing. No nested object can end in this way.
 fn id_after(tail: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -94,25 +95,25 @@ fn id_after(tail: &[u8]) -> Option<String> {
     serde_json::from_slice::<LastId>(&object).ok().map(|last| last.id.get().to_owned())
 }
 
-/// Lines of at most a number of bytes.
+/// A reader of lines with a maximum size.
 pub struct LineReader<R> {
     reader: R,
     buffer: BytesMut,
-    /// Bytes at the front of `buffer` in which there is no line end.
+    /// The number of bytes at the front of `buffer` that contain no line end.
     searched: usize,
     bound: usize,
-    /// Of a line that has passed the bound.
+    /// The kept ends of the current line, if it is longer than the limit.
     skipping: Option<LineEnds>,
     ended: bool,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
-    /// Reads lines of up to `bound` bytes.
+    /// A reader of lines of up to `bound` bytes.
     pub fn new(reader: R, bound: usize) -> Self {
         Self { reader, buffer: BytesMut::new(), searched: 0, bound, skipping: None, ended: false }
     }
 
-    /// The next line. May be dropped half-way: nothing is lost.
+    /// Reads the next line. If the future is dropped before it is ready, no bytes are lost.
     pub async fn next(&mut self) -> io::Result<LineOutcome> {
         loop {
             if let Some(read) = self.take() {
@@ -127,7 +128,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 if let Some(ends) = self.skipping.take() {
                     return Ok(LineOutcome::TooLong(ends));
                 }
-                // A last line may lack its end.
+                // The last line may lack its line end.
                 if !self.buffer.trim_ascii().is_empty() {
                     return Ok(LineOutcome::Line(self.buffer.split().freeze()));
                 }
@@ -157,7 +158,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Forgets what passes the bound, but for the ends.
+    /// Discards a line beyond the limit, except for its two ends.
     fn overflow(&mut self) {
         if self.buffer.len() > self.bound || self.skipping.is_some() {
             self.skipping.get_or_insert_default().take(&self.buffer);
@@ -167,7 +168,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     }
 }
 
-/// `message` as one line. Outside its strings JSON may hold line ends; they mean what a space means.
+/// Converts a message to one line. JSON may have line ends outside of strings, where they mean the same as spaces.
 pub fn one_line(message: Bytes) -> Bytes {
     if !message.iter().any(|&byte| matches!(byte, b'\n' | b'\r')) {
         return message;

@@ -1,4 +1,4 @@
-//! A descriptor that lines go to, each whole.
+//! A descriptor for whole lines.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -8,20 +8,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The number of bytes that a pipe takes at once and in one piece, if it takes any (POSIX: at least 512;
-/// 4,096 on Linux).
+/// The number of bytes that a ready pipe accepts in one piece (POSIX: at least 512; Linux: 4,096).
 pub(crate) const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
-/// Another line is written in microseconds. Where that takes longer, this one goes to the queue.
+/// The time to wait for another writer, whose line takes microseconds. If it takes longer, this line goes to the queue.
 const TURN: Duration = Duration::from_millis(5);
 
-/// Time to wait for a reader before that counts as a failure, where the descriptor itself does not wait.
+/// The time to wait for a reader if the descriptor does not block. After that, the write fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A descriptor that several writers share: no line ends up within another.
+/// A descriptor that several writers share. No line is written inside another.
 #[derive(Debug)]
 pub struct SharedOutput {
-    /// A file takes whatever there is room for; everything else has a reader, who may not read.
+    /// True for a file, which accepts data as long as there is space. Everything else has a reader, who may not read.
     is_file: bool,
     open: Mutex<OutputState>,
 }
@@ -29,7 +28,7 @@ pub struct SharedOutput {
 #[derive(Debug)]
 struct OutputState {
     file: File,
-    /// The rest of a line of which a part is written: it comes before anything else.
+    /// The rest of a partly written line. It is written before anything else.
     rest: Vec<u8>,
 }
 
@@ -44,17 +43,17 @@ impl SharedOutput {
     /// Standard error.
     ///
     /// # Errors
-    /// When no more descriptors are to be had.
+    /// If the system gives no descriptor.
     pub fn stderr() -> io::Result<Self> {
         io::stderr().as_fd().try_clone_to_owned().map(Self::new)
     }
 
-    /// True if it has no reader, who may not read.
+    /// True for a file, which has no reader to wait for.
     pub(super) fn is_file(&self) -> bool {
         self.is_file
     }
 
-    /// Writes lines if that does not wait for a reader. False: nothing of it is written.
+    /// Writes lines if that does not wait for a reader. False: nothing was written.
     pub(super) fn write_at_once(&self, line: &[u8]) -> bool {
         if !self.is_file && line.len() > PIPE_BUF {
             return false;
@@ -65,10 +64,10 @@ impl SharedOutput {
             && open.write(line, TURN).is_ok()
     }
 
-    /// Writes a line, and waits for that.
+    /// Writes a line, and blocks until it is written.
     ///
     /// # Errors
-    /// When nothing of it could be written.
+    /// If nothing of the line could be written.
     pub(super) fn write(&self, line: &[u8]) -> io::Result<()> {
         let mut open = self.open.lock();
         let rest = std::mem::take(&mut open.rest);
@@ -84,18 +83,18 @@ impl SharedOutput {
 }
 
 impl OutputState {
-    /// True if a write of no more than [`PIPE_BUF`] will not block, after waiting `longest` at most.
+    /// True if a write of up to [`PIPE_BUF`] bytes will not block. Waits for that at most `longest`.
     fn is_ready(&self, longest: Duration) -> bool {
         let longest = Timespec::try_from(longest).ok();
         let mut polled = [PollFd::new(&self.file, PollFlags::OUT)];
         poll(&mut polled, longest.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
-    /// Writes all of `text`, or keeps the rest. A descriptor that does not wait by itself is waited for, `longest` at a
-    /// time.
+    /// Writes all of `text`, or keeps the rest for later. If the descriptor does not block, it waits up to `longest`
+    /// before each part.
     ///
     /// # Errors
-    /// When nothing of it could be written; then it is kept by whoever has it.
+    /// If nothing of the text could be written. The caller then keeps the text.
     fn write(&mut self, text: &[u8], longest: Duration) -> io::Result<()> {
         let mut left = text;
         while !left.is_empty() {

@@ -43,7 +43,7 @@ fn a_stalled_reader_delays_no_writer_and_gets_the_number_of_lost_lines() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(lines.place().is_none() && !lines.flush(Duration::from_millis(50)));
     let lost = lines.lost().get();
-    // A pipe takes 64 KiB, and one line more is in the thread's hand.
+    // A pipe accepts 64 KiB. One further line is held by the thread.
     assert!((900..985).contains(&lost), "{lost}");
     let reading = thread::spawn(move || read(reader));
     assert!(lines.flush(LONG) && lines.place().is_some());
@@ -114,7 +114,7 @@ fn to_file(most: usize) -> (tempfile::NamedTempFile, Arc<LineWriter>) {
     (file, Arc::new(lines))
 }
 
-/// Runs `work` on a worker, which sleeps afterwards.
+/// Runs `work` on a worker, which sleeps after that.
 fn on_a_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -142,7 +142,7 @@ fn a_worker_gathers_lines_until_it_sleeps() {
     });
     assert_eq!(written, "");
     await_content(&file, "0\n1\n2\n");
-    // Their places are free again.
+    // The places of those lines are free again.
     assert!((0..10).all(|_| lines.place().is_some()) && lines.lost().get() == 0);
 }
 
@@ -165,7 +165,7 @@ fn a_batch_for_a_pipe_is_written_in_one_piece_and_waits_where_nobody_reads() {
     lines.set_batched(true);
     let lines = Arc::new(lines);
     let writer = Arc::clone(&lines);
-    // More than the pipe takes.
+    // The lines are more than the pipe accepts.
     on_a_worker(move || (0..300).for_each(|i| writer.write(format!("{i:0999}\n").as_bytes())));
     let reading = thread::spawn(move || read(reader));
     assert!(lines.flush(LONG));

@@ -1,5 +1,5 @@
-//! One line of a log: JSON, or text whose fields are logfmt (`name=value`, each text in quotes). Whatever a text
-//! holds, a reader of either finds one value under each name, and the line ends where it ends.
+//! One line of a log: JSON, or text with logfmt fields (`name=value`, with each text in quotes). Whatever a text
+//! contains, a reader finds one value for each name, and the line has one end.
 
 use std::fmt::Write as _;
 
@@ -16,10 +16,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Between the beginning and the end of a text that is cut.
+/// The mark for the text that is left out between the beginning and the end.
 const GAP: &str = "…";
 
-/// A line that is being made.
+/// A builder of a line.
 pub struct LogEntry<'l> {
     line: &'l mut String,
     form: LogFormat,
@@ -29,7 +29,7 @@ pub struct LogEntry<'l> {
 }
 
 impl<'l> LogEntry<'l> {
-    /// Begins a line of now in `line`.
+    /// Begins a line in `line`, with the current time.
     pub fn begin(line: &'l mut String, form: LogFormat, level: &str, target: &'static str) -> Self {
         let now = humantime::format_rfc3339_micros(clock::system_time());
         line.clear();
@@ -41,14 +41,14 @@ impl<'l> LogEntry<'l> {
         Self { line, form, target, is_first: true, cuts: String::new() }
     }
 
-    /// A number.
+    /// Adds a number.
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         let _ = write!(self.line, "{value}");
     }
 
-    /// A text, which `parts` are of, one after the other. Where it has more than `most` bytes as it is written here,
-    /// its middle is left out, and the field `cut` says how long it is, and the first 128 bits of its SHA-256 digest.
+    /// Adds a text, which consists of `parts`. If its written form has more than `most` bytes, its middle is left out.
+    /// The field `cut` then gives its length, and the first 128 bits of its SHA-256 digest.
     pub fn text<'t>(
         &mut self,
         name: &str,
@@ -99,7 +99,7 @@ impl<'l> LogEntry<'l> {
     }
 }
 
-/// `target 5012 bytes sha256:9f86d081884c7d659a2feaa0c55ad015`, after others.
+/// Adds an entry such as `target 5012 bytes sha256:9f86d081884c7d659a2feaa0c55ad015`.
 fn note_cut(cuts: &mut String, name: &str, whole: &str) {
     let separator = if cuts.is_empty() { "" } else { "; " };
     let _ = write!(cuts, "{separator}{name} {} bytes sha256:", whole.len());
@@ -108,8 +108,8 @@ fn note_cut(cuts: &mut String, name: &str, whole: &str) {
     }
 }
 
-/// The same cut for a log that quotes by itself: the text, each character that is not plain as its escape, with what
-/// is left out noted in `cuts`.
+/// The same shortening for a log that adds the quotes itself. Characters that are not plain are escaped, and the part
+/// that is left out is noted in `cuts`.
 pub fn cut<'t>(
     name: &str,
     parts: impl IntoIterator<Item = &'t str>,
@@ -125,7 +125,7 @@ pub fn cut<'t>(
     [begin, GAP, end].map(witgate_base::printable::line).concat()
 }
 
-/// Appends a text as it stands within quotes.
+/// Appends a text in the form that it has inside quotes.
 pub(super) fn push(line: &mut String, text: &str) {
     if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\') {
         line.push_str(text);
@@ -134,11 +134,11 @@ pub(super) fn push(line: &mut String, text: &str) {
     }
 }
 
-/// True if the texts together have at most so many bytes, as they are written.
+/// True if the written form of all texts together has at most `most` bytes.
 fn is_short<'t>(mut parts: impl Iterator<Item = &'t str>, most: usize) -> bool {
     let mut left = most;
     parts.all(|part| {
-        // An escape has at most six bytes for each byte that it stands for.
+        // An escape has at most six bytes for each byte that it replaces.
         if part.len() <= left / 6 {
             left -= 6 * part.len();
             return true;
@@ -153,8 +153,8 @@ fn is_short<'t>(mut parts: impl Iterator<Item = &'t str>, most: usize) -> bool {
     })
 }
 
-/// The beginning and the end of a text, which have together, with the gap between them, at most `most` bytes as they
-/// are written. Three quarters of that are the beginning: names differ there, and a path ends where it leads to.
+/// The beginning and the end of a text. Together with the gap, their written form has at most `most` bytes. The
+/// beginning gets three quarters, because names differ there. The end is kept because it is the target of a path.
 fn ends(whole: &str, most: usize) -> (&str, &str) {
     let most = most.saturating_sub(GAP.len());
     let fitting = |chars: &mut dyn Iterator<Item = char>, most: usize| {
@@ -173,7 +173,7 @@ fn ends(whole: &str, most: usize) -> (&str, &str) {
     (whole.get(..begin).unwrap_or_default(), whole.get(whole.len() - end..).unwrap_or_default())
 }
 
-/// True if a text needs no quotes in a line of logfmt: a sentence in which nothing looks like a field.
+/// True if a text needs no quotes in a logfmt line, because nothing in it looks like a field.
 pub(super) fn is_sentence(text: &str) -> bool {
     text.chars().all(|c| is_plain(c) && !matches!(c, '=' | '"'))
 }
@@ -193,7 +193,7 @@ mod tests {
         line
     }
 
-    /// Parses a line as go-logfmt does: names and values, a quoted value being a JSON string.
+    /// Parses a line as go-logfmt does: names and values, where a quoted value is a JSON string.
     fn logfmt(line: &str) -> Vec<(String, String)> {
         let (_, mut rest) = line.split_once(": ").unwrap();
         let mut found = Vec::new();

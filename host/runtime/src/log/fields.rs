@@ -1,4 +1,4 @@
-//! The text form of events, so that a reader of logfmt finds one value under each name.
+//! The text format of log events: a logfmt reader finds one value for each name.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 
 use super::entry::{is_sentence, push};
 
-/// Every text in quotes. A message is a sentence, which stands without them where nothing in it looks like a field.
+/// The format of fields. Each text is in quotes, except for a message in which nothing looks like a field.
 pub(super) struct FieldFormat;
 
 impl<'w> FormatFields<'w> for FieldFormat {

@@ -1,4 +1,4 @@
-//! `RUST_LOG`: what is logged. What is written wrongly is told, and does not silence anything.
+//! The filter of the log, from `RUST_LOG`. A fault in it is reported, and never silences the log.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
@@ -8,13 +8,13 @@ const DEFAULT: &str = "info";
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// A word as near to the name of a level is meant to be one, and not the name of a target.
+/// The maximum edit distance from a level at which a word counts as a misspelt level, and not as a target.
 const NEAR: usize = 2;
 
-/// The filter that `written` says, and what is wrong with it.
+/// Reads the filter in `written`. Returns its faults as well.
 pub(super) fn read(written: Option<&str>) -> (EnvFilter, Vec<String>) {
     let mut faults = Vec::new();
-    // As `EnvFilter` takes it apart.
+    // `EnvFilter` splits its text in the same way.
     let parts = written.unwrap_or(DEFAULT).split(',').map(str::trim).filter(|part| !part.is_empty());
     let mut directives: Vec<Directive> = parts.filter_map(|part| directive(part, &mut faults)).collect();
     if directives.is_empty() {
@@ -24,7 +24,7 @@ pub(super) fn read(written: Option<&str>) -> (EnvFilter, Vec<String>) {
     (directives.into_iter().fold(nothing, EnvFilter::add_directive), faults)
 }
 
-/// One directive, `info` in the place of a level that is none.
+/// Parses one directive. An invalid level becomes `info`.
 fn directive(part: &str, faults: &mut Vec<String>) -> Option<Directive> {
     let (before, level) = part.rsplit_once('=').map_or((None, part), |(before, level)| (Some(before), level));
     let parsed = part.parse::<Directive>();
@@ -45,7 +45,8 @@ fn directive(part: &str, faults: &mut Vec<String>) -> Option<Directive> {
     directive
 }
 
-/// A word alone is a level, or a target whose lines are all wanted, and then nobody else's.
+/// True if a single word is a misspelt level. Otherwise, such a word is a level, or a target that is logged completely
+/// while everything else is silent.
 fn is_mistaken_level(word: &str) -> bool {
     let is_level = word.parse::<LevelFilter>().is_ok();
     !is_level && nearest(word).is_some_and(|(distance, _)| distance <= NEAR)

@@ -1,13 +1,13 @@
-//! Lines that others can cause as often as they like.
+//! A limit for log lines that others can cause as often as they like.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// From one such line to the next.
+/// The minimum time between two such lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The turns of a line that is said once in ten seconds, however often there is a reason to.
+/// The limit of one log line: it is written at most once in ten seconds, however often it is caused.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     state: Mutex<ThrottleState>,
@@ -20,7 +20,8 @@ struct ThrottleState {
 }
 
 impl LogThrottle {
-    /// The number of reasons that were passed over since the line was last said, where it is to be said now.
+    /// The number of occurrences that were not logged since the last line, if the line may be written now. None: the
+    /// line may not be written now.
     pub fn turn(&self) -> Option<u64> {
         self.turn_at(Instant::now())
     }

@@ -1,4 +1,4 @@
-//! Orphans: descendants whose parent has ended, and that are children of this process for that.
+//! Orphans: descendants whose parent has ended, so that they are now children of this process.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::time::sleep;
 
 use super::OWN;
 
-/// Until a child of our own that has ended is buried by the task that waits for it.
+/// The time in which a task reaps its own child after the child has ended.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Number of rounds in which orphans are sought, because a killed one may leave others behind in its turn.
+/// The number of searches for orphans. There are several because a killed orphan may leave further orphans.
 const ROUNDS: u32 = 40;
 
-/// Takes orphans from now on, and buries those that have ended. Must be called within a Tokio runtime.
+/// Adopts orphans from now on, and reaps those that have ended. Must be called within a Tokio runtime.
 pub fn adopt_orphans() {
     if let Err(error) = set_child_subreaper(Some(getpid())) {
         tracing::warn!(%error, "processes that children leave behind cannot be adopted");
@@ -34,8 +34,8 @@ pub fn adopt_orphans() {
     }
 }
 
-/// Buries the orphans that have ended. False: a child of our own has ended as well and is not buried yet; it may hide
-/// others.
+/// Reaps the orphans that have ended. False: a child that a task waits for has ended too, and is not reaped yet. It may
+/// hide ended orphans.
 fn reap() -> bool {
     loop {
         let own = OWN.lock();
@@ -51,7 +51,7 @@ fn reap() -> bool {
     }
 }
 
-/// Kills the orphans, and those that they leave behind in their turn. For the end, when no child runs any more.
+/// Kills the orphans, and the orphans that they leave. For the shutdown, after all children have ended.
 pub async fn end_orphans() {
     for _ in 0..ROUNDS {
         let orphans = orphans();
@@ -60,7 +60,7 @@ pub async fn end_orphans() {
         }
         for id in orphans {
             tracing::info!(process = id.as_raw_nonzero().get(), "ending a process that a child left behind");
-            // One that has ended meanwhile is what was wanted.
+            // An orphan that has ended in the meantime needs no signal.
             let _ = kill_process(id, Signal::KILL);
         }
         sleep(SOON).await;
@@ -68,7 +68,7 @@ pub async fn end_orphans() {
     }
 }
 
-/// The children that nobody waits for and that run.
+/// The running children that no task waits for.
 fn orphans() -> Vec<Pid> {
     let own = OWN.lock();
     let mine = getpid().as_raw_nonzero().get();
@@ -77,7 +77,8 @@ fn orphans() -> Vec<Pid> {
     ids.filter(|id| !own.contains(id) && is_running_child(*id, mine)).filter_map(Pid::from_raw).collect()
 }
 
-/// By proc_pid_stat(5): `ID (NAME) STATE PARENT …`, where the name may hold anything.
+/// True if the process runs and is a child of `parent`. The format is in proc_pid_stat(5): `ID (NAME) STATE PARENT …`,
+/// where the name may contain any characters.
 fn is_running_child(id: i32, parent: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

@@ -1,4 +1,4 @@
-//! Places of a bounded table that are taken for a time, and those who wait for one.
+//! Places in a bounded table: each is held for a time, and parties may wait for a free one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{Capacity, Holder, Holdings};
 use witgate_base::party::Party;
 
-/// Places that are taken for a time. Cheap to clone: all clones are one table.
+/// Places that are held for a time. All clones share one table.
 #[derive(Debug)]
 pub struct Shares<P: Holder = Party> {
     table: Arc<PlaceTable<P>>,
@@ -22,13 +22,14 @@ impl<P: Holder> Clone for Shares<P> {
 }
 
 impl<P: Holder> Shares<P> {
-    /// With all places free, and shares that shrink as the table fills.
+    /// A table with free places, whose shares shrink as it fills.
     pub fn new(bounds: Capacity) -> Self {
         Self::with(bounds, Holdings::have_room)
     }
 
-    /// With all places free, for what lasts and has been given its room elsewhere: each share stays as large as it is,
-    /// because whoever comes first keeps theirs, and the shares of the last alone would shrink.
+    /// A table with free places, whose shares keep their size. It is for places that are held for long, and whose room
+    /// is decided elsewhere. With shrinking shares, the first parties would keep what they have, and only the last ones
+    /// would get less.
     pub fn lasting(bounds: Capacity) -> Self {
         Self::with(bounds, Holdings::fits)
     }
@@ -39,12 +40,12 @@ impl<P: Holder> Shares<P> {
         }
     }
 
-    /// A place for `party`. None: its share is taken, or all are.
+    /// Takes a place for `party`. None: its share is full, or the table is.
     pub fn take(&self, party: &P) -> Option<Share<P>> {
         self.table.take(&mut self.table.state.lock(), party)
     }
 
-    /// A place for `party`, as soon as there is one. Of those who wait, whoever holds least comes first.
+    /// Waits for a place for `party`. Among the waiting parties, the one with the fewest places comes first.
     pub async fn wait_for_one(&self, party: &P) -> Share<P> {
         loop {
             let mut waiting = match self.take_or_wait(party) {
@@ -69,7 +70,7 @@ impl<P: Holder> Shares<P> {
     /// Waits until all places are free.
     pub async fn all_free(&self) {
         loop {
-            // Before looking, so that no place is given up unseen.
+            // It is enabled before the check, so that no freed place is missed.
             let mut freed = std::pin::pin!(self.table.freed.notified());
             freed.as_mut().enable();
             if self.table.state.lock().held.all == 0 {
@@ -80,7 +81,7 @@ impl<P: Holder> Shares<P> {
     }
 }
 
-/// A place that is taken until this is dropped.
+/// A place that is held until this value is dropped.
 #[derive(Debug)]
 pub struct Share<P: Holder = Party> {
     party: P,
@@ -89,7 +90,7 @@ pub struct Share<P: Holder = Party> {
 
 impl<P: Holder> Drop for Share<P> {
     fn drop(&mut self) {
-        // One whose caller has gone comes back here, so that it must not be dropped while the table is locked.
+        // A share whose receiver has gone is dropped here again, so the table must not be locked now.
         for (place, share) in self.table.free(&self.party) {
             drop(place.send(share));
         }
@@ -97,7 +98,7 @@ impl<P: Holder> Drop for Share<P> {
     }
 }
 
-/// One who waits until this is dropped.
+/// A waiting request for a place. Dropping it ends the wait.
 struct Waiter<P: Holder> {
     party: P,
     ticket: u64,
@@ -111,7 +112,8 @@ impl<P: Holder> Drop for Waiter<P> {
     }
 }
 
-/// Says whether a party may have so many places more. It lets nobody have one whom it lets have none with fewer.
+/// A function that decides if a party may have so many more places. If it allows a number, it also allows each smaller
+/// number.
 type HasRoom<P> = fn(&Holdings<P>, &P, usize, Capacity) -> bool;
 
 #[derive(Debug)]
@@ -131,7 +133,7 @@ impl<P: Holder> PlaceTable<P> {
         Some(Share { party: party.clone(), table: Arc::clone(self) })
     }
 
-    /// Frees a place of `party`, and gives what is free to those who wait.
+    /// Frees a place of `party`, and gives the free places to waiting parties.
     fn free(self: &Arc<Self>, party: &P) -> Vec<(PlaceSender<P>, Share<P>)> {
         let mut state = self.state.lock();
         state.change(party, |state| state.held.remove(party, 1));
@@ -147,13 +149,13 @@ impl<P: Holder> PlaceTable<P> {
 
 type PlaceSender<P> = oneshot::Sender<Share<P>>;
 
-/// Those who hold places, and those who wait for one. Nobody of the latter could have one now.
+/// The held places and the waiting requests. No waiting party could have a place now.
 #[derive(Debug)]
 struct PlaceState<P: Holder> {
     held: Holdings<P>,
-    /// Those of each party who wait, by their tickets.
+    /// The waiting requests of each party, by ticket.
     waiting: HashMap<P, BTreeMap<u64, PlaceSender<P>>>,
-    /// The parties that wait, by what they hold and their first ticket.
+    /// The waiting parties, ordered by the number of their places and their first ticket.
     order: BTreeMap<(usize, u64), P>,
     tickets: u64,
 }
@@ -165,7 +167,7 @@ impl<P: Holder> Default for PlaceState<P> {
 }
 
 impl<P: Holder> PlaceState<P> {
-    /// The next to get a place, should there be one: where this party has no room, no other has.
+    /// The party that gets the next place. If this party has no room, no other party has.
     fn first(&self) -> Option<(P, u64)> {
         let ((_, ticket), party) = self.order.first_key_value()?;
         Some((party.clone(), *ticket))
@@ -192,7 +194,7 @@ impl<P: Holder> PlaceState<P> {
         })
     }
 
-    /// Changes what `party` holds or who of it waits, and its rank by that.
+    /// Changes the places or waiting requests of `party`, and updates its rank.
     fn change<T>(&mut self, party: &P, change: impl FnOnce(&mut Self) -> T) -> T {
         if let Some(rank) = self.rank(party) {
             self.order.remove(&rank);
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn waiters_share_returned_places_and_leave_one_for_a_newcomer() {
         let shares = &Shares::new(Capacity { most: 64, most_of_one: 32 });
-        // The first has half of it when the second comes, and so on; the last of them find nothing.
+        // The first party gets half of the places, the second half of the rest, and so on. The last parties get none.
         let mut waiting: Vec<_> = (0..10)
             .flat_map(|party| [party; 100])
             .map(|party| Box::pin(async move { (party, shares.wait_for_one(&party).await) }))
@@ -286,7 +288,7 @@ mod tests {
             });
         };
         look(&mut held);
-        // As if all that are served were answered, the longest served first.
+        // This simulates that all served requests end, the oldest first.
         for _ in 0..64 {
             drop(held.remove(0));
             look(&mut held);

@@ -1,4 +1,4 @@
-//! The gateway on its own sockets, with a real key policy, in front of a recording upstream.
+//! Tests of the gateway on real sockets, with a real key policy, in front of an upstream that records.
 
 use std::sync::atomic::AtomicU64;
 
@@ -34,12 +34,12 @@ mod sessions;
 mod streams;
 mod upstreams;
 
-/// May `get_*`, resources under `file:///docs/`, the prompt `hello`, and `vendor/ping`.
+/// The key of a caller who may use `get_*`, resources under `file:///docs/`, the prompt `hello`, and `vendor/ping`.
 pub(super) const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
-/// May everything but methods.
+/// The key of a caller who may do everything except for methods.
 pub(super) const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
 
-/// May `get_*` until [`END`].
+/// The key of a caller who may use `get_*` until [`END`].
 pub(super) const CAROL: &str = "carol-0123456789abcdef0123456789abcdef";
 /// The beginning of the year 2100.
 pub(super) const END: u64 = 4_102_444_800;
@@ -66,7 +66,7 @@ type StubBody = http_body_util::Either<
 >;
 pub(super) type StubAnswer = Response<StubBody>;
 
-/// An upstream that records what it gets and says what it is told to.
+/// An upstream that records requests and gives the configured answers.
 pub(super) struct Stub {
     pub(super) received: Arc<Mutex<Vec<Received>>>,
 }
@@ -83,7 +83,7 @@ pub(super) fn answer_as(status: u16, media: &str, body: impl Into<Bytes>) -> Stu
         .unwrap()
 }
 
-/// An event stream fed by hand.
+/// An event stream whose events the test sends.
 pub(super) fn fed() -> (mpsc::UnboundedSender<String>, StubAnswer) {
     let (feed, events) = mpsc::unbounded_channel::<String>();
     let frames = futures_util::stream::unfold(events, |mut events| async {
@@ -95,7 +95,7 @@ pub(super) fn fed() -> (mpsc::UnboundedSender<String>, StubAnswer) {
     (feed, answer)
 }
 
-/// The result that a client of either era takes for an answer to `request`.
+/// A result for `request` that clients of both eras accept.
 pub(super) fn result(request: &Received, result: Value) -> StubAnswer {
     json_answer(200, &json!({"jsonrpc": "2.0", "id": request.json()["id"], "result": result}))
 }
@@ -117,7 +117,7 @@ pub(super) struct TestGateway {
     pub(super) folder: tempfile::TempDir,
 }
 
-/// The response as the client received it.
+/// A response as the client received it.
 #[derive(Debug)]
 pub(super) struct Got {
     pub(super) status: u16,
@@ -142,7 +142,7 @@ where
     gateway_with("", respond).await
 }
 
-/// `server` are further lines of `[server]`.
+/// Starts the gateway. `server` contains further lines of `[server]`.
 pub(super) async fn gateway_with<F>(server: &str, respond: F) -> TestGateway
 where
     F: Fn(&Received) -> StubAnswer + Send + Sync + 'static,
@@ -264,7 +264,7 @@ impl TestGateway {
         self.send_to("", method, lines, body).await
     }
 
-    /// `suffix` follows the endpoint's URL; one that begins with `/` replaces its path.
+    /// Sends a request. `suffix` is appended to the endpoint's URL; a suffix that begins with `/` replaces the path.
     pub(super) async fn send_to(
         &self,
         suffix: &str,
@@ -350,7 +350,7 @@ pub(super) fn modern_lines<'a>(key: &'a str, method: &'a str, params: &'a Value)
     lines
 }
 
-/// Answers `server/discover` as an upstream of the stateless era, and says nothing else.
+/// Answers `server/discover` like an upstream of the stateless era, and does not answer anything else.
 pub(super) fn discovers(request: &Received) -> Option<StubAnswer> {
     (request.json()["method"] == "server/discover").then(|| {
         let versions = json!({"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},

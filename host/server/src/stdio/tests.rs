@@ -9,7 +9,7 @@ use witgate_message::call::Call;
 
 const LINE: usize = 4 << 20;
 
-/// A pipeline that answers by what is asked, and notes what it sees.
+/// A test double of the flow that answers by method, and records what it sees.
 #[derive(Default)]
 struct Echo {
     seen: Mutex<Vec<String>>,
@@ -17,7 +17,7 @@ struct Echo {
     dropped: Arc<Notify>,
 }
 
-/// Tells when a request was let go of.
+/// A guard that reports when its request is dropped.
 struct Dropped(Arc<Notify>);
 
 impl Drop for Dropped {

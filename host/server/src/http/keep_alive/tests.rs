@@ -7,7 +7,7 @@ use crate::http::json;
 use witgate_flow::event::Event;
 use witgate_message::call::Call;
 
-/// As the flow has it once `method` is with the upstream.
+/// The state of a call after the flow has sent `method` to the upstream.
 fn passed(method: &str, id: &str) -> InFlight {
     let under_way = InFlight::default();
     let call = Call::parse(format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}"}}"#).into()).ok().unwrap();
@@ -15,7 +15,7 @@ fn passed(method: &str, id: &str) -> InFlight {
     under_way
 }
 
-/// Time that a call may be quiet here: a tenth of the time that late answers take.
+/// The time until the stream is opened: a tenth of the time that late answers take.
 const QUIET: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! Requests that are refused before anything reaches the upstream.
+//! Tests of requests that are refused before anything reaches the upstream.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Access of pages in browsers (Fetch, "CORS protocol").
+//! Tests of the access by pages in browsers (Fetch, "CORS protocol").
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Forwarding: the request that reaches the upstream, and the answer that comes back.
+//! Tests of forwarding: the request that reaches the upstream, and the answer that comes back.
 
 use super::*;
 
@@ -74,7 +74,7 @@ async fn events_are_forwarded_at_once() {
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "id: 0/1\nretry: 3000\ndata: \n\n");
-    // One of another name is none of MCP's.
+    // An event with another name does not belong to MCP.
     feed.send("event: other\ndata: {\"x\":1}\n\nevent: message\ndata: {\"method\":\"x\",\n".to_owned())
         .unwrap();
     feed.send("data:\"params\":{\"a\": 1.50}}\n\n".to_owned()).unwrap();
@@ -84,7 +84,7 @@ async fn events_are_forwarded_at_once() {
     assert!(response.body_mut().frame().await.is_none());
 }
 
-/// Ten events before the response, so that it does not come in the first piece.
+/// A stream of ten events before the response, so that the response is not in the first piece.
 fn with_progress(request: &Received, last: &str) -> StubAnswer {
     let progress =
         "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n".repeat(10);
@@ -105,7 +105,7 @@ async fn a_caller_that_accepts_only_json_gets_the_response_of_an_event_stream() 
         (200, &HeaderValue::from_static("application/json"))
     );
     assert_eq!(got.json(), json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}}));
-    // A list is filtered on the way as any other.
+    // The list is filtered like any other.
     let tools = json!([{"name": "get_it"}, {"name": "delete_it"}]);
     let list = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string();
     let gateway = super::gateway(move |request| with_progress(request, &list)).await;
@@ -154,7 +154,7 @@ async fn a_trailing_slash_is_the_same_endpoint() {
             assert_eq!(got.json()["resource"], gateway.config.upstreams[0].resource);
         }
     }
-    // Who is refused there is led to the one document.
+    // A refusal at that path names the same document.
     let got =
         gateway.send_to("/mcp/", Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
     let challenge = got.headers["www-authenticate"].to_str().unwrap();
@@ -174,7 +174,7 @@ async fn an_endpoint_may_be_at_the_root() {
     let resource =
         gateway.config.upstreams.iter().find(|upstream| upstream.path == "/").unwrap().resource.clone();
     assert!(resource.ends_with(":8787/"), "{resource}");
-    // Without the slash that ends the host (RFC 9728, section 3.1).
+    // The slash after the host is left out (RFC 9728, section 3.1).
     let document = "/.well-known/oauth-protected-resource";
     for path in [document, "/.well-known/oauth-protected-resource/"] {
         let got = gateway.send_to(path, Method::GET, &[], "").await;
@@ -211,7 +211,7 @@ async fn a_large_answer_streams_through() {
     assert_eq!(got.json()["result"]["content"][0]["text"].as_str().unwrap().len(), 1 << 20);
 }
 
-/// The id comes after what is large, as Go's servers write it.
+/// The id comes after the large member, as Go's servers write it.
 #[tokio::test]
 async fn a_large_answer_to_another_request_is_cut() {
     for (end, is_passed) in
@@ -225,7 +225,7 @@ async fn a_large_answer_to_another_request_is_cut() {
         let response = gateway.open("", Method::POST, &lines, body).await;
         assert_eq!(response.into_body().collect().await.is_ok(), is_passed, "{end}");
     }
-    // And where it comes first, nothing of it goes out.
+    // If the id comes first, no part of the answer is sent.
     let large = json!({"id": 2, "result": {"text": "x".repeat(1 << 20)}}).to_string();
     let gateway = gateway(move |_| answer_as(200, "application/json", large.clone())).await;
     let got = gateway.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
@@ -286,7 +286,7 @@ async fn updates_of_a_resource_in_the_stream_of_a_call_are_authorized() {
     let messages = messages(&got);
     let [news, last] = &*messages else { panic!("{got:?}") };
     assert_eq!(news["params"]["uri"], "file:///docs/a");
-    // The result of a call is no list, whatever its members are called.
+    // The result of a call is never a list, whatever the names of its members.
     assert_eq!(last["result"]["tools"], json!([{}]));
 }
 

@@ -1,10 +1,10 @@
-//! A message costs no more than there is of it, from the socket to the upstream and back. Everything
-//! runs on one thread here: client, gateway and upstream.
+//! Tests of costs: the cost of a message grows linearly with its size, from the socket to the upstream and back.
+//! Client, gateway and upstream all run on one thread here.
 
 use super::*;
 use witgate_testing::growth::assert_linear;
 
-/// Measures a request of `message(size)`, answered with `answer(size)`.
+/// Measures a request with `message(size)` that is answered with `answer(size)`.
 fn assert_linear_way(
     what: &str,
     size: usize,
@@ -114,7 +114,7 @@ async fn a_subscription_to_too_many_resources_is_refused() {
     assert_eq!(got.reason(), "invalid-params");
 }
 
-/// Without any credential: as many header names as a head has room for.
+/// A request without a credential, with as many header names as a head has room for.
 #[test]
 fn preflights_are_answered_in_linear_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! Lists show what may be called, and nothing else of them changes.
+//! Tests of lists: they contain what the caller may use, and nothing else in them changes.
 
 use futures_util::stream::BoxStream;
 
@@ -114,7 +114,7 @@ async fn with_tasks(gateway: &TestGateway, key: &str, method: &str, params: Valu
     gateway.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
 }
 
-/// An upstream that keeps the leave to answer one call unread, and uses it for the next.
+/// An upstream that keeps the permission to answer one call with unread bytes, and uses it for the next call.
 struct Hoarder(Mutex<Option<RawAnswerPermit>>);
 
 impl Upstream for Hoarder {
@@ -161,7 +161,7 @@ async fn an_unchecked_list_is_not_forwarded() {
     let Err(rejected) = ask("tools/list").await else { panic!("an unfiltered list") };
     let Rejection::Upstream { fault, .. } = rejected.rejection else { panic!("{:?}", rejected.rejection) };
     assert_eq!(fault.reason(), "upstream-bad-answer");
-    // Where there is nothing to filter, bytes may pass.
+    // An answer that needs no filter may pass as bytes.
     assert!(ask("ping").await.is_ok());
     let passed = ask("ping").await.unwrap_or_else(|rejected| panic!("{:?}", rejected.rejection));
     assert!(matches!(passed.body, AnswerBody::Raw { .. }));

@@ -1,4 +1,4 @@
-//! Sessions of the stateful era.
+//! Tests of sessions of the stateful era.
 
 use super::*;
 
@@ -112,7 +112,7 @@ async fn a_deleted_session_is_gone() {
     assert_eq!(post.status, 404);
 }
 
-/// A session can answer only the requests that it was sent, each of them once.
+/// A session can answer only requests that were sent to it, and each of them only once.
 #[tokio::test]
 async fn an_answer_needs_a_request_of_the_same_session() {
     let gateway = gateway(|request| {
@@ -152,7 +152,7 @@ async fn an_answer_needs_a_request_of_the_same_session() {
     for id in [json!(5), json!("standing"), json!("x")] {
         assert_eq!(say(&session, accept(id)).await, refused);
     }
-    // Nobody waits for it, and it harms nobody.
+    // No request waits for this answer, and it does no damage.
     assert_eq!(say(&session, progress.clone()).await, taken);
     assert_eq!((arrived("accept"), arrived("notifications/progress")), (0, 0));
 
@@ -175,7 +175,7 @@ async fn get_and_delete_do_not_exist_for_an_upstream_without_sessions() {
         Some("initialize") => result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}})),
         _ => answer_as(202, "application/json", ""),
     };
-    // Known by what a client was answered, and found out where none has been.
+    // The era is known from an earlier answer. If there is none, the gateway finds it out.
     for a_client_comes_first in [true, false] {
         let gateway = gateway(stateless).await;
         if a_client_comes_first {
@@ -195,7 +195,7 @@ async fn get_and_delete_do_not_exist_for_an_upstream_without_sessions() {
     }
 }
 
-/// The protocol wants 404, and many servers say 400.
+/// The protocol requires 404, but many servers answer 400.
 #[tokio::test]
 async fn a_session_that_the_upstream_lost_ends_for_the_client() {
     let lost = Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! Streams that outlast the right that they were opened by.
+//! Tests of streams that outlast the right with which they were opened.
 
 use std::sync::atomic::Ordering;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// A session with an open stream of its own messages, that the test feeds.
+/// A session with an open stream of the server's own messages, whose events the test sends.
 async fn streaming() -> (TestGateway, mpsc::UnboundedSender<String>, Response<Incoming>) {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
@@ -33,7 +33,7 @@ async fn next(response: &mut Response<Incoming>) -> Option<Bytes> {
     frame.unwrap().into_data().ok()
 }
 
-/// Puts a generation with another store in place.
+/// Makes a generation with another key store live.
 async fn flip(gateway: &TestGateway, change: impl Fn(&str) -> String) {
     let path = gateway.folder.path().join("keys.toml");
     let store = std::fs::read_to_string(&path).unwrap();
@@ -77,7 +77,7 @@ async fn a_stream_survives_a_change_that_keeps_its_right() {
     feed.send(format!("data: {list}\n\n")).unwrap();
     let event = next(&mut response).await.unwrap();
     let text = std::str::from_utf8(&event).unwrap();
-    // It is filtered as the new generation decides.
+    // The list is filtered by the new generation.
     assert!(text.contains("read_a") && !text.contains("get_a"), "{text}");
 }
 
@@ -147,7 +147,7 @@ async fn a_caller_that_disconnects_before_the_answer_is_recorded() {
     assert!(text.contains("outcome=\"cancelled\"} 1"), "{text}");
 }
 
-/// An upstream that tells changes of `tools` and not of `prompts`, with one stream open.
+/// An upstream that reports changes of `tools` but not of `prompts`, with one open stream.
 async fn telling() -> (TestGateway, mpsc::UnboundedSender<String>, Response<Incoming>) {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
@@ -178,7 +178,7 @@ async fn a_session_is_notified_that_its_lists_may_have_changed() {
         notification,
         "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
     );
-    // Once, and what follows is the server's own.
+    // The notification comes once. The following messages are the server's own.
     feed.send("data: {\"n\":1}\n\n".to_owned()).unwrap();
     assert_eq!(next(&mut response).await.unwrap(), "data: {\"n\":1}\n\n");
 }

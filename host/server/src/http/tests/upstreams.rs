@@ -1,4 +1,4 @@
-//! Upstreams that do not do their part, and upstreams of the older era.
+//! Tests of upstreams that fail, and of upstreams of the stateful era.
 
 use super::*;
 
@@ -30,7 +30,7 @@ async fn each_fault_of_an_upstream_has_its_own_answer() {
 
 #[tokio::test]
 async fn an_upstream_that_hangs_or_is_down_gives_an_error_in_time() {
-    // A body that is announced and never comes.
+    // The body is announced, but never sent.
     let (_feed, silent) = fed();
     let mut silent = silent;
     silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
@@ -40,7 +40,7 @@ async fn an_upstream_that_hangs_or_is_down_gives_an_error_in_time() {
     assert_eq!((got.status, got.reason().as_str()), (200, "upstream-timeout"));
 }
 
-/// An upstream of the older era: it knows sessions, and neither `server/discover` nor its headers.
+/// An upstream of the stateful era: it has sessions, but not `server/discover` or its headers.
 fn older(request: &Received) -> StubAnswer {
     let message = request.json();
     let session = request.headers.get("mcp-session-id").map(|id| id.to_str().unwrap().to_owned());
@@ -139,7 +139,7 @@ async fn a_bridge_session_that_the_server_forgot_is_opened_again() {
     assert_eq!(listed.json()["result"]["tools"], json!([{"name": "get_it"}]), "{listed:?}");
 }
 
-/// A 404 may be about the message: a living session takes a ping.
+/// A 404 may concern only the message. A ping shows that the session still exists.
 #[tokio::test]
 async fn a_call_is_not_repeated_for_a_404_of_a_living_session() {
     let gateway = gateway(|request| match request.json()["method"].as_str() {
