@@ -1,4 +1,4 @@
-//! Shows Witgate in front of a real MCP server, driven by a real client.
+//! The demo: Witgate in front of a real MCP server, with a real client.
 
 mod client;
 mod gateway;
@@ -32,7 +32,7 @@ use witgate_build::process::run as run_program;
 /// Time limit for a build: all dependencies, compiled on two slow cores, take a quarter of an hour.
 const BUILD: Duration = Duration::from_secs(45 * 60);
 
-/// The end of the demo.
+/// The end of the demo's run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The demo ends by itself.
@@ -41,7 +41,7 @@ pub(crate) enum End {
     OnSignal,
 }
 
-/// Sets everything up, shows it, and fails if Witgate does not do its work.
+/// Sets the demo up and runs it. Fails if Witgate does not behave as expected.
 pub(crate) fn run(root: &Path, end: End) -> Result<()> {
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, end: End) -> Result<()> {
 
 /// Builds the components and the host, and downloads the clients, all at once.
 fn set_up(root: &Path) -> Result<Tools> {
-    // Before the host is compiled, which embeds components.
+    // This comes before the build of the host, which embeds components.
     let toolchain = guests::toolchain(root)?;
     thread::scope(|scope| {
         let tools = scope.spawn(|| tools::install_node(root));

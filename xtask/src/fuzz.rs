@@ -1,4 +1,4 @@
-//! The fuzz targets: built for the fuzzer, then each run for a while from its seeds.
+//! The fuzz targets: their build, and a run of each from its seeds.
 
 use std::fs;
 use std::num::NonZero;
@@ -13,20 +13,21 @@ use crate::tools::need;
 use witgate_build::cargo::cargo;
 use witgate_build::process::{attempt, run};
 
-/// Running time of each target unless it is set otherwise, in seconds.
+/// The default running time of each target, in seconds.
 const USUAL: u64 = 10;
 
-/// Running time with the tests, in seconds: what breaks now breaks soon, if it is a fuzzer that finds it.
+/// The running time of each target as a part of the tests, in seconds. It is short, because a fuzzer finds most new
+/// faults soon.
 const SMOKE: u64 = 5;
 
-/// Everything that Witgate stands on, where it is not there yet.
+/// The time limit of the build, which may include all dependencies.
 const BUILD: Duration = Duration::from_secs(60 * 60);
 
-/// From a fuzzer's last input to its end.
+/// The time that a fuzzer may take to end after its last input.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Runs each target for that many seconds, as many at once as there are processors. What it finds stays in `fuzz/artifacts`, what is new to
-/// it in `fuzz/corpus`.
+/// Runs each target for `seconds`, as many at once as there are processors. Inputs that fail stay in `fuzz/artifacts`,
+/// and inputs that reach new code in `fuzz/corpus`.
 pub(crate) fn all(root: &Path, seconds: Option<&str>) -> Result<()> {
     let seconds = match seconds {
         None => USUAL,
@@ -39,7 +40,7 @@ pub(crate) fn all(root: &Path, seconds: Option<&str>) -> Result<()> {
     run_each(root, &targets, seconds, |line| println!("fuzz: {line}"))
 }
 
-/// A look with each target, after everything else has been built.
+/// Runs each target briefly, after everything else has been built.
 pub(crate) fn smoke(root: &Path) -> Result<()> {
     let targets = targets(root)?;
     build(root, &targets)?;
@@ -58,8 +59,9 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Only the crates of the workspace are compiled anew: what they stand on is that of the tests, and nobody looks into
-/// it. Safe Rust needs no sanitizer, and without one the stable compiler is enough.
+/// Builds the targets. Only the crates of the workspace are compiled again: their dependencies are shared with the
+/// tests, without the fuzzer's instrumentation. Safe Rust needs no sanitizer, and without one the stable compiler is
+/// enough.
 fn build(root: &Path, targets: &[String]) -> Result<()> {
     need("c++", &["g++"], &["--version"]).context("libFuzzer is C++")?;
     let mut build = cargo();
@@ -99,7 +101,7 @@ fn run_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&artifacts)?;
     let mut fuzz = Command::new(root.join("target/debug").join(target));
-    // What is found goes into the first directory; the seeds stay as they are.
+    // The fuzzer writes new inputs to the first directory. The seeds stay unchanged.
     fuzz.arg(&corpus).arg(root.join("fuzz/seeds").join(target));
     fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", artifacts.display()));
     fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]);
@@ -115,7 +117,7 @@ fn run_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
         .with_context(|| format!("{target} saw nothing of the code:\n{}", ended.output.trim_end()))
 }
 
-/// The number of inputs, and the code that they reached. None: the fuzzer was blind.
+/// The number of inputs, and of the code edges that they reached. None: the fuzzer saw no edges.
 fn figures(output: &str) -> Option<String> {
     let inputs = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
     let reached = output.lines().rfind(|line| line.contains(" cov: "))?;

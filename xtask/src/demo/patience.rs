@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Time limit for a slow machine; a fast one takes milliseconds.
+/// The time limit on a slow machine. A fast machine needs milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Polls until `look` returns a value.

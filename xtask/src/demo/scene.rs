@@ -1,4 +1,4 @@
-//! The setup of the demo: a directory with a configuration, components and keys.
+//! The set-up of the demo: a directory with a configuration, components and keys.
 
 use std::fs;
 use std::net::TcpListener;

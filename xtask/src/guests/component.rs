@@ -1,4 +1,4 @@
-//! Components on disk.
+//! Components as files.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// A component on disk.
+/// A component in a file.
 pub(crate) struct Built {
-    /// `sha256:` and the hash in hexadecimal digits.
+    /// The digest: `sha256:` and the hash in hexadecimal digits.
     digest: String,
     size: usize,
     changed: bool,
@@ -28,7 +28,7 @@ pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     place(component, &encoded)
 }
 
-/// Writes a component; a file that already is that component is not touched.
+/// Writes a component. A file with the same content is not touched.
 pub(super) fn place(component: &Path, encoded: &[u8]) -> Result<Built> {
     let changed = !fs::read(component).is_ok_and(|old| old == encoded);
     if changed {
@@ -37,7 +37,7 @@ pub(super) fn place(component: &Path, encoded: &[u8]) -> Result<Built> {
     Ok(Built { digest: digest(encoded), size: encoded.len(), changed })
 }
 
-/// Writes a file so that whoever looks at it sees the old or the new one, whole.
+/// Writes a file atomically: a reader sees the whole old file or the whole new one.
 pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
     let directory = file.parent().context("a file is in a directory")?;
     fs::create_dir_all(directory)?;
@@ -47,7 +47,7 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// As the configuration writes it.
+/// The digest in the form of the configuration.
 pub(crate) fn digest(content: &[u8]) -> String {
     let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")

@@ -1,5 +1,6 @@
-//! The examples that are plugins: a directory `examples/NAME` with a `plugin.toml`. Those in Rust are packages
-//! `witgate-example-NAME`, the others are built as their authors would, and so are the fixtures in other languages.
+//! The examples that are plugins: each is a directory `examples/NAME` with a `plugin.toml`. A Rust example is the
+//! package `witgate-example-NAME`. Examples in other languages are built as their authors would build them, and so are
+//! fixtures in other languages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use witgate_build::{Lang, Options, Project, Tools};
 use super::component::{Built, digest, place, replace};
 use super::package::Guest;
 
-/// The one that is composed of two components: its own, and what that stands before.
+/// The example that is composed of two components: its own, and the one behind it.
 const COMPOSED: (&str, &str) = ("composed", "rbac");
 
-/// Those in Rust, by name.
+/// The Rust examples, sorted by name.
 pub(super) fn in_rust(root: &Path) -> Result<Vec<Guest>> {
     let projects = projects(&root.join("examples"))?.into_iter().filter(|project| project.lang == Lang::Rust);
     Ok(projects.map(|project| guest(&project)).collect())
@@ -24,14 +25,14 @@ pub(super) fn in_rust(root: &Path) -> Result<Vec<Guest>> {
 fn guest(project: &Project) -> Guest {
     let name = &project.name;
     let mut guest = Guest::new(format!("witgate-example-{name}"), format!("examples/{name}"));
-    // Heavy ones are workspaces of their own, so that nobody compiles them who does not need them.
+    // An example with many dependencies is a separate workspace, so that only those who need it compile it.
     let is_workspace = project.dir.join("Cargo.lock").is_file();
     guest.manifest = is_workspace.then(|| project.dir.join("Cargo.toml"));
     guest.behind = (name == COMPOSED.0).then(|| COMPOSED.1.to_owned());
     guest
 }
 
-/// All of them, by name.
+/// The projects in a directory, sorted by name.
 fn projects(directory: &Path) -> Result<Vec<Project>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
@@ -44,11 +45,11 @@ fn projects(directory: &Path) -> Result<Vec<Project>> {
     Ok(found)
 }
 
-/// Builds those in other languages. One whose sources are what they were is not built again: an interpreter takes long
-/// to pack.
+/// Builds the examples and fixtures in other languages. A project with unchanged sources is not built again, because it
+/// takes long to pack an interpreter.
 pub(super) fn build_others(root: &Path) -> Result<()> {
     build_below(root, "examples", "examples", Options::default())?;
-    // The reports of traps are tested with them.
+    // The fixtures are used to test the reports of traps.
     build_below(root, "tests/guests", "tests", Options { debug: true })
 }
 
@@ -72,7 +73,7 @@ fn build_below(root: &Path, directory: &str, outputs: &str, options: Options) ->
     Ok(())
 }
 
-/// A digest of everything that a component is made of: the project, the interface, and the code that builds it.
+/// A digest of all inputs of a component: the project, the WIT interface, and the code that builds it.
 fn sources(root: &Path, project: &Project) -> Result<String> {
     let mut files = Vec::new();
     for below in [&project.dir, &root.join("wit"), &root.join("plugins/build")] {
@@ -86,7 +87,8 @@ fn sources(root: &Path, project: &Project) -> Result<String> {
     Ok(digest(lines.as_bytes()))
 }
 
-/// The files below a directory, without what a build leaves there. Links lead to what is looked at anyway.
+/// Adds the files below a directory, except for build results. Links are left out, because their targets are included
+/// anyway.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
         let entry = entry?;
@@ -102,15 +104,15 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Puts the exports of the component `inner` behind the imports of `outer`, which are of the same names. What comes out is
-/// one component.
+/// Connects the exports of the component `inner` to the imports of `outer` with the same names. The result is one
+/// component.
 pub(super) fn compose(root: &Path, outer: &Path, inner: &str, output: &Path) -> Result<Built> {
     let inner = root.join(format!("target/plugins/{inner}.wasm"));
     if !inner.is_file() {
         bail!("{} is not built, and {} stands before it", inner.display(), outer.display());
     }
     let config = Config {
-        // Where other components would be looked for: nowhere.
+        // The directory in which further components would be searched for. It contains none that is needed.
         dir: root.join("target/guests/composed"),
         definitions: vec![inner],
         ..Config::default()

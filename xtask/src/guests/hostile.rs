@@ -1,5 +1,5 @@
-//! The hostile guests of the tests: one package with an example for each that Rust can express, and WebAssembly
-//! text for those that it cannot.
+//! The hostile guests of the tests. One package has an example for each guest that Rust can express; the others are
+//! WebAssembly text.
 
 mod text;
 
@@ -16,10 +16,10 @@ use witgate_build::guest::{BUILD, cargo, lock};
 use witgate_build::process::run;
 use witgate_build::toolchain::{TARGET, Toolchain};
 
-/// The package, the directory below `tests/guests` and the profile.
+/// The name of the package, of the directory below `tests/guests`, and of the profile.
 pub(super) const NAME: &str = "hostile";
 
-/// Builds them into `target/plugins/tests/hostile`.
+/// Builds the hostile guests into `target/plugins/tests/hostile`.
 pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     let source = root.join("tests/guests").join(NAME);
     if !source.is_dir() {
@@ -50,7 +50,7 @@ pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Writes what `source` became; a file that already is that is not touched.
+/// Writes the component of `source`. A file with the same content is not touched.
 fn put(target: &Path, source: &Path, component: Result<Vec<u8>>) -> Result<()> {
     let component = component.with_context(|| source.display().to_string())?;
     let file = target.join(format!("{}.wasm", name(source)?));
@@ -60,7 +60,7 @@ fn put(target: &Path, source: &Path, component: Result<Vec<u8>>) -> Result<()> {
     }
 }
 
-/// The files of a directory that end so, by name.
+/// The files of a directory with this extension, sorted by name.
 fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
     let paths: Result<Vec<PathBuf>, _> =

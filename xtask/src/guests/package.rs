@@ -1,18 +1,18 @@
-//! A package, and the component that it becomes.
+//! A package, and the component that is built from it.
 
 use std::path::PathBuf;
 
 use witgate_build::guest::STRIPPED;
 
-/// A crate that becomes a component.
+/// A crate that is built as a component.
 pub(super) struct Guest {
     pub(super) package: String,
-    /// Below `target/plugins`, without `.wasm`.
+    /// The path of the component below `target/plugins`, without `.wasm`.
     pub(super) output: String,
     pub(super) profile: &'static str,
-    /// The manifest of a workspace of its own, if it has one.
+    /// The manifest of the guest's own workspace, if it has one.
     pub(super) manifest: Option<PathBuf>,
-    /// The component that it is composed with, if it is.
+    /// The component with which the guest is composed, if any.
     pub(super) behind: Option<String>,
 }
 

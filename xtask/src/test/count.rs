@@ -1,4 +1,4 @@
-//! The numbers of tests that a runner reports as passed and failed.
+//! The numbers of passed and failed tests in a runner's output.
 
 /// Numbers of tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) struct Count {
     pub(super) failed: u64,
 }
 
-/// The runners' words for a test that did not pass.
+/// The words of the runners for a test that did not pass.
 const FAILURES: [&str; 3] = ["failed", "timed out", "exec failed"];
 
 impl Count {
@@ -15,8 +15,8 @@ impl Count {
     /// (`Summary […] 3 tests run: 2 passed (1 slow), 1 failed, 4 skipped`) or of cargo
     /// (`test result: ok. 3 passed; 0 failed; …`, once for each binary).
     ///
-    /// Nextest shows the output of a try that failed, which has a `test result` of its own: where there is a
-    /// summary, it alone counts.
+    /// Nextest also shows the output of a failed attempt, which contains a `test result` of its own. So if there is a
+    /// summary, only the summary counts.
     pub(super) fn read(output: &str) -> Self {
         let mut count = Self::default();
         if let Some(numbers) = output.lines().rev().find_map(summary) {
@@ -31,7 +31,7 @@ impl Count {
 
     fn add(&mut self, numbers: &str) {
         for part in numbers.split([',', ';']) {
-            // A remark in parentheses is about some of those before it: "2 passed (1 slow)".
+            // A remark in parentheses is about a part of the number before it: "2 passed (1 slow)".
             let part = part.split('(').next().unwrap_or_default();
             let Some((number, what)) = part.trim().split_once(' ') else {
                 continue;
@@ -53,18 +53,18 @@ fn summary(line: &str) -> Option<&str> {
     Some(line.trim_start().strip_prefix("Summary [")?.split_once("run:")?.1)
 }
 
-/// The numbers at the end of one of cargo's test binaries.
+/// The numbers at the end of a test binary that cargo ran.
 fn result(line: &str) -> Option<&str> {
     Some(line.trim_start().strip_prefix("test result:")?.split_once(". ")?.1)
 }
 
-/// The lines of nextest that name tests which failed, or passed at a later try only.
+/// The lines of nextest's output about tests that failed, or passed only at a later attempt.
 pub(super) fn trouble(output: &str) -> Vec<&str> {
     let after_summary = output.lines().skip_while(|line| summary(line).is_none()).skip(1);
     after_summary.map(str::trim).filter(|line| line.contains(" [")).collect()
 }
 
-/// The slowest tests in the words of nextest (`PASS [   5.927s] (450/511) package name`), the slowest first.
+/// The slowest tests in nextest's output (`PASS [ 5.927s] (450/511) package name`), the slowest first.
 pub(super) fn slowest(output: &str, most: usize) -> Vec<String> {
     let mut tests: Vec<_> = output.lines().filter_map(passed).collect();
     tests.sort_by(|(one, _), (other, _)| other.total_cmp(one));

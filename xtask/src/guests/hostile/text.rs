@@ -1,6 +1,6 @@
-//! From WebAssembly text to a component. Two kinds of comment save the text from saying everything again:
-//! `;;include NAME` stands for a file of `parts`, and `;;repeat COUNT TEXT` for so many lines of that text, with
-//! their number in place of each `#`.
+//! The compilation of WebAssembly text to components. Two kinds of comments avoid repetition in the text: `;;include
+//! NAME` is replaced by a file of `parts`; `;;repeat COUNT TEXT` is replaced by COUNT lines of the text, with the
+//! number of the line in place of each `#`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
-/// The first bytes of a core module; a component has another version there.
+/// The first bytes of a core module. A component has another version in them.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// The compilers of textual components.
+/// The compiler of components from text.
 pub(super) struct Texts {
     parts: PathBuf,
     resolve: Resolve,
@@ -27,7 +27,7 @@ impl Texts {
         Ok(Self { parts, resolve, world })
     }
 
-    /// The component of a file: a core module becomes an authorizer, a component stays what it is.
+    /// The component in a file. A core module is encoded as an authorizer; a component stays as it is.
     pub(super) fn component(&self, file: &Path) -> Result<Vec<u8>> {
         let text = fs::read_to_string(file)?;
         let mut bytes = wat::parse_str(self.expand(&text)?)?;
