@@ -52,7 +52,7 @@ fn usual_count() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Keeps a timer in a runtime: see [`BEAT`].
+/// Keeps a timer running in a runtime, so that the timers of requests wake no thread.
 pub async fn beat() {
     let mut beat = tokio::time::interval(BEAT);
     loop {
