@@ -73,6 +73,7 @@ pub struct Workers {
 struct Worker {
     runtime: Handle,
     metrics: RuntimeMetrics,
+    before_sleep: fn(),
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +125,15 @@ impl Workers {
         })
     }
 
+    /// Waits until each worker has called `before_sleep` once more, after everything that it has done so far.
+    pub async fn settle(&self) {
+        for Worker { runtime, before_sleep, .. } in &self.workers {
+            let before_sleep = *before_sleep;
+            // A worker that has ended has called it.
+            _ = runtime.spawn(async move { before_sleep() }).await;
+        }
+    }
+
     /// Gives a connection a seat on the worker with the least load. The load is the busy part of the last span, plus
     /// the worker's part of all connections. None: there are no workers.
     pub fn seat(self: &Arc<Self>) -> Option<Seat> {
@@ -155,7 +165,7 @@ impl Worker {
             before_sleep();
         };
         thread::Builder::new().name(format!("worker-{number}")).spawn(run)?;
-        Ok(Self { metrics: handle.metrics(), runtime: handle })
+        Ok(Self { metrics: handle.metrics(), runtime: handle, before_sleep })
     }
 }
 
@@ -295,6 +305,18 @@ mod tests {
         drop(workers);
         // The worker ends, and so do the tasks on it.
         assert!(runtime.spawn(std::future::pending::<()>()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn workers_settle_after_their_tasks() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let workers = Workers::start_some(2, || _ = CALLS.fetch_add(1, Ordering::SeqCst)).unwrap();
+        for _ in 0..100 {
+            let before = CALLS.load(Ordering::SeqCst);
+            workers.settle().await;
+            assert!(CALLS.load(Ordering::SeqCst) >= before + 2);
+        }
     }
 
     #[test]

@@ -136,6 +136,7 @@ where
             }
         }
     }
+    let workers = Arc::clone(&listener.workers);
     drop(listener);
     running.close();
     let has_ended = tokio::select! {
@@ -148,6 +149,8 @@ where
         cut.cancel();
         running.wait().await;
     }
+    // Their audit records are written.
+    workers.settle().await;
 }
 
 /// True if the error concerns only the one connection, and not the listener.
