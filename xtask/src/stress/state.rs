@@ -55,6 +55,13 @@ impl State {
         Self { config: (self.config + 1) % CONFIGS, ..self }
     }
 
+    /// True if the verdict can be seen during a change from this state to another one. While a new component is
+    /// compiled, a new configuration already restricts the former one, and the caller has a role without rules.
+    pub(crate) fn shows_on_the_way_to(self, to: Self, verdict: &Verdict) -> bool {
+        let changes_both = self.version != to.version && self.config != to.config;
+        changes_both && *verdict == Verdict::refused("not-allowed")
+    }
+
     /// A tool whose verdict differs between this state and `other`.
     pub(crate) fn tool_that_tells(self, other: Self) -> Option<&'static str> {
         TOOLS.into_iter().find(|tool| self.verdict(tool) != other.verdict(tool))

@@ -42,7 +42,11 @@ impl Timeline {
     pub(crate) fn allows(&self, since: Moment, tool: &str, verdict: &Verdict) -> bool {
         let states = self.lock();
         let possible = states.get(since.0..).unwrap_or_default();
-        possible.iter().any(|state| state.verdict(tool) == *verdict)
+        let is_between = |pair: &[State]| match pair {
+            [was, to] => was.shows_on_the_way_to(*to, verdict),
+            _ => false,
+        };
+        possible.iter().any(|state| state.verdict(tool) == *verdict) || possible.windows(2).any(is_between)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<State>> {
