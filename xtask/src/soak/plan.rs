@@ -81,7 +81,10 @@ impl<'a> Plan<'a> {
     }
 
     fn roll_back(&mut self, driver: &mut Driver<'_>) -> Result<()> {
-        let Some((generation, state)) = self.earlier.iter().rev().nth(1).copied() else { return Ok(()) };
+        // A generation that only restricted the former one, while a component was compiled, is not kept.
+        let kept = driver.kept_generations()?;
+        let mut earlier = self.earlier.iter().rev().filter(|(generation, _)| kept.contains(generation));
+        let Some((generation, state)) = earlier.nth(1).copied() else { return Ok(()) };
         let number = generation.to_string();
         driver.bring_about(state, |place| {
             run(&mut place.witgate(&["plugin", "rollback", "--to", &number]), QUICK)?;

@@ -268,10 +268,21 @@ config = {rules}
         bail!("witgate does not answer:\n{}", gateway.audit.tail())
     }
 
+    /// The numbers of the generations that a rollback can choose.
+    pub(crate) fn kept_generations(&self) -> Result<Vec<u64>> {
+        let list = self.plugin_list()?;
+        let generations = list.get("generations").and_then(Value::as_array).context("no generations")?;
+        Ok(generations.iter().filter_map(|generation| generation.get("generation")?.as_u64()).collect())
+    }
+
+    fn plugin_list(&self) -> Result<Value> {
+        let output = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
+        Ok(serde_json::from_str(&output)?)
+    }
+
     /// The number of instances of the live generation.
     pub(crate) fn instances(&self) -> Result<u64> {
-        let output = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
-        let list: Value = serde_json::from_str(&output)?;
+        let list = self.plugin_list()?;
         let policies = list.get("policies").and_then(Value::as_array).context("no policies")?;
         Ok(policies.iter().filter_map(|policy| policy.get("instances")?.as_u64()).sum())
     }
@@ -388,6 +399,11 @@ impl<'a> Driver<'a> {
             thread::sleep(GLANCE);
         }
         Ok(())
+    }
+
+    /// The numbers of the generations that a rollback can choose.
+    pub(crate) fn kept_generations(&self) -> Result<Vec<u64>> {
+        self.place.kept_generations()
     }
 
     /// The generation that is live.
