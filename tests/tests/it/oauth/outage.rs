@@ -42,7 +42,7 @@ async fn calls_recover_after_a_restart_of_the_authorization_server() {
             assert!(caller.call("echo", hello()).await.is_result(), "{make:?}, {upstream}");
             loads.push((upstream, caller.clone(), load(caller, Arc::clone(&stop))));
         }
-        let (killed, back) = interrupt(&mut testbed).await;
+        let outage = interrupt(&mut testbed).await;
         for (upstream, caller, _) in &loads {
             until(upstream, async || caller.call("echo", hello()).await.is_result().then_some(())).await;
         }
@@ -53,36 +53,44 @@ async fn calls_recover_after_a_restart_of_the_authorization_server() {
             let what = format!("{make:?}, {upstream}");
             match upstream.starts_with("signed") {
                 true => assert!(answers.iter().all(|(_, answer)| answer.is_result()), "{what}: {answers:?}"),
-                false => assert_denied_meanwhile(&what, &answers, killed, back),
+                false => assert_denied_meanwhile(&what, &answers, &outage),
             }
         }
     }
 }
 
-async fn interrupt(testbed: &mut Testbed) -> (Instant, Instant) {
+/// The outage of a server, which began and ended between two moments each.
+struct Outage {
+    begins_after: Instant,
+    begun: Instant,
+    ends_after: Instant,
+}
+
+async fn interrupt(testbed: &mut Testbed) -> Outage {
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let begins_after = Instant::now();
     testbed.server.kill();
-    let killed = Instant::now();
+    let begun = Instant::now();
     tokio::time::sleep(AWAY).await;
-    let back = Instant::now();
+    let ends_after = Instant::now();
     testbed.server.start_again().unwrap();
-    (killed, back)
+    Outage { begins_after, begun, ends_after }
 }
 
 /// Asserts that each call was allowed, or denied as unavailable. No call was allowed on an expired answer, and in the
 /// end all were allowed.
-fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], killed: Instant, back: Instant) {
+fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], outage: &Outage) {
     let mut denied = 0;
     for (start, answer) in answers {
         assert!(answer.took < BOUND, "{what}: {answer:?}");
         if answer.is_result() {
-            let unknown = *start > killed + REMEMBERED && *start + answer.took < back;
-            assert!(!unknown, "{what}: allowed {:?} after the end", start.duration_since(killed));
+            let unknown = *start > outage.begun + REMEMBERED && *start + answer.took < outage.ends_after;
+            assert!(!unknown, "{what}: allowed {:?} after the end", start.duration_since(outage.begun));
             continue;
         }
         let found = (answer.status, answer.reason(), answer.retry_after.is_some());
         assert_eq!(found, (503, Some("unavailable"), true), "{what}: {answer:?}");
-        assert!(*start + answer.took > killed, "{what}: denied before anything happened");
+        assert!(*start + answer.took > outage.begins_after, "{what}: denied before anything happened: {answer:?}");
         denied += 1;
     }
     assert!(denied > 10, "{what}: {denied} of {} denied: is there no outage?", answers.len());
