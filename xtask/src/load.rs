@@ -6,6 +6,7 @@ mod build;
 mod call;
 mod comparison;
 mod cores;
+mod lists;
 mod measure;
 mod median;
 mod options;
@@ -22,6 +23,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use cores::Cores;
+use lists::ListPlaces;
 use measure::{CONNECTIONS, measure};
 use options::Options;
 use peer::PeerOptions;
@@ -59,6 +61,7 @@ fn alone(root: &Path, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
     let [key, token, rmcp_key, rmcp_token] =
         through(&installation, &gateway, [KEY, TOKEN, RMCP_KEY, RMCP_TOKEN]);
     let mut places = vec![direct, proxy, key, token, rmcp, rmcp_key, rmcp_token];
+    let mut lists = ListPlaces::open(&installation, &upstreams, &gateway)?;
     let peer = peer.map(|peer| peer.start(&upstreams.plain, cores)).transpose()?;
     let (peer, _peer_server) = peer.unzip();
     places.extend(peer);
@@ -76,7 +79,12 @@ fn alone(root: &Path, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
         }
     }
     report.under_load(gateway.memory()?);
-    println!("{report}");
+    if let Some(key) = places.iter().find(|place| place.name == KEY) {
+        for _ in 0..rounds {
+            lists.round(key, SECONDS, cores)?;
+        }
+    }
+    println!("{report}{lists}");
     Ok(())
 }
 

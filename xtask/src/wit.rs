@@ -34,5 +34,5 @@ fn world_types(root: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         let file = root.join(format!("plugins/sdk/src/guest/worlds/{name}.component-type"));
         Ok((file, bytes))
     };
-    ["authenticator", "authorizer"].into_iter().map(encode).collect()
+    ["authenticator", "list-authorizer"].into_iter().map(encode).collect()
 }

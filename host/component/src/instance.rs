@@ -16,7 +16,7 @@ use super::linker::linker;
 use super::load::LoadedComponent;
 use super::output;
 use super::slow_lane::{Lane, SlowLane};
-use super::state::{Gauges, State, on_tick};
+use super::state::{Gauges, HookLimits, State, on_tick};
 use super::time::HookTime;
 use super::v0_1::{Exports, GuestExports};
 use crate::failure::Failure;
@@ -116,10 +116,15 @@ pub fn world_of(exports: &[String]) -> Result<&'static str, String> {
     let has = |name: &str| exports.iter().any(|export| export == &format!("{PACKAGE}/{name}@{VERSION}"));
     let ours = |export: &&String| export.strip_prefix(PACKAGE).is_some_and(|rest| rest.starts_with('/'));
     let other = |export: &&String| !export.ends_with(&format!("@{VERSION}"));
-    match (has("plugin"), has("authentication"), has("authorization")) {
-        (true, true, true) => return Ok("policy"),
-        (true, true, false) => return Ok("authenticator"),
-        (true, false, true) => return Ok("authorizer"),
+    match (has("plugin"), has("authentication"), has("authorization"), has("list-authorization")) {
+        (true, true, true, false) => return Ok("policy"),
+        (true, true, true, true) => return Ok("list-policy"),
+        (true, true, false, false) => return Ok("authenticator"),
+        (true, false, true, false) => return Ok("authorizer"),
+        (true, false, true, true) => return Ok("list-authorizer"),
+        (true, _, false, true) => {
+            return Err("it exports `list-authorization` without `authorization`; implement both".to_owned());
+        }
         _ => {}
     }
     if let Some(export) = exports.iter().filter(ours).find(other) {
@@ -208,6 +213,11 @@ impl PreparedComponent {
         self.exports.authorizes()
     }
 
+    /// True if the component decides about many entries of a list in one call.
+    pub fn authorizes_entries(&self) -> bool {
+        self.exports.authorizes_entries()
+    }
+
     /// The threads for long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
@@ -292,7 +302,8 @@ impl PreparedComponent {
         let time = HookTime::of(SETUP_TIME);
         self.count_epochs(&time);
         store.set_epoch_deadline(1);
-        store.data_mut().begin(None, SETUP_TIME, time.clone(), Lane::Fast);
+        let limits = HookLimits::of(&Limits { timeout: SETUP_TIME, ..self.limits }, 1);
+        store.data_mut().begin(None, limits, time.clone(), Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
         let made = time.bounds(self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
         let made = made.map_err(|error| failed(store.data_mut().fault(&error)))?;
@@ -303,8 +314,8 @@ impl PreparedComponent {
 
 impl Instance {
     /// Prepares the instance for a hook about `scope`.
-    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, time: HookTime, lane: Lane) {
-        self.store.data_mut().begin(Some(scope), timeout, time, lane);
+    pub(super) fn begin(&mut self, scope: Scope, limits: HookLimits, time: HookTime, lane: Lane) {
+        self.store.data_mut().begin(Some(scope), limits, time, lane);
         self.store.set_epoch_deadline(1);
     }
 

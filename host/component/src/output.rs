@@ -1,6 +1,8 @@
 //! Checks a component's output against the limits of the WIT package, because it is untrusted.
 
-use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
+use witgate_plugin::{
+    Decision, Denial, Description, EntryDecision, Identity, Refusal, Unavailability, Verdict, Wants,
+};
 
 use witgate_base::printable::clean;
 
@@ -39,6 +41,30 @@ impl HookOutput for Decision {
 
     fn lets_through(&self) -> bool {
         matches!(self, Self::Allow | Self::Abstain)
+    }
+}
+
+/// The decisions about the entries of a list.
+pub(super) struct EntryDecisions {
+    /// The number of entries.
+    pub targets: usize,
+    /// The decisions.
+    pub answer: Result<Vec<EntryDecision>, Unavailability>,
+}
+
+impl HookOutput for EntryDecisions {
+    fn check(&self) -> CheckResult {
+        match &self.answer {
+            Ok(decisions) => ensure(decisions.len() == self.targets, || {
+                format!("there are {} decisions about {} entries", decisions.len(), self.targets)
+            }),
+            Err(unavailability) => check_unavailability(unavailability),
+        }
+    }
+
+    fn lets_through(&self) -> bool {
+        let denies = |decision: &EntryDecision| *decision == EntryDecision::Deny;
+        self.answer.as_ref().is_ok_and(|decisions| !decisions.iter().all(denies))
     }
 }
 

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transport, Verdict, Wants};
+use witgate_plugin::{
+    Call, Credential, Decision, EntryDecision, Principal, TargetKind, Transport, Unavailability, Verdict,
+    Wants,
+};
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
 use super::instance::{Instance, PrepareError, PreparedComponent};
-use super::output::HookOutput;
+use super::output::{EntryDecisions, HookOutput};
 use super::slow_lane::{Lane, SlowLane};
+use super::state::HookLimits;
 use super::time::{HookTime, WaitKind};
 use crate::failure::Failure;
 use witgate_base::breaker::CallerDigest;
@@ -23,6 +27,10 @@ use witgate_services::Scope;
 /// Maximum number of idle instances. Checks that do not wait need one for each processor. Other instances of a burst
 /// are discarded, because all policies share one supply.
 const IDLE: usize = 32;
+
+/// Maximum number of entries of a list in one call of the hook. With more, an instance would work for one caller for
+/// longer, and the cost of a call is already a small part.
+pub const MOST_ENTRIES: usize = 32;
 
 /// A copy of a call for a hook on other threads, which may outlive the request.
 struct OwnedCall {
@@ -48,6 +56,15 @@ impl OwnedCall {
 /// Nothing in the slow lane panics. If it did, only that hook would fail.
 fn ended() -> Fault {
     Fault::new(Failure::Trap, "the hook ended in a panic of the host")
+}
+
+/// The caller of the request in `scope`.
+fn caller_of(scope: &Scope) -> Result<Principal<'_>, Fault> {
+    scope.subject.principal().ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))
+}
+
+fn entries(targets: &[&str]) -> u32 {
+    u32::try_from(targets.len()).unwrap_or(u32::MAX)
 }
 
 /// The limit of instances at work, half of which one caller may use. Otherwise hooks that wait for the network could
@@ -100,7 +117,7 @@ impl Pool {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Fault> {
-        let time = self.time();
+        let time = self.time(1);
         let Some(lane) = self.slow_lane() else {
             return self.authenticate_on(scope, call, credential, &time, Lane::Fast).await;
         };
@@ -124,17 +141,41 @@ impl Pool {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
-        let time = self.time();
+        let time = self.time(1);
         let Some(lane) = self.slow_lane() else {
             return self.authorize_on(scope, call, principal, &time, Lane::Fast).await;
         };
         let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let hook = Box::pin(async move {
-            let principal = scope
-                .subject
-                .principal()
-                .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
+            let principal = caller_of(&scope)?;
             pool.authorize_on(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
+        });
+        // The caller's time counts, because the lane may never run the hook.
+        time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
+    }
+
+    /// Calls the hook of an authorizer about `principal` and a list's entries: `call` with each of `targets`, which are
+    /// at most [`MOST_ENTRIES`].
+    ///
+    /// # Errors
+    /// With the failure. The instance is then discarded.
+    pub async fn authorize_entries(
+        self: &Arc<Self>,
+        scope: &Scope,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> Result<Result<Vec<EntryDecision>, Unavailability>, Fault> {
+        let time = self.time(entries(targets));
+        let Some(lane) = self.slow_lane() else {
+            return self.authorize_entries_on(scope, call, targets, principal, &time, Lane::Fast).await;
+        };
+        let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
+        let targets: Vec<Box<str>> = targets.iter().map(|target| (*target).into()).collect();
+        let hook = Box::pin(async move {
+            let principal = caller_of(&scope)?;
+            let targets: Vec<&str> = targets.iter().map(|target| &**target).collect();
+            pool.authorize_entries_on(&scope, &call.as_call(), &targets, &principal, &own, Lane::Slow).await
         });
         // The caller's time counts, because the lane may never run the hook.
         time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
@@ -150,7 +191,7 @@ impl Pool {
     ) -> Result<Verdict, Fault> {
         // Pinned here, because passing it by value would double its memory.
         let hook = pin!(async {
-            let mut work = self.check_out(scope, time, lane).await?;
+            let mut work = self.check_out(scope, 1, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             store.data_mut().shows(credential.value);
             let outcome = guest.authenticate(store, call, credential).await;
@@ -168,10 +209,29 @@ impl Pool {
         lane: Lane,
     ) -> Result<Decision, Fault> {
         let hook = pin!(async {
-            let mut work = self.check_out(scope, time, lane).await?;
+            let mut work = self.check_out(scope, 1, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             let outcome = guest.authorize(store, call, principal).await;
             work.finish(outcome)
+        });
+        time.bounds(hook).await?
+    }
+
+    async fn authorize_entries_on(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+        time: &HookTime,
+        lane: Lane,
+    ) -> Result<Result<Vec<EntryDecision>, Unavailability>, Fault> {
+        let hook = pin!(async {
+            let mut work = self.check_out(scope, entries(targets), time, lane).await?;
+            let Instance { store, guest, .. } = &mut work.instance;
+            let outcome = guest.authorize_entries(store, call, targets, principal).await;
+            let answer = outcome.map(|answer| EntryDecisions { targets: targets.len(), answer });
+            work.finish(answer).map(|decisions| decisions.answer)
         });
         time.bounds(hook).await?
     }
@@ -191,6 +251,11 @@ impl Pool {
         self.prepared.authorizes()
     }
 
+    /// True if the component has the hook of an authorizer for many entries of a list.
+    pub fn authorizes_entries(&self) -> bool {
+        self.prepared.authorizes_entries()
+    }
+
     /// The number of instances, at work or idle.
     pub fn instances(&self) -> usize {
         self.prepared.gauges().instances.load(Ordering::Relaxed)
@@ -201,11 +266,19 @@ impl Pool {
         self.prepared.gauges().memory.load(Ordering::Relaxed)
     }
 
-    fn time(&self) -> HookTime {
-        HookTime::of(self.prepared.limits().wait(self.network))
+    /// The time of a hook about this number of entries. Each one more has the running time of one more hook.
+    fn time(&self, entries: u32) -> HookTime {
+        let limits = self.prepared.limits();
+        HookTime::of(limits.wait(self.network) + limits.timeout * entries.saturating_sub(1))
     }
 
-    async fn check_out(&self, scope: &Scope, time: &HookTime, lane: Lane) -> Result<Work<'_>, Fault> {
+    async fn check_out(
+        &self,
+        scope: &Scope,
+        entries: u32,
+        time: &HookTime,
+        lane: Lane,
+    ) -> Result<Work<'_>, Fault> {
         let place = self.place(scope.source(), time).await?;
         // A separate statement, so that the lock is not held while an instance is created.
         let idle = self.idle.lock().pop();
@@ -214,7 +287,8 @@ impl Pool {
             None => Box::pin(self.prepared.configured(&self.config)).await?.0,
         };
         self.prepared.count_epochs(time);
-        instance.begin(scope.clone(), self.prepared.limits().timeout, time.clone(), lane);
+        let limits = HookLimits::of(self.prepared.limits(), entries);
+        instance.begin(scope.clone(), limits, time.clone(), lane);
         Ok(Work { pool: self, instance, _place: place })
     }
 

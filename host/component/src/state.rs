@@ -40,10 +40,33 @@ pub(super) struct Gauges {
     pub pace: Pace,
 }
 
+/// The limits of one call of a hook.
+pub(super) struct HookLimits {
+    /// The running time of its own code.
+    timeout: Duration,
+    host_calls: u32,
+    log_lines: u32,
+    http_requests: u32,
+}
+
+impl HookLimits {
+    /// The limits of a hook about this number of entries: those of one hook for each.
+    pub(super) fn of(limits: &Limits, entries: u32) -> Self {
+        Self {
+            timeout: limits.timeout * entries,
+            host_calls: limits.host_calls.saturating_mul(entries),
+            log_lines: limits.log_lines.saturating_mul(entries),
+            http_requests: limits.http_requests.saturating_mul(entries),
+        }
+    }
+}
+
 /// The data of a store.
 pub(crate) struct State {
     services: Arc<Services>,
     limits: Limits,
+    /// The limits of the running hook.
+    allowed: HookLimits,
     gauges: Arc<Gauges>,
     long_hooks: Arc<Semaphore>,
     /// The turn of a long-running hook.
@@ -99,6 +122,7 @@ impl State {
         table.set_max_capacity(limits.handles);
         Self {
             services,
+            allowed: HookLimits::of(&limits, 1),
             limits,
             gauges,
             long_hooks,
@@ -127,11 +151,11 @@ impl State {
         }
     }
 
-    /// Starts a hook, `describe` or `configure`. Its own code may run for `timeout`, and it has to end within `time`.
-    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: HookTime, lane: Lane) {
+    /// Starts a hook, `describe` or `configure`, which has to end within `time`.
+    pub(super) fn begin(&mut self, scope: Option<Scope>, limits: HookLimits, time: HookTime, lane: Lane) {
         self.scope = scope;
         self.lane = lane;
-        self.limits.timeout = timeout;
+        self.allowed = limits;
         self.time = time;
         self.spent = HookUse::default();
         self.fault = None;
@@ -170,7 +194,7 @@ impl State {
     /// The host, for one call of an import, which is counted.
     pub(super) fn host(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
         self.spent.host_calls += 1;
-        if self.spent.host_calls > self.limits.host_calls {
+        if self.spent.host_calls > self.allowed.host_calls {
             return Err(self.fail(Failure::HostCalls));
         }
         Ok(PolicyHost { services: &self.services, scope: self.scope.as_ref() })
@@ -179,7 +203,7 @@ impl State {
     /// Writes a log line, which is counted.
     pub(super) fn log(&mut self, level: Level, line: &str) -> wasmtime::Result<()> {
         self.spent.log_lines += 1;
-        if self.spent.log_lines > self.limits.log_lines {
+        if self.spent.log_lines > self.allowed.log_lines {
             return Err(self.fail(Failure::Log));
         }
         self.host()?;
@@ -193,7 +217,7 @@ impl State {
     fn log_output(&mut self) {
         for (written, level) in [(self.stdout.take(), Level::Debug), (self.stderr.take(), Level::Error)] {
             let Some(written) = written else { continue };
-            let room = self.limits.log_lines.saturating_sub(self.spent.written_lines);
+            let room = self.allowed.log_lines.saturating_sub(self.spent.written_lines);
             let (lines, more) = last_lines(&written, usize::try_from(room).unwrap_or(usize::MAX));
             if more && room > 0 {
                 self.say(level, "… earlier output is left out");
@@ -215,7 +239,7 @@ impl State {
     /// The host, for one HTTP request.
     pub(super) fn host_for_http(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
         self.spent.http_requests += 1;
-        if self.spent.http_requests > self.limits.http_requests {
+        if self.spent.http_requests > self.allowed.http_requests {
             return Err(self.fail(Failure::HttpRequests));
         }
         self.host()
@@ -249,12 +273,13 @@ impl State {
     /// The exceeded limit, and the setting that raises it.
     fn overrun(&self, failure: Failure) -> String {
         let limits = &self.limits;
-        let milliseconds = limits.timeout.as_millis();
         match failure {
             Failure::Timeout if self.scope.is_none() => {
-                format!("its own code ran for longer than its {milliseconds} ms")
+                format!("its own code ran for longer than its {} ms", self.allowed.timeout.as_millis())
             }
-            Failure::Timeout => format!("its own code ran for longer than `timeout_ms = {milliseconds}`"),
+            Failure::Timeout => {
+                format!("its own code ran for longer than `timeout_ms = {}`", limits.timeout.as_millis())
+            }
             Failure::Memory => format!(
                 "it needed more than `memory_mib = {}` or `table_elements = {}` allows",
                 limits.memory() >> 20,
@@ -309,7 +334,7 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
     if let Some(witness) = &state.services.witness {
         witness.ticked();
     }
-    if state.spent.ticks > state.limits.timeout.as_millis() {
+    if state.spent.ticks > state.allowed.timeout.as_millis() {
         return Err(state.fail(Failure::Timeout));
     }
     if Instant::now() >= state.time.deadline() {

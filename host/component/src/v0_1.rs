@@ -18,7 +18,7 @@ mod imports;
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "policy",
+        world: "list-policy",
         imports: {
             "witgate:auth/crypto.verify": async | trappable,
             "witgate:auth/http.send": async | trappable,

@@ -1,6 +1,7 @@
 //! The stage authorize: Request + Caller → Permit. One function decides about calls and lists.
 
 pub mod combine;
+mod entries;
 mod judge;
 
 use std::sync::Arc;
@@ -61,34 +62,20 @@ impl Permit {
         &self.judge.generation
     }
 
-    /// Decides whether the caller may see `name` in a list, exactly as [`authorize`] decides whether they may call it.
-    /// A name that the parse refuses is never shown.
+    /// Decides for each of `names` whether the caller may see it in a list, exactly as [`authorize`] decides whether
+    /// they may call it.
     ///
     /// # Errors
     /// `Failed`: a policy could not decide, so the list would be wrong both with and without the entry.
-    pub async fn sees(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
-        match names::check(kind, name) {
-            Ok(()) => self.judge.permits_entry(kind, name).await,
-            Err(_) => Ok(false).into(),
-        }
-    }
-
-    /// The same for a template of resources.
-    ///
-    /// # Errors
-    /// As [`Permit::sees`].
-    pub async fn sees_template(&self, template: &str) -> StageResult<bool> {
-        match names::check_template(template) {
-            Ok(()) => self.judge.permits_entry(TargetKind::Resource, template).await,
-            Err(_) => Ok(false).into(),
-        }
+    pub(super) async fn sees(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<bool>> {
+        self.judge.permits_entries(kind, names).await
     }
 
     /// True if the caller may get notifications about the resource `uri`. The decision is the same as for subscribing
     /// to it.
     ///
     /// # Errors
-    /// As [`Permit::sees`].
+    /// `Failed`.
     pub(super) async fn hears_of(&self, uri: &str) -> StageResult<bool> {
         match names::check(TargetKind::Resource, uri) {
             Ok(()) => self.judge.permits_subscription(uri).await,

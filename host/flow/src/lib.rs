@@ -4,6 +4,7 @@
 #![recursion_limit = "256"]
 
 pub mod account;
+mod answer_status;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
@@ -19,7 +20,7 @@ pub mod known_sender;
 pub mod limit;
 pub mod list_changes;
 pub mod listing;
-mod parsing;
+pub mod parsing;
 pub mod port;
 pub mod reject;
 pub mod request;
@@ -37,14 +38,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
 use crate::event::Event;
 use crate::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use account::Account;
+use answer_status::{error_code, status_of};
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authenticate::identity::Caller;
@@ -57,7 +57,7 @@ use known_sender::KnownSender;
 use limit::admit;
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
-use reject::{RejectedMessage, Rejection, UpstreamFault};
+use reject::{RejectedMessage, Rejection};
 use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
@@ -336,14 +336,16 @@ impl<U: Upstream> Flow<U> {
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
             AnswerBody::Message { status, message, hold } => {
-                let status = status_of(request.era, status, &message)?;
                 // An answer that looks like a list is filtered, with any status.
-                let message = if call.needs_filtering() {
+                let (message, code) = if call.needs_filtering() {
                     let look = self.look(permit);
-                    record.fallback.note(Box::pin(look.message(message)).await)?
+                    let seen = record.fallback.note(Box::pin(look.message(message)).await)?;
+                    (seen.message, seen.error_code)
                 } else {
-                    message
+                    let code = error_code(&message)?;
+                    (message, code)
                 };
+                let status = status_of(request.era, status, code);
                 (status, AnswerBody::Message { status, message, hold })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
@@ -509,32 +511,6 @@ fn is_unknown_method(request: &Request) -> bool {
 /// The stream of a call. A shutdown waits for its end.
 fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
     GuardedStream { right, look, changes: None, stop: None, _share: None }
-}
-
-/// The HTTP status of a JSON answer. In the stateless era it follows from the code of the error (MCP 2026-07-28,
-/// "Streamable HTTP"), for every kind of upstream. Otherwise it is `status`.
-fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
-    #[derive(Deserialize)]
-    struct ErrorPeek<'a> {
-        #[serde(borrow)]
-        error: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct ErrorCode {
-        code: i64,
-    }
-    let is_object = message.trim_ascii_start().starts_with(b"{");
-    let peek = serde_json::from_slice::<ErrorPeek<'_>>(message).ok().filter(|_| is_object);
-    let peek = peek.ok_or_else(|| Rejection::Upstream {
-        fault: UpstreamFault::BadAnswer,
-        message: "The MCP server's answer is not JSON-RPC".to_owned(),
-    })?;
-    let code = peek.error.and_then(|error| serde_json::from_str::<ErrorCode>(error.get()).ok());
-    Ok(match (era, code.map(|error| error.code)) {
-        (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
-        (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,
-        _ => status,
-    })
 }
 
 fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {

@@ -18,6 +18,9 @@ use witgate_runtime::workers;
 /// different keys that are not ASCII, takes 45 µs for each KiB in a release build.
 const LARGE: usize = 16 << 10;
 
+/// The size of a large answer. Only its structure is read, which takes some microseconds for each KiB.
+const LARGE_ANSWER: usize = 64 << 10;
+
 /// Turns to parse large messages: all processors but one, so that one is left for others. Of the senders who wait, those
 /// with the fewest turns come first.
 static TURNS: LazyLock<Shares<Option<Peer>>> = LazyLock::new(|| {
@@ -34,20 +37,35 @@ pub(super) async fn parse(body: Bytes, peer: Option<IpAddr>) -> Result<Call, Par
     if body.len() < LARGE {
         return Call::parse(body);
     }
-    Box::pin(parse_in_background(body, peer)).await
+    let unparsed = || ParseError { id: None, malformed: MessageFault::Parse("it cannot be read".to_owned()) };
+    Box::pin(in_background(peer, || Call::parse(body))).await.unwrap_or_else(|| Err(unparsed()))
 }
 
-async fn parse_in_background(body: Bytes, peer: Option<IpAddr>) -> Result<Call, ParseError> {
+/// Reads an answer of this size for `peer`. None: it cannot be read.
+pub async fn answer<T: Send + 'static>(
+    peer: Option<IpAddr>,
+    size: usize,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if size < LARGE_ANSWER {
+        return Some(read());
+    }
+    Box::pin(in_background(peer, read)).await
+}
+
+/// Reads a large message of or for `peer` in the background. None: it cannot be read.
+async fn in_background<T: Send + 'static>(
+    peer: Option<IpAddr>,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let turn = TURNS.wait_for_one(&peer.map(Peer::from)).await;
-    let parsing = workers::background().spawn_blocking(move || {
-        let parsed = Call::parse(body);
+    let reading = workers::background().spawn_blocking(move || {
+        let parts = read();
         // It is over with the parse, even if nobody waits any more.
         drop(turn);
-        parsed
+        parts
     });
-    let unparsed =
-        |_| ParseError { id: None, malformed: MessageFault::Parse("it cannot be read".to_owned()) };
-    parsing.await.unwrap_or_else(|error| Err(unparsed(error)))
+    reading.await.ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::names::fold;
 use super::numbers;
+pub use answer::{ResultValue, StrictAnswer, StrictResult};
+
+mod answer;
 
 /// Maximum nesting of arrays and objects, including the message itself.
 pub const MAX_DEPTH: usize = 128;

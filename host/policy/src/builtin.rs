@@ -6,8 +6,8 @@ use witgate_client_certificate::CertificatePolicy;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{
-    Authenticate as _, Authorize as _, Call, ConfigError, Credential, Decision, Description, Plugin,
-    Principal, Verdict, Wants,
+    Authenticate as _, Authorize as _, Call, ConfigError, Credential, Decision, Description, EntryDecision,
+    Plugin, Principal, Unavailability, Verdict, Wants,
 };
 use witgate_rbac::Rbac;
 
@@ -108,6 +108,23 @@ impl Builtin {
             Self::ApiKey(check) => check.authorize(host, call, principal).await,
             Self::Rbac(check) => check.authorize(host, call, principal).await,
             Self::Jwt(_) | Self::Introspection(_) | Self::ClientCertificate(_) => Decision::Abstain,
+        }
+    }
+
+    /// As [`Builtin::authorize`], for entries of a list.
+    pub(super) async fn authorize_entries(
+        &self,
+        host: &PolicyHost<'_>,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> Result<Vec<EntryDecision>, Unavailability> {
+        match self {
+            Self::ApiKey(check) => check.authorize_entries(host, call, targets, principal).await,
+            Self::Rbac(check) => check.authorize_entries(host, call, targets, principal).await,
+            Self::Jwt(_) | Self::Introspection(_) | Self::ClientCertificate(_) => {
+                Ok(vec![EntryDecision::Abstain; targets.len()])
+            }
         }
     }
 }

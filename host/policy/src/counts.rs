@@ -6,6 +6,7 @@ use std::time::Duration;
 use histogram::AtomicHistogram;
 
 use witgate_component::failure::Failure;
+use witgate_plugin::{EntryDecision, Unavailability};
 
 /// The resolution of durations is an eighth. The longest is more than an hour, in nanoseconds.
 const GRAIN: u8 = 3;
@@ -38,15 +39,38 @@ impl Default for Counts {
     }
 }
 
+/// The decisions in the answer of one hook.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HookTally {
+    calls: u64,
+    denials: u64,
+}
+
+impl HookTally {
+    pub(super) fn of_one(is_denied: bool) -> Self {
+        Self { calls: 1, denials: u64::from(is_denied) }
+    }
+
+    pub(super) fn of_entries(decisions: &Result<Vec<EntryDecision>, Unavailability>) -> Self {
+        let Ok(decisions) = decisions else { return Self::of_one(false) };
+        let denials = decisions.iter().filter(|decision| **decision == EntryDecision::Deny).count();
+        let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
+        Self { calls: count(decisions.len()), denials: count(denials) }
+    }
+}
+
 impl Counts {
-    pub(super) fn call(&self, took: Duration, denied: bool) {
-        add(&self.calls);
-        if denied {
-            add(&self.denials);
+    /// Counts a call of a hook. One about entries of a list counts as a call for each, in an equal part of the time.
+    pub(super) fn call(&self, took: Duration, tally: HookTally) {
+        let HookTally { calls, denials } = tally;
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        if denials > 0 {
+            self.denials.fetch_add(denials, Ordering::Relaxed);
         }
         if let Some(times) = &self.times {
+            let each = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / calls.max(1);
             // Longer times count as the longest.
-            let _ = times.increment(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            let _ = times.add(each, calls);
         }
     }
 

@@ -20,11 +20,13 @@ use std::time::Instant;
 
 use http::HeaderName;
 use witgate_plugin::{
-    Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
+    Call, Credential, Decision, Description, Digest, EntryDecision, Principal, Scheme, Unavailability,
+    Verdict, Wants,
 };
 
 use self::answer::{Failed, HookAnswer, Outcome};
 use self::builtin::Builtin;
+use self::counts::HookTally;
 use self::guarded_component::GuardedComponent;
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
@@ -39,6 +41,7 @@ pub use disagreements::{Disagreement, DisagreementOwner, Disagreements, Tally};
 pub use make::{LivePolicies, MakeInputs, PolicyError, Stage, describe_component};
 pub use recipe::Recipe;
 pub use witgate_base::breaker::OutageScope;
+pub use witgate_component::pool::MOST_ENTRIES;
 
 /// The schemes of credentials, the usual ones first.
 pub const SCHEMES: [Scheme; 6] =
@@ -316,7 +319,7 @@ impl Policy {
                 call,
                 move |pool| pool.authenticate(scope, call, credential),
                 move |builtin| builtin.authenticate(host, call, credential),
-                |verdict| matches!(verdict, Verdict::Refused(_)),
+                |verdict| HookTally::of_one(matches!(verdict, Verdict::Refused(_))),
             )
             .await;
         self.offer(tap, &verdict, Outcome::Verdict);
@@ -342,11 +345,65 @@ impl Policy {
                 call,
                 move |pool| pool.authorize(scope, call, principal),
                 move |builtin| builtin.authorize(host, call, principal),
-                |decision| matches!(decision, Decision::Deny(_)),
+                |decision| HookTally::of_one(matches!(decision, Decision::Deny(_))),
             )
             .await;
         self.offer(tap, &decision, Outcome::Decision);
         decision
+    }
+
+    /// Decides about entries of a list: `call` with each of `targets`, which are at most [`MOST_ENTRIES`]. The answer
+    /// has a decision for each, in the same order.
+    ///
+    /// # Errors
+    /// `Failed`, if there is no answer about one of them.
+    pub async fn authorize_entries(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> Result<HookAnswer<Vec<EntryDecision>>, Failed> {
+        if self.is_recorded() || !self.authorizes_entries() {
+            return self.authorize_each(scope, call, targets, principal).await;
+        }
+        let host = &self.host(scope);
+        let decisions = self
+            .ask(
+                scope,
+                call,
+                move |pool| pool.authorize_entries(scope, call, targets, principal),
+                move |builtin| builtin.authorize_entries(host, call, targets, principal),
+                HookTally::of_entries,
+            )
+            .await?;
+        let HookAnswer { answer, by_fallback } = decisions;
+        Ok(HookAnswer { answer: answer.map_err(|said| self.unavailable(said))?, by_fallback })
+    }
+
+    /// The same, with a call of the hook for each entry.
+    async fn authorize_each(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> Result<HookAnswer<Vec<EntryDecision>>, Failed> {
+        let mut all = HookAnswer { answer: Vec::with_capacity(targets.len()), by_fallback: false };
+        for target in targets {
+            let HookAnswer { answer, by_fallback } =
+                self.authorize(scope, &Call { target, ..*call }, principal).await?;
+            all.answer.push(answer.try_into().map_err(|said| self.unavailable(said))?);
+            all.by_fallback |= by_fallback;
+        }
+        Ok(all)
+    }
+
+    fn authorizes_entries(&self) -> bool {
+        match &self.check {
+            Check::Builtin(_) | Check::Broken(_) => true,
+            Check::Component(component) => component.pool().authorizes_entries(),
+        }
     }
 
     /// Gets the answer of a hook from the `component`, or from the `builtin` if that decides from the start or may
@@ -357,7 +414,7 @@ impl Policy {
         call: &Call<'_>,
         component: impl FnOnce(&'p Arc<Pool>) -> C,
         builtin: impl FnOnce(&'p Builtin) -> B,
-        is_denial: fn(&A) -> bool,
+        tally: fn(&A) -> HookTally,
     ) -> Result<HookAnswer<A>, Failed>
     where
         C: Future<Output = Result<A, Fault>>,
@@ -375,7 +432,7 @@ impl Policy {
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(started, answered.as_ref().ok(), is_denial);
+        self.count(started, answered.as_ref().ok(), tally);
         answered
     }
 
@@ -384,8 +441,9 @@ impl Policy {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, started: Instant, answered: Option<&HookAnswer<A>>, is_denial: fn(&A) -> bool) {
-        self.counts.call(started.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
+    fn count<A>(&self, started: Instant, answered: Option<&HookAnswer<A>>, tally: fn(&A) -> HookTally) {
+        let tally = answered.map_or(HookTally::of_one(false), |answered| tally(&answered.answer));
+        self.counts.call(started.elapsed(), tally);
         if answered.is_some_and(|answered| answered.by_fallback) {
             self.counts.fallback();
         }

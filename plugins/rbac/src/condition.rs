@@ -35,7 +35,7 @@ enum Test {
 }
 
 /// True if all of `conditions` hold.
-pub(crate) fn all_hold(conditions: &[ParsedCondition], facts: &Facts<'_>) -> bool {
+pub(crate) fn all_hold(conditions: &[ParsedCondition], facts: &Facts<'_, '_>) -> bool {
     conditions.iter().all(|condition| condition.holds(facts))
 }
 
@@ -71,7 +71,7 @@ impl ParsedCondition {
     }
 
     /// True if the condition holds, or does not apply to this call.
-    pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
+    pub(crate) fn holds(&self, facts: &Facts<'_, '_>) -> bool {
         if !self.is_for(facts.call) {
             return true;
         }

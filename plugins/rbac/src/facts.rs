@@ -44,15 +44,15 @@ impl<'h> PulledTexts<'h> {
 
 /// The call, the caller, and the data for conditions. Claims that are missing or not strict JSON count as absent: no
 /// condition on them holds.
-pub(crate) struct Facts<'a> {
+pub(crate) struct Facts<'a, 'h> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) principal: &'a Principal<'a>,
-    pulled: &'a PulledTexts<'a>,
+    pulled: &'a PulledTexts<'h>,
     claims: OnceCell<Option<Claims<'a>>>,
 }
 
-impl<'a> Facts<'a> {
-    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a PulledTexts<'a>) -> Self {
+impl<'a, 'h> Facts<'a, 'h> {
+    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a PulledTexts<'h>) -> Self {
         Self { call, principal, pulled, claims: OnceCell::new() }
     }
 

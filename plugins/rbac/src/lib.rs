@@ -10,7 +10,10 @@ mod patterns;
 mod rules;
 pub mod settings;
 
-use witgate_plugin::{Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants};
+use witgate_plugin::{
+    Authorize, Call, ConfigError, Decision, Denial, EntryDecision, Host, Plugin, Principal, Unavailability,
+    Wants,
+};
 
 use condition::all_hold;
 use facts::{Facts, PulledTexts};
@@ -40,34 +43,66 @@ impl Plugin for Rbac {
 impl Authorize for Rbac {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         let pulled = PulledTexts::from(host);
-        match self.decide(&Facts::new(call, principal, &pulled)) {
+        let facts = Facts::new(call, principal, &pulled);
+        match self.decide(&self.rules.roles_of(&facts), &facts) {
             Ok(()) => Decision::Allow,
-            Err(denial) => Decision::Deny(denial),
+            Err(obstacle) => Decision::Deny(self.denial(&obstacle, call)),
         }
     }
+
+    /// The same. The caller's roles are found once, and a denied entry needs no text.
+    async fn authorize_entries<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> Result<Vec<EntryDecision>, Unavailability> {
+        let pulled = PulledTexts::from(host);
+        let roles = self.rules.roles_of(&Facts::new(call, principal, &pulled));
+        let decide = |target: &&str| {
+            let call = Call { target, ..*call };
+            match self.decide(&roles, &Facts::new(&call, principal, &pulled)) {
+                Ok(()) => EntryDecision::Allow,
+                Err(_) => EntryDecision::Deny,
+            }
+        };
+        Ok(targets.iter().map(decide).collect())
+    }
+}
+
+/// The rule that keeps a caller from a call.
+enum Obstacle<'r> {
+    /// A deny pattern of this role.
+    DenyPattern(&'r RoleRules),
+    /// No role allows the call.
+    NoRole,
+    /// A condition of this role.
+    RoleCondition(&'r RoleRules),
+    /// A missing scope.
+    Scopes,
+    /// The condition for all callers at this place.
+    Condition(usize),
 }
 
 impl Rbac {
     /// Checks the deny patterns of all roles, then their allow patterns, and then the scopes and conditions for
     /// all callers.
-    fn decide(&self, facts: &Facts<'_>) -> Result<(), Denial> {
-        let roles = self.rules.roles_of(facts);
-        Self::not_denied(&roles, facts)?;
-        Self::allowed(&roles, facts)?;
+    fn decide<'r>(&'r self, roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
+        Self::not_denied(roles, facts)?;
+        Self::allowed(roles, facts)?;
         self.scopes_held(facts)?;
         self.conditions_hold(facts)
     }
 
-    fn not_denied(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
+    fn not_denied<'r>(roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
         match roles.iter().find(|role| role.denies(facts.call)) {
             None => Ok(()),
-            Some(role) => {
-                Err(denial("denied", format!("a deny pattern of role `{}` covers the call", role.name)))
-            }
+            Some(role) => Err(Obstacle::DenyPattern(role)),
         }
     }
 
-    fn allowed(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
+    fn allowed<'r>(roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
         let allowing = || roles.iter().filter(|role| role.allows(facts.call));
         // If a role without conditions allows the call, the conditions of other roles do not matter, and need no data.
         if allowing().any(|role| role.is_unconditional_for(facts.call)) {
@@ -80,30 +115,48 @@ impl Rbac {
             }
             unmet = unmet.or(Some(role));
         }
-        Err(match unmet {
-            Some(role) => denial("condition", format!("a condition of role `{}` does not hold", role.name)),
-            None => denial("not-allowed", "no role of the caller allows the call"),
-        })
+        Err(unmet.map_or(Obstacle::NoRole, Obstacle::RoleCondition))
     }
 
-    /// Checks the scopes of all matching patterns. A denial names all of them, so that the caller needs only one
-    /// more authorization.
-    fn scopes_held(&self, facts: &Facts<'_>) -> Result<(), Denial> {
-        let needed = || self.rules.scopes_for(facts.call);
-        if needed().all(|scope| self.rules.has_scope(facts.principal.scopes, scope)) {
-            return Ok(());
+    fn scopes_held(&self, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'_>> {
+        let mut needed = self.rules.scopes_for(facts.call);
+        match needed.all(|scope| self.rules.has_scope(facts.principal.scopes, scope)) {
+            true => Ok(()),
+            false => Err(Obstacle::Scopes),
         }
-        let mut scopes: Vec<String> = needed().cloned().collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        Err(Denial { scopes, ..denial("insufficient-scope", "the caller lacks a scope") })
     }
 
-    fn conditions_hold(&self, facts: &Facts<'_>) -> Result<(), Denial> {
+    fn conditions_hold(&self, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'_>> {
         match self.rules.conditions.iter().position(|condition| !condition.holds(facts)) {
             None => Ok(()),
-            Some(index) => Err(denial("condition", format!("condition {index} does not hold"))),
+            Some(place) => Err(Obstacle::Condition(place)),
         }
+    }
+
+    fn denial(&self, obstacle: &Obstacle<'_>, call: &Call<'_>) -> Denial {
+        match obstacle {
+            Obstacle::DenyPattern(role) => {
+                denial("denied", format!("a deny pattern of role `{}` covers the call", role.name))
+            }
+            Obstacle::NoRole => denial("not-allowed", "no role of the caller allows the call"),
+            Obstacle::RoleCondition(role) => {
+                denial("condition", format!("a condition of role `{}` does not hold", role.name))
+            }
+            Obstacle::Scopes => Denial {
+                scopes: self.needed_scopes(call),
+                ..denial("insufficient-scope", "the caller lacks a scope")
+            },
+            Obstacle::Condition(place) => denial("condition", format!("condition {place} does not hold")),
+        }
+    }
+
+    /// The scopes of all matching patterns. A denial names all of them, so that the caller needs only one more
+    /// authorization.
+    fn needed_scopes(&self, call: &Call<'_>) -> Vec<String> {
+        let mut scopes: Vec<String> = self.rules.scopes_for(call).cloned().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
     }
 }
 

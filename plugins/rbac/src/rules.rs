@@ -87,7 +87,7 @@ impl RbacRules {
     }
 
     /// The roles of the caller and all roles that they inherit from, without duplicates.
-    pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> CallerRoles<'_> {
+    pub(crate) fn roles_of(&self, facts: &Facts<'_, '_>) -> CallerRoles<'_> {
         let mut set = RoleSet::default();
         for name in facts.principal.roles {
             if let Some(place) = self.place(name) {
@@ -283,7 +283,7 @@ fn assigned(
     subjects.iter().enumerate().map(assign).collect()
 }
 
-fn is(subject: &settings::RoleHolder, facts: &Facts<'_>) -> bool {
+fn is(subject: &settings::RoleHolder, facts: &Facts<'_, '_>) -> bool {
     subject.subject.as_deref().is_none_or(|own| own == facts.principal.subject)
         && subject.policy == facts.principal.proven_by
         && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer() == Some(issuer))

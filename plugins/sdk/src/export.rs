@@ -55,7 +55,12 @@ macro_rules! export_hooks {
     ($exported:ident, authorizer) => {
         $crate::export_interface!($exported, plugin, __export_witgate_auth_plugin_0_1_0_cabi);
         $crate::export_interface!($exported, authorization, __export_witgate_auth_authorization_0_1_0_cabi);
-        $crate::export_world!("component-type:witgate:auth@0.1.0:authorizer", AUTHORIZER);
+        $crate::export_interface!(
+            $exported,
+            list_authorization,
+            __export_witgate_auth_list_authorization_0_1_0_cabi
+        );
+        $crate::export_world!("component-type:witgate:auth@0.1.0:list-authorizer", LIST_AUTHORIZER);
     };
     ($exported:ident, policy) => {
         $crate::guest::worlds::export!($exported with_types_in $crate::guest::worlds);

@@ -24,9 +24,9 @@ static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_all
 /// The type of the world `authenticator`, as the component encoder reads it.
 pub const AUTHENTICATOR: &[u8; include_bytes!("guest/worlds/authenticator.component-type").len()] =
     include_bytes!("guest/worlds/authenticator.component-type");
-/// The type of the world `authorizer`.
-pub const AUTHORIZER: &[u8; include_bytes!("guest/worlds/authorizer.component-type").len()] =
-    include_bytes!("guest/worlds/authorizer.component-type");
+/// The type of the world `list-authorizer`.
+pub const LIST_AUTHORIZER: &[u8; include_bytes!("guest/worlds/list-authorizer.component-type").len()] =
+    include_bytes!("guest/worlds/list-authorizer.component-type");
 
 /// A plugin with a place for its one configured instance. Implemented by the export macros.
 pub trait InstanceSlot: Plugin {

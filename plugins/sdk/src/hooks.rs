@@ -5,7 +5,7 @@ use std::future::Future;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Call, Credential, Decision, Host, Principal, Scheme, Verdict};
+use crate::{Call, Credential, Decision, EntryDecision, Host, Principal, Scheme, Unavailability, Verdict};
 
 /// The properties of a plugin that do not depend on its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,4 +166,29 @@ pub trait Authorize: Plugin {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> impl Future<Output = Decision> + Send;
+
+    /// Decides about entries of a list: for each of `targets`, what [`Authorize::authorize`] decides about `call` with
+    /// this target. The answer has one decision for each, in the same order.
+    ///
+    /// Replace it only to do work once that all entries need, and decide the same. Otherwise a list shows what cannot
+    /// be called, or hides what can be.
+    ///
+    /// # Errors
+    /// If it cannot decide about one of them.
+    fn authorize_entries<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        targets: &[&str],
+        principal: &Principal<'_>,
+    ) -> impl Future<Output = Result<Vec<EntryDecision>, Unavailability>> + Send {
+        async move {
+            let mut decisions = Vec::with_capacity(targets.len());
+            for target in targets {
+                let decision = self.authorize(host, &Call { target, ..*call }, principal).await;
+                decisions.push(decision.try_into()?);
+            }
+            Ok(decisions)
+        }
+    }
 }

@@ -132,8 +132,8 @@ pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
 pub use terms::{Audience, Terms};
 pub use types::{
-    Call, Credential, Decision, Denial, Identity, NoIdentity, Principal, Refusal, Scheme, TargetKind,
-    Transport, Unavailability, Verdict,
+    Call, Credential, Decision, Denial, EntryDecision, Identity, NoIdentity, Principal, Refusal, Scheme,
+    TargetKind, Transport, Unavailability, Verdict,
 };
 
 /// Compiles the README's examples.

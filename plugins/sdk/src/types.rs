@@ -217,6 +217,41 @@ pub enum Decision {
     Unavailable(Unavailability),
 }
 
+/// The decision of an authorizer about one entry of a list: a [`Decision`] without the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryDecision {
+    /// The caller sees the entry.
+    Allow,
+    /// This plugin has no rule for this identity and this entry.
+    Abstain,
+    /// The caller does not see the entry.
+    Deny,
+}
+
+impl From<EntryDecision> for Decision {
+    /// A denial has no reason.
+    fn from(decision: EntryDecision) -> Self {
+        match decision {
+            EntryDecision::Allow => Self::Allow,
+            EntryDecision::Abstain => Self::Abstain,
+            EntryDecision::Deny => Self::Deny(Denial::default()),
+        }
+    }
+}
+
+impl TryFrom<Decision> for EntryDecision {
+    type Error = Unavailability;
+
+    fn try_from(decision: Decision) -> Result<Self, Unavailability> {
+        match decision {
+            Decision::Allow => Ok(Self::Allow),
+            Decision::Abstain => Ok(Self::Abstain),
+            Decision::Deny(_) => Ok(Self::Deny),
+            Decision::Unavailable(unavailability) => Err(unavailability),
+        }
+    }
+}
+
 impl Decision {
     /// A denial with a reason code and a sentence for the operator.
     pub fn deny(reason: &str, detail: impl Into<String>) -> Self {

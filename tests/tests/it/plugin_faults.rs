@@ -53,7 +53,7 @@ async fn fails(name: &str, tool: &str) -> (Running, String) {
 async fn a_trap_shows_functions_if_the_component_has_their_names() {
     let (_running, line) = fails("tests/faulty-debug", "traps").await;
     assert!(line.contains("it panicked or aborted"), "{line}");
-    assert!(line.contains("in witgate:auth/authorization@0.1.0#authorize"), "{line}");
+    assert!(line.contains("witgate:auth/authorization@0.1.0#authorize"), "{line}");
     assert!(line.contains("its last output: error: panicked at"), "{line}");
     assert!(line.len() < 4000, "{} bytes", line.len());
 }

@@ -1,4 +1,4 @@
-//! The call that all callers make, as bytes of HTTP.
+//! The requests that callers make, as bytes of HTTP.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,33 +15,62 @@ const BODY: usize = 500;
 /// Time limit for a call, which is answered in milliseconds or never.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A `tools/call` of the stateless era.
-pub(super) fn body() -> String {
-    let with = |name: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{"name":"{name}"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
-        )
-    };
-    let bare = with("").len();
-    with(&"x".repeat(BODY.saturating_sub(bare)))
+/// The kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    /// A `tools/call` of the stateless era.
+    Call,
+    /// A `tools/list`.
+    List,
 }
 
-/// The headers of every call, without its credential.
-pub(super) const HEADERS: [(&str, &str); 5] = [
-    ("Content-Type", "application/json"),
-    ("Accept", "application/json, text/event-stream"),
-    ("Mcp-Protocol-Version", "2026-07-28"),
-    ("Mcp-Method", "tools/call"),
-    ("Mcp-Name", TOOL),
-];
+impl RequestKind {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Call => "tools/call",
+            Self::List => "tools/list",
+        }
+    }
 
-/// Calls once and returns the whole response.
-pub(super) fn once(address: &str, path: &str, credential: Option<&(String, String)>) -> Result<String> {
+    pub(super) fn body(self) -> String {
+        let with = |name: &str| {
+            let target = match self {
+                Self::Call => format!(r#""name":"{TOOL}","arguments":{{"name":"{name}"}},"#),
+                Self::List => String::new(),
+            };
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"{}","params":{{{target}"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#,
+                self.method()
+            )
+        };
+        let bare = with("").len();
+        with(&"x".repeat(BODY.saturating_sub(bare)))
+    }
+
+    /// The headers of every request, without its credential.
+    pub(super) fn headers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json, text/event-stream"),
+            ("Mcp-Protocol-Version", "2026-07-28"),
+            ("Mcp-Method", self.method()),
+        ];
+        headers.into_iter().chain((self == Self::Call).then_some(("Mcp-Name", TOOL)))
+    }
+}
+
+/// Sends a request once and returns the whole response.
+pub(super) fn once(
+    kind: RequestKind,
+    address: &str,
+    path: &str,
+    credential: Option<&(String, String)>,
+) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let body = body();
+    let body = kind.body();
     let mut request = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in HEADERS {
+    for (name, value) in kind.headers() {
         request += &format!("{name}: {value}\r\n");
     }
     if let Some((name, value)) = credential {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::call;
 use super::cores::Cores;
 use super::places::Place;
 use crate::servers::processor_time;
@@ -57,11 +56,11 @@ fn called(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result
 }
 
 fn lua(place: &Place) -> String {
-    let headers = call::HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let headers = headers.iter().chain(&place.credential);
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let headers = place.request.headers().map(owned).chain(place.credential.clone());
     let headers: String =
         headers.map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect();
-    let body = call::body();
+    let body = place.request.body();
     format!(
         r#"wrk.method = "POST"
 wrk.body = [[{body}]]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::call;
+use super::call::{self, RequestKind};
 use super::cores::Cores;
 use super::places::{PEER, Place};
 use super::scene::free_address;
@@ -48,6 +48,7 @@ impl PeerOptions {
         let mut server = Server::silent(&mut shell, &address)?;
         let place = Place {
             name: PEER,
+            request: RequestKind::Call,
             address,
             path: self.path.clone(),
             credential: self.header.clone(),
@@ -56,7 +57,7 @@ impl PeerOptions {
         let begin = Instant::now();
         let mut last = None;
         while begin.elapsed() < PATIENCE && !server.has_ended() {
-            match call::once(&place.address, &place.path, place.credential.as_ref()) {
+            match call::once(place.request, &place.address, &place.path, place.credential.as_ref()) {
                 Ok(response) if call::is_answer(&response) => return Ok((place, server)),
                 other => last = Some(other),
             }

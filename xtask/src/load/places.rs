@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::call;
+use super::call::{self, RequestKind};
 use super::cores::Cores;
 use super::scene::{Installation, Upstreams};
 use crate::servers::Server;
@@ -12,6 +12,7 @@ use crate::servers::Server;
 /// An address to send calls to.
 pub(super) struct Place {
     pub(super) name: &'static str,
+    pub(super) request: RequestKind,
     pub(super) address: String,
     pub(super) path: String,
     pub(super) credential: Option<(String, String)>,
@@ -38,7 +39,7 @@ pub(super) const RMCP_KEY_NOW: &str = "API key (rmcp), now";
 impl Place {
     /// Checks that calls to the place are answered.
     pub(super) fn check(&self) -> Result<()> {
-        let response = call::once(&self.address, &self.path, self.credential.as_ref())?;
+        let response = call::once(self.request, &self.address, &self.path, self.credential.as_ref())?;
         if !call::is_answer(&response) {
             bail!("{} does not answer the call:\n{response}", self.name);
         }
@@ -64,6 +65,7 @@ impl Plain {
         )?;
         let straight = |name, server: &Server| Place {
             name,
+            request: RequestKind::Call,
             address: server.address.clone(),
             path: "/mcp".to_owned(),
             credential: None,
@@ -83,6 +85,7 @@ pub(super) fn through(installation: &Installation, gateway: &Server, names: [&'s
     let [key, token, rmcp_key, rmcp_token] = names;
     let place = |name, path: &str, credential: &(String, String)| Place {
         name,
+        request: RequestKind::Call,
         address: installation.address.clone(),
         path: path.to_owned(),
         credential: Some(credential.clone()),

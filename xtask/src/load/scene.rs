@@ -131,6 +131,9 @@ pub(super) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
+/// The lengths of the lists that are measured.
+pub(super) const LISTS: [usize; 2] = [500, 5_000];
+
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
 
 /// Three of the twenty roles.
@@ -154,13 +157,19 @@ fn write_config(root: &Path, directory: &Path, address: &str, upstreams: [&Strin
         upstream("rmcp-token", rmcp, "tokens"),
         upstream("introspected", plain, "asked"),
     ];
+    let lists = LISTS.map(|length| {
+        format!(
+            "[upstreams.list-{length}]\nurl = \"http://{plain}/list/{length}\"\npath = \"/list/{length}\"\n\
+             resource = \"{AUDIENCE}\"\npipeline = {{ authenticate = [\"keys\"], authorize = [\"rules\"] }}\n"
+        )
+    });
     let tables = fs::read_to_string(root.join("tests/cases/jwt.toml"))?;
     fs::write(directory.join("public.pem"), pem(&tables, "[keys.rsa]")?)?;
     fs::write(directory.join("private.pem"), pem(&tables, "[signers.rs256]")?)?;
     let text = format!(
         r#"[server]
 listen = "{address}"
-{}
+{}{}
 [policies.keys]
 kind = "api-key"
 component = {:?}
@@ -185,6 +194,7 @@ component = {:?}
 pem = {{ file = "public.pem" }}
 "#,
         upstreams.concat(),
+        lists.concat(),
         component("api-key"),
         component("jwt"),
         component("oauth2-introspection"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::call;
+use super::call::{self, RequestKind};
 use super::median::median;
 use super::scene::Installation;
 use crate::servers::Server;
@@ -37,7 +37,7 @@ pub(super) fn answering(installation: &Installation) -> Result<Server> {
     let begin = Instant::now();
     let mut gateway = installation.gateway()?;
     while begin.elapsed() < PATIENCE && !gateway.has_ended() {
-        let answered = call::once(&installation.address, "/key", Some(&installation.key));
+        let answered = call::once(RequestKind::Call, &installation.address, "/key", Some(&installation.key));
         if answered.is_ok_and(|response| call::is_answer(&response)) {
             return Ok(gateway);
         }

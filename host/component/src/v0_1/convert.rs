@@ -61,7 +61,16 @@ pub(super) fn decision(decision: types::Decision) -> sdk::Decision {
     }
 }
 
-fn unavailability(u: types::Unavailability) -> sdk::Unavailability {
+pub(super) fn entry_decisions(decisions: Vec<types::EntryDecision>) -> Vec<sdk::EntryDecision> {
+    let entry_decision = |decision| match decision {
+        types::EntryDecision::Allow => sdk::EntryDecision::Allow,
+        types::EntryDecision::Abstain => sdk::EntryDecision::Abstain,
+        types::EntryDecision::Deny => sdk::EntryDecision::Deny,
+    };
+    decisions.into_iter().map(entry_decision).collect()
+}
+
+pub(super) fn unavailability(u: types::Unavailability) -> sdk::Unavailability {
     sdk::Unavailability { detail: u.detail, retry_after: u.retry_after }
 }
 

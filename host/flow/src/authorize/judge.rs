@@ -84,23 +84,6 @@ impl Judge {
         denial
     }
 
-    /// Decides whether the caller may see an entry of a list, exactly as [`Judge::judge_request`] decides about calls.
-    ///
-    /// # Errors
-    /// `Failed`.
-    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
-        // A list may be long, and policies may answer without yielding.
-        consume_budget().await;
-        let method = match kind {
-            TargetKind::Tool => "tools/call",
-            TargetKind::Resource => "resources/read",
-            TargetKind::Prompt => "prompts/get",
-            TargetKind::Method => name,
-        };
-        let call = Call { listing: true, ..self.call(method, kind, name) };
-        self.permits(&call).await
-    }
-
     /// Decides whether the caller may subscribe to the resource `uri`.
     ///
     /// # Errors
@@ -110,12 +93,8 @@ impl Judge {
             "subscriptions/listen" => "subscriptions/listen",
             _ => "resources/subscribe",
         };
-        self.permits(&self.call(method, TargetKind::Resource, uri)).await
-    }
-
-    async fn permits(&self, call: &Call<'_>) -> StageResult<bool> {
-        let scope = self.scope(call.listing);
-        let decided = decide(self.pipeline(), &self.subject, &scope, call, &self.caller, true).await;
+        let (scope, call) = (self.scope(false), self.call(method, TargetKind::Resource, uri));
+        let decided = decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await;
         decided.map(|result| match result {
             Ok(()) => Ok(true),
             Err(Rejection::Denied { .. }) => Ok(false),
@@ -123,15 +102,15 @@ impl Judge {
         })
     }
 
-    fn call<'a>(&self, method: &'a str, kind: TargetKind, target: &'a str) -> Call<'a> {
+    pub(super) fn call<'a>(&self, method: &'a str, kind: TargetKind, target: &'a str) -> Call<'a> {
         Call { method, kind, target, transport: self.request().transport, listing: false }
     }
 
-    fn pipeline(&self) -> &Pipeline {
+    pub(super) fn pipeline(&self) -> &Pipeline {
         self.generation.pipeline(self.request().route.pipeline)
     }
 
-    fn scope(&self, listing: bool) -> Scope {
+    pub(super) fn scope(&self, listing: bool) -> Scope {
         let subject = Arc::<CallSubject>::clone(&self.subject);
         Scope::new(subject, listing, self.traces.clone())
     }
@@ -167,9 +146,19 @@ async fn follow(
     call: &Call<'_>,
     by_next: &Arc<Caller>,
 ) -> StageResult<()> {
+    let (subject, scope) = seen_by_next(subject, scope, by_next);
+    decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers).await
+}
+
+/// The view of a request for the pipeline that is held back, which knows the caller as `by_next`.
+pub(super) fn seen_by_next(
+    subject: &CallSubject,
+    scope: &Scope,
+    by_next: &Arc<Caller>,
+) -> (CallSubject, Scope) {
     let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
     let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
-    decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers).await
+    (subject, scope)
 }
 
 /// The combined answer of a pipeline's own authorizers.
@@ -197,7 +186,7 @@ async fn ask(
 
 /// Denies a caller whose roles could not be read, because one of them may be a role that denies. The check is here, so
 /// that no authorizer has to make it.
-fn known(caller: &Caller) -> Result<(), Rejection> {
+pub(super) fn known(caller: &Caller) -> Result<(), Rejection> {
     if !caller.identity().roles.iter().any(|role| role == UNREAD_ROLES) {
         return Ok(());
     }

@@ -24,6 +24,7 @@ use witgate_config::{self as config, SessionBounds};
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
+use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
@@ -321,7 +322,10 @@ impl HttpUpstream {
         let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
         match (gathered, leave) {
             (BoundedBody::Whole(message, hold), _) => {
-                Ok(AnswerBody::held(response::of(admitted.permit().request(), message)?, hold))
+                let (request, size) = (Arc::clone(admitted.permit().request()), message.len());
+                let checked = parsing::answer(request.peer, size, move || response::of(&request, message));
+                let unread = || Err(bad_answer("The MCP server's answer cannot be read"));
+                Ok(AnswerBody::held(checked.await.unwrap_or_else(unread)?, hold))
             }
             (BoundedBody::Part(body), Some(leave)) => {
                 let mut passing = StreamedAnswer::to(admitted.permit().request().call.id().unwrap_or("null"));

@@ -79,6 +79,14 @@ pub(super) fn decision(decision: sdk::Decision) -> wit::Decision {
     }
 }
 
-fn unavailability(u: sdk::Unavailability) -> wit::Unavailability {
+pub(super) fn entry_decision(decision: sdk::EntryDecision) -> wit::EntryDecision {
+    match decision {
+        sdk::EntryDecision::Allow => wit::EntryDecision::Allow,
+        sdk::EntryDecision::Abstain => wit::EntryDecision::Abstain,
+        sdk::EntryDecision::Deny => wit::EntryDecision::Deny,
+    }
+}
+
+pub(super) fn unavailability(u: sdk::Unavailability) -> wit::Unavailability {
     wit::Unavailability { detail: u.detail, retry_after: u.retry_after }
 }

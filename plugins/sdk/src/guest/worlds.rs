@@ -1,7 +1,7 @@
 //! The exports, for any plugin that fits.
 //!
-//! The bindings are generated once, for the world with both hooks. A component with one hook
-//! exports only the functions of that hook, and contains the type of its own world
+//! The bindings are generated once, for the world with all hooks. A component with fewer hooks
+//! exports only their functions, and contains the type of its own world
 //! (`worlds/*.component-type`, written by `cargo xtask wit` and compared with `wit/` by the tests).
 
 #![allow(
@@ -16,7 +16,7 @@
 
 wit_bindgen::generate!({
     path: "wit",
-    world: "policy",
+    world: "list-policy",
     pub_export_macro: true,
     default_bindings_module: "witgate_plugin::guest::worlds",
     with: {
@@ -33,7 +33,7 @@ wit_bindgen::generate!({
 });
 
 use super::{Component, GuestHost, InstanceSlot, convert, finish, instance, panics};
-use exports::witgate::auth::{authentication, authorization, plugin};
+use exports::witgate::auth::{authentication, authorization, list_authorization, plugin};
 
 impl<P: InstanceSlot> plugin::Guest for Component<P> {
     fn describe() -> plugin::Description {
@@ -84,5 +84,24 @@ impl<P: InstanceSlot + crate::Authorize> authorization::Guest for Component<P> {
             &convert::principal(&principal),
         ));
         convert::decision(decision)
+    }
+}
+
+impl<P: InstanceSlot + crate::Authorize> list_authorization::Guest for Component<P> {
+    fn authorize_entries(
+        call: list_authorization::Call,
+        targets: Vec<String>,
+        principal: list_authorization::Principal,
+    ) -> Result<Vec<list_authorization::EntryDecision>, list_authorization::Unavailability> {
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let decisions = finish(instance::<P>().authorize_entries(
+            &GuestHost,
+            &convert::call(&call),
+            &targets,
+            &convert::principal(&principal),
+        ));
+        decisions
+            .map(|decisions| decisions.into_iter().map(convert::entry_decision).collect())
+            .map_err(convert::unavailability)
     }
 }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Host, Identity, Plugin, Principal,
-    Scheme, Verdict, Wants,
+    Authenticate, Authorize, Call, ConfigError, Credential, Decision, EntryDecision, Host, Identity, Plugin,
+    Principal, Scheme, Unavailability, Verdict, Wants,
 };
 
 /// The settings.
@@ -71,8 +71,26 @@ impl Authorize for Scripted {
             Act::Yes => Decision::Allow,
             Act::Passes => Decision::Abstain,
             Act::No => Decision::deny("denied", "on purpose"),
-            Act::CannotSay => Decision::Unavailable(witgate_plugin::Unavailability::new("on purpose", None)),
+            Act::CannotSay => Decision::Unavailable(Unavailability::new("on purpose", None)),
             Act::TalksNonsense => Decision::deny("This is no reason code\n", "on purpose"),
+            Act::Loops | Act::Traps | Act::EatsMemory => fail(self.0),
+        }
+    }
+
+    async fn authorize_entries<H: Host>(
+        &self,
+        _: &H,
+        _: &Call<'_>,
+        targets: &[&str],
+        _: &Principal<'_>,
+    ) -> Result<Vec<EntryDecision>, Unavailability> {
+        match self.0 {
+            Act::Yes => Ok(vec![EntryDecision::Allow; targets.len()]),
+            Act::Passes => Ok(vec![EntryDecision::Abstain; targets.len()]),
+            Act::No => Ok(vec![EntryDecision::Deny; targets.len()]),
+            Act::CannotSay => Err(Unavailability::new("on purpose", None)),
+            // One decision too many.
+            Act::TalksNonsense => Ok(vec![EntryDecision::Allow; targets.len() + 1]),
             Act::Loops | Act::Traps | Act::EatsMemory => fail(self.0),
         }
     }

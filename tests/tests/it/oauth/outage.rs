@@ -90,7 +90,10 @@ fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], outage: &O
         }
         let found = (answer.status, answer.reason(), answer.retry_after.is_some());
         assert_eq!(found, (503, Some("unavailable"), true), "{what}: {answer:?}");
-        assert!(*start + answer.took > outage.begins_after, "{what}: denied before anything happened: {answer:?}");
+        assert!(
+            *start + answer.took > outage.begins_after,
+            "{what}: denied before anything happened: {answer:?}"
+        );
         denied += 1;
     }
     assert!(denied > 10, "{what}: {denied} of {} denied: is there no outage?", answers.len());

@@ -12,6 +12,7 @@ use witgate_flow::port::Upstream;
 use witgate_flow::reject::Rejection;
 use witgate_message::fault::MessageFault;
 use witgate_policy::generation::Generations;
+use witgate_tests::gateway::component;
 
 use super::generation_setup::{GenerationSetup, Says, flow, send, store};
 use super::{RUNTIME, cases};
@@ -26,6 +27,8 @@ struct World {
     scoped: Vec<String>,
     key: (Vec<String>, Vec<String>),
     authorizers: Vec<&'static str>,
+    /// True if components decide.
+    by_components: bool,
     names: Vec<String>,
     uris: Vec<String>,
 }
@@ -78,10 +81,11 @@ fn world() -> impl Strategy<Value = World> {
         prop::sample::select(vec![vec!["keys"], vec!["roles"], vec!["keys", "roles"], vec!["roles", "keys"]]);
     let key = (prop::collection::vec(pattern(), 1..4), patterns(1));
     let names = (prop::collection::vec(name(), 8), prop::collection::vec(uri(), 8));
-    (roles, indexes, scoped, key, authorizers, names).prop_map(
-        |(roles, indexes, scoped, key, authorizers, names)| {
-            let indexes = indexes.iter().map(|index| index.index(roles.len())).collect();
-            World { roles, held: indexes, scoped, key, authorizers, names: names.0, uris: names.1 }
+    let by = (authorizers, any::<bool>());
+    (roles, indexes, scoped, key, by, names).prop_map(
+        |(roles, indexes, scoped, key, (authorizers, by_components), (names, uris))| {
+            let held = indexes.iter().map(|index| index.index(roles.len())).collect();
+            World { roles, held, scoped, key, authorizers, by_components, names, uris }
         },
     )
 }
@@ -100,12 +104,21 @@ impl World {
         format!(
             "[upstreams.up]\nown_tools = true\n\
              [pipeline]\nauthenticate = ['keys']\nauthorize = {:?}\n\
-             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
-             [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ {} }}, scopes = {{ {} }} }}\n",
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n{}\
+             [policies.roles]\nkind = 'rbac'\n{}config = {{ roles = {{ {} }}, scopes = {{ {} }} }}\n",
             self.authorizers,
+            self.component("api-key"),
+            self.component("rbac"),
             roles.join(", "),
             scopes.join(", "),
         )
+    }
+
+    fn component(&self, kind: &str) -> String {
+        match self.by_components {
+            true => format!("component = {:?}\nlimits = {{ timeout_ms = 20000 }}\n", component(kind)),
+            false => String::new(),
+        }
     }
 
     fn store(&self) -> String {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use serde_json::json;
+use serde_json::{Value, json};
 use witgate_component::failure::Failure;
 use witgate_flow::authenticate::authenticate;
-use witgate_flow::authorize::authorize;
+use witgate_flow::authorize::{Permit, authorize};
 use witgate_flow::dpop::Proofs;
+use witgate_flow::listing::AnswerFilter;
 use witgate_flow::reject::Rejection;
 use witgate_plugin::Scheme;
+use witgate_policy::MOST_ENTRIES;
 use witgate_policy::generation::Generation;
 use witgate_tests::gateway::component;
 
@@ -157,20 +159,39 @@ fn config(pipelines: &[Vec<Member>]) -> String {
     policies + &upstreams
 }
 
-/// The results of the two stages for the pipeline at `place`: authentication, and authorization of a caller of the
-/// first pipeline.
-async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
-    let params = json!({ "name": "anything" });
+/// The results of the stages for the pipeline at `place`: authentication, authorization of a caller of the first
+/// pipeline, and the list for this caller.
+async fn ends(generation: &Arc<Generation>, place: usize) -> [End; 3] {
     let credentials = credentials(Scheme::Bearer);
-    let proven = |place| {
-        let request = request(place, "tools/call", &params);
+    let proven = |place, method| {
+        let request = request(place, method, &json!({ "name": "anything" }));
         Proofs::default().prove(generation, &request, &credentials).unwrap()
     };
-    let first_caller = authenticate(generation, &proven(0), &credentials).await.result.unwrap();
-    let proven_request = proven(place);
-    let caller = authenticate(generation, &proven_request, &credentials).await.result;
-    let may = authorize(Arc::clone(generation), &proven_request, first_caller, None).await.result;
-    (End::of(caller), End::of(may))
+    let call = proven(place, "tools/call");
+    let first_caller = authenticate(generation, &proven(0, "tools/call"), &credentials).await.result.unwrap();
+    let caller = authenticate(generation, &call, &credentials).await.result;
+    let may = authorize(Arc::clone(generation), &call, Arc::clone(&first_caller), None).await.result;
+    let list = proven(place, "tools/list");
+    let permit = authorize(Arc::clone(generation), &list, first_caller, None).await.result.unwrap();
+    [End::of(caller), End::of(may), listed(permit).await]
+}
+
+/// The end of a list that is longer than the hook decides about in one call.
+async fn listed(permit: Permit) -> End {
+    let tools: Vec<_> = (0..2 * MOST_ENTRIES + 1).map(|n| json!({ "name": format!("tool{n}") })).collect();
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": tools } }).to_string();
+    let filter = AnswerFilter::new(Arc::new(permit), Arc::default(), Arc::default());
+    let filtered = filter.message(message.into()).await.result;
+    let shown = filtered.map(|answer| {
+        let answer: Value = serde_json::from_slice(&answer.message).unwrap();
+        answer["result"]["tools"].as_array().unwrap().len()
+    });
+    match shown {
+        Ok(0) => End::No,
+        Ok(shown) if shown == tools.len() => End::Yes,
+        Ok(shown) => panic!("{shown} of {} are shown", tools.len()),
+        Err(rejection) => End::of::<()>(Err(rejection)),
+    }
 }
 
 #[test]
@@ -186,9 +207,10 @@ fn only_an_allowance_without_denial_or_fault_allows() {
         pipelines.insert(0, vec![(Act::Yes, "yes-a".to_owned())]);
         let generation = Arc::new(RUNTIME.block_on(setup.generation(&config(&pipelines))));
         for (place, pipeline) in pipelines.iter().enumerate() {
-            let (authentication, may) = RUNTIME.block_on(ends(&generation, place));
+            let [authentication, may, listed] = RUNTIME.block_on(ends(&generation, place));
             prop_assert_eq!(&authentication, &End::of_authenticators(pipeline), "who? {:?}", pipeline);
             prop_assert_eq!(&may, &End::of_authorizers(pipeline), "may? {:?}", pipeline);
+            prop_assert_eq!(&listed, &may, "sees? {:?}", pipeline);
             count(&authentication);
             count(&may);
         }

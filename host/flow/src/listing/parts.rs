@@ -1,0 +1,347 @@
+//! The parts of an upstream's message that the filter needs. Lists are places in the text, so that everything else keeps
+//! its bytes.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use witgate_plugin::TargetKind;
+
+use crate::answer_status;
+use witgate_message::json::{span_in, splice};
+use witgate_message::names;
+use witgate_message::parse::folds_to;
+use witgate_message::strict_json::{ResultValue, StrictAnswer, StrictMembers, StrictResult, string};
+
+/// A list in a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Targets of rules; the second value is the item's member with the name.
+    Things(TargetKind, &'static str),
+    /// Templates of resources, by their `uriTemplate`.
+    Templates,
+    /// Tasks, each of which has an owner.
+    Tasks,
+}
+
+/// The members of results that are lists. They are recognised by their names, because a resumed event stream replays
+/// answers without their requests.
+const LISTS: &[(&str, List)] = &[
+    ("tools", List::Things(TargetKind::Tool, "name")),
+    ("resources", List::Things(TargetKind::Resource, "uri")),
+    ("resourceTemplates", List::Templates),
+    ("prompts", List::Things(TargetKind::Prompt, "name")),
+    ("tasks", List::Tasks),
+];
+
+/// The list in a result's member, also for readers who ignore case.
+fn list_of(key: &str) -> Option<(&'static str, List)> {
+    LISTS.iter().find(|(name, _)| folds_to(key, name)).copied()
+}
+
+/// A message is not a JSON-RPC message without duplicate keys.
+#[derive(Debug)]
+pub(super) struct UnreadableMessage;
+
+/// The parts of a message.
+pub(super) struct MessageParts<'a> {
+    text: &'a str,
+    answer: StrictAnswer<'a>,
+}
+
+/// The thing that a notification is about.
+pub(super) enum NoticeTarget {
+    Resource(String),
+    Task(String),
+    /// A thing that is not named.
+    Unnamed,
+}
+
+impl<'a> MessageParts<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`UnreadableMessage`].
+    pub(super) fn read(message: &'a [u8]) -> Result<Self, UnreadableMessage> {
+        let text = std::str::from_utf8(message).map_err(|_| UnreadableMessage)?;
+        let answer = StrictAnswer::read(text, |key| list_of(key).is_some()).map_err(|_| UnreadableMessage)?;
+        Ok(Self { text, answer })
+    }
+
+    /// The thing that a notification is about, if callers need a right to it.
+    pub(super) fn notice(&self) -> Option<NoticeTarget> {
+        let method = self.answer.envelope.get("method").and_then(string)?;
+        let params = self.answer.envelope.get("params").and_then(|raw| StrictMembers::read(raw.get()).ok());
+        let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
+        let of = |name: Option<Cow<'_, str>>, notice: fn(String) -> NoticeTarget| {
+            name.map_or(NoticeTarget::Unnamed, |name| notice(name.into_owned()))
+        };
+        match &*method {
+            "notifications/resources/updated" => Some(of(named("uri"), NoticeTarget::Resource)),
+            method if method.starts_with("notifications/tasks") => {
+                Some(of(named("taskId"), NoticeTarget::Task))
+            }
+            _ => None,
+        }
+    }
+
+    /// The result, if there is one that is an object.
+    pub(super) fn result(&self) -> Option<&StrictResult<'a>> {
+        self.answer.result.as_ref()
+    }
+
+    /// The code of the error, if there is one.
+    pub(super) fn error_code(&self) -> Option<i64> {
+        self.answer.envelope.get("error").and_then(answer_status::code_of)
+    }
+
+    /// The message with `value` in place of another value.
+    pub(super) fn with(&self, old: &RawValue, value: &str) -> Result<Bytes, UnreadableMessage> {
+        Ok(splice(self.text.as_bytes(), &mut [(self.span(old)?, value)]))
+    }
+
+    /// The lists of the result. None: it has none.
+    ///
+    /// # Errors
+    /// [`UnreadableMessage`], if a list has a name that only some readers take for it.
+    pub(super) fn lists(&self) -> Result<Option<Lists>, UnreadableMessage> {
+        let Some(result) = self.result() else { return Ok(None) };
+        let mut lists = Vec::new();
+        for (key, value) in result.members() {
+            let ResultValue::Items(items) = value else { continue };
+            match list_of(key) {
+                Some((name, list)) if name == key => lists.push(self.list(list, items)?),
+                _ => return Err(UnreadableMessage),
+            }
+        }
+        if lists.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Lists { lists, scope: self.cache_scope(result)? }))
+    }
+
+    fn list(&self, list: List, items: &[&RawValue]) -> Result<ListPlace, UnreadableMessage> {
+        let entry = |item: &&RawValue| {
+            let name = name_of(list, item).map(|name| self.name_place(name)).transpose()?;
+            Ok(Entry { span: self.span(item)?, name })
+        };
+        Ok(ListPlace { list, entries: items.iter().map(entry).collect::<Result<_, UnreadableMessage>>()? })
+    }
+
+    fn name_place(&self, name: Cow<'a, str>) -> Result<EntryName, UnreadableMessage> {
+        match name {
+            Cow::Borrowed(name) => {
+                span_in(self.text.as_bytes(), name).map(EntryName::At).ok_or(UnreadableMessage)
+            }
+            Cow::Owned(name) => Ok(EntryName::Unescaped(name.into())),
+        }
+    }
+
+    /// The place of `cacheScope` in the result. Without it, its place is before the first member whose key has no
+    /// escapes.
+    fn cache_scope(&self, result: &StrictResult<'a>) -> Result<CacheScope, UnreadableMessage> {
+        if let Some(scope) = result.get("cacheScope") {
+            return Ok(CacheScope::At(self.span(scope)?));
+        }
+        let key = result.members().iter().find_map(|(key, _)| match key {
+            Cow::Borrowed(key) => span_in(self.text.as_bytes(), key),
+            Cow::Owned(_) => None,
+        });
+        // The quotation mark is before the key.
+        let place = key.and_then(|key| key.start.checked_sub(1)).ok_or(UnreadableMessage)?;
+        Ok(CacheScope::Before(place))
+    }
+
+    fn span(&self, value: &RawValue) -> Result<Range<usize>, UnreadableMessage> {
+        span_in(self.text.as_bytes(), value.get()).ok_or(UnreadableMessage)
+    }
+}
+
+/// The name of an item, if rules can be about it. A name that the strict parse refuses is never shown.
+fn name_of<'a>(list: List, item: &'a RawValue) -> Option<Cow<'a, str>> {
+    let members = StrictMembers::read(item.get()).ok()?;
+    let key = match list {
+        List::Things(_, key) => key,
+        List::Templates => "uriTemplate",
+        List::Tasks => "taskId",
+    };
+    // A client that ignores case may read the other member as the name.
+    let is_alone = members.iter().all(|(other, _)| other == key || !folds_to(other, key));
+    let name = members.get(key).and_then(string).filter(|_| is_alone)?;
+    let is_valid = match list {
+        List::Things(kind, _) => names::check(kind, &name).is_ok(),
+        List::Templates => names::check_template(&name).is_ok(),
+        List::Tasks => true,
+    };
+    is_valid.then_some(name)
+}
+
+/// The places of the lists in a message.
+#[derive(Debug)]
+pub(super) struct Lists {
+    pub(super) lists: Vec<ListPlace>,
+    scope: CacheScope,
+}
+
+/// The place of `cacheScope`.
+#[derive(Debug)]
+enum CacheScope {
+    /// Its value.
+    At(Range<usize>),
+    /// It is missing; a member can be written here.
+    Before(usize),
+}
+
+/// The places of a list's entries.
+#[derive(Debug)]
+pub(super) struct ListPlace {
+    pub(super) list: List,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// The place of an entry, and its name.
+#[derive(Debug)]
+pub(super) struct Entry {
+    span: Range<usize>,
+    /// None: it has no name that a rule can be about.
+    name: Option<EntryName>,
+}
+
+#[derive(Debug)]
+enum EntryName {
+    At(Range<usize>),
+    Unescaped(Box<str>),
+}
+
+impl Entry {
+    /// The name, in the message that the places are of.
+    pub(super) fn name<'a>(&'a self, text: &'a str) -> Option<&'a str> {
+        match self.name.as_ref()? {
+            EntryName::At(span) => text.get(span.clone()),
+            EntryName::Unescaped(name) => Some(name),
+        }
+    }
+}
+
+impl ListPlace {
+    /// The place of all entries, and the text of those that are `shown`. None: the list is empty.
+    fn kept(&self, text: &str, shown: &[bool]) -> Option<(Range<usize>, String)> {
+        let all = self.entries.first()?.span.start..self.entries.last()?.span.end;
+        let mut kept = String::with_capacity(all.len());
+        for (entry, _) in self.entries.iter().zip(shown).filter(|(_, is_shown)| **is_shown) {
+            if !kept.is_empty() {
+                kept.push(',');
+            }
+            kept.push_str(text.get(entry.span.clone()).unwrap_or_default());
+        }
+        Some((all, kept))
+    }
+}
+
+impl Lists {
+    /// The message with only those entries that are `shown`. A list that depends on the caller must not be cached for
+    /// others; `adds_scope` says so also if the upstream does not speak about caches.
+    pub(super) fn filtered(&self, message: &str, shown: &[Vec<bool>], adds_scope: bool) -> Bytes {
+        let kept = self.lists.iter().zip(shown).filter_map(|(list, shown)| list.kept(message, shown));
+        let kept: Vec<_> = kept.collect();
+        let mut edits: Vec<_> = kept.iter().map(|(place, text)| (place.clone(), text.as_str())).collect();
+        match &self.scope {
+            CacheScope::At(place) => edits.push((place.clone(), "\"private\"")),
+            CacheScope::Before(place) if adds_scope => {
+                edits.push((*place..*place, "\"cacheScope\":\"private\","));
+            }
+            CacheScope::Before(_) => {}
+        }
+        splice(message.as_bytes(), &mut edits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(message: &str, shown: &[&[bool]], adds_scope: bool) -> String {
+        let parts = MessageParts::read(message.as_bytes()).unwrap();
+        let lists = parts.lists().unwrap().unwrap();
+        let shown: Vec<Vec<bool>> = shown.iter().map(|shown| shown.to_vec()).collect();
+        String::from_utf8(lists.filtered(message, &shown, adds_scope).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn everything_but_the_hidden_entries_keeps_its_bytes() {
+        let message = r#"{ "id" : 1, "result":{"a":1.0, "tools" : [ {"name":"x"} , {"name": "y"},{"name":"z"} ],"b":[ ]} }"#;
+        for (shown, tools) in [
+            ([true, true, true], r#"{"name":"x"},{"name": "y"},{"name":"z"}"#),
+            ([true, false, true], r#"{"name":"x"},{"name":"z"}"#),
+            ([false, false, true], r#"{"name":"z"}"#),
+            ([false; 3], ""),
+        ] {
+            let expected = format!(r#"{{ "id" : 1, "result":{{"a":1.0, "tools" : [ {tools} ],"b":[ ]}} }}"#);
+            assert_eq!(filtered(message, &[&shown], false), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_is_private() {
+        for (message, expected) in [
+            (r#"{"result":{"tools":[]}}"#, r#"{"result":{"cacheScope":"private","tools":[]}}"#),
+            (
+                r#"{"result":{ "n":{},"tools":[1] }}"#,
+                r#"{"result":{ "cacheScope":"private","n":{},"tools":[] }}"#,
+            ),
+            (
+                r#"{"result":{"tools":[],"cacheScope": "public"}}"#,
+                r#"{"result":{"tools":[],"cacheScope": "private"}}"#,
+            ),
+            (
+                r#"{"result":{"\u006e":1,"tools":[]}}"#,
+                r#"{"result":{"\u006e":1,"cacheScope":"private","tools":[]}}"#,
+            ),
+        ] {
+            let shown: &[bool] = if message.contains("[1]") { &[false] } else { &[] };
+            assert_eq!(filtered(message, &[shown], true), expected);
+        }
+    }
+
+    #[test]
+    fn several_lists_are_filtered() {
+        let message = r#"{"result":{"tools":[1,2],"prompts":[3,4],"resources":[5]}}"#;
+        let expected = r#"{"result":{"tools":[2],"prompts":[3],"resources":[]}}"#;
+        assert_eq!(filtered(message, &[&[false, true], &[true, false], &[false]], false), expected);
+    }
+
+    #[test]
+    fn names_are_those_that_all_readers_read() {
+        let item = |list, text: &str| {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            name_of(list, raw).map(Cow::into_owned)
+        };
+        let tool = List::Things(TargetKind::Tool, "name");
+        assert_eq!(item(tool, r#"{"name":"a\u0062"}"#).as_deref(), Some("ab"));
+        assert_eq!(item(List::Templates, r#"{"uriTemplate":"x:/{a}"}"#).as_deref(), Some("x:/{a}"));
+        for text in [
+            r#"{"name":"a","Name":"b"}"#,
+            r#"{"name":"a","name":"b"}"#,
+            r#"{"name":7}"#,
+            r#"{"title":"a"}"#,
+            "\"a\"",
+            "null",
+            r#"{"name":"e\u0301"}"#,
+        ] {
+            assert_eq!(item(tool, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_under_a_name_that_some_readers_fold_is_refused() {
+        for message in [r#"{"result":{"Tools":[]}}"#, r#"{"result":{"tas\u212As":[]}}"#] {
+            assert!(MessageParts::read(message.as_bytes()).unwrap().lists().is_err(), "{message}");
+        }
+        let escaped = r#"{"result":{"\u0074ools":[]}}"#;
+        assert!(
+            MessageParts::read(escaped.as_bytes()).unwrap().lists().is_err(),
+            "no place for `cacheScope`"
+        );
+    }
+}
