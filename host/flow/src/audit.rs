@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
+use super::durations::{AnswerPeek, ErrorType, OperationClock, OperationTimes, StreamedOperation};
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
@@ -99,10 +100,11 @@ impl AuditOutcome {
     }
 }
 
-/// The counters of one upstream, and the destination of its records.
+/// The counters and durations of one upstream, and the destination of its records.
 #[derive(Debug)]
 pub struct Outcomes {
     counters: Vec<(AuditOutcome, Counter)>,
+    times: Arc<OperationTimes>,
     audit: Audit,
     ids: DecisionIds,
 }
@@ -112,12 +114,14 @@ impl Outcomes {
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
         let counter = |outcome: AuditOutcome| (outcome, metrics.messages(upstream, outcome.name()));
         let counters = AuditOutcome::ALL.into_iter().map(counter).collect();
-        Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
+        let times = Arc::new(OperationTimes::new(metrics, upstream));
+        Self { counters, times, audit: Audit::default(), ids: DecisionIds::default() }
     }
 
     /// The same, with the records in `audit`.
     pub(super) fn recorded_in(&self, audit: Audit) -> Self {
-        Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
+        let (counters, times) = (self.counters.clone(), Arc::clone(&self.times));
+        Self { counters, times, audit, ids: DecisionIds::default() }
     }
 
     fn count(&self, outcome: AuditOutcome) {
@@ -136,6 +140,9 @@ pub struct Record<'a> {
     started: Instant,
     closed: bool,
     place: Option<LinePlace>,
+    /// The times of the operation. None: the record continues that of an operation, or its answer is a stream, which
+    /// has the clock now.
+    pub(super) clock: Option<OperationClock>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that decides about it.
@@ -151,12 +158,14 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Starts a record.
     pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
+        let started = Instant::now();
         Self {
             outcomes,
             route,
-            started: Instant::now(),
+            started,
             closed: false,
             place: None,
+            clock: Some(OperationClock::start(started)),
             decision: outcomes.ids.next(),
             generation,
             request: None,
@@ -174,27 +183,60 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// Notes that the message goes to the upstream now.
+    pub(super) fn send(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.send();
+        }
+    }
+
+    /// Notes that the upstream's answer begins now, or that there is none.
+    pub(super) fn answered<T>(&mut self, answer: &Result<T, Rejection>) {
+        if let Some(clock) = &mut self.clock {
+            clock.answered(answer, self.outcomes.times.health());
+        }
+    }
+
+    /// Notes whether the answer is an error.
+    pub(super) fn note_answer(&mut self, answer: &AnswerPeek) {
+        if let Some(clock) = &mut self.clock {
+            clock.note(answer.error());
+        }
+    }
+
+    /// The operation, which goes on with the stream of its answer.
+    pub(super) fn stream(&mut self) -> Option<StreamedOperation> {
+        let (clock, request) = (self.clock.take()?, self.request.as_ref()?);
+        Some(StreamedOperation::begin(&self.outcomes.times, clock, request))
+    }
+
     /// Writes the record.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
         match result {
-            Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default()),
-            Err(rejection) => self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection)),
+            Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default(), None),
+            Err(rejection) => self.write_rejection(rejection),
         }
         self
     }
 
     /// Writes the record of a message that was refused before any decision.
     pub fn refuse(mut self, rejection: &Rejection) {
-        self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection));
+        self.write_rejection(rejection);
     }
 
     /// Writes the end of a message that was recorded as allowed.
     pub fn end(mut self, rejection: &Rejection) {
-        self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection));
+        self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection), None);
     }
 
-    fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>) {
+    fn write_rejection(&mut self, rejection: &Rejection) {
+        let error = ErrorType::of(rejection);
+        self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection), Some(error));
+    }
+
+    fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>, error: Option<ErrorType>) {
         self.closed = true;
+        let ended = Instant::now();
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
@@ -213,16 +255,19 @@ impl<'a> Record<'a> {
             reason: cause.reason,
             detail: cause.detail,
             peer: request.and_then(|request| request.peer),
-            micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
         self.outcomes.audit.write(&facts, self.place.take());
+        if let Some(clock) = self.clock.take() {
+            self.outcomes.times.observe(clock, request, self.decision, ended, error);
+        }
     }
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.closed {
-            self.write(AuditOutcome::Cancelled, &OutcomeCause::default());
+            self.write(AuditOutcome::Cancelled, &OutcomeCause::default(), Some(ErrorType::CANCELLED));
         }
     }
 }

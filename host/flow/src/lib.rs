@@ -11,6 +11,7 @@ pub mod body;
 mod credential_choice;
 pub mod decision;
 pub mod dpop;
+mod durations;
 pub mod event;
 pub mod guarded_stream;
 pub mod in_flight;
@@ -37,8 +38,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
@@ -51,6 +50,7 @@ use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
 use dpop::{Proofs, ProvenRequest};
+use durations::{AnswerPeek, StreamedOperation};
 use guarded_stream::GuardedStream;
 use in_flight::InFlight;
 use known_sender::KnownSender;
@@ -214,12 +214,15 @@ impl<U: Upstream> Flow<U> {
         let admitted = admit(Arc::clone(&permit), session, &self.answers);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
+        record.send();
         let answer = {
             // Pinned here, because passing it by value would double its memory.
             let answer = pin!(async {
                 json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await
             });
-            record.fallback.note(right.for_as_long(answer).await)?
+            let answered = right.for_as_long(answer).await;
+            record.answered(&answered.result);
+            record.fallback.note(answered)?
         };
         self.look_at(answer, permit, right, share, record).await
     }
@@ -336,7 +339,9 @@ impl<U: Upstream> Flow<U> {
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
             AnswerBody::Message { status, message, hold } => {
-                let status = status_of(request.era, status, &message)?;
+                let peek = peek(call, &message)?;
+                record.note_answer(&peek);
+                let status = status_of(request.era, status, &peek);
                 // An answer that looks like a list is filtered, with any status.
                 let message = if call.needs_filtering() {
                     let look = self.look(permit);
@@ -352,7 +357,8 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Events(events) => {
                 let look =
                     if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
-                (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
+                let operation = record.stream();
+                (StatusCode::OK, AnswerBody::Events(under_way(right, look, operation).guard(events)))
             }
             // The permit is for another call.
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
@@ -378,7 +384,7 @@ impl<U: Upstream> Flow<U> {
     fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> GuardedStream {
         let changes = Some(ListChanges::new(&permit, &self.declared));
         let (look, stop) = (self.look(permit), Some(self.stop.clone()));
-        GuardedStream { right: right.standing(), look, changes, stop, _share: share }
+        GuardedStream { right: right.standing(), look, changes, stop, operation: None, _share: share }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -507,34 +513,26 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// The stream of a call. A shutdown waits for its end.
-fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
-    GuardedStream { right, look, changes: None, stop: None, _share: None }
+fn under_way(right: Right, look: AnswerFilter, operation: Option<StreamedOperation>) -> GuardedStream {
+    GuardedStream { right, look, changes: None, stop: None, operation, _share: None }
+}
+
+/// The parts of a JSON answer that Witgate acts on, for every kind of upstream.
+fn peek(call: &Call, message: &[u8]) -> Result<AnswerPeek, Rejection> {
+    AnswerPeek::of(message, call.method() == "tools/call").ok_or_else(|| Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's answer is not JSON-RPC".to_owned(),
+    })
 }
 
 /// The HTTP status of a JSON answer. In the stateless era it follows from the code of the error (MCP 2026-07-28,
 /// "Streamable HTTP"), for every kind of upstream. Otherwise it is `status`.
-fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
-    #[derive(Deserialize)]
-    struct ErrorPeek<'a> {
-        #[serde(borrow)]
-        error: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct ErrorCode {
-        code: i64,
-    }
-    let is_object = message.trim_ascii_start().starts_with(b"{");
-    let peek = serde_json::from_slice::<ErrorPeek<'_>>(message).ok().filter(|_| is_object);
-    let peek = peek.ok_or_else(|| Rejection::Upstream {
-        fault: UpstreamFault::BadAnswer,
-        message: "The MCP server's answer is not JSON-RPC".to_owned(),
-    })?;
-    let code = peek.error.and_then(|error| serde_json::from_str::<ErrorCode>(error.get()).ok());
-    Ok(match (era, code.map(|error| error.code)) {
+fn status_of(era: Era, status: StatusCode, answer: &AnswerPeek) -> StatusCode {
+    match (era, answer.code) {
         (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
         (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,
         _ => status,
-    })
+    }
 }
 
 fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {

@@ -8,6 +8,7 @@ mod counts;
 mod disagreements;
 pub mod generation;
 mod guarded_component;
+pub mod hook_times;
 pub mod make;
 mod recipe;
 pub mod shipped_components;
@@ -16,7 +17,7 @@ pub mod tap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use witgate_plugin::{
@@ -26,12 +27,15 @@ use witgate_plugin::{
 use self::answer::{Failed, HookAnswer, Outcome};
 use self::builtin::Builtin;
 use self::guarded_component::GuardedComponent;
+use self::hook_times::{Form, Hook, HookTimes};
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
 use witgate_component::pool::Pool;
 use witgate_config::{self as config, Mode, PolicyKind};
+use witgate_services::jwks::KeySetState;
+use witgate_services::lookups::Lookups;
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
@@ -57,6 +61,7 @@ pub struct Policy {
     source: Source,
     credential_header: Option<HeaderName>,
     counts: Counts,
+    times: HookTimes,
     disagreements: Disagreements,
     recorder: Recorder,
     written: Box<RecordedSettings>,
@@ -117,6 +122,7 @@ impl Policy {
             source,
             credential_header,
             counts: Counts::default(),
+            times: HookTimes::default(),
             disagreements: Disagreements::default(),
             recorder: Recorder::default(),
             written: Box::new(written),
@@ -190,6 +196,21 @@ impl Policy {
     /// The counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// The durations of the hooks.
+    pub fn times(&self) -> &HookTimes {
+        &self.times
+    }
+
+    /// The hits and misses of the policy's caches, by the name of the cache.
+    pub fn lookups(&self) -> impl Iterator<Item = (&'static str, &Lookups)> {
+        self.services.lookups()
+    }
+
+    /// The fetched key sets that the policy uses, as they are now.
+    pub fn key_sets(&self) -> impl Iterator<Item = KeySetState> {
+        self.services.keys.key_sets()
     }
 
     /// For a shadow: its disagreements with the live policies.
@@ -312,8 +333,8 @@ impl Policy {
         let host = &self.host(scope);
         let verdict = self
             .ask(
-                scope,
-                call,
+                Hook::Authenticate,
+                (scope, call),
                 move |pool| pool.authenticate(scope, call, credential),
                 move |builtin| builtin.authenticate(host, call, credential),
                 |verdict| matches!(verdict, Verdict::Refused(_)),
@@ -338,8 +359,8 @@ impl Policy {
         let host = &self.host(scope);
         let decision = self
             .ask(
-                scope,
-                call,
+                Hook::Authorize,
+                (scope, call),
                 move |pool| pool.authorize(scope, call, principal),
                 move |builtin| builtin.authorize(host, call, principal),
                 |decision| matches!(decision, Decision::Deny(_)),
@@ -353,8 +374,8 @@ impl Policy {
     /// replace the component.
     async fn ask<'p, A, C, B>(
         &'p self,
-        scope: &Scope,
-        call: &Call<'_>,
+        hook: Hook,
+        (scope, call): (&Scope, &Call<'_>),
         component: impl FnOnce(&'p Arc<Pool>) -> C,
         builtin: impl FnOnce(&'p Builtin) -> B,
         is_denial: fn(&A) -> bool,
@@ -375,7 +396,7 @@ impl Policy {
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(started, answered.as_ref().ok(), is_denial);
+        self.count(hook, started.elapsed(), answered.as_ref().ok(), is_denial);
         answered
     }
 
@@ -384,10 +405,24 @@ impl Policy {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, started: Instant, answered: Option<&HookAnswer<A>>, is_denial: fn(&A) -> bool) {
-        self.counts.call(started.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
-        if answered.is_some_and(|answered| answered.by_fallback) {
+    fn count<A>(
+        &self,
+        hook: Hook,
+        took: Duration,
+        answered: Option<&HookAnswer<A>>,
+        is_denial: fn(&A) -> bool,
+    ) {
+        self.counts.call(took, answered.is_some_and(|answered| is_denial(&answered.answer)));
+        let by_fallback = answered.is_some_and(|answered| answered.by_fallback);
+        if by_fallback {
             self.counts.fallback();
+        }
+        match &self.check {
+            _ if by_fallback => self.times.observe(hook, Form::Fallback, took),
+            Check::Builtin(_) => self.times.observe(hook, Form::Builtin, took),
+            Check::Component(_) => self.times.observe(hook, Form::Component, took),
+            // Nothing was called.
+            Check::Broken(_) => {}
         }
     }
 

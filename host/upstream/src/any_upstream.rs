@@ -21,6 +21,7 @@ use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::{Answer, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
+use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 
 /// An upstream of any kind.
@@ -96,6 +97,18 @@ impl AnyUpstream {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
         Self::Http(Box::new(upstream.with_messages(config.max_message)))
+    }
+}
+
+impl AnyUpstream {
+    /// Counts its sessions and children in `metrics`, under the upstream's name.
+    pub fn count_in(&self, metrics: &Metrics, name: &str) {
+        match self {
+            Self::Http(upstream) => upstream.count_in(metrics.sessions(name)),
+            Self::Child(upstream) | Self::Sse(upstream, _) => {
+                upstream.count_in(metrics.children(name), metrics.sessions(name));
+            }
+        }
     }
 }
 

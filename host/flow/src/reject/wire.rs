@@ -241,6 +241,16 @@ fn of_malformed(malformed: &MessageFault) -> Wire {
 }
 
 impl Rejection {
+    /// The code of [`Rejection::wire`], without the other parts for frequent rejections.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::NoCredential | Self::Refused { .. } => 401,
+            Self::Denied { .. } => 403,
+            Self::Failed(_) => 503,
+            other => other.wire().code,
+        }
+    }
+
     /// The form at an endpoint with this setting for denials. A denial that a login or more scopes can change stays as
     /// it is, because clients act on its status and challenge.
     pub fn wire_at(&self, denials: Denials) -> Wire {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use prometheus_client::metrics::gauge::Gauge;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -162,6 +163,11 @@ impl HttpUpstream {
         let defaults = SessionLimits::default();
         let limits = SessionLimits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
         Self { sessions: Sessions::new(limits), ..self }
+    }
+
+    /// Counts its sessions in this gauge.
+    pub(crate) fn count_in(&self, sessions: Gauge) {
+        self.sessions.count_in(sessions);
     }
 
     /// The same, with this limit for messages that are read as a whole.
