@@ -9,6 +9,7 @@ mod control;
 mod demo;
 mod init;
 mod key;
+mod log;
 mod outcome;
 mod plugin;
 mod runtime;
@@ -73,6 +74,9 @@ enum Command {
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Show or change the log of a running Witgate
+    #[command(subcommand)]
+    Log(log::Command),
     /// Print the schema of the configuration, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -93,6 +97,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
+        Some(Command::Log(command)) => log::run(&context, command),
         Some(Command::Config(command)) => config::run(&context, command),
         Some(Command::CompileComponent) => return Exit::Compiled(compile::run()),
     };

@@ -38,6 +38,16 @@ pub(crate) struct ControlClient {
     pub pid: Option<i32>,
 }
 
+impl std::fmt::Display for ControlClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.uid, self.pid) {
+            (Some(uid), Some(pid)) => write!(f, "user {uid}, process {pid}"),
+            (Some(uid), None) => write!(f, "user {uid}"),
+            (None, _) => f.write_str("an unknown user"),
+        }
+    }
+}
+
 impl ControlClient {
     fn of(stream: &tokio::net::UnixStream) -> Self {
         let known = stream.peer_cred().ok();

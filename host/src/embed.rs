@@ -43,6 +43,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tower::{Layer, Service};
 
+use crate::admin::state::GatewayState;
 use crate::control::Control;
 use crate::reload::Reloader;
 use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route};
@@ -171,13 +172,13 @@ impl Guard {
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
         let admin = bind_admin(&config.server).await?;
-        background.start(
-            &config.server,
-            &metrics,
-            &generations,
-            Some(Arc::new(reloader)),
-            (admin, control),
-        )?;
+        let state = GatewayState {
+            generations: Arc::clone(&generations),
+            reloader: Some(Arc::new(reloader)),
+            metrics: Arc::clone(&metrics),
+            tls: None,
+        };
+        background.start(&config.server, state, None, (admin, control))?;
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(GuardState {
             config,
@@ -203,6 +204,7 @@ impl Guard {
         // There is exactly one upstream: `service_of` has checked that.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
+            target.count_in(metrics, &upstream.name);
             let route = Arc::new(route(config, place, upstream));
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))

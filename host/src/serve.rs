@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::admin::state::GatewayState;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
@@ -253,10 +254,16 @@ pub(crate) async fn run(
     };
 
     let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
-    background.stop_on_signal(logs);
+    background.stop_on_signal(Arc::clone(&logs));
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
-    background.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    let state = GatewayState {
+        generations: Arc::clone(&generations),
+        reloader,
+        metrics: Arc::clone(&metrics),
+        tls: tls.clone(),
+    };
+    background.start(&config.server, state, Some(logs), (listeners.admin, control))?;
     announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -346,6 +353,7 @@ fn flows(
         let route = route(config, place, upstream);
         let target = AnyUpstream::new(upstream, grace, status, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
+        target.count_in(metrics, &upstream.name);
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
         let audit = Audit::lines(lines, form, config.server.audit_overflow);
@@ -422,18 +430,17 @@ impl BackgroundTasks {
     pub(crate) fn start(
         &self,
         server: &config::Server,
-        metrics: &Arc<Metrics>,
-        generations: &Arc<Generations>,
-        reloader: Option<Arc<Reloader>>,
+        state: GatewayState,
+        logs: Option<Arc<Logs>>,
         (admin, control): (Option<TcpListener>, Option<Control>),
     ) -> Result<(), ServeError> {
-        let generations = || Arc::clone(generations);
-        let status = Arc::new(StatusReader::new(generations(), reloader.clone()));
-        status.register(metrics);
-        self.watch(reloader.clone())?;
-        self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;
-        self.control(control, Operator { status, generations: generations(), reloader });
-        announce_policies(&generations());
+        state.register();
+        self.watch(state.reloader.clone())?;
+        self.admin(admin, server, state.clone())?;
+        announce_policies(&state.generations);
+        let GatewayState { generations, reloader, .. } = state;
+        let status = StatusReader::new(Arc::clone(&generations), reloader.clone());
+        self.control(control, Operator { status, generations, reloader, logs });
         Ok(())
     }
 
@@ -520,9 +527,7 @@ impl BackgroundTasks {
         &self,
         listener: Option<TcpListener>,
         server: &config::Server,
-        metrics: Arc<Metrics>,
-        generations: Arc<Generations>,
-        reloader: Option<Arc<Reloader>>,
+        state: GatewayState,
     ) -> Result<(), ServeError> {
         let Some(listener) = listener else { return Ok(()) };
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
@@ -532,7 +537,7 @@ impl BackgroundTasks {
         let entered = runtime.enter();
         let listener = TcpListener::from_std(listener).map_err(ServeError::Admin)?;
         drop(entered);
-        let serving = admin::serve(listener, names, metrics, generations, reloader, stop, ended);
+        let serving = admin::serve(listener, names, state, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
     }

@@ -43,6 +43,12 @@ pub(crate) enum ControlCommand {
         /// Its name.
         policy: String,
     },
+    /// Show or replace the filter of the log: [`LogLevelReport`].
+    LogLevel {
+        /// The new filter, in the form of `RUST_LOG`. None: the filter stays.
+        #[serde(default)]
+        level: Option<String>,
+    },
     /// Forget the answers kept for a token, and judge all open streams again: [`ForgottenToken`].
     TokenForget {
         /// SHA-256 of the token. The token itself does not cross the socket.
@@ -55,6 +61,16 @@ impl ControlCommand {
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
+}
+
+/// The filter of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogLevelReport {
+    /// The filter in force, in the form of `RUST_LOG`.
+    pub level: String,
+    /// The filter before, if it was replaced.
+    #[serde(default)]
+    pub before: Option<String>,
 }
 
 /// The status of a running Witgate.

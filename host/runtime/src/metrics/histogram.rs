@@ -80,7 +80,8 @@ pub struct Exemplar {
 /// The state of a histogram at one moment.
 #[derive(Clone, Debug)]
 pub struct HistogramState {
-    /// The upper bounds in seconds, the last of which is infinite, with the number of observations up to each.
+    /// The upper bounds in seconds, the last of which is infinite, with the number of observations between the one
+    /// before and each.
     pub buckets: Vec<(f64, u64)>,
     /// The exemplar of each bucket.
     pub exemplars: Vec<Option<Exemplar>>,
@@ -122,12 +123,10 @@ impl Histogram {
     /// The state at this moment.
     pub fn state(&self) -> HistogramState {
         let bounds = self.bounds.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        let mut count = 0;
-        let buckets = bounds.zip(&self.buckets).map(|(bound, bucket)| {
-            count += bucket.count.load(Ordering::Relaxed);
-            (bound, count)
-        });
+        let buckets =
+            bounds.zip(&self.buckets).map(|(bound, bucket)| (bound, bucket.count.load(Ordering::Relaxed)));
         let buckets: Vec<_> = buckets.collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
         let exemplars = self.buckets.iter().map(|bucket| *bucket.exemplar.lock()).collect();
         HistogramState { buckets, exemplars, sum: seconds(self.nanos.load(Ordering::Relaxed)), count }
     }
@@ -142,17 +141,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_observation_counts_in_the_bucket_whose_bound_it_does_not_exceed() {
+    fn an_observation_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
         let histogram = Histogram::new(OWN_BOUNDS);
-        for (micros, buckets_below) in
-            [(0, 17), (1, 17), (2, 16), (3, 15), (100_000, 2), (100_001, 1), (5_000_000, 0)]
-        {
+        for (micros, bound) in [
+            (0, 1e-6),
+            (1, 1e-6),
+            (2, 2e-6),
+            (3, 5e-6),
+            (100_000, 0.1),
+            (100_001, 1.0),
+            (5_000_000, f64::INFINITY),
+        ] {
             let before = histogram.state();
             histogram.observe(Duration::from_micros(micros));
             let after = histogram.state();
             let grown =
-                before.buckets.iter().zip(&after.buckets).filter(|(before, after)| after.1 == before.1 + 1);
-            assert_eq!(grown.count(), buckets_below + 1, "{micros} µs");
+                before.buckets.iter().zip(&after.buckets).filter(|(before, after)| after.1 > before.1);
+            assert_eq!(grown.map(|(_, after)| after.0).collect::<Vec<_>>(), [bound], "{micros} µs");
         }
         let state = histogram.state();
         assert_eq!(state.count, 7);

@@ -50,8 +50,10 @@ fn write_histogram(text: &mut String, name: &str, labels: &str, state: &Histogra
     writeln!(text, "{name}_sum{{{labels}}} {}", number(state.sum))?;
     writeln!(text, "{name}_count{{{labels}}} {}", state.count)?;
     let separator = if labels.is_empty() { "" } else { "," };
-    for ((bound, count), exemplar) in state.buckets.iter().zip(&state.exemplars) {
+    let mut count = 0;
+    for ((bound, own), exemplar) in state.buckets.iter().zip(&state.exemplars) {
         let bound = if bound.is_finite() { number(*bound) } else { "+Inf".to_owned() };
+        count += own;
         write!(text, "{name}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}")?;
         if let Some(exemplar) = exemplar {
             write_exemplar(text, exemplar)?;
