@@ -40,6 +40,11 @@ impl Keyring {
         Self { keys, good: Cache::new(REMEMBERED), lookups: Lookups::default() }
     }
 
+    /// True if the policy may name no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// The hits and misses among the valid signatures.
     pub fn lookups(&self) -> &Lookups {
         &self.lookups

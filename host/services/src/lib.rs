@@ -73,7 +73,8 @@ impl Services {
     /// The hits and misses of the policy's caches, by the name of the cache.
     pub fn lookups(&self) -> impl Iterator<Item = (&'static str, &Lookups)> {
         let results = self.cache.as_ref().map(|cache| ("results", cache.lookups()));
-        [("signatures", self.keys.lookups())].into_iter().chain(results)
+        let signatures = (!self.keys.is_empty()).then(|| ("signatures", self.keys.lookups()));
+        signatures.into_iter().chain(results)
     }
 
     /// No services, for a policy that only describes itself.

@@ -45,10 +45,7 @@ impl Collector for StateCollector {
             page.reloads(reloader)?;
             page.last_attempt(reloader.last().as_ref())?;
         }
-        if let Some(at) = self.0.tls.as_ref().and_then(|tls| tls.expires_at()) {
-            let help = "Time at which the first certificate of the chain at `server.tls` expires";
-            page.time("certificate_expiry_timestamp", help, at)?;
-        }
+        page.certificate(self.0.tls.as_ref().and_then(|tls| tls.expires_at()))?;
         page.policy_counts(&live)?;
         page.policy_states(&live)?;
         page.policy_durations(&live)?;
@@ -128,6 +125,16 @@ impl MetricsPage<'_> {
         let help =
             "1 if the last attempt to apply a change applied all of it, or there was none since the start";
         self.gauge("reload_attempt_success", help, i64::from(is_good))
+    }
+
+    fn certificate(&mut self, expires_at: Option<u64>) -> Result<(), Error> {
+        let help = "Time at which the first certificate of a chain expires, by setting";
+        let unit = Some(&Unit::Seconds);
+        let mut family = self.0.encode_descriptor("certificate_expiry_timestamp", help, unit, GAUGE)?;
+        match expires_at.and_then(|at| i64::try_from(at).ok()) {
+            Some(at) => family.encode_family(&[("certificate", "server.tls")])?.encode_gauge(&at),
+            None => Ok(()),
+        }
     }
 
     fn policy_counts(&mut self, live: &Generation) -> Result<(), Error> {

@@ -47,6 +47,7 @@ mod servers;
 mod shutdown;
 mod starvation;
 mod swap;
+mod telemetry;
 mod tls;
 mod tokens;
 mod upstream_faults;

@@ -98,6 +98,8 @@ impl Connections {
     /// Registers the counters of connections and of the memory with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         let ConnectionMetrics { open, refused, ended } = &self.counts;
+        // A counter that begins with its first increment has no rate at that time.
+        [OF_ALL, OF_PEER].iter().for_each(|bound| drop(refused.get_or_create(bound)));
         metrics.register(|registry| {
             registry.register("connections", "Connections of clients", open.clone());
             let help = "Connections that were refused, because there were too many: in all, or of one peer";
