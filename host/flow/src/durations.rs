@@ -129,12 +129,12 @@ impl OperationTimes {
     ) {
         let Some(method) = request.map_or(Some(NAMES.len()), |request| method(&request.call)) else { return };
         self.overhead.observe(clock.own(ended));
-        let seen = Seen { method, decision, ended };
+        let end = OperationEnd { method, decision, ended };
         if let Some(took) = clock.at_upstream(clock.answered.unwrap_or(ended)) {
             let error = clock.error.or(error.filter(|_| clock.answered.is_none()));
-            self.client.observe(seen, took, error);
+            self.client.observe(end, took, error);
         }
-        self.server.observe(seen, ended - clock.started, error.or(clock.error));
+        self.server.observe(end, ended - clock.started, error.or(clock.error));
     }
 
     /// Adds the part of an operation before its answer, which is a stream.
@@ -151,11 +151,11 @@ impl OperationTimes {
         error: Option<ErrorType>,
     ) {
         let Some(method) = method(&request.call) else { return };
-        let seen = Seen { method, decision: request.decision, ended };
+        let end = OperationEnd { method, decision: request.decision, ended };
         if let Some(took) = clock.at_upstream(ended) {
-            self.client.observe(seen, took, error);
+            self.client.observe(end, took, error);
         }
-        self.server.observe(seen, ended - clock.started, error);
+        self.server.observe(end, ended - clock.started, error);
     }
 }
 
@@ -166,9 +166,9 @@ fn method(call: &Call) -> Option<usize> {
     is_operation.then(|| NAMES.iter().position(|name| *name == call.method()).unwrap_or(NAMES.len()))
 }
 
-/// What both sides of an operation have in common.
+/// The parts of an operation that are the same for the caller and the upstream.
 #[derive(Clone, Copy)]
-struct Seen {
+struct OperationEnd {
     method: usize,
     decision: DecisionId,
     ended: Instant,
@@ -180,8 +180,8 @@ impl MethodHistograms {
         Self { family: Arc::clone(family), upstream: upstream.into(), all }
     }
 
-    fn observe(&self, seen: Seen, took: Duration, error: Option<ErrorType>) {
-        let Seen { method, decision, ended } = seen;
+    fn observe(&self, end: OperationEnd, took: Duration, error: Option<ErrorType>) {
+        let OperationEnd { method, decision, ended } = end;
         let place = method * ErrorType::PLACES + ErrorType::place(error);
         if let Some(cell) = self.all.get(place) {
             let histogram = cell.get_or_init(|| self.histogram(method, error));

@@ -29,7 +29,7 @@ pub struct Metrics {
     sessions: Family<UpstreamLabels, Gauge>,
     children: Family<UpstreamLabels, Gauge>,
     durations: Durations,
-    upstreams: Arc<Upstreams>,
+    upstreams: Arc<UpstreamTable>,
 }
 
 /// The families of histograms of the flow.
@@ -62,7 +62,7 @@ impl Default for Metrics {
         registry.register("sessions", "Open sessions of clients", sessions.clone());
         let help = "Servers that Witgate runs or keeps connected for its callers";
         registry.register("children", help, children.clone());
-        let upstreams = Arc::<Upstreams>::default();
+        let upstreams = Arc::<UpstreamTable>::default();
         registry.register_collector(Box::new(HealthCollector(Arc::clone(&upstreams))));
         let durations = Durations::default();
         Self { registry: Mutex::new(registry), messages, sessions, children, durations, upstreams }
@@ -137,10 +137,10 @@ impl Metrics {
 
 /// The health of the upstreams, by name.
 #[derive(Debug, Default)]
-struct Upstreams(Mutex<BTreeMap<String, Arc<UpstreamHealth>>>);
+struct UpstreamTable(Mutex<BTreeMap<String, Arc<UpstreamHealth>>>);
 
 #[derive(Debug)]
-struct HealthCollector(Arc<Upstreams>);
+struct HealthCollector(Arc<UpstreamTable>);
 
 impl Collector for HealthCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

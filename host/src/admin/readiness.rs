@@ -20,7 +20,7 @@ const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A part of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct ReadinessPart {
     /// The kind and the name of the part.
     pub name: String,
     /// Its state.
@@ -40,14 +40,14 @@ pub(crate) enum PartState {
     NotReady,
 }
 
-impl Part {
+impl ReadinessPart {
     fn new(name: impl Into<String>, state: PartState, reason: impl Into<String>) -> Self {
         Self { name: name.into(), state, reason: reason.into() }
     }
 }
 
 /// All parts. `is_stopping` says that the gateway shuts down.
-pub(crate) fn parts(gateway: &GatewayState, is_stopping: bool) -> Vec<Part> {
+pub(crate) fn parts(gateway: &GatewayState, is_stopping: bool) -> Vec<ReadinessPart> {
     let live = gateway.generations.live();
     let mut parts = vec![process(is_stopping)];
     parts.extend(gateway.reloader.iter().map(|reloader| reload(reloader)));
@@ -60,9 +60,9 @@ pub(crate) fn parts(gateway: &GatewayState, is_stopping: bool) -> Vec<Part> {
 }
 
 /// The parts as lines, and the state of all together.
-pub(crate) fn verbose(parts: &[Part]) -> (PartState, String) {
+pub(crate) fn verbose(parts: &[ReadinessPart]) -> (PartState, String) {
     let mut text = String::new();
-    for Part { name, state, reason } in parts {
+    for ReadinessPart { name, state, reason } in parts {
         let mark = match state {
             PartState::Ok => "[+]",
             PartState::Degraded => "[!]",
@@ -90,15 +90,15 @@ impl PartState {
     }
 }
 
-fn process(is_stopping: bool) -> Part {
+fn process(is_stopping: bool) -> ReadinessPart {
     match is_stopping {
-        true => Part::new("process", PartState::NotReady, "shutting down"),
-        false => Part::new("process", PartState::Ok, "running"),
+        true => ReadinessPart::new("process", PartState::NotReady, "shutting down"),
+        false => ReadinessPart::new("process", PartState::Ok, "running"),
     }
 }
 
-fn reload(reloader: &Reloader) -> Part {
-    let part = |state, reason: String| Part::new("reload", state, reason);
+fn reload(reloader: &Reloader) -> ReadinessPart {
+    let part = |state, reason: String| ReadinessPart::new("reload", state, reason);
     if !reloader.is_looking() {
         return part(PartState::NotReady, UNNOTICED.to_owned());
     }
@@ -126,9 +126,9 @@ fn reload(reloader: &Reloader) -> Part {
 pub(super) const UNNOTICED: &str =
     "changed files are no longer noticed, so a revoked key may still be accepted: restart Witgate";
 
-fn certificate(expires_at: u64) -> Part {
+fn certificate(expires_at: u64) -> ReadinessPart {
     let now = clock::system_time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let part = |state, reason: String| Part::new("certificate/server.tls", state, reason);
+    let part = |state, reason: String| ReadinessPart::new("certificate/server.tls", state, reason);
     match Duration::from_secs(expires_at).checked_sub(now) {
         None => part(PartState::Degraded, "expired; replace the file".to_owned()),
         Some(left) if left < EXPIRES_SOON => {
@@ -138,21 +138,21 @@ fn certificate(expires_at: u64) -> Part {
     }
 }
 
-fn pipelines(live: &Generation) -> Vec<Part> {
+fn pipelines(live: &Generation) -> Vec<ReadinessPart> {
     let part = |pipeline: &witgate_policy::generation::Pipeline| {
         let name = format!("pipeline/{}", pipeline.upstream);
         match pipeline.is_whole() {
-            true => Part::new(name, PartState::Ok, format!("generation {}", live.number())),
+            true => ReadinessPart::new(name, PartState::Ok, format!("generation {}", live.number())),
             false => {
                 let reason = "held back: the former policies decide, and new ones can only restrict them";
-                Part::new(name, PartState::Degraded, reason)
+                ReadinessPart::new(name, PartState::Degraded, reason)
             }
         }
     };
     live.pipelines().iter().map(part).collect()
 }
 
-fn of_policy(policy: &Policy) -> Part {
+fn of_policy(policy: &Policy) -> ReadinessPart {
     let (state, reason) = match (policy.source(), policy.out_for()) {
         (Source::Broken { reason }, _) => (PartState::Degraded, format!("its calls are denied: {reason}")),
         (Source::Fallback { reason }, _) => (PartState::Degraded, format!("the fallback decides: {reason}")),
@@ -166,10 +166,10 @@ fn of_policy(policy: &Policy) -> Part {
         (Source::Builtin, OutageScope::Nobody) => (PartState::Ok, "built-in".to_owned()),
         (Source::Component { digest, .. }, OutageScope::Nobody) => (PartState::Ok, digest_text(digest)),
     };
-    Part::new(format!("policy/{}", policy.name()), state, reason)
+    ReadinessPart::new(format!("policy/{}", policy.name()), state, reason)
 }
 
-fn key_set(set: &KeySetState) -> Part {
+fn key_set(set: &KeySetState) -> ReadinessPart {
     let age = set.age.map(shown);
     let (state, reason) = match (age, set.is_usable, set.is_failing) {
         (None, _, false) => (PartState::Ok, "not needed yet".to_owned()),
@@ -185,19 +185,19 @@ fn key_set(set: &KeySetState) -> Part {
         }
         (Some(age), true, false) => (PartState::Ok, format!("fetched {age} ago")),
     };
-    Part::new(format!("key-set/{}", set.source), state, reason)
+    ReadinessPart::new(format!("key-set/{}", set.source), state, reason)
 }
 
-fn upstream(name: &str, health: &UpstreamHealth) -> Part {
+fn upstream(name: &str, health: &UpstreamHealth) -> ReadinessPart {
     let name = format!("upstream/{name}");
     match health.failures() {
-        None => Part::new(name, PartState::Ok, "no call has failed since the last answer"),
+        None => ReadinessPart::new(name, PartState::Ok, "no call has failed since the last answer"),
         Some(UpstreamFailures { count, reason, ago }) => {
             let reason = format!(
                 "{count} calls since its last answer failed, the last one {} ago: {reason}",
                 shown(ago)
             );
-            Part::new(name, PartState::Degraded, reason)
+            ReadinessPart::new(name, PartState::Degraded, reason)
         }
     }
 }
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn one_part_decides_about_all_and_every_part_has_one_line() {
-        let part = |state, reason: &str| Part::new("upstream/main", state, reason);
+        let part = |state, reason: &str| ReadinessPart::new("upstream/main", state, reason);
         let (state, text) =
             verbose(&[part(PartState::Ok, "a"), part(PartState::Degraded, "b\n[+]forged ok")]);
         assert_eq!(state, PartState::Degraded);

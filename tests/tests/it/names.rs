@@ -59,6 +59,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli.rs",
             "host/src/cli/config.rs",
             "host/src/cli/key.rs",
+            "host/src/cli/log.rs",
             "host/src/cli/plugin.rs",
             "host/src/cli/token.rs",
         ],

@@ -32,7 +32,7 @@ impl AnswerPeek {
     fn read<'m, R: Deserialize<'m> + Into<bool>>(message: &'m [u8]) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(bound(deserialize = "R: Deserialize<'de>, 'de: 'a"))]
-        struct Members<'a, R> {
+        struct ResponseMembers<'a, R> {
             #[serde(borrow)]
             error: Option<&'a RawValue>,
             #[serde(default = "Option::default", deserialize_with = "some")]
@@ -42,7 +42,8 @@ impl AnswerPeek {
         struct ErrorCode {
             code: i64,
         }
-        let Members { error, result } = serde_json::from_slice::<Members<'_, R>>(message).ok()?;
+        let ResponseMembers { error, result } =
+            serde_json::from_slice::<ResponseMembers<'_, R>>(message).ok()?;
         let code = error.and_then(|error| serde_json::from_str::<ErrorCode>(error.get()).ok());
         Some(Self {
             code: code.map(|error| error.code),
@@ -158,8 +159,8 @@ struct IsErrorKey(bool);
 
 impl<'de> Deserialize<'de> for IsErrorKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
+        struct IsErrorKeyVisitor;
+        impl Visitor<'_> for IsErrorKeyVisitor {
             type Value = bool;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,7 +171,7 @@ impl<'de> Deserialize<'de> for IsErrorKey {
                 Ok(name == "isError")
             }
         }
-        deserializer.deserialize_identifier(Name).map(Self)
+        deserializer.deserialize_identifier(IsErrorKeyVisitor).map(Self)
     }
 }
 

@@ -46,8 +46,9 @@ fn made_up_methods_and_codes_make_no_series() {
     for number in 0..1000_i64 {
         let call = parsed(&format!("made/up-{number}"));
         let (_, at) = clock(None, None);
-        let seen = Seen { method: method(&call).unwrap(), decision: DecisionId::default(), ended: at(1) };
-        times.server.observe(seen, Duration::from_micros(1), Some(ErrorType::of_code(number * 1_000_003)));
+        let end =
+            OperationEnd { method: method(&call).unwrap(), decision: DecisionId::default(), ended: at(1) };
+        times.server.observe(end, Duration::from_micros(1), Some(ErrorType::of_code(number * 1_000_003)));
     }
     let series: BTreeSet<_> =
         lines(&metrics, "mcp_server_operation_duration_seconds_count").into_iter().collect();

@@ -121,7 +121,8 @@ impl Prometheus {
     /// The data of an answer of Prometheus's own interface.
     fn ask(&self, path: &str) -> Option<Value> {
         let answer = std::panic::catch_unwind(|| Request::new("GET", &self.address, path).send()).ok()?;
-        (answer.status == 200).then(|| answer.message()["data"].clone())
+        (answer.status == 200)
+            .then(|| answer.messages().first().map(|message| message["data"].clone()).unwrap_or_default())
     }
 
     /// The result of a query, which `promtool` parses and sends.
