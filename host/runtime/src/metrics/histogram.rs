@@ -49,6 +49,10 @@ pub const OWN_BOUNDS: &[u64] = &[
     SECOND,
 ];
 
+/// The number of observations in a bucket after which the exemplar is replaced. A collector reads it every few seconds,
+/// so that most exemplars would never be seen.
+const EXEMPLAR_EVERY: u64 = 16;
+
 /// A histogram of durations.
 #[derive(Debug)]
 pub struct Histogram {
@@ -62,7 +66,7 @@ pub struct Histogram {
 #[derive(Debug, Default)]
 struct Bucket {
     count: AtomicU64,
-    /// The latest observation with an id. A thread that finds it locked leaves it as it is.
+    /// A recent observation with an id. A thread that finds it locked leaves it as it is.
     exemplar: Mutex<Option<Exemplar>>,
 }
 
@@ -103,21 +107,22 @@ impl Histogram {
         self.add(took);
     }
 
-    /// Adds one duration with its id.
+    /// Adds one duration with its id, which becomes the exemplar of its bucket from time to time.
     pub fn observe_decision(&self, exemplar: Exemplar) {
-        if let Some(bucket) = self.add(exemplar.took)
-            && let Some(mut latest) = bucket.exemplar.try_lock()
+        if let Some((bucket, before)) = self.add(exemplar.took)
+            && before.is_multiple_of(EXEMPLAR_EVERY)
+            && let Some(mut recent) = bucket.exemplar.try_lock()
         {
-            *latest = Some(exemplar);
+            *recent = Some(exemplar);
         }
     }
 
-    fn add(&self, took: Duration) -> Option<&Bucket> {
+    /// Adds one duration. Returns its bucket, and the number of observations in it before.
+    fn add(&self, took: Duration) -> Option<(&Bucket, u64)> {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
         let bucket = self.buckets.get(self.bounds.partition_point(|bound| *bound < nanos))?;
-        bucket.count.fetch_add(1, Ordering::Relaxed);
-        Some(bucket)
+        Some((bucket, bucket.count.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// The state at this moment.
@@ -165,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_exemplar_of_a_bucket_stays() {
+    fn each_bucket_has_a_recent_exemplar_from_its_first_observation_on() {
         let histogram = Histogram::new(OPERATION_BOUNDS);
-        for decision in [1, 2, 3] {
-            let took = Duration::from_millis(if decision == 3 { 500 } else { 5 });
+        for decision in 0..=18 {
+            let took = Duration::from_millis(if decision == 18 { 500 } else { 5 });
             histogram.observe_decision(Exemplar { decision, took, at: Instant::now() });
         }
         let found: Vec<_> =
             histogram.state().exemplars.into_iter().flatten().map(|found| found.decision).collect();
-        assert_eq!(found, [2, 3]);
+        assert_eq!(found, [16, 18]);
     }
 
     #[test]
