@@ -46,7 +46,7 @@ use tower::{Layer, Service};
 use crate::admin::state::GatewayState;
 use crate::control::Control;
 use crate::reload::Reloader;
-use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route};
+use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route, traces};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_config::diagnostic::{Diagnostic, Style, render};
@@ -56,6 +56,7 @@ use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget}
 use witgate_flow::Flow;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
+use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -83,6 +84,7 @@ struct GuardState {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
+    tracer: Option<Arc<Tracer>>,
     background: BackgroundTasks,
     /// A gateway for each protected service.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
@@ -170,6 +172,7 @@ impl Guard {
         answers.register_answers(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
+        let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
         let admin = bind_admin(&config.server).await?;
         let state = GatewayState {
@@ -179,6 +182,7 @@ impl Guard {
             tls: None,
         };
         background.start(&config.server, state, None, (admin, control))?;
+        background.export(export);
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(GuardState {
             config,
@@ -187,6 +191,7 @@ impl Guard {
             metrics,
             proofs,
             answers,
+            tracer,
             background,
             gateways,
         })))
@@ -199,7 +204,7 @@ impl Guard {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let GuardState { config, uri, generations, metrics, proofs, answers, background, gateways } =
+        let GuardState { config, uri, generations, metrics, proofs, answers, tracer, background, gateways } =
             &*self.0;
         // There is exactly one upstream: `service_of` has checked that.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
@@ -209,6 +214,7 @@ impl Guard {
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
+                .with_tracer(tracer.clone())
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));

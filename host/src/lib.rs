@@ -35,6 +35,7 @@ mod control;
 pub mod embed;
 mod reload;
 mod serve;
+mod traces;
 
 /// The configuration file `witgate.toml`: read, checked and resolved.
 pub mod config {

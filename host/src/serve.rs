@@ -21,6 +21,7 @@ use crate::control::{Control, ControlError};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
 use crate::reload::{Reloader, certificates};
+use crate::traces::{self, TraceExport};
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_text;
 use witgate_base::signing::PublishedKeys;
@@ -37,6 +38,7 @@ use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
 use witgate_flow::request::Route;
+use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
 use witgate_policy::{PolicyError, Source};
 use witgate_runtime::leftovers;
@@ -111,6 +113,9 @@ pub enum ServeError {
     /// The system has no random numbers.
     #[error("no random numbers for nonces: {0}")]
     Random(#[from] getrandom::Error),
+    /// A variable of OpenTelemetry is invalid.
+    #[error("traces cannot be sent: {0}")]
+    Traces(String),
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -233,7 +238,10 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
+    let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
+    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone());
+    let flows: Vec<_> = flows.into_iter().map(traced).collect();
     logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
@@ -255,6 +263,7 @@ pub(crate) async fn run(
 
     let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
     background.stop_on_signal(Arc::clone(&logs));
+    background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
     let state = GatewayState {
@@ -331,6 +340,17 @@ pub(crate) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
     let users = || environment.get("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("witgate"));
     let home = || environment.get("HOME").map(|dir| PathBuf::from(dir).join(".cache/witgate"));
     own.or_else(users).or_else(home)
+}
+
+/// The traces of the configuration, and the task that sends them.
+pub(crate) fn traces(
+    config: &Config,
+    ways: &Arc<Ways>,
+    metrics: &Metrics,
+) -> Result<(Option<Arc<Tracer>>, Option<TraceExport>), ServeError> {
+    let made = config.telemetry.as_ref().map(|settings| traces::set_up(settings, ways, metrics));
+    let made = made.transpose().map_err(|error| ServeError::Traces(error.to_string()))?;
+    Ok(made.unzip())
 }
 
 type AnyFlow = Flow<AnyUpstream>;
@@ -540,6 +560,13 @@ impl BackgroundTasks {
         let serving = admin::serve(listener, names, state, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
+    }
+
+    /// Sends the spans of traces.
+    pub(crate) fn export(&self, export: Option<TraceExport>) {
+        if let Some(export) = export {
+            self.tidy.spawn(export.run(self.ended.clone()));
+        }
     }
 
     fn control(&self, control: Option<Control>, operator: Operator) {

@@ -46,6 +46,8 @@ pub struct Config {
     pub keys: BTreeMap<String, KeySource>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
+    /// The traces of operations. None: there are none.
+    pub telemetry: Option<Telemetry>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -83,6 +85,17 @@ pub struct BrokenParts {
     pub pipelines: BTreeSet<String>,
     /// `[network]`.
     pub network: bool,
+}
+
+/// Traces of operations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// The URL that takes traces, by OTLP over HTTP.
+    pub traces_url: url::Url,
+    /// The share of operations without a parent that are recorded, from 0 to 1.
+    pub share: f64,
+    /// The name of this service. None: that of the environment, or `witgate`.
+    pub service_name: Option<String>,
 }
 
 /// The path of the control socket.

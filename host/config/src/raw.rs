@@ -27,6 +27,21 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// Traces of operations.
+    pub telemetry: Telemetry,
+}
+
+/// Traces of operations (OpenTelemetry). The `OTEL_*` variables apply to settings that are left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The URL of a collector for OTLP over HTTP, such as `http://127.0.0.1:4318`. Default: no traces.
+    pub otlp_endpoint: Option<String>,
+    /// The share of operations without a parent that are recorded, from 0 to 1. Default: 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub sample: Option<f64>,
+    /// The name of this service in traces. Default: `witgate`.
+    pub service_name: Option<String>,
 }
 
 /// The key that signs identity tokens for upstreams. Its public key is served at `/.well-known/jwks.json`.

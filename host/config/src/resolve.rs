@@ -16,6 +16,7 @@ mod server;
 mod sessions;
 mod settings;
 mod signing;
+mod telemetry;
 mod tls;
 mod upstreams;
 
@@ -242,6 +243,7 @@ impl Resolver<'_> {
         let upstreams = self.upstreams(file, &policies, signing.as_ref());
         self.unused(file, &policies);
         let network = self.network(&file.network);
+        let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
@@ -254,6 +256,7 @@ impl Resolver<'_> {
             policies,
             keys,
             signing,
+            telemetry,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             auth_disabled: false,

@@ -14,6 +14,7 @@ use super::durations::{AnswerPeek, ErrorType, OperationClock, OperationTimes, St
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
+use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use facts::AuditFacts;
 use witgate_message::call::{Access, Target};
@@ -143,6 +144,8 @@ pub struct Record<'a> {
     /// The times of the operation. None: the record continues that of an operation, or its answer is a stream, which
     /// has the clock now.
     pub(super) clock: Option<OperationClock>,
+    /// The trace of the operation. None: nobody will see it, or its answer is a stream, which has the trace now.
+    pub(super) trace: Option<Box<Trace>>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that decides about it.
@@ -166,6 +169,7 @@ impl<'a> Record<'a> {
             closed: false,
             place: None,
             clock: Some(OperationClock::start(started)),
+            trace: None,
             decision: outcomes.ids.next(),
             generation,
             request: None,
@@ -183,6 +187,28 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// Begins the trace of the request, if somebody will see it.
+    pub(super) fn trace(&mut self, tracer: Option<&Arc<Tracer>>, request: &Request) {
+        self.trace = tracer.and_then(|tracer| tracer.begin(request, self.generation, self.started));
+    }
+
+    /// Notes that a stage has ended now.
+    pub(super) fn mark(&mut self, stage: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.mark(stage);
+        }
+    }
+
+    /// The trace context for the upstream.
+    pub(super) fn trace_headers(&self) -> Option<TraceHeaders> {
+        self.trace.as_ref()?.headers(self.is_known())
+    }
+
+    /// True if the caller has shown a valid credential.
+    fn is_known(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| !caller.is_anonymous())
+    }
+
     /// Notes that the message goes to the upstream now.
     pub(super) fn send(&mut self) {
         if let Some(clock) = &mut self.clock {
@@ -194,6 +220,9 @@ impl<'a> Record<'a> {
     pub(super) fn answered<T>(&mut self, answer: &Result<T, Rejection>) {
         if let Some(clock) = &mut self.clock {
             clock.answered(answer, self.outcomes.times.health());
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.resume();
         }
     }
 
@@ -207,7 +236,8 @@ impl<'a> Record<'a> {
     /// The operation, which goes on with the stream of its answer.
     pub(super) fn stream(&mut self) -> Option<StreamedOperation> {
         let (clock, request) = (self.clock.take()?, self.request.as_ref()?);
-        Some(StreamedOperation::begin(&self.outcomes.times, clock, request))
+        let trace = self.trace.take().map(|trace| (trace, self.is_known()));
+        Some(StreamedOperation::begin(&self.outcomes.times, clock, request, trace))
     }
 
     /// Writes the record.
@@ -236,7 +266,7 @@ impl<'a> Record<'a> {
 
     fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>, error: Option<ErrorType>) {
         self.closed = true;
-        let ended = Instant::now();
+        let (ended, is_known) = (Instant::now(), self.is_known());
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
@@ -260,6 +290,22 @@ impl<'a> Record<'a> {
         self.outcomes.audit.write(&facts, self.place.take());
         if let Some(clock) = self.clock.take() {
             self.outcomes.times.observe(clock, request, self.decision, ended, error);
+            if let (Some(trace), Some(request)) = (self.trace.take(), request) {
+                let (sent, answered) = clock.upstream_times();
+                trace.end(&OperationFacts {
+                    request,
+                    is_known,
+                    started: clock.started(),
+                    sent,
+                    answered,
+                    ended,
+                    outcome: outcome.name(),
+                    reason: cause.reason,
+                    policy: cause.policy,
+                    error: error.or(clock.error()).map(ErrorType::name),
+                    upstream_error: clock.error().map(ErrorType::name),
+                });
+            }
         }
     }
 }

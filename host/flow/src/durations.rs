@@ -80,6 +80,21 @@ impl OperationClock {
         }
     }
 
+    /// The times at which the message went to the upstream, and at which its answer began.
+    pub(super) fn upstream_times(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.sent, self.answered)
+    }
+
+    /// The time at which the message arrived.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The error of the upstream.
+    pub(super) fn error(&self) -> Option<ErrorType> {
+        self.error
+    }
+
     /// Notes the error in an answer that was read.
     pub(super) fn note(&mut self, error: Option<ErrorType>) {
         self.error = error;

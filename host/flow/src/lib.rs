@@ -30,6 +30,7 @@ mod shadow;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
+pub mod traces;
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -62,6 +63,7 @@ use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
+use traces::Tracer;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::credential::Credentials;
@@ -81,6 +83,7 @@ pub struct Flow<U> {
     tasks: Arc<Tasks>,
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
+    tracer: Option<Arc<Tracer>>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
@@ -139,7 +142,20 @@ impl<U: Upstream> Flow<U> {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
+        let tracer = None;
+        Self {
+            route,
+            upstream,
+            generations,
+            tasks,
+            outcomes,
+            proofs,
+            tracer,
+            streams,
+            answers,
+            declared,
+            stop,
+        }
     }
 
     /// The same with `proofs`, which remembers the used proofs of possession of all flows.
@@ -150,6 +166,11 @@ impl<U: Upstream> Flow<U> {
     /// The same with `answers`, the memory for answers, which it shares with other flows.
     pub fn with_answers(self, answers: Arc<AnswerMemory>) -> Self {
         Self { answers, ..self }
+    }
+
+    /// The same, with traces of operations. None: there are none.
+    pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The same, with the records in `audit`.
@@ -181,6 +202,7 @@ impl<U: Upstream> Flow<U> {
             Err(rejected) => return Err(refuse(record, rejected)),
         };
         record.request = Some(Arc::clone(&request));
+        record.trace(self.tracer.as_ref(), &request);
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
         let record = record.close(&result);
         note(&known, record.caller.as_deref());
@@ -198,11 +220,13 @@ impl<U: Upstream> Flow<U> {
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
         let established = self.establish(&generation, &request, &shown).await;
+        record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
+        record.mark("authorize");
         let permit = Arc::new(record.fallback.note(authorized)?);
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
@@ -211,7 +235,7 @@ impl<U: Upstream> Flow<U> {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
-        let admitted = admit(Arc::clone(&permit), session, &self.answers);
+        let admitted = admit(Arc::clone(&permit), session, &self.answers).traced(record.trace_headers());
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -345,7 +369,9 @@ impl<U: Upstream> Flow<U> {
                 // An answer that looks like a list is filtered, with any status.
                 let message = if call.needs_filtering() {
                     let look = self.look(permit);
-                    record.fallback.note(Box::pin(look.message(message)).await)?
+                    let filtered = Box::pin(look.message(message)).await;
+                    record.mark("filter");
+                    record.fallback.note(filtered)?
                 } else {
                     message
                 };

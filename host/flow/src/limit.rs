@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::authorize::Permit;
+use super::traces::TraceHeaders;
 use witgate_runtime::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream accepts nothing else.
@@ -12,9 +13,20 @@ pub struct Admitted {
     permit: Arc<Permit>,
     session: Option<Box<str>>,
     account: Account,
+    trace: Option<TraceHeaders>,
 }
 
 impl Admitted {
+    /// The same, with the trace context for the upstream.
+    pub(super) fn traced(self, trace: Option<TraceHeaders>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace context for the upstream. None: the call is not traced.
+    pub fn trace(&self) -> Option<&TraceHeaders> {
+        self.trace.as_ref()
+    }
+
     /// The permit that was admitted.
     pub fn permit(&self) -> &Permit {
         &self.permit
@@ -43,5 +55,5 @@ pub struct RawAnswerPermit(());
 /// Admits a permitted call. The flow keeps the permit as well, to filter the answer.
 pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>, answers: &Arc<AnswerMemory>) -> Admitted {
     let account = Account::new(answers, &permit);
-    Admitted { permit, session, account }
+    Admitted { permit, session, account, trace: None }
 }

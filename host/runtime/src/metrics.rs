@@ -28,6 +28,7 @@ pub struct Metrics {
     messages: Family<MessageLabels, Counter>,
     sessions: Family<UpstreamLabels, Gauge>,
     children: Family<UpstreamLabels, Gauge>,
+    spans: Family<SpanLabels, Counter>,
     durations: Durations,
     upstreams: Arc<UpstreamTable>,
 }
@@ -50,6 +51,11 @@ struct MessageLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SpanLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct UpstreamLabels {
     upstream: String,
 }
@@ -62,10 +68,13 @@ impl Default for Metrics {
         registry.register("sessions", "Open sessions of clients", sessions.clone());
         let help = "Servers that Witgate runs or keeps connected for its callers";
         registry.register("children", help, children.clone());
+        let spans = Family::default();
+        registry.register("spans", "Spans of traces by outcome", spans.clone());
+        ["sent", "lost"].iter().for_each(|outcome| drop(spans.get_or_create(&SpanLabels { outcome })));
         let upstreams = Arc::<UpstreamTable>::default();
         registry.register_collector(Box::new(HealthCollector(Arc::clone(&upstreams))));
         let durations = Durations::default();
-        Self { registry: Mutex::new(registry), messages, sessions, children, durations, upstreams }
+        Self { registry: Mutex::new(registry), messages, sessions, children, spans, durations, upstreams }
     }
 }
 
@@ -101,6 +110,11 @@ impl Metrics {
     /// The gauge of children of one upstream.
     pub fn children(&self, upstream: &str) -> Gauge {
         self.children.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned() })
+    }
+
+    /// The counter of spans with one outcome: `sent` or `lost`.
+    pub fn spans(&self, outcome: &'static str) -> Counter {
+        self.spans.get_or_create_owned(&SpanLabels { outcome })
     }
 
     /// The histograms of durations.

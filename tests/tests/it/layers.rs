@@ -40,7 +40,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] =
-    &[&["config"], &["reload"], &["admin", "control"], &["serve"], &["embed"], &["cli"], &["main"]];
+    &[&["config"], &["reload"], &["admin", "control", "traces"], &["serve"], &["embed"], &["cli"], &["main"]];
 
 /// The crates whose modules are looked at, `witgate` first.
 fn roots() -> Vec<PathBuf> {

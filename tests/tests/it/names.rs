@@ -108,6 +108,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ("Limits", &[RESOLVED, RAW], SECTION),
     ("Mode", &[RESOLVED, RAW], SECTION),
     ("Network", &[RESOLVED, RAW], SECTION),
+    ("Telemetry", &[RESOLVED, RAW], SECTION),
     (
         "Pipeline",
         &[RESOLVED, RAW, "host/policy/src/generation/pipeline.rs"],

@@ -4,6 +4,7 @@ mod log;
 mod metrics;
 mod prometheus;
 mod readiness;
+mod traces;
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};

@@ -723,6 +723,25 @@ fn invalid_network_settings_are_refused() {
 }
 
 #[test]
+fn invalid_telemetry_settings_are_refused() {
+    with_rest(
+        "[telemetry]\notlp_endpoint = 'collector:4318'\nsample = 1.5\nsampel = 1",
+        &[
+            "witgate.toml:2:17: `collector:4318` is not an http or https URL (write the URL of a collector, such as \
+             `http://127.0.0.1:4318`)",
+            "witgate.toml:3:10: 1.5 is not a share (write a number from 0 to 1, such as `0.01` for one trace in a hundred)",
+            "witgate.toml:4:1: unknown key `sampel` in `[telemetry]` (did you mean `sample`?)",
+        ],
+    );
+    with_rest(
+        "[telemetry]\nsample = 0.5",
+        &[
+            "witgate.toml:2:10: this has no effect without an `otlp_endpoint` (add `otlp_endpoint`, or leave it out)",
+        ],
+    );
+}
+
+#[test]
 fn an_allowed_host_in_any_script_matches_its_form_in_requests() {
     let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
     assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));

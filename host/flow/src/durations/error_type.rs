@@ -61,7 +61,7 @@ impl ErrorType {
     }
 
     /// The name, for the label.
-    pub(super) fn name(self) -> &'static str {
+    pub(in super::super) fn name(self) -> &'static str {
         NAMES.get(usize::from(self.0)).copied().unwrap_or("_OTHER")
     }
 

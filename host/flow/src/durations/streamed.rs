@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{AnswerPeek, ErrorType, OperationClock, OperationTimes};
 use crate::request::Request;
+use crate::traces::{OperationFacts, Trace};
 use witgate_runtime::memory::FREE;
 
 /// An operation that ends with its stream. Dropping it observes it.
@@ -14,6 +15,8 @@ pub(in super::super) struct StreamedOperation {
     times: Arc<OperationTimes>,
     clock: OperationClock,
     request: Arc<Request>,
+    /// The trace, and whether the caller has shown a valid credential.
+    trace: Option<(Box<Trace>, bool)>,
     last: LastEvent,
 }
 
@@ -31,10 +34,11 @@ impl StreamedOperation {
         times: &Arc<OperationTimes>,
         clock: OperationClock,
         request: &Arc<Request>,
+        trace: Option<(Box<Trace>, bool)>,
     ) -> Self {
         times.observe_own(&clock, Instant::now());
         let last = LastEvent::Read(false, None);
-        Self { times: Arc::clone(times), clock, request: Arc::clone(request), last }
+        Self { times: Arc::clone(times), clock, request: Arc::clone(request), trace, last }
     }
 
     /// Notes an event that the caller gets.
@@ -64,6 +68,24 @@ impl Drop for StreamedOperation {
             LastEvent::Read(true, error) => error,
             LastEvent::Read(false, _) | LastEvent::Unread(_) => Some(ErrorType::CANCELLED),
         };
-        self.times.observe_streamed(&self.clock, &self.request, Instant::now(), error);
+        let ended = Instant::now();
+        self.times.observe_streamed(&self.clock, &self.request, ended, error);
+        if let Some((trace, is_known)) = self.trace.take() {
+            let error = error.map(ErrorType::name);
+            trace.end(&OperationFacts {
+                request: &self.request,
+                is_known,
+                started: self.clock.started(),
+                sent: self.clock.upstream_times().0,
+                answered: Some(ended),
+                ended,
+                // Only an allowed call has a stream.
+                outcome: "allowed",
+                reason: None,
+                policy: None,
+                error,
+                upstream_error: error,
+            });
+        }
     }
 }

@@ -372,7 +372,9 @@ impl Upstream for HttpUpstream {
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
         let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
-        let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
+        let trace = admitted.trace();
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
+        let outgoing = self.compose(sender, draft)?;
         // One time limit for the head of the answer and for the part of its body that is read here, because each timer
         // costs.
         let answer = async {
