@@ -191,7 +191,8 @@ fn a_denial_is_an_error_without_a_client_span() {
     assert!(server.parent_span_id.is_empty(), "a root");
     assert_eq!(value(&server.attributes, "error.type").as_deref(), Some("403"));
     assert_eq!(value(&server.attributes, "witgate.outcome").as_deref(), Some("denied"));
-    assert_eq!(value(&server.attributes, "witgate.policy"), None, "no policy denied: none allowed");
+    assert_eq!(value(&server.attributes, "witgate.policy").as_deref(), Some("rules"));
+    assert_eq!(value(&server.attributes, "witgate.reason").as_deref(), Some("not-allowed"));
     assert_eq!(server.status.as_ref().unwrap().code, 2);
 }
 
