@@ -8,8 +8,8 @@ use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_config::identity::IdentitySettings;
 use witgate_config::{
-    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, TlsKey,
-    Transport, UpstreamTarget, raw,
+    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy,
+    Telemetry, TlsKey, Transport, UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -39,6 +39,7 @@ fn shown(config: &Config) -> Value {
         "auth": if config.auth_disabled { "disabled" } else { "enabled" },
         "server": server(config),
         "network": config.network.as_ref().map(network),
+        "telemetry": config.telemetry.as_ref().map(telemetry),
         "upstreams": config.upstreams.iter().map(|upstream| named(&upstream.name, json!({
             "path": upstream.path,
             "resource": upstream.resource,
@@ -103,6 +104,14 @@ fn network(network: &Network) -> Value {
         "https_proxy": network.https_proxy.as_ref().map(|_| "****"),
         "no_proxy": network.no_proxy,
         "proxy_resolves": network.proxy_resolves,
+    })
+}
+
+fn telemetry(telemetry: &Telemetry) -> Value {
+    json!({
+        "traces_url": telemetry.traces_url.as_str(),
+        "sample": telemetry.share,
+        "service_name": telemetry.service_name,
     })
 }
 
