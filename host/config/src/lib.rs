@@ -7,6 +7,7 @@ pub mod document;
 pub mod environment;
 pub mod identity;
 pub mod key_store;
+pub mod limits;
 pub mod raw;
 pub mod resolve;
 pub mod shape;
@@ -22,6 +23,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use identity::IdentitySettings;
+use limits::{CallLimit, Lockout};
 use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
@@ -46,6 +48,12 @@ pub struct Config {
     pub keys: BTreeMap<String, KeySource>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
+    /// The limits of calls, in the order of their names.
+    pub limits: Vec<CallLimit>,
+    /// Pauses after failed authentications. None: there are none.
+    pub lockout: Option<Lockout>,
+    /// Addresses and networks that may not connect.
+    pub denied_peers: Vec<IpNet>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -504,7 +512,7 @@ impl Policy {
 }
 
 /// The kind of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
     /// API keys.
     ApiKey,

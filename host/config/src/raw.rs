@@ -27,6 +27,90 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// Limits of calls, by name. Default: none.
+    pub limits: BTreeMap<String, CallLimit>,
+    /// Pauses after failed authentications. Default: none.
+    pub lockout: Option<Lockout>,
+}
+
+/// A limit of calls: how many in a time, and how many at the same time. At least one of `rate` and `concurrent`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallLimit {
+    /// Patterns of the limited calls. `method:NAME` stands for all messages of a method. Default: `*`, every call of
+    /// tools, resources and prompts.
+    pub on: Option<Vec<String>>,
+    /// The properties of a call that have a bucket of their own for each value. Default: one bucket for all calls.
+    pub per: Vec<LimitPer>,
+    /// Calls in a time, such as `100/min`; the units are `s`, `min`, `h` and `day`.
+    pub rate: Option<String>,
+    /// Calls that may come at once. Default: the number in `rate`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
+    /// Calls that may run at the same time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrent: Option<u32>,
+    /// Only for callers with one of these roles. Default: all callers.
+    pub roles: Option<Vec<String>>,
+    /// Only for callers with one of these kinds of credentials. Default: all kinds.
+    pub kinds: Option<Vec<CredentialKind>>,
+    /// Only for these upstreams. Default: all upstreams.
+    pub upstreams: Option<Vec<String>>,
+}
+
+/// A property of a call that has a bucket for each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitPer {
+    /// The caller; callers without a credential by their network.
+    Principal,
+    /// The kind of the caller's credential.
+    Credential,
+    /// Each role of the caller.
+    Role,
+    /// The address: an IPv4 address or an IPv6 /64 network.
+    Peer,
+    /// The upstream.
+    Upstream,
+    /// The tool, resource or prompt, or else the method.
+    Target,
+}
+
+/// A kind of credential: that of the policy that accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// A JSON Web Token.
+    Jwt,
+    /// A token that an authorization server is asked about.
+    #[serde(rename = "oauth2-introspection")]
+    Introspection,
+    /// A client certificate.
+    ClientCertificate,
+    /// A credential for a component of your own.
+    Custom,
+    /// No credential.
+    Anonymous,
+}
+
+/// Pauses after failed authentications, for each address and each credential.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lockout {
+    /// Failures without a pause. Default: 10.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures: Option<u32>,
+    /// Seconds of the first pause; each further failure doubles it. Default: 5.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub pause_s: Option<u64>,
+    /// Seconds of the longest pause. Default: 900.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub max_pause_s: Option<u64>,
+    /// Seconds without a failure after which all failures are forgotten. Default: 900.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub forget_s: Option<u64>,
 }
 
 /// The key that signs identity tokens for upstreams. Its public key is served at `/.well-known/jwks.json`.
@@ -83,6 +167,8 @@ pub struct Server {
     pub trusted_proxies: Vec<String>,
     /// The form of that statement: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol` (version 2).
     pub forwarded: Option<Forwarded>,
+    /// Addresses and networks that may not connect. Behind trusted proxies, this is about the clients that they name.
+    pub deny_peers: Vec<String>,
     /// The address of `/healthz`, `/readyz` and `/metrics`. Default: they are not served.
     pub admin_listen: Option<Address>,
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`

@@ -5,7 +5,9 @@ mod description;
 mod environment_only;
 mod identity;
 mod keys;
+mod limits;
 mod load;
+mod lockout;
 mod network;
 mod pipeline;
 mod policies;
@@ -34,6 +36,7 @@ use witgate_base::path::absolute;
 
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use proxies::network as network_of;
 pub use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -245,6 +248,9 @@ impl Resolver<'_> {
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
+        let limits = self.call_limits(file, &upstreams, &policies);
+        let lockout = self.lockout(file);
+        let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),
@@ -254,6 +260,9 @@ impl Resolver<'_> {
             policies,
             keys,
             signing,
+            limits,
+            lockout,
+            denied_peers,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             auth_disabled: false,

@@ -259,7 +259,8 @@ impl<K> TableState<K> {
             *slot = Some(bucket);
         }
         let slots = &self.slots;
-        let rehash = |place: &Place| slots.get(*place as usize).and_then(Option::as_ref).map_or(0, |b| b.hash);
+        let rehash =
+            |place: &Place| slots.get(*place as usize).and_then(Option::as_ref).map_or(0, |b| b.hash);
         self.index.insert_unique(hash, place, rehash);
         place
     }
