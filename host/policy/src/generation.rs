@@ -4,6 +4,7 @@ mod history;
 pub mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -15,9 +16,12 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
+use crate::limits::Limits;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::networks::Networks;
+use witgate_config::limits::Lockout;
 
 pub use crate::Recipe;
 pub use history::FormerGeneration;
@@ -42,6 +46,7 @@ pub struct Generation {
     files: Fingerprints,
     /// The policies whose recipe is the generation's.
     written: BTreeSet<PathBuf>,
+    restrictions: Restrictions,
     /// Turns for shadow policies.
     shadows: Arc<Semaphore>,
 }
@@ -61,6 +66,19 @@ pub struct Contents {
     pub written: BTreeSet<PathBuf>,
     /// The clock of the policies.
     pub clock: Clock,
+    /// What holds for all callers beside the policies.
+    pub restrictions: Restrictions,
+}
+
+/// What a configuration refuses beside its policies.
+#[derive(Clone, Debug, Default)]
+pub struct Restrictions {
+    /// The limits of calls.
+    pub limits: Limits,
+    /// Pauses after failed authentications. None: there are none.
+    pub lockout: Option<Lockout>,
+    /// Networks that may not connect.
+    pub denied_peers: Networks,
 }
 
 /// Maximum number of calls that shadow policies judge at the same time. Under load, further calls are not judged.
@@ -69,7 +87,7 @@ const SHADOWS: usize = 32;
 impl Generation {
     /// The generation `number`, which does not repeat another one.
     pub fn new(number: u64, contents: Contents) -> Self {
-        let Contents { mut policies, pipelines, recipe, files, written, clock } = contents;
+        let Contents { mut policies, pipelines, recipe, files, written, clock, restrictions } = contents;
         for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
             policies.insert(policy.name().to_string(), Arc::clone(policy));
         }
@@ -93,6 +111,7 @@ impl Generation {
             credential_headers,
             files,
             written,
+            restrictions,
             shadows: Arc::new(Semaphore::new(SHADOWS)),
         }
     }
@@ -225,6 +244,21 @@ impl Generation {
         self.credential_headers.iter().cloned().chain(wanted.filter_map(|name| name.parse().ok()))
     }
 
+    /// The limits of calls.
+    pub fn limits(&self) -> &Limits {
+        &self.restrictions.limits
+    }
+
+    /// Pauses after failed authentications.
+    pub fn lockout(&self) -> Option<&Lockout> {
+        self.restrictions.lockout.as_ref()
+    }
+
+    /// True if the configuration denies connections from this address.
+    pub fn denies_peer(&self, address: IpAddr) -> bool {
+        self.restrictions.denied_peers.contain(address)
+    }
+
     /// A turn for shadow policies. None: they are busy.
     pub fn shadow_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.shadows).try_acquire_owned().ok()
@@ -271,6 +305,7 @@ impl Generations {
         past.retain(|generation| generation.strong_count() > 0);
         past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
         drop(past);
+        next.limits().forget_others();
         self.history.add(next.kept());
         next
     }

@@ -8,6 +8,7 @@ mod counts;
 mod disagreements;
 pub mod generation;
 mod guarded_component;
+pub mod limits;
 pub mod make;
 mod recipe;
 pub mod shipped_components;

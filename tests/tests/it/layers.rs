@@ -18,7 +18,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("config", &["base"]),
     ("services", &["base", "runtime", "config"]),
     ("component", &["base", "runtime", "config", "services"]),
-    ("policy", &["base", "config", "services", "component"]),
+    ("policy", &["base", "runtime", "config", "services", "component"]),
     ("flow", &["base", "runtime", "message", "config", "services", "component", "policy"]),
     ("upstream", &["base", "runtime", "message", "config", "services", "flow"]),
     ("server", &["base", "runtime", "message", "config", "policy", "flow"]),
