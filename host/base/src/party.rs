@@ -31,7 +31,7 @@ impl Principal {
     }
 
     /// The policy that has established the principal.
-    pub fn proven_by(&self) -> &Arc<str> {
+    pub fn proven_by(&self) -> &str {
         &self.proven_by
     }
 

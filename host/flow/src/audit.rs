@@ -89,6 +89,7 @@ impl AuditOutcome {
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
+            | Rejection::LimitReached(_)
             | Rejection::Proof(ProofError::Full { .. })
             | Rejection::Full { .. }
             | Rejection::TooManyBodies
@@ -209,6 +210,7 @@ impl<'a> Record<'a> {
             issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
             proven_by: caller.map(|caller| &**caller.proven_by()),
             policy: cause.policy,
+            limit: cause.limit,
             fallback: self.fallback.policy(),
             reason: cause.reason,
             detail: cause.detail,
@@ -239,6 +241,7 @@ fn targets(access: &Access) -> &[Target] {
 #[derive(Default)]
 struct OutcomeCause<'a> {
     policy: Option<&'a str>,
+    limit: Option<&'a str>,
     reason: Option<&'a str>,
     detail: Option<&'a str>,
 }
@@ -270,12 +273,16 @@ impl<'a> OutcomeCause<'a> {
             Rejection::TaskNotFound => (None, "task-not-found", None),
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),
-            Rejection::RateLimited { .. } => (None, "rate-limited", None),
+            Rejection::RateLimited { .. } | Rejection::LimitReached(_) => (None, "rate-limited", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
         };
-        Self { policy, reason: Some(reason), detail }
+        let limit = match rejection {
+            Rejection::LimitReached(hit) => Some(&*hit.limit),
+            _ => None,
+        };
+        Self { policy, limit, reason: Some(reason), detail }
     }
 }
 

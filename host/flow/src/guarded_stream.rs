@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
+use super::limit::CallPlaces;
 use super::list_changes::ListChanges;
 use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
@@ -26,6 +27,8 @@ pub struct GuardedStream {
     pub stop: Option<CancellationToken>,
     /// The stream's part of the caller's share, for as long as the stream lasts.
     pub(super) _share: Option<Share>,
+    /// The call's places among the running calls of its limits, for as long as the stream lasts.
+    pub(super) _places: CallPlaces,
 }
 
 /// The next step of a stream.

@@ -17,6 +17,7 @@ pub mod in_flight;
 mod json_answer;
 pub mod known_sender;
 pub mod limit;
+pub mod limit_hit;
 pub mod list_changes;
 pub mod listing;
 mod parsing;
@@ -54,7 +55,7 @@ use dpop::{Proofs, ProvenRequest};
 use guarded_stream::GuardedStream;
 use in_flight::InFlight;
 use known_sender::KnownSender;
-use limit::admit;
+use limit::{CallPlaces, admit, take_places};
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
 use reject::{RejectedMessage, Rejection, UpstreamFault};
@@ -211,7 +212,7 @@ impl<U: Upstream> Flow<U> {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
-        let admitted = admit(Arc::clone(&permit), session, &self.answers);
+        let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         let answer = {
@@ -221,7 +222,7 @@ impl<U: Upstream> Flow<U> {
             });
             record.fallback.note(right.for_as_long(answer).await)?
         };
-        self.look_at(answer, permit, right, share, record).await
+        self.look_at(answer, permit, right, (share, places), record).await
     }
 
     /// Proof of possession → authenticate. Only an authenticated caller can use a proof, and only once.
@@ -248,10 +249,11 @@ impl<U: Upstream> Flow<U> {
     /// As [`Flow::handle`].
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         self.on_session("GET", arrival, async |listener, permit, shown| {
+            let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
             let right = self.right(&permit, shown);
-            Ok(self.standing(permit, right, Some(share)).guard(events))
+            Ok(self.standing(permit, right, (Some(share), places)).guard(events))
         })
         .await
     }
@@ -261,7 +263,11 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn close(&self, arrival: Arrival) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
+        self.on_session("DELETE", arrival, async |listener, permit, _| {
+            let _places = take_places(&permit)?;
+            self.upstream.close(listener).await
+        })
+        .await
     }
 
     /// Counts and records a refusal of the transport before there is a message.
@@ -326,7 +332,7 @@ impl<U: Upstream> Flow<U> {
         answer: Answer,
         permit: Arc<Permit>,
         right: Right,
-        share: Option<Share>,
+        (share, places): (Option<Share>, CallPlaces),
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
@@ -346,17 +352,20 @@ impl<U: Upstream> Flow<U> {
                 };
                 (status, AnswerBody::Message { status, message, hold })
             }
-            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
-                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
-            }
+            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => (
+                StatusCode::OK,
+                AnswerBody::Events(self.standing(permit, right, (share, places)).guard(events)),
+            ),
             AnswerBody::Events(events) => {
                 let look =
                     if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
-                (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
+                (StatusCode::OK, AnswerBody::Events(under_way(right, look, places).guard(events)))
             }
             // The permit is for another call.
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
-            body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
+            AnswerBody::Raw { leave, body } => {
+                (StatusCode::OK, AnswerBody::Raw { leave, body: body.in_places(places) })
+            }
         };
         Ok(Reply { status, session, nonce, body })
     }
@@ -375,10 +384,15 @@ impl<U: Upstream> Flow<U> {
         self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
     }
 
-    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> GuardedStream {
+    fn standing(
+        &self,
+        permit: Arc<Permit>,
+        right: Right,
+        (share, places): (Option<Share>, CallPlaces),
+    ) -> GuardedStream {
         let changes = Some(ListChanges::new(&permit, &self.declared));
         let (look, stop) = (self.look(permit), Some(self.stop.clone()));
-        GuardedStream { right: right.standing(), look, changes, stop, _share: share }
+        GuardedStream { right: right.standing(), look, changes, stop, _share: share, _places: places }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -507,8 +521,8 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// The stream of a call. A shutdown waits for its end.
-fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
-    GuardedStream { right, look, changes: None, stop: None, _share: None }
+fn under_way(right: Right, look: AnswerFilter, places: CallPlaces) -> GuardedStream {
+    GuardedStream { right, look, changes: None, stop: None, _share: None, _places: places }
 }
 
 /// The HTTP status of a JSON answer. In the stateless era it follows from the code of the error (MCP 2026-07-28,

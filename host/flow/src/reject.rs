@@ -5,6 +5,7 @@ use std::sync::Arc;
 use witgate_plugin::Denial;
 
 use super::dpop::ProofError;
+use super::limit_hit::LimitHit;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
 use witgate_policy::answer::Failed;
@@ -58,6 +59,8 @@ pub enum Rejection {
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
+    /// A limit of calls is reached.
+    LimitReached(LimitHit),
     /// The call cannot be recorded now, and the configuration requires a record of every call.
     Unrecorded,
     /// The caller's share of a bounded resource is used up, or the whole resource is.

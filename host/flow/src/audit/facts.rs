@@ -53,6 +53,7 @@ pub(super) struct AuditFacts<'a> {
     pub(super) issuer: Option<&'a str>,
     pub(super) proven_by: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
+    pub(super) limit: Option<&'a str>,
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
     pub(super) detail: Option<&'a str>,
@@ -119,6 +120,7 @@ impl AuditFacts<'_> {
         text(&mut entry, "issuer", self.issuer, ISSUER);
         text(&mut entry, "proven_by", self.proven_by, NAME);
         text(&mut entry, "policy", self.policy, NAME);
+        text(&mut entry, "limit", self.limit, NAME);
         text(&mut entry, "fallback", self.fallback, NAME);
         text(&mut entry, "reason", self.reason, REASON);
         text(&mut entry, "detail", self.detail, DETAIL);
@@ -161,6 +163,7 @@ impl AuditFacts<'_> {
             issuer,
             proven_by = self.proven_by,
             policy = self.policy,
+            limit = self.limit,
             fallback = self.fallback,
             reason,
             detail,
@@ -194,6 +197,7 @@ mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
+            limit: Some(text),
             fallback: Some(text),
             reason: Some(text),
             detail: Some(text),

@@ -11,6 +11,7 @@ use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
 use super::{Rejection, UpstreamFault};
 use crate::dpop::{ALGORITHMS, ProofError};
+use crate::limit_hit::{ExhaustedBound, LIMIT, LimitHit};
 use witgate_config::Denials;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
@@ -28,6 +29,10 @@ const INVALID_PARAMS: i64 = -32602;
 const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// The headers about the limit that a call has reached (draft-ietf-httpapi-ratelimit-headers-10).
+pub const RATE_LIMIT: [HeaderName; 2] =
+    [HeaderName::from_static("ratelimit-policy"), HeaderName::from_static("ratelimit")];
 
 /// Seconds until a retry, if a policy names none. It is short, because most failures concern one call.
 const RETRY_SOON_S: u32 = 1;
@@ -51,6 +56,8 @@ pub struct Wire {
     pub challenge: Challenge,
     /// The value of the `Allow` header, if any.
     pub allow: Option<&'static str>,
+    /// The limit that is reached, if any.
+    pub limit: Option<Box<LimitHit>>,
 }
 
 /// The content of `WWW-Authenticate`.
@@ -146,6 +153,7 @@ impl Rejection {
                 "Session not found: send initialize again, without Mcp-Session-Id",
             ),
             Self::RateLimited { retry_after } => rate_limited(*retry_after),
+            Self::LimitReached(hit) => limit_reached(hit),
             Self::Unrecorded => Wire {
                 retry_after: Some(RETRY_SOON_S),
                 ..plain(
@@ -287,6 +295,9 @@ impl Wire {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
+        for (name, value) in RATE_LIMIT.into_iter().zip(self.limit.iter().flat_map(|hit| hit.fields())) {
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        }
         headers
     }
 }
@@ -407,6 +418,25 @@ fn rate_limited(retry_after: u32) -> Wire {
     }
 }
 
+fn limit_reached(hit: &LimitHit) -> Wire {
+    let LimitHit { limit, bound, retry_after } = hit;
+    let message = match bound {
+        ExhaustedBound::Rate { .. } => {
+            format!("Too many calls for the limit `{limit}`: try again in {retry_after} s")
+        }
+        ExhaustedBound::Concurrent(most) => format!(
+            "More than {most} calls at the same time for the limit `{limit}`: wait for the end of one"
+        ),
+        ExhaustedBound::Buckets => {
+            format!("Calls of too many different targets for the limit `{limit}`: try again later")
+        }
+    };
+    let mut wire = plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", message);
+    wire.data.insert(LIMIT.to_owned(), Value::from(&**limit));
+    wire.data.insert("retryAfter".to_owned(), Value::from(*retry_after));
+    Wire { retry_after: Some(*retry_after), limit: Some(Box::new(hit.clone())), ..wire }
+}
+
 fn full(what: &'static str, retry_after: u32) -> Wire {
     let message = format!(
         "There are too many {what} of yours, or of all callers together: end some, or try again later"
@@ -442,5 +472,6 @@ fn plain(
         retry_after: None,
         challenge: Challenge::None,
         allow: None,
+        limit: None,
     }
 }

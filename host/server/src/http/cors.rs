@@ -36,7 +36,15 @@ const SENT: [HeaderName; 12] = [
 ];
 
 /// The headers of an answer that clients read.
-const READ: [HeaderName; 5] = [SESSION_ID, WWW_AUTHENTICATE, PROTOCOL_VERSION, DPOP_NONCE, RETRY_AFTER];
+const READ: [HeaderName; 7] = [
+    SESSION_ID,
+    WWW_AUTHENTICATE,
+    PROTOCOL_VERSION,
+    DPOP_NONCE,
+    RETRY_AFTER,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+];
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 

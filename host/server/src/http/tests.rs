@@ -29,6 +29,7 @@ mod attacks;
 mod browsers;
 mod forwarding;
 mod growth;
+mod limits;
 mod lists;
 mod sessions;
 mod streams;
