@@ -38,6 +38,8 @@ pub enum AuditOutcome {
     Denied,
     /// A policy could not decide.
     Failed,
+    /// The sender has failed to authenticate too often.
+    LockedOut,
     /// The caller called too often.
     RateLimited,
     /// The message was allowed, and the upstream failed.
@@ -49,13 +51,14 @@ pub enum AuditOutcome {
 }
 
 impl AuditOutcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Allowed,
         Self::Malformed,
         Self::NoCredential,
         Self::Refused,
         Self::Denied,
         Self::Failed,
+        Self::LockedOut,
         Self::RateLimited,
         Self::UpstreamFailed,
         Self::Cancelled,
@@ -71,6 +74,7 @@ impl AuditOutcome {
             Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::LockedOut => "locked-out",
             Self::RateLimited => "rate-limited",
             Self::UpstreamFailed => "upstream-failed",
             Self::Cancelled => "cancelled",
@@ -83,7 +87,9 @@ impl AuditOutcome {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } | Rejection::Proof(ProofError::Bad { .. }) => Self::Refused,
+            Rejection::LockedOut { .. } => Self::LockedOut,
             Rejection::Denied { .. }
+            | Rejection::DeniedPeer
             | Rejection::TaskNotFound
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
@@ -274,6 +280,8 @@ impl<'a> OutcomeCause<'a> {
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),
             Rejection::RateLimited { .. } | Rejection::LimitReached(_) => (None, "rate-limited", None),
+            Rejection::LockedOut { .. } => (None, "locked-out", None),
+            Rejection::DeniedPeer => (None, "denied-peer", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),

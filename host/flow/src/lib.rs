@@ -1,4 +1,4 @@
-//! The life of a request: parse → credential → proof → authenticate → authorize → limit → upstream → audit.
+//! The life of a request: parse → credential → lockout → proof → authenticate → authorize → limit → upstream → audit.
 
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
@@ -20,6 +20,7 @@ pub mod limit;
 pub mod limit_hit;
 pub mod list_changes;
 pub mod listing;
+pub mod lockout;
 mod parsing;
 pub mod port;
 pub mod reject;
@@ -58,6 +59,7 @@ use known_sender::KnownSender;
 use limit::{CallPlaces, admit, take_places};
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
+use lockout::Lockout;
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
@@ -82,6 +84,7 @@ pub struct Flow<U> {
     tasks: Arc<Tasks>,
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
+    lockout: Arc<Lockout>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
@@ -138,14 +141,31 @@ impl<U: Upstream> Flow<U> {
         stop: CancellationToken,
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
-        let (tasks, proofs, declared) = Default::default();
+        let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
+        Self {
+            route,
+            upstream,
+            generations,
+            tasks,
+            outcomes,
+            proofs,
+            lockout,
+            streams,
+            answers,
+            declared,
+            stop,
+        }
     }
 
     /// The same with `proofs`, which remembers the used proofs of possession of all flows.
     pub fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// The same with `lockout`, which knows the failed authentications of all flows.
+    pub fn with_lockout(self, lockout: Arc<Lockout>) -> Self {
+        Self { lockout, ..self }
     }
 
     /// The same with `answers`, the memory for answers, which it shares with other flows.
@@ -225,8 +245,25 @@ impl<U: Upstream> Flow<U> {
         self.look_at(answer, permit, right, (share, places), record).await
     }
 
-    /// Proof of possession → authenticate. Only an authenticated caller can use a proof, and only once.
+    /// Lockout → proof of possession → authenticate. During a pause, no policy is asked.
     async fn establish(
+        &self,
+        generation: &Arc<Generation>,
+        request: &Arc<Request>,
+        shown: &Credentials,
+    ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
+        let suspect = match self.lockout.check(generation.lockout(), request, shown) {
+            Ok(suspect) => suspect,
+            Err(locked_out) => return Err(locked_out).into(),
+        };
+        let established = self.prove_and_authenticate(generation, request, shown).await;
+        let result = established.result.as_ref().map(|(_, caller)| &**caller);
+        self.lockout.note(generation.lockout(), suspect, result);
+        established
+    }
+
+    /// Proof of possession → authenticate. Only an authenticated caller can use a proof, and only once.
+    async fn prove_and_authenticate(
         &self,
         generation: &Arc<Generation>,
         request: &Arc<Request>,

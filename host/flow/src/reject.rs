@@ -37,6 +37,13 @@ pub enum Rejection {
         /// A sentence for the operator.
         detail: Option<String>,
     },
+    /// The sender has failed to authenticate too often, so that no policy is asked now.
+    LockedOut {
+        /// Seconds until the end of the pause.
+        retry_after: u32,
+    },
+    /// The operator denies connections from the sender's address.
+    DeniedPeer,
     /// The proof of possession for the credential is refused.
     Proof(ProofError),
     /// The caller may not do this.

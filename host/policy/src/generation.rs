@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
+use crate::denied_peers::DeniedPeers;
 use crate::limits::Limits;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
@@ -283,14 +284,15 @@ pub struct Generations {
     /// Former generations that still have requests.
     past: Mutex<Vec<Weak<Generation>>>,
     forgotten: AtomicU64,
+    denied_peers: DeniedPeers,
 }
 
 impl Generations {
     /// Starts with a first generation. A rollback can return to the last `keep` generations.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(first.kept(), keep);
-        let (past, forgotten) = Default::default();
-        Self { live: ArcSwap::from_pointee(first), history, past, forgotten }
+        let (past, forgotten, denied_peers) = Default::default();
+        Self { live: ArcSwap::from_pointee(first), history, past, forgotten, denied_peers }
     }
 
     /// The live generation. A request reads it once, and keeps it.
@@ -327,6 +329,16 @@ impl Generations {
         }
         self.forgotten.fetch_add(1, Ordering::Release);
         names
+    }
+
+    /// The networks that operators deny besides those of the configuration.
+    pub fn denied_peers(&self) -> &DeniedPeers {
+        &self.denied_peers
+    }
+
+    /// True if the live configuration or an operator denies connections from this address.
+    pub fn deny_peer(&self, address: IpAddr) -> bool {
+        self.live.load().denies_peer(address) || self.denied_peers.contain(address)
     }
 
     /// The number of forgotten tokens.

@@ -5,6 +5,7 @@
 pub mod answer;
 mod builtin;
 mod counts;
+pub mod denied_peers;
 mod disagreements;
 pub mod generation;
 mod guarded_component;

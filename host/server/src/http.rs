@@ -131,7 +131,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = ConnectionLimits { all: server.max_connections, of_one: server.connections_of_one() };
         let memory = RequestMemory::new(server.request_memory);
-        let connections = Connections::behind(TrustedProxies::of(server), limits, memory);
+        let connections = Connections::behind(TrustedProxies::of(server), limits, memory, Some(&generations));
         let hosts = Hosts::new(names(config), "listen");
         Self {
             endpoints,
@@ -265,10 +265,13 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Checks the sender, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
+    /// Checks the sender's address, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
     /// is the client that the proxy names.
     fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
         let sender = self.behind_proxies(parts, sender)?;
+        if sender.peer.is_some_and(|peer| self.generations.deny_peer(peer)) {
+            return Err(Rejection::DeniedPeer);
+        }
         self.check_host(parts, &sender)?;
         self.hosts.names().check_origin(&parts.headers)?;
         match parts.uri.query() {

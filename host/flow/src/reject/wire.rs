@@ -127,6 +127,17 @@ impl Rejection {
                     "The credential is not accepted: get a new one, or check that it is complete",
                 )
             },
+            Self::LockedOut { retry_after } => Wire {
+                retry_after: Some(*retry_after),
+                ..plain(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "locked-out",
+                    "Too many credentials from here were not accepted: check yours, and try again later",
+                )
+            },
+            Self::DeniedPeer => {
+                plain(StatusCode::FORBIDDEN, "denied-peer", "Your address may not call this server")
+            }
             Self::Proof(error) => error.wire(),
             Self::Denied { denial, .. } => denied(denial),
             Self::Failed(Failed { failure, retry_after, .. }) => Wire {

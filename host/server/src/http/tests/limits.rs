@@ -147,3 +147,63 @@ async fn made_up_names_do_not_push_out_the_buckets_of_others() {
     assert_eq!(rule.table.buckets(), 201);
     assert_eq!(calls(&gateway, ALICE, "get_a").await.status, 429);
 }
+
+#[tokio::test]
+async fn guessing_is_paused_and_good_credentials_pass() {
+    let gateway = limited("[lockout]\nfailures = 3").await;
+    let guess = |number: u32| format!("guess-{number:026}");
+    assert_eq!(calls(&gateway, BOB, "a").await.status, 200);
+    for number in 0..3 {
+        assert_eq!(calls(&gateway, &guess(number), "a").await.status, 401);
+    }
+    for number in 3..6 {
+        let refused = calls(&gateway, &guess(number), "a").await;
+        assert_eq!((refused.status, refused.reason().as_str()), (429, "locked-out"));
+        assert!(refused.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() <= 5);
+    }
+    assert_eq!(calls(&gateway, BOB, "a").await.status, 200, "known as good");
+    assert_eq!(calls(&gateway, ALICE, "get_a").await.status, 429, "not known yet");
+    let unnamed = gateway.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
+    assert_eq!(unnamed.status, 401, "without a credential there is no guess");
+    assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 4"));
+}
+
+#[tokio::test]
+async fn denied_peers_get_no_answer_and_their_open_connections_a_refusal() {
+    let gateway = limited("").await;
+    assert_eq!(calls(&gateway, BOB, "a").await.status, 200);
+    let loopback = "127.0.0.0/8".parse().unwrap();
+    gateway.generations.denied_peers().deny(loopback);
+    // The client keeps its connection.
+    let refused = calls(&gateway, BOB, "a").await;
+    assert_eq!((refused.status, refused.reason().as_str()), (403, "denied-peer"));
+    let mut stream = tokio::net::TcpStream::connect(&gateway.host).await.unwrap();
+    let mut read = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut read).await;
+    assert!(read.is_empty());
+    gateway.generations.denied_peers().allow(loopback);
+    assert_eq!(calls(&gateway, BOB, "a").await.status, 200);
+    flip_to(&gateway, |text| text.replace("[server]", "[server]\ndeny_peers = ['127.0.0.1']")).await;
+    assert_eq!(calls(&gateway, BOB, "a").await.status, 403);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_client_is_denied_and_not_the_proxy() {
+    let gateway = limited(
+        "trusted_proxies = ['127.0.0.1']\nforwarded = 'x-forwarded-for'\ndeny_peers = ['192.0.2.0/24']\n\
+         [lockout]\nfailures = 2",
+    )
+    .await;
+    let from = async |client: &str, key: &str| {
+        let params = json!({ "name": "a" });
+        let mut lines = modern_lines(key, "tools/call", &params);
+        lines.push(("x-forwarded-for", client));
+        gateway.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await.status
+    };
+    assert_eq!(from("192.0.2.7", BOB).await, 403);
+    assert_eq!(from("198.51.100.1", "wrong-1-0123456789abcdef0123456789").await, 401);
+    assert_eq!(from("198.51.100.1", "wrong-2-0123456789abcdef0123456789").await, 401);
+    assert_eq!(from("198.51.100.1", "wrong-3-0123456789abcdef0123456789").await, 429);
+    assert_eq!(from("198.51.100.2", "wrong-4-0123456789abcdef0123456789").await, 401);
+    assert_eq!(from("198.51.100.2", BOB).await, 200);
+}
