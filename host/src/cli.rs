@@ -9,7 +9,10 @@ mod control;
 mod demo;
 mod init;
 mod key;
+mod limits;
+mod lockout;
 mod outcome;
+mod peers;
 mod plugin;
 mod runtime;
 mod serve;
@@ -70,6 +73,14 @@ enum Command {
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Show what remains of the limits in the running Witgate
+    Limits,
+    /// Show and end the pauses after failed authentications in the running Witgate
+    #[command(subcommand)]
+    Lockout(lockout::Command),
+    /// Refuse connections from addresses and networks in the running Witgate
+    #[command(subcommand)]
+    Peers(peers::Command),
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -92,6 +103,9 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
+        Some(Command::Limits) => limits::run(&context),
+        Some(Command::Lockout(command)) => lockout::run(&context, command),
+        Some(Command::Peers(command)) => peers::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
         Some(Command::Config(command)) => config::run(&context, command),
         Some(Command::CompileComponent) => return Exit::Compiled(compile::run()),

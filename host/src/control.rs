@@ -4,6 +4,7 @@
 //! and reads one object on one line: `{"ok":VALUE}` or `{"error":"SENTENCE"}`. Then the client sends the next command,
 //! or closes. A line has at most 64 KiB.
 
+pub(crate) mod limits;
 pub(crate) mod operator;
 pub(crate) mod place;
 pub(crate) mod protocol;

@@ -55,6 +55,7 @@ use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget}
 use witgate_flow::Flow;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
+use witgate_flow::lockout::Lockout;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -82,6 +83,7 @@ struct GuardState {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
+    lockout: Arc<Lockout>,
     background: BackgroundTasks,
     /// A gateway for each protected service.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
@@ -167,6 +169,9 @@ impl Guard {
         let (metrics, background) = (Arc::new(Metrics::default()), BackgroundTasks::default());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
+        let lockout = Arc::<Lockout>::default();
+        lockout.register(&metrics);
+        factory.limits().register(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
@@ -175,7 +180,7 @@ impl Guard {
             &config.server,
             &metrics,
             &generations,
-            Some(Arc::new(reloader)),
+            (Some(Arc::new(reloader)), Arc::clone(&lockout)),
             (admin, control),
         )?;
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
@@ -186,6 +191,7 @@ impl Guard {
             metrics,
             proofs,
             answers,
+            lockout,
             background,
             gateways,
         })))
@@ -198,7 +204,7 @@ impl Guard {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let GuardState { config, uri, generations, metrics, proofs, answers, background, gateways } =
+        let GuardState { config, uri, generations, metrics, proofs, answers, lockout, background, gateways } =
             &*self.0;
         // There is exactly one upstream: `service_of` has checked that.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
@@ -207,6 +213,7 @@ impl Guard {
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
+                .with_lockout(Arc::clone(lockout))
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::control::limits;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
@@ -35,6 +36,7 @@ use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarg
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
+use witgate_flow::lockout::Lockout;
 use witgate_flow::request::Route;
 use witgate_policy::generation::Generations;
 use witgate_policy::{PolicyError, Source};
@@ -53,7 +55,7 @@ use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
-use witgate_upstream::own_tools::AuthStatus;
+use witgate_upstream::own_tools::{AuthStatus, LimitReader, OwnTools};
 use witgate_upstream::renewal::Renewable;
 
 /// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
@@ -232,8 +234,12 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
+    let lockout = Arc::<Lockout>::default();
+    let around = (&*logs, factory.ways(), &lockout);
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     logs.register(&metrics);
+    factory.limits().register(&metrics);
+    lockout.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {
@@ -256,7 +262,8 @@ pub(crate) async fn run(
     background.stop_on_signal(logs);
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
-    background.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    let operator = (reloader, lockout);
+    background.start(&config.server, &metrics, &generations, operator, (listeners.admin, control))?;
     announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -334,22 +341,24 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    (logs, ways): (&Logs, &Arc<Ways>),
+    (logs, ways, lockout): (&Logs, &Arc<Ways>, &Arc<Lockout>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
-    let status = auth_status(generations);
+    let auth = auth_status(generations);
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let answers = AnswerMemory::new(config.server.answer_memory);
     answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
-        let target = AnyUpstream::new(upstream, grace, status, kept, ways)
+        let own = OwnTools::new(auth).with_limits(caller_limits(generations, &route.upstream));
+        let target = AnyUpstream::new(upstream, grace, own, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
         let audit = Audit::lines(lines, form, config.server.audit_overflow);
-        Ok(flow.with_proofs(Arc::clone(&proofs)).with_answers(Arc::clone(&answers)).with_audit(audit))
+        let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
+        Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }
@@ -362,6 +371,12 @@ pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Up
         pipeline: place,
         extensions: config.server.extensions.clone(),
     }
+}
+
+/// The limits of the callers of `upstream`, for its own tools.
+fn caller_limits(generations: &Arc<Generations>, upstream: &Arc<str>) -> LimitReader {
+    let (generations, upstream) = (Arc::clone(generations), Arc::clone(upstream));
+    Arc::new(move |caller| limits::of_caller(&generations, &upstream, caller))
 }
 
 fn auth_status(generations: &Generations) -> AuthStatus {
@@ -424,7 +439,7 @@ impl BackgroundTasks {
         server: &config::Server,
         metrics: &Arc<Metrics>,
         generations: &Arc<Generations>,
-        reloader: Option<Arc<Reloader>>,
+        (reloader, lockout): (Option<Arc<Reloader>>, Arc<Lockout>),
         (admin, control): (Option<TcpListener>, Option<Control>),
     ) -> Result<(), ServeError> {
         let generations = || Arc::clone(generations);
@@ -432,7 +447,7 @@ impl BackgroundTasks {
         status.register(metrics);
         self.watch(reloader.clone())?;
         self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;
-        self.control(control, Operator { status, generations: generations(), reloader });
+        self.control(control, Operator { status, generations: generations(), reloader, lockout });
         announce_policies(&generations());
         Ok(())
     }

@@ -19,6 +19,11 @@ impl Networks {
         Self { all }
     }
 
+    /// The networks, without overlaps.
+    pub fn all(&self) -> &[IpNet] {
+        &self.all
+    }
+
     /// True if one of the networks contains the address.
     pub fn contain(&self, address: IpAddr) -> bool {
         if self.all.is_empty() {

@@ -1,6 +1,7 @@
 //! `[limits.NAME]` and `[lockout]`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use witgate_plugin::Pattern;
@@ -12,8 +13,10 @@ use crate::PolicyKind;
 pub struct CallLimit {
     /// The limit's name.
     pub name: String,
-    /// Patterns of the limited calls.
-    pub on: Vec<Pattern>,
+    /// Patterns of the limited calls, as configured.
+    pub on: Vec<String>,
+    /// The same, ready to match.
+    pub patterns: Vec<Pattern>,
     /// The properties of a call that have a bucket for each value.
     pub per: BTreeSet<LimitPer>,
     /// Calls in a time. None: any number.
@@ -37,6 +40,17 @@ pub struct CallRate {
     pub period: Duration,
     /// The number of calls that may come at once, at least one.
     pub burst: u32,
+}
+
+/// In the form of the configuration, such as `100/min`.
+impl fmt::Display for CallRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.period.as_secs());
+        match unit {
+            Some((unit, _)) => write!(f, "{}/{unit}", self.count),
+            None => write!(f, "{}/{:?}", self.count, self.period),
+        }
+    }
 }
 
 /// A property of a call that has a bucket for each value.
@@ -88,6 +102,9 @@ impl CredentialKind {
         }
     }
 }
+
+/// The units of a rate, with their seconds.
+pub(crate) const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];
 
 /// `[lockout]`: pauses after failed authentications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

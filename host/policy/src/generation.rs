@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
@@ -253,6 +254,11 @@ impl Generation {
     /// Pauses after failed authentications.
     pub fn lockout(&self) -> Option<&Lockout> {
         self.restrictions.lockout.as_ref()
+    }
+
+    /// The networks that the configuration denies.
+    pub fn denied_peers(&self) -> &[IpNet] {
+        self.restrictions.denied_peers.all()
     }
 
     /// True if the configuration denies connections from this address.

@@ -1,12 +1,14 @@
 //! The limits of a generation. Their buckets are in tables outside of it, so that counts outlive it.
 
 mod bucket;
+mod status;
 
 use std::sync::Arc;
 
 use witgate_plugin::{Pattern, TargetKind};
 
 pub use bucket::{BucketKey, CallBucket, CallPart};
+pub use status::BucketState;
 use witgate_config::limits::{CallLimit, CallRate, CredentialKind, LimitPer};
 use witgate_runtime::buckets::{Bounds, BucketTable, BucketTables, Rate};
 
@@ -75,7 +77,7 @@ impl LimitRule {
             per: limit.per.iter().copied().collect(),
             rate: limit.rate,
             bounds: Bounds { rate, concurrent: limit.concurrent },
-            on: limit.on.clone(),
+            on: limit.patterns.clone(),
             roles: limit.roles.clone(),
             kinds: limit.kinds.as_ref().map(|kinds| kinds.iter().copied().collect()),
             upstreams: limit.upstreams.clone(),
@@ -100,6 +102,11 @@ impl LimitRule {
     /// True if the limit is for callers with these roles.
     pub fn is_for_roles(&self, roles: &[String]) -> bool {
         self.roles.is_none() || roles.iter().any(|role| self.is_for_role(role))
+    }
+
+    /// True if the limit is for callers with any roles.
+    pub fn is_for_all_roles(&self) -> bool {
+        self.roles.is_none()
     }
 
     /// True if this role of a caller makes the limit apply to them.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_config::identity::IdentitySettings;
+use witgate_config::limits::CallLimit;
 use witgate_config::{
     ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, TlsKey,
     Transport, UpstreamTarget, raw,
@@ -55,6 +56,13 @@ fn shown(config: &Config) -> Value {
         }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
         "signing": config.signing.as_ref().map(|signing| json!({ "issuer": signing.signer.issuer(), "key": "****" })),
+        "limits": config.limits.iter().map(|it| named(&it.name, limit(it))).collect::<serde_json::Map<_, _>>(),
+        "lockout": config.lockout.map(|lockout| json!({
+            "failures": lockout.failures,
+            "pause_s": lockout.pause.as_secs(),
+            "max_pause_s": lockout.max_pause.as_secs(),
+            "forget_s": lockout.forget.as_secs(),
+        })),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -84,6 +92,7 @@ fn server(config: &Config) -> Value {
             Forwarded::Forwarded => "forwarded",
             Forwarded::ProxyProtocol => "proxy-protocol",
         }),
+        "deny_peers": config.denied_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "admin_listen": server.admin_listen.map(|address| address.to_string()),
         "max_connections": server.max_connections,
         "max_connections_per_peer": server.connections_of_one(),
@@ -167,6 +176,19 @@ fn policy(policy: &Policy) -> Value {
             "cache": policy.grants.cache,
             "crypto": policy.grants.crypto,
         },
+    })
+}
+
+fn limit(limit: &CallLimit) -> Value {
+    json!({
+        "on": limit.on,
+        "per": limit.per.iter().map(|per| per.name()).collect::<Vec<_>>(),
+        "rate": limit.rate.map(|rate| rate.to_string()),
+        "burst": limit.rate.map(|rate| rate.burst),
+        "concurrent": limit.concurrent,
+        "roles": limit.roles,
+        "kinds": limit.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
+        "upstreams": limit.upstreams,
     })
 }
 

@@ -2,20 +2,30 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
-use super::protocol::{self, ControlCommand, ForgottenToken};
+use super::limits;
+use super::protocol::{
+    self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
+};
 use super::status::StatusReader;
 use super::{ControlClient, recording};
 use crate::reload::{Reloader, RollbackResult};
 use witgate_base::digest::digest_of;
+use witgate_config::resolve::network_of;
+use witgate_flow::lockout::{LockedOut, Lockout};
 use witgate_policy::generation::Generations;
+
+/// Networks and credentials in a list.
+const LISTED: usize = 1_000;
 
 /// The handler of the control socket's commands.
 pub(crate) struct Operator {
     pub(crate) status: Arc<StatusReader>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) reloader: Option<Arc<Reloader>>,
+    pub(crate) lockout: Arc<Lockout>,
 }
 
 impl Operator {
@@ -40,6 +50,12 @@ impl Operator {
                 protocol::written(&recording::stop(&self.generations, policy)?)
             }
             ControlCommand::TokenForget { digest } => protocol::written(&self.forget(&digest)?),
+            ControlCommand::Limits => protocol::written(&limits::report(&self.generations)),
+            ControlCommand::LockoutList => protocol::written(&self.locked_out()),
+            ControlCommand::LockoutClear { address } => protocol::written(&self.clear(address.as_deref())?),
+            ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network)?),
+            ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network)?),
+            ControlCommand::PeersList => protocol::written(&self.denied_peers()),
         }
     }
 
@@ -50,10 +66,67 @@ impl Operator {
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
     }
 
+    fn locked_out(&self) -> LockoutReport {
+        let status = |LockedOut { network, failures, rest }: LockedOut| LockoutStatus {
+            network: network.map(|network| network.to_string()),
+            failures,
+            rest_s: rest.as_secs() + u64::from(rest.subsec_nanos() > 0),
+        };
+        let locked = self.lockout.list(LISTED).into_iter().map(status).collect();
+        LockoutReport { is_configured: self.generations.live().lockout().is_some(), locked }
+    }
+
+    fn clear(&self, address: Option<&str>) -> Result<ClearedLockouts, String> {
+        let peer = address.map(|text| text.parse().map_err(|_| format!("`{text}` is no address")));
+        let cleared = self.lockout.clear(peer.transpose()?);
+        tracing::info!(cleared, address, "failed authentications were forgotten");
+        Ok(ClearedLockouts { cleared })
+    }
+
+    fn deny(&self, network: &str) -> Result<DeniedPeersReport, String> {
+        let network = network_in(network)?;
+        if !self.generations.denied_peers().deny(network) {
+            return Err(format!("{network} is denied already"));
+        }
+        tracing::info!(%network, "peers are denied");
+        Ok(self.denied_peers())
+    }
+
+    fn allow(&self, network: &str) -> Result<DeniedPeersReport, String> {
+        let network = network_in(network)?;
+        if !self.generations.denied_peers().allow(network) {
+            return Err(self.still_denied(network));
+        }
+        tracing::info!(%network, "peers are allowed again");
+        Ok(self.denied_peers())
+    }
+
+    fn still_denied(&self, network: IpNet) -> String {
+        let configured = self.denied_peers().configured;
+        if configured.contains(&network.to_string()) {
+            return format!("the configuration denies {network}: remove it from `server.deny_peers`");
+        }
+        format!(
+            "`witgate peers deny` has not denied exactly {network}; `witgate peers list` shows what it has"
+        )
+    }
+
+    fn denied_peers(&self) -> DeniedPeersReport {
+        let texts = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect();
+        DeniedPeersReport {
+            configured: texts(self.generations.live().denied_peers()),
+            denied: texts(&self.generations.denied_peers().all()),
+        }
+    }
+
     fn forget(&self, token: &str) -> Result<ForgottenToken, String> {
         let digest = digest_of(token).ok_or("this is no SHA-256 digest")?;
         let forgotten_by: Vec<_> = self.generations.forget(&digest).iter().map(ToString::to_string).collect();
         tracing::info!(policies = forgotten_by.join(","), "a token was forgotten");
         Ok(ForgottenToken { forgotten_by })
     }
+}
+
+fn network_in(text: &str) -> Result<IpNet, String> {
+    network_of(text).map_err(|(message, help)| format!("{message}; {help}"))
 }

@@ -13,7 +13,7 @@ use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
-use super::own_tools::{AuthStatus, OwnTools};
+use super::own_tools::OwnTools;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_flow::body::BodyError;
@@ -34,7 +34,7 @@ pub enum AnyUpstream {
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes. Nothing is started or connected yet. `cache` is the directory for the
+    /// The upstream that `config` describes. Nothing is started or connected yet. `own` are Witgate's own tools. `cache` is the directory for the
     /// eras of commands, if there is one. `ways` makes the connections to URLs. Must be called within a Tokio runtime.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl AnyUpstream {
     pub fn new(
         config: &config::Upstream,
         grace: Duration,
-        status: AuthStatus,
+        own: OwnTools,
         cache: Option<&Path>,
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
@@ -71,7 +71,7 @@ impl AnyUpstream {
             UpstreamTarget::Broken => return Err(SetUpError::Broken),
             UpstreamTarget::OwnTools => {
                 let eras = EraCache::known(EraVerdict::known(true, true));
-                Self::Child(child(false, Arc::new(OwnTools::new(status)), eras))
+                Self::Child(child(false, Arc::new(own), eras))
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use witgate_plugin::{Pattern, TargetKind};
 
 use super::resolver::Resolver;
-use crate::limits::{CallLimit, CallRate, CredentialKind, LimitPer, METHODS};
+use crate::limits::{CallLimit, CallRate, CredentialKind, LimitPer, METHODS, UNITS};
 use crate::shape::{listed, nearest};
 use crate::{Policy, PolicyKind, Upstream, raw};
 
@@ -16,9 +16,6 @@ const LONGEST_NAME: usize = 64;
 
 /// The longest time in which an empty bucket may be full again: a longer one would outlast most processes.
 const LONGEST_FILL: Duration = Duration::from_secs(31 * 24 * 3600);
-
-/// The units of a rate, with their seconds.
-const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];
 
 /// The most calls of a rate in its time.
 const MOST_CALLS: u32 = 1_000_000;
@@ -76,7 +73,8 @@ impl Resolver<'_> {
         self.limits_something(&at, written);
         let limit = CallLimit {
             name: name.to_owned(),
-            on: self.limited_calls(&at, written),
+            on: written.on.clone().unwrap_or_else(|| vec!["*".to_owned()]),
+            patterns: self.limited_calls(&at, written),
             per: written.per.iter().map(|&per| per.into()).collect(),
             rate,
             concurrent: written.concurrent,

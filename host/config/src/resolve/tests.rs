@@ -923,8 +923,8 @@ fn limits_have_the_patterns_and_the_bursts_of_their_settings() {
     let [limit] = config.limits.as_slice() else { panic!("{:?}", config.limits) };
     let rate = limit.rate.unwrap();
     assert_eq!((rate.count, rate.period.as_secs(), rate.burst), (90, 60, 90));
-    assert!(limit.on[0].matches(witgate_plugin::TargetKind::Tool, "x"));
-    assert!(!limit.on[0].matches(witgate_plugin::TargetKind::Method, "tools/list"));
+    assert!(limit.patterns[0].matches(witgate_plugin::TargetKind::Tool, "x"));
+    assert!(!limit.patterns[0].matches(witgate_plugin::TargetKind::Method, "tools/list"));
 }
 
 #[test]

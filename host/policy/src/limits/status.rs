@@ -1,0 +1,51 @@
+//! What remains of the limits.
+
+use std::time::Duration;
+
+use super::{BucketKey, CallBucket, LimitRule};
+use witgate_runtime::buckets::Moment;
+
+/// The state of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketState {
+    /// The number of calls that may come at once now. None: the limit has no rate.
+    pub remaining: Option<u64>,
+    /// The number of running calls. None: the limit does not count them.
+    pub running: Option<u32>,
+    /// The time until the bucket is full, if no further call comes.
+    pub full_in: Duration,
+}
+
+impl LimitRule {
+    /// The buckets that are not full or have running calls: their number, and the `most` of them that take the longest
+    /// to be full.
+    pub fn busy(&self, now: Moment, most: usize) -> (usize, Vec<(BucketKey, BucketState)>) {
+        let (mut number, mut kept) = (0, Vec::<(Moment, u32, BucketKey)>::new());
+        self.table.for_each_busy(now, |bucket| {
+            number += 1;
+            let place = kept.partition_point(|(full_at, running, _)| {
+                (*full_at, *running) > (bucket.full_at, bucket.running)
+            });
+            if place < most {
+                kept.insert(place, (bucket.full_at, bucket.running, bucket.key.clone()));
+                kept.truncate(most);
+            }
+        });
+        let state = |(full_at, running, key)| (key, self.state(full_at, running, now));
+        (number, kept.into_iter().map(state).collect())
+    }
+
+    /// The state of one bucket.
+    pub fn look(&self, bucket: &CallBucket<'_>, now: Moment) -> BucketState {
+        let (full_at, running) = self.table.look(bucket);
+        self.state(full_at, running, now)
+    }
+
+    fn state(&self, full_at: Moment, running: u32, now: Moment) -> BucketState {
+        BucketState {
+            remaining: self.bounds.rate.map(|rate| rate.remaining(full_at, now)),
+            running: self.bounds.concurrent.map(|_| running),
+            full_in: Duration::from_nanos(full_at.saturating_sub(now)),
+        }
+    }
+}
