@@ -29,6 +29,7 @@ mod keep_alive;
 mod kill;
 mod language;
 mod layers;
+mod limits;
 mod names;
 mod network;
 mod oauth;
