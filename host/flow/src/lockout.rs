@@ -5,13 +5,12 @@
 //! network only once, because that is no guessing. A credential that has been good in this process passes in any case,
 //! so that nobody is locked out because others guess, or because somebody else shows their credential.
 
+mod fingerprint;
 mod ledger;
 mod proven;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
-use std::mem::discriminant;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use prometheus_client::metrics::family::Family;
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
 use crate::request::Request;
+use fingerprint::{Fingerprint, Salt};
 use ledger::Ledger;
 use proven::ProvenCredentials;
 use witgate_base::peer::Peer;
@@ -38,8 +38,8 @@ const EXPIRED: &str = "expired";
 #[derive(Debug)]
 pub struct Lockout {
     began: Instant,
-    /// The salt of the fingerprints. It is different in each process.
-    salt: RandomState,
+    /// The salt of the fingerprints.
+    salt: Salt,
     state: Mutex<LockoutState>,
     pauses: Family<PauseLabels, Counter>,
     log: LogThrottle,
@@ -50,16 +50,6 @@ struct LockoutState {
     networks: Ledger<Peer>,
     credentials: Ledger<Fingerprint>,
     proven: ProvenCredentials,
-}
-
-/// A salted hash of the credentials of a request, for one upstream. It is never printed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Fingerprint(u64);
-
-impl std::fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fingerprint(****)")
-    }
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -87,8 +77,8 @@ pub struct LockedOut {
 
 impl Default for Lockout {
     fn default() -> Self {
-        let (state, pauses, log) = Default::default();
-        Self { began: Instant::now(), salt: RandomState::new(), state, pauses, log }
+        let (salt, state, pauses, log) = Default::default();
+        Self { began: Instant::now(), salt, state, pauses, log }
     }
 }
 
@@ -114,7 +104,7 @@ impl Lockout {
         if settings.is_none() || !is_remote || shown.is_empty() {
             return Ok(None);
         }
-        let fingerprint = self.fingerprint(request.route.pipeline, shown);
+        let fingerprint = self.salt.fingerprint(request.route.pipeline, shown);
         self.check_at(self.now(), request.peer, fingerprint).map(Some)
     }
 
@@ -151,7 +141,7 @@ impl Lockout {
         let (Some(settings), Some(suspect)) = (settings, suspect) else { return };
         match result {
             Ok(caller) => {
-                let party = self.salt.hash_one((caller.proven_by(), &caller.identity().subject));
+                let party = self.salt.hash((caller.proven_by(), &caller.identity().subject));
                 self.state.lock().proven.add(suspect.fingerprint, party, self.now());
             }
             Err(Rejection::Refused { reason, .. }) if reason != EXPIRED => {
@@ -211,18 +201,5 @@ impl Lockout {
 
     fn now(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    /// The credentials as one value. A proof of possession is a new one in each request, and does not count.
-    fn fingerprint(&self, upstream: usize, shown: &Credentials) -> Fingerprint {
-        let mut hasher = self.salt.build_hasher();
-        hasher.write_usize(upstream);
-        for (scheme, text) in shown.texts() {
-            let Some(scheme) = scheme else { continue };
-            discriminant(&scheme).hash(&mut hasher);
-            hasher.write_usize(text.len());
-            hasher.write(text.as_bytes());
-        }
-        Fingerprint(hasher.finish())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use super::Fingerprint;
+use super::fingerprint::Fingerprint;
 
 /// Credentials in each of the two halves. All together take a few MiB.
 const HALF: usize = 32_768;

@@ -122,7 +122,7 @@ fn operators_see_and_end_pauses() {
     let [network, credentials @ ..] = &lockout.list(10)[..] else { panic!() };
     assert_eq!((network.network, network.failures), (Some(peer(1).into()), 3));
     assert!(network.rest > at(4) && credentials.len() == 3);
-    assert!(!format!("{lockout:?}").contains(&lockout.salt.hash_one(0).to_string()));
+    assert!(format!("{lockout:?}").contains("Fingerprint(****)"), "{lockout:?}");
     assert_eq!((lockout.clear(Some(peer(2))), lockout.clear(Some(peer(1)))), (0, 1));
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_ok());
     assert_eq!((lockout.clear(None), lockout.list(10)), (3, Vec::new()));

@@ -79,6 +79,9 @@ pub(super) type Place = u32;
 /// Slots that each new bucket looks at, to remove idle ones. With two, a table shrinks faster than it grows.
 const SWEEP: usize = 2;
 
+/// The time for which an idle bucket stays, in nanoseconds. Making it again costs more than finding it.
+const REST: Moment = 60_000_000_000;
+
 /// Slots that a new bucket looks at in a full table.
 const SEARCH: usize = 16;
 
@@ -242,7 +245,9 @@ impl<K> TableState<K> {
     }
 
     fn insert(&mut self, bucket: Bucket<K>, now: Moment) -> Place {
-        self.sweep(SWEEP, now);
+        if let Some(before) = now.checked_sub(REST) {
+            self.sweep(SWEEP, before);
+        }
         if self.len() >= self.capacity.most {
             self.make_room(now);
         }
@@ -265,12 +270,12 @@ impl<K> TableState<K> {
         place
     }
 
-    /// Removes idle buckets among the next slots, except those of the current call.
-    fn sweep(&mut self, looks: usize, now: Moment) {
+    /// Removes buckets among the next slots that have been idle since `before`, except those of the current call.
+    fn sweep(&mut self, looks: usize, before: Moment) {
         for _ in 0..looks.min(self.slots.len()) {
             let (place, call) = (self.advance(), self.calls);
             let bucket = self.slots.get(place).and_then(Option::as_ref);
-            if bucket.is_some_and(|bucket| bucket.is_idle(now) && bucket.call != call) {
+            if bucket.is_some_and(|bucket| bucket.is_idle(before) && bucket.call != call) {
                 self.remove(place);
             }
         }
@@ -325,6 +330,6 @@ fn taken(bounds: Bounds, full_at: Moment, running: u32, now: Moment) -> Result<M
     }
     match bounds.rate {
         Some(rate) => rate.take(full_at, now).map_err(Lack::Units),
-        None => Ok(full_at.min(now)),
+        None => Ok(full_at.max(now)),
     }
 }
