@@ -55,7 +55,7 @@ use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget}
 use witgate_flow::Flow;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
-use witgate_flow::lockout::Lockout;
+use witgate_flow::lockout::LockoutTable;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -83,7 +83,7 @@ struct GuardState {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
-    lockout: Arc<Lockout>,
+    lockout: Arc<LockoutTable>,
     background: BackgroundTasks,
     /// A gateway for each protected service.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
@@ -169,7 +169,7 @@ impl Guard {
         let (metrics, background) = (Arc::new(Metrics::default()), BackgroundTasks::default());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
-        let lockout = Arc::<Lockout>::default();
+        let lockout = Arc::<LockoutTable>::default();
         lockout.register(&metrics);
         factory.limits().register(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;

@@ -36,7 +36,7 @@ use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarg
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
-use witgate_flow::lockout::Lockout;
+use witgate_flow::lockout::LockoutTable;
 use witgate_flow::request::Route;
 use witgate_policy::generation::Generations;
 use witgate_policy::{PolicyError, Source};
@@ -234,7 +234,7 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let lockout = Arc::<Lockout>::default();
+    let lockout = Arc::<LockoutTable>::default();
     let around = (&*logs, factory.ways(), &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     logs.register(&metrics);
@@ -341,7 +341,7 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    (logs, ways, lockout): (&Logs, &Arc<Ways>, &Arc<Lockout>),
+    (logs, ways, lockout): (&Logs, &Arc<Ways>, &Arc<LockoutTable>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let auth = auth_status(generations);
@@ -439,7 +439,7 @@ impl BackgroundTasks {
         server: &config::Server,
         metrics: &Arc<Metrics>,
         generations: &Arc<Generations>,
-        (reloader, lockout): (Option<Arc<Reloader>>, Arc<Lockout>),
+        (reloader, lockout): (Option<Arc<Reloader>>, Arc<LockoutTable>),
         (admin, control): (Option<TcpListener>, Option<Control>),
     ) -> Result<(), ServeError> {
         let generations = || Arc::clone(generations);

@@ -20,7 +20,7 @@ use witgate_config::resolve::{self, Strictness};
 use witgate_config::{self as config, Config};
 use witgate_policy::generation::pipeline::{self, NextPipeline, Pipeline, PipelineAssembly};
 use witgate_policy::generation::{Contents, Generation, Generations, Recipe, Restrictions};
-use witgate_policy::limits::{LimitTables, Limits};
+use witgate_policy::limits::{CallLimits, LimitTables};
 use witgate_policy::{MakeInputs, Policy, PolicyError};
 use witgate_services::network::Ways;
 
@@ -262,7 +262,7 @@ impl PolicyParts {
     /// No policies yet.
     fn of(config: &Config, clock: Clock, limits: &Arc<LimitTables>) -> Self {
         let restrictions = Restrictions {
-            limits: Limits::new(&config.limits, limits),
+            limits: CallLimits::new(&config.limits, limits),
             lockout: config.lockout,
             denied_peers: Networks::new(&config.denied_peers),
         };

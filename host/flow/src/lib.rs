@@ -59,7 +59,7 @@ use known_sender::KnownSender;
 use limit::{CallPlaces, admit, take_places};
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
-use lockout::Lockout;
+use lockout::LockoutTable;
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
@@ -84,7 +84,7 @@ pub struct Flow<U> {
     tasks: Arc<Tasks>,
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
-    lockout: Arc<Lockout>,
+    lockout: Arc<LockoutTable>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
@@ -164,7 +164,7 @@ impl<U: Upstream> Flow<U> {
     }
 
     /// The same with `lockout`, which knows the failed authentications of all flows.
-    pub fn with_lockout(self, lockout: Arc<Lockout>) -> Self {
+    pub fn with_lockout(self, lockout: Arc<LockoutTable>) -> Self {
         Self { lockout, ..self }
     }
 

@@ -10,7 +10,7 @@ use super::authorize::Permit;
 use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
 use needs::needs;
-use witgate_policy::limits::{BucketKey, LimitRule, Limits};
+use witgate_policy::limits::{BucketKey, CallLimits, LimitRule};
 use witgate_runtime::buckets::{Lack, Running, take_all};
 use witgate_runtime::memory::AnswerMemory;
 
@@ -79,13 +79,13 @@ pub(super) fn take_places(permit: &Permit) -> Result<CallPlaces, Rejection> {
     }
 }
 
-fn take(permit: &Permit, limits: &Limits) -> Result<CallPlaces, Rejection> {
-    let (asks, rules) = needs(permit, limits)?;
-    if asks.is_empty() {
+fn take(permit: &Permit, limits: &CallLimits) -> Result<CallPlaces, Rejection> {
+    let (needed, rules) = needs(permit, limits)?;
+    if needed.is_empty() {
         return Ok(CallPlaces::default());
     }
     let party = || permit.caller().party(permit.request().peer);
-    take_all(&asks, party, limits.tables().now()).map_err(|(place, lack)| match rules.get(place) {
+    take_all(&needed, party, limits.tables().now()).map_err(|(place, lack)| match rules.get(place) {
         Some(rule) => Rejection::LimitReached(hit(rule, lack)),
         None => Rejection::RateLimited { retry_after: 1 },
     })

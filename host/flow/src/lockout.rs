@@ -5,9 +5,9 @@
 //! network only once, because that is no guessing. A credential that has been good in this process passes in any case,
 //! so that nobody is locked out because others guess, or because somebody else shows their credential.
 
+mod accepted_credentials;
 mod fingerprint;
 mod ledger;
-mod proven;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +22,9 @@ use prometheus_client::metrics::family::Family;
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
 use crate::request::Request;
-use fingerprint::{Fingerprint, Salt};
+use accepted_credentials::AcceptedCredentials;
+use fingerprint::{CredentialFingerprint, Salt};
 use ledger::Ledger;
-use proven::ProvenCredentials;
 use witgate_base::peer::Peer;
 use witgate_config::limits::Lockout as LockoutSettings;
 use witgate_message::credential::Credentials;
@@ -36,7 +36,7 @@ const EXPIRED: &str = "expired";
 
 /// The failed authentications of all senders. It outlives generations.
 #[derive(Debug)]
-pub struct Lockout {
+pub struct LockoutTable {
     began: Instant,
     /// The salt of the fingerprints.
     salt: Salt,
@@ -48,8 +48,8 @@ pub struct Lockout {
 #[derive(Debug, Default)]
 struct LockoutState {
     networks: Ledger<Peer>,
-    credentials: Ledger<Fingerprint>,
-    proven: ProvenCredentials,
+    credentials: Ledger<CredentialFingerprint>,
+    accepted: AcceptedCredentials,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -61,7 +61,7 @@ struct PauseLabels {
 #[derive(Debug)]
 pub(crate) struct Suspect {
     network: Option<Peer>,
-    fingerprint: Fingerprint,
+    fingerprint: CredentialFingerprint,
 }
 
 /// A network, or a credential, that has failed.
@@ -75,14 +75,14 @@ pub struct LockedOut {
     pub rest: Duration,
 }
 
-impl Default for Lockout {
+impl Default for LockoutTable {
     fn default() -> Self {
         let (salt, state, pauses, log) = Default::default();
         Self { began: Instant::now(), salt, state, pauses, log }
     }
 }
 
-impl Lockout {
+impl LockoutTable {
     /// Registers the counters with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         let help = "Pauses after failed authentications, of a network or of a credential";
@@ -112,7 +112,7 @@ impl Lockout {
         &self,
         now: Duration,
         peer: Option<IpAddr>,
-        fingerprint: Fingerprint,
+        fingerprint: CredentialFingerprint,
     ) -> Result<Suspect, Rejection> {
         let network = peer.map(Peer::from);
         let suspect = Suspect { network, fingerprint };
@@ -122,7 +122,7 @@ impl Lockout {
             state.credentials.rest(&fingerprint, now),
         ];
         match pauses.into_iter().flatten().max() {
-            Some(rest) if !state.proven.has(fingerprint, now) => {
+            Some(rest) if !state.accepted.has(fingerprint, now) => {
                 let seconds = rest.as_nanos().div_ceil(1_000_000_000);
                 let retry_after = u32::try_from(seconds).unwrap_or(u32::MAX);
                 Err(Rejection::LockedOut { retry_after })
@@ -142,7 +142,7 @@ impl Lockout {
         match result {
             Ok(caller) => {
                 let party = self.salt.hash((caller.proven_by(), &caller.identity().subject));
-                self.state.lock().proven.add(suspect.fingerprint, party, self.now());
+                self.state.lock().accepted.add(suspect.fingerprint, party, self.now());
             }
             Err(Rejection::Refused { reason, .. }) if reason != EXPIRED => {
                 self.note_failure(self.now(), settings, &suspect);
@@ -154,7 +154,7 @@ impl Lockout {
     fn note_failure(&self, now: Duration, settings: &LockoutSettings, suspect: &Suspect) {
         let Suspect { network, fingerprint } = suspect;
         let mut state = self.state.lock();
-        if state.proven.has(*fingerprint, now) {
+        if state.accepted.has(*fingerprint, now) {
             return;
         }
         let is_new = !state.credentials.knows(fingerprint, now);

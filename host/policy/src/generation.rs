@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
 use crate::denied_peers::DeniedPeers;
-use crate::limits::Limits;
+use crate::limits::CallLimits;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
 use witgate_base::fingerprints::Fingerprints;
@@ -68,15 +68,15 @@ pub struct Contents {
     pub written: BTreeSet<PathBuf>,
     /// The clock of the policies.
     pub clock: Clock,
-    /// What holds for all callers beside the policies.
+    /// The restrictions for all callers beside the policies.
     pub restrictions: Restrictions,
 }
 
-/// What a configuration refuses beside its policies.
+/// The restrictions of a configuration beside its policies.
 #[derive(Clone, Debug, Default)]
 pub struct Restrictions {
     /// The limits of calls.
-    pub limits: Limits,
+    pub limits: CallLimits,
     /// Pauses after failed authentications. None: there are none.
     pub lockout: Option<Lockout>,
     /// Networks that may not connect.
@@ -247,7 +247,7 @@ impl Generation {
     }
 
     /// The limits of calls.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &CallLimits {
         &self.restrictions.limits
     }
 

@@ -17,7 +17,7 @@ pub type LimitTables = BucketTables<BucketKey>;
 
 /// The limits of a generation.
 #[derive(Clone, Debug, Default)]
-pub struct Limits {
+pub struct CallLimits {
     /// In the order in which their tables are locked.
     rules: Vec<LimitRule>,
     tables: Arc<LimitTables>,
@@ -42,7 +42,7 @@ pub struct LimitRule {
     upstreams: Option<Vec<String>>,
 }
 
-impl Limits {
+impl CallLimits {
     /// The limits of a configuration, with their buckets in `tables`. A limit keeps the buckets that it has there.
     pub fn new(limits: &[CallLimit], tables: &Arc<LimitTables>) -> Self {
         let mut rules: Vec<_> = limits.iter().map(|limit| LimitRule::new(limit, tables)).collect();

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 pub use rate::{Moment, Rate};
 pub use table::{Bounds, BucketName, BucketStatus, Lack};
-use table::{Found, Place, TableState};
+use table::{CheckedBucket, Place, TableState};
 
 use crate::metrics::Metrics;
 use crate::shares::Capacity;
@@ -145,7 +145,7 @@ impl<K> BucketTable<K> {
 
 /// One bucket that a call needs.
 #[derive(Debug)]
-pub struct Ask<'a, K, N> {
+pub struct NeededBucket<'a, K, N> {
     /// The table of its limit.
     pub table: &'a Arc<BucketTable<K>>,
     /// The bounds of each bucket of the limit.
@@ -172,34 +172,59 @@ impl<K> Drop for Running<K> {
     }
 }
 
-/// Takes one unit from each of the buckets, or nothing at all. `asks` are in the order of their tables' numbers.
+/// Takes one unit from each of the buckets, or nothing at all. `needed` are in the order of their tables' numbers.
 /// `party` is the party of the call, which is only needed for new buckets.
 ///
 /// # Errors
-/// If a bucket does not admit the call: with the place in `asks` of the one with the longest wait, and the reason.
+/// If a bucket does not admit the call: with the place in `needed` of the one with the longest wait, and the reason.
 pub fn take_all<K, N: BucketName<K>>(
-    asks: &[Ask<'_, K, N>],
+    needed: &[NeededBucket<'_, K, N>],
     party: impl Fn() -> Party,
     now: Moment,
 ) -> Result<Running<K>, (usize, Lack)> {
-    debug_assert!(asks.is_sorted_by_key(|ask| ask.table.number));
-    let mut locked: SmallVec<[MutexGuard<'_, TableState<K>>; 4]> = SmallVec::new();
-    let mut found: SmallVec<[(usize, Found); 4]> = SmallVec::new();
+    let mut locked = LockedTables::new();
+    let checked = check_all(needed, &mut locked, &party, now)?;
+    let mut running = Running::default();
+    for (bucket, (table, checked)) in needed.iter().zip(checked) {
+        let Some(state) = locked.get_mut(table) else { continue };
+        let taken = state.take(checked, &bucket.name, (bucket.bounds, now), &party);
+        if let (Some(place), Some(_)) = (taken, bucket.bounds.concurrent) {
+            running.0.push((Arc::clone(bucket.table), place));
+        }
+    }
+    Ok(running)
+}
+
+/// The tables of a call, locked in the order of their numbers.
+type LockedTables<'a, K> = SmallVec<[MutexGuard<'a, TableState<K>>; 4]>;
+
+/// The checked buckets of a call, each with the place of its table among the locked ones.
+type CheckedBuckets = SmallVec<[(usize, CheckedBucket); 4]>;
+
+/// Checks all buckets, and leaves their tables locked.
+fn check_all<'a, K, N: BucketName<K>>(
+    needed: &[NeededBucket<'a, K, N>],
+    locked: &mut LockedTables<'a, K>,
+    party: &impl Fn() -> Party,
+    now: Moment,
+) -> Result<CheckedBuckets, (usize, Lack)> {
+    debug_assert!(needed.is_sorted_by_key(|bucket| bucket.table.number));
+    let mut all = CheckedBuckets::new();
     let mut worst: Option<(usize, Lack)> = None;
     let (mut last, mut new) = (None, 0);
-    for (place, ask) in asks.iter().enumerate() {
-        if last != Some(ask.table.number) {
-            let mut state = ask.table.state.lock();
+    for (place, bucket) in needed.iter().enumerate() {
+        if last != Some(bucket.table.number) {
+            let mut state = bucket.table.state.lock();
             state.begin();
             locked.push(state);
-            (last, new) = (Some(ask.table.number), 0);
+            (last, new) = (Some(bucket.table.number), 0);
         }
         let table = locked.len() - 1;
         let Some(state) = locked.last_mut() else { continue };
-        match state.check(&ask.name, ask.bounds, now, (&party, new)) {
-            Ok(bucket) => {
-                new += usize::from(matches!(bucket, Found::New(_)));
-                found.push((table, bucket));
+        match state.check(&bucket.name, bucket.bounds, now, (party, new)) {
+            Ok(checked) => {
+                new += usize::from(matches!(checked, CheckedBucket::New(_)));
+                all.push((table, checked));
             }
             Err(lack) if worst.is_none_or(|(_, known)| known.wait() < lack.wait()) => {
                 worst = Some((place, lack));
@@ -207,16 +232,5 @@ pub fn take_all<K, N: BucketName<K>>(
             Err(_) => {}
         }
     }
-    if let Some(worst) = worst {
-        return Err(worst);
-    }
-    let mut running = Running::default();
-    for (ask, (table, bucket)) in asks.iter().zip(found) {
-        let Some(state) = locked.get_mut(table) else { continue };
-        let taken = state.take(bucket, &ask.name, (ask.bounds, now), &party);
-        if let (Some(place), Some(_)) = (taken, ask.bounds.concurrent) {
-            running.0.push((Arc::clone(ask.table), place));
-        }
-    }
-    Ok(running)
+    worst.map_or(Ok(all), Err)
 }

@@ -14,7 +14,7 @@ use super::{ControlClient, recording};
 use crate::reload::{Reloader, RollbackResult};
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
-use witgate_flow::lockout::{LockedOut, Lockout};
+use witgate_flow::lockout::{LockedOut, LockoutTable};
 use witgate_policy::generation::Generations;
 
 /// Networks and credentials in a list.
@@ -25,7 +25,7 @@ pub(crate) struct Operator {
     pub(crate) status: Arc<StatusReader>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) reloader: Option<Arc<Reloader>>,
-    pub(crate) lockout: Arc<Lockout>,
+    pub(crate) lockout: Arc<LockoutTable>,
 }
 
 impl Operator {

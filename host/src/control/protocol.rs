@@ -48,7 +48,7 @@ pub(crate) enum ControlCommand {
         /// SHA-256 of the token. The token itself does not cross the socket.
         digest: String,
     },
-    /// What remains of the limits: [`LimitsReport`].
+    /// The state of the limits and of their buckets: [`LimitsReport`].
     Limits,
     /// The pauses after failed authentications: [`LockoutReport`].
     LockoutList,

@@ -120,7 +120,7 @@ async fn callers_can_ask_what_remains() {
 }
 
 #[test]
-fn over_stdio_a_hit_is_the_error_of_the_call() {
+fn a_hit_over_stdio_is_the_error_of_the_call() {
     let setup = Setup::new();
     setup
         .config("transport = 'stdio'", &format!("{OPEN}[limits.calls]\nrate = '1/h'\nper = ['principal']\n"));

@@ -47,6 +47,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &["host/message/src/call.rs", "plugins/sdk/src/types.rs"],
         "the message of a client, as the host reads it and as policies see it",
     ),
+    ("CallLimit", &["host/config/src/limits.rs", RAW], SECTION),
     (
         "Case",
         &["host/cases/src/case.rs", "host/cases/src/format.rs"],
@@ -59,6 +60,8 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli.rs",
             "host/src/cli/config.rs",
             "host/src/cli/key.rs",
+            "host/src/cli/lockout.rs",
+            "host/src/cli/peers.rs",
             "host/src/cli/plugin.rs",
             "host/src/cli/token.rs",
         ],
@@ -76,6 +79,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         ],
         "the settings of the program, or of the policy, that the crate is",
     ),
+    ("CredentialKind", &["host/config/src/limits.rs", RAW], SECTION),
     ("Denials", &[RESOLVED, RAW], SECTION),
     (
         "Era",
@@ -104,7 +108,9 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &[RAW, "host/services/src/keys.rs"],
         "a key that the host holds, as it is written, and as policies use it",
     ),
+    ("LimitPer", &["host/config/src/limits.rs", RAW], SECTION),
     ("Limits", &[RESOLVED, RAW], SECTION),
+    ("Lockout", &["host/config/src/limits.rs", RAW], SECTION),
     ("Mode", &[RESOLVED, RAW], SECTION),
     ("Network", &[RESOLVED, RAW], SECTION),
     (

@@ -9,17 +9,17 @@ use crate::reject::Rejection;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_config::limits::{CredentialKind, LimitPer};
 use witgate_message::call::{Access, Call, Target};
-use witgate_policy::limits::{BucketKey, CallBucket, CallPart, LimitRule, Limits};
-use witgate_runtime::buckets::Ask;
+use witgate_policy::limits::{BucketKey, CallBucket, CallLimits, CallPart, LimitRule};
+use witgate_runtime::buckets::NeededBucket;
 
 /// Maximum number of buckets that one call may need: those of a message with the most targets.
 const MOST: usize = 1_000;
 
 /// The needed buckets. Most calls need few.
-type Asks<'a> = SmallVec<[Ask<'a, BucketKey, CallBucket<'a>>; 4]>;
+type NeededBuckets<'a> = SmallVec<[NeededBucket<'a, BucketKey, CallBucket<'a>>; 4]>;
 
 /// The limit of each needed bucket.
-type RulesOfAsks<'a> = SmallVec<[&'a LimitRule; 4]>;
+type RulesOfBuckets<'a> = SmallVec<[&'a LimitRule; 4]>;
 
 /// The buckets that a call needs, and their limits, in the order of the limits.
 ///
@@ -27,19 +27,19 @@ type RulesOfAsks<'a> = SmallVec<[&'a LimitRule; 4]>;
 /// `Full`, if there are too many.
 pub(super) fn needs<'a>(
     permit: &'a Permit,
-    limits: &'a Limits,
-) -> Result<(Asks<'a>, RulesOfAsks<'a>), Rejection> {
-    let (mut asks, mut rules) = (Asks::new(), RulesOfAsks::new());
+    limits: &'a CallLimits,
+) -> Result<(NeededBuckets<'a>, RulesOfBuckets<'a>), Rejection> {
+    let (mut needed, mut rules) = (NeededBuckets::new(), RulesOfBuckets::new());
     for rule in limits.rules().iter().filter(|rule| is_for(rule, permit)) {
         for bucket in buckets(rule, permit) {
-            if asks.len() >= MOST {
+            if needed.len() >= MOST {
                 return Err(Rejection::Full { what: "calls in one message", retry_after: 60 });
             }
-            asks.push(Ask { table: &rule.table, bounds: rule.bounds, name: bucket });
+            needed.push(NeededBucket { table: &rule.table, bounds: rule.bounds, name: bucket });
             rules.push(rule);
         }
     }
-    Ok((asks, rules))
+    Ok((needed, rules))
 }
 
 /// True if the limit is for this caller and this upstream.

@@ -9,11 +9,11 @@ use witgate_message::credential::Credentials;
 /// A salted hash of the credentials of a request, for one upstream. It is never printed. Two credentials have the same
 /// one by chance, once in 2^64; then a pause of one may apply to the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Fingerprint(pub(super) u64);
+pub(crate) struct CredentialFingerprint(pub(super) u64);
 
-impl fmt::Debug for Fingerprint {
+impl fmt::Debug for CredentialFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprint(****)")
+        f.write_str("CredentialFingerprint(****)")
     }
 }
 
@@ -29,7 +29,7 @@ impl fmt::Debug for Salt {
 
 impl Salt {
     /// The credentials as one value. A proof of possession is a new one in each request, and does not count.
-    pub(super) fn fingerprint(&self, upstream: usize, shown: &Credentials) -> Fingerprint {
+    pub(super) fn fingerprint(&self, upstream: usize, shown: &Credentials) -> CredentialFingerprint {
         let mut hasher = self.0.build_hasher();
         hasher.write_usize(upstream);
         for (scheme, text) in shown.texts() {
@@ -38,7 +38,7 @@ impl Salt {
             hasher.write_usize(text.len());
             hasher.write(text.as_bytes());
         }
-        Fingerprint(hasher.finish())
+        CredentialFingerprint(hasher.finish())
     }
 
     /// A hash of another value.

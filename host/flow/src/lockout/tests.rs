@@ -15,11 +15,13 @@ fn peer(last: u8) -> IpAddr {
     [192, 0, 2, last].into()
 }
 
-impl Lockout {
+impl LockoutTable {
     fn tries(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<Suspect, u32> {
-        self.check_at(now, Some(sender), Fingerprint(credential)).map_err(|rejection| match rejection {
-            Rejection::LockedOut { retry_after } => retry_after,
-            other => panic!("{other:?}"),
+        self.check_at(now, Some(sender), CredentialFingerprint(credential)).map_err(|rejection| {
+            match rejection {
+                Rejection::LockedOut { retry_after } => retry_after,
+                other => panic!("{other:?}"),
+            }
         })
     }
 
@@ -28,13 +30,13 @@ impl Lockout {
     }
 
     fn succeeds(&self, now: Duration, credential: u64) {
-        self.state.lock().proven.add(Fingerprint(credential), credential, now);
+        self.state.lock().accepted.add(CredentialFingerprint(credential), credential, now);
     }
 }
 
 #[test]
 fn pauses_of_a_network_grow_with_each_further_failure() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     for credential in 0..3 {
         lockout.fails(at(0), peer(1), credential).unwrap();
     }
@@ -54,7 +56,7 @@ fn pauses_of_a_network_grow_with_each_further_failure() {
 
 #[test]
 fn one_wrong_credential_is_no_guessing_and_is_paused_itself() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     for _ in 0..3 {
         lockout.fails(at(0), peer(1), 7).unwrap();
     }
@@ -64,7 +66,7 @@ fn one_wrong_credential_is_no_guessing_and_is_paused_itself() {
 
 #[test]
 fn a_good_credential_passes_wherever_others_guess() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     lockout.succeeds(at(0), 7);
     for credential in 100..103 {
         lockout.fails(at(1), peer(1), credential).unwrap();
@@ -80,7 +82,7 @@ fn a_good_credential_passes_wherever_others_guess() {
 
 #[test]
 fn failures_of_requests_from_before_a_pause_do_not_lengthen_it() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     let running: Vec<_> =
         (0..50).map(|credential| lockout.tries(at(0), peer(1), credential).unwrap()).collect();
     running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect));
@@ -89,7 +91,7 @@ fn failures_of_requests_from_before_a_pause_do_not_lengthen_it() {
 
 #[test]
 fn an_ipv6_network_is_one_sender() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     let address = |end: u64| format!("2001:db8::{end:x}").parse::<IpAddr>().unwrap();
     for end in 0..3 {
         lockout.fails(at(0), address(end), end).unwrap();
@@ -111,7 +113,7 @@ fn a_full_ledger_keeps_running_pauses() {
 
 #[test]
 fn operators_see_and_end_pauses() {
-    let lockout = Lockout::default();
+    let lockout = LockoutTable::default();
     for credential in 0..3 {
         lockout.note_failure(
             lockout.now(),
@@ -122,7 +124,7 @@ fn operators_see_and_end_pauses() {
     let [network, credentials @ ..] = &lockout.list(10)[..] else { panic!() };
     assert_eq!((network.network, network.failures), (Some(peer(1).into()), 3));
     assert!(network.rest > at(4) && credentials.len() == 3);
-    assert!(format!("{lockout:?}").contains("Fingerprint(****)"), "{lockout:?}");
+    assert!(format!("{lockout:?}").contains("CredentialFingerprint(****)"), "{lockout:?}");
     assert_eq!((lockout.clear(Some(peer(2))), lockout.clear(Some(peer(1)))), (0, 1));
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_ok());
     assert_eq!((lockout.clear(None), lockout.list(10)), (3, Vec::new()));

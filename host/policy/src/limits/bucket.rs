@@ -57,22 +57,22 @@ pub struct BucketKey(Box<[KeyPart]>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum KeyPart {
-    Caller { proven_by: Arc<str>, issuer: Option<KeyText>, subject: KeyText },
+    Caller { proven_by: Arc<str>, issuer: Option<BucketText>, subject: BucketText },
     Network(Peer),
     Credential(Option<CredentialKind>),
-    Role(Option<KeyText>),
+    Role(Option<BucketText>),
     Peer(Option<Peer>),
     Upstream(Arc<str>),
-    Target(TargetKind, KeyText),
+    Target(TargetKind, BucketText),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum KeyText {
+enum BucketText {
     Whole(Box<str>),
     Long { start: Box<str>, digest: Digest },
 }
 
-impl KeyText {
+impl BucketText {
     fn of(text: &str) -> Self {
         if text.len() <= LONGEST {
             return Self::Whole(text.into());
@@ -103,15 +103,15 @@ impl CallPart<'_> {
         match self {
             Self::Principal { proven_by, issuer, subject } => KeyPart::Caller {
                 proven_by: Arc::clone(proven_by),
-                issuer: issuer.map(KeyText::of),
-                subject: KeyText::of(subject),
+                issuer: issuer.map(BucketText::of),
+                subject: BucketText::of(subject),
             },
             Self::Network(peer) => KeyPart::Network(peer),
             Self::Credential(kind) => KeyPart::Credential(kind),
-            Self::Role(role) => KeyPart::Role(role.map(KeyText::of)),
+            Self::Role(role) => KeyPart::Role(role.map(BucketText::of)),
             Self::Peer(peer) => KeyPart::Peer(peer),
             Self::Upstream(upstream) => KeyPart::Upstream(Arc::clone(upstream)),
-            Self::Target(kind, name) => KeyPart::Target(kind, KeyText::of(name)),
+            Self::Target(kind, name) => KeyPart::Target(kind, BucketText::of(name)),
         }
     }
 
@@ -132,7 +132,7 @@ impl CallPart<'_> {
     }
 }
 
-fn is_same(text: Option<&str>, known: Option<&KeyText>) -> bool {
+fn is_same(text: Option<&str>, known: Option<&BucketText>) -> bool {
     match (text, known) {
         (Some(text), Some(known)) => known.is(text),
         (None, None) => true,
@@ -170,7 +170,7 @@ impl KeyPart {
                 (LimitPer::Credential, kind.map_or("unknown", CredentialKind::name).to_owned())
             }
             Self::Role(role) => {
-                (LimitPer::Role, role.as_ref().map_or_else(|| "none".to_owned(), KeyText::shown))
+                (LimitPer::Role, role.as_ref().map_or_else(|| "none".to_owned(), BucketText::shown))
             }
             Self::Peer(address) => (LimitPer::Peer, peer(address)),
             Self::Upstream(upstream) => (LimitPer::Upstream, upstream.to_string()),

@@ -1,4 +1,4 @@
-//! What remains of the limits.
+//! The state of the limits: the remaining and the running calls of their buckets.
 
 use std::time::Duration;
 

@@ -116,7 +116,7 @@ pub struct BucketStatus<'a, K> {
 
 /// A bucket that a call needs, after the check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum CheckedBucket {
     /// It exists, and gets this time.
     At(Place, Moment),
     /// It does not exist yet. It gets this time.
@@ -153,41 +153,41 @@ impl<K> TableState<K> {
         bounds: Bounds,
         now: Moment,
         (party, new): (impl Fn() -> Party, usize),
-    ) -> Result<Found, Lack> {
+    ) -> Result<CheckedBucket, Lack> {
         let Some(place) = self.find(name) else {
             let full_at = taken(bounds, self.floor, 0, now)?;
             self.has_room(&party(), new + 1, now)?;
-            return Ok(Found::New(full_at));
+            return Ok(CheckedBucket::New(full_at));
         };
         let call = self.calls;
         let Some(bucket) = self.bucket_mut(place) else { return Err(Lack::Buckets) };
         if bucket.call == call {
-            return Ok(Found::Twice);
+            return Ok(CheckedBucket::Twice);
         }
         bucket.call = call;
-        taken(bounds, bucket.full_at, bucket.running, now).map(|full_at| Found::At(place, full_at))
+        taken(bounds, bucket.full_at, bucket.running, now).map(|full_at| CheckedBucket::At(place, full_at))
     }
 
     /// Takes what the check has found. Returns the place of the bucket, unless the call has it already.
     pub(super) fn take(
         &mut self,
-        found: Found,
+        found: CheckedBucket,
         name: &impl BucketName<K>,
         (bounds, now): (Bounds, Moment),
         party: impl FnOnce() -> Party,
     ) -> Option<Place> {
         let runs = u32::from(bounds.concurrent.is_some());
         match found {
-            Found::Twice => None,
-            Found::At(place, full_at) => {
+            CheckedBucket::Twice => None,
+            CheckedBucket::At(place, full_at) => {
                 let bucket = self.bucket_mut(place)?;
                 bucket.full_at = full_at;
                 bucket.running += runs;
                 Some(place)
             }
             // A call with the same target twice finds the bucket that it has made itself.
-            Found::New(_) if self.find(name).is_some() => None,
-            Found::New(full_at) => {
+            CheckedBucket::New(_) if self.find(name).is_some() => None,
+            CheckedBucket::New(full_at) => {
                 let (hash, key, call) = (self.hasher.hash_one(name), name.to_key(), self.calls);
                 let bucket = Bucket { hash, key, party: party(), full_at, running: runs, call };
                 Some(self.insert(bucket, now))

@@ -39,18 +39,18 @@ fn tables<const N: usize>(capacity: Capacity) -> [Arc<BucketTable<u32>>; N] {
     std::array::from_fn(|number| tables.table(&number.to_string().into()))
 }
 
-fn ask(table: &Arc<BucketTable<u32>>, bounds: Bounds, name: u32) -> Ask<'_, u32, Number> {
-    Ask { table, bounds, name: Number(name) }
+fn bucket(table: &Arc<BucketTable<u32>>, bounds: Bounds, name: u32) -> NeededBucket<'_, u32, Number> {
+    NeededBucket { table, bounds, name: Number(name) }
 }
 
 #[test]
 fn a_refused_call_takes_nothing_from_any_bucket() {
     let [first, second] = tables(CAPACITY);
-    let asks = || [ask(&first, rate(10, 10), 1), ask(&second, rate(1, 1), 1)];
-    take_all(&asks(), || party(1), 0).unwrap();
+    let needed = || [bucket(&first, rate(10, 10), 1), bucket(&second, rate(1, 1), 1)];
+    take_all(&needed(), || party(1), 0).unwrap();
     let before = first.look(&Number(1));
     for _ in 0..5 {
-        assert_eq!(take_all(&asks(), || party(1), 0).unwrap_err(), (1, Lack::Units(SECOND)));
+        assert_eq!(take_all(&needed(), || party(1), 0).unwrap_err(), (1, Lack::Units(SECOND)));
     }
     assert_eq!(first.look(&Number(1)), before);
 }
@@ -58,24 +58,24 @@ fn a_refused_call_takes_nothing_from_any_bucket() {
 #[test]
 fn the_longest_wait_is_reported() {
     let [first, second] = tables(CAPACITY);
-    let asks = || [ask(&first, rate(1, 1), 1), ask(&second, rate(10, 1), 1)];
-    take_all(&asks(), || party(1), 0).unwrap();
-    assert_eq!(take_all(&asks(), || party(1), 0).unwrap_err(), (0, Lack::Units(SECOND)));
+    let needed = || [bucket(&first, rate(1, 1), 1), bucket(&second, rate(10, 1), 1)];
+    take_all(&needed(), || party(1), 0).unwrap();
+    assert_eq!(take_all(&needed(), || party(1), 0).unwrap_err(), (0, Lack::Units(SECOND)));
 }
 
 #[test]
 fn a_bucket_that_a_call_names_twice_counts_once() {
     let [table] = tables(CAPACITY);
-    let asks = [ask(&table, rate(1, 1), 1), ask(&table, rate(1, 1), 1)];
-    take_all(&asks, || party(1), 0).unwrap();
-    take_all(&asks, || party(1), SECOND).unwrap();
-    assert!(take_all(&asks, || party(1), SECOND).is_err());
+    let needed = [bucket(&table, rate(1, 1), 1), bucket(&table, rate(1, 1), 1)];
+    take_all(&needed, || party(1), 0).unwrap();
+    take_all(&needed, || party(1), SECOND).unwrap();
+    assert!(take_all(&needed, || party(1), SECOND).is_err());
 }
 
 #[test]
 fn running_calls_have_places_until_they_end() {
     let [table] = tables(CAPACITY);
-    let take = || take_all(&[ask(&table, at_once(2), 1)], || party(1), 0);
+    let take = || take_all(&[bucket(&table, at_once(2), 1)], || party(1), 0);
     let (first, second) = (take().unwrap(), take().unwrap());
     assert_eq!(take().unwrap_err(), (0, Lack::Running));
     drop(first);
@@ -89,11 +89,11 @@ fn counts_survive_a_change_of_the_limits() {
     let tables: BucketTables<u32> = BucketTables::default();
     let name: Arc<str> = "calls".into();
     let table = tables.table(&name);
-    take_all(&[ask(&table, rate(1, 1), 1)], || party(1), 0).unwrap();
+    take_all(&[bucket(&table, rate(1, 1), 1)], || party(1), 0).unwrap();
     drop(table);
     tables.keep_only(std::slice::from_ref(&name));
     let again = tables.table(&name);
-    assert!(take_all(&[ask(&again, rate(1, 1), 1)], || party(1), 0).is_err());
+    assert!(take_all(&[bucket(&again, rate(1, 1), 1)], || party(1), 0).is_err());
     drop(again);
     tables.keep_only(&[]);
     assert_eq!(tables.table(&name).buckets(), 0);
@@ -104,7 +104,7 @@ fn idle_buckets_go_when_others_come() {
     let [table] = tables(CAPACITY);
     for name in 0..1_000 {
         let now = u64::from(name) * SECOND;
-        take_all(&[ask(&table, rate(10, 1), name)], || party(1), now).unwrap();
+        take_all(&[bucket(&table, rate(10, 1), name)], || party(1), now).unwrap();
     }
     assert!(table.buckets() < 250, "{}", table.buckets());
 }
@@ -112,7 +112,7 @@ fn idle_buckets_go_when_others_come() {
 #[test]
 fn a_party_cannot_take_the_buckets_of_others() {
     let [table] = tables(Capacity { most: 16, most_of_one: 4 });
-    let take = |name, owner: u32| take_all(&[ask(&table, rate(1, 5), name)], || party(owner), 0);
+    let take = |name, owner: u32| take_all(&[bucket(&table, rate(1, 5), name)], || party(owner), 0);
     let of_eve: Vec<_> = (0..10).map(|name| take(name, 1).map(drop)).collect();
     assert_eq!(of_eve.iter().filter(|taken| taken.is_ok()).count(), 4);
     assert_eq!(of_eve[4], Err((0, Lack::Buckets)));
@@ -120,9 +120,9 @@ fn a_party_cannot_take_the_buckets_of_others() {
 }
 
 #[test]
-fn nobody_gains_from_pushing_their_bucket_out() {
+fn a_bucket_that_was_pushed_out_returns_without_a_gain() {
     let [table] = tables(Capacity { most: 8, most_of_one: 4 });
-    let take = |name: u32| take_all(&[ask(&table, rate(1, 3), name)], || party(name), 0).map(drop);
+    let take = |name: u32| take_all(&[bucket(&table, rate(1, 3), name)], || party(name), 0).map(drop);
     while take(0).is_ok() {}
     for name in 1..100 {
         let _ = take(name);
@@ -134,7 +134,7 @@ fn nobody_gains_from_pushing_their_bucket_out() {
 #[test]
 fn buckets_with_running_calls_stay() {
     let [table] = tables(Capacity { most: 2, most_of_one: 2 });
-    let take = |name: u32| take_all(&[ask(&table, at_once(1), name)], || party(name), 0);
+    let take = |name: u32| take_all(&[bucket(&table, at_once(1), name)], || party(name), 0);
     let running: Vec<_> = (0..4).map(|name| take(name).unwrap()).collect();
     assert!((0..4).all(|name| take(name).is_err()));
     drop(running);
@@ -157,13 +157,13 @@ proptest! {
         let (mut now, mut admitted) = (0, BTreeMap::<(u64, u32), Vec<Moment>>::new());
         for (caller, target, step, both) in steps {
             now += step;
-            let all = [ask(&wide, rate(5, 4), caller), ask(&narrow, rate(3, 2), target)];
-            let asks = if both { &all[..] } else { &all[1..] };
-            let look = || asks.iter().map(|ask| ask.table.look(&ask.name).0.max(now)).collect::<Vec<_>>();
+            let all = [bucket(&wide, rate(5, 4), caller), bucket(&narrow, rate(3, 2), target)];
+            let needed = if both { &all[..] } else { &all[1..] };
+            let look = || needed.iter().map(|bucket| bucket.table.look(&bucket.name).0.max(now)).collect::<Vec<_>>();
             let before = look();
-            match take_all(asks, || party(caller), now) {
-                Ok(_) => for ask in asks {
-                    admitted.entry((ask.table.number(), ask.name.0)).or_default().push(now);
+            match take_all(needed, || party(caller), now) {
+                Ok(_) => for bucket in needed {
+                    admitted.entry((bucket.table.number(), bucket.name.0)).or_default().push(now);
                 },
                 Err(_) => prop_assert_eq!(before, look()),
             }
@@ -192,8 +192,8 @@ fn threads_together_get_no_more_than_the_bounds() {
             scope.spawn(move || {
                 for _ in 0..2_000 {
                     // The time stands still, so that exactly the burst is admitted.
-                    let asks = [ask(all, bounds(1_000), 0), ask(own, bounds(400), caller)];
-                    match take_all(&asks, || party(caller), 0) {
+                    let needed = [bucket(all, bounds(1_000), 0), bucket(own, bounds(400), caller)];
+                    match take_all(&needed, || party(caller), 0) {
                         Ok(running) => {
                             assert!(all.look(&Number(0)).1 <= 3);
                             drop(running);

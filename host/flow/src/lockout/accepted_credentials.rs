@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::CredentialFingerprint;
 
 /// Credentials in each of the two halves. All together take a few MiB.
 const HALF: usize = 32_768;
@@ -19,22 +19,22 @@ const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
 /// The credentials that have been good lately, each with the time of its last use. When the newer half is full, the
 /// older one goes, with all credentials that were not used meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct ProvenCredentials {
-    newer: HashMap<Fingerprint, Duration, RandomState>,
-    older: HashMap<Fingerprint, Duration, RandomState>,
+pub(super) struct AcceptedCredentials {
+    newer: HashMap<CredentialFingerprint, Duration, RandomState>,
+    older: HashMap<CredentialFingerprint, Duration, RandomState>,
     /// The number of credentials of each party in the newer half.
     parties: HashMap<u64, u32, RandomState>,
 }
 
-impl ProvenCredentials {
+impl AcceptedCredentials {
     /// True if the credential was good lately.
-    pub(super) fn has(&self, credential: Fingerprint, now: Duration) -> bool {
+    pub(super) fn has(&self, credential: CredentialFingerprint, now: Duration) -> bool {
         let used = self.newer.get(&credential).or_else(|| self.older.get(&credential));
         used.is_some_and(|used| now.saturating_sub(*used) < GOOD_FOR)
     }
 
     /// Notes that a credential of a party was accepted.
-    pub(super) fn add(&mut self, credential: Fingerprint, party: u64, now: Duration) {
+    pub(super) fn add(&mut self, credential: CredentialFingerprint, party: u64, now: Duration) {
         if let Some(used) = self.newer.get_mut(&credential) {
             *used = now;
             return;
@@ -57,21 +57,23 @@ mod tests {
 
     #[test]
     fn used_credentials_stay_and_one_party_cannot_push_them_out() {
-        let mut proven = ProvenCredentials::default();
+        let mut accepted = AcceptedCredentials::default();
         let at = Duration::from_secs;
-        proven.add(Fingerprint(0), 0, at(1));
+        accepted.add(CredentialFingerprint(0), 0, at(1));
         for token in 1..200_000 {
-            proven.add(Fingerprint(token), 1, at(2));
+            accepted.add(CredentialFingerprint(token), 1, at(2));
         }
-        assert!(proven.has(Fingerprint(0), at(2)) && proven.newer.len() < 2 * HALF_OF_ONE as usize);
-        assert!(!proven.has(Fingerprint(0), at(1) + GOOD_FOR));
+        assert!(
+            accepted.has(CredentialFingerprint(0), at(2)) && accepted.newer.len() < 2 * HALF_OF_ONE as usize
+        );
+        assert!(!accepted.has(CredentialFingerprint(0), at(1) + GOOD_FOR));
         for party in 1..200_000 {
-            proven.add(Fingerprint(party << 32), party, at(3));
+            accepted.add(CredentialFingerprint(party << 32), party, at(3));
             if party % 1_000 == 0 {
-                proven.add(Fingerprint(0), 0, at(3));
+                accepted.add(CredentialFingerprint(0), 0, at(3));
             }
         }
-        assert!(proven.has(Fingerprint(0), at(3)));
-        assert!(proven.newer.len() <= HALF && proven.older.len() <= HALF);
+        assert!(accepted.has(CredentialFingerprint(0), at(3)));
+        assert!(accepted.newer.len() <= HALF && accepted.older.len() <= HALF);
     }
 }
