@@ -11,7 +11,7 @@ use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
 use needs::needs;
 use witgate_policy::limits::{BucketKey, CallLimits, LimitRule};
-use witgate_runtime::buckets::{Lack, Running, take_all};
+use witgate_runtime::buckets::{Lack, RunningCall, take_all};
 use witgate_runtime::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream accepts nothing else.
@@ -50,7 +50,7 @@ pub struct RawAnswerPermit(());
 
 /// The places of a call among the running calls of its limits. It holds them until it is dropped, at the end of the
 /// answer.
-pub type CallPlaces = Running<BucketKey>;
+pub type CallPlaces = RunningCall<BucketKey>;
 
 /// Admits a permitted call. The flow keeps the permit as well, to filter the answer, and the places until the answer
 /// has ended.
@@ -95,7 +95,7 @@ fn hit(rule: &LimitRule, lack: Lack) -> LimitHit {
     rule.table.count(lack);
     let bound = match (lack, rule.rate, rule.bounds.concurrent) {
         (Lack::Units(_), Some(rate), _) => ExhaustedBound::Rate { count: rate.count, period: rate.period },
-        (Lack::Running, _, Some(most)) => ExhaustedBound::Concurrent(most),
+        (Lack::Concurrent, _, Some(most)) => ExhaustedBound::Concurrent(most),
         _ => ExhaustedBound::Buckets,
     };
     LimitHit::new(&rule.name, bound, lack.wait())

@@ -117,7 +117,7 @@ impl<K> BucketTable<K> {
     pub fn count(&self, lack: Lack) {
         match lack {
             Lack::Units(_) => self.hits.rate.inc(),
-            Lack::Running => self.hits.concurrent.inc(),
+            Lack::Concurrent => self.hits.concurrent.inc(),
             Lack::Buckets => self.hits.buckets.inc(),
         };
     }
@@ -156,15 +156,15 @@ pub struct NeededBucket<'a, K, N> {
 
 /// The places of a call among the running ones. Dropping it ends the call.
 #[derive(Debug)]
-pub struct Running<K>(Vec<(Arc<BucketTable<K>>, Place)>);
+pub struct RunningCall<K>(Vec<(Arc<BucketTable<K>>, Place)>);
 
-impl<K> Default for Running<K> {
+impl<K> Default for RunningCall<K> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<K> Drop for Running<K> {
+impl<K> Drop for RunningCall<K> {
     fn drop(&mut self) {
         for (table, place) in &self.0 {
             table.state.lock().release(*place);
@@ -181,10 +181,10 @@ pub fn take_all<K, N: BucketName<K>>(
     needed: &[NeededBucket<'_, K, N>],
     party: impl Fn() -> Party,
     now: Moment,
-) -> Result<Running<K>, (usize, Lack)> {
+) -> Result<RunningCall<K>, (usize, Lack)> {
     let mut locked = LockedTables::new();
     let checked = check_all(needed, &mut locked, &party, now)?;
-    let mut running = Running::default();
+    let mut running = RunningCall::default();
     for (bucket, (table, checked)) in needed.iter().zip(checked) {
         let Some(state) = locked.get_mut(table) else { continue };
         let taken = state.take(checked, &bucket.name, (bucket.bounds, now), &party);

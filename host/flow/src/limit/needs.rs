@@ -12,8 +12,8 @@ use witgate_message::call::{Access, Call, Target};
 use witgate_policy::limits::{BucketKey, CallBucket, CallLimits, CallPart, LimitRule};
 use witgate_runtime::buckets::NeededBucket;
 
-/// Maximum number of buckets that one call may need: those of a message with the most targets.
-const MOST: usize = 1_000;
+/// Maximum number of buckets that one call may need: those of a message with the most targets, in four limits.
+const MOST: usize = 4_000;
 
 /// The needed buckets. Most calls need few.
 type NeededBuckets<'a> = SmallVec<[NeededBucket<'a, BucketKey, CallBucket<'a>>; 4]>;

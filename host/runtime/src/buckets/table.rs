@@ -30,7 +30,7 @@ pub enum Lack {
     /// It is empty, for this number of nanoseconds.
     Units(u64),
     /// Too many calls are running.
-    Running,
+    Concurrent,
     /// The party keeps too many buckets of this limit busy to get another one.
     Buckets,
 }
@@ -40,7 +40,7 @@ impl Lack {
     pub fn wait(self) -> u64 {
         match self {
             Self::Units(wait) => wait,
-            Self::Running | Self::Buckets => 1_000_000_000,
+            Self::Concurrent | Self::Buckets => 1_000_000_000,
         }
     }
 }
@@ -326,7 +326,7 @@ impl<K> TableState<K> {
 /// The time at which a bucket with these bounds is full again after one more call.
 fn taken(bounds: Bounds, full_at: Moment, running: u32, now: Moment) -> Result<Moment, Lack> {
     if bounds.concurrent.is_some_and(|most| running >= most) {
-        return Err(Lack::Running);
+        return Err(Lack::Concurrent);
     }
     match bounds.rate {
         Some(rate) => rate.take(full_at, now).map_err(Lack::Units),

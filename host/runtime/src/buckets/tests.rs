@@ -77,7 +77,7 @@ fn running_calls_have_places_until_they_end() {
     let [table] = tables(CAPACITY);
     let take = || take_all(&[bucket(&table, at_once(2), 1)], || party(1), 0);
     let (first, second) = (take().unwrap(), take().unwrap());
-    assert_eq!(take().unwrap_err(), (0, Lack::Running));
+    assert_eq!(take().unwrap_err(), (0, Lack::Concurrent));
     drop(first);
     let third = take().unwrap();
     drop((second, third));
@@ -139,6 +139,23 @@ fn buckets_with_running_calls_stay() {
     assert!((0..4).all(|name| take(name).is_err()));
     drop(running);
     assert!((0..4).all(|name| take(name).is_ok()));
+}
+
+#[test]
+fn callers_at_ten_times_their_rate_get_their_share_and_a_quiet_one_everything() {
+    const TICK: Moment = SECOND / 100;
+    let [table] = tables(CAPACITY);
+    let bounds = rate(10, 10);
+    let take = |caller, now| take_all(&[bucket(&table, bounds, caller)], || party(caller), now).is_ok();
+    let mut admitted = [0_u64; 200];
+    for tick in 0..2_000 {
+        for (caller, admitted) in (0..).zip(&mut admitted) {
+            *admitted += u64::from(take(caller, tick * TICK));
+        }
+        assert!(tick % 10 > 0 || take(1_000, tick * TICK), "the quiet one, at tick {tick}");
+    }
+    // The burst, and ten a second for twenty seconds.
+    assert!(admitted.iter().all(|admitted| (206..=210).contains(admitted)), "{admitted:?}");
 }
 
 /// At most this many calls in `time`, from a bucket that was full before.
