@@ -132,9 +132,13 @@ impl<K> BucketTable<K> {
         self.state.lock().len()
     }
 
-    /// Calls `see` for each bucket that is not idle, in no order.
-    pub fn for_each_busy(&self, now: Moment, see: impl FnMut(BucketStatus<'_, K>)) {
-        self.state.lock().busy(now).for_each(see);
+    /// The number of buckets that are not full or have running calls, and the `most` of them that take the longest to
+    /// be full.
+    pub fn busiest(&self, now: Moment, most: usize) -> (usize, Vec<BucketStatus<K>>)
+    where
+        K: Clone,
+    {
+        self.state.lock().busiest(now, most)
     }
 
     /// The time at which the bucket `name` is full again, and the number of its running calls.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{BucketKey, CallBucket, LimitRule};
-use witgate_runtime::buckets::Moment;
+use witgate_runtime::buckets::{BucketStatus, Moment};
 
 /// The state of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +20,10 @@ impl LimitRule {
     /// The buckets that are not full or have running calls: their number, and the `most` of them that take the longest
     /// to be full.
     pub fn busy(&self, now: Moment, most: usize) -> (usize, Vec<(BucketKey, BucketState)>) {
-        let (mut number, mut kept) = (0, Vec::<(Moment, u32, BucketKey)>::new());
-        self.table.for_each_busy(now, |bucket| {
-            number += 1;
-            let place = kept.partition_point(|(full_at, running, _)| {
-                (*full_at, *running) > (bucket.full_at, bucket.running)
-            });
-            if place < most {
-                kept.insert(place, (bucket.full_at, bucket.running, bucket.key.clone()));
-                kept.truncate(most);
-            }
-        });
-        let state = |(full_at, running, key)| (key, self.state(full_at, running, now));
-        (number, kept.into_iter().map(state).collect())
+        let (number, busiest) = self.table.busiest(now, most);
+        let state =
+            |bucket: BucketStatus<BucketKey>| (bucket.key, self.state(bucket.full_at, bucket.running, now));
+        (number, busiest.into_iter().map(state).collect())
     }
 
     /// The state of one bucket.

@@ -6,6 +6,7 @@
 //! buckets are full no earlier than the floor. So a bucket that returns never has more than it had, and nobody gains
 //! from pushing buckets out.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::quality::RandomState;
@@ -104,10 +105,10 @@ pub(super) struct TableState<K> {
 }
 
 /// A bucket as it is now.
-#[derive(Debug)]
-pub struct BucketStatus<'a, K> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketStatus<K> {
     /// Its name.
-    pub key: &'a K,
+    pub key: K,
     /// The time at which it is full again.
     pub full_at: Moment,
     /// The number of its running calls.
@@ -202,14 +203,24 @@ impl<K> TableState<K> {
         }
     }
 
-    /// The buckets that are not idle.
-    pub(super) fn busy(&self, now: Moment) -> impl Iterator<Item = BucketStatus<'_, K>> {
-        let busy = self.slots.iter().flatten().filter(move |bucket| !bucket.is_idle(now));
-        busy.map(|Bucket { key, full_at, running, .. }| BucketStatus {
-            key,
-            full_at: *full_at,
-            running: *running,
-        })
+    /// The number of buckets that are not idle, and the `most` of them that take the longest to be full.
+    pub(super) fn busiest(&self, now: Moment, most: usize) -> (usize, Vec<BucketStatus<K>>)
+    where
+        K: Clone,
+    {
+        let mut busy: Vec<_> = self.slots.iter().flatten().filter(|bucket| !bucket.is_idle(now)).collect();
+        let (number, rank) = (busy.len(), |bucket: &&Bucket<K>| Reverse((bucket.full_at, bucket.running)));
+        if most < number {
+            busy.select_nth_unstable_by_key(most, rank);
+            busy.truncate(most);
+        }
+        busy.sort_unstable_by_key(rank);
+        let status = |bucket: &Bucket<K>| BucketStatus {
+            key: bucket.key.clone(),
+            full_at: bucket.full_at,
+            running: bucket.running,
+        };
+        (number, busy.into_iter().map(status).collect())
     }
 
     /// The time at which the bucket `name` is full again, and the number of its running calls.

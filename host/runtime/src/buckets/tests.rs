@@ -110,6 +110,19 @@ fn idle_buckets_go_when_others_come() {
 }
 
 #[test]
+fn the_busiest_buckets_are_listed_first() {
+    let [table] = tables(CAPACITY);
+    for name in 0..50 {
+        for _ in 0..=name {
+            let _ = take_all(&[bucket(&table, rate(1, 100), name)], || party(1), 0);
+        }
+    }
+    let (number, busiest) = table.busiest(10 * SECOND, 3);
+    assert_eq!((number, busiest.iter().map(|bucket| bucket.key).collect::<Vec<_>>()), (40, vec![49, 48, 47]));
+    assert_eq!(busiest[0].full_at, 50 * SECOND);
+}
+
+#[test]
 fn a_party_cannot_take_the_buckets_of_others() {
     let [table] = tables(Capacity { most: 16, most_of_one: 4 });
     let take = |name, owner: u32| take_all(&[bucket(&table, rate(1, 5), name)], || party(owner), 0);
