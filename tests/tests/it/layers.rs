@@ -14,6 +14,7 @@ use toml::Table;
 const CRATES: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("runtime", &["base"]),
+    ("audit", &["base"]),
     ("message", &["base"]),
     ("config", &["base"]),
     ("services", &["base", "runtime", "config"]),
@@ -30,7 +31,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("wasmtime", &["component"]),
     ("wasmtime-wasi", &["component"]),
     ("wasmparser", &["component"]),
-    ("tokio", &["runtime", "services", "component", "policy", "flow", "upstream", "server", "cases"]),
+    ("tokio", &["runtime", "audit", "services", "component", "policy", "flow", "upstream", "server", "cases"]),
     ("hyper", &["flow", "server"]),
     ("tokio-rustls", &["server"]),
     ("rmcp", &["upstream"]),

@@ -1,0 +1,177 @@
+//! The files of a log while it is written: the open segment, its checkpoints, and the file that gets them elsewhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use witgate_base::whole_file::sync_folder;
+
+use crate::line::{ChainState, MarkedLines};
+use crate::note::CheckpointSigner;
+use crate::queue::EntryBatch;
+use crate::segment::{Segment, SegmentHeader};
+use crate::time_text;
+
+/// The files of a log, and the state of its chain. Everything up to that state is durable.
+#[derive(Debug)]
+pub(crate) struct Store {
+    directory: PathBuf,
+    signer: Arc<CheckpointSigner>,
+    checkpoint_to: Option<PathBuf>,
+    chain: ChainState,
+    current: Option<CurrentSegment>,
+    lines: MarkedLines,
+    /// The size of the log at the last checkpoint.
+    signed: Option<u64>,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+struct CurrentSegment {
+    segment: Segment,
+    file: File,
+    /// The length of the durable lines.
+    length: u64,
+    began: Instant,
+    /// True if a failed write may have left something after the durable lines.
+    is_dirty: bool,
+}
+
+impl Store {
+    /// Continues a log after `chain`, in a segment with `length` bytes. Without a segment, the next line begins one.
+    pub(crate) fn new(
+        directory: PathBuf,
+        signer: Arc<CheckpointSigner>,
+        checkpoint_to: Option<PathBuf>,
+        chain: ChainState,
+        segment: Option<(Segment, u64)>,
+    ) -> io::Result<Self> {
+        let reopened = |(segment, length): (Segment, u64)| {
+            let file = OpenOptions::new().append(true).open(&segment.path)?;
+            let age = SegmentHeader::age(&segment).unwrap_or_default();
+            let began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+            io::Result::Ok(CurrentSegment { segment, file, length, began, is_dirty: false })
+        };
+        let current = segment.map(reopened).transpose()?;
+        let lines = MarkedLines::default();
+        Ok(Self { directory, signer, checkpoint_to, chain, current, lines, signed: None })
+    }
+
+    /// The number of lines.
+    pub(crate) fn size(&self) -> u64 {
+        self.chain.next()
+    }
+
+    /// True if there are lines after the last checkpoint.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.signed != Some(self.size())
+    }
+
+    /// The current segment.
+    pub(crate) fn segment(&self) -> Option<&Segment> {
+        self.current.as_ref().map(|current| &current.segment)
+    }
+
+    /// True if the current segment has reached this size or age.
+    pub(crate) fn is_full(&self, size: u64, age: Duration) -> bool {
+        self.current.as_ref().is_some_and(|current| current.length >= size || current.began.elapsed() >= age)
+    }
+
+    /// Writes entries, and makes them durable. After an error, the same can be tried again.
+    ///
+    /// # Errors
+    /// If the disk does not take them. Then none of them is part of the log.
+    pub(crate) fn append(&mut self, entries: &EntryBatch) -> io::Result<()> {
+        if self.current.as_ref().is_none_or(CurrentSegment::is_lost) {
+            self.begin_segment()?;
+        }
+        let mut chain = self.chain.clone();
+        self.lines.clear();
+        entries.entries().for_each(|entry| chain.write(entry, &mut self.lines));
+        if let Some(current) = &mut self.current {
+            current.append(self.lines.bytes())?;
+        }
+        self.chain = chain;
+        Ok(())
+    }
+
+    /// Ends the current segment with a checkpoint, and begins the next one.
+    pub(crate) fn rotate(&mut self) -> io::Result<()> {
+        self.checkpoint()?;
+        self.begin_segment()
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let segment = Segment::new(&self.directory, self.size());
+        // A file of this name can only be left over from a failed attempt: this process has the lock.
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).mode(0o600).open(&segment.path)?;
+        file.set_len(0)?;
+        let mut current = CurrentSegment { segment, file, length: 0, began: Instant::now(), is_dirty: false };
+        let mut chain = self.chain.clone();
+        let header = SegmentHeader::new(&chain, self.signer.public().to_string(), time_text());
+        self.lines.clear();
+        chain.write(&serde_json::to_vec(&header)?, &mut self.lines);
+        if let Err(error) =
+            current.append(self.lines.bytes()).and_then(|()| sync_folder(&current.segment.path))
+        {
+            // An empty file would do no harm.
+            drop(std::fs::remove_file(&current.segment.path));
+            return Err(error);
+        }
+        self.chain = chain;
+        self.current = Some(current);
+        Ok(())
+    }
+
+    /// Signs a checkpoint, and appends it to its files.
+    ///
+    /// # Errors
+    /// If it cannot be written. The log itself is not affected.
+    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+        let Some(current) = &self.current else { return Ok(()) };
+        let note = self.signer.sign(self.size(), self.chain.tree.root());
+        let text = format!("{note}\n");
+        append_to(&current.segment.checkpoints(), &text)?;
+        self.signed = Some(self.size());
+        match &self.checkpoint_to {
+            Some(path) => append_to(path, &text).map_err(|error| {
+                io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl CurrentSegment {
+    /// True if the file is no longer the one that was written: it was removed, renamed or changed.
+    fn is_lost(&self) -> bool {
+        let (Ok(at_path), Ok(own)) = (std::fs::metadata(&self.segment.path), self.file.metadata()) else {
+            return true;
+        };
+        let is_same = (at_path.dev(), at_path.ino()) == (own.dev(), own.ino());
+        !is_same || own.len() < self.length || (own.len() != self.length && !self.is_dirty)
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_dirty {
+            self.file.set_len(self.length)?;
+        }
+        self.is_dirty = true;
+        self.file.write_all(lines)?;
+        self.file.sync_data()?;
+        self.is_dirty = false;
+        self.length += u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()
+}
