@@ -35,6 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::http::header::HOST;
 use ::http::{Extensions, HeaderValue, Request, Response, Uri};
@@ -44,6 +45,7 @@ use parking_lot::Mutex;
 use tower::{Layer, Service};
 
 use crate::control::Control;
+use crate::operation::OperationLog;
 use crate::reload::Reloader;
 use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route};
 use witgate_base::clock::Clock;
@@ -53,6 +55,7 @@ use witgate_config::environment::Environment;
 use witgate_config::resolve::fault_at;
 use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget};
 use witgate_flow::Flow;
+use witgate_flow::audit::Audit;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
 use witgate_policy::generation::Generations;
@@ -66,6 +69,9 @@ pub use witgate_message::certificate::ClientCertificate;
 pub use witgate_server::http::Body;
 pub use witgate_server::stdio::told_to_stop;
 pub use witgate_upstream::http::{EmbeddedService, Outgoing};
+
+/// Time limit for writing the last entries of the audit log.
+const LAST_ENTRIES: Duration = Duration::from_secs(1);
 
 /// The pipeline of one configuration, for a service of this program.
 ///
@@ -164,12 +170,16 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let (metrics, background) = (Arc::new(Metrics::default()), BackgroundTasks::default());
+        let audit = OperationLog::open(&config).map_err(ServeError::from)?;
+        audit.started(&config, &generations.live());
+        let metrics = Arc::new(Metrics::default());
+        let background = BackgroundTasks::recorded_in(audit.clone());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
+        let reloader = reloader.recorded_in(audit);
         let admin = bind_admin(&config.server).await?;
         background.start(
             &config.server,
@@ -207,6 +217,7 @@ impl Guard {
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
+                .with_audit(Audit::default().with_log(background.audit.entries()))
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));
@@ -243,6 +254,7 @@ impl Guard {
             gateway.shut_down().await;
         }
         self.0.background.end().await;
+        self.0.background.audit.stop(true, LAST_ENTRIES);
     }
 }
 

@@ -33,6 +33,7 @@ mod admin;
 pub mod cli;
 mod control;
 pub mod embed;
+mod operation;
 mod reload;
 mod serve;
 

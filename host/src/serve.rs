@@ -17,6 +17,7 @@ use crate::admin;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
+use crate::operation::{AuditLogError, OperationLog};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
 use crate::reload::{Reloader, certificates};
@@ -113,6 +114,9 @@ pub enum ServeError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
 }
 
 impl ServeError {
@@ -129,6 +133,7 @@ impl ServeError {
             Self::Upstream { upstream, error: error @ SetUpError::Embedded } => {
                 Ok(vec![fault_at(path, &["upstreams", &upstream, "embedded"], &error.to_string())])
             }
+            Self::Audit(error) => Ok(vec![fault_at(path, &["audit", "directory"], &error.to_string())]),
             Self::Tls(error) => Ok(vec![fault_at(path, &["server", "tls", error.setting], &error.message)]),
             other => Err(other),
         }
@@ -226,13 +231,16 @@ pub(crate) async fn run(
     let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
+    let audit = OperationLog::open(&config)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
+    audit.started(&config, &generations.live());
+    let written = (&*logs, &audit);
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (written, factory.ways()))?;
     logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
@@ -241,7 +249,8 @@ pub(crate) async fn run(
         let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
         let upstreams = flows.iter().zip(&config.upstreams);
         let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
-        Arc::new(reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys)))
+        let reloader = reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys));
+        Arc::new(reloader.recorded_in(audit.clone()))
     });
     // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
@@ -252,7 +261,7 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
+    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::recorded_in(audit.clone()) };
     background.stop_on_signal(logs);
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
@@ -277,6 +286,7 @@ pub(crate) async fn run(
     }
     background.end().await;
     process::end_all().await;
+    audit.stop(true, LAST_RESORT);
     tracing::info!("stopped");
     Ok(())
 }
@@ -334,7 +344,7 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    (logs, ways): (&Logs, &Arc<Ways>),
+    ((logs, log), ways): ((&Logs, &OperationLog), &Arc<Ways>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
@@ -348,7 +358,7 @@ fn flows(
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow);
+        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
         Ok(flow.with_proofs(Arc::clone(&proofs)).with_answers(Arc::clone(&answers)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
@@ -413,11 +423,18 @@ pub(crate) struct BackgroundTasks {
     pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
     cut: CancellationToken,
+    /// The audit log.
+    pub(crate) audit: OperationLog,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     tidy: TaskTracker,
 }
 
 impl BackgroundTasks {
+    /// The tasks of a process with this audit log.
+    pub(crate) fn recorded_in(audit: OperationLog) -> Self {
+        Self { audit, ..Self::default() }
+    }
+
     /// Starts the tasks for operators: the watcher of files, health checks and metrics, and the control socket.
     pub(crate) fn start(
         &self,
@@ -432,7 +449,8 @@ impl BackgroundTasks {
         status.register(metrics);
         self.watch(reloader.clone())?;
         self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;
-        self.control(control, Operator { status, generations: generations(), reloader });
+        let audit = self.audit.clone();
+        self.control(control, Operator { status, generations: generations(), reloader, audit });
         announce_policies(&generations());
         Ok(())
     }
@@ -448,7 +466,7 @@ impl BackgroundTasks {
     /// Handles signals to stop: the first one drains, the second one ends the process at once.
     fn stop_on_signal(&self, logs: Arc<Logs>) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
-        let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
+        let (cut, tidy, audit) = (self.cut.clone(), self.tidy.clone(), self.audit.clone());
         tokio::spawn(async move {
             stdio::told_to_stop().await;
             tracing::info!("stopping: running calls may finish; a second signal ends them");
@@ -459,6 +477,7 @@ impl BackgroundTasks {
             tidy.close();
             // Killing takes milliseconds. A process that withstands it for a second withstands it for ever.
             let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
+            audit.stop(false, LAST_RESORT);
             logs.flush(LAST_RESORT);
             std::process::exit(130);
         });

@@ -23,7 +23,7 @@ mod writer;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +44,7 @@ use writer::LogWriter;
 
 pub use line::ChainFault;
 pub use queue::EntryPlace;
-pub use recovery::{OpenError, is_locked};
+pub use recovery::{OpenError, owner};
 pub use writer::SegmentRules;
 
 /// The time after which a write counts as hung.
@@ -78,6 +78,8 @@ pub struct LogSettings {
     pub rules: SegmentRules,
     /// Another file that gets every checkpoint.
     pub checkpoint_to: Option<PathBuf>,
+    /// The name of the owner, such as the path of the configuration, for others who want the same directory.
+    pub owner: String,
 }
 
 /// A log that is open for writing. If it is dropped, waiting entries are still written.
@@ -163,8 +165,8 @@ impl AuditLog {
     /// # Errors
     /// If another process has the directory, signed lines are missing or changed, or the disk does not permit it.
     pub fn open(settings: LogSettings) -> Result<Self, OpenError> {
-        let LogSettings { directory, signer, sync, rules, checkpoint_to } = settings;
-        let found = recovery::open(&directory, checkpoint_to.as_deref())?;
+        let LogSettings { directory, signer, sync, rules, checkpoint_to, owner } = settings;
+        let found = recovery::open(&directory, checkpoint_to.as_deref(), &owner)?;
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
@@ -270,6 +272,9 @@ pub fn private_key(path: &Path) -> io::Result<String> {
         other => return other,
     }
     let pem = CheckpointSigner::new_pem().map_err(io::Error::other)?;
+    if let Some(directory) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(pem.as_bytes())?;
     file.sync_all()?;

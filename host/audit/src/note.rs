@@ -237,12 +237,10 @@ mod tests {
         let expected = Checkpoint { origin: "example.com/audit".to_owned(), size: 17, root: [7; 32] };
         assert_eq!(open(&note, &[other.public().clone(), public.clone()]), Ok(expected));
         assert_eq!(open(&note, &[other.public().clone()]), Err(CheckpointError::Signer));
-        assert_eq!(
-            open(&note.replace("\n17\n", "\n18\n"), &[public.clone()]),
-            Err(CheckpointError::Signature)
-        );
-        assert_eq!(open("example.com/audit\n17\n", &[public.clone()]), Err(CheckpointError::Form));
-        assert_eq!(open(&note.replace("\n17\n", "\n017\n"), &[public]), Err(CheckpointError::Form));
+        let keys = [public];
+        assert_eq!(open(&note.replace("\n17\n", "\n18\n"), &keys), Err(CheckpointError::Signature));
+        assert_eq!(open("example.com/audit\n17\n", &keys), Err(CheckpointError::Form));
+        assert_eq!(open(&note.replace("\n17\n", "\n017\n"), &keys), Err(CheckpointError::Form));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! checkpoint.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -84,10 +84,14 @@ pub(crate) struct FoundLog {
 }
 
 /// Opens the log in `directory`, which is made if it does not exist.
-pub(crate) fn open(directory: &Path, checkpoint_to: Option<&Path>) -> Result<FoundLog, OpenError> {
+pub(crate) fn open(
+    directory: &Path,
+    checkpoint_to: Option<&Path>,
+    owner: &str,
+) -> Result<FoundLog, OpenError> {
     let failed = |error| OpenError::io(directory, error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    let lock = lock(directory)?;
+    let lock = lock(directory, owner)?;
     let mut segments = segment::list(directory).map_err(failed)?;
     let mut found = FoundLog { lock, chain: ChainState::default(), segment: None, cut: 0 };
     let mut signed = Vec::new();
@@ -118,22 +122,30 @@ pub(crate) fn open(directory: &Path, checkpoint_to: Option<&Path>) -> Result<Fou
     Ok(found)
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+fn lock(directory: &Path, owner: &str) -> Result<File, OpenError> {
     let path = directory.join(LOCK);
     let mut options = OpenOptions::new();
     let file = options.create(true).write(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| OpenError::io(&path, error))?;
+    let mut file = file.map_err(|error| OpenError::io(&path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            let named = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));
+            named.map(|()| file).map_err(|error| OpenError::io(&path, error))
+        }
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::io(&path, error)),
     }
 }
 
-/// True if another process has the lock of `directory`.
-pub fn is_locked(directory: &Path) -> bool {
-    let file = File::open(directory.join(LOCK));
-    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+/// The owner of the log that is open in `directory`, as its [`LogSettings`](crate::LogSettings) name it. None: no
+/// process has the log open.
+pub fn owner(directory: &Path) -> Option<String> {
+    let mut file = File::open(directory.join(LOCK)).ok()?;
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    let mut owner = String::new();
+    file.read_to_string(&mut owner).ok().map(|_| owner)
 }
 
 /// The end of a segment.

@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::line::ChainFields;
 use crate::segment;
 
+/// The kinds of targets that stand before their names.
+const KINDS: [&str; 3] = ["resource:", "prompt:", "method:"];
+
 /// Conditions on entries. All of them have to hold.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
@@ -44,7 +47,9 @@ impl EntryFilter {
 /// name stands after its kind.
 fn is(value: &Value, wanted: &str) -> bool {
     match value {
-        Value::String(text) => text == wanted || text.split_once(':').is_some_and(|(_, name)| name == wanted),
+        Value::String(text) => {
+            text == wanted || KINDS.iter().any(|kind| text.strip_prefix(kind) == Some(wanted))
+        }
         Value::Number(number) => number.to_string() == wanted,
         Value::Bool(flag) => flag.to_string() == wanted,
         Value::Array(values) => values.iter().any(|value| is(value, wanted)),

@@ -50,6 +50,7 @@ impl Place {
             sync: SyncMode::BeforeAnswer,
             rules: self.rules,
             checkpoint_to: Some(self.elsewhere()),
+            owner: "a test".to_owned(),
         })
     }
 
@@ -92,7 +93,7 @@ impl Place {
 
 fn record(log: &AuditLog, number: usize) -> bool {
     let entry = format!(
-        r#"{{"kind":"decision","time":"{}","id":"{number:032x}","outcome":"{}","target":"tool:t-{number}"}}"#,
+        r#"{{"kind":"decision","time":"{}","id":"{number:032x}","outcome":"{}","target":"prompt:t-{number}"}}"#,
         time_text(),
         if number.is_multiple_of(3) { "denied" } else { "allowed" },
     );
@@ -288,9 +289,9 @@ fn two_processes_do_not_share_a_directory() {
     let place = Place::new();
     let first = place.try_open().unwrap();
     assert!(matches!(place.try_open(), Err(OpenError::Locked(_))));
-    assert!(is_locked(&place.log()));
+    assert_eq!(owner(&place.log()).as_deref(), Some("a test"));
     first.stop(PATIENCE);
-    assert!(!is_locked(&place.log()));
+    assert_eq!(owner(&place.log()), None);
     assert!(place.try_open().unwrap().stop(PATIENCE));
 }
 
@@ -349,7 +350,7 @@ fn a_proof_needs_only_itself_and_the_key() {
     }
     let id = format!("{:032x}", 21);
     let proof = prove(&place.log(), &LineChoice::of(&id)).unwrap();
-    assert!(proof.line.contains("tool:t-21"), "{}", proof.line);
+    assert!(proof.line.contains("prompt:t-21"), "{}", proof.line);
     assert!(matches!(prove(&place.log(), &LineChoice::of("9999")), Err(ProofError::Unknown(_))));
     assert!(matches!(prove(&place.log(), &LineChoice::of(&"f".repeat(32))), Err(ProofError::Unknown(_))));
 }
@@ -370,7 +371,7 @@ fn entries_are_chosen_by_their_members() {
         found
     };
     assert_eq!(chosen(&[("target", "t-7")]), [8]);
-    assert_eq!(chosen(&[("target", "tool:t-7")]), [8]);
+    assert_eq!(chosen(&[("target", "prompt:t-7")]), [8]);
     assert_eq!(chosen(&[("outcome", "denied")]).len(), 10);
     assert_eq!(chosen(&[("outcome", "denied"), ("target", "t-7")]), [0; 0]);
     assert_eq!(chosen(&[("seq", "5")]), [5]);

@@ -22,6 +22,8 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use identity::IdentitySettings;
+use witgate_audit::note::CheckpointSigner;
+use witgate_audit::{SegmentRules, SyncMode};
 use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
@@ -46,6 +48,8 @@ pub struct Config {
     pub keys: BTreeMap<String, KeySource>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
+    /// The audit log. None: the audit is only written to standard error.
+    pub audit: Option<Audit>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -70,6 +74,35 @@ pub struct Signing {
     pub signer: Arc<Signer>,
     /// Other public keys that are served.
     pub published: Vec<PublicKey>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The key that signs checkpoints.
+    pub key: AuditKey,
+    /// The time at which entries are on the disk.
+    pub sync: SyncMode,
+    /// Behaviour while entries cannot be written.
+    pub unavailable: AuditOverflow,
+    /// The rules for segments.
+    pub rules: SegmentRules,
+    /// A further file that gets every checkpoint.
+    pub checkpoint_to: Option<PathBuf>,
+}
+
+/// The key that signs checkpoints of the audit log.
+#[derive(Clone, Debug)]
+pub enum AuditKey {
+    /// A configured key.
+    Signer(Arc<CheckpointSigner>),
+    /// The key in the directory, which may not exist yet, with the configured origin.
+    InDirectory {
+        /// The name of the log.
+        origin: Option<String>,
+    },
 }
 
 /// The unusable parts of a configuration.

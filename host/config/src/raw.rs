@@ -27,6 +27,8 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
+    pub audit: Option<Audit>,
 }
 
 /// The key that signs identity tokens for upstreams. Its public key is served at `/.well-known/jwks.json`.
@@ -40,6 +42,57 @@ pub struct Signing {
     pub published: Vec<String>,
     /// `iss` of the tokens. Default: the origin of `server.resource`.
     pub issuer: Option<String>,
+}
+
+/// The audit log in a directory.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// The directory. It belongs to one process, and is made if it does not exist.
+    pub directory: Option<String>,
+    /// The private key that signs checkpoints: Ed25519, in PEM (PKCS #8), in a file that nobody else may read. Default:
+    /// `private-key.pem` in the directory, which is made if it does not exist.
+    pub key: Option<SecretSource>,
+    /// The name of the log in checkpoints, such as `example.com/witgate`. Default: made from the key.
+    #[schemars(length(min = 1, max = 128))]
+    pub origin: Option<String>,
+    /// The time at which entries are on the disk: `batched` (the default) or `before-answer`.
+    pub sync: Option<AuditSync>,
+    /// Behaviour while entries cannot be written: `deny` (the default) or `count`.
+    pub unavailable: Option<AuditUnavailable>,
+    /// Size in MiB after which a new segment begins. Default: 64.
+    #[schemars(range(min = 1, max = 4096))]
+    pub rotate_size_mib: Option<u64>,
+    /// Age in hours after which a new segment begins. Default: 24.
+    #[schemars(range(min = 1, max = 8760))]
+    pub rotate_age_h: Option<u64>,
+    /// Days after which a complete segment is removed. Default: none is removed.
+    #[schemars(range(min = 1, max = 36_500))]
+    pub keep_days: Option<u64>,
+    /// Compress complete segments. Default: true.
+    pub compress: Option<bool>,
+    /// A further file that gets every checkpoint: on another disk, or where only appending is possible.
+    pub checkpoint_to: Option<String>,
+}
+
+/// The time at which entries of the audit log are on the disk.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditSync {
+    /// Some milliseconds after the answer.
+    Batched,
+    /// Before the answer.
+    BeforeAnswer,
+}
+
+/// Behaviour while entries of the audit log cannot be written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditUnavailable {
+    /// Calls are denied with `audit-unavailable`.
+    Deny,
+    /// Calls go on, and lost entries are counted.
+    Count,
 }
 
 /// The listeners and their limits.

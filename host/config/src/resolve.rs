@@ -1,6 +1,7 @@
 //! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
 //! faults at once.
 
+mod audit;
 mod description;
 mod environment_only;
 mod identity;
@@ -239,6 +240,7 @@ impl Resolver<'_> {
         let policies = self.policies(file);
         let server = self.server(&file.server);
         let signing = self.signing(file);
+        let audit = self.audit(file);
         let upstreams = self.upstreams(file, &policies, signing.as_ref());
         self.unused(file, &policies);
         let network = self.network(&file.network);
@@ -254,6 +256,7 @@ impl Resolver<'_> {
             policies,
             keys,
             signing,
+            audit,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             auth_disabled: false,

@@ -1,6 +1,7 @@
 //! One audit record for each message, including refused ones. It contains no secret, because this module has no access
 //! to credentials.
 
+mod entry;
 mod facts;
 
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
 use crate::authenticate::identity::Caller;
-use facts::AuditFacts;
+use entry::{UnsettledEntry, arguments_digest};
+use facts::{AuditFacts, RecordPlace};
 use witgate_message::call::{Access, Target};
 use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
-use witgate_runtime::lines::LinePlace;
 use witgate_runtime::metrics::Metrics;
 
+pub use entry::EntryLog;
 pub use facts::Audit;
 
 /// The outcome of a message.
@@ -135,7 +137,11 @@ pub struct Record<'a> {
     route: &'a Route,
     started: Instant,
     closed: bool,
-    place: Option<LinePlace>,
+    place: RecordPlace,
+    /// The digest of the arguments, if there is an audit log.
+    arguments: Option<String>,
+    /// The entry that has to be durable before the answer.
+    unsettled: Option<UnsettledEntry>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that decides about it.
@@ -156,7 +162,9 @@ impl<'a> Record<'a> {
             route,
             started: Instant::now(),
             closed: false,
-            place: None,
+            place: RecordPlace::default(),
+            arguments: None,
+            unsettled: None,
             decision: outcomes.ids.next(),
             generation,
             request: None,
@@ -174,6 +182,13 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// Notes the digest of the arguments of `request`, if there is an audit log.
+    pub async fn note_arguments(&mut self, request: &Arc<Request>) {
+        if let Some(log) = self.outcomes.audit.log() {
+            self.arguments = arguments_digest(log, request).await;
+        }
+    }
+
     /// Writes the record.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
         match result {
@@ -181,6 +196,18 @@ impl<'a> Record<'a> {
             Err(rejection) => self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection)),
         }
         self
+    }
+
+    /// Waits until the record is durable, if the configuration requires that before the answer.
+    ///
+    /// # Errors
+    /// `Unrecorded` in place of the answer if that takes too long.
+    pub async fn settle<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Rejection> {
+        match self.unsettled.take() {
+            // In a box, because most calls do not wait.
+            Some(entry) => Box::pin(entry.settle()).await.and(result),
+            None => result,
+        }
     }
 
     /// Writes the record of a message that was refused before any decision.
@@ -212,10 +239,13 @@ impl<'a> Record<'a> {
             fallback: self.fallback.policy(),
             reason: cause.reason,
             detail: cause.detail,
+            era: request.map(|request| request.era),
+            transport: request.map(|request| request.transport),
+            arguments: self.arguments.as_deref(),
             peer: request.and_then(|request| request.peer),
             micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
-        self.outcomes.audit.write(&facts, self.place.take());
+        self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));
     }
 }
 

@@ -123,6 +123,8 @@ pub struct Reply {
     pub session: Option<Box<str>>,
     /// The nonce for the client's next proof of possession.
     pub nonce: Option<Box<str>>,
+    /// The id of the message in the audit.
+    pub decision: DecisionId,
     /// The body of the upstream's answer.
     pub body: AnswerBody,
 }
@@ -178,12 +180,13 @@ impl<U: Upstream> Flow<U> {
         let received = receive(arrival, record.decision, &generation, &self.route).await;
         let (request, shown, session) = match received {
             Ok(received) => received,
-            Err(rejected) => return Err(refuse(record, rejected)),
+            Err(rejected) => return Err(refuse(record, rejected).await),
         };
         record.request = Some(Arc::clone(&request));
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
-        let record = record.close(&result);
+        let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
+        let result = record.settle(result).await;
         result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
@@ -197,6 +200,7 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
+        record.note_arguments(&request).await;
         let established = self.establish(&generation, &request, &shown).await;
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
@@ -266,7 +270,10 @@ impl<U: Upstream> Flow<U> {
 
     /// Counts and records a refusal of the transport before there is a message.
     pub fn refuse_unread(&self, rejection: Rejection) -> RejectedMessage {
-        refuse(self.record(&self.generations.live()), RejectedMessage { id: None, rejection })
+        let record = self.record(&self.generations.live());
+        let decision = Some(record.decision);
+        record.refuse(&rejection);
+        RejectedMessage { id: None, decision, rejection }
     }
 
     /// Handles a request on a session without a message. It passes the same stages; the upstream, which keeps the
@@ -283,7 +290,7 @@ impl<U: Upstream> Flow<U> {
         let (request, shown, session) =
             match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
                 Ok(received) => received,
-                Err(rejection) => return Err(refuse(record, RejectedMessage { id: None, rejection })),
+                Err(rejection) => return Err(refuse(record, rejection.into()).await),
             };
         record.request = Some(Arc::clone(&request));
         let stages = async {
@@ -305,8 +312,9 @@ impl<U: Upstream> Flow<U> {
             act(SessionRequest { caller, session, request, last_event_id, account }, permit, shown).await
         };
         let result = stages.await;
-        let record = record.close(&result);
+        let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
+        let result = record.settle(result).await;
         result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
@@ -358,7 +366,7 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
-        Ok(Reply { status, session, nonce, body })
+        Ok(Reply { status, session, nonce, decision: request.decision, body })
     }
 
     fn look(&self, permit: Arc<Permit>) -> AnswerFilter {
@@ -402,7 +410,7 @@ async fn receive(
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, mut shown, session) =
-        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), rejection })?;
+        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
     let request = Request { call, decision, era, headers, peer, certificate, transport, route };
@@ -474,9 +482,15 @@ fn receive_bodiless(
 }
 
 /// Records a refusal before any decision.
-fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
-    record.refuse(&rejected.rejection);
-    rejected
+async fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
+    let decision = Some(record.decision);
+    let RejectedMessage { id, rejection, .. } = rejected;
+    let refused = Err::<(), _>(rejection);
+    let mut record = record.close(&refused);
+    match record.settle(refused).await {
+        Ok(()) => RejectedMessage { id, decision, rejection: Rejection::Unrecorded },
+        Err(rejection) => RejectedMessage { id, decision, rejection },
+    }
 }
 
 /// Records that a sender has shown a valid credential.
@@ -498,7 +512,7 @@ fn rejected_message(record: &Record<'_>, rejection: Rejection) -> RejectedMessag
         }
         (rejection, _) => rejection,
     };
-    RejectedMessage { id, rejection }
+    RejectedMessage { id, decision: Some(record.decision), rejection }
 }
 
 fn is_unknown_method(request: &Request) -> bool {

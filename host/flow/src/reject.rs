@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use witgate_plugin::Denial;
 
+use super::decision::DecisionId;
 use super::dpop::ProofError;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
@@ -119,13 +120,21 @@ impl From<MemoryExhausted> for Rejection {
 pub struct RejectedMessage {
     /// The message's id as JSON text, if it could be read: JSON-RPC 2.0 §5 requires it in the answer.
     pub id: Option<Box<str>>,
+    /// The id of the message in the audit, if it has one.
+    pub decision: Option<DecisionId>,
     /// The rejection.
     pub rejection: Rejection,
 }
 
+impl From<Rejection> for RejectedMessage {
+    fn from(rejection: Rejection) -> Self {
+        Self { id: None, decision: None, rejection }
+    }
+}
+
 impl From<ParseError> for RejectedMessage {
     fn from(ParseError { id, malformed }: ParseError) -> Self {
-        Self { id, rejection: malformed.into() }
+        Self { id, decision: None, rejection: malformed.into() }
     }
 }
 

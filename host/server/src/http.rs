@@ -388,7 +388,7 @@ fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
 }
 
 fn answer(reply: Reply) -> Response<Body> {
-    let Reply { status, session, nonce, body } = reply;
+    let Reply { status, session, nonce, decision, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
         AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message)),
@@ -399,6 +399,7 @@ fn answer(reply: Reply) -> Response<Body> {
             response
         }
     };
+    response.headers_mut().extend([decision.header()]);
     if let Some(session) = session.and_then(|session| HeaderValue::try_from(&*session).ok()) {
         response.headers_mut().insert(SESSION_ID, session);
     }
@@ -411,7 +412,7 @@ fn answer(reply: Reply) -> Response<Body> {
 impl<U: Upstream> Endpoint<U> {
     /// The response to a refused message. A challenge names every scheme that is accepted, bearer tokens first.
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
-        let wire = rejected.rejection.wire_at(self.denials);
+        let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
         let scopes = &generation.pipeline(self.place).scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);

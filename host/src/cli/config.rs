@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
+use witgate_audit::{KEY_FILE, SyncMode};
 use witgate_config::identity::IdentitySettings;
 use witgate_config::{
-    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, TlsKey,
-    Transport, UpstreamTarget, raw,
+    Audit, AuditKey, AuditOverflow, ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource,
+    Network, Pipeline, Policy, TlsKey, Transport, UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -55,7 +56,25 @@ fn shown(config: &Config) -> Value {
         }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
         "signing": config.signing.as_ref().map(|signing| json!({ "issuer": signing.signer.issuer(), "key": "****" })),
+        "audit": config.audit.as_ref().map(audit),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn audit(audit: &Audit) -> Value {
+    json!({
+        "directory": audit.directory,
+        "key": match &audit.key {
+            AuditKey::Signer(signer) => json!(signer.public().to_string()),
+            AuditKey::InDirectory { .. } => json!(audit.directory.join(KEY_FILE)),
+        },
+        "sync": match audit.sync { SyncMode::Batched => "batched", SyncMode::BeforeAnswer => "before-answer" },
+        "unavailable": match audit.unavailable { AuditOverflow::Deny => "deny", AuditOverflow::Count => "count" },
+        "rotate_size_mib": audit.rules.size >> 20,
+        "rotate_age_h": audit.rules.age.as_secs() / 3600,
+        "keep_days": audit.rules.keep.map(|keep| keep.as_secs() / (24 * 3600)),
+        "compress": audit.rules.compress,
+        "checkpoint_to": audit.checkpoint_to,
     })
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::protocol::{self, ControlCommand, ForgottenToken};
 use super::status::StatusReader;
 use super::{ControlClient, recording};
+use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult};
 use witgate_base::digest::digest_of;
 use witgate_policy::generation::Generations;
@@ -16,6 +17,7 @@ pub(crate) struct Operator {
     pub(crate) status: Arc<StatusReader>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) reloader: Option<Arc<Reloader>>,
+    pub(crate) audit: OperationLog,
 }
 
 impl Operator {
@@ -54,6 +56,7 @@ impl Operator {
         let digest = digest_of(token).ok_or("this is no SHA-256 digest")?;
         let forgotten_by: Vec<_> = self.generations.forget(&digest).iter().map(ToString::to_string).collect();
         tracing::info!(policies = forgotten_by.join(","), "a token was forgotten");
+        self.audit.token_forgotten(&forgotten_by);
         Ok(ForgottenToken { forgotten_by })
     }
 }

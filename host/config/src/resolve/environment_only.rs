@@ -133,6 +133,7 @@ fn config(auth: &Auth<'_>) -> Config {
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
         signing: None,
+        audit: None,
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         auth_disabled: matches!(auth, Auth::Disabled),

@@ -5,10 +5,14 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::entry::{EntryLog, UnsettledEntry};
 use crate::decision::DecisionId;
 use crate::reject::Rejection;
+use witgate_audit::EntryPlace;
 use witgate_config::AuditOverflow;
 use witgate_message::call::Target;
+use witgate_message::era::Era;
+use witgate_plugin::Transport;
 use witgate_runtime::lines::{LinePlace, LineWriter};
 use witgate_runtime::log::entry::{LogEntry, LogFormat, cut};
 
@@ -27,7 +31,17 @@ const DETAIL: usize = 448;
 
 /// The destination of audit records.
 #[derive(Debug, Default)]
-pub struct Audit(Sink);
+pub struct Audit {
+    lines: Sink,
+    log: Option<EntryLog>,
+}
+
+/// The places for a record that is written later.
+#[derive(Debug, Default)]
+pub(super) struct RecordPlace {
+    line: Option<LinePlace>,
+    entry: Option<EntryPlace>,
+}
 
 #[derive(Debug, Default)]
 enum Sink {
@@ -56,6 +70,9 @@ pub(super) struct AuditFacts<'a> {
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
     pub(super) detail: Option<&'a str>,
+    pub(super) era: Option<Era>,
+    pub(super) transport: Option<Transport>,
+    pub(super) arguments: Option<&'a str>,
     pub(super) peer: Option<IpAddr>,
     pub(super) micros: u64,
 }
@@ -68,31 +85,46 @@ thread_local! {
 impl Audit {
     /// Records as lines of their own.
     pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
-        Self(Sink::Lines { to, form, overflow })
+        Self { lines: Sink::Lines { to, form, overflow }, log: None }
     }
 
-    /// The place for a record in the queue, if every call needs a record.
-    pub(super) fn reserve(&self) -> Result<Option<LinePlace>, Rejection> {
-        match &self.0 {
+    /// The same, with each record also as an entry of `log`.
+    #[must_use]
+    pub fn with_log(self, log: Option<EntryLog>) -> Self {
+        Self { log, ..self }
+    }
+
+    /// The audit log.
+    pub(super) fn log(&self) -> Option<&EntryLog> {
+        self.log.as_ref()
+    }
+
+    /// The places for a record, if every call needs one.
+    pub(super) fn reserve(&self) -> Result<RecordPlace, Rejection> {
+        let line = match &self.lines {
             Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
                 let place = to.place().filter(|_| !to.is_failing());
-                place.map(Some).ok_or(Rejection::Unrecorded)
+                Some(place.ok_or(Rejection::Unrecorded)?)
             }
-            Sink::Lines { overflow: AuditOverflow::Count, .. } | Sink::Log => Ok(None),
-        }
+            Sink::Lines { overflow: AuditOverflow::Count, .. } | Sink::Log => None,
+        };
+        let entry = self.log.as_ref().map(EntryLog::reserve).transpose()?.flatten();
+        Ok(RecordPlace { line, entry })
     }
 
-    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: Option<LinePlace>) {
-        match &self.0 {
+    /// Writes a record. Returns its entry if the answer has to wait for that.
+    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: RecordPlace) -> Option<UnsettledEntry> {
+        match &self.lines {
             Sink::Log => facts.log(),
             Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
                 facts.write(line, *form);
-                match place {
+                match place.line {
                     Some(place) => place.write(line.as_bytes()),
                     None => to.write(line.as_bytes()),
                 }
             }),
         }
+        self.log.as_ref()?.write(facts, place.entry)
     }
 }
 
@@ -197,6 +229,9 @@ mod tests {
             fallback: Some(text),
             reason: Some(text),
             detail: Some(text),
+            era: None,
+            transport: None,
+            arguments: None,
             peer: Some("1111:1111:1111:1111:1111:1111:1111:1111".parse().unwrap()),
             micros: u64::MAX,
         }
@@ -227,14 +262,14 @@ mod tests {
         let long = "x".repeat(300);
         let mut written = 0;
         while let Ok(place) = deny.reserve() {
-            assert!(place.is_some());
+            assert!(place.line.is_some());
             deny.write(&facts(&[], &long), place);
             written += 1;
         }
         assert!(written > 4, "first the pipe is filled, then the queue");
         assert_eq!(deny.reserve().unwrap_err(), Rejection::Unrecorded);
-        assert!(count.reserve().unwrap().is_none());
-        count.write(&facts(&[], &long), None);
+        assert!(count.reserve().unwrap().line.is_none());
+        count.write(&facts(&[], &long), RecordPlace::default());
         assert_eq!(lines.lost().get(), 1);
         drop((deny, count));
         // The thread owns the writing end, and ends when everything is written.

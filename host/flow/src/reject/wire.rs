@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
-use super::{Rejection, UpstreamFault};
+use super::{RejectedMessage, Rejection, UpstreamFault};
+use crate::decision::DecisionId;
 use crate::dpop::{ALGORITHMS, ProofError};
 use witgate_config::Denials;
 use witgate_message::fault::MessageFault;
@@ -51,6 +52,8 @@ pub struct Wire {
     pub challenge: Challenge,
     /// The value of the `Allow` header, if any.
     pub allow: Option<&'static str>,
+    /// The id of the message in the audit, if it has one.
+    pub decision: Option<DecisionId>,
 }
 
 /// The content of `WWW-Authenticate`.
@@ -254,11 +257,21 @@ impl Rejection {
     }
 }
 
+impl RejectedMessage {
+    /// The form at an endpoint with this setting for denials, with the id of the message in the audit.
+    pub fn wire_at(&self, denials: Denials) -> Wire {
+        Wire { decision: self.decision, ..self.rejection.wire_at(denials) }
+    }
+}
+
 impl Wire {
     /// The JSON-RPC error, under the request's id as JSON text.
     pub fn body(&self, id: Option<&str>) -> Bytes {
         let mut data = self.data.clone();
         data.insert("reason".to_owned(), Value::from(&*self.reason));
+        if let Some(decision) = self.decision {
+            data.insert("decision".to_owned(), Value::from(decision.to_string()));
+        }
         let error = json!({ "code": self.code, "message": self.message, "data": data });
         let id = id.unwrap_or("null");
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
@@ -287,6 +300,7 @@ impl Wire {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
+        headers.extend(self.decision.map(DecisionId::header));
         headers
     }
 }
@@ -442,5 +456,6 @@ fn plain(
         retry_after: None,
         challenge: Challenge::None,
         allow: None,
+        decision: None,
     }
 }

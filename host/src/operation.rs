@@ -1,0 +1,218 @@
+//! Entries of the audit log about the operation of Witgate: starts, stops, changes and revocations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use witgate_audit::note::CheckpointSigner;
+use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::{Audit, AuditKey, Config};
+use witgate_flow::audit::EntryLog;
+use witgate_policy::Source;
+use witgate_policy::generation::Generation;
+
+/// The audit log of a process, if the configuration has one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OperationLog(Option<Arc<OpenLog>>);
+
+#[derive(Debug)]
+struct OpenLog {
+    log: Arc<AuditLog>,
+    settings: Audit,
+}
+
+/// The error if the audit log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditLogError {
+    /// The key cannot be read or made.
+    #[error("the key of the audit in {}: {error}", directory.display())]
+    Key {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// The error.
+        error: std::io::Error,
+    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// An event. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+enum OperationEvent<'a> {
+    Start {
+        time: String,
+        version: &'static str,
+        pid: u32,
+        config: Option<&'a str>,
+        cut_bytes: u64,
+        #[serde(flatten)]
+        live: LiveGeneration<'a>,
+    },
+    Stop {
+        time: String,
+        is_graceful: bool,
+    },
+    Reload {
+        time: String,
+        micros: u64,
+        before: u64,
+        #[serde(flatten)]
+        live: LiveGeneration<'a>,
+    },
+    ReloadRefused {
+        time: String,
+        micros: u64,
+        generation: u64,
+        reasons: &'a [String],
+    },
+    Rollback {
+        time: String,
+        to: u64,
+        generation: u64,
+    },
+    TokenForgotten {
+        time: String,
+        policies: &'a [String],
+    },
+}
+
+/// The content of a generation: the digests of its configuration and of its components.
+#[derive(Serialize)]
+struct LiveGeneration<'a> {
+    generation: u64,
+    config_digest: String,
+    policies: Vec<LivePolicy<'a>>,
+}
+
+#[derive(Serialize)]
+struct LivePolicy<'a> {
+    name: &'a str,
+    kind: &'static str,
+    /// The digest of the component, or the code that decides in its place.
+    decides: String,
+}
+
+impl<'a> LiveGeneration<'a> {
+    fn of(generation: &'a Generation) -> Self {
+        Self {
+            generation: generation.number(),
+            config_digest: digest_text(&sha256(generation.recipe().config().as_bytes())),
+            policies: generation
+                .policies()
+                .map(|policy| LivePolicy {
+                    name: policy.name(),
+                    kind: policy.kind().name(),
+                    decides: match policy.source() {
+                        Source::Builtin => "built-in".to_owned(),
+                        Source::Component { digest, .. } => digest_text(digest),
+                        Source::Fallback { .. } => "fallback".to_owned(),
+                        Source::Broken { .. } => "broken".to_owned(),
+                    },
+                })
+                .collect(),
+        }
+    }
+}
+
+impl OperationLog {
+    /// Opens the audit log of `config`. Its key is made at the first start.
+    pub(crate) fn open(config: &Config) -> Result<Self, AuditLogError> {
+        let Some(settings) = &config.audit else { return Ok(Self::default()) };
+        let owner = config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let log = AuditLog::open(LogSettings {
+            directory: settings.directory.clone(),
+            signer: signer(settings)?,
+            sync: settings.sync,
+            rules: settings.rules,
+            checkpoint_to: settings.checkpoint_to.clone(),
+            owner,
+        })?;
+        if log.cut() > 0 {
+            let bytes = log.cut();
+            tracing::warn!("the audit had an incomplete end, as after a kill: {bytes} bytes are cut");
+        }
+        Ok(Self(Some(Arc::new(OpenLog { log: Arc::new(log), settings: settings.clone() }))))
+    }
+
+    /// The destination of records, if there is a log.
+    pub(crate) fn entries(&self) -> Option<EntryLog> {
+        let OpenLog { log, settings } = &**self.0.as_ref()?;
+        Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
+    }
+
+    /// Waits until everything is written, with a last checkpoint, at most for `longest`.
+    pub(crate) fn stop(&self, is_graceful: bool, longest: Duration) {
+        self.write(|| OperationEvent::Stop { time: time_text(), is_graceful });
+        if let Some(open) = &self.0
+            && !open.log.stop(longest)
+        {
+            tracing::error!("the audit is not written completely");
+        }
+    }
+
+    pub(crate) fn started(&self, config: &Config, live: &Generation) {
+        let config = config.path.as_ref().map(|path| path.display().to_string());
+        self.write(|| OperationEvent::Start {
+            time: time_text(),
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            config: config.as_deref(),
+            cut_bytes: self.0.as_ref().map(|open| open.log.cut()).unwrap_or_default(),
+            live: LiveGeneration::of(live),
+        });
+    }
+
+    pub(crate) fn reloaded(&self, before: &Generation, live: &Generation, took: Duration) {
+        self.write(|| OperationEvent::Reload {
+            time: time_text(),
+            micros: micros(took),
+            before: before.number(),
+            live: LiveGeneration::of(live),
+        });
+        // The lines up to here were decided by the former generation.
+        if let Some(open) = &self.0 {
+            open.log.checkpoint();
+        }
+    }
+
+    pub(crate) fn reload_refused(&self, live: &Generation, reasons: &[String], took: Duration) {
+        let generation = live.number();
+        let micros = micros(took);
+        self.write(|| OperationEvent::ReloadRefused { time: time_text(), micros, generation, reasons });
+    }
+
+    pub(crate) fn rolled_back(&self, to: u64, generation: u64) {
+        self.write(|| OperationEvent::Rollback { time: time_text(), to, generation });
+    }
+
+    pub(crate) fn token_forgotten(&self, policies: &[String]) {
+        self.write(|| OperationEvent::TokenForgotten { time: time_text(), policies });
+    }
+
+    fn write<'a>(&self, event: impl FnOnce() -> OperationEvent<'a>) {
+        if let Some(open) = &self.0
+            && let Ok(entry) = serde_json::to_vec(&event())
+        {
+            open.log.append(&entry, None);
+        }
+    }
+}
+
+fn signer(settings: &Audit) -> Result<Arc<CheckpointSigner>, AuditLogError> {
+    let origin = match &settings.key {
+        AuditKey::Signer(signer) => return Ok(Arc::clone(signer)),
+        AuditKey::InDirectory { origin } => origin.as_deref(),
+    };
+    let failed = |error| AuditLogError::Key { directory: settings.directory.clone(), error };
+    let pem = private_key(&settings.directory.join(KEY_FILE)).map_err(failed)?;
+    let signer = CheckpointSigner::from_pem(&pem, origin).map_err(std::io::Error::other);
+    signer.map(Arc::new).map_err(failed)
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
