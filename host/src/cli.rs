@@ -1,6 +1,7 @@
 //! The `witgate` command: one file per command. What a program may want to read goes to standard
 //! output, everything else to standard error.
 
+mod audit;
 mod change_state;
 mod check;
 mod config;
@@ -52,7 +53,7 @@ First steps:
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
 
-Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 65 invalid file; 69 could not run; 75 change written, but not in use by the running Witgate; 78 invalid configuration.";
+Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 3 the end of the audit log is missing; 65 invalid file; 69 could not run; 75 change written, but not in use by the running Witgate; 78 invalid configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -73,6 +74,9 @@ enum Command {
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Verify, prove, search and export the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the schema of the configuration, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -93,6 +97,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
+        Some(Command::Audit(command)) => audit::run(&context, command),
         Some(Command::Config(command)) => config::run(&context, command),
         Some(Command::CompileComponent) => return Exit::Compiled(compile::run()),
     };

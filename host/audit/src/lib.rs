@@ -39,7 +39,7 @@ use witgate_base::whole_file;
 use note::{CheckpointKey, CheckpointSigner};
 use queue::EntryQueue;
 use retention::Pruner;
-use store::Store;
+use store::LogFiles;
 use writer::LogWriter;
 
 pub use line::ChainFault;
@@ -170,7 +170,7 @@ impl AuditLog {
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
-        let store = Store::new(directory.clone(), signer, checkpoint_to, found.chain, found.segment);
+        let store = LogFiles::new(directory.clone(), signer, checkpoint_to, found.chain, found.segment);
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let pruner = Pruner::new(directory.clone());

@@ -22,7 +22,7 @@ const MARK: &str = "\u{2014} ";
 
 /// The error in a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+pub enum CheckpointKeyError {
     /// The text is not a private key for Ed25519.
     #[error("this is not a private key for Ed25519 in PEM (PKCS #8, `BEGIN PRIVATE KEY`)")]
     Private,
@@ -97,13 +97,14 @@ impl CheckpointSigner {
     ///
     /// # Errors
     /// `Private` or `Origin`.
-    pub fn from_pem(pem: &str, origin: Option<&str>) -> Result<Self, KeyError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyError::Private)?;
+    pub fn from_pem(pem: &str, origin: Option<&str>) -> Result<Self, CheckpointKeyError> {
+        let der =
+            PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| CheckpointKeyError::Private)?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der())
-            .map_err(|_| KeyError::Private)?;
-        let key: [u8; 32] = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Private)?;
+            .map_err(|_| CheckpointKeyError::Private)?;
+        let key: [u8; 32] = pair.public_key().as_ref().try_into().map_err(|_| CheckpointKeyError::Private)?;
         let name = origin.map_or_else(|| default_origin(&key), str::to_owned);
-        let public = CheckpointKey::new(name, key).ok_or(KeyError::Origin)?;
+        let public = CheckpointKey::new(name, key).ok_or(CheckpointKeyError::Origin)?;
         Ok(Self { pair, public })
     }
 
@@ -111,9 +112,9 @@ impl CheckpointSigner {
     ///
     /// # Errors
     /// `Random`.
-    pub fn new_pem() -> Result<String, KeyError> {
-        let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Random)?;
-        let der = pair.to_pkcs8v1().map_err(|_| KeyError::Random)?;
+    pub fn new_pem() -> Result<String, CheckpointKeyError> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| CheckpointKeyError::Random)?;
+        let der = pair.to_pkcs8v1().map_err(|_| CheckpointKeyError::Random)?;
         let text = STANDARD.encode(der.as_ref());
         Ok(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
     }
@@ -158,16 +159,16 @@ impl fmt::Display for CheckpointKey {
 }
 
 impl std::str::FromStr for CheckpointKey {
-    type Err = KeyError;
+    type Err = CheckpointKeyError;
 
-    fn from_str(text: &str) -> Result<Self, KeyError> {
+    fn from_str(text: &str) -> Result<Self, CheckpointKeyError> {
         let mut parts = text.trim().splitn(3, '+');
         let (name, id, key) = (parts.next(), parts.next(), parts.next());
         let key = key.and_then(|key| STANDARD.decode(key).ok());
         let key = key.as_deref().and_then(|key| key.strip_prefix(&[ED25519_NOTE]));
-        let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or(KeyError::Public)?;
-        let read = Self::new(name.unwrap_or_default().to_owned(), key).ok_or(KeyError::Public)?;
-        if id == Some(&hex::text(&read.id)) { Ok(read) } else { Err(KeyError::Public) }
+        let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or(CheckpointKeyError::Public)?;
+        let read = Self::new(name.unwrap_or_default().to_owned(), key).ok_or(CheckpointKeyError::Public)?;
+        if id == Some(&hex::text(&read.id)) { Ok(read) } else { Err(CheckpointKeyError::Public) }
     }
 }
 
@@ -257,15 +258,18 @@ mod tests {
     #[test]
     fn other_texts_are_not_keys() {
         for text in ["", "key", P384] {
-            assert_eq!(CheckpointSigner::from_pem(text, None).unwrap_err(), KeyError::Private);
+            assert_eq!(CheckpointSigner::from_pem(text, None).unwrap_err(), CheckpointKeyError::Private);
         }
         let pem = CheckpointSigner::new_pem().unwrap();
         for origin in ["", "a b", "a+b", "ü", &"x".repeat(129)] {
-            assert_eq!(CheckpointSigner::from_pem(&pem, Some(origin)).unwrap_err(), KeyError::Origin);
+            assert_eq!(
+                CheckpointSigner::from_pem(&pem, Some(origin)).unwrap_err(),
+                CheckpointKeyError::Origin
+            );
         }
         let public = signer("x").public().to_string();
         for text in ["", "x", &public.replace('x', "y"), &public[..public.len() - 4]] {
-            assert_eq!(text.parse::<CheckpointKey>(), Err(KeyError::Public), "{text}");
+            assert_eq!(text.parse::<CheckpointKey>(), Err(CheckpointKeyError::Public), "{text}");
         }
     }
 

@@ -46,7 +46,7 @@ impl fmt::Display for LineChoice {
 
 /// The error if a line cannot be proven.
 #[derive(Debug, thiserror::Error)]
-pub enum ProofError {
+pub enum LineProofError {
     /// There is no such line.
     #[error("there is no {0} in the audit")]
     Unknown(LineChoice),
@@ -68,7 +68,7 @@ pub enum ProofError {
 
 /// The error in a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProofFault {
+pub enum LineProofFault {
     /// The text is not a proof.
     #[error("it is not a proof of the form {TITLE}, with the line in `extra`")]
     Form,
@@ -102,10 +102,10 @@ impl fmt::Display for LineProof {
 }
 
 impl std::str::FromStr for LineProof {
-    type Err = ProofFault;
+    type Err = LineProofFault;
 
-    fn from_str(text: &str) -> Result<Self, ProofFault> {
-        let (head, checkpoint) = text.split_once("\n\n").ok_or(ProofFault::Form)?;
+    fn from_str(text: &str) -> Result<Self, LineProofFault> {
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(LineProofFault::Form)?;
         let mut lines = head.lines();
         let mut member = |name: &str| lines.next().and_then(|line| line.strip_prefix(name));
         let title = member(TITLE).filter(|rest| rest.is_empty());
@@ -119,7 +119,7 @@ impl std::str::FromStr for LineProof {
             (Some(_), Some(line), Some(number), Some(path)) => {
                 Ok(Self { line, number, path: InclusionPath(path), checkpoint: checkpoint.to_owned() })
             }
-            _ => Err(ProofFault::Form),
+            _ => Err(LineProofFault::Form),
         }
     }
 }
@@ -129,12 +129,12 @@ impl LineProof {
     ///
     /// # Errors
     /// If the checkpoint is not signed by one of them, or the line is not in the tree.
-    pub fn check(&self, keys: &[CheckpointKey]) -> Result<Checkpoint, ProofFault> {
+    pub fn check(&self, keys: &[CheckpointKey]) -> Result<Checkpoint, LineProofFault> {
         let checkpoint = note::open(&self.checkpoint, keys)?;
         let has_number =
             ChainFields::of(self.line.as_bytes()).is_some_and(|fields| fields.number == self.number);
         let root = self.path.root(self.number, checkpoint.size, leaf_hash(self.line.as_bytes()));
-        if root == Some(checkpoint.root) && has_number { Ok(checkpoint) } else { Err(ProofFault::Line) }
+        if root == Some(checkpoint.root) && has_number { Ok(checkpoint) } else { Err(LineProofFault::Line) }
     }
 }
 
@@ -142,24 +142,24 @@ impl LineProof {
 ///
 /// # Errors
 /// If there is no such line, or no checkpoint of it.
-pub fn prove(directory: &Path, choice: &LineChoice) -> Result<LineProof, ProofError> {
+pub fn prove(directory: &Path, choice: &LineChoice) -> Result<LineProof, LineProofError> {
     let segments = segment::list(directory).map_err(|error| failed(directory, error))?;
-    let (number, line) = find(&segments, choice)?.ok_or_else(|| ProofError::Unknown(choice.clone()))?;
+    let (number, line) = find(&segments, choice)?.ok_or_else(|| LineProofError::Unknown(choice.clone()))?;
     let after = segments.partition_point(|segment| segment.first <= number);
     let rest = segments.get(after.saturating_sub(1)..).unwrap_or_default();
-    let (checkpoint, note) = covering(rest, number)?.ok_or(ProofError::Uncovered(number))?;
-    let path = path(rest, number, &checkpoint)?.ok_or(ProofError::Altered(number))?;
+    let (checkpoint, note) = covering(rest, number)?.ok_or(LineProofError::Uncovered(number))?;
+    let path = path(rest, number, &checkpoint)?.ok_or(LineProofError::Altered(number))?;
     let proof = LineProof { line, number, path, checkpoint: note };
     let root = proof.path.root(number, checkpoint.size, leaf_hash(proof.line.as_bytes()));
-    if root == Some(checkpoint.root) { Ok(proof) } else { Err(ProofError::Altered(number)) }
+    if root == Some(checkpoint.root) { Ok(proof) } else { Err(LineProofError::Altered(number)) }
 }
 
-fn failed(path: &Path, error: io::Error) -> ProofError {
-    ProofError::Io { path: path.to_owned(), error }
+fn failed(path: &Path, error: io::Error) -> LineProofError {
+    LineProofError::Io { path: path.to_owned(), error }
 }
 
 /// The number and the text of a line.
-fn find(segments: &[Segment], choice: &LineChoice) -> Result<Option<(u64, String)>, ProofError> {
+fn find(segments: &[Segment], choice: &LineChoice) -> Result<Option<(u64, String)>, LineProofError> {
     let (segments, needle) = match choice {
         LineChoice::Number(number) => {
             let after = segments.partition_point(|segment| segment.first <= *number);
@@ -185,7 +185,7 @@ fn find(segments: &[Segment], choice: &LineChoice) -> Result<Option<(u64, String
 }
 
 /// The first checkpoint after a line.
-fn covering(segments: &[Segment], number: u64) -> Result<Option<(Checkpoint, String)>, ProofError> {
+fn covering(segments: &[Segment], number: u64) -> Result<Option<(Checkpoint, String)>, LineProofError> {
     for path in segments.iter().map(Segment::checkpoints).filter(|path| path.exists()) {
         let text = std::fs::read(&path).map_err(|error| failed(&path, error))?;
         let text = String::from_utf8_lossy(&text);
@@ -203,7 +203,7 @@ fn path(
     segments: &[Segment],
     number: u64,
     checkpoint: &Checkpoint,
-) -> Result<Option<InclusionPath>, ProofError> {
+) -> Result<Option<InclusionPath>, LineProofError> {
     let mut collector = None;
     let mut next = segments.first().map(|segment| segment.first).unwrap_or_default();
     for segment in segments.iter().take_while(|segment| segment.first < checkpoint.size) {

@@ -47,11 +47,11 @@ impl Segment {
     }
 
     /// A reader of its lines.
-    pub(crate) fn lines(&self) -> io::Result<LineReader> {
-        let packed = |file| LineReader::new(Box::new(MultiGzDecoder::new(file)));
+    pub(crate) fn lines(&self) -> io::Result<SegmentLines> {
+        let packed = |file| SegmentLines::new(Box::new(MultiGzDecoder::new(file)));
         match File::open(&self.path) {
             Ok(file) if self.is_compressed => Ok(packed(file)),
-            Ok(file) => Ok(LineReader::new(Box::new(file))),
+            Ok(file) => Ok(SegmentLines::new(Box::new(file))),
             // It has been compressed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_compressed => {
                 File::open(self.path.with_extension("jsonl.gz")).map(packed)
@@ -179,7 +179,7 @@ impl<'a> ReadLine<'a> {
 
 /// A reader of lines. It replaces the line end before each line by the mark of a leaf, so that the line can be hashed
 /// in place.
-pub(crate) struct LineReader {
+pub(crate) struct SegmentLines {
     from: Box<dyn Read>,
     buffer: Vec<u8>,
     /// The place of the mark of the next line in the buffer.
@@ -191,7 +191,7 @@ pub(crate) struct LineReader {
     is_at_end: bool,
 }
 
-impl LineReader {
+impl SegmentLines {
     pub(crate) fn new(from: Box<dyn Read>) -> Self {
         let mut buffer = vec![0; BLOCK];
         buffer.iter_mut().take(1).for_each(|byte| *byte = LEAF_MARK);
@@ -260,7 +260,7 @@ mod tests {
     fn lines_are_read_whole_with_their_places() {
         let long = "x".repeat(3 * BLOCK);
         let text = format!("one\n\n{long}\ntorn");
-        let mut lines = LineReader::new(Box::new(Cursor::new(text.clone().into_bytes())));
+        let mut lines = SegmentLines::new(Box::new(Cursor::new(text.clone().into_bytes())));
         let mut read = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             assert_eq!(line.marked()[0], LEAF_MARK);
@@ -270,7 +270,7 @@ mod tests {
         }
         let expected = [("one", true), ("", true), (&long, true), ("torn", false)];
         assert_eq!(read, expected.map(|(line, is_whole)| (line.as_bytes().to_vec(), is_whole)));
-        assert!(LineReader::new(Box::new(io::empty())).next().unwrap().is_none());
+        assert!(SegmentLines::new(Box::new(io::empty())).next().unwrap().is_none());
     }
 
     #[test]

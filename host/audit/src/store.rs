@@ -17,7 +17,7 @@ use crate::time_text;
 
 /// The files of a log, and the state of its chain. Everything up to that state is durable.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct LogFiles {
     directory: PathBuf,
     signer: Arc<CheckpointSigner>,
     checkpoint_to: Option<PathBuf>,
@@ -40,7 +40,7 @@ struct CurrentSegment {
     is_dirty: bool,
 }
 
-impl Store {
+impl LogFiles {
     /// Continues a log after `chain`, in a segment with `length` bytes. Without a segment, the next line begins one.
     pub(crate) fn new(
         directory: PathBuf,

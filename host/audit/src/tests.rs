@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::note::CheckpointKey;
-use crate::proof::{LineChoice, LineProof, ProofError, ProofFault, prove};
+use crate::proof::{LineChoice, LineProof, LineProofError, LineProofFault, prove};
 use crate::select::{EntryFilter, last_lines, scan};
-use crate::verify::{Verdict, Verification, verify};
+use crate::verify::{LogVerdict, LogVerification, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -65,12 +65,12 @@ impl Place {
         public_keys(&self.log().join(PUBLIC_KEY_FILE)).unwrap()
     }
 
-    fn verify(&self) -> Verification {
+    fn verify(&self) -> LogVerification {
         verify(&self.log(), &self.keys(), &[])
     }
 
     /// Checks the log together with the checkpoints elsewhere.
-    fn verify_with_known(&self) -> Verification {
+    fn verify_with_known(&self) -> LogVerification {
         verify(&self.log(), &self.keys(), &[self.elsewhere()])
     }
 
@@ -106,9 +106,9 @@ fn tokio_wait(entry: DurableEntry) -> bool {
     entry.0.blocking_recv().is_ok()
 }
 
-fn altered_at(verification: &Verification) -> Option<u64> {
+fn altered_at(verification: &LogVerification) -> Option<u64> {
     match &verification.verdict {
-        Verdict::Altered { line, .. } => Some(line.unwrap_or(u64::MAX)),
+        LogVerdict::Altered { line, .. } => Some(line.unwrap_or(u64::MAX)),
         other => panic!("{other}"),
     }
 }
@@ -120,7 +120,7 @@ fn a_log_is_intact_after_several_processes() {
     place.write(10..11);
     place.write(11..30);
     let verification = place.verify_with_known();
-    assert_eq!(verification.verdict, Verdict::Intact);
+    assert_eq!(verification.verdict, LogVerdict::Intact);
     // The header of the segment is a line, too.
     assert_eq!((verification.first, verification.lines, verification.unsigned), (0, 31, 0));
     assert!(verification.checkpoints >= 6, "{verification:?}");
@@ -137,10 +137,10 @@ fn segments_begin_at_their_size_and_are_compressed() {
     retention::compress_all(&place.log(), u64::MAX).unwrap();
     assert!(place.segments().iter().all(|path| path.extension().unwrap() == "gz"));
     let verification = place.verify_with_known();
-    assert_eq!(verification.verdict, Verdict::Intact);
+    assert_eq!(verification.verdict, LogVerdict::Intact);
     assert_eq!(verification.segments as usize, place.segments().len());
     place.write(60..61);
-    assert_eq!(place.verify_with_known().verdict, Verdict::Intact);
+    assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
     assert_eq!(last_lines(&place.log(), 3).unwrap().0.len(), 3);
 }
 
@@ -153,7 +153,7 @@ fn retention_removes_old_segments_and_says_so() {
     place.rules.keep = Some(Duration::ZERO);
     place.write(20..40);
     let verification = place.verify();
-    assert_eq!(verification.verdict, Verdict::Intact);
+    assert_eq!(verification.verdict, LogVerdict::Intact);
     assert!(verification.first > 0 && !before[0].exists(), "{verification:?}");
     // Without an entry about it, the same is an attack.
     place.rules.keep = None;
@@ -163,7 +163,7 @@ fn retention_removes_old_segments_and_says_so() {
         assert_eq!(altered_at(&place.verify()), Some(place.verify().first));
     }
     fs::remove_file(&place.segments()[0]).unwrap();
-    assert!(matches!(place.verify().verdict, Verdict::Truncated { found: 0, .. }));
+    assert!(matches!(place.verify().verdict, LogVerdict::Truncated { found: 0, .. }));
 }
 
 #[test]
@@ -205,7 +205,9 @@ fn a_tail_that_is_chained_again_is_found() {
         lines[8] = lines[8].replace("allowed", "denied");
         chain_again(lines, 9);
     });
-    let Verdict::Altered { line: None, what, .. } = place.verify().verdict else { panic!("it is not found") };
+    let LogVerdict::Altered { line: None, what, .. } = place.verify().verdict else {
+        panic!("it is not found")
+    };
     assert!(what.contains("checkpoint"), "{what}");
     assert!(matches!(place.try_open(), Err(OpenError::Altered { .. })), "and it is not continued");
 }
@@ -215,7 +217,7 @@ fn a_missing_end_is_found() {
     let place = Place::new();
     place.write(0..20);
     place.change(0, |lines| lines.truncate(10));
-    assert!(matches!(place.verify().verdict, Verdict::Truncated { found: 10, .. }));
+    assert!(matches!(place.verify().verdict, LogVerdict::Truncated { found: 10, .. }));
     assert!(
         matches!(place.try_open(), Err(OpenError::Truncated { found: 10, .. })),
         "and it is not continued"
@@ -223,8 +225,8 @@ fn a_missing_end_is_found() {
     // An attacker who also removes the checkpoints is found by those elsewhere.
     let checkpoints = place.segments()[0].with_extension("checkpoints");
     fs::remove_file(checkpoints).unwrap();
-    assert_eq!(place.verify().verdict, Verdict::Intact);
-    assert!(matches!(place.verify_with_known().verdict, Verdict::Truncated { found: 10, .. }));
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
+    assert!(matches!(place.verify_with_known().verdict, LogVerdict::Truncated { found: 10, .. }));
     assert!(matches!(place.try_open(), Err(OpenError::Truncated { .. })));
 }
 
@@ -245,8 +247,8 @@ fn an_earlier_copy_of_the_directory_is_found() {
     place.write(10..20);
     fs::remove_dir_all(place.log()).unwrap();
     copy(&copied, &place.log());
-    assert_eq!(place.verify().verdict, Verdict::Intact, "in itself, it is whole");
-    assert!(matches!(place.verify_with_known().verdict, Verdict::Truncated { .. }));
+    assert_eq!(place.verify().verdict, LogVerdict::Intact, "in itself, it is whole");
+    assert!(matches!(place.verify_with_known().verdict, LogVerdict::Truncated { .. }));
     assert!(matches!(place.try_open(), Err(OpenError::Truncated { .. })));
 }
 
@@ -258,7 +260,7 @@ fn a_segment_that_is_exchanged_for_an_older_copy_is_found() {
     place.write(5..10);
     place.rules.size = 1;
     place.write(10..12);
-    assert_eq!(place.verify().verdict, Verdict::Intact);
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
     fs::write(&place.segments()[0], older).unwrap();
     assert_eq!(altered_at(&place.verify()), Some(6));
     fs::remove_file(&place.segments()[1]).unwrap();
@@ -273,7 +275,7 @@ fn a_checkpoint_by_another_key_is_found() {
     let path = place.segments()[0].with_extension("checkpoints");
     let genuine = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{genuine}{}\n", forger.sign(3, [1; 32]))).unwrap();
-    let Verdict::Altered { what, .. } = place.verify().verdict else { panic!("it is not found") };
+    let LogVerdict::Altered { what, .. } = place.verify().verdict else { panic!("it is not found") };
     assert!(what.contains("known key"), "{what}");
     // A key of the same name signs with another id.
     let forger = CheckpointSigner::from_pem(
@@ -281,7 +283,7 @@ fn a_checkpoint_by_another_key_is_found() {
         Some(place.signer.public().origin()),
     );
     fs::write(&path, format!("{genuine}{}\n", forger.unwrap().sign(3, [1; 32]))).unwrap();
-    assert!(matches!(place.verify().verdict, Verdict::Altered { .. }));
+    assert!(matches!(place.verify().verdict, LogVerdict::Altered { .. }));
 }
 
 #[test]
@@ -317,7 +319,7 @@ fn a_log_that_ends_at_any_byte_is_continued() {
         assert!(record(&log, 99));
         log.stop(PATIENCE);
         let verification = rest.verify_with_known();
-        assert_eq!(verification.verdict, Verdict::Intact, "{end}");
+        assert_eq!(verification.verdict, LogVerdict::Intact, "{end}");
         assert!(fs::read(&copied).unwrap().starts_with(&text[..whole]), "{end}");
     }
     // The same with checkpoints: here a missing line is an attack, wherever the end is.
@@ -327,7 +329,7 @@ fn a_log_that_ends_at_any_byte_is_continued() {
         let place = Place { dir: memory(), signer: Arc::clone(&place.signer), ..place };
         copy(segment.parent().unwrap(), &place.log());
         place.write(99..100);
-        assert_eq!(place.verify().verdict, Verdict::Intact, "{end}");
+        assert_eq!(place.verify().verdict, LogVerdict::Intact, "{end}");
     }
 }
 
@@ -342,17 +344,17 @@ fn a_proof_needs_only_itself_and_the_key() {
         assert_eq!(read, proof);
         assert!(read.check(&place.keys()).unwrap().size > number);
         let other = CheckpointSigner::from_pem(&CheckpointSigner::new_pem().unwrap(), None).unwrap();
-        assert!(matches!(read.check(&[other.public().clone()]), Err(ProofFault::Checkpoint(_))));
+        assert!(matches!(read.check(&[other.public().clone()]), Err(LineProofFault::Checkpoint(_))));
         let forged = LineProof { line: read.line.replace("seq", "sec"), ..read.clone() };
-        assert_eq!(forged.check(&place.keys()), Err(ProofFault::Line));
+        assert_eq!(forged.check(&place.keys()), Err(LineProofFault::Line));
         let moved = LineProof { number: number + 1, ..read };
-        assert_eq!(moved.check(&place.keys()), Err(ProofFault::Line));
+        assert_eq!(moved.check(&place.keys()), Err(LineProofFault::Line));
     }
     let id = format!("{:032x}", 21);
     let proof = prove(&place.log(), &LineChoice::of(&id)).unwrap();
     assert!(proof.line.contains("prompt:t-21"), "{}", proof.line);
-    assert!(matches!(prove(&place.log(), &LineChoice::of("9999")), Err(ProofError::Unknown(_))));
-    assert!(matches!(prove(&place.log(), &LineChoice::of(&"f".repeat(32))), Err(ProofError::Unknown(_))));
+    assert!(matches!(prove(&place.log(), &LineChoice::of("9999")), Err(LineProofError::Unknown(_))));
+    assert!(matches!(prove(&place.log(), &LineChoice::of(&"f".repeat(32))), Err(LineProofError::Unknown(_))));
 }
 
 #[test]
@@ -403,7 +405,7 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     }
     assert!(record(&log, 2));
     log.stop(PATIENCE);
-    assert_eq!(place.verify_with_known().verdict, Verdict::Intact);
+    assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
     let text = fs::read_to_string(&place.segments()[0]).unwrap();
     assert!(text.contains(r#""kind":"recovered""#), "{text}");
 }
@@ -421,7 +423,7 @@ proptest! {
         let at = at.index(text.len());
         text[at] ^= by;
         fs::write(path, text).unwrap();
-        prop_assert_ne!(place.verify().verdict, Verdict::Intact);
+        prop_assert_ne!(place.verify().verdict, LogVerdict::Intact);
     }
 }
 
@@ -439,6 +441,6 @@ fn a_million_lines_are_verified() {
     fs::write(place.log().join("00000000000000000000.jsonl"), lines.bytes()).unwrap();
     let began = Instant::now();
     let verification = verify(&place.log(), &[place.signer.public().clone()], &[]);
-    assert_eq!((verification.verdict, verification.lines), (Verdict::Intact, 1_000_001));
+    assert_eq!((verification.verdict, verification.lines), (LogVerdict::Intact, 1_000_001));
     eprintln!("{:.0} lines a second", 1e6 / began.elapsed().as_secs_f64());
 }

@@ -13,9 +13,9 @@ use crate::tree::marked_leaf_hash;
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verification {
+pub struct LogVerification {
     /// The state of the log.
-    pub verdict: Verdict,
+    pub verdict: LogVerdict,
     /// The number of the first line. Retention has removed those before it.
     pub first: u64,
     /// The number of lines that were checked.
@@ -32,7 +32,7 @@ pub struct Verification {
 
 /// The state of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LogVerdict {
     /// Every line is the one that was written.
     Intact,
     /// Lines or checkpoints have been changed, removed or added.
@@ -62,7 +62,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl LogVerdict {
     /// The name for programs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for LogVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Intact => f.write_str("intact"),
@@ -90,7 +90,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Verdict {
+impl LogVerdict {
     fn unreadable(file: &Path, error: &io::Error) -> Self {
         Self::Unreadable { file: file.display().to_string(), what: error.to_string() }
     }
@@ -102,11 +102,11 @@ impl Verdict {
 
 /// Checks the log in `directory` with the public keys of its signers. `known` are files with checkpoints that are kept
 /// elsewhere, so that a log whose end is missing is noticed.
-pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Verification {
+pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> LogVerification {
     let mut check = LogCheck::default();
-    let verdict = check.run(directory, keys, known).err().unwrap_or(Verdict::Intact);
+    let verdict = check.run(directory, keys, known).err().unwrap_or(LogVerdict::Intact);
     let signed = check.signed.clamp(check.first, check.chain.next());
-    Verification {
+    LogVerification {
         verdict,
         first: check.first,
         lines: check.chain.next().saturating_sub(check.first),
@@ -144,18 +144,18 @@ struct RetentionEntry {
 }
 
 impl LogCheck {
-    fn run(&mut self, directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Result<(), Verdict> {
-        let segments = segment::list(directory).map_err(|error| Verdict::unreadable(directory, &error))?;
+    fn run(&mut self, directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Result<(), LogVerdict> {
+        let segments = segment::list(directory).map_err(|error| LogVerdict::unreadable(directory, &error))?;
         // The checkpoints first: in a log that is being written, each is about lines that are there already.
         let mut signed = Vec::new();
         let own = segment::checkpoint_files(directory);
-        let own = own.map_err(|error| Verdict::unreadable(directory, &error))?;
+        let own = own.map_err(|error| LogVerdict::unreadable(directory, &error))?;
         for path in own.iter().chain(known) {
             signed.extend(self.checkpoints_in(path, keys)?);
         }
         if segments.is_empty() && signed.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no audit");
-            return Err(Verdict::unreadable(directory, &none));
+            return Err(LogVerdict::unreadable(directory, &none));
         }
         signed.sort_by_key(|known| known.checkpoint.size);
         self.first = segments.first().map(|segment| segment.first).unwrap_or_default();
@@ -168,12 +168,12 @@ impl LogCheck {
         if let Some(missing) = signed.last().filter(|known| known.checkpoint.size > self.chain.next()) {
             let KnownCheckpoint { checkpoint, file } = missing;
             let (file, found) = (file.clone(), self.chain.next());
-            return Err(Verdict::Truncated { file, signed: checkpoint.size, found });
+            return Err(LogVerdict::Truncated { file, signed: checkpoint.size, found });
         }
         match segments.first() {
             Some(first) if self.removed_below < self.first => {
                 let what = "the lines before it are missing, and no entry says that they were too old";
-                Err(Verdict::altered(first, self.first, what))
+                Err(LogVerdict::altered(first, self.first, what))
             }
             _ => Ok(()),
         }
@@ -184,10 +184,10 @@ impl LogCheck {
         &mut self,
         path: &Path,
         keys: &[CheckpointKey],
-    ) -> Result<Vec<KnownCheckpoint>, Verdict> {
-        let bytes = std::fs::read(path).map_err(|error| Verdict::unreadable(path, &error))?;
+    ) -> Result<Vec<KnownCheckpoint>, LogVerdict> {
+        let bytes = std::fs::read(path).map_err(|error| LogVerdict::unreadable(path, &error))?;
         let file = path.display().to_string();
-        let altered = |what: String| Verdict::Altered { file: file.clone(), line: None, what };
+        let altered = |what: String| LogVerdict::Altered { file: file.clone(), line: None, what };
         let text = String::from_utf8_lossy(&bytes);
         let mut found = Vec::new();
         for (number, text) in (1..).zip(checkpoints(&text).0) {
@@ -204,8 +204,8 @@ impl LogCheck {
         segment: &Segment,
         is_last: bool,
         signed: &mut std::iter::Peekable<impl Iterator<Item = &'k KnownCheckpoint>>,
-    ) -> Result<(), Verdict> {
-        let unreadable = |error: io::Error| Verdict::unreadable(&segment.path, &error);
+    ) -> Result<(), LogVerdict> {
+        let unreadable = |error: io::Error| LogVerdict::unreadable(&segment.path, &error);
         let mut lines = segment.lines().map_err(unreadable)?;
         let mut is_first = true;
         while let Some(line) = lines.next().map_err(unreadable)? {
@@ -214,7 +214,7 @@ impl LogCheck {
                     self.incomplete = u64::try_from(line.bytes().len()).unwrap_or(u64::MAX);
                     return Ok(());
                 }
-                return Err(Verdict::altered(segment, self.chain.next(), "its end is missing"));
+                return Err(LogVerdict::altered(segment, self.chain.next(), "its end is missing"));
             }
             if std::mem::take(&mut is_first) {
                 self.header(segment, line.bytes())?;
@@ -232,9 +232,9 @@ impl LogCheck {
     }
 
     /// Compares the first line of a segment with the lines before it.
-    fn header(&mut self, segment: &Segment, line: &[u8]) -> Result<(), Verdict> {
+    fn header(&mut self, segment: &Segment, line: &[u8]) -> Result<(), LogVerdict> {
         let Some(before) = SegmentHeader::state_before(line) else {
-            return Err(Verdict::altered(segment, segment.first, "it is not the first line of a segment"));
+            return Err(LogVerdict::altered(segment, segment.first, "it is not the first line of a segment"));
         };
         let is_beginning = self.segments == 1;
         if is_beginning && segment.first > 0 && before.next() == segment.first {
@@ -243,24 +243,24 @@ impl LogCheck {
         }
         if segment.first > self.chain.next() {
             let what = format!("lines {} to {} are missing", self.chain.next(), segment.first - 1);
-            return Err(Verdict::altered(segment, self.chain.next(), what));
+            return Err(LogVerdict::altered(segment, self.chain.next(), what));
         }
         if before != self.chain {
             let what =
                 "it does not continue the lines before it: a segment is missing, or another one's copy";
-            return Err(Verdict::altered(segment, segment.first, what));
+            return Err(LogVerdict::altered(segment, segment.first, what));
         }
         Ok(())
     }
 
-    fn place_of(&self, fault: ChainFault, segment: &Segment) -> Verdict {
+    fn place_of(&self, fault: ChainFault, segment: &Segment) -> LogVerdict {
         let next = self.chain.next();
         match fault {
             ChainFault::Hash => {
                 let what = format!("its hash is not the one in line {next}");
-                Verdict::altered(segment, next.saturating_sub(1), what)
+                LogVerdict::altered(segment, next.saturating_sub(1), what)
             }
-            fault => Verdict::altered(segment, next, fault),
+            fault => LogVerdict::altered(segment, next, fault),
         }
     }
 
@@ -271,7 +271,7 @@ impl LogCheck {
         }
     }
 
-    fn compare(&mut self, checkpoint: &Checkpoint, segment: &Segment, file: &str) -> Result<(), Verdict> {
+    fn compare(&mut self, checkpoint: &Checkpoint, segment: &Segment, file: &str) -> Result<(), LogVerdict> {
         // A checkpoint of no lines says nothing about lines.
         if checkpoint.size == self.chain.next() && checkpoint.root != self.chain.tree.root() {
             let what = format!(
@@ -279,7 +279,7 @@ impl LogCheck {
                 self.signed.max(self.first),
                 checkpoint.size.saturating_sub(1)
             );
-            return Err(Verdict::Altered { file: segment.name(), line: None, what });
+            return Err(LogVerdict::Altered { file: segment.name(), line: None, what });
         }
         self.signed = self.signed.max(checkpoint.size);
         Ok(())

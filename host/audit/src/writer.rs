@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::queue::EntryBatch;
 use crate::retention::{Pruner, Retention};
-use crate::store::Store;
+use crate::store::LogFiles;
 use crate::{LogState, SyncMode, time_text};
 
 /// The pause between two groups, if no caller waits for them. A killed process loses what came in the meantime.
@@ -46,7 +46,7 @@ pub struct SegmentRules {
 /// The state of the thread.
 pub(crate) struct LogWriter {
     pub(crate) state: Arc<LogState>,
-    pub(crate) store: Store,
+    pub(crate) store: LogFiles,
     pub(crate) sync: SyncMode,
     pub(crate) rules: SegmentRules,
     pub(crate) pruner: Pruner,
@@ -109,7 +109,7 @@ impl LogWriter {
     }
 
     /// Repeats `attempt` until it succeeds. False: the log ended before.
-    fn persist(&mut self, attempt: impl Fn(&mut Store) -> io::Result<()>) -> bool {
+    fn persist(&mut self, attempt: impl Fn(&mut LogFiles) -> io::Result<()>) -> bool {
         let began = Instant::now();
         let mut pause = FIRST_RETRY;
         let mut failure: Option<String> = None;
@@ -158,7 +158,7 @@ impl LogWriter {
     fn attend(&mut self, schedule: &mut Schedule, checkpoint_now: bool) {
         let now = Instant::now();
         if self.store.is_full(self.rules.size, self.rules.age) && self.store.segment().is_some() {
-            self.persist(Store::rotate);
+            self.persist(LogFiles::rotate);
             schedule.prune = now;
         }
         if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {

@@ -23,6 +23,13 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     (
         "Arguments",
         &[
+            "host/src/cli/audit/check.rs",
+            "host/src/cli/audit/export.rs",
+            "host/src/cli/audit/prove.rs",
+            "host/src/cli/audit/query.rs",
+            "host/src/cli/audit/show.rs",
+            "host/src/cli/audit/tail.rs",
+            "host/src/cli/audit/verify.rs",
             "host/src/cli/demo.rs",
             "host/src/cli/init.rs",
             "host/src/cli/plugin/bench/arguments.rs",
@@ -39,6 +46,11 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/token/verify.rs",
         ],
         "the command line of the command that the file is named after",
+    ),
+    (
+        "Audit",
+        &[RESOLVED, RAW, "host/flow/src/audit/facts.rs"],
+        "the audit: as it is written, as it is resolved, and as the destination of records",
     ),
     ("AuditOverflow", &[RESOLVED, RAW], SECTION),
     ("AuditWrite", &[RESOLVED, RAW], SECTION),
@@ -57,6 +69,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         "Command",
         &[
             "host/src/cli.rs",
+            "host/src/cli/audit.rs",
             "host/src/cli/config.rs",
             "host/src/cli/key.rs",
             "host/src/cli/plugin.rs",

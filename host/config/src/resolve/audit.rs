@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use witgate_audit::note::{CheckpointSigner, KeyError};
+use witgate_audit::note::{CheckpointKeyError, CheckpointSigner};
 use witgate_audit::{KEY_FILE, SegmentRules, SyncMode};
 
 use super::resolver::Resolver;
@@ -112,7 +112,7 @@ impl Resolver<'_> {
     fn audit_signer(&mut self, pem: &SecretString, origin: Option<&str>) -> Option<CheckpointSigner> {
         match CheckpointSigner::from_pem(in_file(pem.expose_secret()), origin) {
             Ok(signer) => Some(signer),
-            Err(error @ KeyError::Origin) => {
+            Err(error @ CheckpointKeyError::Origin) => {
                 let help = "write a name such as `example.com/witgate`";
                 self.error(&["audit", "origin"], error.to_string(), help);
                 None
