@@ -173,6 +173,7 @@ impl Guard {
         let audit = OperationLog::open(&config).map_err(ServeError::from)?;
         audit.started(&config, &generations.live());
         let metrics = Arc::new(Metrics::default());
+        audit.register(&metrics);
         let background = BackgroundTasks::recorded_in(audit.clone());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
 use witgate_audit::note::CheckpointSigner;
@@ -12,6 +16,7 @@ use witgate_config::{Audit, AuditKey, Config};
 use witgate_flow::audit::EntryLog;
 use witgate_policy::Source;
 use witgate_policy::generation::Generation;
+use witgate_runtime::metrics::Metrics;
 
 /// The audit log of a process, if the configuration has one.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +149,14 @@ impl OperationLog {
         Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
     }
 
+    /// Registers the metrics of the log.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        if let Some(open) = &self.0 {
+            let collector = LogCollector(Arc::clone(&open.log));
+            metrics.register(|registry| registry.register_collector(Box::new(collector)));
+        }
+    }
+
     /// Waits until everything is written, with a last checkpoint, at most for `longest`.
     pub(crate) fn stop(&self, is_graceful: bool, longest: Duration) {
         self.write(|| OperationEvent::Stop { time: time_text(), is_graceful });
@@ -199,6 +212,31 @@ impl OperationLog {
         {
             open.log.append(&entry, None);
         }
+    }
+}
+
+/// The metrics of the log.
+#[derive(Debug)]
+struct LogCollector(Arc<AuditLog>);
+
+impl Collector for LogCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lost = ConstCounter::new(self.0.lost());
+        let help = "Entries of the audit log that could not be written";
+        lost.encode(encoder.encode_descriptor("audit_entries_lost", help, None, lost.metric_type())?)?;
+        let gauges = [
+            ("audit_entries_waiting", "Entries of the audit log that wait to be written", self.0.waiting()),
+            (
+                "audit_available",
+                "1 if entries of the audit log can be written",
+                usize::from(self.0.is_available()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

@@ -242,6 +242,7 @@ pub(crate) async fn run(
     let written = (&*logs, &audit);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (written, factory.ways()))?;
     logs.register(&metrics);
+    audit.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {

@@ -413,7 +413,7 @@ fn a_disk_that_is_gone_denies_and_recovers() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever byte of a signed log is changed, it is found.
+    /// A change of any byte of a signed log is found.
     #[test]
     fn no_byte_can_be_changed(at in any::<prop::sample::Index>(), by in 1_u8..=255) {
         let place = Place::new();

@@ -1,6 +1,7 @@
 //! One audit record for each message, including refused ones. It contains no secret, because this module has no access
 //! to credentials.
 
+mod destination;
 mod entry;
 mod facts;
 
@@ -15,15 +16,16 @@ use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
 use crate::authenticate::identity::Caller;
+use destination::RecordPlace;
 use entry::{UnsettledEntry, arguments_digest};
-use facts::{AuditFacts, RecordPlace};
+use facts::AuditFacts;
 use witgate_message::call::{Access, Target};
 use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_runtime::metrics::Metrics;
 
+pub use destination::Audit;
 pub use entry::EntryLog;
-pub use facts::Audit;
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

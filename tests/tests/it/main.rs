@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod audit_log;
 mod authors;
 mod bad_input;
 mod caller;

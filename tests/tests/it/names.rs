@@ -49,7 +49,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "Audit",
-        &[RESOLVED, RAW, "host/flow/src/audit/facts.rs"],
+        &[RESOLVED, RAW, "host/flow/src/audit/destination.rs"],
         "the audit: as it is written, as it is resolved, and as the destination of records",
     ),
     ("AuditOverflow", &[RESOLVED, RAW], SECTION),

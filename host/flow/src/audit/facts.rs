@@ -1,19 +1,11 @@
-//! The content of an audit record, and the two ways to write it: as a separate line, or as an event in the log of a
-//! program that embeds Witgate.
+//! The content of an audit record, as a line of its own, or as an event in the log of a program that embeds Witgate.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::entry::{EntryLog, UnsettledEntry};
 use crate::decision::DecisionId;
-use crate::reject::Rejection;
-use witgate_audit::EntryPlace;
-use witgate_config::AuditOverflow;
 use witgate_message::call::Target;
 use witgate_message::era::Era;
 use witgate_plugin::Transport;
-use witgate_runtime::lines::{LinePlace, LineWriter};
 use witgate_runtime::log::entry::{LogEntry, LogFormat, cut};
 
 /// Maximum number of targets of one message that a record names; `targets` is their number.
@@ -28,32 +20,6 @@ const SUBJECT: usize = 320;
 const ISSUER: usize = 256;
 const REASON: usize = 128;
 const DETAIL: usize = 448;
-
-/// The destination of audit records.
-#[derive(Debug, Default)]
-pub struct Audit {
-    lines: Sink,
-    log: Option<EntryLog>,
-}
-
-/// The places for a record that is written later.
-#[derive(Debug, Default)]
-pub(super) struct RecordPlace {
-    line: Option<LinePlace>,
-    entry: Option<EntryPlace>,
-}
-
-#[derive(Debug, Default)]
-enum Sink {
-    /// Log events of the target `witgate::audit`, for the program that embeds Witgate.
-    #[default]
-    Log,
-    Lines {
-        to: Arc<LineWriter>,
-        form: LogFormat,
-        overflow: AuditOverflow,
-    },
-}
 
 /// The content of an audit record.
 pub(super) struct AuditFacts<'a> {
@@ -77,59 +43,8 @@ pub(super) struct AuditFacts<'a> {
     pub(super) micros: u64,
 }
 
-thread_local! {
-    /// The buffer of the current line. The line is written or copied into the queue before the next one.
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-impl Audit {
-    /// Records as lines of their own.
-    pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
-        Self { lines: Sink::Lines { to, form, overflow }, log: None }
-    }
-
-    /// The same, with each record also as an entry of `log`.
-    #[must_use]
-    pub fn with_log(self, log: Option<EntryLog>) -> Self {
-        Self { log, ..self }
-    }
-
-    /// The audit log.
-    pub(super) fn log(&self) -> Option<&EntryLog> {
-        self.log.as_ref()
-    }
-
-    /// The places for a record, if every call needs one.
-    pub(super) fn reserve(&self) -> Result<RecordPlace, Rejection> {
-        let line = match &self.lines {
-            Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
-                let place = to.place().filter(|_| !to.is_failing());
-                Some(place.ok_or(Rejection::Unrecorded)?)
-            }
-            Sink::Lines { overflow: AuditOverflow::Count, .. } | Sink::Log => None,
-        };
-        let entry = self.log.as_ref().map(EntryLog::reserve).transpose()?.flatten();
-        Ok(RecordPlace { line, entry })
-    }
-
-    /// Writes a record. Returns its entry if the answer has to wait for that.
-    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: RecordPlace) -> Option<UnsettledEntry> {
-        match &self.lines {
-            Sink::Log => facts.log(),
-            Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
-                facts.write(line, *form);
-                match place.line {
-                    Some(place) => place.write(line.as_bytes()),
-                    None => to.write(line.as_bytes()),
-                }
-            }),
-        }
-        self.log.as_ref()?.write(facts, place.entry)
-    }
-}
-
 impl AuditFacts<'_> {
-    fn write(&self, line: &mut String, form: LogFormat) {
+    pub(super) fn write(&self, line: &mut String, form: LogFormat) {
         let mut entry = LogEntry::begin(line, form, "INFO", "witgate::audit");
         let text = |entry: &mut LogEntry<'_>, name: &str, text: Option<&str>, most: usize| {
             if let Some(text) = text {
@@ -167,7 +82,7 @@ impl AuditFacts<'_> {
         named.flat_map(|(index, target)| [if index > 0 { "," } else { "" }, target.prefix(), &*target.name])
     }
 
-    fn log(&self) {
+    pub(super) fn log(&self) {
         if !tracing::enabled!(target: "witgate::audit", tracing::Level::INFO) {
             return;
         }
@@ -204,17 +119,12 @@ impl AuditFacts<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-    use std::os::fd::OwnedFd;
-
-    use serde_json::Value;
+pub(super) mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
-    use witgate_runtime::lines::SharedOutput;
 
-    fn facts<'a>(targets: &'a [Target], text: &'a str) -> AuditFacts<'a> {
+    pub(in crate::audit) fn facts<'a>(targets: &'a [Target], text: &'a str) -> AuditFacts<'a> {
         AuditFacts {
             outcome: "upstream-failed",
             decision: DecisionId::default(),
@@ -248,38 +158,6 @@ mod tests {
                 assert!(line.len() <= 4096, "{} bytes: {line}", line.len());
                 assert!(line.contains("targets"), "{line}");
             }
-        }
-    }
-
-    #[test]
-    fn a_full_queue_denies_calls_if_each_needs_a_record() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
-        let lines =
-            Arc::new(LineWriter::start("test", output, 4, |lost| format!("lost {lost}\n").into()).unwrap());
-        let deny = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Deny);
-        let count = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Count);
-        let long = "x".repeat(300);
-        let mut written = 0;
-        while let Ok(place) = deny.reserve() {
-            assert!(place.line.is_some());
-            deny.write(&facts(&[], &long), place);
-            written += 1;
-        }
-        assert!(written > 4, "first the pipe is filled, then the queue");
-        assert_eq!(deny.reserve().unwrap_err(), Rejection::Unrecorded);
-        assert!(count.reserve().unwrap().line.is_none());
-        count.write(&facts(&[], &long), RecordPlace::default());
-        assert_eq!(lines.lost().get(), 1);
-        drop((deny, count));
-        // The thread owns the writing end, and ends when everything is written.
-        drop(lines);
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        assert_eq!((all.lines().count(), all.lines().last()), (written + 1, Some("lost 1")));
-        for line in all.lines().take(written) {
-            let line: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(line["fields"]["outcome"], "upstream-failed");
         }
     }
 }

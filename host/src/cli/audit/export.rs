@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::filter::FilterOptions;
-use super::{LogPlace, ocsf};
+use super::ocsf;
+use super::place::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_audit::select::scan;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::LogPlace;
+use super::place::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_audit::proof::{LineChoice, LineProofError, prove};

@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use super::entries;
 use super::filter::FilterOptions;
-use super::{LogPlace, entries};
+use super::place::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_audit::select::scan;

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::Duration;
 
-use super::{LogPlace, entries};
+use super::entries;
+use super::place::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_audit::select::{EntryFilter, last_lines, scan};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{LogPlace, configured, keys};
+use super::place::{LogPlace, configured, keys};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::counted;
