@@ -238,7 +238,6 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    audit.started(&config, &generations.live());
     let written = (&*logs, &audit);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (written, factory.ways()))?;
     logs.register(&metrics);
@@ -267,6 +266,7 @@ pub(crate) async fn run(
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
     background.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    audit.started(&config, &generations.live());
     announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod copies;
 mod hex;
 mod line;
 pub mod note;
@@ -36,6 +37,7 @@ use tokio::sync::oneshot;
 use witgate_base::clock;
 use witgate_base::whole_file;
 
+use copies::CheckpointCopies;
 use note::{CheckpointKey, CheckpointSigner};
 use queue::EntryQueue;
 use retention::Pruner;
@@ -170,7 +172,8 @@ impl AuditLog {
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
-        let store = LogFiles::new(directory.clone(), signer, checkpoint_to, found.chain, found.segment);
+        let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
+        let store = LogFiles::new(directory.clone(), signer, copies, found.chain, found.segment);
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let pruner = Pruner::new(directory.clone());

@@ -221,6 +221,10 @@ fn compare(directory: &Path, chain: &ChainState, signed: &[(PathBuf, Checkpoint)
 /// The last complete checkpoint in a file. An incomplete one after it is cut.
 fn last_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoint)>, OpenError> {
     let failed = |error| OpenError::io(path, error);
+    // Something else than a file, such as a pipe, has no earlier checkpoints.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(None);
+    }
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

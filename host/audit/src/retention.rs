@@ -1,7 +1,8 @@
 //! Old segments: their compression and removal.
 
-use std::fs::{File, FileTimes};
+use std::fs::{File, FileTimes, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tempfile::NamedTempFile;
 use witgate_base::clock;
 
 use crate::segment::{self, Segment};
@@ -82,14 +82,16 @@ pub(crate) fn compress_all(directory: &Path, current: u64) -> io::Result<()> {
 fn compress(segment: &Segment) -> io::Result<()> {
     let mut plain = File::open(&segment.path)?;
     let changed = plain.metadata()?.modified()?;
-    let directory = segment.path.parent().unwrap_or(Path::new("."));
-    // Only the owner can read a temporary file.
-    let mut encoder = GzEncoder::new(NamedTempFile::new_in(directory)?, Compression::default());
+    let complete = segment.path.with_extension("jsonl.gz");
+    // The name is fixed, so that the next attempt replaces what a kill has left.
+    let incomplete = segment.path.with_extension("jsonl.gz.new");
+    let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&incomplete)?;
+    let mut encoder = GzEncoder::new(file, Compression::default());
     io::copy(&mut plain, &mut encoder)?;
     let packed = encoder.finish()?;
-    packed.as_file().set_times(FileTimes::new().set_modified(changed))?;
-    packed.as_file().sync_all()?;
-    packed.persist(segment.path.with_extension("jsonl.gz")).map_err(|error| error.error)?;
+    packed.set_times(FileTimes::new().set_modified(changed))?;
+    packed.sync_all()?;
+    std::fs::rename(&incomplete, &complete)?;
     witgate_base::whole_file::sync_folder(&segment.path)?;
     std::fs::remove_file(&segment.path)
 }

@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use witgate_base::whole_file::sync_folder;
 
+use crate::copies::{CheckpointCopies, append_to};
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
@@ -20,7 +21,7 @@ use crate::time_text;
 pub(crate) struct LogFiles {
     directory: PathBuf,
     signer: Arc<CheckpointSigner>,
-    checkpoint_to: Option<PathBuf>,
+    copies: Option<CheckpointCopies>,
     chain: ChainState,
     current: Option<CurrentSegment>,
     lines: MarkedLines,
@@ -45,7 +46,7 @@ impl LogFiles {
     pub(crate) fn new(
         directory: PathBuf,
         signer: Arc<CheckpointSigner>,
-        checkpoint_to: Option<PathBuf>,
+        copies: Option<CheckpointCopies>,
         chain: ChainState,
         segment: Option<(Segment, u64)>,
     ) -> io::Result<Self> {
@@ -57,7 +58,7 @@ impl LogFiles {
         };
         let current = segment.map(reopened).transpose()?;
         let lines = MarkedLines::default();
-        Ok(Self { directory, signer, checkpoint_to, chain, current, lines, signed: None })
+        Ok(Self { directory, signer, copies, chain, current, lines, signed: None })
     }
 
     /// The number of lines.
@@ -138,12 +139,10 @@ impl LogFiles {
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        match &self.checkpoint_to {
-            Some(path) => append_to(path, &text).map_err(|error| {
-                io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
-            }),
-            None => Ok(()),
+        if let Some(copies) = &mut self.copies {
+            copies.send(text);
         }
+        Ok(())
     }
 }
 
@@ -168,10 +167,4 @@ impl CurrentSegment {
         self.length += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
     }
-}
-
-fn append_to(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()
 }

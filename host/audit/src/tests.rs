@@ -410,6 +410,36 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     assert!(text.contains(r#""kind":"recovered""#), "{text}");
 }
 
+/// A pipe that nobody reads, as a disk that hangs.
+#[test]
+fn a_place_elsewhere_that_hangs_delays_nothing() {
+    let place = Place::new();
+    let made = std::process::Command::new("mkfifo").arg(place.elsewhere()).status();
+    assert!(made.unwrap().success());
+    let log = place.try_open().unwrap();
+    let began = Instant::now();
+    for number in 0..20 {
+        assert!(record(&log, number));
+        log.checkpoint();
+    }
+    assert!(log.is_available() && began.elapsed() < PATIENCE);
+    assert!(log.stop(PATIENCE));
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
+}
+
+#[test]
+fn a_write_that_hangs_makes_the_log_unavailable_in_time() {
+    let started = Instant::now().checked_sub(Duration::from_secs(60));
+    let state = LogState { started, ..LogState::default() };
+    assert!(state.is_available());
+    state.writing_since.store(state.now() - 1000, Ordering::Relaxed);
+    assert!(state.is_available());
+    state.writing_since.store(state.now() - 2100, Ordering::Relaxed);
+    assert!(!state.is_available());
+    state.end_write();
+    assert!(state.is_available());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

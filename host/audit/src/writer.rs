@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -127,6 +128,10 @@ impl LogWriter {
                     if self.state.queue.is_ended() && began.elapsed() > LONGEST_RETRY {
                         return false;
                     }
+                    // After the end of the queue, nothing interrupts a pause.
+                    if self.state.queue.is_ended() {
+                        thread::sleep(FIRST_RETRY);
+                    }
                     self.state.queue.pause(Instant::now() + pause);
                     pause = (2 * pause).min(LONGEST_RETRY);
                 }
@@ -176,7 +181,9 @@ impl LogWriter {
     }
 
     fn checkpoint(&mut self) {
+        self.state.begin_write();
         let result = self.store.checkpoint();
+        self.state.end_write();
         let was_failing = self.state.is_checkpoint_failing(result.is_err());
         match result {
             Err(error) if !was_failing => {

@@ -197,6 +197,10 @@ impl<'a> Record<'a> {
             Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default()),
             Err(rejection) => self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection)),
         }
+        if matches!(result, Err(Rejection::Unrecorded)) {
+            // Nothing was done, and the answer says that it may not be recorded.
+            self.unsettled = None;
+        }
         self
     }
 

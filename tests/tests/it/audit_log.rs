@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use witgate_audit::verify::{LogVerification, verify};
 use witgate_audit::{PUBLIC_KEY_FILE, public_keys};
-use witgate_tests::gateway::Setup;
+use witgate_tests::gateway::{Setup, workspace};
 
 /// A configuration for `own_tools` with API keys, and `[audit]` with these settings.
 fn config(setup: &Setup, settings: &str) {
@@ -45,11 +45,17 @@ fn text(setup: &Setup) -> String {
     paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
-/// All complete entries.
+/// All complete entries. Each has the documented form.
 fn entries(setup: &Setup) -> Vec<Value> {
     let text = text(setup);
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let entries: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let schema = std::fs::read_to_string(workspace().join("docs/audit.schema.json")).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    for entry in &entries {
+        assert!(schema.is_valid(entry), "no documented form: {entry}");
+    }
+    entries
 }
 
 /// The entries of one kind.

@@ -69,14 +69,15 @@ impl EntryLog {
             entry.clear();
             // Writing to a buffer does not fail.
             drop(serde_json::to_writer(&mut *entry, &DecisionEntry::of(facts)));
+            let is_optional = self.unavailable == AuditOverflow::Count && !self.log.is_available();
             match self.sync {
-                SyncMode::Batched => {
-                    self.log.append(entry, place);
-                    None
-                }
-                SyncMode::BeforeAnswer => {
+                SyncMode::BeforeAnswer if !is_optional => {
                     let entry = self.log.append_durably(entry, place);
                     Some(UnsettledEntry { entry, unavailable: self.unavailable })
+                }
+                SyncMode::Batched | SyncMode::BeforeAnswer => {
+                    self.log.append(entry, place);
+                    None
                 }
             }
         })

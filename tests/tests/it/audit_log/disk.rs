@@ -46,6 +46,7 @@ async fn await_recovery(caller: &Caller) {
 
 /// Ends the gateway, and checks that its log is intact and has these calls.
 fn assert_complete(mut running: Running, answered: &HashSet<String>) {
+    running.await_log("serving http");
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
     let setup = running.setup();

@@ -36,6 +36,8 @@ async fn with_calls() -> (Running, String, String) {
 }
 
 fn end(running: &mut Running) {
+    // Before that line, a signal ends the process without a farewell.
+    running.await_log("serving http");
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
 }
