@@ -457,6 +457,14 @@ proptest! {
     }
 }
 
+/// The processor time of this process, in seconds.
+fn processor_time() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // The 14th and 15th field, in ticks of 10 ms.
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
 /// The goal, a million lines a second, is for a release build: `cargo test --release -p witgate-audit -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures"]
@@ -473,4 +481,29 @@ fn a_million_lines_are_verified() {
     let verification = verify(&place.log(), &[place.signer.public().clone()], &[]);
     assert_eq!((verification.verdict, verification.lines), (LogVerdict::Intact, 1_000_001));
     eprintln!("{:.0} lines a second", 1e6 / began.elapsed().as_secs_f64());
+}
+
+/// The goal is two microseconds of processor time, with the serialization, for a release build.
+#[test]
+#[ignore = "it measures"]
+fn a_million_entries_are_appended() {
+    let place = Place::new();
+    let (directory, signer) = (place.log(), Arc::clone(&place.signer));
+    let (rules, owner) = (SegmentRules { size: u64::MAX, ..place.rules }, String::new());
+    let settings =
+        LogSettings { directory, signer, sync: SyncMode::Batched, rules, checkpoint_to: None, owner };
+    let log = AuditLog::open(settings).unwrap();
+    let entry = format!(r#"{{"kind":"decision","time":"{}","filler":"{}"}}"#, time_text(), "x".repeat(250));
+    let began = processor_time();
+    for number in 0..1_000_000 {
+        let place = log.reserve();
+        log.append(entry.as_bytes(), place);
+        // As fast as a busy server makes them, so that none is lost.
+        if number % 1000 == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    log.stop(PATIENCE);
+    assert_eq!(log.lost(), 0);
+    eprintln!("{:.2} µs of processor time an entry", processor_time() - began);
 }
