@@ -1,5 +1,6 @@
 //! Entries of the audit log about the operation of Witgate: starts, stops, changes and revocations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ struct LivePolicy<'a> {
     kind: &'static str,
     /// The digest of the component, or the code that decides in its place.
     decides: String,
+    /// The files of its settings, such as key stores, by the digests of their content.
+    files: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> LiveGeneration<'a> {
@@ -117,6 +120,11 @@ impl<'a> LiveGeneration<'a> {
                         Source::Fallback { .. } => "fallback".to_owned(),
                         Source::Broken { .. } => "broken".to_owned(),
                     },
+                    files: policy
+                        .files()
+                        .iter()
+                        .map(|(file, digest)| (file.display().to_string(), digest.as_ref().map(digest_text)))
+                        .collect(),
                 })
                 .collect(),
         }

@@ -1,8 +1,8 @@
 //! The file elsewhere that gets every checkpoint. A thread of its own writes it, because the other disk may hang.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -71,9 +71,23 @@ fn write_all(path: &Path, texts: &Receiver<String>) {
     }
 }
 
-/// Appends a text to a file, and makes it durable.
+/// Appends a checkpoint to a file, and makes it durable. After an error, nothing of it is left, if the file permits
+/// that. What a kill has left before it is ended by an empty line.
 pub(crate) fn append_to(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    let end = if is_complete(&file, length)? { "" } else { "\n\n" };
+    let written = file.write_all(format!("{end}{text}").as_bytes()).and_then(|()| file.sync_data());
+    if written.is_err() {
+        drop(file.set_len(length));
+    }
+    written
+}
+
+/// True if a file is empty, or ends with an empty line. A pipe has no end.
+fn is_complete(file: &File, length: u64) -> io::Result<bool> {
+    let Some(at) = length.checked_sub(2) else { return Ok(length == 0) };
+    let mut end = [0; 2];
+    file.read_exact_at(&mut end, at)?;
+    Ok(end == *b"\n\n")
 }

@@ -173,15 +173,16 @@ impl AuditLog {
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
         let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
-        let store = LogFiles::new(directory.clone(), signer, copies, found.chain, found.segment);
+        let cut = found.cut;
+        let store = LogFiles::new(directory.clone(), found, signer, copies);
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let pruner = Pruner::new(directory.clone());
-        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner, lock: found.lock };
+        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner };
         let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, cut: found.cut })
+        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, cut })
     }
 
     /// The number of bytes that were cut when the log was opened, because a kill had left them incomplete.

@@ -17,8 +17,11 @@ use crate::tree::Hash;
 /// The signature type of Ed25519 in signed notes.
 const ED25519_NOTE: u8 = 1;
 
+/// The length of a signature in bytes. Those of other kinds of keys are longer.
+const ED25519_LENGTH: usize = 64;
+
 /// The mark at the beginning of a signature line: an em dash and a space.
-const MARK: &str = "\u{2014} ";
+pub(crate) const MARK: &str = "\u{2014} ";
 
 /// The error in a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,6 +204,9 @@ pub fn open(note: &str, keys: &[CheckpointKey]) -> Result<Checkpoint, Checkpoint
             line.strip_prefix(MARK).and_then(|line| line.split_once(' ')).ok_or(CheckpointError::Form)?;
         let signed = STANDARD.decode(signed).map_err(|_| CheckpointError::Form)?;
         let (id, signature) = signed.split_first_chunk::<4>().ok_or(CheckpointError::Form)?;
+        if signature.len() < ED25519_LENGTH {
+            return Err(CheckpointError::Form);
+        }
         let known =
             keys.iter().find(|key| key.name == name && key.id == *id && key.name == checkpoint.origin);
         if let Some(key) = known {

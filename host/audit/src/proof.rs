@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use crate::line::ChainFields;
 use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
-use crate::segment::{self, Segment, SegmentHeader, checkpoints};
+use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
 use crate::tree::{InclusionPath, PathCollector, leaf_hash, marked_leaf_hash};
 
 const TITLE: &str = "c2sp.org/tlog-proof@v1";
@@ -189,7 +189,7 @@ fn covering(segments: &[Segment], number: u64) -> Result<Option<(Checkpoint, Str
     for path in segments.iter().map(Segment::checkpoints).filter(|path| path.exists()) {
         let text = std::fs::read(&path).map_err(|error| failed(&path, error))?;
         let text = String::from_utf8_lossy(&text);
-        for note in checkpoints(&text).0 {
+        for note in CheckpointTexts::of(&text).notes {
             if let Some(checkpoint) = Checkpoint::peek(note).filter(|checkpoint| checkpoint.size > number) {
                 return Ok(Some((checkpoint, note.to_owned())));
             }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::line::ChainState;
 use crate::note::Checkpoint;
-use crate::segment::{self, Segment, SegmentHeader, checkpoints};
+use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
 use crate::tree::marked_leaf_hash;
 
 /// The name of the lock file.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// The part of a file of checkpoints that surely contains the last one.
 const TAIL: u64 = 16 << 10;
@@ -95,9 +95,9 @@ pub(crate) fn open(
     let mut segments = segment::list(directory).map_err(failed)?;
     let mut found = FoundLog { lock, chain: ChainState::default(), segment: None, cut: 0 };
     let mut signed = Vec::new();
-    signed.extend(checkpoint_to.map(last_checkpoint).transpose()?.flatten());
+    signed.extend(checkpoint_to.map(|path| last_checkpoint(path, false)).transpose()?.flatten());
     while let Some(last) = segments.pop() {
-        signed.extend(last_checkpoint(&last.checkpoints())?);
+        signed.extend(last_checkpoint(&last.checkpoints(), true)?);
         match read(directory, &last, &signed)? {
             SegmentEnd::Usable { chain, length, cut } => {
                 found.chain = chain;
@@ -218,8 +218,8 @@ fn compare(directory: &Path, chain: &ChainState, signed: &[(PathBuf, Checkpoint)
     }
 }
 
-/// The last complete checkpoint in a file. An incomplete one after it is cut.
-fn last_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoint)>, OpenError> {
+/// The last complete checkpoint in a file. An incomplete one after it is cut in the log's own file.
+fn last_checkpoint(path: &Path, is_own: bool) -> Result<Option<(PathBuf, Checkpoint)>, OpenError> {
     let failed = |error| OpenError::io(path, error);
     // Something else than a file, such as a pipe, has no earlier checkpoints.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
@@ -245,9 +245,9 @@ fn last_checkpoint(path: &Path) -> Result<Option<(PathBuf, Checkpoint)>, OpenErr
         tail.get(after..)?.find("\n\n").map(|end| after + end + 2)
     });
     let tail = tail.get(aligned.unwrap_or_default()..).unwrap_or_default();
-    let (notes, whole) = checkpoints(tail);
+    let CheckpointTexts { notes, end: whole, .. } = CheckpointTexts::of(tail);
     let torn = u64::try_from(tail.len() - whole + incomplete).unwrap_or_default();
-    if torn > 0 {
+    if torn > 0 && is_own {
         cut(path, length - torn)?;
     }
     Ok(notes.last().and_then(|note| Checkpoint::peek(note)).map(|checkpoint| (path.to_owned(), checkpoint)))

@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::copies::{CheckpointCopies, append_to};
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
+use crate::recovery::{FoundLog, LOCK};
 use crate::segment::{Segment, SegmentHeader};
 use crate::time_text;
 
@@ -20,6 +21,8 @@ use crate::time_text;
 #[derive(Debug)]
 pub(crate) struct LogFiles {
     directory: PathBuf,
+    /// The lock of the directory. As long as the directory has it, the directory is the same.
+    lock: File,
     signer: Arc<CheckpointSigner>,
     copies: Option<CheckpointCopies>,
     chain: ChainState,
@@ -42,14 +45,14 @@ struct CurrentSegment {
 }
 
 impl LogFiles {
-    /// Continues a log after `chain`, in a segment with `length` bytes. Without a segment, the next line begins one.
+    /// Continues a log in its last segment. Without a segment, the next line begins one.
     pub(crate) fn new(
         directory: PathBuf,
+        found: FoundLog,
         signer: Arc<CheckpointSigner>,
         copies: Option<CheckpointCopies>,
-        chain: ChainState,
-        segment: Option<(Segment, u64)>,
     ) -> io::Result<Self> {
+        let FoundLog { lock, chain, segment, .. } = found;
         let reopened = |(segment, length): (Segment, u64)| {
             let file = OpenOptions::new().append(true).open(&segment.path)?;
             let age = SegmentHeader::age(&segment).unwrap_or_default();
@@ -58,7 +61,7 @@ impl LogFiles {
         };
         let current = segment.map(reopened).transpose()?;
         let lines = MarkedLines::default();
-        Ok(Self { directory, signer, copies, chain, current, lines, signed: None })
+        Ok(Self { directory, lock, signer, copies, chain, current, lines, signed: None })
     }
 
     /// The number of lines.
@@ -105,8 +108,17 @@ impl LogFiles {
         self.begin_segment()
     }
 
+    /// Checks that the directory is still the one with the lock. Another one in its place, such as the mount point of a
+    /// disk that is gone, gets nothing.
+    fn check_directory(&self) -> io::Result<()> {
+        match is_at(&self.directory.join(LOCK), &self.lock)? {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::NotFound, "another directory is in its place")),
+        }
+    }
+
     fn begin_segment(&mut self) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        self.check_directory()?;
         let segment = Segment::new(&self.directory, self.size());
         // A file of this name can only be left over from a failed attempt: this process has the lock.
         let mut options = OpenOptions::new();
@@ -134,6 +146,7 @@ impl LogFiles {
     /// # Errors
     /// If it cannot be written. The log itself is not affected.
     pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+        self.check_directory()?;
         let Some(current) = &self.current else { return Ok(()) };
         let note = self.signer.sign(self.size(), self.chain.tree.root());
         let text = format!("{note}\n");
@@ -149,11 +162,9 @@ impl LogFiles {
 impl CurrentSegment {
     /// True if the file is no longer the one that was written: it was removed, renamed or changed.
     fn is_lost(&self) -> bool {
-        let (Ok(at_path), Ok(own)) = (std::fs::metadata(&self.segment.path), self.file.metadata()) else {
-            return true;
-        };
-        let is_same = (at_path.dev(), at_path.ino()) == (own.dev(), own.ino());
-        !is_same || own.len() < self.length || (own.len() != self.length && !self.is_dirty)
+        let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return true };
+        let is_changed = length < self.length || (length != self.length && !self.is_dirty);
+        is_changed || !is_at(&self.segment.path, &self.file).unwrap_or_default()
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -167,4 +178,10 @@ impl CurrentSegment {
         self.length += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
     }
+}
+
+/// True if the file at `path` is the open one.
+fn is_at(path: &Path, open: &File) -> io::Result<bool> {
+    let (there, own) = (std::fs::metadata(path)?, open.metadata()?);
+    Ok((there.dev(), there.ino()) == (own.dev(), own.ino()))
 }

@@ -380,7 +380,7 @@ fn entries_are_chosen_by_their_members() {
     assert_eq!(last_lines(&place.log(), 2).unwrap().1, 31);
 }
 
-/// A directory without write permission does not stop root, so the disk is replaced by a file in its place.
+/// A directory without write permission does not stop root, so another directory is put in its place.
 #[test]
 fn a_disk_that_is_gone_denies_and_recovers() {
     let place = Place::new();
@@ -388,7 +388,8 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     assert!(record(&log, 0));
     let away = place.dir.path().join("away");
     fs::rename(place.log(), &away).unwrap();
-    fs::write(place.log(), "").unwrap();
+    // The mount point of the disk.
+    fs::create_dir(place.log()).unwrap();
     let waiting = log.append_durably(br#"{"kind":"decision","time":"","id":"1"}"#, log.reserve());
     let end = Instant::now() + PATIENCE;
     while log.is_available() {
@@ -396,7 +397,7 @@ fn a_disk_that_is_gone_denies_and_recovers() {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(log.reserve().is_none());
-    fs::remove_file(place.log()).unwrap();
+    fs::remove_dir(place.log()).unwrap();
     fs::rename(&away, place.log()).unwrap();
     assert!(tokio_wait(waiting), "it is not lost");
     while !log.is_available() {
@@ -408,6 +409,34 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
     let text = fs::read_to_string(&place.segments()[0]).unwrap();
     assert!(text.contains(r#""kind":"recovered""#), "{text}");
+}
+
+/// A segment that is removed while the directory stays is followed by the next one, and its lines are missing.
+#[test]
+fn a_segment_that_disappears_is_followed_by_another() {
+    let place = Place::new();
+    let log = place.try_open().unwrap();
+    (0..3).for_each(|number| assert!(record(&log, number)));
+    fs::remove_file(&place.segments()[0]).unwrap();
+    (3..6).for_each(|number| assert!(record(&log, number)));
+    log.stop(PATIENCE);
+    assert!(place.segments()[0].ends_with("00000000000000000004.jsonl"));
+    assert_eq!(altered_at(&place.verify()), Some(4));
+}
+
+/// A kill in the middle of a checkpoint elsewhere, in a file to which Witgate may only append.
+#[test]
+fn an_incomplete_checkpoint_elsewhere_does_no_harm() {
+    let place = Place::new();
+    place.write(0..3);
+    let whole = fs::read(place.elsewhere()).unwrap();
+    let begin = whole.windows(2).take(whole.len() - 2).rposition(|end| end == b"\n\n");
+    for end in begin.unwrap() - 100..whole.len() {
+        fs::write(place.elsewhere(), &whole[..end]).unwrap();
+        place.write(3..4);
+        let verification = place.verify_with_known();
+        assert_eq!(verification.verdict, LogVerdict::Intact, "{end}");
+    }
 }
 
 /// A pipe that nobody reads, as a disk that hangs.

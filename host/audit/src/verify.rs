@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::line::{ChainFault, ChainFields, ChainState};
-use crate::note::{self, Checkpoint, CheckpointKey};
-use crate::segment::{self, Segment, SegmentHeader, checkpoints};
+use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
+use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
 use crate::tree::marked_leaf_hash;
 
 /// The result of a check.
@@ -150,8 +150,11 @@ impl LogCheck {
         let mut signed = Vec::new();
         let own = segment::checkpoint_files(directory);
         let own = own.map_err(|error| LogVerdict::unreadable(directory, &error))?;
-        for path in own.iter().chain(known) {
-            signed.extend(self.checkpoints_in(path, keys)?);
+        for path in &own {
+            signed.extend(self.checkpoints_in(path, keys, true)?);
+        }
+        for path in known {
+            signed.extend(self.checkpoints_in(path, keys, false)?);
         }
         if segments.is_empty() && signed.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no audit");
@@ -179,22 +182,32 @@ impl LogCheck {
         }
     }
 
-    /// The checkpoints in a file, with their signatures checked.
+    /// The checkpoints in a file, with their signatures checked. A file elsewhere, to which Witgate may only be able to
+    /// append, may have incomplete ones, which a kill has left.
     fn checkpoints_in(
         &mut self,
         path: &Path,
         keys: &[CheckpointKey],
+        is_own: bool,
     ) -> Result<Vec<KnownCheckpoint>, LogVerdict> {
         let bytes = std::fs::read(path).map_err(|error| LogVerdict::unreadable(path, &error))?;
         let file = path.display().to_string();
         let altered = |what: String| LogVerdict::Altered { file: file.clone(), line: None, what };
         let text = String::from_utf8_lossy(&bytes);
+        let texts = CheckpointTexts::of(&text);
+        if is_own && texts.has_gaps {
+            return Err(altered("there is something between its checkpoints".to_owned()));
+        }
         let mut found = Vec::new();
-        for (number, text) in (1..).zip(checkpoints(&text).0) {
-            let opened = note::open(text, keys);
-            let checkpoint = opened.map_err(|error| altered(format!("checkpoint {number}: {error}")))?;
-            self.checkpoints += 1;
-            found.push(KnownCheckpoint { checkpoint, file: file.clone() });
+        for (number, text) in (1..).zip(texts.notes) {
+            match note::open(text, keys) {
+                Ok(checkpoint) => {
+                    self.checkpoints += 1;
+                    found.push(KnownCheckpoint { checkpoint, file: file.clone() });
+                }
+                Err(CheckpointError::Form) if !is_own => {}
+                Err(error) => return Err(altered(format!("checkpoint {number}: {error}"))),
+            }
         }
         Ok(found)
     }

@@ -1,6 +1,5 @@
 //! The thread that writes a log: entries in groups, checkpoints, new segments, and the removal of old ones.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,8 +50,6 @@ pub(crate) struct LogWriter {
     pub(crate) sync: SyncMode,
     pub(crate) rules: SegmentRules,
     pub(crate) pruner: Pruner,
-    /// The lock of the directory.
-    pub(crate) lock: File,
 }
 
 /// The times of the work that does not depend on entries.
@@ -96,7 +93,6 @@ impl LogWriter {
                 self.state.queue.pause(Instant::now() + GROUP_PAUSE);
             }
         }
-        drop(self.lock);
     }
 
     /// Writes a group of entries, however long it takes.

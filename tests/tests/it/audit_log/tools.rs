@@ -146,8 +146,14 @@ fn changes_are_recorded_and_a_directory_has_one_owner() {
     let refused = await_some("an entry", || of_kind(setup, "reload-refused").pop());
     assert!(refused["reasons"][0].as_str().unwrap().contains("kays"), "{refused}");
     setup.key(&["bob", "--allow", "*"]);
+    let changed = await_some("an entry", || of_kind(setup, "reload").pop());
+    let store = &changed["policies"][0]["files"];
+    let now = witgate_base::digest::sha256(&std::fs::read(setup.dir().join("keys.toml")).unwrap());
+    let digests: Vec<_> = store.as_object().unwrap().values().collect();
+    assert_eq!(digests, [&json!(witgate_base::digest::digest_text(&now))], "{changed}");
     std::fs::write(&path, format!("{text}# A comment.\n")).unwrap();
-    let reload = await_some("an entry", || of_kind(setup, "reload").pop());
+    let is_other = |entry: &Value| entry["config_digest"] != changed["config_digest"];
+    let reload = await_some("an entry", || of_kind(setup, "reload").pop().filter(is_other));
     assert!(reload["config_digest"].as_str().unwrap().starts_with("sha256:"), "{reload}");
     let rollback = setup.run(&["plugin", "rollback"]);
     assert!(rollback.status.success(), "{rollback:?}");
