@@ -1,6 +1,10 @@
 //! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/revoke`, on an address of their own that no client
 //! reaches.
 
+mod readiness;
+pub(crate) mod state;
+mod state_metrics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +17,13 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::reload::Reloader;
+use self::readiness::{PartState, UNNOTICED};
+use self::state::GatewayState;
 use witgate_base::digest::sha256;
 use witgate_config::Server;
 use witgate_message::headers::origin::AllowedNames;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::RequestMemory;
-use witgate_runtime::metrics::Metrics;
 use witgate_server::connections::table::{ConnectionLimits, Connections};
 use witgate_server::connections::{self, ConnectionEnds, Listener, unread_body};
 use witgate_server::hosts::Hosts;
@@ -55,17 +59,13 @@ pub(crate) fn names(server: &Server) -> AllowedNames {
 pub(crate) async fn serve(
     listener: TcpListener,
     names: AllowedNames,
-    metrics: Arc<Metrics>,
-    generations: Arc<Generations>,
-    reloader: Option<Arc<Reloader>>,
+    state: GatewayState,
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
     let hosts = Arc::new(Hosts::new(names, "admin_listen"));
     let respond = move |request: Request<Incoming>, ends: ConnectionEnds| {
-        let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
-        let hosts = Arc::clone(&hosts);
-        let is_looking = reloader.as_ref().is_none_or(|reloader| reloader.is_looking());
+        let (state, stop, hosts) = (state.clone(), stop.clone(), Arc::clone(&hosts));
         async move {
             ends.connection.answers();
             match request.uri().path() {
@@ -74,11 +74,11 @@ pub(crate) async fn serve(
                 }
                 "/revoke" => {
                     let (parts, mut body) = request.into_parts();
-                    let response = revoke(&parts, &mut body, &generations).await;
+                    let response = revoke(&parts, &mut body, &state.generations).await;
                     unread_body::discard(body, Some(&ends.connection));
                     response
                 }
-                _ => respond(&request, &metrics, &stop, is_looking),
+                _ => respond(&request, &state, stop.is_cancelled()),
             }
         }
     };
@@ -104,27 +104,31 @@ fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &ConnectionEnds) -
     hosts.check(uri, headers, local, peer).is_ok()
 }
 
-fn respond(
-    request: &Request<Incoming>,
-    metrics: &Metrics,
-    stop: &CancellationToken,
-    is_looking: bool,
-) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, state: &GatewayState, is_stopping: bool) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
     }
     match request.uri().path() {
         "/healthz" => plain(StatusCode::OK, TEXT, "ok\n"),
-        "/readyz" if stop.is_cancelled() => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
-        "/readyz" if !is_looking => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "changed files are no longer noticed, so a revoked key may still be accepted: restart Witgate\n",
-        ),
+        "/readyz" if request.uri().query() == Some("verbose") => readiness(state, is_stopping),
+        "/readyz" if is_stopping => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
+        "/readyz" if state.reloader.as_ref().is_some_and(|reloader| !reloader.is_looking()) => {
+            plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{UNNOTICED}\n"))
+        }
         "/readyz" => plain(StatusCode::OK, TEXT, "ready\n"),
-        "/metrics" => plain(StatusCode::OK, OPEN_METRICS, metrics.render()),
+        "/metrics" => plain(StatusCode::OK, OPEN_METRICS, state.metrics.render()),
         _ => plain(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz, /metrics and /revoke\n"),
     }
+}
+
+/// The state of each part, with the reason. The status is that of `/readyz`.
+fn readiness(state: &GatewayState, is_stopping: bool) -> Response<Full<Bytes>> {
+    let (all, text) = readiness::verbose(&readiness::parts(state, is_stopping));
+    let status = match all {
+        PartState::Ok | PartState::Degraded => StatusCode::OK,
+        PartState::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    plain(status, TEXT, text)
 }
 
 /// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. Policies forget

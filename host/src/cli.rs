@@ -1,6 +1,7 @@
 //! The `witgate` command: one file per command. What a program may want to read goes to standard
 //! output, everything else to standard error.
 
+mod audit;
 mod change_state;
 mod check;
 mod config;
@@ -9,7 +10,11 @@ mod control;
 mod demo;
 mod init;
 mod key;
+mod limits;
+mod lockout;
+mod log;
 mod outcome;
+mod peers;
 mod plugin;
 mod runtime;
 mod serve;
@@ -52,7 +57,7 @@ First steps:
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
 
-Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 65 invalid file; 69 could not run; 75 change written, but not in use by the running Witgate; 78 invalid configuration.";
+Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 3 the end of the audit log is missing; 65 invalid file; 69 could not run; 75 change written, but not in use by the running Witgate; 78 invalid configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -70,9 +75,23 @@ enum Command {
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Show what remains of the limits in the running Witgate
+    Limits,
+    /// Show and end the pauses after failed authentications in the running Witgate
+    #[command(subcommand)]
+    Lockout(lockout::Command),
+    /// Refuse connections from addresses and networks in the running Witgate
+    #[command(subcommand)]
+    Peers(peers::Command),
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Verify, prove, search and export the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show or change the log of a running Witgate
+    #[command(subcommand)]
+    Log(log::Command),
     /// Print the schema of the configuration, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -92,7 +111,12 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
+        Some(Command::Limits) => limits::run(&context),
+        Some(Command::Lockout(command)) => lockout::run(&context, command),
+        Some(Command::Peers(command)) => peers::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
+        Some(Command::Audit(command)) => audit::run(&context, command),
+        Some(Command::Log(command)) => log::run(&context, command),
         Some(Command::Config(command)) => config::run(&context, command),
         Some(Command::CompileComponent) => return Exit::Compiled(compile::run()),
     };

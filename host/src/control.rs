@@ -4,6 +4,7 @@
 //! and reads one object on one line: `{"ok":VALUE}` or `{"error":"SENTENCE"}`. Then the client sends the next command,
 //! or closes. A line has at most 64 KiB.
 
+pub(crate) mod limits;
 pub(crate) mod operator;
 pub(crate) mod place;
 pub(crate) mod protocol;
@@ -36,6 +37,16 @@ pub(crate) struct ControlClient {
     pub uid: Option<u32>,
     /// The process.
     pub pid: Option<i32>,
+}
+
+impl std::fmt::Display for ControlClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.uid, self.pid) {
+            (Some(uid), Some(pid)) => write!(f, "user {uid}, process {pid}"),
+            (Some(uid), None) => write!(f, "user {uid}"),
+            (None, _) => f.write_str("an unknown user"),
+        }
+    }
 }
 
 impl ControlClient {

@@ -35,6 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::http::header::HOST;
 use ::http::{Extensions, HeaderValue, Request, Response, Uri};
@@ -43,9 +44,11 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tower::{Layer, Service};
 
+use crate::admin::state::GatewayState;
 use crate::control::Control;
+use crate::operation::OperationLog;
 use crate::reload::Reloader;
-use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route};
+use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route, traces};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_config::diagnostic::{Diagnostic, Style, render};
@@ -53,8 +56,11 @@ use witgate_config::environment::Environment;
 use witgate_config::resolve::fault_at;
 use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget};
 use witgate_flow::Flow;
+use witgate_flow::audit::Audit;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
+use witgate_flow::lockout::LockoutTable;
+use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -66,6 +72,9 @@ pub use witgate_message::certificate::ClientCertificate;
 pub use witgate_server::http::Body;
 pub use witgate_server::stdio::told_to_stop;
 pub use witgate_upstream::http::{EmbeddedService, Outgoing};
+
+/// Time limit for writing the last entries of the audit log.
+const LAST_ENTRIES: Duration = Duration::from_secs(1);
 
 /// The pipeline of one configuration, for a service of this program.
 ///
@@ -82,6 +91,8 @@ struct GuardState {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
+    lockout: Arc<LockoutTable>,
+    tracer: Option<Arc<Tracer>>,
     background: BackgroundTasks,
     /// A gateway for each protected service.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
@@ -164,20 +175,31 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let (metrics, background) = (Arc::new(Metrics::default()), BackgroundTasks::default());
+        let audit = OperationLog::open(&config).map_err(ServeError::from)?;
+        audit.started(&config, &generations.live());
+        let metrics = Arc::new(Metrics::default());
+        audit.register(&metrics);
+        let background = BackgroundTasks::recorded_in(audit.clone());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
+        let lockout = Arc::<LockoutTable>::default();
+        lockout.register(&metrics);
+        factory.limits().register(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
+        let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
+        let reloader = reloader.recorded_in(audit);
         let admin = bind_admin(&config.server).await?;
-        background.start(
-            &config.server,
-            &metrics,
-            &generations,
-            Some(Arc::new(reloader)),
-            (admin, control),
-        )?;
+        let state = GatewayState {
+            generations: Arc::clone(&generations),
+            reloader: Some(Arc::new(reloader)),
+            metrics: Arc::clone(&metrics),
+            tls: None,
+            audit: background.audit.clone(),
+        };
+        background.start(&config.server, state, (None, Arc::clone(&lockout)), (admin, control))?;
+        background.export(export);
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(GuardState {
             config,
@@ -186,6 +208,8 @@ impl Guard {
             metrics,
             proofs,
             answers,
+            lockout,
+            tracer,
             background,
             gateways,
         })))
@@ -198,15 +222,29 @@ impl Guard {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let GuardState { config, uri, generations, metrics, proofs, answers, background, gateways } =
-            &*self.0;
+        let GuardState {
+            config,
+            uri,
+            generations,
+            metrics,
+            proofs,
+            answers,
+            lockout,
+            tracer,
+            background,
+            gateways,
+        } = &*self.0;
         // There is exactly one upstream: `service_of` has checked that.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
+            target.count_in(metrics, &upstream.name);
             let route = Arc::new(route(config, place, upstream));
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
+                .with_lockout(Arc::clone(lockout))
+                .with_audit(Audit::default().with_log(background.audit.entries()))
+                .with_tracer(tracer.clone())
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));
@@ -243,6 +281,7 @@ impl Guard {
             gateway.shut_down().await;
         }
         self.0.background.end().await;
+        self.0.background.audit.stop(true, LAST_ENTRIES);
     }
 }
 

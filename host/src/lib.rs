@@ -33,8 +33,10 @@ mod admin;
 pub mod cli;
 mod control;
 pub mod embed;
+mod operation;
 mod reload;
 mod serve;
+mod traces;
 
 /// The configuration file `witgate.toml`: read, checked and resolved.
 pub mod config {

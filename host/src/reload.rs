@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use witgate_plugin::Digest;
 
+use crate::operation::OperationLog;
 use witgate_base::cause::Cause;
 use witgate_base::clock;
 use witgate_base::digest::digest_text;
@@ -119,6 +120,8 @@ pub(crate) struct Reloader {
     looked_at: Mutex<Instant>,
     /// The time at which the change was seen whose component is being compiled.
     compiling_since: Mutex<Option<Instant>>,
+    /// The audit log.
+    audit: OperationLog,
 }
 
 /// Time limit for an attempt: a few seconds for each policy that is slow to configure. No attempt compiles anything.
@@ -177,6 +180,7 @@ impl Reloader {
             reloads: Reloads::default(),
             looked_at: Mutex::new(Instant::now()),
             compiling_since: Mutex::default(),
+            audit: OperationLog::default(),
         }
     }
 
@@ -193,6 +197,12 @@ impl Reloader {
         let upstreams = Upstreams { keys, ..self.upstreams };
         upstreams.publish(config);
         Self { upstreams, ..self }
+    }
+
+    /// Has every change recorded in an audit log.
+    #[must_use]
+    pub(crate) fn recorded_in(self, audit: OperationLog) -> Self {
+        Self { audit, ..self }
     }
 
     /// Makes a candidate soon, whether a file has changed or not.
@@ -301,7 +311,7 @@ impl Reloader {
                 if !may_pass {
                     self.hold_against_files(&mut rollback, false);
                 }
-                self.refuse(&reasons, None);
+                self.refuse(&reasons, None, started.elapsed());
                 self.note(started, Err(reasons));
                 let renewed = self.renew(started, files).await;
                 return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
@@ -315,7 +325,7 @@ impl Reloader {
         may_pass |= faults.iter().any(|fault| fault.may_pass);
         reasons.extend(faults);
         if is_compiling {
-            self.refuse(&reasons, live.as_deref());
+            self.refuse(&reasons, live.as_deref(), started.elapsed());
             // The end of the compilation decides about the change.
             return AttemptResult { files, may_pass, is_compiling };
         }
@@ -325,7 +335,7 @@ impl Reloader {
         } else if !may_pass {
             self.hold_against_files(&mut rollback, live.is_some());
         }
-        self.refuse(&reasons, live.as_deref());
+        self.refuse(&reasons, live.as_deref(), started.elapsed());
         let outcome = match live {
             Some(live) if reasons.is_empty() => {
                 files = live.files().clone();
@@ -355,13 +365,13 @@ impl Reloader {
                 Ok(config) => {
                     let successor = self.factory.successor(&config, &live, Some(live.recipe())).await;
                     let taken = self.take(successor, started, Some(live.origin()), &config);
-                    self.refuse(&taken.reasons, taken.live.as_deref());
+                    self.refuse(&taken.reasons, taken.live.as_deref(), started.elapsed());
                     may_pass = taken.may_pass;
                     files.extend(taken.files);
                 }
                 Err(reasons) => {
                     may_pass = reasons.iter().any(|reason| reason.may_pass);
-                    self.refuse(&reasons, None);
+                    self.refuse(&reasons, None, started.elapsed());
                 }
             }
         }
@@ -438,6 +448,7 @@ impl Reloader {
         let live = self.flip(candidate, started);
         self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
+        self.audit.rolled_back(target.origin, live.number());
         let mut unkept = None;
         if against == *target.recipe {
             // The target is what the files say: there is nothing to hold.
@@ -472,12 +483,13 @@ impl Reloader {
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         report(&before, &live, started.elapsed());
+        self.audit.reloaded(&before, &live, started.elapsed());
         live
     }
 
     /// Logs why a change was refused, or, if there is a `live` generation made from it, which parts of the change
     /// were.
-    fn refuse(&self, reasons: &[RefusalReason], live: Option<&Generation>) {
+    fn refuse(&self, reasons: &[RefusalReason], live: Option<&Generation>, took: Duration) {
         if reasons.is_empty() {
             return;
         }
@@ -487,6 +499,8 @@ impl Reloader {
         if self.has_said(reasons) {
             return;
         }
+        let texts: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        self.audit.reload_refused(&self.generations.live(), &texts, took);
         for reason in reasons {
             match live {
                 None => tracing::error!(
@@ -589,10 +603,11 @@ fn usable(
         faults.iter().filter(|fault| fault.is_error()).map(RefusalReason::from).collect()
     };
     match loaded {
-        // The faults of a policy are reported when it is to be made.
-        Ok(mut loaded) => {
-            loaded.faults.retain(|fault| !matches!(fault.part(), Some(Part::Policy(_))));
-            Ok((loaded.config, reasons(&loaded.faults)))
+        Ok(LoadedConfig { config, mut faults, .. }) => {
+            // The faults of a policy are reported when it is to be made. One without a kind is never made.
+            let is_to_be_made = |name: &String| config.policies.contains_key(name);
+            faults.retain(|fault| !matches!(fault.part(), Some(Part::Policy(name)) if is_to_be_made(name)));
+            Ok((config, reasons(&faults)))
         }
         Err(faults) => Err(reasons(&faults)),
     }

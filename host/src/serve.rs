@@ -14,12 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::admin::state::GatewayState;
+use crate::control::limits;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
+use crate::operation::{AuditLogError, OperationLog};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
 use crate::reload::{Reloader, certificates};
+use crate::traces::{self, TraceExport};
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_text;
 use witgate_base::signing::PublishedKeys;
@@ -35,7 +39,9 @@ use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarg
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
+use witgate_flow::lockout::LockoutTable;
 use witgate_flow::request::Route;
+use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
 use witgate_policy::{PolicyError, Source};
 use witgate_runtime::leftovers;
@@ -53,7 +59,7 @@ use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
-use witgate_upstream::own_tools::AuthStatus;
+use witgate_upstream::own_tools::{AuthStatus, LimitReader, OwnTools};
 use witgate_upstream::renewal::Renewable;
 
 /// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
@@ -110,9 +116,15 @@ pub enum ServeError {
     /// The system has no random numbers.
     #[error("no random numbers for nonces: {0}")]
     Random(#[from] getrandom::Error),
+    /// A variable of OpenTelemetry is invalid.
+    #[error("traces cannot be sent: {0}")]
+    Traces(String),
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
 }
 
 impl ServeError {
@@ -129,6 +141,7 @@ impl ServeError {
             Self::Upstream { upstream, error: error @ SetUpError::Embedded } => {
                 Ok(vec![fault_at(path, &["upstreams", &upstream, "embedded"], &error.to_string())])
             }
+            Self::Audit(error) => Ok(vec![fault_at(path, &["audit", "directory"], &error.to_string())]),
             Self::Tls(error) => Ok(vec![fault_at(path, &["server", "tls", error.setting], &error.message)]),
             other => Err(other),
         }
@@ -226,14 +239,23 @@ pub(crate) async fn run(
     let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
+    let audit = OperationLog::open(&config)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
+    let lockout = Arc::<LockoutTable>::default();
+    let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
+    let around = ((&*logs, &audit), factory.ways(), &lockout);
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
+    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone());
+    let flows: Vec<_> = flows.into_iter().map(traced).collect();
     logs.register(&metrics);
+    audit.register(&metrics);
+    factory.limits().register(&metrics);
+    lockout.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {
@@ -241,7 +263,8 @@ pub(crate) async fn run(
         let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
         let upstreams = flows.iter().zip(&config.upstreams);
         let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
-        Arc::new(reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys)))
+        let reloader = reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys));
+        Arc::new(reloader.recorded_in(audit.clone()))
     });
     // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
@@ -252,11 +275,20 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
-    background.stop_on_signal(logs);
+    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::recorded_in(audit.clone()) };
+    background.stop_on_signal(Arc::clone(&logs));
+    background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
-    background.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    let state = GatewayState {
+        generations: Arc::clone(&generations),
+        reloader,
+        metrics: Arc::clone(&metrics),
+        tls: tls.clone(),
+        audit: audit.clone(),
+    };
+    background.start(&config.server, state, (Some(logs), lockout), (listeners.admin, control))?;
+    audit.started(&config, &generations.live());
     announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -277,6 +309,7 @@ pub(crate) async fn run(
     }
     background.end().await;
     process::end_all().await;
+    audit.stop(true, LAST_RESORT);
     tracing::info!("stopped");
     Ok(())
 }
@@ -326,6 +359,17 @@ pub(crate) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
     own.or_else(users).or_else(home)
 }
 
+/// The traces of the configuration, and the task that sends them.
+pub(crate) fn traces(
+    config: &Config,
+    ways: &Arc<Ways>,
+    metrics: &Metrics,
+) -> Result<(Option<Arc<Tracer>>, Option<TraceExport>), ServeError> {
+    let made = config.telemetry.as_ref().map(|settings| traces::set_up(settings, ways, metrics));
+    let made = made.transpose().map_err(|error| ServeError::Traces(error.to_string()))?;
+    Ok(made.unzip())
+}
+
 type AnyFlow = Flow<AnyUpstream>;
 
 fn flows(
@@ -334,22 +378,25 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    (logs, ways): (&Logs, &Arc<Ways>),
+    ((logs, log), ways, lockout): ((&Logs, &OperationLog), &Arc<Ways>, &Arc<LockoutTable>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
-    let status = auth_status(generations);
+    let auth = auth_status(generations);
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let answers = AnswerMemory::new(config.server.answer_memory);
     answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
-        let target = AnyUpstream::new(upstream, grace, status, kept, ways)
+        let own = OwnTools::new(auth).with_limits(caller_limits(generations, &route.upstream));
+        let target = AnyUpstream::new(upstream, grace, own, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
+        target.count_in(metrics, &upstream.name);
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow);
-        Ok(flow.with_proofs(Arc::clone(&proofs)).with_answers(Arc::clone(&answers)).with_audit(audit))
+        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
+        let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
+        Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }
@@ -362,6 +409,12 @@ pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Up
         pipeline: place,
         extensions: config.server.extensions.clone(),
     }
+}
+
+/// The limits of the callers of `upstream`, for its own tools.
+fn caller_limits(generations: &Arc<Generations>, upstream: &Arc<str>) -> LimitReader {
+    let (generations, upstream) = (Arc::clone(generations), Arc::clone(upstream));
+    Arc::new(move |caller| limits::of_caller(&generations, &upstream, caller))
 }
 
 fn auth_status(generations: &Generations) -> AuthStatus {
@@ -413,27 +466,36 @@ pub(crate) struct BackgroundTasks {
     pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
     cut: CancellationToken,
+    /// The audit log.
+    pub(crate) audit: OperationLog,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     tidy: TaskTracker,
 }
 
 impl BackgroundTasks {
+    /// The tasks of a process with this audit log.
+    pub(crate) fn recorded_in(audit: OperationLog) -> Self {
+        Self { audit, ..Self::default() }
+    }
+
     /// Starts the tasks for operators: the watcher of files, health checks and metrics, and the control socket.
     pub(crate) fn start(
         &self,
         server: &config::Server,
-        metrics: &Arc<Metrics>,
-        generations: &Arc<Generations>,
-        reloader: Option<Arc<Reloader>>,
+        state: GatewayState,
+        (logs, lockout): (Option<Arc<Logs>>, Arc<LockoutTable>),
         (admin, control): (Option<TcpListener>, Option<Control>),
     ) -> Result<(), ServeError> {
-        let generations = || Arc::clone(generations);
-        let status = Arc::new(StatusReader::new(generations(), reloader.clone()));
-        status.register(metrics);
-        self.watch(reloader.clone())?;
-        self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;
-        self.control(control, Operator { status, generations: generations(), reloader });
-        announce_policies(&generations());
+        state.register();
+        self.watch(state.reloader.clone())?;
+        self.admin(admin, server, state.clone())?;
+        announce_policies(&state.generations);
+        let GatewayState { generations, reloader, .. } = state;
+        let status = StatusReader::new(Arc::clone(&generations), reloader.clone());
+        self.control(
+            control,
+            Operator { status, generations, reloader, logs, lockout, audit: self.audit.clone() },
+        );
         Ok(())
     }
 
@@ -448,7 +510,7 @@ impl BackgroundTasks {
     /// Handles signals to stop: the first one drains, the second one ends the process at once.
     fn stop_on_signal(&self, logs: Arc<Logs>) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
-        let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
+        let (cut, tidy, audit) = (self.cut.clone(), self.tidy.clone(), self.audit.clone());
         tokio::spawn(async move {
             stdio::told_to_stop().await;
             tracing::info!("stopping: running calls may finish; a second signal ends them");
@@ -459,6 +521,7 @@ impl BackgroundTasks {
             tidy.close();
             // Killing takes milliseconds. A process that withstands it for a second withstands it for ever.
             let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
+            audit.stop(false, LAST_RESORT);
             logs.flush(LAST_RESORT);
             std::process::exit(130);
         });
@@ -520,9 +583,7 @@ impl BackgroundTasks {
         &self,
         listener: Option<TcpListener>,
         server: &config::Server,
-        metrics: Arc<Metrics>,
-        generations: Arc<Generations>,
-        reloader: Option<Arc<Reloader>>,
+        state: GatewayState,
     ) -> Result<(), ServeError> {
         let Some(listener) = listener else { return Ok(()) };
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
@@ -532,9 +593,16 @@ impl BackgroundTasks {
         let entered = runtime.enter();
         let listener = TcpListener::from_std(listener).map_err(ServeError::Admin)?;
         drop(entered);
-        let serving = admin::serve(listener, names, metrics, generations, reloader, stop, ended);
+        let serving = admin::serve(listener, names, state, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
+    }
+
+    /// Sends the spans of traces.
+    pub(crate) fn export(&self, export: Option<TraceExport>) {
+        if let Some(export) = export {
+            self.tidy.spawn(export.run(self.ended.clone()));
+        }
     }
 
     fn control(&self, control: Option<Control>, operator: Operator) {

@@ -40,6 +40,7 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     install_python_clients(&tools, &clients)?;
     install_conformance_suite(&tools, &root.join("tests/conformance"))?;
     need("minisign", &["minisign"], &["-v"])?;
+    need("promtool", &["prometheus"], &["--version"])?;
     install_authorization_servers(&tools, &root.join("tests/authorization-servers"))?;
     install_browser()?;
     // `witgate plugin build` would install this itself, but then in the middle of a test.

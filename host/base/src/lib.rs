@@ -7,6 +7,7 @@ pub mod cause;
 pub mod clock;
 pub mod digest;
 pub mod fingerprints;
+pub mod networks;
 pub mod party;
 pub mod path;
 pub mod peer;

@@ -1,10 +1,21 @@
 //! Senders, for the shares of bounded tables.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A sender, for shares: an IPv4 address, or the /64 network of an IPv6 address, which one customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer(IpAddr);
+
+/// An IPv4 address, or a network such as `2001:db8::/64`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
 
 /// The part of an IPv6 address that names a network.
 const NETWORK: u128 = !0 << 64;

@@ -16,7 +16,7 @@ use witgate_plugin::Transport;
 use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 use witgate_upstream::any_upstream::AnyUpstream;
-use witgate_upstream::own_tools::AuthStatus;
+use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
 use crate::immediate_upstream::ImmediateUpstream;
 use crate::proof::Signers;
@@ -260,9 +260,9 @@ const KEYS: &str = "kind = 'api-key'\nconfig = { store = 'keys.toml' }\n";
 
 /// The upstream that the configuration of a scene names.
 pub(crate) fn any_upstream(scene: &Scene) -> AnyUpstream {
-    let auth = AuthStatus { enabled: true, key_configured: true };
+    let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
     let grace = Duration::from_secs(1);
-    AnyUpstream::new(&scene.config.upstreams[0], grace, auth, None, scene.factory.ways()).unwrap()
+    AnyUpstream::new(&scene.config.upstreams[0], grace, own, None, scene.factory.ways()).unwrap()
 }
 
 /// A scene with an HTTP upstream within this program, which answers with three events.

@@ -11,6 +11,7 @@ use crate::make_rehearsed;
 use witgate_base::cause::Cause;
 use witgate_base::clock::Clock;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::networks::Networks;
 use witgate_component::compile_queue::CompileQueue;
 use witgate_component::load::Loader;
 use witgate_component::settings::{RemoteKeys, Surroundings};
@@ -18,7 +19,8 @@ use witgate_config::environment::Environment;
 use witgate_config::resolve::{self, Strictness};
 use witgate_config::{self as config, Config};
 use witgate_policy::generation::pipeline::{self, NextPipeline, Pipeline, PipelineAssembly};
-use witgate_policy::generation::{Contents, Generation, Generations, Recipe};
+use witgate_policy::generation::{Contents, Generation, Generations, Recipe, Restrictions};
+use witgate_policy::limits::{CallLimits, LimitTables};
 use witgate_policy::{MakeInputs, Policy, PolicyError};
 use witgate_services::network::Ways;
 
@@ -30,6 +32,7 @@ pub struct Factory {
     remote: RemoteKeys,
     environment: Environment,
     clock: Clock,
+    limits: Arc<LimitTables>,
 }
 
 /// The mode of compilation.
@@ -50,6 +53,7 @@ struct PolicyParts {
     written: BTreeSet<PathBuf>,
     recipe: Arc<Recipe>,
     clock: Clock,
+    restrictions: Restrictions,
 }
 
 /// A candidate for the live generation's successor.
@@ -75,12 +79,18 @@ impl Factory {
     pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
-        Self { loader, queue, remote: RemoteKeys::new(Ways::closed()), environment, clock }
+        let (remote, limits) = (RemoteKeys::new(Ways::closed()), Arc::default());
+        Self { loader, queue, remote, environment, clock, limits }
     }
 
     /// The outgoing connections, with the network settings of the last configuration.
     pub fn ways(&self) -> &Arc<Ways> {
         self.remote.ways()
+    }
+
+    /// The buckets of the limits of all its generations.
+    pub fn limits(&self) -> &Arc<LimitTables> {
+        &self.limits
     }
 
     /// Builds a candidate. Every policy of `config` that a pipeline uses is compiled, linked, configured and checked.
@@ -211,7 +221,7 @@ impl Factory {
             repeated,
             stage: None,
         };
-        let mut parts = PolicyParts::of(config, self.clock.clone());
+        let mut parts = PolicyParts::of(config, self.clock.clone(), &self.limits);
         // All at the same time, so that slow configurations run in parallel.
         let made = used(config).map(|policy| Box::pin(made(policy, config, making)));
         for (policy, made) in used(config).zip(join_all(made).await) {
@@ -250,7 +260,12 @@ async fn made(
 
 impl PolicyParts {
     /// No policies yet.
-    fn of(config: &Config, clock: Clock) -> Self {
+    fn of(config: &Config, clock: Clock, limits: &Arc<LimitTables>) -> Self {
+        let restrictions = Restrictions {
+            limits: CallLimits::new(&config.limits, limits),
+            lockout: config.lockout,
+            denied_peers: Networks::new(&config.denied_peers),
+        };
         Self {
             policies: BTreeMap::new(),
             errors: Vec::new(),
@@ -258,6 +273,7 @@ impl PolicyParts {
             written: config.path.iter().cloned().collect(),
             recipe: Arc::new(Recipe::new(&config.text)),
             clock,
+            restrictions,
         }
     }
 
@@ -292,8 +308,9 @@ impl PolicyParts {
     }
 
     fn generation(self, number: u64, pipelines: Vec<Pipeline>) -> Generation {
-        let Self { policies, files, written, recipe, clock, errors: _ } = self;
-        Generation::new(number, Contents { policies, pipelines, recipe, files, written, clock })
+        let Self { policies, files, written, recipe, clock, restrictions, errors: _ } = self;
+        let contents = Contents { policies, pipelines, recipe, files, written, clock, restrictions };
+        Generation::new(number, contents)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod document;
 pub mod environment;
 pub mod identity;
 pub mod key_store;
+pub mod limits;
 pub mod raw;
 pub mod resolve;
 pub mod shape;
@@ -22,6 +23,9 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use identity::IdentitySettings;
+use limits::{CallLimit, Lockout};
+use witgate_audit::note::CheckpointSigner;
+use witgate_audit::{SegmentRules, SyncMode};
 use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
@@ -46,6 +50,16 @@ pub struct Config {
     pub keys: BTreeMap<String, KeySource>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
+    /// The limits of calls, in the order of their names.
+    pub limits: Vec<CallLimit>,
+    /// Pauses after failed authentications. None: there are none.
+    pub lockout: Option<Lockout>,
+    /// Addresses and networks that may not connect.
+    pub denied_peers: Vec<IpNet>,
+    /// The audit log. None: the audit is only written to standard error.
+    pub audit: Option<Audit>,
+    /// The traces of operations. None: there are none.
+    pub telemetry: Option<Telemetry>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -72,6 +86,35 @@ pub struct Signing {
     pub published: Vec<PublicKey>,
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The key that signs checkpoints.
+    pub key: AuditKey,
+    /// The time at which entries are on the disk.
+    pub sync: SyncMode,
+    /// Behaviour while entries cannot be written.
+    pub unavailable: AuditOverflow,
+    /// The rules for segments.
+    pub rules: SegmentRules,
+    /// A further file that gets every checkpoint.
+    pub checkpoint_to: Option<PathBuf>,
+}
+
+/// The key that signs checkpoints of the audit log.
+#[derive(Clone, Debug)]
+pub enum AuditKey {
+    /// A configured key.
+    Signer(Arc<CheckpointSigner>),
+    /// The key in the directory, which may not exist yet, with the configured origin.
+    InDirectory {
+        /// The name of the log.
+        origin: Option<String>,
+    },
+}
+
 /// The unusable parts of a configuration.
 #[derive(Debug, Default)]
 pub struct BrokenParts {
@@ -83,6 +126,17 @@ pub struct BrokenParts {
     pub pipelines: BTreeSet<String>,
     /// `[network]`.
     pub network: bool,
+}
+
+/// Traces of operations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// The URL that takes traces, by OTLP over HTTP.
+    pub traces_url: url::Url,
+    /// The share of operations without a parent that are recorded, from 0 to 1.
+    pub share: f64,
+    /// The name of this service. None: that of the environment, or `witgate`.
+    pub service_name: Option<String>,
 }
 
 /// The path of the control socket.
@@ -504,7 +558,7 @@ impl Policy {
 }
 
 /// The kind of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
     /// API keys.
     ApiKey,

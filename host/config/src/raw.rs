@@ -27,6 +27,107 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// Limits of calls, by name. Default: none.
+    pub limits: BTreeMap<String, CallLimit>,
+    /// Pauses after failed authentications. Default: none.
+    pub lockout: Option<Lockout>,
+    /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
+    pub audit: Option<Audit>,
+    /// Traces of operations.
+    pub telemetry: Telemetry,
+}
+
+/// A limit of calls: how many in a time, and how many at the same time. At least one of `rate` and `concurrent`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallLimit {
+    /// Patterns of the limited calls. `method:NAME` stands for all messages of a method. Default: `*`, every call of
+    /// tools, resources and prompts.
+    pub on: Option<Vec<String>>,
+    /// The properties of a call that have a bucket of their own for each value. Default: one bucket for all calls.
+    pub per: Vec<LimitPer>,
+    /// Calls in a time, such as `100/min`; the units are `s`, `min`, `h` and `day`.
+    pub rate: Option<String>,
+    /// Calls that may come at once. Default: the number in `rate`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: Option<u32>,
+    /// Calls that may run at the same time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrent: Option<u32>,
+    /// Only for callers with one of these roles. Default: all callers.
+    pub roles: Option<Vec<String>>,
+    /// Only for callers with one of these kinds of credentials. Default: all kinds.
+    pub kinds: Option<Vec<CredentialKind>>,
+    /// Only for these upstreams. Default: all upstreams.
+    pub upstreams: Option<Vec<String>>,
+}
+
+/// A property of a call that has a bucket for each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitPer {
+    /// The caller; callers without a credential by their network.
+    Principal,
+    /// The kind of the caller's credential.
+    Credential,
+    /// Each role of the caller.
+    Role,
+    /// The address: an IPv4 address or an IPv6 /64 network.
+    Peer,
+    /// The upstream.
+    Upstream,
+    /// The tool, resource or prompt, or else the method.
+    Target,
+}
+
+/// A kind of credential: that of the policy that accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// A JSON Web Token.
+    Jwt,
+    /// A token that an authorization server is asked about.
+    #[serde(rename = "oauth2-introspection")]
+    Introspection,
+    /// A client certificate.
+    ClientCertificate,
+    /// A credential for a component of your own.
+    Custom,
+    /// No credential.
+    Anonymous,
+}
+
+/// Pauses after failed authentications, for each address and each credential.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lockout {
+    /// Failures without a pause. Default: 10.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures: Option<u32>,
+    /// Seconds of the first pause; each further failure doubles it. Default: 5.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub pause_s: Option<u64>,
+    /// Seconds of the longest pause. Default: 900.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub max_pause_s: Option<u64>,
+    /// Seconds without a failure after which all failures are forgotten. Default: 900.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub forget_s: Option<u64>,
+}
+
+/// Traces of operations (OpenTelemetry). The `OTEL_*` variables apply to settings that are left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The URL of a collector for OTLP over HTTP, such as `http://127.0.0.1:4318`. Default: no traces.
+    pub otlp_endpoint: Option<String>,
+    /// The share of operations without a parent that are recorded, from 0 to 1. Default: 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub sample: Option<f64>,
+    /// The name of this service in traces. Default: `witgate`.
+    pub service_name: Option<String>,
 }
 
 /// The key that signs identity tokens for upstreams. Its public key is served at `/.well-known/jwks.json`.
@@ -40,6 +141,57 @@ pub struct Signing {
     pub published: Vec<String>,
     /// `iss` of the tokens. Default: the origin of `server.resource`.
     pub issuer: Option<String>,
+}
+
+/// The audit log in a directory.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// The directory. It belongs to one process, and is made if it does not exist.
+    pub directory: Option<String>,
+    /// The private key that signs checkpoints: Ed25519, in PEM (PKCS #8), in a file that nobody else may read. Default:
+    /// `private-key.pem` in the directory, which is made if it does not exist.
+    pub key: Option<SecretSource>,
+    /// The name of the log in checkpoints, such as `example.com/witgate`. Default: made from the key.
+    #[schemars(length(min = 1, max = 128))]
+    pub origin: Option<String>,
+    /// The time at which entries are on the disk: `batched` (the default) or `before-answer`.
+    pub sync: Option<AuditSync>,
+    /// Behaviour while entries cannot be written: `deny` (the default) or `count`.
+    pub unavailable: Option<AuditUnavailable>,
+    /// Size in MiB after which a new segment begins. Default: 64.
+    #[schemars(range(min = 1, max = 4096))]
+    pub rotate_size_mib: Option<u64>,
+    /// Age in hours after which a new segment begins. Default: 24.
+    #[schemars(range(min = 1, max = 8760))]
+    pub rotate_age_h: Option<u64>,
+    /// Days after which a complete segment is removed. Default: none is removed.
+    #[schemars(range(min = 1, max = 36_500))]
+    pub keep_days: Option<u64>,
+    /// Compress complete segments. Default: true.
+    pub compress: Option<bool>,
+    /// A further file that gets every checkpoint: on another disk, or where only appending is possible.
+    pub checkpoint_to: Option<String>,
+}
+
+/// The time at which entries of the audit log are on the disk.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditSync {
+    /// Some milliseconds after the answer.
+    Batched,
+    /// Before the answer.
+    BeforeAnswer,
+}
+
+/// Behaviour while entries of the audit log cannot be written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditUnavailable {
+    /// Calls are denied with `audit-unavailable`.
+    Deny,
+    /// Calls go on, and lost entries are counted.
+    Count,
 }
 
 /// The listeners and their limits.
@@ -83,6 +235,8 @@ pub struct Server {
     pub trusted_proxies: Vec<String>,
     /// The form of that statement: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol` (version 2).
     pub forwarded: Option<Forwarded>,
+    /// Addresses and networks that may not connect. Behind trusted proxies, this is about the clients that they name.
+    pub deny_peers: Vec<String>,
     /// The address of `/healthz`, `/readyz` and `/metrics`. Default: they are not served.
     pub admin_listen: Option<Address>,
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`

@@ -1,11 +1,14 @@
 //! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
 //! faults at once.
 
+mod audit;
 mod description;
 mod environment_only;
 mod identity;
 mod keys;
+mod limits;
 mod load;
+mod lockout;
 mod network;
 mod pipeline;
 mod policies;
@@ -16,6 +19,7 @@ mod server;
 mod sessions;
 mod settings;
 mod signing;
+mod telemetry;
 mod tls;
 mod upstreams;
 
@@ -34,6 +38,7 @@ use witgate_base::path::absolute;
 
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use proxies::network as network_of;
 pub use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -239,12 +244,17 @@ impl Resolver<'_> {
         let policies = self.policies(file);
         let server = self.server(&file.server);
         let signing = self.signing(file);
+        let audit = self.audit(file);
         let upstreams = self.upstreams(file, &policies, signing.as_ref());
         self.unused(file, &policies);
         let network = self.network(&file.network);
+        let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
+        let limits = self.call_limits(file, &upstreams, &policies);
+        let lockout = self.lockout(file);
+        let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),
@@ -254,6 +264,11 @@ impl Resolver<'_> {
             policies,
             keys,
             signing,
+            limits,
+            lockout,
+            denied_peers,
+            audit,
+            telemetry,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             auth_disabled: false,

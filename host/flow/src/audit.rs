@@ -1,6 +1,8 @@
 //! One audit record for each message, including refused ones. It contains no secret, because this module has no access
 //! to credentials.
 
+mod destination;
+mod entry;
 mod facts;
 
 use std::sync::Arc;
@@ -10,18 +12,22 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
+use super::durations::{AnswerPeek, ErrorType, OperationClock, OperationTimes, StreamedOperation};
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
+use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
+use destination::RecordPlace;
+use entry::{UnsettledEntry, arguments_digest};
 use facts::AuditFacts;
 use witgate_message::call::{Access, Target};
 use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
-use witgate_runtime::lines::LinePlace;
 use witgate_runtime::metrics::Metrics;
 
-pub use facts::Audit;
+pub use destination::Audit;
+pub use entry::EntryLog;
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub enum AuditOutcome {
     Denied,
     /// A policy could not decide.
     Failed,
+    /// The sender has failed to authenticate too often.
+    LockedOut,
     /// The caller called too often.
     RateLimited,
     /// The message was allowed, and the upstream failed.
@@ -49,13 +57,14 @@ pub enum AuditOutcome {
 }
 
 impl AuditOutcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Allowed,
         Self::Malformed,
         Self::NoCredential,
         Self::Refused,
         Self::Denied,
         Self::Failed,
+        Self::LockedOut,
         Self::RateLimited,
         Self::UpstreamFailed,
         Self::Cancelled,
@@ -71,6 +80,7 @@ impl AuditOutcome {
             Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::LockedOut => "locked-out",
             Self::RateLimited => "rate-limited",
             Self::UpstreamFailed => "upstream-failed",
             Self::Cancelled => "cancelled",
@@ -83,12 +93,15 @@ impl AuditOutcome {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } | Rejection::Proof(ProofError::Bad { .. }) => Self::Refused,
+            Rejection::LockedOut { .. } => Self::LockedOut,
             Rejection::Denied { .. }
+            | Rejection::DeniedPeer
             | Rejection::TaskNotFound
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
+            | Rejection::LimitReached(_)
             | Rejection::Proof(ProofError::Full { .. })
             | Rejection::Full { .. }
             | Rejection::TooManyBodies
@@ -99,10 +112,11 @@ impl AuditOutcome {
     }
 }
 
-/// The counters of one upstream, and the destination of its records.
+/// The counters and durations of one upstream, and the destination of its records.
 #[derive(Debug)]
 pub struct Outcomes {
     counters: Vec<(AuditOutcome, Counter)>,
+    times: Arc<OperationTimes>,
     audit: Audit,
     ids: DecisionIds,
 }
@@ -112,12 +126,14 @@ impl Outcomes {
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
         let counter = |outcome: AuditOutcome| (outcome, metrics.messages(upstream, outcome.name()));
         let counters = AuditOutcome::ALL.into_iter().map(counter).collect();
-        Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
+        let times = Arc::new(OperationTimes::new(metrics, upstream));
+        Self { counters, times, audit: Audit::default(), ids: DecisionIds::default() }
     }
 
     /// The same, with the records in `audit`.
     pub(super) fn recorded_in(&self, audit: Audit) -> Self {
-        Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
+        let (counters, times) = (self.counters.clone(), Arc::clone(&self.times));
+        Self { counters, times, audit, ids: DecisionIds::default() }
     }
 
     fn count(&self, outcome: AuditOutcome) {
@@ -135,7 +151,16 @@ pub struct Record<'a> {
     route: &'a Route,
     started: Instant,
     closed: bool,
-    place: Option<LinePlace>,
+    place: RecordPlace,
+    /// The digest of the arguments, if there is an audit log.
+    arguments: Option<String>,
+    /// The entry that has to be durable before the answer.
+    unsettled: Option<UnsettledEntry>,
+    /// The times of the operation. None: the record continues that of an operation, or its answer is a stream, which
+    /// has the clock now.
+    pub(super) clock: Option<OperationClock>,
+    /// The trace of the operation. None: nobody will see it, or its answer is a stream, which has the trace now.
+    pub(super) trace: Option<Box<Trace>>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that decides about it.
@@ -151,12 +176,17 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Starts a record.
     pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
+        let started = Instant::now();
         Self {
             outcomes,
             route,
-            started: Instant::now(),
+            started,
             closed: false,
-            place: None,
+            place: RecordPlace::default(),
+            arguments: None,
+            unsettled: None,
+            clock: Some(OperationClock::start(started)),
+            trace: None,
             decision: outcomes.ids.next(),
             generation,
             request: None,
@@ -174,27 +204,109 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// Begins the trace of the request, if somebody will see it.
+    pub(super) fn trace(&mut self, tracer: Option<&Arc<Tracer>>, request: &Request) {
+        self.trace = tracer.and_then(|tracer| tracer.begin(request, self.generation, self.started));
+    }
+
+    /// Notes that a stage has ended now.
+    pub(super) fn mark(&mut self, stage: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.mark(stage);
+        }
+    }
+
+    /// The trace context for the upstream.
+    pub(super) fn trace_headers(&self) -> Option<TraceHeaders> {
+        self.trace.as_ref()?.headers(self.is_known())
+    }
+
+    /// True if the caller has shown a valid credential.
+    fn is_known(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| !caller.is_anonymous())
+    }
+
+    /// Notes that the message goes to the upstream now.
+    pub(super) fn send(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.send();
+        }
+    }
+
+    /// Notes that the upstream's answer begins now, or that there is none.
+    pub(super) fn answered<T>(&mut self, answer: &Result<T, Rejection>) {
+        if let Some(clock) = &mut self.clock {
+            clock.answered(answer, self.outcomes.times.health());
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.resume();
+        }
+    }
+
+    /// Notes whether the answer is an error.
+    pub(super) fn note_answer(&mut self, answer: &AnswerPeek) {
+        if let Some(clock) = &mut self.clock {
+            clock.note(answer.error());
+        }
+    }
+
+    /// The operation, which goes on with the stream of its answer.
+    pub(super) fn stream(&mut self) -> Option<StreamedOperation> {
+        let (clock, request) = (self.clock.take()?, self.request.as_ref()?);
+        let trace = self.trace.take().map(|trace| (trace, self.is_known()));
+        Some(StreamedOperation::begin(&self.outcomes.times, clock, request, trace))
+    }
+
+    /// Notes the digest of the arguments of `request`, if there is an audit log.
+    pub async fn note_arguments(&mut self, request: &Arc<Request>) {
+        if let Some(log) = self.outcomes.audit.log() {
+            self.arguments = arguments_digest(log, request).await;
+        }
+    }
+
     /// Writes the record.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
         match result {
-            Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default()),
-            Err(rejection) => self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection)),
+            Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default(), None),
+            Err(rejection) => self.write_rejection(rejection),
+        }
+        if matches!(result, Err(Rejection::Unrecorded)) {
+            // Nothing was done, and the answer says that it may not be recorded.
+            self.unsettled = None;
         }
         self
     }
 
+    /// Waits until the record is durable, if the configuration requires that before the answer.
+    ///
+    /// # Errors
+    /// `Unrecorded` in place of the answer if that takes too long.
+    pub async fn settle<T>(&mut self, result: Result<T, Rejection>) -> Result<T, Rejection> {
+        match self.unsettled.take() {
+            // In a box, because most calls do not wait.
+            Some(entry) => Box::pin(entry.settle()).await.and(result),
+            None => result,
+        }
+    }
+
     /// Writes the record of a message that was refused before any decision.
     pub fn refuse(mut self, rejection: &Rejection) {
-        self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection));
+        self.write_rejection(rejection);
     }
 
     /// Writes the end of a message that was recorded as allowed.
     pub fn end(mut self, rejection: &Rejection) {
-        self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection));
+        self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection), None);
     }
 
-    fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>) {
+    fn write_rejection(&mut self, rejection: &Rejection) {
+        let error = ErrorType::of(rejection);
+        self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection), Some(error));
+    }
+
+    fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>, error: Option<ErrorType>) {
         self.closed = true;
+        let (ended, is_known) = (Instant::now(), self.is_known());
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
@@ -209,20 +321,43 @@ impl<'a> Record<'a> {
             issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
             proven_by: caller.map(|caller| &**caller.proven_by()),
             policy: cause.policy,
+            limit: cause.limit,
             fallback: self.fallback.policy(),
             reason: cause.reason,
             detail: cause.detail,
+            era: request.map(|request| request.era),
+            transport: request.map(|request| request.transport),
+            arguments: self.arguments.as_deref(),
             peer: request.and_then(|request| request.peer),
-            micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
-        self.outcomes.audit.write(&facts, self.place.take());
+        self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));
+        if let Some(clock) = self.clock.take() {
+            self.outcomes.times.observe(clock, request, self.decision, ended, error);
+            if let (Some(trace), Some(request)) = (self.trace.take(), request) {
+                let (sent, answered) = clock.upstream_times();
+                trace.end(&OperationFacts {
+                    request,
+                    is_known,
+                    started: clock.started(),
+                    sent,
+                    answered,
+                    ended,
+                    outcome: outcome.name(),
+                    reason: cause.reason,
+                    policy: cause.policy,
+                    error: error.or(clock.error()).map(ErrorType::name),
+                    upstream_error: clock.error().map(ErrorType::name),
+                });
+            }
+        }
     }
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.closed {
-            self.write(AuditOutcome::Cancelled, &OutcomeCause::default());
+            self.write(AuditOutcome::Cancelled, &OutcomeCause::default(), Some(ErrorType::CANCELLED));
         }
     }
 }
@@ -239,6 +374,7 @@ fn targets(access: &Access) -> &[Target] {
 #[derive(Default)]
 struct OutcomeCause<'a> {
     policy: Option<&'a str>,
+    limit: Option<&'a str>,
     reason: Option<&'a str>,
     detail: Option<&'a str>,
 }
@@ -270,12 +406,18 @@ impl<'a> OutcomeCause<'a> {
             Rejection::TaskNotFound => (None, "task-not-found", None),
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),
-            Rejection::RateLimited { .. } => (None, "rate-limited", None),
+            Rejection::RateLimited { .. } | Rejection::LimitReached(_) => (None, "rate-limited", None),
+            Rejection::LockedOut { .. } => (None, "locked-out", None),
+            Rejection::DeniedPeer => (None, "denied-peer", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
         };
-        Self { policy, reason: Some(reason), detail }
+        let limit = match rejection {
+            Rejection::LimitReached(hit) => Some(&*hit.limit),
+            _ => None,
+        };
+        Self { policy, limit, reason: Some(reason), detail }
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use super::account::Account;
+use super::limit::CallPlaces;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
 
 /// The error that ends a body early.
@@ -82,6 +83,8 @@ pub struct RawBody {
     check: Option<BodyCheck>,
     /// The memory for the part that is being passed on.
     account: Account,
+    /// The call's places among the running calls of its limits.
+    _places: CallPlaces,
 }
 
 impl From<Inflow> for RawBody {
@@ -92,7 +95,12 @@ impl From<Inflow> for RawBody {
 
 impl RawBody {
     fn new(head: Bytes, rest: Inflow, account: Account) -> Self {
-        Self { head, rest, check: None, account }
+        Self { head, rest, check: None, account, _places: CallPlaces::default() }
+    }
+
+    /// The same, which keeps the call's `places` among the running ones until the body is dropped.
+    pub(crate) fn in_places(self, places: CallPlaces) -> Self {
+        Self { _places: places, ..self }
     }
 
     /// The same, with a `check` of its bytes. It ends before the bytes that fail the check.

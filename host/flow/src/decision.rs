@@ -5,9 +5,28 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::{HeaderName, HeaderValue};
+
 /// The id of the decision about one message: 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecisionId(u128);
+
+/// The header of a response with the id.
+pub const DECISION_HEADER: HeaderName = HeaderName::from_static("witgate-decision");
+
+impl DecisionId {
+    /// The header of a response with this id.
+    pub fn header(self) -> (HeaderName, HeaderValue) {
+        // Hexadecimal digits are always a valid value.
+        let value = HeaderValue::try_from(self.to_string());
+        (DECISION_HEADER, value.unwrap_or(HeaderValue::from_static("")))
+    }
+
+    /// The id as a number.
+    pub(super) fn number(self) -> u128 {
+        self.0
+    }
+}
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

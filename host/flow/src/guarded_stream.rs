@@ -6,6 +6,8 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
+use super::durations::StreamedOperation;
+use super::limit::CallPlaces;
 use super::list_changes::ListChanges;
 use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
@@ -24,8 +26,12 @@ pub struct GuardedStream {
     pub(super) changes: Option<ListChanges>,
     /// Cancelled when Witgate shuts down. None: the stream ends by itself, and the shutdown waits for that.
     pub stop: Option<CancellationToken>,
+    /// The operation that ends with the stream. None: the stream lasts longer than its operation.
+    pub(super) operation: Option<StreamedOperation>,
     /// The stream's part of the caller's share, for as long as the stream lasts.
     pub(super) _share: Option<Share>,
+    /// The call's places among the running calls of its limits, for as long as the stream lasts.
+    pub(super) _places: CallPlaces,
 }
 
 /// The next step of a stream.
@@ -41,12 +47,24 @@ impl GuardedStream {
         unfold(Some((self, events)), |state| async move {
             let (mut standing, mut events) = state?;
             match standing.next(&mut events).await {
-                StreamStep::Event(event) => Some((event, Some((standing, events)))),
-                StreamStep::Ended(Some(data)) => Some((Event { data, ..Event::default() }, None)),
+                StreamStep::Event(event) => {
+                    standing.note(&event.data);
+                    Some((event, Some((standing, events))))
+                }
+                StreamStep::Ended(Some(data)) => {
+                    standing.note(&data);
+                    Some((Event { data, ..Event::default() }, None))
+                }
                 StreamStep::Ended(None) | StreamStep::Over => None,
             }
         })
         .boxed()
+    }
+
+    fn note(&mut self, data: &bytes::Bytes) {
+        if let Some(operation) = &mut self.operation {
+            operation.note(data);
+        }
     }
 
     async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> StreamStep {

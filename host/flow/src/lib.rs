@@ -1,10 +1,9 @@
-//! The life of a request: parse → credential → proof → authenticate → authorize → limit → upstream → audit.
+//! The life of a request: parse → credential → lockout → proof → authenticate → authorize → limit → upstream → audit.
 
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
 pub mod account;
-mod answer_status;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
@@ -12,14 +11,17 @@ pub mod body;
 mod credential_choice;
 pub mod decision;
 pub mod dpop;
+mod durations;
 pub mod event;
 pub mod guarded_stream;
 pub mod in_flight;
 mod json_answer;
 pub mod known_sender;
 pub mod limit;
+pub mod limit_hit;
 pub mod list_changes;
 pub mod listing;
+pub mod lockout;
 pub mod parsing;
 pub mod port;
 pub mod reject;
@@ -30,6 +32,7 @@ mod shadow;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
+pub mod traces;
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -44,24 +47,26 @@ use witgate_plugin::{Scheme, TargetKind, Transport};
 use crate::event::Event;
 use crate::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use account::Account;
-use answer_status::{error_code, status_of};
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
 use dpop::{Proofs, ProvenRequest};
+use durations::{AnswerPeek, StreamedOperation};
 use guarded_stream::GuardedStream;
 use in_flight::InFlight;
 use known_sender::KnownSender;
-use limit::admit;
+use limit::{CallPlaces, admit, take_places};
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
-use reject::{RejectedMessage, Rejection};
+use lockout::LockoutTable;
+use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
+use traces::Tracer;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::credential::Credentials;
@@ -81,6 +86,8 @@ pub struct Flow<U> {
     tasks: Arc<Tasks>,
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
+    lockout: Arc<LockoutTable>,
+    tracer: Option<Arc<Tracer>>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
@@ -123,6 +130,8 @@ pub struct Reply {
     pub session: Option<Box<str>>,
     /// The nonce for the client's next proof of possession.
     pub nonce: Option<Box<str>>,
+    /// The id of the message in the audit.
+    pub decision: DecisionId,
     /// The body of the upstream's answer.
     pub body: AnswerBody,
 }
@@ -137,9 +146,23 @@ impl<U: Upstream> Flow<U> {
         stop: CancellationToken,
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
-        let (tasks, proofs, declared) = Default::default();
+        let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
+        let tracer = None;
+        Self {
+            route,
+            upstream,
+            generations,
+            tasks,
+            outcomes,
+            proofs,
+            lockout,
+            tracer,
+            streams,
+            answers,
+            declared,
+            stop,
+        }
     }
 
     /// The same with `proofs`, which remembers the used proofs of possession of all flows.
@@ -147,9 +170,19 @@ impl<U: Upstream> Flow<U> {
         Self { proofs, ..self }
     }
 
+    /// The same with `lockout`, which knows the failed authentications of all flows.
+    pub fn with_lockout(self, lockout: Arc<LockoutTable>) -> Self {
+        Self { lockout, ..self }
+    }
+
     /// The same with `answers`, the memory for answers, which it shares with other flows.
     pub fn with_answers(self, answers: Arc<AnswerMemory>) -> Self {
         Self { answers, ..self }
+    }
+
+    /// The same, with traces of operations. None: there are none.
+    pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The same, with the records in `audit`.
@@ -178,12 +211,14 @@ impl<U: Upstream> Flow<U> {
         let received = receive(arrival, record.decision, &generation, &self.route).await;
         let (request, shown, session) = match received {
             Ok(received) => received,
-            Err(rejected) => return Err(refuse(record, rejected)),
+            Err(rejected) => return Err(refuse(record, rejected).await),
         };
         record.request = Some(Arc::clone(&request));
+        record.trace(self.tracer.as_ref(), &request);
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
-        let record = record.close(&result);
+        let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
+        let result = record.settle(result).await;
         result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
@@ -197,12 +232,15 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
+        record.note_arguments(&request).await;
         let established = self.establish(&generation, &request, &shown).await;
+        record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
+        record.mark("authorize");
         let permit = Arc::new(record.fallback.note(authorized)?);
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
@@ -211,21 +249,42 @@ impl<U: Upstream> Flow<U> {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
-        let admitted = admit(Arc::clone(&permit), session, &self.answers);
+        let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
+        let admitted = admitted.traced(record.trace_headers());
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
+        record.send();
         let answer = {
             // Pinned here, because passing it by value would double its memory.
             let answer = pin!(async {
                 json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await
             });
-            record.fallback.note(right.for_as_long(answer).await)?
+            let answered = right.for_as_long(answer).await;
+            record.answered(&answered.result);
+            record.fallback.note(answered)?
         };
-        self.look_at(answer, permit, right, share, record).await
+        self.look_at(answer, permit, right, (share, places), record).await
+    }
+
+    /// Lockout → proof of possession → authenticate. During a pause, no policy is asked.
+    async fn establish(
+        &self,
+        generation: &Arc<Generation>,
+        request: &Arc<Request>,
+        shown: &Credentials,
+    ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
+        let suspect = match self.lockout.check(generation.lockout(), request, shown) {
+            Ok(suspect) => suspect,
+            Err(locked_out) => return Err(locked_out).into(),
+        };
+        let established = self.prove_and_authenticate(generation, request, shown).await;
+        let result = established.result.as_ref().map(|(_, caller)| &**caller);
+        self.lockout.note(generation.lockout(), suspect, result);
+        established
     }
 
     /// Proof of possession → authenticate. Only an authenticated caller can use a proof, and only once.
-    async fn establish(
+    async fn prove_and_authenticate(
         &self,
         generation: &Arc<Generation>,
         request: &Arc<Request>,
@@ -248,10 +307,11 @@ impl<U: Upstream> Flow<U> {
     /// As [`Flow::handle`].
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         self.on_session("GET", arrival, async |listener, permit, shown| {
+            let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
             let right = self.right(&permit, shown);
-            Ok(self.standing(permit, right, Some(share)).guard(events))
+            Ok(self.standing(permit, right, (Some(share), places)).guard(events))
         })
         .await
     }
@@ -261,12 +321,19 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn close(&self, arrival: Arrival) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
+        self.on_session("DELETE", arrival, async |listener, permit, _| {
+            let _places = take_places(&permit)?;
+            self.upstream.close(listener).await
+        })
+        .await
     }
 
     /// Counts and records a refusal of the transport before there is a message.
     pub fn refuse_unread(&self, rejection: Rejection) -> RejectedMessage {
-        refuse(self.record(&self.generations.live()), RejectedMessage { id: None, rejection })
+        let record = self.record(&self.generations.live());
+        let decision = Some(record.decision);
+        record.refuse(&rejection);
+        RejectedMessage { id: None, decision, rejection }
     }
 
     /// Handles a request on a session without a message. It passes the same stages; the upstream, which keeps the
@@ -283,7 +350,7 @@ impl<U: Upstream> Flow<U> {
         let (request, shown, session) =
             match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
                 Ok(received) => received,
-                Err(rejection) => return Err(refuse(record, RejectedMessage { id: None, rejection })),
+                Err(rejection) => return Err(refuse(record, rejection.into()).await),
             };
         record.request = Some(Arc::clone(&request));
         let stages = async {
@@ -305,8 +372,9 @@ impl<U: Upstream> Flow<U> {
             act(SessionRequest { caller, session, request, last_event_id, account }, permit, shown).await
         };
         let result = stages.await;
-        let record = record.close(&result);
+        let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
+        let result = record.settle(result).await;
         result.map_err(|rejection| rejected_message(&record, rejection))
     }
 
@@ -326,7 +394,7 @@ impl<U: Upstream> Flow<U> {
         answer: Answer,
         permit: Arc<Permit>,
         right: Right,
-        share: Option<Share>,
+        (share, places): (Option<Share>, CallPlaces),
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
@@ -337,30 +405,40 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
             AnswerBody::Message { status, message, hold } => {
                 // An answer that looks like a list is filtered, with any status.
-                let (message, code) = if call.needs_filtering() {
+                let (message, peek) = if call.needs_filtering() {
                     let look = self.look(permit);
-                    let seen = record.fallback.note(Box::pin(look.message(message)).await)?;
-                    (seen.message, seen.error_code)
+                    let filtered = Box::pin(look.message(message)).await;
+                    record.mark("filter");
+                    let filtered = record.fallback.note(filtered)?;
+                    (filtered.message, filtered.peek)
                 } else {
-                    let code = error_code(&message)?;
-                    (message, code)
+                    let peek = peek(call, &message)?;
+                    (message, peek)
                 };
-                let status = status_of(request.era, status, code);
+                record.note_answer(&peek);
+                let status = status_of(request.era, status, &peek);
                 (status, AnswerBody::Message { status, message, hold })
             }
-            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
-                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
-            }
+            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => (
+                StatusCode::OK,
+                AnswerBody::Events(self.standing(permit, right, (share, places)).guard(events)),
+            ),
             AnswerBody::Events(events) => {
                 let look =
                     if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
-                (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
+                let operation = record.stream();
+                (
+                    StatusCode::OK,
+                    AnswerBody::Events(under_way(right, look, (operation, places)).guard(events)),
+                )
             }
             // The permit is for another call.
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
-            body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
+            AnswerBody::Raw { leave, body } => {
+                (StatusCode::OK, AnswerBody::Raw { leave, body: body.in_places(places) })
+            }
         };
-        Ok(Reply { status, session, nonce, body })
+        Ok(Reply { status, session, nonce, decision: request.decision, body })
     }
 
     fn look(&self, permit: Arc<Permit>) -> AnswerFilter {
@@ -377,10 +455,16 @@ impl<U: Upstream> Flow<U> {
         self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
     }
 
-    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> GuardedStream {
+    fn standing(
+        &self,
+        permit: Arc<Permit>,
+        right: Right,
+        (share, places): (Option<Share>, CallPlaces),
+    ) -> GuardedStream {
         let changes = Some(ListChanges::new(&permit, &self.declared));
         let (look, stop) = (self.look(permit), Some(self.stop.clone()));
-        GuardedStream { right: right.standing(), look, changes, stop, _share: share }
+        let right = right.standing();
+        GuardedStream { right, look, changes, stop, operation: None, _share: share, _places: places }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -404,7 +488,7 @@ async fn receive(
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, mut shown, session) =
-        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), rejection })?;
+        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
     let request = Request { call, decision, era, headers, peer, certificate, transport, route };
@@ -476,9 +560,15 @@ fn receive_bodiless(
 }
 
 /// Records a refusal before any decision.
-fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
-    record.refuse(&rejected.rejection);
-    rejected
+async fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
+    let decision = Some(record.decision);
+    let RejectedMessage { id, rejection, .. } = rejected;
+    let refused = Err::<(), _>(rejection);
+    let mut record = record.close(&refused);
+    match record.settle(refused).await {
+        Ok(()) => RejectedMessage { id, decision, rejection: Rejection::Unrecorded },
+        Err(rejection) => RejectedMessage { id, decision, rejection },
+    }
 }
 
 /// Records that a sender has shown a valid credential.
@@ -500,7 +590,7 @@ fn rejected_message(record: &Record<'_>, rejection: Rejection) -> RejectedMessag
         }
         (rejection, _) => rejection,
     };
-    RejectedMessage { id, rejection }
+    RejectedMessage { id, decision: Some(record.decision), rejection }
 }
 
 fn is_unknown_method(request: &Request) -> bool {
@@ -509,8 +599,30 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// The stream of a call. A shutdown waits for its end.
-fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
-    GuardedStream { right, look, changes: None, stop: None, _share: None }
+fn under_way(
+    right: Right,
+    look: AnswerFilter,
+    (operation, places): (Option<StreamedOperation>, CallPlaces),
+) -> GuardedStream {
+    GuardedStream { right, look, changes: None, stop: None, operation, _share: None, _places: places }
+}
+
+/// The parts of a JSON answer that Witgate acts on, for every kind of upstream.
+fn peek(call: &Call, message: &[u8]) -> Result<AnswerPeek, Rejection> {
+    AnswerPeek::of(message, call.method() == "tools/call").ok_or_else(|| Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's answer is not JSON-RPC".to_owned(),
+    })
+}
+
+/// The HTTP status of a JSON answer. In the stateless era it follows from the code of the error (MCP 2026-07-28,
+/// "Streamable HTTP"), for every kind of upstream. Otherwise it is `status`.
+fn status_of(era: Era, status: StatusCode, answer: &AnswerPeek) -> StatusCode {
+    match (era, answer.code) {
+        (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
+        (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,
+        _ => status,
+    }
 }
 
 fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {

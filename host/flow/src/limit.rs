@@ -1,9 +1,18 @@
-//! The stage limit: Permit → Admitted. It admits every call, because there are no limits yet.
+//! The stage limit: Permit → Admitted. It takes one unit from each bucket that the call needs, or refuses the call and
+//! takes nothing.
+
+mod needs;
 
 use std::sync::Arc;
 
 use super::account::Account;
 use super::authorize::Permit;
+use super::limit_hit::{ExhaustedBound, LimitHit};
+use super::reject::Rejection;
+use super::traces::TraceHeaders;
+use needs::needs;
+use witgate_policy::limits::{BucketKey, CallLimits, LimitRule};
+use witgate_runtime::buckets::{Lack, RunningCall, take_all};
 use witgate_runtime::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream accepts nothing else.
@@ -12,9 +21,20 @@ pub struct Admitted {
     permit: Arc<Permit>,
     session: Option<Box<str>>,
     account: Account,
+    trace: Option<TraceHeaders>,
 }
 
 impl Admitted {
+    /// The same, with the trace context for the upstream.
+    pub(super) fn traced(self, trace: Option<TraceHeaders>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace context for the upstream. None: the call is not traced.
+    pub fn trace(&self) -> Option<&TraceHeaders> {
+        self.trace.as_ref()
+    }
+
     /// The permit that was admitted.
     pub fn permit(&self) -> &Permit {
         &self.permit
@@ -40,8 +60,67 @@ impl Admitted {
 #[derive(Debug)]
 pub struct RawAnswerPermit(());
 
-/// Admits a permitted call. The flow keeps the permit as well, to filter the answer.
-pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>, answers: &Arc<AnswerMemory>) -> Admitted {
+/// The places of a call among the running calls of its limits. It holds them until it is dropped, at the end of the
+/// answer.
+pub type CallPlaces = RunningCall<BucketKey>;
+
+/// Admits a permitted call. The flow keeps the permit as well, to filter the answer, and the places until the answer
+/// has ended.
+///
+/// # Errors
+/// `LimitReached`, or `Full` if the call needs too many buckets.
+pub fn admit(
+    permit: Arc<Permit>,
+    session: Option<Box<str>>,
+    answers: &Arc<AnswerMemory>,
+) -> Result<(Admitted, CallPlaces), Rejection> {
+    let places = take_places(&permit)?;
     let account = Account::new(answers, &permit);
-    Admitted { permit, session, account }
+    Ok((Admitted { permit, session, account, trace: None }, places))
+}
+
+/// Takes what a call needs from the buckets of its limits.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) fn take_places(permit: &Permit) -> Result<CallPlaces, Rejection> {
+    let limits = permit.generation().limits();
+    match limits.rules() {
+        [] => Ok(CallPlaces::default()),
+        _ => take(permit, limits),
+    }
+}
+
+fn take(permit: &Permit, limits: &CallLimits) -> Result<CallPlaces, Rejection> {
+    let (needed, rules) = needs(permit, limits)?;
+    if needed.is_empty() {
+        return Ok(CallPlaces::default());
+    }
+    let party = || permit.caller().party(permit.request().peer);
+    take_all(&needed, party, limits.tables().now()).map_err(|(place, lack)| match rules.get(place) {
+        Some(rule) => Rejection::LimitReached(hit(rule, lack)),
+        None => Rejection::RateLimited { retry_after: 1 },
+    })
+}
+
+fn hit(rule: &LimitRule, lack: Lack) -> LimitHit {
+    rule.table.count(lack);
+    let bound = match (lack, rule.rate, rule.bounds.concurrent) {
+        (Lack::Units(_), Some(rate), _) => ExhaustedBound::Rate { count: rate.count, period: rate.period },
+        (Lack::Concurrent, _, Some(most)) => ExhaustedBound::Concurrent(most),
+        _ => ExhaustedBound::Buckets,
+    };
+    LimitHit::new(&rule.name, bound, lack.wait())
+}
+
+#[cfg(test)]
+mod tests {
+    use witgate_config::limits::METHODS;
+    use witgate_message::method::find;
+
+    #[test]
+    fn the_methods_that_limits_may_name_are_those_of_the_protocol() {
+        let unknown = METHODS.into_iter().filter(|method| find(method).is_none());
+        assert_eq!(unknown.collect::<Vec<_>>(), ["GET", "DELETE"]);
+    }
 }

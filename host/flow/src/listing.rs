@@ -10,6 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::authorize::Permit;
+use super::durations::AnswerPeek;
 use super::list_changes::DeclaredChanges;
 use super::parsing;
 use super::reject::{Rejection, UpstreamFault};
@@ -77,28 +78,27 @@ impl AnswerFilter {
     pub async fn message(&self, message: Bytes) -> StageResult<FilteredAnswer> {
         let mut fallback = FallbackUse::default();
         let result = match self.filter(message, &mut fallback).await {
-            Ok((Some(message), error_code)) => Ok(FilteredAnswer { message, error_code }),
+            Ok((Some(message), peek)) => Ok(FilteredAnswer { message, peek }),
             Ok((None, _)) => Err(garbage()),
             Err(rejection) => Err(rejection),
         };
         StageResult { result, fallback }
     }
 
-    /// The message as the caller may see it, and the code of its error. None: it is a notification that the caller may
-    /// not see.
+    /// The message as the caller may see it, and its error. None: it is a notification that the caller may not see.
     async fn filter(
         &self,
         message: Bytes,
         fallback: &mut FallbackUse,
-    ) -> Result<(Option<Bytes>, Option<i64>), Rejection> {
-        let MessageReading { error_code, content } = self.reading(&message).await?;
+    ) -> Result<(Option<Bytes>, AnswerPeek), Rejection> {
+        let MessageReading { peek, content } = self.reading(&message).await?;
         let message = match content {
             FilterInput::Unchanged => Some(message),
             FilterInput::Changed(changed) => Some(changed),
             FilterInput::NoticeTarget(notice) => fallback.note(self.hears(&notice).await)?.then_some(message),
             FilterInput::Lists(lists) => Some(self.filtered(&message, &lists, fallback).await?),
         };
-        Ok((message, error_code))
+        Ok((message, peek))
     }
 
     async fn reading(&self, message: &Bytes) -> Result<MessageReading, Rejection> {
@@ -117,7 +117,7 @@ impl AnswerFilter {
             Some(notice) => FilterInput::NoticeTarget(notice),
             None => self.content(&parts)?,
         };
-        Ok(MessageReading { error_code: parts.error_code(), content })
+        Ok(MessageReading { peek: parts.peek(), content })
     }
 
     fn content(&self, parts: &MessageParts<'_>) -> Result<FilterInput, Rejection> {
@@ -244,13 +244,13 @@ impl AnswerFilter {
 pub struct FilteredAnswer {
     /// The answer.
     pub message: Bytes,
-    /// The code of its error, if it is one.
-    pub error_code: Option<i64>,
+    /// The error that it reports.
+    pub(super) peek: AnswerPeek,
 }
 
 /// A message that has been read once.
 struct MessageReading {
-    error_code: Option<i64>,
+    peek: AnswerPeek,
     content: FilterInput,
 }
 

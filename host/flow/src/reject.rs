@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use witgate_plugin::Denial;
 
+use super::decision::DecisionId;
 use super::dpop::ProofError;
+use super::limit_hit::LimitHit;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
 use witgate_policy::answer::Failed;
@@ -36,6 +38,13 @@ pub enum Rejection {
         /// A sentence for the operator.
         detail: Option<String>,
     },
+    /// The sender has failed to authenticate too often, so that no policy is asked now.
+    LockedOut {
+        /// Seconds until the end of the pause.
+        retry_after: u32,
+    },
+    /// The operator denies connections from the sender's address.
+    DeniedPeer,
     /// The proof of possession for the credential is refused.
     Proof(ProofError),
     /// The caller may not do this.
@@ -58,6 +67,8 @@ pub enum Rejection {
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
+    /// A limit of calls is reached.
+    LimitReached(LimitHit),
     /// The call cannot be recorded now, and the configuration requires a record of every call.
     Unrecorded,
     /// The caller's share of a bounded resource is used up, or the whole resource is.
@@ -119,13 +130,21 @@ impl From<MemoryExhausted> for Rejection {
 pub struct RejectedMessage {
     /// The message's id as JSON text, if it could be read: JSON-RPC 2.0 §5 requires it in the answer.
     pub id: Option<Box<str>>,
+    /// The id of the message in the audit, if it has one.
+    pub decision: Option<DecisionId>,
     /// The rejection.
     pub rejection: Rejection,
 }
 
+impl From<Rejection> for RejectedMessage {
+    fn from(rejection: Rejection) -> Self {
+        Self { id: None, decision: None, rejection }
+    }
+}
+
 impl From<ParseError> for RejectedMessage {
     fn from(ParseError { id, malformed }: ParseError) -> Self {
-        Self { id, rejection: malformed.into() }
+        Self { id, decision: None, rejection: malformed.into() }
     }
 }
 

@@ -193,6 +193,7 @@ impl Right {
     fn record(&self, fallback: FallbackUse) -> Record<'_> {
         let request = self.permit.request();
         let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
+        record.clock = None;
         record.decision = request.decision;
         record.request = Some(Arc::clone(request));
         record.caller = Some(Arc::clone(self.permit.caller()));

@@ -35,6 +35,11 @@ impl ClientCertificate {
         &self.thumbprint
     }
 
+    /// The end of its validity, in seconds since the Unix epoch.
+    pub fn not_after(&self) -> u64 {
+        self.not_after
+    }
+
     /// True if the certificate has not expired at `now`, in seconds since the Unix epoch. The handshake has checked
     /// this once, but a connection may last longer than a certificate.
     pub fn is_valid_at(&self, now: u64) -> bool {

@@ -51,6 +51,35 @@ pub enum MethodEras {
     Stateful,
 }
 
+/// The names of all methods, the frequent ones first.
+pub const NAMES: [&str; 25] = [
+    "tools/call",
+    "tools/list",
+    "initialize",
+    "notifications/initialized",
+    "server/discover",
+    "resources/read",
+    "prompts/get",
+    "ping",
+    "logging/setLevel",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "subscriptions/listen",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
+    "tasks/result",
+    "tasks/list",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+];
+
 /// The method of this name, if it is in any revision of the protocol.
 pub fn find(name: &str) -> Option<ProtocolMethod> {
     use MethodEras::{Stateful, Stateless};
@@ -130,3 +159,19 @@ pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMES, find};
+
+    #[test]
+    fn every_name_is_a_method_and_every_method_has_its_name() {
+        assert!(NAMES.iter().all(|name| find(name).is_some()));
+        let source = include_str!("method.rs");
+        let (_, table) = source.split_once("let (form, eras, shape)").unwrap();
+        let (table, _) = table.split_once("_ => return None").unwrap();
+        let quoted = table.split('"').skip(1).step_by(2).filter(|text| find(text).is_some());
+        assert!(quoted.clone().all(|name| NAMES.contains(&name)), "a method is missing in `NAMES`");
+        assert_eq!(quoted.count(), NAMES.len());
+    }
+}

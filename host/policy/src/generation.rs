@@ -4,6 +4,7 @@ mod history;
 pub mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -11,13 +12,18 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
+use crate::denied_peers::DeniedPeers;
+use crate::limits::CallLimits;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::networks::Networks;
+use witgate_config::limits::Lockout;
 
 pub use crate::Recipe;
 pub use history::FormerGeneration;
@@ -42,6 +48,7 @@ pub struct Generation {
     files: Fingerprints,
     /// The policies whose recipe is the generation's.
     written: BTreeSet<PathBuf>,
+    restrictions: Restrictions,
     /// Turns for shadow policies.
     shadows: Arc<Semaphore>,
 }
@@ -61,6 +68,19 @@ pub struct Contents {
     pub written: BTreeSet<PathBuf>,
     /// The clock of the policies.
     pub clock: Clock,
+    /// The restrictions for all callers beside the policies.
+    pub restrictions: Restrictions,
+}
+
+/// The restrictions of a configuration beside its policies.
+#[derive(Clone, Debug, Default)]
+pub struct Restrictions {
+    /// The limits of calls.
+    pub limits: CallLimits,
+    /// Pauses after failed authentications. None: there are none.
+    pub lockout: Option<Lockout>,
+    /// Networks that may not connect.
+    pub denied_peers: Networks,
 }
 
 /// Maximum number of calls that shadow policies judge at the same time. Under load, further calls are not judged.
@@ -69,7 +89,7 @@ const SHADOWS: usize = 32;
 impl Generation {
     /// The generation `number`, which does not repeat another one.
     pub fn new(number: u64, contents: Contents) -> Self {
-        let Contents { mut policies, pipelines, recipe, files, written, clock } = contents;
+        let Contents { mut policies, pipelines, recipe, files, written, clock, restrictions } = contents;
         for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
             policies.insert(policy.name().to_string(), Arc::clone(policy));
         }
@@ -93,6 +113,7 @@ impl Generation {
             credential_headers,
             files,
             written,
+            restrictions,
             shadows: Arc::new(Semaphore::new(SHADOWS)),
         }
     }
@@ -225,6 +246,26 @@ impl Generation {
         self.credential_headers.iter().cloned().chain(wanted.filter_map(|name| name.parse().ok()))
     }
 
+    /// The limits of calls.
+    pub fn limits(&self) -> &CallLimits {
+        &self.restrictions.limits
+    }
+
+    /// Pauses after failed authentications.
+    pub fn lockout(&self) -> Option<&Lockout> {
+        self.restrictions.lockout.as_ref()
+    }
+
+    /// The networks that the configuration denies.
+    pub fn denied_peers(&self) -> &[IpNet] {
+        self.restrictions.denied_peers.all()
+    }
+
+    /// True if the configuration denies connections from this address.
+    pub fn denies_peer(&self, address: IpAddr) -> bool {
+        self.restrictions.denied_peers.contain(address)
+    }
+
     /// A turn for shadow policies. None: they are busy.
     pub fn shadow_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.shadows).try_acquire_owned().ok()
@@ -249,14 +290,15 @@ pub struct Generations {
     /// Former generations that still have requests.
     past: Mutex<Vec<Weak<Generation>>>,
     forgotten: AtomicU64,
+    denied_peers: DeniedPeers,
 }
 
 impl Generations {
     /// Starts with a first generation. A rollback can return to the last `keep` generations.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(first.kept(), keep);
-        let (past, forgotten) = Default::default();
-        Self { live: ArcSwap::from_pointee(first), history, past, forgotten }
+        let (past, forgotten, denied_peers) = Default::default();
+        Self { live: ArcSwap::from_pointee(first), history, past, forgotten, denied_peers }
     }
 
     /// The live generation. A request reads it once, and keeps it.
@@ -271,6 +313,7 @@ impl Generations {
         past.retain(|generation| generation.strong_count() > 0);
         past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
         drop(past);
+        next.limits().forget_others();
         self.history.add(next.kept());
         next
     }
@@ -292,6 +335,16 @@ impl Generations {
         }
         self.forgotten.fetch_add(1, Ordering::Release);
         names
+    }
+
+    /// The networks that operators deny besides those of the configuration.
+    pub fn denied_peers(&self) -> &DeniedPeers {
+        &self.denied_peers
+    }
+
+    /// True if the live configuration or an operator denies connections from this address.
+    pub fn deny_peer(&self, address: IpAddr) -> bool {
+        self.live.load().denies_peer(address) || self.denied_peers.contain(address)
     }
 
     /// The number of forgotten tokens.

@@ -5,9 +5,12 @@
 pub mod answer;
 mod builtin;
 mod counts;
+pub mod denied_peers;
 mod disagreements;
 pub mod generation;
 mod guarded_component;
+pub mod hook_times;
+pub mod limits;
 pub mod make;
 mod recipe;
 pub mod shipped_components;
@@ -16,7 +19,7 @@ pub mod tap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use witgate_plugin::{
@@ -28,12 +31,15 @@ use self::answer::{Failed, HookAnswer, Outcome};
 use self::builtin::Builtin;
 use self::counts::HookTally;
 use self::guarded_component::GuardedComponent;
+use self::hook_times::{Form, Hook, HookTimes};
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
 use witgate_component::pool::Pool;
 use witgate_config::{self as config, Mode, PolicyKind};
+use witgate_services::jwks::KeySetState;
+use witgate_services::lookups::Lookups;
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
@@ -60,6 +66,7 @@ pub struct Policy {
     source: Source,
     credential_header: Option<HeaderName>,
     counts: Counts,
+    times: HookTimes,
     disagreements: Disagreements,
     recorder: Recorder,
     written: Box<RecordedSettings>,
@@ -120,6 +127,7 @@ impl Policy {
             source,
             credential_header,
             counts: Counts::default(),
+            times: HookTimes::default(),
             disagreements: Disagreements::default(),
             recorder: Recorder::default(),
             written: Box::new(written),
@@ -193,6 +201,21 @@ impl Policy {
     /// The counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// The durations of the hooks.
+    pub fn times(&self) -> &HookTimes {
+        &self.times
+    }
+
+    /// The hits and misses of the policy's caches, by the name of the cache.
+    pub fn lookups(&self) -> impl Iterator<Item = (&'static str, &Lookups)> {
+        self.services.lookups()
+    }
+
+    /// The fetched key sets that the policy uses, as they are now.
+    pub fn key_sets(&self) -> impl Iterator<Item = KeySetState> {
+        self.services.keys.key_sets()
     }
 
     /// For a shadow: its disagreements with the live policies.
@@ -315,8 +338,8 @@ impl Policy {
         let host = &self.host(scope);
         let verdict = self
             .ask(
-                scope,
-                call,
+                Hook::Authenticate,
+                (scope, call),
                 move |pool| pool.authenticate(scope, call, credential),
                 move |builtin| builtin.authenticate(host, call, credential),
                 |verdict| HookTally::of_one(matches!(verdict, Verdict::Refused(_))),
@@ -341,8 +364,8 @@ impl Policy {
         let host = &self.host(scope);
         let decision = self
             .ask(
-                scope,
-                call,
+                Hook::Authorize,
+                (scope, call),
                 move |pool| pool.authorize(scope, call, principal),
                 move |builtin| builtin.authorize(host, call, principal),
                 |decision| HookTally::of_one(matches!(decision, Decision::Deny(_))),
@@ -370,8 +393,8 @@ impl Policy {
         let host = &self.host(scope);
         let decisions = self
             .ask(
-                scope,
-                call,
+                Hook::AuthorizeEntries,
+                (scope, call),
                 move |pool| pool.authorize_entries(scope, call, targets, principal),
                 move |builtin| builtin.authorize_entries(host, call, targets, principal),
                 HookTally::of_entries,
@@ -410,8 +433,8 @@ impl Policy {
     /// replace the component.
     async fn ask<'p, A, C, B>(
         &'p self,
-        scope: &Scope,
-        call: &Call<'_>,
+        hook: Hook,
+        (scope, call): (&Scope, &Call<'_>),
         component: impl FnOnce(&'p Arc<Pool>) -> C,
         builtin: impl FnOnce(&'p Builtin) -> B,
         tally: fn(&A) -> HookTally,
@@ -432,7 +455,7 @@ impl Policy {
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(started, answered.as_ref().ok(), tally);
+        self.count(hook, started.elapsed(), answered.as_ref().ok(), tally);
         answered
     }
 
@@ -441,11 +464,25 @@ impl Policy {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, started: Instant, answered: Option<&HookAnswer<A>>, tally: fn(&A) -> HookTally) {
+    fn count<A>(
+        &self,
+        hook: Hook,
+        took: Duration,
+        answered: Option<&HookAnswer<A>>,
+        tally: fn(&A) -> HookTally,
+    ) {
         let tally = answered.map_or(HookTally::of_one(false), |answered| tally(&answered.answer));
-        self.counts.call(started.elapsed(), tally);
-        if answered.is_some_and(|answered| answered.by_fallback) {
+        self.counts.call(took, tally);
+        let by_fallback = answered.is_some_and(|answered| answered.by_fallback);
+        if by_fallback {
             self.counts.fallback();
+        }
+        match &self.check {
+            _ if by_fallback => self.times.observe(hook, Form::Fallback, took),
+            Check::Builtin(_) => self.times.observe(hook, Form::Builtin, took),
+            Check::Component(_) => self.times.observe(hook, Form::Component, took),
+            // Nothing was called.
+            Check::Broken(_) => {}
         }
     }
 

@@ -1,8 +1,9 @@
-//! Resources of a running process: its log and metrics, child processes, descriptors, lines from untrusted senders, and
-//! tables in which each party has a share.
+//! Resources of a running process: its log and metrics, child processes, descriptors, lines from untrusted senders,
+//! tables in which each party has a share, and the buckets of limits.
 
 #![forbid(unsafe_code)]
 
+pub mod buckets;
 pub mod descriptors;
 pub mod leftovers;
 pub mod lines;

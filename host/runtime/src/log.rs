@@ -6,6 +6,7 @@
 pub mod entry;
 mod fields;
 mod filter;
+mod level;
 pub mod throttle;
 
 use std::io;
@@ -13,13 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::lines::{LineWriter, SharedOutput};
 use crate::metrics::Metrics;
 use entry::{LogEntry, LogFormat};
 use fields::FieldFormat;
+use level::{LiveFilter, ReplaceFilter};
 use witgate_base::printable;
+
+pub use level::{LevelChange, LevelError};
 
 /// The maximum number of audit lines that wait to be written. A line has at most 4 KiB, and usually a tenth of that.
 const AUDIT_LINES: usize = 8192;
@@ -33,6 +38,7 @@ pub struct Logs {
     form: LogFormat,
     log: Arc<LineWriter>,
     audit: Arc<LineWriter>,
+    filter: LiveFilter,
 }
 
 impl Logs {
@@ -50,22 +56,34 @@ impl Logs {
         };
         let log = start("witgate-log", "witgate::log", LOG_LINES)?;
         let audit = start("witgate-audit", "witgate::audit", AUDIT_LINES)?;
-        let logs = Self { form, log, audit };
         let (filter, faults) = filter::read(wanted);
-        logs.subscribe(filter);
+        let written = filter.to_string();
+        let replace = subscribe(filter, Arc::clone(&log), form);
+        let logs = Self { form, log, audit, filter: LiveFilter::new(written, replace) };
         faults.iter().for_each(|fault| logs.warn(fault));
         Ok(logs)
     }
 
-    fn subscribe(&self, filter: tracing_subscriber::EnvFilter) {
-        let (to, form) = (Arc::clone(&self.log), self.form);
-        let writer = BoxMakeWriter::new(move || LogLines { to: Arc::clone(&to), form });
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-        // A log that was set up before stays.
-        drop(match self.form {
-            LogFormat::Json => lines.json().try_init(),
-            LogFormat::Text => lines.fmt_fields(FieldFormat).try_init(),
-        });
+    /// The filter of the log, in the form of `RUST_LOG`.
+    pub fn level(&self) -> String {
+        self.filter.written()
+    }
+
+    /// Replaces the filter of the log. The log has a line about it, whatever the filters are; `by` says who has asked.
+    ///
+    /// # Errors
+    /// If `wanted` is no filter, or the log belongs to the program. The filter then stays.
+    pub fn set_level(&self, wanted: &str, by: &str) -> Result<LevelChange, LevelError> {
+        let change = self.filter.replace(wanted)?;
+        let mut line = String::new();
+        let mut entry = LogEntry::begin(&mut line, self.form, "WARN", "witgate::log");
+        entry.text("message", ["the log level was changed"], usize::MAX);
+        entry.text("level", [change.level.as_str()], 1024);
+        entry.text("before", [change.before.as_str()], 1024);
+        entry.text("by", [by], 1024);
+        entry.end();
+        self.log.write(line.as_bytes());
+        Ok(change)
     }
 
     fn warn(&self, message: &str) {
@@ -98,6 +116,28 @@ impl Logs {
     pub fn flush(&self, longest: Duration) {
         self.audit.flush(longest);
         self.log.flush(longest);
+    }
+}
+
+/// Sends the events of the program to `to`. Returns a function that replaces the filter; it fails if the process has
+/// another log.
+fn subscribe(filter: EnvFilter, to: Arc<LineWriter>, form: LogFormat) -> ReplaceFilter {
+    let writer = BoxMakeWriter::new(move || LogLines { to: Arc::clone(&to), form });
+    let lines = tracing_subscriber::fmt().with_writer(writer).with_ansi(false);
+    // A log that was set up before stays.
+    match form {
+        LogFormat::Json => {
+            let lines = lines.json().with_env_filter(filter).with_filter_reloading();
+            let handle = lines.reload_handle();
+            drop(lines.try_init());
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
+        LogFormat::Text => {
+            let lines = lines.fmt_fields(FieldFormat).with_env_filter(filter).with_filter_reloading();
+            let handle = lines.reload_handle();
+            drop(lines.try_init());
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
     }
 }
 

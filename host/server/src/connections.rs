@@ -123,6 +123,7 @@ where
                             }
                         });
                     }
+                    None if listener.connections.denies(peer.ip()) => {}
                     None => refuse(stream, listener.tls.is_some()),
                 }
             }
@@ -193,8 +194,11 @@ async fn open(
     if admission.proxies().speaks_first(peer.ip())
         && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await?
     {
+        let is_denied = admission.denies(client.ip());
         let Some(passed) = admission.passed_to(client.ip()) else {
-            refuse(stream, tls.is_some());
+            if !is_denied {
+                refuse(stream, tls.is_some());
+            }
             return None;
         };
         (peer, admission) = (client, passed);

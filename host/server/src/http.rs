@@ -131,7 +131,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = ConnectionLimits { all: server.max_connections, of_one: server.connections_of_one() };
         let memory = RequestMemory::new(server.request_memory);
-        let connections = Connections::behind(TrustedProxies::of(server), limits, memory);
+        let connections = Connections::behind(TrustedProxies::of(server), limits, memory, Some(&generations));
         let hosts = Hosts::new(names(config), "listen");
         Self {
             endpoints,
@@ -265,10 +265,13 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Checks the sender, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
+    /// Checks the sender's address, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
     /// is the client that the proxy names.
     fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
         let sender = self.behind_proxies(parts, sender)?;
+        if sender.peer.is_some_and(|peer| self.generations.deny_peer(peer)) {
+            return Err(Rejection::DeniedPeer);
+        }
         self.check_host(parts, &sender)?;
         self.hosts.names().check_origin(&parts.headers)?;
         match parts.uri.query() {
@@ -388,7 +391,7 @@ fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
 }
 
 fn answer(reply: Reply) -> Response<Body> {
-    let Reply { status, session, nonce, body } = reply;
+    let Reply { status, session, nonce, decision, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
         AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message)),
@@ -399,6 +402,7 @@ fn answer(reply: Reply) -> Response<Body> {
             response
         }
     };
+    response.headers_mut().extend([decision.header()]);
     if let Some(session) = session.and_then(|session| HeaderValue::try_from(&*session).ok()) {
         response.headers_mut().insert(SESSION_ID, session);
     }
@@ -411,7 +415,7 @@ fn answer(reply: Reply) -> Response<Body> {
 impl<U: Upstream> Endpoint<U> {
     /// The response to a refused message. A challenge names every scheme that is accepted, bearer tokens first.
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
-        let wire = rejected.rejection.wire_at(self.denials);
+        let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
         let scopes = &generation.pipeline(self.place).scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);

@@ -22,6 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use witgate_plugin::{Scheme, Transport};
 
+use witgate_config::Denials;
 use witgate_flow::body::RawBody;
 use witgate_flow::event::Event;
 use witgate_flow::in_flight::InFlight;
@@ -259,7 +260,9 @@ impl<P: MessageHandler> StdioFront<P> {
         loop {
             match lines.next().await {
                 Ok(LineOutcome::Line(line)) => self.take(line).await,
-                Ok(LineOutcome::TooLong(_)) => self.client.refuse(None, MessageFault::TooLarge.into()).await,
+                Ok(LineOutcome::TooLong(_)) => {
+                    self.client.refuse(Rejection::from(MessageFault::TooLarge).into()).await
+                }
                 Ok(LineOutcome::End) | Err(_) => return,
             }
             while self.tasks.try_join_next().is_some() {}
@@ -285,7 +288,8 @@ impl<P: MessageHandler> StdioFront<P> {
     async fn start(&mut self, line: Bytes, peek: LinePeek) {
         let Some(id) = peek.id else { return };
         if self.tasks.len() >= RUNNING {
-            return self.client.refuse(Some(&id), Rejection::RateLimited { retry_after: 1 }).await;
+            let rejection = Rejection::RateLimited { retry_after: 1 };
+            return self.client.refuse(RejectedMessage { id: Some(id), ..rejection.into() }).await;
         }
         let listens = peek.method.as_deref() == Some("subscriptions/listen");
         let client = Arc::clone(&self.client);
@@ -356,12 +360,12 @@ impl<P: MessageHandler> StdioClient<P> {
                 }
                 self.write_down(heard.body, peek.and_then(|peek| peek.id)).await;
             }
-            Err(RejectedMessage { id, rejection }) => {
+            Err(rejected) => {
                 // A notification or an answer gets no answer (JSON-RPC 2.0 §4.1). An unreadable message gets one.
                 let wants_none = peek.is_some_and(|peek| peek.method.is_none() || peek.id.is_none());
-                match wants_none && !is_malformed(&rejection) {
-                    true => tracing::debug!(?rejection, "a notification or an answer was refused"),
-                    false => self.refuse(id.as_deref(), rejection).await,
+                match wants_none && !is_malformed(&rejected.rejection) {
+                    true => tracing::debug!(?rejected, "a notification or an answer was refused"),
+                    false => self.refuse(rejected).await,
                 }
             }
         }
@@ -374,7 +378,7 @@ impl<P: MessageHandler> StdioClient<P> {
             AnswerBody::Events(events) => self.say_all(events).await,
             AnswerBody::Raw { body, .. } => {
                 if let Err(rejection) = self.say_whole(body).await {
-                    self.refuse(id.as_deref(), rejection).await;
+                    self.refuse(RejectedMessage { id, ..rejection.into() }).await;
                 }
             }
         }
@@ -413,8 +417,8 @@ impl<P: MessageHandler> StdioClient<P> {
         }
     }
 
-    async fn refuse(&self, id: Option<&str>, rejection: Rejection) {
-        self.say(rejection.wire().body(id)).await;
+    async fn refuse(&self, rejected: RejectedMessage) {
+        self.say(rejected.wire_at(Denials::Http).body(rejected.id.as_deref())).await;
     }
 
     /// Writes a message as one line, and waits until the client accepts it. An empty message is left out, because it

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -44,8 +44,14 @@ pub struct TlsError {
 /// The current TLS settings. A change applies to new connections.
 pub struct TlsState {
     settings: TlsSettings,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<LoadedTls>,
     failing: LogThrottle,
+}
+
+/// The settings that were read from the files.
+struct LoadedTls {
+    config: Arc<ServerConfig>,
+    expires_at: Option<u64>,
 }
 
 impl std::fmt::Debug for TlsState {
@@ -60,7 +66,7 @@ impl TlsState {
     /// # Errors
     /// With the first fault.
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
-        let current = ArcSwap::from(server_config(&settings)?);
+        let current = ArcSwap::from_pointee(LoadedTls::read(&settings)?);
         Ok(Self { settings, current, failing: LogThrottle::default() })
     }
 
@@ -69,8 +75,14 @@ impl TlsState {
     /// # Errors
     /// With the first fault. The former settings then stay in force.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(server_config(&self.settings)?);
+        self.current.store(Arc::new(LoadedTls::read(&self.settings)?));
         Ok(())
+    }
+
+    /// The time at which the first certificate of the chain expires, in seconds since the Unix epoch. None: no
+    /// certificate of the chain can be read.
+    pub fn expires_at(&self) -> Option<u64> {
+        self.current.load().expires_at
     }
 
     /// The files from which the settings are read.
@@ -91,7 +103,7 @@ impl TlsState {
         peer: IpAddr,
     ) -> Option<(TlsStream<Socket>, Option<Arc<ClientCertificate>>)> {
         let peer = Some(peer.to_canonical());
-        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.current.load().config));
         let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -124,9 +136,20 @@ impl TlsState {
     }
 }
 
-fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain =
-        pem::certificates(&settings.certificate).map_err(|unread| fault("certificate", unread.message))?;
+impl LoadedTls {
+    fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
+        let chain = pem::certificates(&settings.certificate)
+            .map_err(|unread| fault("certificate", unread.message))?;
+        let readable = chain.iter().filter_map(|certificate| ClientCertificate::from_der(certificate));
+        let expires_at = readable.map(|certificate| certificate.not_after()).min();
+        Ok(Self { config: server_config(settings, chain)?, expires_at })
+    }
+}
+
+fn server_config(
+    settings: &TlsSettings,
+    chain: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let key = private_key(&settings.key)?;
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider)

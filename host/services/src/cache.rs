@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Store;
 
+use crate::lookups::Lookups;
+
 /// Longest key, in bytes.
 const KEY_BYTES: usize = 256;
 /// Longest value, in bytes.
@@ -23,6 +25,7 @@ pub struct Cache {
     store: Store<Box<[u8]>, CacheEntry, Weight>,
     /// The end of the block of each key. It is not in the store, which may remove entries.
     blocked: Mutex<HashMap<Box<[u8]>, u64>>,
+    lookups: Lookups,
 }
 
 #[derive(Clone, Debug)]
@@ -44,11 +47,23 @@ impl Cache {
     /// A cache for keys and values with a total of `bytes`. Beyond that, it removes the least recently used entries.
     pub fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / USUAL_ENTRY).unwrap_or(usize::MAX);
-        Self { store: Store::with_weighter(entries, bytes, Weight), blocked: Mutex::default() }
+        let store = Store::with_weighter(entries, bytes, Weight);
+        Self { store, blocked: Mutex::default(), lookups: Lookups::default() }
+    }
+
+    /// The hits and misses.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// The value of `key`, if it has not expired at `now` (seconds since the Unix epoch).
     pub fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>> {
+        let found = self.find(key, now);
+        self.lookups.note(found.is_some());
+        found
+    }
+
+    fn find(&self, key: &[u8], now: u64) -> Option<Vec<u8>> {
         let entry = self.store.get(key)?;
         if entry.ends_at <= now {
             self.store.remove(key);
@@ -76,7 +91,7 @@ impl Cache {
         let mut blocked = self.blocked.lock();
         blocked.retain(|_, until| *until > now);
         blocked.insert(key.into(), now.saturating_add(BLOCKED_S));
-        let was_there = self.get(key, now).is_some();
+        let was_there = self.find(key, now).is_some();
         self.store.remove(key);
         was_there
     }
@@ -99,6 +114,7 @@ mod tests {
         cache.put(b"k", b"v", 100, 10);
         assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
         assert_eq!(cache.get(b"k", 110), None);
+        assert_eq!((cache.lookups().hits(), cache.lookups().misses()), (1, 1));
     }
 
     #[test]

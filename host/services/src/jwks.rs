@@ -6,7 +6,7 @@ mod lifetime;
 mod pace;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +18,7 @@ use self::discovery::{ACCEPT, Discovery};
 use self::pace::{Reason, RequestPace};
 use super::fetch::Fetcher;
 use super::keys::set::KeySet;
+use super::lookups::Lookups;
 use crate::network::Ways;
 use witgate_config::KeyPlace;
 use witgate_runtime::workers;
@@ -51,6 +52,30 @@ pub struct RemoteJwks {
     /// Ids of keys that are not looked up before the given time, so that callers with old tokens do not use up the
     /// requests that a caller with a new token needs.
     absent: Cache<String, Instant>,
+    lookups: Lookups,
+    fetched: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A fetched JWK Set as it is at one moment.
+#[derive(Clone, Debug)]
+pub struct KeySetState {
+    /// The URL of the set, or the issuer.
+    pub source: String,
+    /// The time since the request that brought the set. None: there is no set yet.
+    pub age: Option<Duration>,
+    /// True if policies may use the set.
+    pub is_usable: bool,
+    /// True if the last request has failed.
+    pub is_failing: bool,
+    /// The number of requests that brought a set.
+    pub fetched: u64,
+    /// The number of requests that failed.
+    pub failed: u64,
+    /// The number of signatures for which the set was sufficient as it was.
+    pub hits: u64,
+    /// The number of signatures for which the set was missing, too old or without the key.
+    pub misses: u64,
 }
 
 #[derive(Debug)]
@@ -109,13 +134,34 @@ impl RemoteJwks {
             is_refreshing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             absent: Cache::new(REMEMBERED),
+            lookups: Lookups::default(),
+            fetched: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         })
+    }
+
+    /// The state of the set, for policies that use it up to `max_stale` beyond its lifetime.
+    pub fn state(&self, max_stale: Duration) -> KeySetState {
+        let loaded = self.loaded.load_full();
+        KeySetState {
+            source: self.place.source().to_owned(),
+            age: loaded.as_ref().map(|loaded| loaded.asked.elapsed()),
+            is_usable: loaded.is_some_and(|loaded| loaded.is_usable(max_stale)),
+            is_failing: self.failing.load(Ordering::Relaxed),
+            fetched: self.fetched.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            hits: self.lookups.hits(),
+            misses: self.lookups.misses(),
+        }
     }
 
     /// The set for verifying a signature with `key_id`. None: there is no set that is younger than its lifetime plus
     /// `max_stale`; or the set has no such key, and a newer set cannot be fetched.
     pub async fn current(self: &Arc<Self>, key_id: Option<&str>, max_stale: Duration) -> Option<Arc<KeySet>> {
-        match self.loaded.load_full() {
+        let loaded = self.loaded.load_full();
+        let settles = |loaded: &Arc<LoadedKeys>| loaded.set.settles(key_id) && loaded.age() != Age::Old;
+        self.lookups.note(loaded.as_ref().is_some_and(settles));
+        match loaded {
             None => self.refresh(Reason::Nothing).await,
             Some(loaded) if loaded.set.settles(key_id) || self.is_absent(key_id) => {
                 self.keep_young(&loaded).await;
@@ -176,11 +222,13 @@ impl RemoteJwks {
         match outcome {
             Ok(loaded) => {
                 pace.answered(asked, reason.is_met_by(&loaded.set));
+                self.fetched.fetch_add(1, Ordering::Relaxed);
                 self.take(loaded, &reason);
             }
             Err(why) => {
                 pace.failed(asked, Instant::now());
                 self.failing.store(true, Ordering::Relaxed);
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 let kept =
                     if self.loaded.load().is_some() { "; the last valid one stays in use" } else { "" };
                 tracing::warn!("cannot fetch the JWK Set {}: {why}{kept}", self.place);
@@ -230,6 +278,15 @@ impl RemoteJwks {
         );
         let set = KeySet::parse(&text, version).map_err(|error| error.to_string())?;
         Ok(LoadedKeys { set: Arc::new(set), asked, lifetime })
+    }
+}
+
+impl JwksPlace {
+    fn source(&self) -> &str {
+        match self {
+            Self::Url(url, _) => url.as_str(),
+            Self::Issuer(discovery) => discovery.issuer(),
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Digest, SignedMessage, VerifyError};
 
-use super::jwks::RemoteJwks;
+use super::jwks::{KeySetState, RemoteJwks};
+use super::lookups::Lookups;
 pub use error::{KeyError, MOST_KEYS, SHORTEST_SECRET};
 pub use jwk::SkipReason;
 use jwk::VerifyingKey;
@@ -30,12 +31,31 @@ pub struct Keyring {
     /// Valid signatures, as digests over key, algorithm, message and signature. The cache is empty at the start of
     /// each generation, so a changed key removes them all.
     good: Cache<Digest, ()>,
+    lookups: Lookups,
 }
 
 impl Keyring {
     /// A ring with `keys`.
     pub fn new(keys: HashMap<String, Arc<Key>>) -> Self {
-        Self { keys, good: Cache::new(REMEMBERED) }
+        Self { keys, good: Cache::new(REMEMBERED), lookups: Lookups::default() }
+    }
+
+    /// True if the policy may name no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The hits and misses among the valid signatures.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
+    /// The fetched sets among the keys, as they are now.
+    pub fn key_sets(&self) -> impl Iterator<Item = KeySetState> {
+        self.keys.values().filter_map(|key| match &**key {
+            Key::Remote { set, max_stale } => Some(set.state(*max_stale)),
+            Key::Fixed(_) | Key::Unavailable => None,
+        })
     }
 
     /// Checks a signature with the key named `name`.
@@ -46,7 +66,9 @@ impl Keyring {
         let key = self.keys.get(name).ok_or(VerifyError::UnknownKey)?;
         let candidates = key.candidates(signed).await?;
         let fingerprint = fingerprint(name, candidates.version, signed);
-        if self.good.get(&fingerprint).is_some() {
+        let is_known = self.good.get(&fingerprint).is_some();
+        self.lookups.note(is_known);
+        if is_known {
             return Ok(());
         }
         candidates.verify(signed)?;

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod host_calls;
 pub mod jwks;
 pub mod keys;
+pub mod lookups;
 pub mod network;
 pub mod subject;
 pub mod traces;
@@ -25,6 +26,7 @@ use self::cache::Cache;
 use self::fetch::Fetcher;
 use self::host_calls::{HostCallLog, HostCallReplay};
 use self::keys::Keyring;
+use self::lookups::Lookups;
 use self::subject::Subject;
 use self::traces::Traces;
 use self::witness::{AnswerSummary, Witness};
@@ -66,6 +68,13 @@ impl Services {
             fetcher.share_no_more();
         }
         self.cache.as_ref().is_some_and(|cache| cache.block(token, self.clock.now()))
+    }
+
+    /// The hits and misses of the policy's caches, by the name of the cache.
+    pub fn lookups(&self) -> impl Iterator<Item = (&'static str, &Lookups)> {
+        let results = self.cache.as_ref().map(|cache| ("results", cache.lookups()));
+        let signatures = (!self.keys.is_empty()).then(|| ("signatures", self.keys.lookups()));
+        signatures.into_iter().chain(results)
     }
 
     /// No services, for a policy that only describes itself.

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
+use witgate_audit::{KEY_FILE, SyncMode};
 use witgate_config::identity::IdentitySettings;
+use witgate_config::limits::CallLimit;
 use witgate_config::{
-    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, TlsKey,
-    Transport, UpstreamTarget, raw,
+    Audit, AuditKey, AuditOverflow, ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource,
+    Network, Pipeline, Policy, Telemetry, TlsKey, Transport, UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -39,6 +41,7 @@ fn shown(config: &Config) -> Value {
         "auth": if config.auth_disabled { "disabled" } else { "enabled" },
         "server": server(config),
         "network": config.network.as_ref().map(network),
+        "telemetry": config.telemetry.as_ref().map(telemetry),
         "upstreams": config.upstreams.iter().map(|upstream| named(&upstream.name, json!({
             "path": upstream.path,
             "resource": upstream.resource,
@@ -55,7 +58,32 @@ fn shown(config: &Config) -> Value {
         }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
         "signing": config.signing.as_ref().map(|signing| json!({ "issuer": signing.signer.issuer(), "key": "****" })),
+        "limits": config.limits.iter().map(|it| named(&it.name, limit(it))).collect::<serde_json::Map<_, _>>(),
+        "lockout": config.lockout.map(|lockout| json!({
+            "failures": lockout.failures,
+            "pause_s": lockout.pause.as_secs(),
+            "max_pause_s": lockout.max_pause.as_secs(),
+            "forget_s": lockout.forget.as_secs(),
+        })),
+        "audit": config.audit.as_ref().map(audit),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn audit(audit: &Audit) -> Value {
+    json!({
+        "directory": audit.directory,
+        "key": match &audit.key {
+            AuditKey::Signer(signer) => json!(signer.public().to_string()),
+            AuditKey::InDirectory { .. } => json!(audit.directory.join(KEY_FILE)),
+        },
+        "sync": match audit.sync { SyncMode::Batched => "batched", SyncMode::BeforeAnswer => "before-answer" },
+        "unavailable": match audit.unavailable { AuditOverflow::Deny => "deny", AuditOverflow::Count => "count" },
+        "rotate_size_mib": audit.rules.size >> 20,
+        "rotate_age_h": audit.rules.age.as_secs() / 3600,
+        "keep_days": audit.rules.keep.map(|keep| keep.as_secs() / (24 * 3600)),
+        "compress": audit.rules.compress,
+        "checkpoint_to": audit.checkpoint_to,
     })
 }
 
@@ -84,6 +112,7 @@ fn server(config: &Config) -> Value {
             Forwarded::Forwarded => "forwarded",
             Forwarded::ProxyProtocol => "proxy-protocol",
         }),
+        "deny_peers": config.denied_peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "admin_listen": server.admin_listen.map(|address| address.to_string()),
         "max_connections": server.max_connections,
         "max_connections_per_peer": server.connections_of_one(),
@@ -103,6 +132,14 @@ fn network(network: &Network) -> Value {
         "https_proxy": network.https_proxy.as_ref().map(|_| "****"),
         "no_proxy": network.no_proxy,
         "proxy_resolves": network.proxy_resolves,
+    })
+}
+
+fn telemetry(telemetry: &Telemetry) -> Value {
+    json!({
+        "traces_url": telemetry.traces_url.as_str(),
+        "sample": telemetry.share,
+        "service_name": telemetry.service_name,
     })
 }
 
@@ -167,6 +204,19 @@ fn policy(policy: &Policy) -> Value {
             "cache": policy.grants.cache,
             "crypto": policy.grants.crypto,
         },
+    })
+}
+
+fn limit(limit: &CallLimit) -> Value {
+    json!({
+        "on": limit.on,
+        "per": limit.per.iter().map(|per| per.name()).collect::<Vec<_>>(),
+        "rate": limit.rate.map(|rate| rate.to_string()),
+        "burst": limit.rate.map(|rate| rate.burst),
+        "concurrent": limit.concurrent,
+        "roles": limit.roles,
+        "kinds": limit.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
+        "upstreams": limit.upstreams,
     })
 }
 

@@ -10,6 +10,8 @@ pub enum Exit {
     Done,
     /// The answer is no.
     No,
+    /// The end of the audit log is missing.
+    Truncated,
     /// The command could not run.
     CouldNotRun,
     /// A file that the command was given is faulty.
@@ -28,6 +30,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::No => 1,
+            Self::Truncated => 3,
             Self::BadData => 65,
             Self::CouldNotRun => 69,
             Self::NotInForce => 75,

@@ -67,6 +67,13 @@ fn every_documented_command_exists() {
         "witgate token verify -",
         "witgate plugin list",
         "witgate plugin inspect a.wasm",
+        "witgate limits --json",
+        "witgate lockout list",
+        "witgate lockout clear 192.0.2.7",
+        "witgate lockout clear",
+        "witgate peers deny 192.0.2.0/24",
+        "witgate peers allow 192.0.2.0/24",
+        "witgate peers list",
         "witgate config schema",
         "witgate config show",
     ] {

@@ -2,20 +2,36 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
-use super::protocol::{self, ControlCommand, ForgottenToken};
+use super::limits;
+use super::protocol::{
+    self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
+    LogLevelReport,
+};
 use super::status::StatusReader;
 use super::{ControlClient, recording};
+use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult};
 use witgate_base::digest::digest_of;
+use witgate_config::resolve::network_of;
+use witgate_flow::lockout::{LockedOut, LockoutTable};
 use witgate_policy::generation::Generations;
+use witgate_runtime::log::{LevelChange, Logs};
+
+/// Networks and credentials in a list.
+const LISTED: usize = 1_000;
 
 /// The handler of the control socket's commands.
 pub(crate) struct Operator {
-    pub(crate) status: Arc<StatusReader>,
+    pub(crate) status: StatusReader,
     pub(crate) generations: Arc<Generations>,
     pub(crate) reloader: Option<Arc<Reloader>>,
+    /// The log. None: it belongs to the program that embeds the gateway.
+    pub(crate) logs: Option<Arc<Logs>>,
+    pub(crate) lockout: Arc<LockoutTable>,
+    pub(crate) audit: OperationLog,
 }
 
 impl Operator {
@@ -39,7 +55,16 @@ impl Operator {
             ControlCommand::PluginRecordStop { policy } => {
                 protocol::written(&recording::stop(&self.generations, policy)?)
             }
+            ControlCommand::LogLevel { level } => {
+                protocol::written(&self.log_level(level.as_deref(), client)?)
+            }
             ControlCommand::TokenForget { digest } => protocol::written(&self.forget(&digest)?),
+            ControlCommand::Limits => protocol::written(&limits::report(&self.generations)),
+            ControlCommand::LockoutList => protocol::written(&self.locked_out()),
+            ControlCommand::LockoutClear { address } => protocol::written(&self.clear(address.as_deref())?),
+            ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network)?),
+            ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network)?),
+            ControlCommand::PeersList => protocol::written(&self.denied_peers()),
         }
     }
 
@@ -50,10 +75,82 @@ impl Operator {
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
     }
 
+    fn log_level(&self, wanted: Option<&str>, client: ControlClient) -> Result<LogLevelReport, String> {
+        let logs = self.logs.as_ref().ok_or("the log belongs to the program that embeds Witgate")?;
+        let Some(wanted) = wanted else {
+            return Ok(LogLevelReport { level: logs.level(), before: None });
+        };
+        let LevelChange { level, before } =
+            logs.set_level(wanted, &client.to_string()).map_err(|error| error.to_string())?;
+        self.audit.log_level_changed(&level, &before);
+        Ok(LogLevelReport { level, before: Some(before) })
+    }
+
+    fn locked_out(&self) -> LockoutReport {
+        let status = |LockedOut { network, failures, rest }: LockedOut| LockoutStatus {
+            network: network.map(|network| network.to_string()),
+            failures,
+            rest_s: rest.as_secs() + u64::from(rest.subsec_nanos() > 0),
+        };
+        let locked = self.lockout.list(LISTED).into_iter().map(status).collect();
+        LockoutReport { is_configured: self.generations.live().lockout().is_some(), locked }
+    }
+
+    fn clear(&self, address: Option<&str>) -> Result<ClearedLockouts, String> {
+        let peer = address.map(|text| text.parse().map_err(|_| format!("`{text}` is no address")));
+        let cleared = self.lockout.clear(peer.transpose()?);
+        self.audit.lockout_cleared(cleared, address);
+        tracing::info!(cleared, address, "failed authentications were forgotten");
+        Ok(ClearedLockouts { cleared })
+    }
+
+    fn deny(&self, network: &str) -> Result<DeniedPeersReport, String> {
+        let network = network_in(network)?;
+        if !self.generations.denied_peers().deny(network) {
+            return Err(format!("{network} is denied already"));
+        }
+        self.audit.peers_denied(network);
+        tracing::info!(%network, "peers are denied");
+        Ok(self.denied_peers())
+    }
+
+    fn allow(&self, network: &str) -> Result<DeniedPeersReport, String> {
+        let network = network_in(network)?;
+        if !self.generations.denied_peers().allow(network) {
+            return Err(self.still_denied(network));
+        }
+        self.audit.peers_allowed(network);
+        tracing::info!(%network, "peers are allowed again");
+        Ok(self.denied_peers())
+    }
+
+    fn still_denied(&self, network: IpNet) -> String {
+        let configured = self.denied_peers().configured;
+        if configured.contains(&network.to_string()) {
+            return format!("the configuration denies {network}: remove it from `server.deny_peers`");
+        }
+        format!(
+            "`witgate peers deny` has not denied exactly {network}; `witgate peers list` shows what it has"
+        )
+    }
+
+    fn denied_peers(&self) -> DeniedPeersReport {
+        let texts = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect();
+        DeniedPeersReport {
+            configured: texts(self.generations.live().denied_peers()),
+            denied: texts(&self.generations.denied_peers().all()),
+        }
+    }
+
     fn forget(&self, token: &str) -> Result<ForgottenToken, String> {
         let digest = digest_of(token).ok_or("this is no SHA-256 digest")?;
         let forgotten_by: Vec<_> = self.generations.forget(&digest).iter().map(ToString::to_string).collect();
         tracing::info!(policies = forgotten_by.join(","), "a token was forgotten");
+        self.audit.token_forgotten(&forgotten_by);
         Ok(ForgottenToken { forgotten_by })
     }
+}
+
+fn network_in(text: &str) -> Result<IpNet, String> {
+    network_of(text).map_err(|(message, help)| format!("{message}; {help}"))
 }

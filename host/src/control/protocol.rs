@@ -43,11 +43,39 @@ pub(crate) enum ControlCommand {
         /// Its name.
         policy: String,
     },
+    /// Show or replace the filter of the log: [`LogLevelReport`].
+    LogLevel {
+        /// The new filter, in the form of `RUST_LOG`. None: the filter stays.
+        #[serde(default)]
+        level: Option<String>,
+    },
     /// Forget the answers kept for a token, and judge all open streams again: [`ForgottenToken`].
     TokenForget {
         /// SHA-256 of the token. The token itself does not cross the socket.
         digest: String,
     },
+    /// The state of the limits and of their buckets: [`LimitsReport`].
+    Limits,
+    /// The pauses after failed authentications: [`LockoutReport`].
+    LockoutList,
+    /// Forget failed authentications: [`ClearedLockouts`].
+    LockoutClear {
+        /// The address whose network is meant. None: all networks and credentials.
+        #[serde(default)]
+        address: Option<String>,
+    },
+    /// Refuse connections from a network: [`DeniedPeersReport`].
+    PeersDeny {
+        /// The address or network.
+        network: String,
+    },
+    /// Accept connections from a network again: [`DeniedPeersReport`].
+    PeersAllow {
+        /// The address or network, as it was denied.
+        network: String,
+    },
+    /// The networks that may not connect: [`DeniedPeersReport`].
+    PeersList,
 }
 
 impl ControlCommand {
@@ -55,6 +83,16 @@ impl ControlCommand {
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
+}
+
+/// The filter of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogLevelReport {
+    /// The filter in force, in the form of `RUST_LOG`.
+    pub level: String,
+    /// The filter before, if it was replaced.
+    #[serde(default)]
+    pub before: Option<String>,
 }
 
 /// The status of a running Witgate.
@@ -275,6 +313,87 @@ pub(crate) struct StoppedRecording {
 pub(crate) struct ForgottenToken {
     /// The policies that kept an answer for the token.
     pub forgotten_by: Vec<String>,
+}
+
+/// The limits of the live generation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitsReport {
+    pub generation: u64,
+    /// By name.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// A limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitStatus {
+    pub name: String,
+    /// Such as `100/min`.
+    pub rate: Option<String>,
+    pub burst: Option<u32>,
+    pub concurrent: Option<u32>,
+    /// The properties that have a bucket for each value.
+    pub per: Vec<String>,
+    /// Number of calls that it has refused, since its buckets were made.
+    pub hits: u64,
+    /// Number of buckets that are not full or have running calls.
+    pub busy: usize,
+    /// The buckets that take the longest to be full.
+    pub buckets: Vec<LimitBucket>,
+}
+
+/// A bucket of a limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitBucket {
+    /// The properties with their values. Empty: it is for all calls.
+    pub of: BTreeMap<String, String>,
+    /// Calls that may come at once now.
+    pub remaining: Option<u64>,
+    /// Running calls.
+    pub running: Option<u32>,
+    /// Seconds until it is full, if no further call comes.
+    pub full_in_s: u64,
+}
+
+/// The failed authentications.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LockoutReport {
+    /// True if the live configuration has a lockout.
+    pub is_configured: bool,
+    /// Those with the longest pause first.
+    pub locked: Vec<LockoutStatus>,
+}
+
+/// A network or a credential with failed authentications.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LockoutStatus {
+    /// The network. None: it is a credential, which is not shown.
+    pub network: Option<String>,
+    pub failures: u32,
+    /// Seconds until the end of its pause. 0: there is none.
+    pub rest_s: u64,
+}
+
+/// Failed authentications that were forgotten.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ClearedLockouts {
+    /// Number of networks and credentials.
+    pub cleared: usize,
+}
+
+/// The networks that may not connect.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeniedPeersReport {
+    /// Those of the live configuration.
+    pub configured: Vec<String>,
+    /// Those of `witgate peers deny`.
+    pub denied: Vec<String>,
 }
 
 /// Writes an answer for the socket.

@@ -1,16 +1,10 @@
-//! The status of a running Witgate: for `witgate plugin list` and for the metrics.
+//! The status of a running Witgate, for `witgate plugin list`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use witgate_plugin::Digest;
 
 use super::protocol::{
@@ -23,8 +17,7 @@ use witgate_base::path::absolute;
 use witgate_component::pool::Pool;
 use witgate_config::Mode;
 use witgate_policy::generation::{self, Generation, Generations, Pipeline};
-use witgate_policy::{Counts, OutageScope, Policy, Source, Tally};
-use witgate_runtime::metrics::Metrics;
+use witgate_policy::{OutageScope, Policy, Source, Tally};
 
 /// The sources of the status.
 #[derive(Debug)]
@@ -70,12 +63,6 @@ impl StatusReader {
         let live = self.generations.live();
         let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);
         Differences { generation: live.number(), shadows: shadows.map(|policy| shadow(policy)).collect() }
-    }
-
-    /// Adds the status to the metrics.
-    pub(crate) fn register(self: &Arc<Self>, metrics: &Metrics) {
-        let collector = Box::new(StatusCollector(Arc::clone(self)));
-        metrics.register(|registry| registry.register_collector(collector));
     }
 }
 
@@ -148,11 +135,11 @@ fn shadow(policy: &Policy) -> Shadow {
 }
 
 /// Files by the policies that were made from them, with the digest of their content.
-type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<Digest>)>>;
+pub(crate) type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<Digest>)>>;
 
 /// The files that the live policies were built from. While a pipeline is held back on an earlier configuration, a file
 /// may appear with two contents.
-fn files(live: &Generation) -> Files<'_> {
+pub(crate) fn files(live: &Generation) -> Files<'_> {
     let mut files = Files::new();
     for policy in live.pipelines().iter().flat_map(Pipeline::policies) {
         files.entry(policy.name()).or_default().extend(policy.files());
@@ -170,7 +157,7 @@ fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
 
 /// SHA-256 of everything that a generation was made from, except secrets: configurations, components, and the content
 /// of the files that its policies have read.
-fn digest(live: &Generation) -> Digest {
+pub(crate) fn digest(live: &Generation) -> Digest {
     let written = |digest: &Option<Digest>| digest.as_ref().map(digest_text).unwrap_or_default();
     let mut parts = Vec::new();
     for pipeline in live.pipelines() {
@@ -229,99 +216,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn seconds(at: SystemTime) -> u64 {
+/// Seconds since the Unix epoch.
+pub(crate) fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// A collector that reads the status only when the metrics are requested, so that counting costs nothing before.
-#[derive(Debug)]
-struct StatusCollector(Arc<StatusReader>);
-
-impl Collector for StatusCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let live = self.0.generations.live();
-        let number = ConstGauge::new(i64::try_from(live.number()).unwrap_or(i64::MAX));
-        number.encode(encoder.encode_descriptor(
-            "generation",
-            "Number of the live generation",
-            None,
-            number.metric_type(),
-        )?)?;
-        if let Some(reloader) = &self.0.reloader {
-            let counts = [("flipped", &reloader.reloads().flipped), ("refused", &reloader.reloads().refused)];
-            let mut family = encoder.encode_descriptor("reloads", "Candidates by outcome", None, COUNTER)?;
-            for (outcome, count) in counts {
-                let counter = ConstCounter::new(count.load(Ordering::Relaxed));
-                counter.encode(family.encode_family(&[("outcome", outcome)])?)?;
-            }
-            let unwatched =
-                ConstGauge::new(i64::try_from(reloader.unwatched().all().len()).unwrap_or(i64::MAX));
-            let help = "Files whose changes cause no notification, so they are checked every second";
-            let kind = unwatched.metric_type();
-            unwatched.encode(encoder.encode_descriptor("unwatched_files", help, None, kind)?)?;
-        }
-        let broken = live.policies().filter(|policy| policy.is_broken()).count();
-        let gauges = [
-            ("policies_broken", "Policies that cannot decide, so that their calls are denied", broken),
-            (
-                "generation_whole",
-                "1 if all pipelines are made from the files as they are",
-                live.is_whole().into(),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        encode_policies(&live, encoder)
-    }
-}
-
-const COUNTER: MetricType = MetricType::Counter;
-const GAUGE: MetricType = MetricType::Gauge;
-
-fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    type Count = (&'static str, &'static str, fn(&Counts) -> u64);
-    let counts: [Count; 4] = [
-        (
-            "policy_disagreements",
-            "Verdicts of a shadow policy that differ from those of the live policies",
-            Counts::disagreements,
-        ),
-        ("policy_calls", "Hooks called, by policy of the live generation", Counts::calls),
-        ("policy_denials", "Refusals and denials, by policy", Counts::denials),
-        (
-            "policy_fallbacks",
-            "Hooks that the built-in decided in place of a missing or failed component",
-            Counts::fallbacks,
-        ),
-    ];
-    for (name, help, count) in counts {
-        let mut family = encoder.encode_descriptor(name, help, None, COUNTER)?;
-        for policy in live.policies() {
-            let counter = ConstCounter::new(count(policy.counts()));
-            counter.encode(family.encode_family(&[("policy", &**policy.name())])?)?;
-        }
-    }
-    let help = "The content that each policy of the live generation was made from, as SHA-256: always 1";
-    let mut family = encoder.encode_descriptor("policy_file_info", help, None, GAUGE)?;
-    for (policy, files) in files(live) {
-        for (file, digest) in files.into_iter().filter_map(|(file, digest)| Some((file, digest.as_ref()?))) {
-            let (file, digest) = (absolute(file).to_string_lossy().into_owned(), digest_text(digest));
-            let labels = [("policy", policy), ("file", &file), ("digest", &digest)];
-            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    let help = "All that the live generation was made from, as SHA-256: always 1";
-    let mut family = encoder.encode_descriptor("generation_info", help, None, GAUGE)?;
-    ConstGauge::new(1_i64).encode(family.encode_family(&[("digest", digest_text(&digest(live)))])?)?;
-    let help = "Hooks of components that failed, by policy and reason";
-    let mut family = encoder.encode_descriptor("policy_failures", help, None, COUNTER)?;
-    for policy in live.policies() {
-        for (failure, count) in policy.counts().failures() {
-            let labels = [("policy", &**policy.name()), ("reason", failure.reason())];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
 }

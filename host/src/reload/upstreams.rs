@@ -14,6 +14,8 @@ use witgate_upstream::renewal::Renewable;
 #[derive(Debug)]
 pub(super) struct FixedSettings {
     server: String,
+    audit: String,
+    telemetry: String,
     places: BTreeMap<String, String>,
 }
 
@@ -23,12 +25,19 @@ impl FixedSettings {
         let broken = &config.broken.upstreams;
         let usable = config.upstreams.iter().filter(|upstream| !broken.contains(&upstream.name));
         let places = usable.map(|upstream| (upstream.name.clone(), upstream.place()));
-        Self { server: format!("{:?}", config.server), places: places.collect() }
+        let [server, audit, telemetry] = [
+            format!("{:?}", config.server),
+            format!("{:?}", config.audit),
+            format!("{:?}", config.telemetry),
+        ];
+        Self { server, audit, telemetry, places: places.collect() }
     }
 
     /// The differences in `now` that wait for a restart.
     pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
         let server = (self.server != now.server).then(|| "a change in [server]".to_owned());
+        let audit = (self.audit != now.audit).then(|| "a change in [audit]".to_owned());
+        let telemetry = (self.telemetry != now.telemetry).then(|| "a change in [telemetry]".to_owned());
         let moved = |(name, place): &(&String, &String)| {
             self.places.get(*name).is_some_and(|running| running != *place)
         };
@@ -37,7 +46,7 @@ impl FixedSettings {
                 "a change of the upstream `{name}` beyond its headers, environment, scopes, identity and pipeline"
             )
         });
-        server.into_iter().chain(moved).collect()
+        server.into_iter().chain(audit).chain(telemetry).chain(moved).collect()
     }
 }
 

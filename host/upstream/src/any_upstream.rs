@@ -13,7 +13,7 @@ use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
-use super::own_tools::{AuthStatus, OwnTools};
+use super::own_tools::OwnTools;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_flow::body::BodyError;
@@ -21,6 +21,7 @@ use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::{Answer, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
+use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 
 /// An upstream of any kind.
@@ -34,7 +35,7 @@ pub enum AnyUpstream {
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes. Nothing is started or connected yet. `cache` is the directory for the
+    /// The upstream that `config` describes. Nothing is started or connected yet. `own` are Witgate's own tools. `cache` is the directory for the
     /// eras of commands, if there is one. `ways` makes the connections to URLs. Must be called within a Tokio runtime.
     ///
     /// # Errors
@@ -42,7 +43,7 @@ impl AnyUpstream {
     pub fn new(
         config: &config::Upstream,
         grace: Duration,
-        status: AuthStatus,
+        own: OwnTools,
         cache: Option<&Path>,
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
@@ -71,7 +72,7 @@ impl AnyUpstream {
             UpstreamTarget::Broken => return Err(SetUpError::Broken),
             UpstreamTarget::OwnTools => {
                 let eras = EraCache::known(EraVerdict::known(true, true));
-                Self::Child(child(false, Arc::new(OwnTools::new(status)), eras))
+                Self::Child(child(false, Arc::new(own), eras))
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
@@ -96,6 +97,18 @@ impl AnyUpstream {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
         Self::Http(Box::new(upstream.with_messages(config.max_message)))
+    }
+}
+
+impl AnyUpstream {
+    /// Counts its sessions and children in `metrics`, under the upstream's name.
+    pub fn count_in(&self, metrics: &Metrics, name: &str) {
+        match self {
+            Self::Http(upstream) => upstream.count_in(metrics.sessions(name)),
+            Self::Child(upstream) | Self::Sse(upstream, _) => {
+                upstream.count_in(metrics.children(name), metrics.sessions(name));
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
@@ -25,7 +26,7 @@ use outgoing_message::OutgoingMessage;
 use pending_requests::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
 use pipes::Launch;
 use process::ENDING;
-use rooms::{ChildOwner, ChildSession, Rooms};
+use rooms::{ChildOwner, ChildSession, RoomGauges, Rooms};
 use supervise::{Handshake, HandshakeResult, Slot, Start, drain};
 use wire::{Incoming, result_response};
 use witgate_base::party::{Party, Principal};
@@ -123,6 +124,11 @@ impl ChildUpstream {
         });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
+    }
+
+    /// Counts children and sessions in these gauges.
+    pub(crate) fn count_in(&self, children: Gauge, sessions: Gauge) {
+        self.inner.rooms.lock().count_in(RoomGauges { children, sessions });
     }
 }
 

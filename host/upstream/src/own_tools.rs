@@ -1,6 +1,7 @@
 //! Witgate's own small tools: an MCP server in this process, treated like a child. A bare `witgate serve` protects it,
 //! and a first client can try it.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use futures_util::future::BoxFuture;
@@ -18,9 +19,48 @@ use witgate_runtime::shares::Share;
 const BUFFER: usize = 64 << 10;
 
 /// The tools, with the data that they may show.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OwnTools {
     auth: AuthStatus,
+    limits: LimitReader,
+    /// The caller, if callers are separated.
+    caller: Option<Principal>,
+}
+
+/// Reads the limits of a caller.
+pub type LimitReader = Arc<dyn Fn(Option<&Principal>) -> Vec<CallerLimit> + Send + Sync>;
+
+/// The answer of `limits_status`.
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Limits")]
+struct CallerLimits {
+    /// The limits that may apply to the caller's calls of this server.
+    limits: Vec<CallerLimit>,
+}
+
+/// A limit, and what remains of it for a caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Limit")]
+pub struct CallerLimit {
+    /// The name.
+    pub name: String,
+    /// Calls in a time, such as `100/min`.
+    pub rate: Option<String>,
+    /// Calls that may come at once.
+    pub burst: Option<u32>,
+    /// Calls that may run at the same time.
+    pub concurrent: Option<u32>,
+    /// The properties of a call that are limited separately.
+    pub per: Vec<String>,
+    /// Calls that may come at once now. Absent: it depends on the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u64>,
+    /// Running calls. Absent: it depends on the call, or is not limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
+    /// Seconds until all calls may come at once again. Absent: it depends on the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_in_s: Option<u64>,
 }
 
 /// The answer of `auth_status`: enough to see why a set-up does not work, nothing to get in with.
@@ -35,13 +75,19 @@ pub struct AuthStatus {
 impl OwnTools {
     /// Tools that report `auth`.
     pub fn new(auth: AuthStatus) -> Self {
-        Self { auth }
+        Self { auth, limits: Arc::new(|_| Vec::new()), caller: None }
+    }
+
+    /// The same, with the limits that `limits` reads.
+    #[must_use]
+    pub fn with_limits(self, limits: LimitReader) -> Self {
+        Self { limits, ..self }
     }
 }
 
 impl Launch for OwnTools {
-    fn launch(&self, seat: Share, _: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
-        let server = self.clone();
+    fn launch(&self, seat: Share, caller: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
+        let server = Self { caller: caller.cloned(), ..self.clone() };
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(BUFFER);
             tokio::spawn(async move {
@@ -109,6 +155,11 @@ impl OwnTools {
     #[tool(description = "Tells whether authentication is enabled and a key is configured")]
     fn auth_status(&self) -> Json<AuthStatus> {
         Json(self.auth)
+    }
+
+    #[tool(description = "Tells the limits of calls, and what remains of them")]
+    fn limits_status(&self) -> Json<CallerLimits> {
+        Json(CallerLimits { limits: (self.limits)(self.caller.as_ref()) })
     }
 }
 

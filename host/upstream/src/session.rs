@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::Rejection;
@@ -52,6 +53,8 @@ pub struct Sessions<T> {
 struct SessionTable<T> {
     by_id: HashMap<Box<str>, Arc<Session<T>>>,
     held: Holdings,
+    /// Counts the sessions, together with those of other tables.
+    open: Gauge,
 }
 
 /// Sessions that were ended in favour of another. The upstream has to be told.
@@ -83,8 +86,13 @@ pub enum SessionError {
 impl<T> Sessions<T> {
     /// Without sessions.
     pub fn new(limits: SessionLimits) -> Self {
-        let table = SessionTable { by_id: HashMap::new(), held: Holdings::default() };
+        let table = SessionTable { by_id: HashMap::new(), held: Holdings::default(), open: Gauge::default() };
         Self { limits, table: Mutex::new(table) }
+    }
+
+    /// Counts the sessions that are opened from now on in `open`.
+    pub(crate) fn count_in(&self, open: Gauge) {
+        self.table.lock().open = open;
     }
 
     /// Opens a session and returns its id, and the sessions that were ended in its favour.
@@ -102,6 +110,7 @@ impl<T> Sessions<T> {
         let mut table = self.table.lock();
         let evicted = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
+        table.open.inc();
         table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
         Ok((id, evicted))
     }
@@ -137,6 +146,7 @@ impl<T> Sessions<T> {
     pub fn drain(&self) -> EvictedSessions<T> {
         let mut table = self.table.lock();
         table.held = Holdings::default();
+        table.open.dec_by(i64::try_from(table.by_id.len()).unwrap_or(i64::MAX));
         table.by_id.drain().map(|(_, session)| session).collect()
     }
 
@@ -161,6 +171,7 @@ impl<T> Sessions<T> {
 impl<T> SessionTable<T> {
     fn remove(&mut self, id: &str) -> Option<Arc<Session<T>>> {
         let session = self.by_id.remove(id)?;
+        self.open.dec();
         self.held.remove(&session.party, 1);
         Some(session)
     }

@@ -9,13 +9,13 @@ mod serve;
 use std::time::Duration;
 
 /// The number of kills in one test, by its share of a hundred.
-fn kills(share: u64) -> u64 {
+pub(crate) fn kills(share: u64) -> u64 {
     let all = std::env::var("WITGATE_KILLS").ok().and_then(|all| all.parse::<u64>().ok()).unwrap_or(60);
     (all * share / 100).max(1)
 }
 
 /// Pseudo-random moments that are the same in every run.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
@@ -30,7 +30,7 @@ impl Chance {
         self.next() % bound
     }
 
-    fn within(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn within(&mut self, longest: Duration) -> Duration {
         Duration::from_micros(self.below(u64::try_from(longest.as_micros()).unwrap().max(1)))
     }
 }

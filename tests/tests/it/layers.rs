@@ -14,12 +14,13 @@ use toml::Table;
 const CRATES: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("runtime", &["base"]),
+    ("audit", &["base"]),
     ("message", &["base"]),
-    ("config", &["base"]),
+    ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
     ("component", &["base", "runtime", "config", "services"]),
-    ("policy", &["base", "config", "services", "component"]),
-    ("flow", &["base", "runtime", "message", "config", "services", "component", "policy"]),
+    ("policy", &["base", "runtime", "config", "services", "component"]),
+    ("flow", &["base", "runtime", "audit", "message", "config", "services", "component", "policy"]),
     ("upstream", &["base", "runtime", "message", "config", "services", "flow"]),
     ("server", &["base", "runtime", "message", "config", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
@@ -30,7 +31,10 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("wasmtime", &["component"]),
     ("wasmtime-wasi", &["component"]),
     ("wasmparser", &["component"]),
-    ("tokio", &["runtime", "services", "component", "policy", "flow", "upstream", "server", "cases"]),
+    (
+        "tokio",
+        &["runtime", "audit", "services", "component", "policy", "flow", "upstream", "server", "cases"],
+    ),
     ("hyper", &["flow", "server"]),
     ("tokio-rustls", &["server"]),
     ("rmcp", &["upstream"]),
@@ -39,8 +43,15 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
-const LAYERS: &[&[&str]] =
-    &[&["config"], &["reload"], &["admin", "control"], &["serve"], &["embed"], &["cli"], &["main"]];
+const LAYERS: &[&[&str]] = &[
+    &["config", "operation"],
+    &["reload"],
+    &["admin", "control", "traces"],
+    &["serve"],
+    &["embed"],
+    &["cli"],
+    &["main"],
+];
 
 /// The crates whose modules are looked at, `witgate` first.
 fn roots() -> Vec<PathBuf> {

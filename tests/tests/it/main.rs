@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod audit_log;
 mod authors;
 mod bad_input;
 mod caller;
@@ -29,6 +30,7 @@ mod keep_alive;
 mod kill;
 mod language;
 mod layers;
+mod limits;
 mod names;
 mod network;
 mod oauth;
@@ -47,6 +49,7 @@ mod servers;
 mod shutdown;
 mod starvation;
 mod swap;
+mod telemetry;
 mod tls;
 mod tokens;
 mod upstream_faults;

@@ -23,6 +23,13 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     (
         "Arguments",
         &[
+            "host/src/cli/audit/check.rs",
+            "host/src/cli/audit/export.rs",
+            "host/src/cli/audit/prove.rs",
+            "host/src/cli/audit/query.rs",
+            "host/src/cli/audit/show.rs",
+            "host/src/cli/audit/tail.rs",
+            "host/src/cli/audit/verify.rs",
             "host/src/cli/demo.rs",
             "host/src/cli/init.rs",
             "host/src/cli/plugin/bench/arguments.rs",
@@ -40,6 +47,11 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         ],
         "the command line of the command that the file is named after",
     ),
+    (
+        "Audit",
+        &[RESOLVED, RAW, "host/flow/src/audit/destination.rs"],
+        "the audit: as it is written, as it is resolved, and as the destination of records",
+    ),
     ("AuditOverflow", &[RESOLVED, RAW], SECTION),
     ("AuditWrite", &[RESOLVED, RAW], SECTION),
     (
@@ -47,6 +59,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &["host/message/src/call.rs", "plugins/sdk/src/types.rs"],
         "the message of a client, as the host reads it and as policies see it",
     ),
+    ("CallLimit", &["host/config/src/limits.rs", RAW], SECTION),
     (
         "Case",
         &["host/cases/src/case.rs", "host/cases/src/format.rs"],
@@ -57,8 +70,12 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         "Command",
         &[
             "host/src/cli.rs",
+            "host/src/cli/audit.rs",
             "host/src/cli/config.rs",
             "host/src/cli/key.rs",
+            "host/src/cli/log.rs",
+            "host/src/cli/lockout.rs",
+            "host/src/cli/peers.rs",
             "host/src/cli/plugin.rs",
             "host/src/cli/token.rs",
         ],
@@ -76,6 +93,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         ],
         "the settings of the program, or of the policy, that the crate is",
     ),
+    ("CredentialKind", &["host/config/src/limits.rs", RAW], SECTION),
     ("Denials", &[RESOLVED, RAW], SECTION),
     (
         "Era",
@@ -104,9 +122,12 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &[RAW, "host/services/src/keys.rs"],
         "a key that the host holds, as it is written, and as policies use it",
     ),
+    ("LimitPer", &["host/config/src/limits.rs", RAW], SECTION),
     ("Limits", &[RESOLVED, RAW], SECTION),
+    ("Lockout", &["host/config/src/limits.rs", RAW], SECTION),
     ("Mode", &[RESOLVED, RAW], SECTION),
     ("Network", &[RESOLVED, RAW], SECTION),
+    ("Telemetry", &[RESOLVED, RAW], SECTION),
     (
         "Pipeline",
         &[RESOLVED, RAW, "host/policy/src/generation/pipeline.rs"],

@@ -76,6 +76,14 @@ fn the_protocol_page_has_every_refusal() {
     }
 }
 
+/// The label of a rejection in the metrics is the code that the caller gets.
+#[test]
+fn every_refusal_counts_under_its_code() {
+    for rejection in rejections() {
+        assert_eq!(rejection.code(), rejection.wire().code, "{rejection:?}");
+    }
+}
+
 fn rejections() -> Vec<Rejection> {
     let text = String::new;
     let failed = |failure| {

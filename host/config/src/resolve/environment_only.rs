@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::load::{LoadedConfig, Strictness, finish};
 use super::server::mib;
+use super::telemetry;
 use super::upstreams::DEFAULT_MESSAGE_MIB;
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
@@ -31,7 +32,10 @@ const KEY_NAME: &str = "mcp-api-key";
 pub(super) fn load(environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     let auth = Auth::read(environment, &mut faults);
-    let config = auth.map(|auth| config(&auth));
+    let (telemetry, ignored) = telemetry::without_file(environment);
+    let ignored = ignored.into_iter().map(|fault| Diagnostic::warning(fault).help("the variable is ignored"));
+    faults.extend(ignored);
+    let config = auth.map(|auth| Config { telemetry, ..config(&auth) });
     finish(config, faults, Strictness::Whole)
 }
 
@@ -133,6 +137,11 @@ fn config(auth: &Auth<'_>) -> Config {
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
         signing: None,
+        limits: Vec::new(),
+        lockout: None,
+        denied_peers: Vec::new(),
+        audit: None,
+        telemetry: None,
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         auth_disabled: matches!(auth, Auth::Disabled),

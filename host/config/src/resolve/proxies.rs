@@ -1,4 +1,4 @@
-//! Proxies in front of the listener.
+//! Proxies in front of the listener, and peers that may not connect.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ impl Resolver<'_> {
         }
         let mut trusted = Vec::with_capacity(written.len());
         for (index, text) in written.iter().enumerate() {
-            match network(text) {
+            match network(text).and_then(not_everybody) {
                 Ok(network) => trusted.push(network),
                 Err((message, help)) => {
                     self.error(&["server", "trusted_proxies", &index.to_string()], message, help);
@@ -43,10 +43,33 @@ impl Resolver<'_> {
         }
         trusted
     }
+
+    pub(super) fn denied_peers(&mut self, server: &raw::Server) -> Vec<IpNet> {
+        if !server.deny_peers.is_empty() && matches!(server.transport, Some(raw::Transport::Stdio)) {
+            let help = "leave it out: the client has started Witgate itself";
+            self.warning(&["server", "deny_peers"], "over stdio there are no peers", help);
+        }
+        let mut denied = Vec::with_capacity(server.deny_peers.len());
+        for (index, text) in server.deny_peers.iter().enumerate() {
+            match network(text) {
+                Ok(network) => denied.push(network),
+                Err((message, help)) => {
+                    self.error(&["server", "deny_peers", &index.to_string()], message, help);
+                }
+            }
+        }
+        denied
+    }
 }
 
+/// A message, and what to do.
+type Advice = (String, String);
+
 /// An address or a network. IPv4 addresses keep their form, in which the addresses of clients are compared.
-fn network(text: &str) -> Result<IpNet, (String, String)> {
+///
+/// # Errors
+/// With what is wrong with the text, and what to do.
+pub fn network(text: &str) -> Result<IpNet, Advice> {
     let help = "write an address such as `10.0.0.1`, or a network such as `10.0.0.0/8`".to_owned();
     let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
     let network = network.map_err(|_| (format!("`{text}` is neither an address nor a network"), help))?;
@@ -59,9 +82,13 @@ fn network(text: &str) -> Result<IpNet, (String, String)> {
             format!("write `{}`", network.trunc()),
         ));
     }
+    Ok(network)
+}
+
+fn not_everybody(network: IpNet) -> Result<IpNet, Advice> {
     if network.prefix_len() == 0 {
         let help = "name the proxies: a trusted sender can claim any address".to_owned();
-        return Err((format!("with `{text}`, everybody would be trusted"), help));
+        return Err((format!("with `{network}`, everybody would be trusted"), help));
     }
     Ok(network)
 }

@@ -302,7 +302,7 @@ fn has_one_host(url: &Url) -> bool {
     url.host_str().is_some_and(|host| !host.contains('*'))
 }
 
-fn check_url(text: &str) -> Result<Url, String> {
+pub(super) fn check_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", masked(text)))?;
     if !matches!(url.scheme(), "http" | "https") || !has_one_host(&url) {
         return Err(format!("`{}` is not an http or https URL", masked(text)));

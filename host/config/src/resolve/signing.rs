@@ -62,7 +62,7 @@ impl Resolver<'_> {
     }
 
     /// Checks that only the owner can read the key. Any other reader could sign in its name.
-    fn is_private(&mut self, at: &[&str], path: &Path) {
+    pub(super) fn is_private(&mut self, at: &[&str], path: &Path) {
         let Ok(metadata) = path.metadata() else { return };
         if metadata.permissions().mode() & 0o037 != 0 {
             let message = format!("others may read or write the private key `{}`", path.display());

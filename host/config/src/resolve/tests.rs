@@ -1,6 +1,7 @@
 //! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
 //! it.
 
+mod audit;
 mod identity;
 
 use std::path::PathBuf;
@@ -723,6 +724,25 @@ fn invalid_network_settings_are_refused() {
 }
 
 #[test]
+fn invalid_telemetry_settings_are_refused() {
+    with_rest(
+        "[telemetry]\notlp_endpoint = 'collector:4318'\nsample = 1.5\nsampel = 1",
+        &[
+            "witgate.toml:2:17: `collector:4318` is not an http or https URL (write the URL of a collector, such as \
+             `http://127.0.0.1:4318`)",
+            "witgate.toml:3:10: 1.5 is not a share (write a number from 0 to 1, such as `0.01` for one trace in a hundred)",
+            "witgate.toml:4:1: unknown key `sampel` in `[telemetry]` (did you mean `sample`?)",
+        ],
+    );
+    with_rest(
+        "[telemetry]\nsample = 0.5",
+        &[
+            "witgate.toml:2:10: this has no effect without an `otlp_endpoint` (add `otlp_endpoint`, or leave it out)",
+        ],
+    );
+}
+
+#[test]
 fn an_allowed_host_in_any_script_matches_its_form_in_requests() {
     let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
     assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));
@@ -860,4 +880,90 @@ fn a_prefix_is_put_before_a_secret() {
 #[test]
 fn a_byte_order_mark_is_removed_from_a_secret() {
     assert_eq!(variable("{ file = 'token' }", b"\xef\xbb\xbfopen\r\n").unwrap(), "open");
+}
+
+#[test]
+fn limits_with_faults_are_refused() {
+    with_rest(
+        "[limits.a]\nrate = '0/min'\nbrust = 3\n[limits.b]\nrate = '100/minute'\nupstreams = ['owm']\n\
+         [limits.c]\nburst = 3\n[limits.d]\nconcurrent = 0\n[limits.'e f']\nconcurrent = 2\non = ['resource:', 'a\\nb']",
+        &[
+            "witgate.toml:2:8: `0/min` permits no call at all (write at least 1; to forbid calls, deny them in a policy)",
+            "witgate.toml:3:1: unknown key `brust` in `[limits.a]` (did you mean `burst`?)",
+            "witgate.toml:5:8: `minute` is no unit of time in `100/minute` (did you mean `100/min`?)",
+            "witgate.toml:6:14: there is no upstream `owm` (did you mean `own`?)",
+            "witgate.toml:7:9: the limit `c` limits nothing (add `rate = \"100/min\"`, `concurrent = 4`, or both)",
+            "witgate.toml:10:14: `limits.d.concurrent` is out of range (write a number from 1 to 1000000)",
+            "witgate.toml:11:9: `e f` cannot be the name of a limit, which callers see in a header (write at most 64 letters, digits, `-`, `_` and `.`)",
+            "witgate.toml:13:7: `resource:` is no pattern of calls: an empty pattern matches nothing; write `*` or a name (write patterns as for `rbac`: `get_*`, `resource:file:///docs/*`, `prompt:*`, or `method:tools/list`)",
+        ],
+    );
+    with_rest(
+        "[limits.a]\nrate = '100'\n[limits.b]\nrate = 'many/s'\nper = ['caller']\n[limits.c]\nrate = '1/day'\nburst = 100\n\
+         [limits.d]\nrate = '2000000/s'\n[limits.e]\nconcurrent = 1\nburst = 2",
+        &[
+            "witgate.toml:2:8: `100` is no rate (write a number and a unit, such as `100/min`; the units are `s`, `min`, `h` and `day`)",
+            "witgate.toml:4:8: `many` is no number of calls in `many/s` (write a number and a unit, such as `100/min`; the units are `s`, `min`, `h` and `day`)",
+            "witgate.toml:5:8: `limits.b.per.0` cannot be `caller` (write one of `principal`, `credential`, `role`, `peer`, `upstream` and `target`)",
+            "witgate.toml:8:9: a caller who has used all 100 calls would get them back in 100 days (write a smaller `burst`, or a higher `rate`)",
+            "witgate.toml:10:8: `2000000/s` is out of range (write a number from 1 to 1000000)",
+            "witgate.toml:13:9: `burst` has no effect without a `rate` (add `rate`, or leave `burst` out)",
+        ],
+    );
+    alone("[limits.a]\nrate = '1/s'\n[limits.a]\n", &["witgate.toml:3:9: this is not TOML: duplicate key"]);
+}
+
+#[test]
+fn limits_that_no_call_matches_are_warned_about() {
+    with_rest(
+        "[limits.a]\nrate = '1/s'\non = []\nroles = []\nkinds = ['jwt', 'api-key', 'anonymous']\n[limits.b]\nrate = '1/s'\non = ['method:tools/lists', 'method:*']",
+        &[
+            "witgate.toml:3:6: no call matches the limit `a`: `on` is empty (name calls, or leave `on` out to limit all calls)",
+            "witgate.toml:4:9: no call matches the limit `a`: `roles` is empty (leave `roles` out to limit all)",
+            "witgate.toml:5:9: no call matches: no pipeline of the limit `a` accepts `jwt` (leave it out, or add a policy of this kind to a pipeline)",
+            "witgate.toml:5:9: no call matches: no pipeline of the limit `a` accepts `anonymous` (leave it out, or add a policy of this kind to a pipeline)",
+            "witgate.toml:8:7: `tools/lists` is no method of the protocol (did you mean `method:tools/list`?)",
+        ],
+    );
+    let rbac = "[upstreams.own]\nown_tools = true\n[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+                [policies.rules]\nkind = 'rbac'\nconfig = { roles = { reader = { allow = ['*'] } } }\n\
+                [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n\
+                [limits.a]\nrate = '1/s'\nroles = ['reader', 'raeder']";
+    alone(
+        rbac,
+        &[
+            "witgate.toml:14:20: no `rbac` policy and no `anonymous` has the role `raeder` (did you mean `reader`?)",
+        ],
+    );
+}
+
+#[test]
+fn limits_have_the_patterns_and_the_bursts_of_their_settings() {
+    let config = good(&format!("[limits.a]\nrate = '90 / min'\nper = ['peer', 'principal']{REST}"));
+    let [limit] = config.limits.as_slice() else { panic!("{:?}", config.limits) };
+    let rate = limit.rate.unwrap();
+    assert_eq!((rate.count, rate.period.as_secs(), rate.burst), (90, 60, 90));
+    assert!(limit.patterns[0].matches(witgate_plugin::TargetKind::Tool, "x"));
+    assert!(!limit.patterns[0].matches(witgate_plugin::TargetKind::Method, "tools/list"));
+}
+
+#[test]
+fn invalid_lockouts_and_denied_peers_are_refused() {
+    with_rest(
+        "[lockout]\nfailure = 3\npause_s = 60\nmax_pause_s = 30\n[server]\ndeny_peers = ['10.0.0.1/8', 'localhost', '192.0.2.0/24']",
+        &[
+            "witgate.toml:2:1: unknown key `failure` in `[lockout]` (did you mean `failures`?)",
+            "witgate.toml:4:15: `max_pause_s` is less than the first pause, `pause_s` (write 60 or more)",
+            "witgate.toml:6:15: `10.0.0.1/8` is not the beginning of a network (write `10.0.0.0/8`)",
+            "witgate.toml:6:29: `localhost` is neither an address nor a network (write an address such as `10.0.0.1`, or a network such as `10.0.0.0/8`)",
+        ],
+    );
+    with_rest(
+        "[lockout]\nforget_s = 60",
+        &[
+            "witgate.toml:2:12: failures would be forgotten during a pause: `forget_s` is less than the longest pause (write 900 or more)",
+        ],
+    );
+    let lockout = good(&format!("[lockout]{REST}")).lockout.unwrap();
+    assert_eq!((lockout.failures, lockout.pause.as_secs(), lockout.forget.as_secs()), (10, 5, 900));
 }

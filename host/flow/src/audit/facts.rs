@@ -1,15 +1,11 @@
-//! The content of an audit record, and the two ways to write it: as a separate line, or as an event in the log of a
-//! program that embeds Witgate.
+//! The content of an audit record, as a line of its own, or as an event in the log of a program that embeds Witgate.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::decision::DecisionId;
-use crate::reject::Rejection;
-use witgate_config::AuditOverflow;
 use witgate_message::call::Target;
-use witgate_runtime::lines::{LinePlace, LineWriter};
+use witgate_message::era::Era;
+use witgate_plugin::Transport;
 use witgate_runtime::log::entry::{LogEntry, LogFormat, cut};
 
 /// Maximum number of targets of one message that a record names; `targets` is their number.
@@ -25,22 +21,6 @@ const ISSUER: usize = 256;
 const REASON: usize = 128;
 const DETAIL: usize = 448;
 
-/// The destination of audit records.
-#[derive(Debug, Default)]
-pub struct Audit(Sink);
-
-#[derive(Debug, Default)]
-enum Sink {
-    /// Log events of the target `witgate::audit`, for the program that embeds Witgate.
-    #[default]
-    Log,
-    Lines {
-        to: Arc<LineWriter>,
-        form: LogFormat,
-        overflow: AuditOverflow,
-    },
-}
-
 /// The content of an audit record.
 pub(super) struct AuditFacts<'a> {
     pub(super) outcome: &'static str,
@@ -53,51 +33,19 @@ pub(super) struct AuditFacts<'a> {
     pub(super) issuer: Option<&'a str>,
     pub(super) proven_by: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
+    pub(super) limit: Option<&'a str>,
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
     pub(super) detail: Option<&'a str>,
+    pub(super) era: Option<Era>,
+    pub(super) transport: Option<Transport>,
+    pub(super) arguments: Option<&'a str>,
     pub(super) peer: Option<IpAddr>,
     pub(super) micros: u64,
 }
 
-thread_local! {
-    /// The buffer of the current line. The line is written or copied into the queue before the next one.
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-impl Audit {
-    /// Records as lines of their own.
-    pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
-        Self(Sink::Lines { to, form, overflow })
-    }
-
-    /// The place for a record in the queue, if every call needs a record.
-    pub(super) fn reserve(&self) -> Result<Option<LinePlace>, Rejection> {
-        match &self.0 {
-            Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
-                let place = to.place().filter(|_| !to.is_failing());
-                place.map(Some).ok_or(Rejection::Unrecorded)
-            }
-            Sink::Lines { overflow: AuditOverflow::Count, .. } | Sink::Log => Ok(None),
-        }
-    }
-
-    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: Option<LinePlace>) {
-        match &self.0 {
-            Sink::Log => facts.log(),
-            Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
-                facts.write(line, *form);
-                match place {
-                    Some(place) => place.write(line.as_bytes()),
-                    None => to.write(line.as_bytes()),
-                }
-            }),
-        }
-    }
-}
-
 impl AuditFacts<'_> {
-    fn write(&self, line: &mut String, form: LogFormat) {
+    pub(super) fn write(&self, line: &mut String, form: LogFormat) {
         let mut entry = LogEntry::begin(line, form, "INFO", "witgate::audit");
         let text = |entry: &mut LogEntry<'_>, name: &str, text: Option<&str>, most: usize| {
             if let Some(text) = text {
@@ -119,6 +67,7 @@ impl AuditFacts<'_> {
         text(&mut entry, "issuer", self.issuer, ISSUER);
         text(&mut entry, "proven_by", self.proven_by, NAME);
         text(&mut entry, "policy", self.policy, NAME);
+        text(&mut entry, "limit", self.limit, NAME);
         text(&mut entry, "fallback", self.fallback, NAME);
         text(&mut entry, "reason", self.reason, REASON);
         text(&mut entry, "detail", self.detail, DETAIL);
@@ -135,7 +84,7 @@ impl AuditFacts<'_> {
         named.flat_map(|(index, target)| [if index > 0 { "," } else { "" }, target.prefix(), &*target.name])
     }
 
-    fn log(&self) {
+    pub(super) fn log(&self) {
         if !tracing::enabled!(target: "witgate::audit", tracing::Level::INFO) {
             return;
         }
@@ -161,6 +110,7 @@ impl AuditFacts<'_> {
             issuer,
             proven_by = self.proven_by,
             policy = self.policy,
+            limit = self.limit,
             fallback = self.fallback,
             reason,
             detail,
@@ -172,17 +122,12 @@ impl AuditFacts<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-    use std::os::fd::OwnedFd;
-
-    use serde_json::Value;
+pub(super) mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
-    use witgate_runtime::lines::SharedOutput;
 
-    fn facts<'a>(targets: &'a [Target], text: &'a str) -> AuditFacts<'a> {
+    pub(in crate::audit) fn facts<'a>(targets: &'a [Target], text: &'a str) -> AuditFacts<'a> {
         AuditFacts {
             outcome: "upstream-failed",
             decision: DecisionId::default(),
@@ -194,9 +139,13 @@ mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
+            limit: Some(text),
             fallback: Some(text),
             reason: Some(text),
             detail: Some(text),
+            era: None,
+            transport: None,
+            arguments: None,
             peer: Some("1111:1111:1111:1111:1111:1111:1111:1111".parse().unwrap()),
             micros: u64::MAX,
         }
@@ -213,38 +162,6 @@ mod tests {
                 assert!(line.len() <= 4096, "{} bytes: {line}", line.len());
                 assert!(line.contains("targets"), "{line}");
             }
-        }
-    }
-
-    #[test]
-    fn a_full_queue_denies_calls_if_each_needs_a_record() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
-        let lines =
-            Arc::new(LineWriter::start("test", output, 4, |lost| format!("lost {lost}\n").into()).unwrap());
-        let deny = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Deny);
-        let count = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Count);
-        let long = "x".repeat(300);
-        let mut written = 0;
-        while let Ok(place) = deny.reserve() {
-            assert!(place.is_some());
-            deny.write(&facts(&[], &long), place);
-            written += 1;
-        }
-        assert!(written > 4, "first the pipe is filled, then the queue");
-        assert_eq!(deny.reserve().unwrap_err(), Rejection::Unrecorded);
-        assert!(count.reserve().unwrap().is_none());
-        count.write(&facts(&[], &long), None);
-        assert_eq!(lines.lost().get(), 1);
-        drop((deny, count));
-        // The thread owns the writing end, and ends when everything is written.
-        drop(lines);
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        assert_eq!((all.lines().count(), all.lines().last()), (written + 1, Some("lost 1")));
-        for line in all.lines().take(written) {
-            let line: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(line["fields"]["outcome"], "upstream-failed");
         }
     }
 }

@@ -43,7 +43,7 @@ impl Judge {
         };
         let call = Call { listing: true, ..self.call(method, kind, "") };
         let (scope, mut fallback) = (self.scope(true), FallbackUse::default());
-        let batch = EntryBatch { scope: &scope, call: &call, names };
+        let batch = ListBatch { scope: &scope, call: &call, names };
         let result = batch.decide(self.pipeline(), &self.subject, &self.caller, true, &mut fallback).await;
         StageResult { result, fallback }
     }
@@ -51,7 +51,7 @@ impl Judge {
 
 /// Entries of a list, about which the hooks are called together.
 #[derive(Clone, Copy)]
-struct EntryBatch<'a> {
+struct ListBatch<'a> {
     scope: &'a Scope,
     call: &'a Call<'a>,
     names: &'a [&'a str],
@@ -64,7 +64,7 @@ struct OpenEntry<'a> {
     combination: Combination,
 }
 
-impl EntryBatch<'_> {
+impl ListBatch<'_> {
     /// The decisions of a pipeline. If another pipeline is held back, both have to allow.
     async fn decide(
         self,
@@ -102,7 +102,7 @@ impl EntryBatch<'_> {
             return Ok(permitted);
         }
         let (subject, scope) = seen_by_next(subject, self.scope, by_next);
-        let batch = EntryBatch { scope: &scope, names: &open, ..self };
+        let batch = ListBatch { scope: &scope, names: &open, ..self };
         let decided =
             batch.decide(&next.pipeline, &subject, by_next, next.has_all_authorizers, fallback).await?;
         for (entry, decided) in permitted.iter_mut().filter(|is_open| **is_open).zip(decided) {
@@ -150,7 +150,7 @@ impl EntryBatch<'_> {
     }
 }
 
-impl<'a> EntryBatch<'a> {
+impl<'a> ListBatch<'a> {
     fn open_entries(self) -> Vec<OpenEntry<'a>> {
         let open =
             |(place, name): (usize, &&'a str)| OpenEntry { place, name, combination: Combination::default() };

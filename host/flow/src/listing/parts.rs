@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
-use crate::answer_status;
+use crate::durations::AnswerPeek;
 use witgate_message::json::{span_in, splice};
 use witgate_message::names;
 use witgate_message::parse::folds_to;
@@ -91,9 +91,10 @@ impl<'a> MessageParts<'a> {
         self.answer.result.as_ref()
     }
 
-    /// The code of the error, if there is one.
-    pub(super) fn error_code(&self) -> Option<i64> {
-        self.answer.envelope.get("error").and_then(answer_status::code_of)
+    /// The error that the message reports.
+    pub(super) fn peek(&self) -> AnswerPeek {
+        let is_error = self.result().and_then(|result| result.get("isError"));
+        AnswerPeek::of_members(self.answer.envelope.get("error"), self.result().is_some(), is_error)
     }
 
     /// The message with `value` in place of another value.

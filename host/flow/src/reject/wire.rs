@@ -9,8 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
-use super::{Rejection, UpstreamFault};
+use super::{RejectedMessage, Rejection, UpstreamFault};
+use crate::decision::DecisionId;
 use crate::dpop::{ALGORITHMS, ProofError};
+use crate::limit_hit::{ExhaustedBound, LIMIT, LimitHit};
 use witgate_config::Denials;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
@@ -28,6 +30,10 @@ const INVALID_PARAMS: i64 = -32602;
 const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// The headers about the limit that a call has reached (draft-ietf-httpapi-ratelimit-headers-10).
+pub const RATE_LIMIT: [HeaderName; 2] =
+    [HeaderName::from_static("ratelimit-policy"), HeaderName::from_static("ratelimit")];
 
 /// Seconds until a retry, if a policy names none. It is short, because most failures concern one call.
 const RETRY_SOON_S: u32 = 1;
@@ -51,6 +57,10 @@ pub struct Wire {
     pub challenge: Challenge,
     /// The value of the `Allow` header, if any.
     pub allow: Option<&'static str>,
+    /// The limit that is reached, if any.
+    pub limit: Option<Box<LimitHit>>,
+    /// The id of the message in the audit, if it has one.
+    pub decision: Option<DecisionId>,
 }
 
 /// The content of `WWW-Authenticate`.
@@ -120,6 +130,17 @@ impl Rejection {
                     "The credential is not accepted: get a new one, or check that it is complete",
                 )
             },
+            Self::LockedOut { retry_after } => Wire {
+                retry_after: Some(*retry_after),
+                ..plain(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "locked-out",
+                    "Too many credentials from here were not accepted: check yours, and try again later",
+                )
+            },
+            Self::DeniedPeer => {
+                plain(StatusCode::FORBIDDEN, "denied-peer", "Your address may not call this server")
+            }
             Self::Proof(error) => error.wire(),
             Self::Denied { denial, .. } => denied(denial),
             Self::Failed(Failed { failure, retry_after, .. }) => Wire {
@@ -146,6 +167,7 @@ impl Rejection {
                 "Session not found: send initialize again, without Mcp-Session-Id",
             ),
             Self::RateLimited { retry_after } => rate_limited(*retry_after),
+            Self::LimitReached(hit) => limit_reached(hit),
             Self::Unrecorded => Wire {
                 retry_after: Some(RETRY_SOON_S),
                 ..plain(
@@ -241,6 +263,16 @@ fn of_malformed(malformed: &MessageFault) -> Wire {
 }
 
 impl Rejection {
+    /// The code of [`Rejection::wire`], without the other parts for frequent rejections.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::NoCredential | Self::Refused { .. } => 401,
+            Self::Denied { .. } => 403,
+            Self::Failed(_) => 503,
+            other => other.wire().code,
+        }
+    }
+
     /// The form at an endpoint with this setting for denials. A denial that a login or more scopes can change stays as
     /// it is, because clients act on its status and challenge.
     pub fn wire_at(&self, denials: Denials) -> Wire {
@@ -254,11 +286,21 @@ impl Rejection {
     }
 }
 
+impl RejectedMessage {
+    /// The form at an endpoint with this setting for denials, with the id of the message in the audit.
+    pub fn wire_at(&self, denials: Denials) -> Wire {
+        Wire { decision: self.decision, ..self.rejection.wire_at(denials) }
+    }
+}
+
 impl Wire {
     /// The JSON-RPC error, under the request's id as JSON text.
     pub fn body(&self, id: Option<&str>) -> Bytes {
         let mut data = self.data.clone();
         data.insert("reason".to_owned(), Value::from(&*self.reason));
+        if let Some(decision) = self.decision {
+            data.insert("decision".to_owned(), Value::from(decision.to_string()));
+        }
         let error = json!({ "code": self.code, "message": self.message, "data": data });
         let id = id.unwrap_or("null");
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
@@ -287,6 +329,10 @@ impl Wire {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
+        for (name, value) in RATE_LIMIT.into_iter().zip(self.limit.iter().flat_map(|hit| hit.fields())) {
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        }
+        headers.extend(self.decision.map(DecisionId::header));
         headers
     }
 }
@@ -407,6 +453,25 @@ fn rate_limited(retry_after: u32) -> Wire {
     }
 }
 
+fn limit_reached(hit: &LimitHit) -> Wire {
+    let LimitHit { limit, bound, retry_after } = hit;
+    let message = match bound {
+        ExhaustedBound::Rate { .. } => {
+            format!("Too many calls for the limit `{limit}`: try again in {retry_after} s")
+        }
+        ExhaustedBound::Concurrent(most) => format!(
+            "More than {most} calls at the same time for the limit `{limit}`: wait for the end of one"
+        ),
+        ExhaustedBound::Buckets => {
+            format!("Calls of too many different targets for the limit `{limit}`: try again later")
+        }
+    };
+    let mut wire = plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", message);
+    wire.data.insert(LIMIT.to_owned(), Value::from(&**limit));
+    wire.data.insert("retryAfter".to_owned(), Value::from(*retry_after));
+    Wire { retry_after: Some(*retry_after), limit: Some(Box::new(hit.clone())), ..wire }
+}
+
 fn full(what: &'static str, retry_after: u32) -> Wire {
     let message = format!(
         "There are too many {what} of yours, or of all callers together: end some, or try again later"
@@ -442,5 +507,7 @@ fn plain(
         retry_after: None,
         challenge: Challenge::None,
         allow: None,
+        limit: None,
+        decision: None,
     }
 }

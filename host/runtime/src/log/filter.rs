@@ -1,4 +1,5 @@
-//! The filter of the log, from `RUST_LOG`. A fault in it is reported, and never silences the log.
+//! The filter of the log, from `RUST_LOG` or from an operator. A fault in `RUST_LOG` is reported, and never silences the
+//! log. A filter of an operator with a fault is refused.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter};
@@ -20,8 +21,40 @@ pub(super) fn read(written: Option<&str>) -> (EnvFilter, Vec<String>) {
     if directives.is_empty() {
         directives.extend(DEFAULT.parse::<Directive>());
     }
+    (of(directives), faults)
+}
+
+/// Reads the filter in `written`.
+///
+/// # Errors
+/// With the first fault, in a sentence.
+pub(super) fn parse(written: &str) -> Result<EnvFilter, String> {
+    let parts = written.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let directives = parts.map(strict).collect::<Result<Vec<_>, _>>()?;
+    if directives.is_empty() {
+        return Err(format!("name a level: {}", LEVELS.join(", ")));
+    }
+    Ok(of(directives))
+}
+
+fn of(directives: Vec<Directive>) -> EnvFilter {
     let nothing = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).parse_lossy("");
-    (directives.into_iter().fold(nothing, EnvFilter::add_directive), faults)
+    directives.into_iter().fold(nothing, EnvFilter::add_directive)
+}
+
+/// Parses one directive. Without `=`, it has to be a level: a misspelt level would otherwise be the only target that is
+/// logged.
+fn strict(part: &str) -> Result<Directive, String> {
+    let (is_targeted, level) = part.rsplit_once('=').map_or((false, part), |(_, level)| (true, level));
+    let is_level = level.parse::<LevelFilter>().is_ok();
+    match part.parse::<Directive>() {
+        Ok(directive) if is_targeted || is_level => Ok(directive),
+        _ => {
+            let nearest =
+                nearest(level).map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+            Err(format!("`{level}` is not a level{nearest}; levels are {}", LEVELS.join(", ")))
+        }
+    }
 }
 
 /// Parses one directive. An invalid level becomes `info`.
@@ -60,7 +93,29 @@ fn nearest(word: &str) -> Option<(usize, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{parse, read};
+
+    #[test]
+    fn a_filter_of_an_operator_is_taken_whole_or_not_at_all() {
+        for (written, filter) in [
+            ("debug", "debug"),
+            ("WARN", "warn"),
+            ("info,witgate::plugin=debug", "witgate::plugin=debug,info"),
+            ("off", "off"),
+        ] {
+            assert_eq!(parse(written).map(|filter| filter.to_string()).as_deref(), Ok(filter));
+        }
+        for (written, fault) in [
+            ("debgu", "`debgu` is not a level (did you mean `debug`?); levels are off, error"),
+            ("info,hyper=loud", "`loud` is not a level; levels are"),
+            ("witgate", "`witgate` is not a level; levels are"),
+            ("", "name a level: off, error"),
+            (" , ", "name a level"),
+        ] {
+            let told = parse(written).unwrap_err();
+            assert!(told.starts_with(fault), "{written}: {told}");
+        }
+    }
 
     #[test]
     fn an_invalid_level_is_reported_and_silences_nothing() {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::proxies::TrustedProxies;
 use witgate_base::peer::Peer;
 use witgate_flow::known_sender::KnownSender;
+use witgate_policy::generation::Generations;
 use witgate_runtime::log::throttle::LogThrottle;
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
@@ -45,6 +46,8 @@ pub struct Connections {
     counts: ConnectionMetrics,
     refusing: LogThrottle,
     proxies: TrustedProxies,
+    /// Know the denied peers. None: there are none.
+    generations: Option<Arc<Generations>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,23 +74,27 @@ pub struct BoundLabel {
 
 const OF_ALL: BoundLabel = BoundLabel { of: "all" };
 const OF_PEER: BoundLabel = BoundLabel { of: "peer" };
+/// Not a limit: the peer is denied.
+const DENIED: BoundLabel = BoundLabel { of: "denied" };
 
 impl Connections {
     /// An empty table. `memory` is the memory for heads and bodies.
     pub fn new(limits: ConnectionLimits, memory: Arc<RequestMemory>) -> Arc<Self> {
-        Self::behind(TrustedProxies::default(), limits, memory)
+        Self::behind(TrustedProxies::default(), limits, memory, None)
     }
 
-    /// The same, behind these proxies. A proxy's connections carry requests of many clients, so they are not limited to
-    /// the share of one sender.
+    /// The same, behind these proxies, without the peers that `generations` deny. A proxy's connections carry requests
+    /// of many clients, so they are not limited to the share of one sender.
     pub fn behind(
         proxies: TrustedProxies,
         limits: ConnectionLimits,
         memory: Arc<RequestMemory>,
+        generations: Option<&Arc<Generations>>,
     ) -> Arc<Self> {
+        let generations = generations.cloned();
         let (table, counts, refusing) =
             (Mutex::default(), ConnectionMetrics::default(), LogThrottle::default());
-        Arc::new(Self { limits, memory, table, counts, refusing, proxies })
+        Arc::new(Self { limits, memory, table, counts, refusing, proxies, generations })
     }
 
     /// The memory that the heads and bodies of all connections share.
@@ -98,9 +105,11 @@ impl Connections {
     /// Registers the counters of connections and of the memory with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
         let ConnectionMetrics { open, refused, ended } = &self.counts;
+        // A counter that begins with its first increment has no rate at that time.
+        [OF_ALL, OF_PEER].iter().for_each(|bound| drop(refused.get_or_create(bound)));
         metrics.register(|registry| {
             registry.register("connections", "Connections of clients", open.clone());
-            let help = "Connections that were refused, because there were too many: in all, or of one peer";
+            let help = "Connections that were refused: there were too many, in all or of one peer, or the peer is denied";
             registry.register("connections_refused", help, refused.clone());
             let help = "Connections without a request that were ended because there were too many";
             registry.register("connections_ended", help, ended.clone());
@@ -119,8 +128,24 @@ impl Connections {
 
     /// Admits a connection. `end` can end it. None: there are too many connections.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
-        let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
-        self.admit_within(share, peer, end)
+        // A proxy's requests are those of others. They are looked at one by one.
+        if self.proxies.trusts(peer) {
+            return self.admit_within(self.limits.all, peer, end);
+        }
+        self.admit_client(peer, end)
+    }
+
+    fn admit_client(self: &Arc<Self>, client: IpAddr, end: ConnectionEnd) -> Option<Admission> {
+        if self.denies(client) {
+            self.counts.refused.get_or_create(&DENIED).inc();
+            return None;
+        }
+        self.admit_within(self.limits.of_one, client, end)
+    }
+
+    /// True if this client may not connect. Their connections are closed without an answer.
+    pub(crate) fn denies(&self, client: IpAddr) -> bool {
+        self.generations.as_ref().is_some_and(|generations| generations.deny_peer(client))
     }
 
     fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
@@ -243,6 +268,11 @@ impl Admission {
         &self.connections.proxies
     }
 
+    /// True if this client may not connect.
+    pub(crate) fn denies(&self, client: IpAddr) -> bool {
+        self.connections.denies(client)
+    }
+
     /// The tokens that end the connection.
     pub(crate) fn end(&self) -> &ConnectionEnd {
         &self.connection.end
@@ -252,7 +282,7 @@ impl Admission {
     pub(crate) fn passed_to(self, client: IpAddr) -> Option<Self> {
         let (connections, end) = (Arc::clone(&self.connections), self.connection.end.clone());
         drop(self);
-        connections.admit_within(connections.limits.of_one, client, end)
+        connections.admit_client(client, end)
     }
 
     /// A new, empty account of this connection in the memory for requests.
@@ -414,7 +444,7 @@ mod tests {
         let address = |last| IpAddr::from([192, 0, 2, last]);
         let proxies = TrustedProxies::trusting(&["192.0.2.1/32"], witgate_config::Forwarded::ProxyProtocol);
         let limits = ConnectionLimits { all: 8, of_one: 2 };
-        let connections = Connections::behind(proxies, limits, RequestMemory::new(0));
+        let connections = Connections::behind(proxies, limits, RequestMemory::new(0), None);
         let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
         let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();
         let mut passed = proxied.into_iter().map(|admitted| {

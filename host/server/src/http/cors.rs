@@ -14,6 +14,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::responses::with_status;
+use witgate_flow::decision::DECISION_HEADER;
 use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
@@ -36,7 +37,16 @@ const SENT: [HeaderName; 12] = [
 ];
 
 /// The headers of an answer that clients read.
-const READ: [HeaderName; 5] = [SESSION_ID, WWW_AUTHENTICATE, PROTOCOL_VERSION, DPOP_NONCE, RETRY_AFTER];
+const READ: [HeaderName; 8] = [
+    SESSION_ID,
+    WWW_AUTHENTICATE,
+    PROTOCOL_VERSION,
+    DPOP_NONCE,
+    RETRY_AFTER,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    DECISION_HEADER,
+];
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 

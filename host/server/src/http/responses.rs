@@ -19,7 +19,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The response to a request that is refused at no endpoint.
 pub(super) fn plain(rejection: Rejection) -> Response<Body> {
     let wire = rejection.wire();
-    render(&wire, &RejectedMessage { id: None, rejection }, None, &[])
+    render(&wire, &rejection.into(), None, &[])
 }
 
 pub(super) fn json(status: StatusCode, body: Bytes) -> Response<Body> {

@@ -23,12 +23,13 @@ use witgate_flow::request::Route;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
-use witgate_upstream::own_tools::AuthStatus;
+use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
 mod attacks;
 mod browsers;
 mod forwarding;
 mod growth;
+mod limits;
 mod lists;
 mod sessions;
 mod streams;
@@ -190,7 +191,7 @@ fn flows(
     stop: &CancellationToken,
     ways: &Arc<Ways>,
 ) -> Vec<Flow<AnyUpstream>> {
-    let auth = AuthStatus { enabled: true, key_configured: true };
+    let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
     let flow = |(pipeline, upstream): (usize, &config::Upstream)| {
         let route = Route {
             upstream: upstream.name.as_str().into(),
@@ -198,7 +199,7 @@ fn flows(
             pipeline,
             extensions: Vec::new(),
         };
-        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth, None, ways).unwrap();
+        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), own.clone(), None, ways).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
     };
     config.upstreams.iter().enumerate().map(flow).collect()

@@ -57,7 +57,7 @@ impl MessageHandler for Echo {
                 )
             }
             "denied" => {
-                return Err(RejectedMessage { id: Some(id.into()), rejection: Rejection::NoCredential });
+                return Err(RejectedMessage { id: Some(id.into()), ..Rejection::NoCredential.into() });
             }
             method if method.starts_with("notifications/") => AnswerBody::Accepted,
             _ => response("\"quick\""),

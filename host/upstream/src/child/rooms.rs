@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::audience::Member;
 use super::capacity::{DISPLACEABLE, PROCESSES, full};
@@ -105,9 +106,24 @@ pub(super) struct Rooms {
     sessions_of: Holdings,
     /// True after the stop: nothing is added any more.
     closed: bool,
+    gauges: RoomGauges,
+}
+
+/// The gauges of places and sessions, which other upstreams may share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoomGauges {
+    /// The gauge of places.
+    pub(super) children: Gauge,
+    /// The gauge of sessions.
+    pub(super) sessions: Gauge,
 }
 
 impl Rooms {
+    /// Counts the places and sessions that are added from now on in `gauges`.
+    pub(super) fn count_in(&mut self, gauges: RoomGauges) {
+        self.gauges = gauges;
+    }
+
     /// The place of `wanted`, created for `party` if needed. A new place may displace an idle one: of the same party,
     /// or, if all are taken, of the party with the most.
     pub(super) fn take(
@@ -132,12 +148,14 @@ impl Rooms {
         let slot = Arc::new(make());
         self.slots_of.add(&slot.party, 1);
         self.slots.insert(wanted, Arc::clone(&slot));
+        self.gauges.children.inc();
         Ok(slot)
     }
 
     /// Removes a place, and ends its child and its sessions.
     fn give_up(&mut self, key: &ChildOwner) {
         let Some(slot) = self.slots.remove(key) else { return };
+        self.gauges.children.dec();
         self.slots_of.remove(&slot.party, 1);
         self.end_slot(&slot);
     }
@@ -155,6 +173,7 @@ impl Rooms {
     pub(super) fn outdate(&mut self) -> Vec<Arc<Slot>> {
         let slots: Vec<_> = std::mem::take(&mut self.slots).into_values().collect();
         for slot in &slots {
+            self.gauges.children.dec();
             self.slots_of.remove(&slot.party, 1);
             slot.set_outdated();
         }
@@ -163,6 +182,7 @@ impl Rooms {
 
     fn leave(&mut self, name: &str) {
         let Some(session) = self.sessions.remove(name) else { return };
+        self.gauges.sessions.dec();
         self.sessions_of.remove(&session.party, 1);
         session.slot.audience.leave(name);
     }
@@ -185,6 +205,7 @@ impl Rooms {
         session.slot.audience.join(Arc::clone(&session.member));
         self.sessions_of.add(&session.party, 1);
         self.sessions.insert(Arc::clone(&session.member.session), Arc::new(session));
+        self.gauges.sessions.inc();
         Ok(())
     }
 

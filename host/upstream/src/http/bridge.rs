@@ -27,6 +27,7 @@ use witgate_flow::limit::Admitted;
 use witgate_flow::port::AnswerBody;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
+use witgate_flow::traces::TraceHeaders;
 use witgate_message::headers::SESSION_ID;
 use witgate_message::json::Members;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
@@ -58,7 +59,8 @@ impl HttpUpstream {
         let mut is_first = true;
         loop {
             let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
-            let exchange = BridgeExchange { upstream: self, held: &held, request, sender };
+            let trace = admitted.trace();
+            let exchange = BridgeExchange { upstream: self, held: &held, request, sender, trace };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
             if is_first
                 && let Some(session) = &held.session
@@ -97,7 +99,7 @@ impl HttpUpstream {
         };
         let held = HttpHeldSession { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized, sender)?).await?;
+        self.send(self.post_within(&held, initialized, sender, None)?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
@@ -107,10 +109,11 @@ impl HttpUpstream {
         held: &HttpHeldSession,
         body: Bytes,
         sender: RequestSender<'_>,
+        trace: Option<&TraceHeaders>,
     ) -> Result<Outgoing, Rejection> {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
         let session = held.session.as_ref();
-        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
+        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session).traced(trace))
     }
 
     /// The answer in the form of the stateless era. The status has to be known before a stream begins, so an answer
@@ -252,6 +255,7 @@ struct BridgeExchange<'a> {
     held: &'a HttpHeldSession,
     request: &'a Request,
     sender: RequestSender<'a>,
+    trace: Option<&'a TraceHeaders>,
 }
 
 impl HeldSession for BridgeExchange<'_> {
@@ -267,7 +271,8 @@ impl HeldSession for BridgeExchange<'_> {
     ) -> Result<Self::Answer, Rejection> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
-        let outgoing = self.upstream.post_within(self.held, compose(&number, token), self.sender)?;
+        let outgoing =
+            self.upstream.post_within(self.held, compose(&number, token), self.sender, self.trace)?;
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

@@ -12,6 +12,7 @@ use witgate_config::identity::IdentitySettings;
 use witgate_flow::port::SessionRequest;
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::Request;
+use witgate_flow::traces::TraceHeaders;
 use witgate_message::era::Era;
 use witgate_message::headers::agree::{encode, routing_name};
 use witgate_message::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
@@ -24,16 +25,26 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Headers that are passed on unchanged: W3C Trace Context and Baggage.
-const PASSED_ON: [HeaderName; 3] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-];
+const PASSED_ON: [HeaderName; 3] = [TRACE_PARENT, TRACE_STATE, HeaderName::from_static("baggage")];
+
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A request without its sender. Only a draft can become a request that is sent.
 pub(super) struct Draft(Outgoing);
 
 impl Draft {
+    /// The same, with Witgate's own trace context in place of the caller's.
+    pub(super) fn traced(mut self, trace: Option<&TraceHeaders>) -> Self {
+        if let Some(TraceHeaders { parent, state }) = trace {
+            let headers = self.0.headers_mut();
+            headers.insert(TRACE_PARENT, parent.clone());
+            headers.remove(TRACE_STATE);
+            state.iter().for_each(|state| drop(headers.insert(TRACE_STATE, state.clone())));
+        }
+        self
+    }
+
     /// The request, with the data about its sender that the upstream gets. This is the last step, so nothing replaces
     /// that data.
     ///

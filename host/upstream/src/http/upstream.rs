@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use prometheus_client::metrics::gauge::Gauge;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -163,6 +164,11 @@ impl HttpUpstream {
         let defaults = SessionLimits::default();
         let limits = SessionLimits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
         Self { sessions: Sessions::new(limits), ..self }
+    }
+
+    /// Counts its sessions in this gauge.
+    pub(crate) fn count_in(&self, sessions: Gauge) {
+        self.sessions.count_in(sessions);
     }
 
     /// The same, with this limit for messages that are read as a whole.
@@ -370,7 +376,9 @@ impl Upstream for HttpUpstream {
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
         let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
-        let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
+        let trace = admitted.trace();
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
+        let outgoing = self.compose(sender, draft)?;
         // One time limit for the head of the answer and for the part of its body that is read here, because each timer
         // costs.
         let answer = async {

@@ -57,6 +57,6 @@ async fn the_tools_are_listed_in_the_stateless_era() {
         .map(|tool| tool["name"].as_str().unwrap())
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["add", "auth_status", "echo", "get_time"]);
+    assert_eq!(names, ["add", "auth_status", "echo", "get_time", "limits_status"]);
     assert_eq!(said[0]["result"]["resultType"], "complete");
 }

@@ -93,7 +93,7 @@ async fn each_client_uses_the_own_tools_with_only_a_key_in_the_environment() {
         assert_eq!(report.error, None, "{name}");
         let mut names = report.listed.unwrap_or_default();
         names.sort_unstable();
-        assert_eq!(names, ["add", "auth_status", "echo", "get_time"], "{name}");
+        assert_eq!(names, ["add", "auth_status", "echo", "get_time", "limits_status"], "{name}");
         let sum = report.called.unwrap()["structuredContent"]["sum"].as_f64();
         assert_eq!(sum, Some(5.0), "{name}");
     }

@@ -108,3 +108,29 @@ async fn an_authenticator_among_the_authorizers_is_refused() {
         assert_eq!(policy(&running, "tokens")["state"], "live");
     }
 }
+
+/// A policy with a kind that does not exist cannot be made at all. The former one stays live, and the fault is
+/// reported.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_kind_is_reported_and_the_former_policy_stays() {
+    let upstream = Upstream::start();
+    let setup = Setup::new();
+    let good = config(&upstream, "", &format!("config = {{ roles = {ROLES} }}"));
+    setup.config("", &good);
+    let key = user(&setup);
+    let running = setup.serve();
+    running.setup().config("", &good.replace("kind = \"rbac\"", "kind = \"rbca\""));
+    let reason = await_some("the reason", || {
+        running.plugins()["last_change"]["errors"][0].as_str().map(str::to_owned)
+    });
+    assert!(reason.contains("`policies.rules.kind` cannot be `rbca`"), "{reason}");
+    let caller = Caller::new(running.url(), Some(&key));
+    assert!(caller.call("greet", json!({})).await.is_result());
+    assert_eq!(caller.call("test_error_handling", json!({})).await.reason(), Some("denied"));
+    running.setup().config("", &good);
+    until("the mended one", async || {
+        let list = running.plugins();
+        (list["last_change"]["errors"].is_null() && list["whole"] == true).then_some(())
+    })
+    .await;
+}

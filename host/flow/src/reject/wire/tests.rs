@@ -150,3 +150,24 @@ fn a_malformed_credential_is_an_invalid_request() {
     assert_eq!(wire.status, StatusCode::BAD_REQUEST);
     assert_eq!(wire.headers(None, &[])[WWW_AUTHENTICATE], r#"Bearer error="invalid_request", realm="mcp""#);
 }
+
+#[test]
+fn a_reached_limit_says_which_one_and_when_to_retry() {
+    let hit = |bound| Rejection::LimitReached(LimitHit::new(&"calls".into(), bound, 11_000_000_001));
+    let rate = hit(ExhaustedBound::Rate { count: 100, period: std::time::Duration::from_secs(60) }).wire();
+    let headers = rate.headers(None, &[]);
+    assert_eq!(headers["ratelimit-policy"], "\"calls\";q=100;w=60");
+    assert_eq!(headers["ratelimit"], "\"calls\";r=0;t=12");
+    assert_eq!(
+        (rate.status, &headers["retry-after"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"12".parse().unwrap())
+    );
+    let body: Value = serde_json::from_slice(&rate.body(Some("7"))).unwrap();
+    let data = json!({ "reason": "rate-limited", "limit": "calls", "retryAfter": 12 });
+    assert_eq!(
+        (&body["id"], &body["error"]["code"], &body["error"]["data"]),
+        (&json!(7), &json!(429), &data)
+    );
+    let at_once = hit(ExhaustedBound::Concurrent(5)).wire().headers(None, &[]);
+    assert_eq!(at_once["ratelimit-policy"], "\"calls\";q=5;qu=\"concurrent-requests\"");
+}

@@ -97,7 +97,7 @@ async fn every_answer_has_the_allowed_origin() {
             assert_eq!(got.status, status, "{what}");
             assert_eq!((origin(&got), line(&got, "vary")), (with.then_some(PAGE), "origin"), "{what}");
             let exposed = line(&got, "access-control-expose-headers");
-            let wanted = "dpop-nonce, mcp-protocol-version, mcp-session-id, retry-after, www-authenticate";
+            let wanted = "dpop-nonce, mcp-protocol-version, mcp-session-id, ratelimit, ratelimit-policy, retry-after, witgate-decision, www-authenticate";
             assert_eq!(exposed, if with { wanted } else { "" }, "{what}");
         }
     }

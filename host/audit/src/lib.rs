@@ -1,0 +1,310 @@
+//! The audit log of Witgate: entries in a directory, of which nobody can change, remove or add one without being noticed.
+//!
+//! Each line has the hash of the line before it. Over all lines there is a Merkle tree, whose root is signed every
+//! second ([`note`]). [`verify`] checks a directory, and [`proof`] proves one line without the others. `docs/audit.md`
+//! describes the files.
+
+#![forbid(unsafe_code)]
+
+mod copies;
+mod hex;
+mod line;
+pub mod note;
+pub mod proof;
+mod queue;
+mod recovery;
+mod retention;
+mod segment;
+pub mod select;
+mod store;
+pub mod tree;
+pub mod verify;
+mod writer;
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use witgate_base::clock;
+use witgate_base::whole_file;
+
+use copies::CheckpointCopies;
+use note::{CheckpointKey, CheckpointSigner};
+use queue::EntryQueue;
+use retention::Pruner;
+use store::LogFiles;
+use writer::LogWriter;
+
+pub use line::ChainFault;
+pub use queue::EntryPlace;
+pub use recovery::{OpenError, owner};
+pub use writer::SegmentRules;
+
+/// The time after which a write counts as hung.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The name of the private key in the directory, if the configuration names no other file.
+pub const KEY_FILE: &str = "private-key.pem";
+
+/// The name of the file with the public key in the directory.
+pub const PUBLIC_KEY_FILE: &str = "public-key";
+
+/// The moment at which entries are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Some milliseconds later. A killed process loses the entries of that time.
+    Batched,
+    /// As soon as the disk permits: callers can wait for it.
+    BeforeAnswer,
+}
+
+/// The settings of a log.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The key that signs checkpoints.
+    pub signer: Arc<CheckpointSigner>,
+    /// The moment at which entries are durable.
+    pub sync: SyncMode,
+    /// The rules for segments.
+    pub rules: SegmentRules,
+    /// Another file that gets every checkpoint.
+    pub checkpoint_to: Option<PathBuf>,
+    /// The name of the owner, such as the path of the configuration, for others who want the same directory.
+    pub owner: String,
+}
+
+/// A log that is open for writing. If it is dropped, waiting entries are still written.
+pub struct AuditLog {
+    state: Arc<LogState>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    arguments: hmac::Key,
+    cut: u64,
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+/// A promise that an entry is durable.
+#[derive(Debug)]
+pub struct DurableEntry(oneshot::Receiver<()>);
+
+impl DurableEntry {
+    /// Waits until the entry is durable. False: it was given up.
+    pub async fn wait(self) -> bool {
+        self.0.await.is_ok()
+    }
+}
+
+/// The state that callers share with the thread.
+#[derive(Default)]
+pub(crate) struct LogState {
+    pub(crate) queue: Arc<EntryQueue>,
+    is_failing: AtomicBool,
+    is_checkpoint_failing: AtomicBool,
+    /// The number of lost entries that no entry has reported.
+    unreported: AtomicU64,
+    /// The time at which the current write began, in milliseconds after the start of the log. Zero: there is none.
+    writing_since: AtomicU64,
+    started: Option<Instant>,
+}
+
+impl LogState {
+    fn now(&self) -> u64 {
+        let elapsed = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(crate) fn begin_write(&self) {
+        self.writing_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_write(&self) {
+        self.writing_since.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+    }
+
+    /// Notes the result of a checkpoint, and returns that of the one before.
+    pub(crate) fn is_checkpoint_failing(&self, now: bool) -> bool {
+        self.is_checkpoint_failing.swap(now, Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_unreported(&self) -> u64 {
+        self.unreported.swap(0, Ordering::Relaxed)
+    }
+
+    fn is_available(&self) -> bool {
+        let since = self.writing_since.load(Ordering::Relaxed);
+        let is_hung = since > 0 && u128::from(self.now().saturating_sub(since)) > WRITE_DEADLINE.as_millis();
+        !is_hung && !self.is_failing.load(Ordering::Relaxed)
+    }
+
+    fn lose(&self) {
+        self.queue.lose(1);
+        self.unreported.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl AuditLog {
+    /// Opens the log in the directory of `settings`, and continues it.
+    ///
+    /// # Errors
+    /// If another process has the directory, signed lines are missing or changed, or the disk does not permit it.
+    pub fn open(settings: LogSettings) -> Result<Self, OpenError> {
+        let LogSettings { directory, signer, sync, rules, checkpoint_to, owner } = settings;
+        let found = recovery::open(&directory, checkpoint_to.as_deref(), &owner)?;
+        let failed = |error| OpenError::Io { path: directory.clone(), error };
+        note_public_key(&directory, &signer).map_err(failed)?;
+        let secret = signer.derived_secret().ok_or(OpenError::Key)?;
+        let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
+        let cut = found.cut;
+        let store = LogFiles::new(directory.clone(), found, signer, copies);
+        let store = store.map_err(failed)?;
+        let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
+        let pruner = Pruner::new(directory.clone());
+        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner };
+        let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
+        let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, cut })
+    }
+
+    /// The number of bytes that were cut when the log was opened, because a kill had left them incomplete.
+    pub fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// Takes a place for an entry that is made later. None: entries cannot be written at the moment.
+    pub fn reserve(&self) -> Option<EntryPlace> {
+        if self.is_available() { self.state.queue.place() } else { None }
+    }
+
+    /// False while the disk refuses entries or does not answer.
+    pub fn is_available(&self) -> bool {
+        self.state.is_available()
+    }
+
+    /// Records an entry, which is one JSON object in one line whose first member is `kind`. Without a place, the entry
+    /// is lost if too many wait.
+    pub fn append(&self, entry: &[u8], place: Option<EntryPlace>) {
+        match place.or_else(|| self.state.queue.place()) {
+            Some(place) => self.state.queue.push(entry, place, None),
+            None => self.state.lose(),
+        }
+    }
+
+    /// As [`append`](Self::append), for a caller who waits until the entry is durable.
+    pub fn append_durably(&self, entry: &[u8], place: Option<EntryPlace>) -> DurableEntry {
+        let (sender, receiver) = oneshot::channel();
+        match place.or_else(|| self.state.queue.place()) {
+            Some(place) => self.state.queue.push(entry, place, Some(sender)),
+            None => self.state.lose(),
+        }
+        DurableEntry(receiver)
+    }
+
+    /// The digest of a call's arguments, with a secret of this log: equal arguments have equal digests, and nobody can
+    /// guess arguments by their digest.
+    pub fn arguments_digest(&self, arguments: &[u8]) -> String {
+        hex::text(hmac::sign(&self.arguments, arguments).as_ref())
+    }
+
+    /// Asks for a checkpoint now.
+    pub fn checkpoint(&self) {
+        self.state.queue.want_checkpoint();
+    }
+
+    /// The number of entries that wait.
+    pub fn waiting(&self) -> usize {
+        self.state.queue.waiting()
+    }
+
+    /// The number of entries that were lost.
+    pub fn lost(&self) -> u64 {
+        self.state.queue.lost()
+    }
+
+    /// Ends the log: writes what waits, and a last checkpoint. Waits for at most `longest`. False: it is not done.
+    pub fn stop(&self, longest: Duration) -> bool {
+        self.state.queue.end();
+        let end = Instant::now() + longest;
+        let Some(thread) = self.thread.lock().take() else { return true };
+        while !thread.is_finished() {
+            if Instant::now() >= end {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        thread.join().is_ok()
+    }
+}
+
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        self.state.queue.end();
+    }
+}
+
+/// The time now, as in entries.
+pub fn time_text() -> String {
+    humantime::format_rfc3339_micros(clock::system_time()).to_string()
+}
+
+/// The private key in the file at `path`. If there is no such file, it is made; only its owner can read it.
+///
+/// # Errors
+/// If the file cannot be read or made. The content is not checked.
+pub fn private_key(path: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    let pem = CheckpointSigner::new_pem().map_err(io::Error::other)?;
+    if let Some(directory) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(pem.as_bytes())?;
+    file.sync_all()?;
+    Ok(pem)
+}
+
+/// Adds the public key to those beside the log, for those who verify it.
+fn note_public_key(directory: &Path, signer: &CheckpointSigner) -> io::Result<()> {
+    let path = directory.join(PUBLIC_KEY_FILE);
+    let key = signer.public().to_string();
+    let written = whole_file::read(&path).map_err(io::Error::other)?.unwrap_or_default();
+    if written.lines().any(|line| line == key) {
+        return Ok(());
+    }
+    let text = format!("{written}{key}\n");
+    whole_file::replace(&path, |file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+}
+
+/// The public keys in a file: one in each line.
+///
+/// # Errors
+/// If the file cannot be read, or contains something else.
+pub fn public_keys(path: &Path) -> io::Result<Vec<CheckpointKey>> {
+    let text = std::fs::read_to_string(path)?;
+    text.lines().map(|line| line.parse().map_err(io::Error::other)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The files of a log while it is written: the open segment, its checkpoints, and the file that gets them elsewhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use witgate_base::whole_file::sync_folder;
+
+use crate::copies::{CheckpointCopies, append_to};
+use crate::line::{ChainState, MarkedLines};
+use crate::note::CheckpointSigner;
+use crate::queue::EntryBatch;
+use crate::recovery::{FoundLog, LOCK};
+use crate::segment::{Segment, SegmentHeader};
+use crate::time_text;
+
+/// The files of a log, and the state of its chain. Everything up to that state is durable.
+#[derive(Debug)]
+pub(crate) struct LogFiles {
+    directory: PathBuf,
+    /// The lock of the directory. As long as the directory has it, the directory is the same.
+    lock: File,
+    signer: Arc<CheckpointSigner>,
+    copies: Option<CheckpointCopies>,
+    chain: ChainState,
+    current: Option<CurrentSegment>,
+    lines: MarkedLines,
+    /// The size of the log at the last checkpoint.
+    signed: Option<u64>,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+struct CurrentSegment {
+    segment: Segment,
+    file: File,
+    /// The length of the durable lines.
+    length: u64,
+    began: Instant,
+    /// True if a failed write may have left something after the durable lines.
+    is_dirty: bool,
+}
+
+impl LogFiles {
+    /// Continues a log in its last segment. Without a segment, the next line begins one.
+    pub(crate) fn new(
+        directory: PathBuf,
+        found: FoundLog,
+        signer: Arc<CheckpointSigner>,
+        copies: Option<CheckpointCopies>,
+    ) -> io::Result<Self> {
+        let FoundLog { lock, chain, segment, .. } = found;
+        let reopened = |(segment, length): (Segment, u64)| {
+            let file = OpenOptions::new().append(true).open(&segment.path)?;
+            let age = SegmentHeader::age(&segment).unwrap_or_default();
+            let began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+            io::Result::Ok(CurrentSegment { segment, file, length, began, is_dirty: false })
+        };
+        let current = segment.map(reopened).transpose()?;
+        let lines = MarkedLines::default();
+        Ok(Self { directory, lock, signer, copies, chain, current, lines, signed: None })
+    }
+
+    /// The number of lines.
+    pub(crate) fn size(&self) -> u64 {
+        self.chain.next()
+    }
+
+    /// True if there are lines after the last checkpoint.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.signed != Some(self.size())
+    }
+
+    /// The current segment.
+    pub(crate) fn segment(&self) -> Option<&Segment> {
+        self.current.as_ref().map(|current| &current.segment)
+    }
+
+    /// True if the current segment has reached this size or age.
+    pub(crate) fn is_full(&self, size: u64, age: Duration) -> bool {
+        self.current.as_ref().is_some_and(|current| current.length >= size || current.began.elapsed() >= age)
+    }
+
+    /// Writes entries, and makes them durable. After an error, the same can be tried again.
+    ///
+    /// # Errors
+    /// If the disk does not take them. Then none of them is part of the log.
+    pub(crate) fn append(&mut self, entries: &EntryBatch) -> io::Result<()> {
+        if self.current.as_ref().is_none_or(CurrentSegment::is_lost) {
+            self.begin_segment()?;
+        }
+        let mut chain = self.chain.clone();
+        self.lines.clear();
+        entries.entries().for_each(|entry| chain.write(entry, &mut self.lines));
+        if let Some(current) = &mut self.current {
+            current.append(self.lines.bytes())?;
+        }
+        self.chain = chain;
+        Ok(())
+    }
+
+    /// Ends the current segment with a checkpoint, and begins the next one.
+    pub(crate) fn rotate(&mut self) -> io::Result<()> {
+        self.checkpoint()?;
+        self.begin_segment()
+    }
+
+    /// Checks that the directory is still the one with the lock. Another one in its place, such as the mount point of a
+    /// disk that is gone, gets nothing.
+    fn check_directory(&self) -> io::Result<()> {
+        match is_at(&self.directory.join(LOCK), &self.lock)? {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::NotFound, "another directory is in its place")),
+        }
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.check_directory()?;
+        let segment = Segment::new(&self.directory, self.size());
+        // A file of this name can only be left over from a failed attempt: this process has the lock.
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).mode(0o600).open(&segment.path)?;
+        file.set_len(0)?;
+        let mut current = CurrentSegment { segment, file, length: 0, began: Instant::now(), is_dirty: false };
+        let mut chain = self.chain.clone();
+        let header = SegmentHeader::new(&chain, self.signer.public().to_string(), time_text());
+        self.lines.clear();
+        chain.write(&serde_json::to_vec(&header)?, &mut self.lines);
+        if let Err(error) =
+            current.append(self.lines.bytes()).and_then(|()| sync_folder(&current.segment.path))
+        {
+            // An empty file would do no harm.
+            drop(std::fs::remove_file(&current.segment.path));
+            return Err(error);
+        }
+        self.chain = chain;
+        self.current = Some(current);
+        Ok(())
+    }
+
+    /// Signs a checkpoint, and appends it to its files.
+    ///
+    /// # Errors
+    /// If it cannot be written. The log itself is not affected.
+    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+        self.check_directory()?;
+        let Some(current) = &self.current else { return Ok(()) };
+        let note = self.signer.sign(self.size(), self.chain.tree.root());
+        let text = format!("{note}\n");
+        append_to(&current.segment.checkpoints(), &text)?;
+        self.signed = Some(self.size());
+        if let Some(copies) = &mut self.copies {
+            copies.send(text);
+        }
+        Ok(())
+    }
+}
+
+impl CurrentSegment {
+    /// True if the file is no longer the one that was written: it was removed, renamed or changed.
+    fn is_lost(&self) -> bool {
+        let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return true };
+        let is_changed = length < self.length || (length != self.length && !self.is_dirty);
+        is_changed || !is_at(&self.segment.path, &self.file).unwrap_or_default()
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_dirty {
+            self.file.set_len(self.length)?;
+        }
+        self.is_dirty = true;
+        self.file.write_all(lines)?;
+        self.file.sync_data()?;
+        self.is_dirty = false;
+        self.length += u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+}
+
+/// True if the file at `path` is the open one.
+fn is_at(path: &Path, open: &File) -> io::Result<bool> {
+    let (there, own) = (std::fs::metadata(path)?, open.metadata()?);
+    Ok((there.dev(), there.ino()) == (own.dev(), own.ino()))
+}

@@ -1,0 +1,300 @@
+//! The check of a whole log: its chain, its tree and its checkpoints.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::line::{ChainFault, ChainFields, ChainState};
+use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
+use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
+use crate::tree::marked_leaf_hash;
+
+/// The result of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogVerification {
+    /// The state of the log.
+    pub verdict: LogVerdict,
+    /// The number of the first line. Retention has removed those before it.
+    pub first: u64,
+    /// The number of lines that were checked.
+    pub lines: u64,
+    /// The number of segments.
+    pub segments: u64,
+    /// The number of checkpoints that were checked.
+    pub checkpoints: u64,
+    /// The number of lines after the last checkpoint: nothing proves that they are complete.
+    pub unsigned: u64,
+    /// The length of an incomplete line at the end, in bytes: it is being written, or a kill has left it.
+    pub incomplete: u64,
+}
+
+/// The state of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogVerdict {
+    /// Every line is the one that was written.
+    Intact,
+    /// Lines or checkpoints have been changed, removed or added.
+    Altered {
+        /// The name of the file.
+        file: String,
+        /// The number of the line. None: the fault is not in one line.
+        line: Option<u64>,
+        /// The fault.
+        what: String,
+    },
+    /// The end of the log is missing.
+    Truncated {
+        /// The file with a checkpoint that covers more lines.
+        file: String,
+        /// The number of lines at that checkpoint.
+        signed: u64,
+        /// The number of lines.
+        found: u64,
+    },
+    /// A file cannot be read.
+    Unreadable {
+        /// The file or directory.
+        file: String,
+        /// The error.
+        what: String,
+    },
+}
+
+impl LogVerdict {
+    /// The name for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Intact => "intact",
+            Self::Altered { .. } => "altered",
+            Self::Truncated { .. } => "truncated",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for LogVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Intact => f.write_str("intact"),
+            Self::Altered { file, line: Some(line), what } => {
+                write!(f, "altered at line {line}, in {file}: {what}")
+            }
+            Self::Altered { file, line: None, what } => write!(f, "altered, in {file}: {what}"),
+            Self::Truncated { file, signed, found } => {
+                write!(f, "truncated: {file} has a checkpoint of {signed} lines, and there are {found}")
+            }
+            Self::Unreadable { file, what } => write!(f, "unreadable: {file}: {what}"),
+        }
+    }
+}
+
+impl LogVerdict {
+    fn unreadable(file: &Path, error: &io::Error) -> Self {
+        Self::Unreadable { file: file.display().to_string(), what: error.to_string() }
+    }
+
+    fn altered(segment: &Segment, line: u64, what: impl fmt::Display) -> Self {
+        Self::Altered { file: segment.name(), line: Some(line), what: what.to_string() }
+    }
+}
+
+/// Checks the log in `directory` with the public keys of its signers. `known` are files with checkpoints that are kept
+/// elsewhere, so that a log whose end is missing is noticed.
+pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> LogVerification {
+    let mut check = LogCheck::default();
+    let verdict = check.run(directory, keys, known).err().unwrap_or(LogVerdict::Intact);
+    let signed = check.signed.clamp(check.first, check.chain.next());
+    LogVerification {
+        verdict,
+        first: check.first,
+        lines: check.chain.next().saturating_sub(check.first),
+        segments: check.segments,
+        checkpoints: check.checkpoints,
+        unsigned: check.chain.next() - signed,
+        incomplete: check.incomplete,
+    }
+}
+
+/// A checkpoint, and its file.
+struct KnownCheckpoint {
+    checkpoint: Checkpoint,
+    file: String,
+}
+
+/// The state of a check.
+#[derive(Default)]
+struct LogCheck {
+    chain: ChainState,
+    first: u64,
+    segments: u64,
+    checkpoints: u64,
+    /// The size of the log at the last checkpoint that fits.
+    signed: u64,
+    incomplete: u64,
+    /// The largest number below which a retention has removed lines.
+    removed_below: u64,
+}
+
+/// The member of a retention's entry.
+#[derive(Deserialize)]
+struct RetentionEntry {
+    below: u64,
+}
+
+impl LogCheck {
+    fn run(&mut self, directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Result<(), LogVerdict> {
+        let segments = segment::list(directory).map_err(|error| LogVerdict::unreadable(directory, &error))?;
+        // The checkpoints first: in a log that is being written, each is about lines that are there already.
+        let mut signed = Vec::new();
+        let own = segment::checkpoint_files(directory);
+        let own = own.map_err(|error| LogVerdict::unreadable(directory, &error))?;
+        for path in &own {
+            signed.extend(self.checkpoints_in(path, keys, true)?);
+        }
+        for path in known {
+            signed.extend(self.checkpoints_in(path, keys, false)?);
+        }
+        if segments.is_empty() && signed.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "there is no audit");
+            return Err(LogVerdict::unreadable(directory, &none));
+        }
+        signed.sort_by_key(|known| known.checkpoint.size);
+        self.first = segments.first().map(|segment| segment.first).unwrap_or_default();
+        let mut next = signed.iter().peekable();
+        while next.next_if(|known| known.checkpoint.size <= self.first && self.first > 0).is_some() {}
+        for (place, segment) in (1..).zip(&segments) {
+            self.segments += 1;
+            self.segment(segment, place == segments.len(), &mut next)?;
+        }
+        if let Some(missing) = signed.last().filter(|known| known.checkpoint.size > self.chain.next()) {
+            let KnownCheckpoint { checkpoint, file } = missing;
+            let (file, found) = (file.clone(), self.chain.next());
+            return Err(LogVerdict::Truncated { file, signed: checkpoint.size, found });
+        }
+        match segments.first() {
+            Some(first) if self.removed_below < self.first => {
+                let what = "the lines before it are missing, and no entry says that they were too old";
+                Err(LogVerdict::altered(first, self.first, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The checkpoints in a file, with their signatures checked. A file elsewhere, to which Witgate may only be able to
+    /// append, may have incomplete ones, which a kill has left.
+    fn checkpoints_in(
+        &mut self,
+        path: &Path,
+        keys: &[CheckpointKey],
+        is_own: bool,
+    ) -> Result<Vec<KnownCheckpoint>, LogVerdict> {
+        let bytes = std::fs::read(path).map_err(|error| LogVerdict::unreadable(path, &error))?;
+        let file = path.display().to_string();
+        let altered = |what: String| LogVerdict::Altered { file: file.clone(), line: None, what };
+        let text = String::from_utf8_lossy(&bytes);
+        let texts = CheckpointTexts::of(&text);
+        if is_own && texts.has_gaps {
+            return Err(altered("there is something between its checkpoints".to_owned()));
+        }
+        let mut found = Vec::new();
+        for (number, text) in (1..).zip(texts.notes) {
+            match note::open(text, keys) {
+                Ok(checkpoint) => {
+                    self.checkpoints += 1;
+                    found.push(KnownCheckpoint { checkpoint, file: file.clone() });
+                }
+                Err(CheckpointError::Form) if !is_own => {}
+                Err(error) => return Err(altered(format!("checkpoint {number}: {error}"))),
+            }
+        }
+        Ok(found)
+    }
+
+    fn segment<'k>(
+        &mut self,
+        segment: &Segment,
+        is_last: bool,
+        signed: &mut std::iter::Peekable<impl Iterator<Item = &'k KnownCheckpoint>>,
+    ) -> Result<(), LogVerdict> {
+        let unreadable = |error: io::Error| LogVerdict::unreadable(&segment.path, &error);
+        let mut lines = segment.lines().map_err(unreadable)?;
+        let mut is_first = true;
+        while let Some(line) = lines.next().map_err(unreadable)? {
+            if !line.is_whole {
+                if is_last && !segment.is_compressed {
+                    self.incomplete = u64::try_from(line.bytes().len()).unwrap_or(u64::MAX);
+                    return Ok(());
+                }
+                return Err(LogVerdict::altered(segment, self.chain.next(), "its end is missing"));
+            }
+            if std::mem::take(&mut is_first) {
+                self.header(segment, line.bytes())?;
+            }
+            if let Some(fault) = self.chain.fault_of(line.bytes()) {
+                return Err(self.place_of(fault, segment));
+            }
+            self.note_retention(line.bytes());
+            self.chain.advance(marked_leaf_hash(line.marked()));
+            while let Some(known) = signed.next_if(|known| known.checkpoint.size <= self.chain.next()) {
+                self.compare(&known.checkpoint, segment, &known.file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the first line of a segment with the lines before it.
+    fn header(&mut self, segment: &Segment, line: &[u8]) -> Result<(), LogVerdict> {
+        let Some(before) = SegmentHeader::state_before(line) else {
+            return Err(LogVerdict::altered(segment, segment.first, "it is not the first line of a segment"));
+        };
+        let is_beginning = self.segments == 1;
+        if is_beginning && segment.first > 0 && before.next() == segment.first {
+            self.chain = before;
+            return Ok(());
+        }
+        if segment.first > self.chain.next() {
+            let what = format!("lines {} to {} are missing", self.chain.next(), segment.first - 1);
+            return Err(LogVerdict::altered(segment, self.chain.next(), what));
+        }
+        if before != self.chain {
+            let what =
+                "it does not continue the lines before it: a segment is missing, or another one's copy";
+            return Err(LogVerdict::altered(segment, segment.first, what));
+        }
+        Ok(())
+    }
+
+    fn place_of(&self, fault: ChainFault, segment: &Segment) -> LogVerdict {
+        let next = self.chain.next();
+        match fault {
+            ChainFault::Hash => {
+                let what = format!("its hash is not the one in line {next}");
+                LogVerdict::altered(segment, next.saturating_sub(1), what)
+            }
+            fault => LogVerdict::altered(segment, next, fault),
+        }
+    }
+
+    fn note_retention(&mut self, line: &[u8]) {
+        let is_retention = ChainFields::of(line).is_some_and(|fields| fields.kind == b"retention");
+        if is_retention && let Ok(entry) = serde_json::from_slice::<RetentionEntry>(line) {
+            self.removed_below = self.removed_below.max(entry.below);
+        }
+    }
+
+    fn compare(&mut self, checkpoint: &Checkpoint, segment: &Segment, file: &str) -> Result<(), LogVerdict> {
+        // A checkpoint of no lines says nothing about lines.
+        if checkpoint.size == self.chain.next() && checkpoint.root != self.chain.tree.root() {
+            let what = format!(
+                "lines {} to {} are not those of the checkpoint in {file}",
+                self.signed.max(self.first),
+                checkpoint.size.saturating_sub(1)
+            );
+            return Err(LogVerdict::Altered { file: segment.name(), line: None, what });
+        }
+        self.signed = self.signed.max(checkpoint.size);
+        Ok(())
+    }
+}

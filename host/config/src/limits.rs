@@ -1,0 +1,151 @@
+//! `[limits.NAME]` and `[lockout]`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use witgate_plugin::Pattern;
+
+use crate::PolicyKind;
+
+/// `[limits.NAME]`: how many calls in a time, and how many at the same time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallLimit {
+    /// The limit's name.
+    pub name: String,
+    /// Patterns of the limited calls, as configured.
+    pub on: Vec<String>,
+    /// The same, ready to match.
+    pub patterns: Vec<Pattern>,
+    /// The properties of a call that have a bucket for each value.
+    pub per: BTreeSet<LimitPer>,
+    /// Calls in a time. None: any number.
+    pub rate: Option<CallRate>,
+    /// Calls that may run at the same time. None: any number.
+    pub concurrent: Option<u32>,
+    /// The roles of the limited callers. None: all callers.
+    pub roles: Option<Vec<String>>,
+    /// The kinds of credentials of the limited callers. None: all kinds.
+    pub kinds: Option<BTreeSet<CredentialKind>>,
+    /// The limited upstreams. None: all upstreams.
+    pub upstreams: Option<Vec<String>>,
+}
+
+/// A rate of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRate {
+    /// The number of calls, at least one.
+    pub count: u32,
+    /// The time for them.
+    pub period: Duration,
+    /// The number of calls that may come at once, at least one.
+    pub burst: u32,
+}
+
+/// In the form of the configuration, such as `100/min`.
+impl fmt::Display for CallRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, seconds)| *seconds == self.period.as_secs());
+        match unit {
+            Some((unit, _)) => write!(f, "{}/{unit}", self.count),
+            None => write!(f, "{}/{:?}", self.count, self.period),
+        }
+    }
+}
+
+/// A property of a call that has a bucket for each value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitPer {
+    /// The caller; callers without a credential by their network.
+    Principal,
+    /// The kind of the caller's credential.
+    Credential,
+    /// Each role of the caller.
+    Role,
+    /// The address: an IPv4 address or an IPv6 /64 network.
+    Peer,
+    /// The upstream.
+    Upstream,
+    /// The tool, resource or prompt, or else the method.
+    Target,
+}
+
+impl LimitPer {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Credential => "credential",
+            Self::Role => "role",
+            Self::Peer => "peer",
+            Self::Upstream => "upstream",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// A kind of credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CredentialKind {
+    /// A credential that a policy of this kind accepts.
+    Of(PolicyKind),
+    /// No credential.
+    Anonymous,
+}
+
+impl CredentialKind {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Of(kind) => kind.name(),
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// The units of a rate, with their seconds.
+pub(crate) const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("day", 86_400)];
+
+/// `[lockout]`: pauses after failed authentications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// Failures without a pause.
+    pub failures: u32,
+    /// The first pause. Each further failure doubles it.
+    pub pause: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+    /// The time without a failure after which all failures are forgotten.
+    pub forget: Duration,
+}
+
+/// The methods that limits may name: those of the protocol, and the requests about a session without a message.
+pub const METHODS: [&str; 27] = [
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/list",
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "subscriptions/listen",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
+    "tasks/result",
+    "tasks/list",
+    "notifications/cancelled",
+    "notifications/initialized",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+    "GET",
+    "DELETE",
+];

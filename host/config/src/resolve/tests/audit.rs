@@ -1,0 +1,130 @@
+//! `[audit]`.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use witgate_audit::note::CheckpointSigner;
+use witgate_audit::{AuditLog, LogSettings, SegmentRules, SyncMode};
+use witgate_testing::keys::PRIVATE;
+
+use super::{Folder, REST, good, with_rest};
+use crate::{AuditKey, AuditOverflow};
+
+/// Checks the diagnostics of a configuration beside files with keys.
+#[track_caller]
+fn with_keys(config: &str, expected: &[&str]) {
+    let folder = Folder::with(&format!("{config}{REST}"));
+    let write = |name: &str, text: &str, mode| {
+        let path = folder.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    };
+    let key = CheckpointSigner::new_pem().unwrap();
+    write("audit.pem", &key, 0o600);
+    write("public.pem", &key, 0o644);
+    write("other.pem", PRIVATE, 0o600);
+    write("damaged/private-key.pem", "no key", 0o600);
+    let said = folder.says();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{config}");
+}
+
+#[test]
+fn an_audit_needs_a_directory_alone() {
+    let audit = good(&format!("[audit]\ndirectory = 'log'\n{REST}")).audit.unwrap();
+    assert!(audit.directory.ends_with("log") && audit.directory.is_absolute());
+    assert!(matches!(audit.key, AuditKey::InDirectory { origin: None }));
+    assert_eq!((audit.sync, audit.unavailable), (SyncMode::Batched, AuditOverflow::Deny));
+    assert_eq!((audit.rules.size, audit.rules.age), (64 << 20, Duration::from_secs(24 * 3600)));
+    assert!(audit.rules.compress && audit.rules.keep.is_none() && audit.checkpoint_to.is_none());
+    with_rest(
+        "[audit]\nsync = 'batched'",
+        &[
+            "witgate.toml:1:2: nothing says where the audit log is (write `directory = \"PATH\"`; the directory is made if it does not exist)",
+        ],
+    );
+}
+
+#[test]
+fn all_faults_of_an_audit_are_reported_at_once() {
+    with_rest(
+        "[audit]\ndirectry = 'log'\nsync = 'before'\nunavailable = 'allow'\nrotate_size = '64 MiB'\nrotate_size_mib = 0\nkeep_days = '7'\ncompress = 1",
+        &[
+            "witgate.toml:1:2: nothing says where the audit log is (write `directory = \"PATH\"`; the directory is made if it does not exist)",
+            "witgate.toml:2:1: unknown key `directry` in `[audit]` (did you mean `directory`?)",
+            "witgate.toml:3:8: `audit.sync` cannot be `before` (write one of `batched` and `before-answer`)",
+            "witgate.toml:4:15: `audit.unavailable` cannot be `allow` (write one of `deny` and `count`)",
+            "witgate.toml:5:1: unknown key `rotate_size` in `[audit]` (known here: `checkpoint_to`, `compress`, `directory`, `keep_days`, `key`, `origin`, `rotate_age_h`, `rotate_size_mib`, `sync` and `unavailable`)",
+            "witgate.toml:6:19: `audit.rotate_size_mib` is out of range (write a number from 1 to 4096)",
+            "witgate.toml:7:13: `audit.keep_days` has to be a whole number, and this is a string (write the number without quotes)",
+            "witgate.toml:8:12: `audit.compress` has to be `true` or `false`, and this is a whole number (write `true` or `false`)",
+        ],
+    );
+}
+
+#[test]
+fn only_a_private_key_for_ed25519_signs() {
+    with_keys("[audit]\ndirectory = 'log'\nkey = { file = 'audit.pem' }\norigin = 'example.com/audit'", &[]);
+    let help =
+        "make one by `openssl genpkey -algorithm ed25519 -out FILE`, or leave `key` out: Witgate makes one";
+    let other = "this is not a private key for Ed25519 in PEM (PKCS #8, `BEGIN PRIVATE KEY`)";
+    with_keys(
+        "[audit]\ndirectory = 'log'\nkey = { file = 'other.pem' }",
+        &[&format!("witgate.toml:3:1: the key of the audit: {other} ({help})")],
+    );
+    with_keys(
+        "[audit]\ndirectory = 'damaged'",
+        &[&format!("witgate.toml:2:13: the key of the audit: {other} ({help})")],
+    );
+    with_keys(
+        "[audit]\ndirectory = 'log'\nkey = { file = 'public.pem' }",
+        &[
+            "witgate.toml:3:1: others may read or write the private key `public.pem` (let only its owner read and write it: `chmod 600 public.pem`)",
+        ],
+    );
+    with_keys(
+        "[audit]\ndirectory = 'log'\norigin = 'a b'",
+        &[
+            "witgate.toml:3:10: the origin has to consist of 1 to 128 visible ASCII characters without `+` (write a name such as `example.com/witgate`)",
+        ],
+    );
+}
+
+#[test]
+fn a_place_that_proves_nothing_is_reported() {
+    with_rest(
+        "[audit]\ndirectory = 'p.wasm'",
+        &["witgate.toml:2:13: `p.wasm` is not a directory (name a directory for the audit log alone)"],
+    );
+    with_rest(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = 'log/checkpoints'",
+        &[
+            "witgate.toml:3:17: this file is in the directory of the audit itself, so it proves nothing more (name a file on another disk, or one to which Witgate can only append)",
+        ],
+    );
+}
+
+#[test]
+fn a_directory_of_another_process_is_reported() {
+    let folder = Folder::with(&format!("[audit]\ndirectory = 'log'\n{REST}"));
+    let open = |owner: &str| {
+        let pem = CheckpointSigner::new_pem().unwrap();
+        let signer = Arc::new(CheckpointSigner::from_pem(&pem, None).unwrap());
+        let rules = SegmentRules { size: 1, age: Duration::MAX, keep: None, compress: false };
+        let (directory, sync) = (folder.0.path().join("log"), SyncMode::Batched);
+        let owner = owner.to_owned();
+        AuditLog::open(LogSettings { directory, signer, sync, rules, checkpoint_to: None, owner }).unwrap()
+    };
+    let log = open("/other/witgate.toml");
+    assert_eq!(
+        folder.says(),
+        "witgate.toml:2:13: another process writes the audit in `log`: that of /other/witgate.toml (give each Witgate a directory of its own)\n"
+    );
+    log.stop(Duration::from_secs(20));
+    // The running Witgate of the same configuration is expected.
+    let log = open(&folder.path().display().to_string());
+    assert_eq!(folder.says(), "");
+    log.stop(Duration::from_secs(20));
+}

@@ -1,0 +1,306 @@
+//! The entry of a record in the audit log. Unlike a line on standard error, it is whole: it names every target.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use tokio::time::timeout;
+
+use super::facts::AuditFacts;
+use crate::decision::DecisionId;
+use crate::reject::Rejection;
+use crate::request::Request;
+use witgate_audit::{AuditLog, DurableEntry, EntryPlace, SyncMode, WRITE_DEADLINE, time_text};
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::AuditOverflow;
+use witgate_message::call::Target;
+use witgate_message::era::Era;
+use witgate_plugin::Transport;
+use witgate_runtime::workers;
+
+/// The number of targets of one message that an entry names; `targets` is their number.
+const NAMED: usize = 64;
+
+/// The maximum length of a text in bytes. Names and URIs are much shorter.
+const TEXT: usize = 8 << 10;
+
+/// The size of large arguments, whose digest is made in the background. That of smaller ones takes some microseconds.
+const LARGE: usize = 16 << 10;
+
+/// The audit log as the destination of records.
+#[derive(Clone, Debug)]
+pub struct EntryLog {
+    log: Arc<AuditLog>,
+    sync: SyncMode,
+    unavailable: AuditOverflow,
+}
+
+/// An entry that has to be durable before the answer.
+#[derive(Debug)]
+pub(super) struct UnsettledEntry {
+    entry: DurableEntry,
+    unavailable: AuditOverflow,
+}
+
+thread_local! {
+    /// The buffer of the current entry.
+    static ENTRY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl EntryLog {
+    /// Records as entries of `log`, with the behaviour while they cannot be written.
+    pub fn new(log: Arc<AuditLog>, sync: SyncMode, unavailable: AuditOverflow) -> Self {
+        Self { log, sync, unavailable }
+    }
+
+    /// The place for an entry. None: the entry is written if there is room.
+    pub(super) fn reserve(&self) -> Result<Option<EntryPlace>, Rejection> {
+        match (self.log.reserve(), self.unavailable) {
+            (None, AuditOverflow::Deny) => Err(Rejection::Unrecorded),
+            (place, _) => Ok(place),
+        }
+    }
+
+    /// Writes an entry. Returns it if the answer has to wait for it.
+    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: Option<EntryPlace>) -> Option<UnsettledEntry> {
+        ENTRY.with_borrow_mut(|entry| {
+            entry.clear();
+            // Writing to a buffer does not fail.
+            drop(serde_json::to_writer(&mut *entry, &DecisionEntry::of(facts)));
+            let is_optional = self.unavailable == AuditOverflow::Count && !self.log.is_available();
+            match self.sync {
+                SyncMode::BeforeAnswer if !is_optional => {
+                    let entry = self.log.append_durably(entry, place);
+                    Some(UnsettledEntry { entry, unavailable: self.unavailable })
+                }
+                SyncMode::Batched | SyncMode::BeforeAnswer => {
+                    self.log.append(entry, place);
+                    None
+                }
+            }
+        })
+    }
+}
+
+impl UnsettledEntry {
+    /// Waits until the entry is durable.
+    pub(super) async fn settle(self) -> Result<(), Rejection> {
+        let is_durable = timeout(WRITE_DEADLINE, self.entry.wait()).await == Ok(true);
+        match self.unavailable {
+            AuditOverflow::Deny if !is_durable => Err(Rejection::Unrecorded),
+            AuditOverflow::Deny | AuditOverflow::Count => Ok(()),
+        }
+    }
+}
+
+/// The digest of the arguments of a request.
+pub(super) async fn arguments_digest(log: &EntryLog, request: &Arc<Request>) -> Option<String> {
+    let arguments = request.call.arguments()?;
+    if arguments.len() < LARGE {
+        return Some(log.log.arguments_digest(arguments.as_bytes()));
+    }
+    let (log, request) = (Arc::clone(&log.log), Arc::clone(request));
+    let digest = move || Some(log.arguments_digest(request.call.arguments()?.as_bytes()));
+    workers::background().spawn_blocking(digest).await.ok().flatten()
+}
+
+/// The entry of a decision. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+struct DecisionEntry<'a> {
+    kind: &'static str,
+    time: String,
+    #[serde(serialize_with = "displayed")]
+    id: DecisionId,
+    outcome: &'static str,
+    upstream: &'a str,
+    generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    era: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetNames<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targets: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments_hmac: Option<&'a str>,
+    micros: u64,
+}
+
+fn displayed<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+impl<'a> DecisionEntry<'a> {
+    fn of(facts: &AuditFacts<'a>) -> Self {
+        Self {
+            kind: "decision",
+            time: time_text(),
+            id: facts.decision,
+            outcome: facts.outcome,
+            upstream: facts.upstream,
+            generation: facts.generation,
+            era: facts.era.map(era_name),
+            transport: facts.transport.map(transport_name),
+            method: facts.method.map(BoundedText),
+            target: (!facts.targets.is_empty()).then_some(TargetNames(facts.targets)),
+            targets: Some(facts.targets.len()).filter(|many| *many > 1),
+            subject: facts.subject.map(BoundedText),
+            issuer: facts.issuer.map(BoundedText),
+            proven_by: facts.proven_by,
+            policy: facts.policy,
+            limit: facts.limit,
+            fallback: facts.fallback,
+            reason: facts.reason.map(BoundedText),
+            detail: facts.detail.map(BoundedText),
+            peer: facts.peer,
+            arguments_hmac: facts.arguments,
+            micros: facts.micros,
+        }
+    }
+}
+
+fn era_name(era: Era) -> &'static str {
+    match era {
+        Era::Stateful => "stateful",
+        Era::Stateless => "stateless",
+    }
+}
+
+fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Http => "http",
+        Transport::Stdio => "stdio",
+    }
+}
+
+/// A text. If it is too long, its beginning, its length and its digest stand for it.
+struct BoundedText<'a>(&'a str);
+
+impl BoundedText<'_> {
+    fn shown(&self) -> Cow<'_, str> {
+        let text = self.0;
+        if text.len() <= TEXT {
+            return text.into();
+        }
+        let begin = text.get(..text.floor_char_boundary(TEXT)).unwrap_or_default();
+        format!("{begin}… ({} bytes, {})", text.len(), digest_text(&sha256(text.as_bytes()))).into()
+    }
+}
+
+impl Serialize for BoundedText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown())
+    }
+}
+
+/// The targets of a message, as in patterns: one text, or a list.
+struct TargetNames<'a>(&'a [Target]);
+
+impl Serialize for TargetNames<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [target] => serializer.collect_str(&named(target)),
+            targets => serializer.collect_seq(targets.iter().take(NAMED).map(named)),
+        }
+    }
+}
+
+fn named(target: &Target) -> String {
+    format!("{}{}", target.prefix(), BoundedText(&target.name).shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use witgate_plugin::TargetKind;
+
+    use super::*;
+
+    fn facts<'a>(targets: &'a [Target], subject: &'a str) -> AuditFacts<'a> {
+        AuditFacts {
+            outcome: "denied",
+            decision: DecisionId::default(),
+            upstream: "files",
+            generation: 3,
+            method: Some("tools/call"),
+            targets,
+            subject: Some(subject),
+            issuer: None,
+            proven_by: Some("keys"),
+            policy: Some("rules"),
+            limit: None,
+            fallback: None,
+            reason: Some("not-allowed"),
+            detail: None,
+            era: Some(Era::Stateless),
+            transport: Some(Transport::Http),
+            arguments: Some("00ff"),
+            peer: Some("192.0.2.1".parse().unwrap()),
+            micros: 17,
+        }
+    }
+
+    fn entry(targets: &[Target], subject: &str) -> Value {
+        let line = serde_json::to_string(&DecisionEntry::of(&facts(targets, subject))).unwrap();
+        assert!(line.starts_with(r#"{"kind":"decision","time":""#) && !line.contains('\n'), "{line}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn target(kind: TargetKind, name: &str) -> Target {
+        Target { kind, name: name.into() }
+    }
+
+    #[test]
+    fn an_entry_has_every_known_fact() {
+        let mut entry = entry(&[target(TargetKind::Tool, "a\nb\"c")], "alice");
+        entry["time"] = Value::Null;
+        assert_eq!(
+            entry,
+            json!({
+                "kind": "decision", "time": null, "id": "0".repeat(32), "outcome": "denied",
+                "upstream": "files", "generation": 3, "era": "stateless", "transport": "http",
+                "method": "tools/call", "target": "a\nb\"c", "subject": "alice", "proven_by": "keys",
+                "policy": "rules", "reason": "not-allowed", "peer": "192.0.2.1", "arguments_hmac": "00ff",
+                "micros": 17,
+            })
+        );
+    }
+
+    #[test]
+    fn an_entry_is_bounded_and_names_several_targets() {
+        let targets: Vec<_> =
+            (0..100).map(|number| target(TargetKind::Resource, &format!("file:///{number}"))).collect();
+        let long = "ä".repeat(TEXT);
+        let entry = entry(&targets, &long);
+        assert_eq!(
+            (entry["target"][1].as_str(), entry["targets"].as_u64()),
+            (Some("resource:file:///1"), Some(100))
+        );
+        assert_eq!(entry["target"].as_array().unwrap().len(), NAMED);
+        let subject = entry["subject"].as_str().unwrap();
+        assert!(subject.len() < TEXT + 128 && subject.contains("(16384 bytes, sha256:"), "{subject}");
+    }
+}

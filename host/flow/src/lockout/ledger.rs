@@ -1,0 +1,157 @@
+//! The failures of networks or credentials, in bounded memory.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+
+use witgate_config::limits::Lockout as LockoutSettings;
+
+/// Maximum number of entries.
+const MOST: usize = 65_536;
+
+/// Entries among which a full ledger chooses the one that goes.
+const SEARCH: usize = 16;
+
+/// The failures by network or credential.
+#[derive(Debug)]
+pub(super) struct Ledger<K> {
+    most: usize,
+    places: HashMap<K, usize, RandomState>,
+    entries: Vec<(K, Failures)>,
+    /// The entry at which the next search begins.
+    hand: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    number: u32,
+    last: Duration,
+    /// The end of the pause.
+    until: Duration,
+    /// The time at which all of it is forgotten.
+    forgotten: Duration,
+}
+
+impl<K> Default for Ledger<K> {
+    fn default() -> Self {
+        Self { most: MOST, places: HashMap::default(), entries: Vec::new(), hand: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Ledger<K> {
+    #[cfg(test)]
+    pub(super) fn with_room(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// The rest of the pause, if there is one.
+    pub(super) fn rest(&self, key: &K, now: Duration) -> Option<Duration> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let rest = self.find(key)?.until.checked_sub(now)?;
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// True if it has failures that are not forgotten.
+    pub(super) fn knows(&self, key: &K, now: Duration) -> bool {
+        self.find(key).is_some_and(|failures| failures.forgotten > now)
+    }
+
+    /// Adds a failure. Returns the pause that begins with it, if one does. A failure during a pause belongs to a
+    /// request from before, and does not count.
+    pub(super) fn add(&mut self, key: K, settings: &LockoutSettings, now: Duration) -> Option<Duration> {
+        let known = self.find(&key).copied().filter(|failures| failures.forgotten > now);
+        if known.is_some_and(|failures| failures.until > now) {
+            return None;
+        }
+        let number = known.map_or(0, |failures| failures.number).saturating_add(1);
+        let pause = pause(number, settings);
+        let until = now + pause.unwrap_or_default();
+        let failures = Failures { number, last: now, until, forgotten: until + settings.forget };
+        self.put(key, failures, now);
+        pause
+    }
+
+    /// Removes an entry. True: there was one.
+    pub(super) fn remove(&mut self, key: &K) -> bool {
+        let Some(place) = self.places.get(key).copied() else { return false };
+        self.remove_at(place);
+        true
+    }
+
+    /// Removes all entries, and returns their number.
+    pub(super) fn clear(&mut self) -> usize {
+        self.places.clear();
+        std::mem::take(&mut self.entries).len()
+    }
+
+    /// All entries that are not forgotten: the number of failures, and the rest of the pause.
+    pub(super) fn all(&self, now: Duration) -> impl Iterator<Item = (&K, u32, Duration)> {
+        let known = self.entries.iter().filter(move |(_, failures)| failures.forgotten > now);
+        known.map(move |(key, failures)| (key, failures.number, failures.until.saturating_sub(now)))
+    }
+
+    fn find(&self, key: &K) -> Option<&Failures> {
+        self.places.get(key).and_then(|place| self.entries.get(*place)).map(|(_, failures)| failures)
+    }
+
+    fn put(&mut self, key: K, failures: Failures, now: Duration) {
+        if let Some((_, known)) = self.places.get(&key).and_then(|place| self.entries.get_mut(*place)) {
+            *known = failures;
+            return;
+        }
+        if self.entries.len() >= self.most {
+            self.make_room(now);
+        }
+        self.places.insert(key.clone(), self.entries.len());
+        self.entries.push((key, failures));
+    }
+
+    /// Removes one of the next entries: a forgotten one, or else the one with the fewest failures, of which the oldest.
+    /// A running pause goes last, so that nobody ends it by failing under other names.
+    fn make_room(&mut self, now: Duration) {
+        let mut least: Option<(Rank, usize)> = None;
+        for _ in 0..SEARCH.min(self.entries.len()) {
+            self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
+            let Some((_, failures)) = self.entries.get(self.hand) else { continue };
+            let rank = failures.rank(now);
+            if least.is_none_or(|(other, _)| rank < other) {
+                least = Some((rank, self.hand));
+            }
+        }
+        if let Some((_, place)) = least {
+            self.remove_at(place);
+        }
+    }
+
+    fn remove_at(&mut self, place: usize) {
+        if place >= self.entries.len() {
+            return;
+        }
+        let (key, _) = self.entries.swap_remove(place);
+        self.places.remove(&key);
+        if let Some((moved, _)) = self.entries.get(place) {
+            self.places.insert(moved.clone(), place);
+        }
+    }
+}
+
+/// The order in which entries go: not forgotten, end of the pause, failures, last failure.
+type Rank = (bool, Duration, u32, Duration);
+
+impl Failures {
+    fn rank(&self, now: Duration) -> Rank {
+        let pause = if self.until > now { self.until } else { Duration::ZERO };
+        (self.forgotten > now, pause, self.number, self.last)
+    }
+}
+
+/// The pause after so many failures.
+fn pause(number: u32, settings: &LockoutSettings) -> Option<Duration> {
+    let doublings = number.checked_sub(settings.failures)?;
+    let pause = settings.pause.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+    Some(pause.min(settings.max_pause))
+}

@@ -1,0 +1,131 @@
+use super::*;
+
+const SETTINGS: LockoutSettings = LockoutSettings {
+    failures: 3,
+    pause: Duration::from_secs(5),
+    max_pause: Duration::from_secs(60),
+    forget: Duration::from_secs(100),
+};
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn peer(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+impl LockoutTable {
+    fn tries(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<Suspect, u32> {
+        self.check_at(now, Some(sender), CredentialFingerprint(credential)).map_err(|rejection| {
+            match rejection {
+                Rejection::LockedOut { retry_after } => retry_after,
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
+    fn fails(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<(), u32> {
+        self.tries(now, sender, credential).map(|suspect| self.note_failure(now, &SETTINGS, &suspect))
+    }
+
+    fn succeeds(&self, now: Duration, credential: u64) {
+        self.state.lock().accepted.add(CredentialFingerprint(credential), credential, now);
+    }
+}
+
+#[test]
+fn pauses_of_a_network_grow_with_each_further_failure() {
+    let lockout = LockoutTable::default();
+    for credential in 0..3 {
+        lockout.fails(at(0), peer(1), credential).unwrap();
+    }
+    assert_eq!(lockout.fails(at(0), peer(1), 9), Err(5));
+    assert_eq!(lockout.fails(at(4), peer(1), 9), Err(1));
+    assert!(lockout.fails(at(4), peer(2), 9).is_ok(), "another network");
+    let mut now = at(5);
+    for pause in [10, 20, 40, 60, 60] {
+        lockout.fails(now, peer(1), now.as_secs() + 1_000).unwrap();
+        assert_eq!(lockout.fails(now, peer(1), 9), Err(pause));
+        now += at(pause.into());
+    }
+    now += SETTINGS.forget;
+    lockout.fails(now, peer(1), 5_000).unwrap();
+    assert!(lockout.fails(now, peer(1), 5_001).is_ok(), "the failures are forgotten");
+}
+
+#[test]
+fn one_wrong_credential_is_no_guessing_and_is_paused_itself() {
+    let lockout = LockoutTable::default();
+    for _ in 0..3 {
+        lockout.fails(at(0), peer(1), 7).unwrap();
+    }
+    assert_eq!(lockout.fails(at(0), peer(2), 7), Err(5), "from everywhere");
+    assert!(lockout.tries(at(0), peer(1), 8).is_ok(), "others at this address may try");
+}
+
+#[test]
+fn a_good_credential_passes_wherever_others_guess() {
+    let lockout = LockoutTable::default();
+    lockout.succeeds(at(0), 7);
+    for credential in 100..103 {
+        lockout.fails(at(1), peer(1), credential).unwrap();
+    }
+    assert!(lockout.tries(at(1), peer(1), 8).is_err());
+    assert!(lockout.tries(at(1), peer(1), 7).is_ok());
+    // Somebody shows the credential without what else it needs, such as a proof.
+    for _ in 0..100 {
+        lockout.fails(at(1), peer(3), 7).unwrap();
+    }
+    assert!(lockout.tries(at(1), peer(1), 7).is_ok() && lockout.tries(at(1), peer(3), 8).is_ok());
+}
+
+#[test]
+fn failures_of_requests_from_before_a_pause_do_not_lengthen_it() {
+    let lockout = LockoutTable::default();
+    let running: Vec<_> =
+        (0..50).map(|credential| lockout.tries(at(0), peer(1), credential).unwrap()).collect();
+    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect));
+    assert_eq!(lockout.fails(at(1), peer(1), 99), Err(5));
+}
+
+#[test]
+fn an_ipv6_network_is_one_sender() {
+    let lockout = LockoutTable::default();
+    let address = |end: u64| format!("2001:db8::{end:x}").parse::<IpAddr>().unwrap();
+    for end in 0..3 {
+        lockout.fails(at(0), address(end), end).unwrap();
+    }
+    assert!(lockout.fails(at(0), address(77), 77).is_err());
+}
+
+#[test]
+fn a_full_ledger_keeps_running_pauses() {
+    let mut ledger = Ledger::with_room(8);
+    for _ in 0..3 {
+        ledger.add(0, &SETTINGS, at(0));
+    }
+    for other in 1..1_000 {
+        ledger.add(other, &SETTINGS, at(1));
+    }
+    assert_eq!((ledger.rest(&0, at(1)), ledger.all(at(1)).count()), (Some(at(4)), 8));
+}
+
+#[test]
+fn operators_see_and_end_pauses() {
+    let lockout = LockoutTable::default();
+    for credential in 0..3 {
+        lockout.note_failure(
+            lockout.now(),
+            &SETTINGS,
+            &lockout.tries(lockout.now(), peer(1), credential).unwrap(),
+        );
+    }
+    let [network, credentials @ ..] = &lockout.list(10)[..] else { panic!() };
+    assert_eq!((network.network, network.failures), (Some(peer(1).into()), 3));
+    assert!(network.rest > at(4) && credentials.len() == 3);
+    assert!(format!("{lockout:?}").contains("CredentialFingerprint(****)"), "{lockout:?}");
+    assert_eq!((lockout.clear(Some(peer(2))), lockout.clear(Some(peer(1)))), (0, 1));
+    assert!(lockout.tries(lockout.now(), peer(1), 9).is_ok());
+    assert_eq!((lockout.clear(None), lockout.list(10)), (3, Vec::new()));
+}

@@ -1,0 +1,58 @@
+//! The place of a log, and its public keys.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::context::{Context, DEFAULT_CONFIG};
+use crate::cli::outcome::CommandFailure;
+use witgate_audit::note::CheckpointKey;
+use witgate_audit::{PUBLIC_KEY_FILE, public_keys};
+use witgate_config::resolve::Outline;
+
+/// The directory of the log.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogPlace {
+    /// Directory of the log [default: `audit.directory` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+}
+
+impl LogPlace {
+    pub(super) fn directory(&self, context: &Context) -> Result<PathBuf, CommandFailure> {
+        match &self.directory {
+            Some(directory) => Ok(directory.clone()),
+            None => configured(context, |audit| audit.directory.as_ref())?.ok_or_else(|| {
+                CommandFailure::new(
+                    "nothing says where the audit log is; name it with `--directory DIR`, or set `directory` under `[audit]`",
+                )
+            }),
+        }
+    }
+}
+
+/// A path under `[audit]` of the configuration. No secret is read, so that the log can be examined by others.
+pub(super) fn configured(
+    context: &Context,
+    setting: impl Fn(&witgate_config::raw::Audit) -> Option<&String>,
+) -> Result<Option<PathBuf>, CommandFailure> {
+    let path = context.config_path().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+    if !path.exists() && context.config.is_none() {
+        return Ok(None);
+    }
+    let outline = Outline::recover(&path).map_err(CommandFailure::Config)?;
+    let written = outline.file.audit.as_ref().and_then(setting);
+    Ok(written.map(|written| outline.base.join(written)))
+}
+
+/// The public keys in these files, or those in the directory of the log.
+pub(super) fn keys(files: &[PathBuf], directory: &Path) -> Result<Vec<CheckpointKey>, CommandFailure> {
+    let own = [directory.join(PUBLIC_KEY_FILE)];
+    let files = if files.is_empty() { own.as_slice() } else { files };
+    let mut keys = Vec::new();
+    for file in files {
+        let read = public_keys(file);
+        keys.extend(read.map_err(|error| {
+            CommandFailure::new(format!("{}: the public key cannot be used: {error}", file.display()))
+        })?);
+    }
+    Ok(keys)
+}

@@ -1,0 +1,305 @@
+//! Entries of the audit log about the operation of Witgate: starts, stops, changes and revocations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use serde::Serialize;
+
+use witgate_audit::note::CheckpointSigner;
+use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::{Audit, AuditKey, Config};
+use witgate_flow::audit::EntryLog;
+use witgate_policy::Source;
+use witgate_policy::generation::Generation;
+use witgate_runtime::metrics::Metrics;
+
+/// The audit log of a process, if the configuration has one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OperationLog(Option<Arc<OpenLog>>);
+
+#[derive(Debug)]
+struct OpenLog {
+    log: Arc<AuditLog>,
+    settings: Audit,
+}
+
+/// The error if the audit log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditLogError {
+    /// The key cannot be read or made.
+    #[error("the key of the audit in {}: {error}", directory.display())]
+    Key {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// The error.
+        error: std::io::Error,
+    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// An event. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+enum OperationEvent<'a> {
+    Start {
+        time: String,
+        version: &'static str,
+        pid: u32,
+        config: Option<&'a str>,
+        cut_bytes: u64,
+        #[serde(flatten)]
+        live: LiveGeneration<'a>,
+    },
+    Stop {
+        time: String,
+        is_graceful: bool,
+    },
+    Reload {
+        time: String,
+        micros: u64,
+        before: u64,
+        #[serde(flatten)]
+        live: LiveGeneration<'a>,
+    },
+    ReloadRefused {
+        time: String,
+        micros: u64,
+        generation: u64,
+        reasons: &'a [String],
+    },
+    Rollback {
+        time: String,
+        to: u64,
+        generation: u64,
+    },
+    TokenForgotten {
+        time: String,
+        policies: &'a [String],
+    },
+    LogLevel {
+        time: String,
+        level: &'a str,
+        before: &'a str,
+    },
+    LockoutCleared {
+        time: String,
+        cleared: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<&'a str>,
+    },
+    PeersDenied {
+        time: String,
+        network: String,
+    },
+    PeersAllowed {
+        time: String,
+        network: String,
+    },
+}
+
+/// The content of a generation: the digests of its configuration and of its components.
+#[derive(Serialize)]
+struct LiveGeneration<'a> {
+    generation: u64,
+    config_digest: String,
+    policies: Vec<LivePolicy<'a>>,
+}
+
+#[derive(Serialize)]
+struct LivePolicy<'a> {
+    name: &'a str,
+    kind: &'static str,
+    /// The digest of the component, or the code that decides in its place.
+    decides: String,
+    /// The files of its settings, such as key stores, by the digests of their content.
+    files: BTreeMap<String, Option<String>>,
+}
+
+impl<'a> LiveGeneration<'a> {
+    fn of(generation: &'a Generation) -> Self {
+        Self {
+            generation: generation.number(),
+            config_digest: digest_text(&sha256(generation.recipe().config().as_bytes())),
+            policies: generation
+                .policies()
+                .map(|policy| LivePolicy {
+                    name: policy.name(),
+                    kind: policy.kind().name(),
+                    decides: match policy.source() {
+                        Source::Builtin => "built-in".to_owned(),
+                        Source::Component { digest, .. } => digest_text(digest),
+                        Source::Fallback { .. } => "fallback".to_owned(),
+                        Source::Broken { .. } => "broken".to_owned(),
+                    },
+                    files: policy
+                        .files()
+                        .iter()
+                        .map(|(file, digest)| (file.display().to_string(), digest.as_ref().map(digest_text)))
+                        .collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl OperationLog {
+    /// Opens the audit log of `config`. Its key is made at the first start.
+    pub(crate) fn open(config: &Config) -> Result<Self, AuditLogError> {
+        let Some(settings) = &config.audit else { return Ok(Self::default()) };
+        let owner = config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let log = AuditLog::open(LogSettings {
+            directory: settings.directory.clone(),
+            signer: signer(settings)?,
+            sync: settings.sync,
+            rules: settings.rules,
+            checkpoint_to: settings.checkpoint_to.clone(),
+            owner,
+        })?;
+        if log.cut() > 0 {
+            let bytes = log.cut();
+            tracing::warn!("the audit had an incomplete end, as after a kill: {bytes} bytes are cut");
+        }
+        Ok(Self(Some(Arc::new(OpenLog { log: Arc::new(log), settings: settings.clone() }))))
+    }
+
+    /// The destination of records, if there is a log.
+    pub(crate) fn entries(&self) -> Option<EntryLog> {
+        let OpenLog { log, settings } = &**self.0.as_ref()?;
+        Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
+    }
+
+    /// True if entries can be written. None: there is no log.
+    pub(crate) fn is_available(&self) -> Option<bool> {
+        self.0.as_ref().map(|open| open.log.is_available())
+    }
+
+    /// Registers the metrics of the log.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        if let Some(open) = &self.0 {
+            let collector = LogCollector(Arc::clone(&open.log));
+            metrics.register(|registry| registry.register_collector(Box::new(collector)));
+        }
+    }
+
+    /// Waits until everything is written, with a last checkpoint, at most for `longest`.
+    pub(crate) fn stop(&self, is_graceful: bool, longest: Duration) {
+        self.write(|| OperationEvent::Stop { time: time_text(), is_graceful });
+        if let Some(open) = &self.0
+            && !open.log.stop(longest)
+        {
+            tracing::error!("the audit is not written completely");
+        }
+    }
+
+    pub(crate) fn started(&self, config: &Config, live: &Generation) {
+        let config = config.path.as_ref().map(|path| path.display().to_string());
+        self.write(|| OperationEvent::Start {
+            time: time_text(),
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            config: config.as_deref(),
+            cut_bytes: self.0.as_ref().map(|open| open.log.cut()).unwrap_or_default(),
+            live: LiveGeneration::of(live),
+        });
+    }
+
+    pub(crate) fn reloaded(&self, before: &Generation, live: &Generation, took: Duration) {
+        self.write(|| OperationEvent::Reload {
+            time: time_text(),
+            micros: micros(took),
+            before: before.number(),
+            live: LiveGeneration::of(live),
+        });
+        // The lines up to here were decided by the former generation.
+        if let Some(open) = &self.0 {
+            open.log.checkpoint();
+        }
+    }
+
+    pub(crate) fn reload_refused(&self, live: &Generation, reasons: &[String], took: Duration) {
+        let generation = live.number();
+        let micros = micros(took);
+        self.write(|| OperationEvent::ReloadRefused { time: time_text(), micros, generation, reasons });
+    }
+
+    pub(crate) fn rolled_back(&self, to: u64, generation: u64) {
+        self.write(|| OperationEvent::Rollback { time: time_text(), to, generation });
+    }
+
+    pub(crate) fn token_forgotten(&self, policies: &[String]) {
+        self.write(|| OperationEvent::TokenForgotten { time: time_text(), policies });
+    }
+
+    pub(crate) fn log_level_changed(&self, level: &str, before: &str) {
+        self.write(|| OperationEvent::LogLevel { time: time_text(), level, before });
+    }
+
+    pub(crate) fn lockout_cleared(&self, cleared: usize, address: Option<&str>) {
+        self.write(|| OperationEvent::LockoutCleared { time: time_text(), cleared, address });
+    }
+
+    pub(crate) fn peers_denied(&self, network: IpNet) {
+        self.write(|| OperationEvent::PeersDenied { time: time_text(), network: network.to_string() });
+    }
+
+    pub(crate) fn peers_allowed(&self, network: IpNet) {
+        self.write(|| OperationEvent::PeersAllowed { time: time_text(), network: network.to_string() });
+    }
+
+    fn write<'a>(&self, event: impl FnOnce() -> OperationEvent<'a>) {
+        if let Some(open) = &self.0
+            && let Ok(entry) = serde_json::to_vec(&event())
+        {
+            open.log.append(&entry, None);
+        }
+    }
+}
+
+/// The metrics of the log.
+#[derive(Debug)]
+struct LogCollector(Arc<AuditLog>);
+
+impl Collector for LogCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lost = ConstCounter::new(self.0.lost());
+        let help = "Entries of the audit log that could not be written";
+        lost.encode(encoder.encode_descriptor("audit_entries_lost", help, None, lost.metric_type())?)?;
+        let gauges = [
+            ("audit_entries_waiting", "Entries of the audit log that wait to be written", self.0.waiting()),
+            (
+                "audit_available",
+                "1 if entries of the audit log can be written",
+                usize::from(self.0.is_available()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+fn signer(settings: &Audit) -> Result<Arc<CheckpointSigner>, AuditLogError> {
+    let origin = match &settings.key {
+        AuditKey::Signer(signer) => return Ok(Arc::clone(signer)),
+        AuditKey::InDirectory { origin } => origin.as_deref(),
+    };
+    let failed = |error| AuditLogError::Key { directory: settings.directory.clone(), error };
+    let pem = private_key(&settings.directory.join(KEY_FILE)).map_err(failed)?;
+    let signer = CheckpointSigner::from_pem(&pem, origin).map_err(std::io::Error::other);
+    signer.map(Arc::new).map_err(failed)
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
