@@ -18,8 +18,8 @@ use witgate_runtime::workers;
 /// different keys that are not ASCII, takes 45 µs for each KiB in a release build.
 const LARGE: usize = 16 << 10;
 
-/// The size of a large answer. Only its structure is read, which takes some microseconds for each KiB.
-const LARGE_ANSWER: usize = 64 << 10;
+/// The size of a large answer. Only its structure is read, which takes a few microseconds for each KiB.
+const LARGE_ANSWER: usize = 128 << 10;
 
 /// Turns to parse large messages: all processors but one, so that one is left for others. Of the senders who wait, those
 /// with the fewest turns come first.

@@ -147,7 +147,9 @@ pub fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
 /// `body` with the text at each span replaced. All other bytes stay unchanged.
 pub fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
     edits.sort_by_key(|(span, _)| span.start);
-    let mut spliced = BytesMut::with_capacity(body.len() + 32);
+    let removed: usize = edits.iter().map(|(span, _)| span.len()).sum();
+    let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
+    let mut spliced = BytesMut::with_capacity(body.len().saturating_sub(removed) + added);
     let mut done = 0;
     for (span, text) in edits.iter() {
         spliced.extend_from_slice(body.get(done..span.start).unwrap_or_default());

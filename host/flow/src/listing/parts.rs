@@ -229,8 +229,9 @@ impl ListPlace {
     /// The place of all entries, and the text of those that are `shown`. None: the list is empty.
     fn kept(&self, text: &str, shown: &[bool]) -> Option<(Range<usize>, String)> {
         let all = self.entries.first()?.span.start..self.entries.last()?.span.end;
-        let mut kept = String::with_capacity(all.len());
-        for (entry, _) in self.entries.iter().zip(shown).filter(|(_, is_shown)| **is_shown) {
+        let visible = || self.entries.iter().zip(shown).filter(|(_, is_shown)| **is_shown);
+        let mut kept = String::with_capacity(visible().map(|(entry, _)| entry.span.len() + 1).sum());
+        for (entry, _) in visible() {
             if !kept.is_empty() {
                 kept.push(',');
             }
