@@ -386,6 +386,12 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     let place = Place::new();
     let log = place.try_open().unwrap();
     assert!(record(&log, 0));
+    // A checkpoint that is being written would be left in the mount point.
+    let end = Instant::now() + PATIENCE;
+    while place.segments()[0].with_extension("checkpoints").metadata().is_err() {
+        assert!(Instant::now() < end, "there is no checkpoint");
+        thread::sleep(Duration::from_millis(5));
+    }
     let away = place.dir.path().join("away");
     fs::rename(place.log(), &away).unwrap();
     // The mount point of the disk.
