@@ -42,6 +42,9 @@ const LAST: Duration = Duration::from_millis(400);
 /// The longest answer of a collector.
 const LONGEST_ANSWER: usize = 64 << 10;
 
+/// The time limit of a request to the collector.
+const LONGEST_REQUEST: Duration = Duration::from_secs(10);
+
 /// The spans that wait, and the exporter to send them.
 pub(crate) struct TraceExport {
     exporter: SpanExporter,
@@ -162,9 +165,13 @@ impl HttpClient for CollectorClient {
         let is_secure = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
         // As for an upstream, the operator names the address.
         let client = self.0.client(Destination::Upstream, is_secure);
-        let response = client.request(request.map(Full::new)).await?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
-        Ok(Response::from_parts(head, body))
+        let answered = async {
+            let response = client.request(request.map(Full::new)).await?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
+            Ok(Response::from_parts(head, body))
+        };
+        // A collector that never answers would end all traces.
+        timeout(LONGEST_REQUEST, answered).await?
     }
 }

@@ -103,7 +103,8 @@ def segments(directory):
 
 def verify(directory, keys):
     roots, checkpoints = read_checkpoints(directory, keys)
-    prev, number, subtrees, first, below = bytes(32), 0, [], None, 0
+    prev, number, subtrees, first = bytes(32), 0, [], None
+    claimed, below, signed, last_first = 0, 0, 0, 0
     for path in segments(directory):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         lines = data.split(b"\n")
@@ -118,17 +119,22 @@ def verify(directory, keys):
                     prev, subtrees = bytes.fromhex(entry["prev"]), tree
                 if entry["kind"] != "segment" or tree != subtrees or int(path.name[:20]) != entry["seq"]:
                     raise Fault(f"{path.name} does not continue the lines before it")
+                last_first = entry["seq"]
             if entry["seq"] != number or entry["prev"] != prev.hex():
                 raise Fault(f"line {number} does not continue the chain")
             if entry["kind"] == "retention":
-                below = max(below, entry["below"])
+                claimed = max(claimed, entry["below"])
             prev = leaf_hash(line)
             push(subtrees, prev)
             number += 1
-            if number in roots and roots[number] != root(subtrees):
-                raise Fault(f"the first {number} lines are not those of their checkpoint")
+            if number in roots:
+                if roots[number] != root(subtrees):
+                    raise Fault(f"the first {number} lines are not those of their checkpoint")
+                below, signed = claimed, number
     if any(size > number for size in roots):
         raise Fault(f"a checkpoint has {max(roots)} lines, and there are {number}")
+    if signed < last_first:
+        raise Fault("no checkpoint signs the complete segments")
     if (first or 0) > below:
         raise Fault("the first lines are missing")
     return {"first": first, "lines": number - (first or 0), "checkpoints": checkpoints}

@@ -178,7 +178,7 @@ impl AuditLog {
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let pruner = Pruner::new(directory.clone());
-        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner };
+        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner, recovery: None };
         let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
@@ -192,7 +192,8 @@ impl AuditLog {
 
     /// Takes a place for an entry that is made later. None: entries cannot be written at the moment.
     pub fn reserve(&self) -> Option<EntryPlace> {
-        if self.is_available() { self.state.queue.place() } else { None }
+        let is_open = self.is_available() && !self.state.queue.is_ended();
+        if is_open { self.state.queue.place() } else { None }
     }
 
     /// False while the disk refuses entries or does not answer.

@@ -170,8 +170,9 @@ fn read(
     };
     let mut lines = segment.lines().map_err(failed)?;
     let mut chain: Option<ChainState> = None;
-    let mut whole = 0;
+    let (mut whole, mut has_line) = (0, false);
     while let Some(line) = lines.next().map_err(failed)? {
+        has_line |= line.is_whole;
         let so_far = chain.take().or_else(|| SegmentHeader::state_before(line.bytes()));
         let fault = so_far.as_ref().map(|chain| chain.fault_of(line.bytes()));
         let (Some(mut next), Some(None), true) = (so_far.clone(), fault, line.is_whole) else {
@@ -188,7 +189,8 @@ fn read(
         chain = Some(next);
     }
     let Some(chain) = chain else {
-        return match signed.iter().any(|(_, signed)| signed.size > segment.first) {
+        // A kill leaves no complete line that is damaged.
+        return match has_line || signed.iter().any(|(_, signed)| signed.size > segment.first) {
             true => Err(altered("its first line is damaged".to_owned())),
             false => Ok(SegmentEnd::WithoutHeader { length }),
         };

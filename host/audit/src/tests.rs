@@ -212,6 +212,55 @@ fn a_tail_that_is_chained_again_is_found() {
     assert!(matches!(place.try_open(), Err(OpenError::Altered { .. })), "and it is not continued");
 }
 
+/// An attacker without the key removes old segments, and writes the entry that would explain it.
+#[test]
+fn a_retention_that_is_not_signed_explains_nothing() {
+    let mut place = Place::new();
+    place.rules = SegmentRules { size: 1024, ..place.rules };
+    place.write(0..20);
+    let segments = place.segments();
+    let (last, old) = segments.split_last().unwrap();
+    for path in old {
+        fs::remove_file(path).unwrap();
+        fs::remove_file(path.with_extension("checkpoints")).unwrap();
+    }
+    let first: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    place.change(0, |lines| {
+        let sequence = first + u64::try_from(lines.len()).unwrap();
+        let prev = "0".repeat(64);
+        lines.push(format!(
+            r#"{{"prev":"{prev}","seq":{sequence},"kind":"retention","time":"","below":{first}}}"#
+        ));
+        let end = lines.len() - 1;
+        chain_again(lines, end);
+    });
+    assert_eq!(altered_at(&place.verify()), Some(first));
+}
+
+#[test]
+fn complete_segments_without_checkpoints_are_found() {
+    let mut place = Place::new();
+    place.rules = SegmentRules { size: 1024, ..place.rules };
+    place.write(0..20);
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
+    for path in place.segments() {
+        fs::remove_file(path.with_extension("checkpoints")).unwrap();
+    }
+    assert_eq!(altered_at(&place.verify()), Some(0));
+}
+
+/// Damage of the first line after retention is a verdict, not a panic.
+#[test]
+fn a_damaged_beginning_after_retention_is_found() {
+    let mut place = Place::new();
+    place.rules = SegmentRules { size: 1024, keep: Some(Duration::ZERO), ..place.rules };
+    place.write(0..20);
+    place.write(20..40);
+    assert!(place.verify().first > 0);
+    place.change(0, |lines| lines[0].insert(1, ' '));
+    assert_eq!(altered_at(&place.verify()), Some(place.verify().first));
+}
+
 #[test]
 fn a_missing_end_is_found() {
     let place = Place::new();

@@ -105,7 +105,7 @@ impl LogVerdict {
 pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> LogVerification {
     let mut check = LogCheck::default();
     let verdict = check.run(directory, keys, known).err().unwrap_or(LogVerdict::Intact);
-    let signed = check.signed.clamp(check.first, check.chain.next());
+    let signed = check.signed.max(check.first).min(check.chain.next());
     LogVerification {
         verdict,
         first: check.first,
@@ -133,7 +133,9 @@ struct LogCheck {
     /// The size of the log at the last checkpoint that fits.
     signed: u64,
     incomplete: u64,
-    /// The largest number below which a retention has removed lines.
+    /// The largest number below which entries say that lines are removed.
+    claimed_below: u64,
+    /// The same, of entries that a checkpoint signs.
     removed_below: u64,
 }
 
@@ -145,7 +147,6 @@ struct RetentionEntry {
 
 impl LogCheck {
     fn run(&mut self, directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Result<(), LogVerdict> {
-        let segments = segment::list(directory).map_err(|error| LogVerdict::unreadable(directory, &error))?;
         // The checkpoints first: in a log that is being written, each is about lines that are there already.
         let mut signed = Vec::new();
         let own = segment::checkpoint_files(directory);
@@ -156,6 +157,7 @@ impl LogCheck {
         for path in known {
             signed.extend(self.checkpoints_in(path, keys, false)?);
         }
+        let segments = segment::list(directory).map_err(|error| LogVerdict::unreadable(directory, &error))?;
         if segments.is_empty() && signed.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no audit");
             return Err(LogVerdict::unreadable(directory, &none));
@@ -163,7 +165,7 @@ impl LogCheck {
         signed.sort_by_key(|known| known.checkpoint.size);
         self.first = segments.first().map(|segment| segment.first).unwrap_or_default();
         let mut next = signed.iter().peekable();
-        while next.next_if(|known| known.checkpoint.size <= self.first && self.first > 0).is_some() {}
+        while next.next_if(|known| known.checkpoint.size < self.first).is_some() {}
         for (place, segment) in (1..).zip(&segments) {
             self.segments += 1;
             self.segment(segment, place == segments.len(), &mut next)?;
@@ -173,9 +175,17 @@ impl LogCheck {
             let (file, found) = (file.clone(), self.chain.next());
             return Err(LogVerdict::Truncated { file, signed: checkpoint.size, found });
         }
+        // A complete segment ends with a checkpoint.
+        if let Some(last) = segments.last().filter(|last| self.signed < last.first) {
+            return Err(LogVerdict::altered(
+                last,
+                self.signed,
+                "no checkpoint signs the lines before this segment",
+            ));
+        }
         match segments.first() {
             Some(first) if self.removed_below < self.first => {
-                let what = "the lines before it are missing, and no entry says that they were too old";
+                let what = "the lines before it are missing, and no signed entry says that they were too old";
                 Err(LogVerdict::altered(first, self.first, what))
             }
             _ => Ok(()),
@@ -231,15 +241,26 @@ impl LogCheck {
             }
             if std::mem::take(&mut is_first) {
                 self.header(segment, line.bytes())?;
+                self.compare_all(signed, segment)?;
             }
             if let Some(fault) = self.chain.fault_of(line.bytes()) {
                 return Err(self.place_of(fault, segment));
             }
             self.note_retention(line.bytes());
             self.chain.advance(marked_leaf_hash(line.marked()));
-            while let Some(known) = signed.next_if(|known| known.checkpoint.size <= self.chain.next()) {
-                self.compare(&known.checkpoint, segment, &known.file)?;
-            }
+            self.compare_all(signed, segment)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the lines so far with the checkpoints of their number.
+    fn compare_all<'k>(
+        &mut self,
+        signed: &mut std::iter::Peekable<impl Iterator<Item = &'k KnownCheckpoint>>,
+        segment: &Segment,
+    ) -> Result<(), LogVerdict> {
+        while let Some(known) = signed.next_if(|known| known.checkpoint.size <= self.chain.next()) {
+            self.compare(&known.checkpoint, segment, &known.file)?;
         }
         Ok(())
     }
@@ -280,7 +301,7 @@ impl LogCheck {
     fn note_retention(&mut self, line: &[u8]) {
         let is_retention = ChainFields::of(line).is_some_and(|fields| fields.kind == b"retention");
         if is_retention && let Ok(entry) = serde_json::from_slice::<RetentionEntry>(line) {
-            self.removed_below = self.removed_below.max(entry.below);
+            self.claimed_below = self.claimed_below.max(entry.below);
         }
     }
 
@@ -293,6 +314,9 @@ impl LogCheck {
                 checkpoint.size.saturating_sub(1)
             );
             return Err(LogVerdict::Altered { file: segment.name(), line: None, what });
+        }
+        if checkpoint.size == self.chain.next() {
+            self.removed_below = self.claimed_below;
         }
         self.signed = self.signed.max(checkpoint.size);
         Ok(())

@@ -50,6 +50,8 @@ pub(crate) struct LogWriter {
     pub(crate) sync: SyncMode,
     pub(crate) rules: SegmentRules,
     pub(crate) pruner: Pruner,
+    /// The length and the reason of a failure that no entry tells yet.
+    pub(crate) recovery: Option<(Duration, String)>,
 }
 
 /// The times of the work that does not depend on entries.
@@ -99,6 +101,7 @@ impl LogWriter {
     fn write(&mut self, batch: &mut EntryBatch) {
         let is_written = self.persist(|store| store.append(batch));
         self.state.queue.free(batch);
+        self.report_recovery();
         if !is_written {
             self.state.queue.lose(u64::try_from(batch.entries().count()).unwrap_or(u64::MAX));
         }
@@ -135,17 +138,24 @@ impl LogWriter {
         }
         self.state.end_write();
         if let Some(reason) = failure {
-            self.note_recovery(began.elapsed(), &reason);
+            self.state.set_failing(false);
+            self.recovery = Some((began.elapsed(), reason));
         }
         true
     }
 
-    fn note_recovery(&mut self, after: Duration, reason: &str) {
+    /// Writes an entry about a recovery. It needs no place in the queue, which may be full after a failure.
+    fn report_recovery(&mut self) {
+        let Some((after, reason)) = self.recovery.take() else { return };
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!("the audit is written again after {after_ms} ms");
-        let lost = self.state.take_unreported();
-        self.state.set_failing(false);
-        self.push(&LogEvent::Recovered { time: time_text(), after_ms, reason, lost });
+        let (time, lost) = (time_text(), self.state.take_unreported());
+        let batch = EntryBatch::of(&LogEvent::Recovered { time, after_ms, reason: &reason, lost });
+        if batch.is_ok_and(|batch| self.store.append(&batch).is_err()) {
+            tracing::error!(
+                "the audit has no entry about the recovery, before which {lost} entries were lost"
+            );
+        }
     }
 
     /// Adds an entry to the queue. If the queue is full, there is no lack of entries.
@@ -160,6 +170,7 @@ impl LogWriter {
         let now = Instant::now();
         if self.store.is_full(self.rules.size, self.rules.age) && self.store.segment().is_some() {
             self.persist(LogFiles::rotate);
+            self.report_recovery();
             schedule.prune = now;
         }
         if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {
@@ -189,7 +200,8 @@ impl LogWriter {
         }
     }
 
-    /// Removes segments that are too old, and compresses the others. The entry about a removal is written first.
+    /// Removes segments that are too old, and compresses the others. The entry about a removal is written and signed
+    /// first.
     fn prune(&mut self) {
         let Some(current) = self.store.segment().map(|segment| segment.first) else { return };
         match self.pruner.look(self.rules.keep, current) {
@@ -197,9 +209,11 @@ impl LogWriter {
                 let event = LogEvent::Retention { time: time_text(), below };
                 if let Ok(batch) = EntryBatch::of(&event)
                     && self.persist(|store| store.append(&batch))
+                    && self.store.checkpoint().is_ok()
                 {
                     remove(&files);
                 }
+                self.report_recovery();
             }
             Ok(None) => {}
             Err(error) => tracing::error!("the segments of the audit cannot be listed: {error}"),

@@ -230,6 +230,8 @@ fn check_all<'a, K, N: BucketName<K>>(
                 new += usize::from(matches!(checked, CheckedBucket::New(_)));
                 all.push((table, checked));
             }
+            // No other bucket can shorten the wait, and each would be looked for in vain.
+            Err(Lack::Buckets) => return Err((place, Lack::Buckets)),
             Err(lack) if worst.is_none_or(|(_, known)| known.wait() < lack.wait()) => {
                 worst = Some((place, lack));
             }

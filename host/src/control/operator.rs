@@ -106,9 +106,7 @@ impl Operator {
 
     fn deny(&self, network: &str) -> Result<DeniedPeersReport, String> {
         let network = network_in(network)?;
-        if !self.generations.denied_peers().deny(network) {
-            return Err(format!("{network} is denied already"));
-        }
+        self.generations.denied_peers().deny(network).map_err(|error| error.to_string())?;
         self.audit.peers_denied(network);
         tracing::info!(%network, "peers are denied");
         Ok(self.denied_peers())

@@ -66,6 +66,10 @@ impl<'a> MessageParts<'a> {
     pub(super) fn read(message: &'a [u8]) -> Result<Self, UnreadableMessage> {
         let text = std::str::from_utf8(message).map_err(|_| UnreadableMessage)?;
         let answer = StrictAnswer::read(text, |key| list_of(key).is_some()).map_err(|_| UnreadableMessage)?;
+        // A client that ignores case may read the other member as the result.
+        if answer.envelope.iter().any(|(key, _)| folds_to(key, "result")) {
+            return Err(UnreadableMessage);
+        }
         Ok(Self { text, answer })
     }
 
@@ -142,6 +146,10 @@ impl<'a> MessageParts<'a> {
     /// The place of `cacheScope` in the result. Without it, its place is before the first member whose key has no
     /// escapes.
     fn cache_scope(&self, result: &StrictResult<'a>) -> Result<CacheScope, UnreadableMessage> {
+        let is_other = |key: &str| key != "cacheScope" && folds_to(key, "cacheScope");
+        if result.members().iter().any(|(key, _)| is_other(key)) {
+            return Err(UnreadableMessage);
+        }
         if let Some(scope) = result.get("cacheScope") {
             return Ok(CacheScope::At(self.span(scope)?));
         }
@@ -333,6 +341,13 @@ mod tests {
         ] {
             assert_eq!(item(tool, text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_member_that_some_readers_take_for_another_is_refused() {
+        assert!(MessageParts::read(br#"{"result":{"tools":[]},"Result":{"tools":[1]}}"#).is_err());
+        let message = br#"{"result":{"tools":[],"CacheScope":"public"}}"#;
+        assert!(MessageParts::read(message).unwrap().lists().is_err());
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub(super) struct TableState<K> {
     parties: Holdings,
     floor: Moment,
     calls: u64,
+    /// The call in which idle buckets were last looked for, to make room for its party.
+    swept_in: u64,
 }
 
 /// A bucket as it is now.
@@ -138,6 +140,7 @@ impl<K> TableState<K> {
             parties: Holdings::default(),
             floor: 0,
             calls: 0,
+            swept_in: 0,
         }
     }
 
@@ -246,13 +249,18 @@ impl<K> TableState<K> {
         self.slots.get_mut(place as usize)?.as_mut()
     }
 
-    /// Checks that the party may have `new` more buckets.
+    /// Checks that the party may have `new` more buckets, and that enough stay free for others. The first bucket of a
+    /// party always has room: an idle one has to go for it. Idle buckets are looked for once in a call.
     fn has_room(&mut self, party: &Party, new: usize, now: Moment) -> Result<(), Lack> {
-        let most = self.capacity.most_of_one;
-        if self.parties.of(party) + new > most {
+        let is_first = new == 1 && self.parties.of(party) == 0;
+        if is_first || self.parties.have_room(party, new, self.capacity) {
+            return Ok(());
+        }
+        if self.swept_in != self.calls {
+            self.swept_in = self.calls;
             self.sweep(SHARE_SWEEP, now);
         }
-        if self.parties.of(party) + new > most { Err(Lack::Buckets) } else { Ok(()) }
+        if self.parties.have_room(party, new, self.capacity) { Ok(()) } else { Err(Lack::Buckets) }
     }
 
     fn insert(&mut self, bucket: Bucket<K>, now: Moment) -> Place {

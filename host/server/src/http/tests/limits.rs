@@ -173,7 +173,7 @@ async fn denied_peers_get_no_answer_and_their_open_connections_a_refusal() {
     let gateway = limited("").await;
     assert_eq!(calls(&gateway, BOB, "a").await.status, 200);
     let loopback = "127.0.0.0/8".parse().unwrap();
-    gateway.generations.denied_peers().deny(loopback);
+    gateway.generations.denied_peers().deny(loopback).unwrap();
     // The client keeps its connection.
     let refused = calls(&gateway, BOB, "a").await;
     assert_eq!((refused.status, refused.reason().as_str()), (403, "denied-peer"));
