@@ -24,6 +24,7 @@ pub mod listing;
 pub mod lockout;
 pub mod parsing;
 pub mod port;
+mod receive;
 pub mod reject;
 pub mod request;
 mod right;
@@ -34,15 +35,13 @@ pub mod subject;
 pub mod tasks;
 pub mod traces;
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
-use witgate_plugin::{Scheme, TargetKind, Transport};
+use witgate_plugin::{Scheme, TargetKind};
 
 use crate::event::Event;
 use crate::port::{Answer, AnswerBody, SessionRequest, Upstream};
@@ -61,6 +60,8 @@ use limit::{CallPlaces, admit, take_places};
 use list_changes::{DeclaredChanges, ListChanges};
 use listing::{AnswerFilter, unread};
 use lockout::LockoutTable;
+pub use receive::Arrival;
+use receive::{receive, receive_bodiless};
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
@@ -68,12 +69,11 @@ use stage_result::StageResult;
 use tasks::Tasks;
 use traces::Tracer;
 use witgate_message::call::{Access, Call, MessageKind};
-use witgate_message::certificate::ClientCertificate;
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
-use witgate_message::headers::{LAST_EVENT_ID, agree, credentials, media};
-use witgate_policy::generation::{Generation, Generations, Pipeline};
+use witgate_message::headers::{LAST_EVENT_ID, media};
+use witgate_policy::generation::{Generation, Generations};
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::shares::{Capacity, Share, Shares};
@@ -99,28 +99,6 @@ const STREAMS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
 
 /// The default memory for answers that wait to be read, in bytes.
 const ANSWER_MEMORY: usize = 256 << 20;
-
-/// A received message.
-pub struct Arrival {
-    /// The transport of the message.
-    pub transport: Transport,
-    /// The address of the sender. None over stdio.
-    pub peer: Option<IpAddr>,
-    /// Remembers whether the sender has shown a good credential.
-    pub known: KnownSender,
-    /// The flag that is set when the upstream has the message.
-    pub under_way: InFlight,
-    /// The client certificate of the connection.
-    pub certificate: Option<Arc<ClientCertificate>>,
-    /// The headers. Empty over stdio.
-    pub headers: HeaderMap,
-    /// The message. Empty for a GET or DELETE.
-    pub body: Bytes,
-    /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
-    pub shown: Option<Credentials>,
-    /// The session of the process, over stdio. Over HTTP it is in the headers.
-    pub session: Option<Box<str>>,
-}
 
 /// The response to a message.
 pub struct Reply {
@@ -472,93 +450,6 @@ impl<U: Upstream> Flow<U> {
     }
 }
 
-type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
-
-/// Parse → credential: everything that can be read from a message without knowing the caller.
-async fn receive(
-    arrival: Arrival,
-    decision: DecisionId,
-    generation: &Generation,
-    route: &Arc<Route>,
-) -> Result<ReceivedRequest, RejectedMessage> {
-    let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
-    let call = parsing::parse(body, peer).await?;
-    let examined = match transport {
-        Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
-        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
-    };
-    let (era, mut shown, session) =
-        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
-    show_certificate(&mut shown, certificate.as_deref(), generation, route);
-    let route = Arc::clone(route);
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
-    Ok((Arc::new(request), shown, session))
-}
-
-/// A certificate that no policy judges is no credential. It only protects the transport.
-fn show_certificate(
-    shown: &mut Credentials,
-    certificate: Option<&ClientCertificate>,
-    generation: &Generation,
-    route: &Route,
-) {
-    let Some(certificate) = certificate else { return };
-    let pipeline = generation.pipeline(route.pipeline);
-    if pipeline.judges(Scheme::Certificate) {
-        shown.add(Scheme::Certificate, None, certificate.as_credential());
-    } else if pipeline.watches(Scheme::Certificate) {
-        shown.add_watched(Scheme::Certificate, certificate.as_credential());
-    }
-}
-
-/// Compares the headers with the body, and takes the credentials out of them.
-fn examine(
-    call: &Call,
-    headers: &mut HeaderMap,
-    pipeline: &Pipeline,
-) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
-    let era = agree::check(call, headers)?;
-    let shown = credentials::take(headers, pipeline.credential_headers())?;
-    let session = match era {
-        Era::Stateful => agree::session(headers)?.map(Box::from),
-        Era::Stateless => None,
-    };
-    Ok((era, shown, session))
-}
-
-/// Over stdio there are no headers, and the process has one session.
-fn examine_stdio(
-    call: &Call,
-    shown: Credentials,
-    session: Option<Box<str>>,
-) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
-    let era = agree::check_without_headers(call)?;
-    Ok((era, shown, session.filter(|_| era == Era::Stateful)))
-}
-
-fn receive_bodiless(
-    method: &'static str,
-    arrival: Arrival,
-    decision: DecisionId,
-    generation: &Generation,
-    route: &Arc<Route>,
-) -> Result<ReceivedRequest, Rejection> {
-    let Arrival { transport, peer, certificate, mut headers, shown, session, .. } = arrival;
-    let (mut shown, session) = match transport {
-        Transport::Stdio => (shown.unwrap_or_default(), session),
-        Transport::Http => {
-            agree::check_bodiless(&headers)?;
-            let declared = generation.pipeline(route.pipeline).credential_headers();
-            let shown = credentials::take(&mut headers, declared)?;
-            (shown, agree::session(&headers)?.map(Box::from))
-        }
-    };
-    show_certificate(&mut shown, certificate.as_deref(), generation, route);
-    let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
-    Ok((Arc::new(request), shown, session))
-}
-
 /// Records a refusal before any decision.
 async fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
     let decision = Some(record.decision);
@@ -625,6 +516,6 @@ fn status_of(era: Era, status: StatusCode, answer: &AnswerPeek) -> StatusCode {
     }
 }
 
-fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {
+fn text_of(headers: &http::HeaderMap, name: &http::HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }

@@ -1,0 +1,131 @@
+//! Parse → credential: everything that can be read from a message without knowing the caller.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use witgate_message::call::Call;
+use witgate_message::certificate::ClientCertificate;
+use witgate_message::credential::Credentials;
+use witgate_message::era::Era;
+use witgate_message::headers::{agree, credentials};
+use witgate_plugin::{Scheme, Transport};
+use witgate_policy::generation::{Generation, Pipeline};
+
+use crate::decision::DecisionId;
+use crate::in_flight::InFlight;
+use crate::known_sender::KnownSender;
+use crate::parsing;
+use crate::reject::{RejectedMessage, Rejection};
+use crate::request::{Request, Route};
+
+/// A received message.
+pub struct Arrival {
+    /// The transport of the message.
+    pub transport: Transport,
+    /// The address of the sender. None over stdio.
+    pub peer: Option<IpAddr>,
+    /// Remembers whether the sender has shown a good credential.
+    pub known: KnownSender,
+    /// The flag that is set when the upstream has the message.
+    pub under_way: InFlight,
+    /// The client certificate of the connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The headers. Empty over stdio.
+    pub headers: HeaderMap,
+    /// The message. Empty for a GET or DELETE.
+    pub body: Bytes,
+    /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
+    pub shown: Option<Credentials>,
+    /// The session of the process, over stdio. Over HTTP it is in the headers.
+    pub session: Option<Box<str>>,
+}
+
+pub(crate) type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
+
+/// Reads one message.
+pub(crate) async fn receive(
+    arrival: Arrival,
+    decision: DecisionId,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<ReceivedRequest, RejectedMessage> {
+    let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
+    let call = parsing::parse(body, peer).await?;
+    let examined = match transport {
+        Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
+        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
+    };
+    let (era, mut shown, session) =
+        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    let route = Arc::clone(route);
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    Ok((Arc::new(request), shown, session))
+}
+
+/// A certificate that no policy judges is no credential. It only protects the transport.
+fn show_certificate(
+    shown: &mut Credentials,
+    certificate: Option<&ClientCertificate>,
+    generation: &Generation,
+    route: &Route,
+) {
+    let Some(certificate) = certificate else { return };
+    let pipeline = generation.pipeline(route.pipeline);
+    if pipeline.judges(Scheme::Certificate) {
+        shown.add(Scheme::Certificate, None, certificate.as_credential());
+    } else if pipeline.watches(Scheme::Certificate) {
+        shown.add_watched(Scheme::Certificate, certificate.as_credential());
+    }
+}
+
+/// Compares the headers with the body, and takes the credentials out of them.
+fn examine(
+    call: &Call,
+    headers: &mut HeaderMap,
+    pipeline: &Pipeline,
+) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
+    let era = agree::check(call, headers)?;
+    let shown = credentials::take(headers, pipeline.credential_headers())?;
+    let session = match era {
+        Era::Stateful => agree::session(headers)?.map(Box::from),
+        Era::Stateless => None,
+    };
+    Ok((era, shown, session))
+}
+
+/// Over stdio there are no headers, and the process has one session.
+fn examine_stdio(
+    call: &Call,
+    shown: Credentials,
+    session: Option<Box<str>>,
+) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
+    let era = agree::check_without_headers(call)?;
+    Ok((era, shown, session.filter(|_| era == Era::Stateful)))
+}
+
+/// As [`receive`], for a GET or DELETE.
+pub(crate) fn receive_bodiless(
+    method: &'static str,
+    arrival: Arrival,
+    decision: DecisionId,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<ReceivedRequest, Rejection> {
+    let Arrival { transport, peer, certificate, mut headers, shown, session, .. } = arrival;
+    let (mut shown, session) = match transport {
+        Transport::Stdio => (shown.unwrap_or_default(), session),
+        Transport::Http => {
+            agree::check_bodiless(&headers)?;
+            let declared = generation.pipeline(route.pipeline).credential_headers();
+            let shown = credentials::take(&mut headers, declared)?;
+            (shown, agree::session(&headers)?.map(Box::from))
+        }
+    };
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    Ok((Arc::new(request), shown, session))
+}
