@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::state::{State, TOOLS, Verdict};
+use super::state::{State, TOOLS, Verdict, can_give};
 
 /// Number of log lines that are kept for finding the cause of a fault.
 const KEPT: usize = 40;
@@ -171,7 +171,7 @@ impl Books {
     fn judge(&mut self, decision: Decision) {
         match self.states.get(&decision.generation) {
             None => self.waiting.push(decision),
-            Some(states) if states.iter().any(|state| state.verdict(&decision.tool) == decision.verdict) => {}
+            Some(states) if can_give(states, &decision.tool, &decision.verdict) => {}
             Some(_) => self.wrong.push(decision.line),
         }
     }

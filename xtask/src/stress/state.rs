@@ -68,6 +68,15 @@ impl State {
     }
 }
 
+/// True if one of these successive states gives the verdict on a call of `tool`, or the way from one to the next does.
+pub(crate) fn can_give(states: &[State], tool: &str, verdict: &Verdict) -> bool {
+    let is_between = |pair: &[State]| match pair {
+        [was, to] => was.shows_on_the_way_to(*to, verdict),
+        _ => false,
+    };
+    states.iter().any(|state| state.verdict(tool) == *verdict) || states.windows(2).any(is_between)
+}
+
 impl Verdict {
     pub(crate) fn refused(reason: &str) -> Self {
         Self::Refused(reason.to_owned())
@@ -83,4 +92,19 @@ pub(crate) fn rules(config: usize) -> String {
 /// The role of the keys in the store of a configuration.
 pub(crate) fn role(config: usize) -> String {
     format!("role-{config}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_states_a_new_configuration_may_restrict_the_former_component() {
+        let was = State { version: 0, config: 0 };
+        let to = State { version: 1, config: 1 };
+        let verdict = Verdict::refused("not-allowed");
+        assert!(can_give(&[was, to], "greet", &verdict));
+        assert!(!can_give(&[to], "greet", &verdict), "a whole state gives no such reason");
+        assert!(!can_give(&[was, was.next_config()], "greet", &verdict), "nothing is compiled on this way");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::state::{State, Verdict};
+use super::state::{State, Verdict, can_give};
 
 /// The states in the order of the changes.
 #[derive(Debug)]
@@ -42,11 +42,7 @@ impl Timeline {
     pub(crate) fn allows(&self, since: Moment, tool: &str, verdict: &Verdict) -> bool {
         let states = self.lock();
         let possible = states.get(since.0..).unwrap_or_default();
-        let is_between = |pair: &[State]| match pair {
-            [was, to] => was.shows_on_the_way_to(*to, verdict),
-            _ => false,
-        };
-        possible.iter().any(|state| state.verdict(tool) == *verdict) || possible.windows(2).any(is_between)
+        can_give(possible, tool, verdict)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<State>> {
