@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
         let number = self.done.get("hostile components").copied().unwrap_or_default();
         let (name, bytes) = self.hostile.nth(usize::try_from(number)?).context("there is one at least")?;
         self.live.set_hostile(None);
-        let is_accepted = driver.offer("hostile.wasm", bytes, LONGEST).with_context(|| name.to_owned())?;
+        let is_accepted = driver.offer("hostile", bytes, LONGEST).with_context(|| name.to_owned())?;
         if is_accepted {
             self.live.set_hostile(Some(name));
             thread::sleep(HARM);
@@ -108,7 +108,7 @@ impl<'a> Plan<'a> {
             *self.done.entry("hostile components that were refused").or_default() += 1;
             self.live.set_hostile(None);
             // Without this, no other component would go live.
-            ensure!(driver.offer("hostile.wasm", self.hostile.faulty(), LONGEST)?, "`faulty` was refused");
+            ensure!(driver.offer("hostile", self.hostile.faulty(), LONGEST)?, "`faulty` was refused");
             self.live.set_hostile(Some(FAULTY));
         }
         self.did("hostile components", driver);

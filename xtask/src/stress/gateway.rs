@@ -17,6 +17,7 @@ use super::caller::{Caller, Door};
 use super::state::{CONFIGS, State, TOOLS, VERSIONS, role, rules};
 use super::timeline::Timeline;
 use super::vitals::Vitals;
+use crate::guests::digest;
 use crate::servers::Server;
 use witgate_build::process::{run, terminate};
 
@@ -280,6 +281,15 @@ config = {rules}
         Ok(serde_json::from_str(&output)?)
     }
 
+    /// True if `policy` of the live generation is this component.
+    fn runs(&self, policy: &str, component: &[u8]) -> Result<bool> {
+        let list = self.plugin_list()?;
+        let policies = list.get("policies").and_then(Value::as_array).context("no policies")?;
+        let named = policies.iter().find(|found| found.get("name").and_then(Value::as_str) == Some(policy));
+        let live = named.and_then(|found| found.get("digest")?.as_str());
+        Ok(live == Some(digest(component).as_str()))
+    }
+
     /// The number of instances of the live generation.
     pub(crate) fn instances(&self) -> Result<u64> {
         let list = self.plugin_list()?;
@@ -411,21 +421,27 @@ impl<'a> Driver<'a> {
         self.audit.live()
     }
 
-    /// Replaces a file without any effect on the answers. Returns true if the gateway took it.
-    pub(crate) fn offer(&mut self, name: &str, content: &[u8], longest: Duration) -> Result<bool> {
-        let (before, (_, refused)) = (self.audit.live(), self.audit.candidates());
-        let start = self.place.rename(name, content)?;
+    /// Replaces the component of `policy` without any effect on the answers. Returns true if the gateway took it.
+    pub(crate) fn offer(&mut self, policy: &str, component: &[u8], longest: Duration) -> Result<bool> {
+        let (mut before, (_, refused)) = (self.audit.live(), self.audit.candidates());
+        let file = format!("{policy}.wasm");
+        let start = self.place.rename(&file, component)?;
         while start.elapsed() < longest {
-            if self.audit.live() > before {
+            let live = self.audit.live();
+            if live > before {
                 self.audit.name(before, self.state, self.state);
-                return Ok(true);
+                // The generation may be a late one of the change before.
+                if self.place.runs(policy, component)? {
+                    return Ok(true);
+                }
+                before = live;
             }
             if self.audit.candidates().1 > refused {
                 return Ok(false);
             }
             thread::sleep(GLANCE);
         }
-        bail!("{name} was neither taken nor refused:\n{}", self.audit.tail())
+        bail!("{file} was neither taken nor refused:\n{}", self.audit.tail())
     }
 
     fn await_shown(&mut self, was: State, to: State, start: Instant) -> Result<()> {
