@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint_file;
 mod copies;
 mod hex;
 mod line;
@@ -16,6 +17,7 @@ mod recovery;
 mod retention;
 mod segment;
 pub mod select;
+mod signed;
 mod store;
 pub mod tree;
 pub mod verify;
@@ -168,8 +170,11 @@ impl AuditLog {
     /// If another process has the directory, signed lines are missing or changed, or the disk does not permit it.
     pub fn open(settings: LogSettings) -> Result<Self, OpenError> {
         let LogSettings { directory, signer, sync, rules, checkpoint_to, owner } = settings;
-        let found = recovery::open(&directory, checkpoint_to.as_deref(), &owner)?;
         let failed = |error| OpenError::Io { path: directory.clone(), error };
+        let mut keys = known_keys(&directory).map_err(failed)?;
+        keys.push(signer.public().clone());
+        let elsewhere: Vec<_> = checkpoint_to.iter().cloned().collect();
+        let found = recovery::open(&directory, &elsewhere, &owner, &keys)?;
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
         let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
@@ -296,6 +301,14 @@ fn note_public_key(directory: &Path, signer: &CheckpointSigner) -> io::Result<()
     }
     let text = format!("{written}{key}\n");
     whole_file::replace(&path, |file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+}
+
+/// The public keys beside a log, with those that have signed its earlier lines.
+fn known_keys(directory: &Path) -> io::Result<Vec<CheckpointKey>> {
+    match public_keys(&directory.join(PUBLIC_KEY_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        keys => keys,
+    }
 }
 
 /// The public keys in a file: one in each line.

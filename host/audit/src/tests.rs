@@ -1,5 +1,7 @@
 //! Whole logs: written, attacked, cut at every byte, and opened again.
 
+mod start;
+
 use std::fs;
 use std::path::PathBuf;
 
