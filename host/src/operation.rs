@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 use serde::Serialize;
 
 use witgate_audit::note::CheckpointSigner;
@@ -28,6 +29,17 @@ pub(crate) struct OperationLog(Option<Arc<OpenLog>>);
 struct OpenLog {
     log: Arc<AuditLog>,
     settings: Audit,
+}
+
+/// The state of an audit log.
+#[derive(Debug)]
+pub(crate) struct AuditLogState {
+    /// True if entries can be written.
+    pub(crate) is_available: bool,
+    /// The time for which there have been entries that no checkpoint signs.
+    pub(crate) unsigned_for: Duration,
+    /// The places elsewhere that do not take checkpoints.
+    pub(crate) failing_copies: Vec<String>,
 }
 
 /// The error if the audit log cannot be opened.
@@ -161,7 +173,7 @@ impl OperationLog {
             signer: signer(settings)?,
             sync: settings.sync,
             rules: settings.rules,
-            checkpoint_to: settings.checkpoint_to.clone(),
+            checkpoint_to: settings.checkpoint_to.iter().cloned().collect(),
             owner,
         })?;
         if log.cut() > 0 {
@@ -177,9 +189,14 @@ impl OperationLog {
         Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
     }
 
-    /// True if entries can be written. None: there is no log.
-    pub(crate) fn is_available(&self) -> Option<bool> {
-        self.0.as_ref().map(|open| open.log.is_available())
+    /// The state of the log. None: there is none.
+    pub(crate) fn state(&self) -> Option<AuditLogState> {
+        let log = &self.0.as_ref()?.log;
+        Some(AuditLogState {
+            is_available: log.is_available(),
+            unsigned_for: log.unsigned_for(),
+            failing_copies: log.failing_copies(),
+        })
     }
 
     /// Registers the metrics of the log.
@@ -280,11 +297,20 @@ impl Collector for LogCollector {
                 "1 if entries of the audit log can be written",
                 usize::from(self.0.is_available()),
             ),
+            (
+                "audit_checkpoint_places_failing",
+                "Places in checkpoint_to that do not take checkpoints",
+                self.0.failing_copies().len(),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let unsigned = ConstGauge::new(self.0.unsigned_for().as_secs_f64());
+        let help = "Time for which there have been entries of the audit log that no checkpoint signs";
+        let (name, unit) = ("audit_unsigned", Some(&Unit::Seconds));
+        unsigned.encode(encoder.encode_descriptor(name, help, unit, unsigned.metric_type())?)?;
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,34 +15,75 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 64;
 
 /// The time that the last checkpoints may take at the end.
-const LAST: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_secs(3);
 
-/// Sends checkpoints to the file elsewhere. If it is dropped, waiting checkpoints are still written.
+/// Sends checkpoints to a file elsewhere. If it is dropped, waiting checkpoints are still written.
 #[derive(Debug)]
 pub(crate) struct CheckpointCopies {
-    sender: Option<SyncSender<String>>,
+    sender: Option<SyncSender<Arc<str>>>,
     thread: JoinHandle<()>,
+    state: Arc<CopyState>,
+}
+
+/// The state of a file elsewhere.
+#[derive(Debug)]
+pub(crate) struct CopyState {
     path: PathBuf,
-    is_full: bool,
+    is_failing: AtomicBool,
+    is_full: AtomicBool,
+}
+
+impl CopyState {
+    /// The name of the place.
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.path.to_string_lossy()
+    }
+
+    /// True if it does not take checkpoints at the moment.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed) || self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Notes the result of an attempt, and reports changes.
+    fn note(&self, result: &io::Result<()>) {
+        let is_failing = result.is_err();
+        let path = self.path.display();
+        match (result, self.is_failing.swap(is_failing, Ordering::Relaxed)) {
+            (Err(error), false) => tracing::error!(
+                "{path} does not take checkpoints of the audit; the next one is tried again: {error}"
+            ),
+            (Ok(()), true) => tracing::warn!("{path} takes checkpoints of the audit again"),
+            _ => {}
+        }
+    }
 }
 
 impl CheckpointCopies {
     /// Starts the thread for the file at `path`.
     pub(crate) fn start(path: PathBuf) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING);
-        let own = path.clone();
-        let thread = thread::Builder::new().name("audit-checkpoint".to_owned());
-        let thread = thread.spawn(move || write_all(&own, &receiver))?;
-        Ok(Self { sender: Some(sender), thread, path, is_full: false })
+        let (sender, receiver) = sync_channel::<Arc<str>>(WAITING);
+        let state =
+            Arc::new(CopyState { path, is_failing: AtomicBool::default(), is_full: AtomicBool::default() });
+        let own = Arc::clone(&state);
+        let work = move || receiver.iter().for_each(|text| own.note(&append_to(&own.path, &text)));
+        let thread = thread::Builder::new().name("audit-checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { sender: Some(sender), thread, state })
+    }
+
+    /// The state of the file.
+    pub(crate) fn state(&self) -> Arc<CopyState> {
+        Arc::clone(&self.state)
     }
 
     /// Sends a checkpoint. It never blocks.
-    pub(crate) fn send(&mut self, text: String) {
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.try_send(text).is_ok());
-        if !sent && !self.is_full {
-            tracing::error!("{} does not take checkpoints of the audit", self.path.display());
+    pub(crate) fn send(&mut self, text: &Arc<str>) {
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.try_send(Arc::clone(text)).is_ok());
+        if !self.state.is_full.swap(!sent, Ordering::Relaxed) && !sent {
+            tracing::error!(
+                "{} does not take checkpoints of the audit: it does not answer",
+                self.state.name()
+            );
         }
-        self.is_full = !sent;
     }
 }
 
@@ -51,23 +94,6 @@ impl Drop for CheckpointCopies {
         while !self.thread.is_finished() && Instant::now() < end {
             thread::sleep(Duration::from_millis(2));
         }
-    }
-}
-
-/// Appends each checkpoint, and reports the first of several failures.
-fn write_all(path: &Path, texts: &Receiver<String>) {
-    let mut is_failing = false;
-    for text in texts {
-        let written = append_to(path, &text);
-        if let Err(error) = &written
-            && !is_failing
-        {
-            tracing::error!(
-                "{} does not take checkpoints of the audit; the next one is tried again: {error}",
-                path.display()
-            );
-        }
-        is_failing = written.is_err();
     }
 }
 

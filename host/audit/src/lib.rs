@@ -39,10 +39,10 @@ use tokio::sync::oneshot;
 use witgate_base::clock;
 use witgate_base::whole_file;
 
-use copies::CheckpointCopies;
+use copies::{CheckpointCopies, CopyState};
 use note::{CheckpointKey, CheckpointSigner};
 use queue::EntryQueue;
-use retention::Pruner;
+use retention::Upkeep;
 use store::LogFiles;
 use writer::LogWriter;
 
@@ -53,6 +53,9 @@ pub use writer::SegmentRules;
 
 /// The time after which a write counts as hung.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The time after which lines that no checkpoint signs make the log unavailable: it proves nothing any more.
+pub const SIGNATURE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The name of the private key in the directory, if the configuration names no other file.
 pub const KEY_FILE: &str = "private-key.pem";
@@ -80,8 +83,8 @@ pub struct LogSettings {
     pub sync: SyncMode,
     /// The rules for segments.
     pub rules: SegmentRules,
-    /// Another file that gets every checkpoint.
-    pub checkpoint_to: Option<PathBuf>,
+    /// Further files that get every checkpoint.
+    pub checkpoint_to: Vec<PathBuf>,
     /// The name of the owner, such as the path of the configuration, for others who want the same directory.
     pub owner: String,
 }
@@ -91,6 +94,7 @@ pub struct AuditLog {
     state: Arc<LogState>,
     thread: Mutex<Option<JoinHandle<()>>>,
     arguments: hmac::Key,
+    copies: Vec<Arc<CopyState>>,
     cut: u64,
 }
 
@@ -116,11 +120,12 @@ impl DurableEntry {
 pub(crate) struct LogState {
     pub(crate) queue: Arc<EntryQueue>,
     is_failing: AtomicBool,
-    is_checkpoint_failing: AtomicBool,
     /// The number of lost entries that no entry has reported.
     unreported: AtomicU64,
     /// The time at which the current write began, in milliseconds after the start of the log. Zero: there is none.
     writing_since: AtomicU64,
+    /// The time of the first line that no checkpoint signs, in the same form.
+    unsigned_since: AtomicU64,
     started: Option<Instant>,
 }
 
@@ -142,9 +147,26 @@ impl LogState {
         self.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
-    /// Notes the result of a checkpoint, and returns that of the one before.
-    pub(crate) fn is_checkpoint_failing(&self, now: bool) -> bool {
-        self.is_checkpoint_failing.swap(now, Ordering::Relaxed)
+    /// Notes that there are lines that no checkpoint signs.
+    pub(crate) fn note_unsigned(&self) {
+        if self.unsigned_since.load(Ordering::Relaxed) == 0 {
+            self.unsigned_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that all lines are signed. Returns the time that it took.
+    pub(crate) fn note_signed(&self) -> Duration {
+        let unsigned = self.unsigned_for();
+        self.unsigned_since.store(0, Ordering::Relaxed);
+        unsigned
+    }
+
+    /// The time for which there have been lines that no checkpoint signs.
+    fn unsigned_for(&self) -> Duration {
+        match self.unsigned_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.now().saturating_sub(since)),
+        }
     }
 
     pub(crate) fn take_unreported(&self) -> u64 {
@@ -154,7 +176,7 @@ impl LogState {
     fn is_available(&self) -> bool {
         let since = self.writing_since.load(Ordering::Relaxed);
         let is_hung = since > 0 && u128::from(self.now().saturating_sub(since)) > WRITE_DEADLINE.as_millis();
-        !is_hung && !self.is_failing.load(Ordering::Relaxed)
+        !is_hung && !self.is_failing.load(Ordering::Relaxed) && self.unsigned_for() <= SIGNATURE_DEADLINE
     }
 
     fn lose(&self) {
@@ -173,21 +195,23 @@ impl AuditLog {
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         let mut keys = known_keys(&directory).map_err(failed)?;
         keys.push(signer.public().clone());
-        let elsewhere: Vec<_> = checkpoint_to.iter().cloned().collect();
-        let found = recovery::open(&directory, &elsewhere, &owner, &keys)?;
+        let found = recovery::open(&directory, &checkpoint_to, &owner, &keys)?;
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
-        let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
+        let writers = checkpoint_to.into_iter().map(CheckpointCopies::start).collect::<io::Result<Vec<_>>>();
+        let writers = writers.map_err(OpenError::Thread)?;
+        let copies = writers.iter().map(CheckpointCopies::state).collect();
         let cut = found.cut;
-        let store = LogFiles::new(directory.clone(), found, signer, copies);
+        let store = LogFiles::new(directory.clone(), found, signer, writers);
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
-        let pruner = Pruner::new(directory.clone());
-        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner, recovery: None };
+        let upkeep = Upkeep::new(directory.clone());
+        let shared = Arc::clone(&state);
+        let writer = LogWriter { state: shared, store, sync, rules, upkeep, recovery: None, unsigned: None };
         let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, cut })
+        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, copies, cut })
     }
 
     /// The number of bytes that were cut when the log was opened, because a kill had left them incomplete.
@@ -201,7 +225,21 @@ impl AuditLog {
         if is_open { self.state.queue.place() } else { None }
     }
 
-    /// False while the disk refuses entries or does not answer.
+    /// The time for which there have been lines that no checkpoint signs.
+    pub fn unsigned_for(&self) -> Duration {
+        self.state.unsigned_for()
+    }
+
+    /// The places elsewhere that do not take checkpoints at the moment.
+    pub fn failing_copies(&self) -> Vec<String> {
+        self.copies
+            .iter()
+            .filter(|copies| copies.is_failing())
+            .map(|copies| copies.name().into_owned())
+            .collect()
+    }
+
+    /// False while the disk refuses entries or checkpoints, or does not answer.
     pub fn is_available(&self) -> bool {
         self.state.is_available()
     }

@@ -24,7 +24,7 @@ pub(crate) struct LogFiles {
     /// The lock of the directory. As long as the directory has it, the directory is the same.
     lock: File,
     signer: Arc<CheckpointSigner>,
-    copies: Option<CheckpointCopies>,
+    copies: Vec<CheckpointCopies>,
     chain: ChainState,
     current: Option<CurrentSegment>,
     lines: MarkedLines,
@@ -50,7 +50,7 @@ impl LogFiles {
         directory: PathBuf,
         found: FoundLog,
         signer: Arc<CheckpointSigner>,
-        copies: Option<CheckpointCopies>,
+        copies: Vec<CheckpointCopies>,
     ) -> io::Result<Self> {
         let FoundLog { lock, chain, segment, .. } = found;
         let reopened = |(segment, length): (Segment, u64)| {
@@ -152,9 +152,8 @@ impl LogFiles {
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        if let Some(copies) = &mut self.copies {
-            copies.send(text);
-        }
+        let text: Arc<str> = text.into();
+        self.copies.iter_mut().for_each(|copies| copies.send(&text));
         Ok(())
     }
 }

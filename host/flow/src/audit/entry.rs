@@ -127,6 +127,8 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    targets_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<BoundedText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<BoundedText<'a>>,
@@ -167,6 +169,7 @@ impl<'a> DecisionEntry<'a> {
             method: facts.method.map(BoundedText),
             target: (!facts.targets.is_empty()).then_some(TargetNames(facts.targets)),
             targets: Some(facts.targets.len()).filter(|many| *many > 1),
+            targets_digest: (facts.targets.len() > NAMED).then(|| targets_digest(facts.targets)),
             subject: facts.subject.map(BoundedText),
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
@@ -226,6 +229,14 @@ impl Serialize for TargetNames<'_> {
             targets => serializer.collect_seq(targets.iter().take(NAMED).map(named)),
         }
     }
+}
+
+/// The digest of all targets, of which the entry does not name every one: that of the digests of their names, one after
+/// the other.
+fn targets_digest(targets: &[Target]) -> String {
+    let names = targets.iter().map(|target| format!("{}{}", target.prefix(), target.name));
+    let digests: Vec<u8> = names.flat_map(|name| sha256(name.as_bytes())).collect();
+    digest_text(&sha256(&digests))
 }
 
 fn named(target: &Target) -> String {
@@ -294,12 +305,16 @@ mod tests {
         let targets: Vec<_> =
             (0..100).map(|number| target(TargetKind::Resource, &format!("file:///{number}"))).collect();
         let long = "ä".repeat(TEXT);
+        assert_eq!(entry(&targets[..NAMED], "alice")["targets_digest"], Value::Null);
         let entry = entry(&targets, &long);
         assert_eq!(
             (entry["target"][1].as_str(), entry["targets"].as_u64()),
             (Some("resource:file:///1"), Some(100))
         );
         assert_eq!(entry["target"].as_array().unwrap().len(), NAMED);
+        let names = (0..100).map(|number| sha256(format!("resource:file:///{number}").as_bytes()));
+        let digest = digest_text(&sha256(&names.flatten().collect::<Vec<u8>>()));
+        assert_eq!(entry["targets_digest"].as_str(), Some(digest.as_str()), "it is over all names");
         let subject = entry["subject"].as_str().unwrap();
         assert!(subject.len() < TEXT + 128 && subject.contains("(16384 bytes, sha256:"), "{subject}");
     }
