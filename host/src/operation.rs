@@ -16,7 +16,7 @@ use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{Audit, AuditKey, Config};
-use witgate_flow::audit::EntryLog;
+use witgate_flow::audit::{EntryLog, ShownArguments};
 use witgate_policy::Source;
 use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
@@ -64,6 +64,7 @@ pub enum AuditLogError {
 enum OperationEvent<'a> {
     Start {
         time: String,
+        node: String,
         version: &'static str,
         pid: u32,
         config: Option<&'a str>,
@@ -186,7 +187,12 @@ impl OperationLog {
     /// The destination of records, if there is a log.
     pub(crate) fn entries(&self) -> Option<EntryLog> {
         let OpenLog { log, settings } = &**self.0.as_ref()?;
-        Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
+        let shown = ShownArguments {
+            clear: settings.arguments_clear.clone(),
+            masked: settings.arguments_masked.clone(),
+        };
+        let entries = EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable);
+        Some(entries.with(&node(settings), shown))
     }
 
     /// The state of the log. None: there is none.
@@ -221,6 +227,7 @@ impl OperationLog {
         let config = config.path.as_ref().map(|path| path.display().to_string());
         self.write(|| OperationEvent::Start {
             time: time_text(),
+            node: self.0.as_ref().map(|open| node(&open.settings)).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             config: config.as_deref(),
@@ -324,6 +331,12 @@ fn signer(settings: &Audit) -> Result<Arc<CheckpointSigner>, AuditLogError> {
     let pem = private_key(&settings.directory.join(KEY_FILE)).map_err(failed)?;
     let signer = CheckpointSigner::from_pem(&pem, origin).map_err(std::io::Error::other);
     signer.map(Arc::new).map_err(failed)
+}
+
+/// The name of this instance: the configured one, or that of the host.
+fn node(settings: &Audit) -> String {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    settings.node.clone().unwrap_or_else(host)
 }
 
 fn micros(took: Duration) -> u64 {

@@ -101,6 +101,12 @@ pub struct Audit {
     pub rules: SegmentRules,
     /// A further file that gets every checkpoint.
     pub checkpoint_to: Option<PathBuf>,
+    /// The name of this instance in entries. None: that of the host.
+    pub node: Option<String>,
+    /// JSON pointers to arguments whose values entries show.
+    pub arguments_clear: Vec<String>,
+    /// JSON pointers to arguments of which entries show the type and the length.
+    pub arguments_masked: Vec<String>,
 }
 
 /// The key that signs checkpoints of the audit log.

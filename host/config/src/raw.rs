@@ -172,6 +172,13 @@ pub struct Audit {
     pub compress: Option<bool>,
     /// A further file that gets every checkpoint: on another disk, or where only appending is possible.
     pub checkpoint_to: Option<String>,
+    /// The name of this instance in entries. Default: the name of the host.
+    #[schemars(length(min = 1, max = 128))]
+    pub node: Option<String>,
+    /// JSON pointers to arguments of calls whose values entries show, such as `/path`.
+    pub arguments_clear: Vec<String>,
+    /// JSON pointers to arguments of which entries show the type and the length only.
+    pub arguments_masked: Vec<String>,
 }
 
 /// The time at which entries of the audit log are on the disk.

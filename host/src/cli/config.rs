@@ -84,6 +84,9 @@ fn audit(audit: &Audit) -> Value {
         "keep_days": audit.rules.keep.map(|keep| keep.as_secs() / (24 * 3600)),
         "compress": audit.rules.compress,
         "checkpoint_to": audit.checkpoint_to,
+        "node": audit.node,
+        "arguments_clear": audit.arguments_clear,
+        "arguments_masked": audit.arguments_masked,
     })
 }
 

@@ -13,6 +13,7 @@ use super::secret::in_file;
 use crate::raw;
 use crate::{Audit, AuditKey, AuditOverflow};
 use witgate_base::cause::Cause;
+use witgate_base::printable;
 
 /// Some hours of a busy server, and little enough to read at once.
 const DEFAULT_ROTATE_SIZE_MIB: u64 = 64;
@@ -25,6 +26,12 @@ const NEW_KEY: &str =
 
 const HOUR_S: u64 = 3600;
 
+/// The number of pointers to arguments in one setting: each adds at most a KiB to an entry.
+const MOST_POINTERS: usize = 16;
+
+/// The maximum length of a pointer in bytes.
+const LONGEST_POINTER: usize = 256;
+
 impl Resolver<'_> {
     pub(super) fn audit(&mut self, file: &raw::File) -> Option<Audit> {
         let written = file.audit.as_ref()?;
@@ -34,6 +41,9 @@ impl Resolver<'_> {
         let directory = directory?;
         self.checkpoints_elsewhere(&directory, checkpoint_to.as_deref());
         self.audit_is_needed(file);
+        self.argument_pointers("arguments_clear", &written.arguments_clear);
+        self.argument_pointers("arguments_masked", &written.arguments_masked);
+        self.audit_node(written.node.as_deref());
         Some(Audit {
             directory,
             key: key?,
@@ -47,7 +57,34 @@ impl Resolver<'_> {
             },
             rules: rules(written),
             checkpoint_to,
+            node: written.node.clone(),
+            arguments_clear: written.arguments_clear.clone(),
+            arguments_masked: written.arguments_masked.clone(),
         })
+    }
+
+    /// Checks that each text is a JSON pointer (RFC 6901) to something within the arguments.
+    fn argument_pointers(&mut self, setting: &str, pointers: &[String]) {
+        if pointers.len() > MOST_POINTERS {
+            let message = format!("`audit.{setting}` has more than {MOST_POINTERS} pointers");
+            self.error(&["audit", setting], message, "choose those that an investigation needs");
+        }
+        for (index, pointer) in pointers.iter().enumerate() {
+            if !is_pointer(pointer) {
+                let message = format!("`{}` is not a JSON pointer to an argument", printable::clean(pointer));
+                let help = "write `/NAME`, or `/NAME/NAME` for a member of a member";
+                self.error(&["audit", setting, &index.to_string()], message, help);
+            }
+        }
+    }
+
+    fn audit_node(&mut self, node: Option<&str>) {
+        let is_name =
+            |node: &str| (1..=128).contains(&node.len()) && node.bytes().all(|byte| byte.is_ascii_graphic());
+        if node.is_some_and(|node| !is_name(node)) {
+            let message = "the name of the node has to consist of 1 to 128 visible ASCII characters";
+            self.error(&["audit", "node"], message, "write a name such as `gateway-1`");
+        }
     }
 
     fn audit_directory(&mut self, written: &raw::Audit) -> Option<PathBuf> {
@@ -142,6 +179,12 @@ impl Resolver<'_> {
             self.warning(&["audit", "directory"], message, "serve over `http`, or start one client only");
         }
     }
+}
+
+/// True for a JSON pointer (RFC 6901) other than that to the whole.
+fn is_pointer(text: &str) -> bool {
+    let is_escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    text.starts_with('/') && text.len() <= LONGEST_POINTER && is_escaped
 }
 
 fn rules(written: &raw::Audit) -> SegmentRules {
