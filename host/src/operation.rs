@@ -174,7 +174,7 @@ impl OperationLog {
             signer: signer(settings)?,
             sync: settings.sync,
             rules: settings.rules,
-            checkpoint_to: settings.checkpoint_to.iter().cloned().collect(),
+            checkpoint_to: settings.checkpoint_to.clone(),
             owner,
         })?;
         if log.cut() > 0 {
@@ -335,7 +335,7 @@ fn signer(settings: &Audit) -> Result<Arc<CheckpointSigner>, AuditLogError> {
 
 /// The name of this instance: the configured one, or that of the host.
 fn node(settings: &Audit) -> String {
-    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     settings.node.clone().unwrap_or_else(host)
 }
 

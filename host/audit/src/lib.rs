@@ -46,6 +46,7 @@ use retention::Upkeep;
 use store::LogFiles;
 use writer::LogWriter;
 
+pub use copies::CheckpointPlace;
 pub use line::ChainFault;
 pub use queue::EntryPlace;
 pub use recovery::{OpenError, owner};
@@ -83,8 +84,8 @@ pub struct LogSettings {
     pub sync: SyncMode,
     /// The rules for segments.
     pub rules: SegmentRules,
-    /// Further files that get every checkpoint.
-    pub checkpoint_to: Vec<PathBuf>,
+    /// Further places that get every checkpoint.
+    pub checkpoint_to: Vec<CheckpointPlace>,
     /// The name of the owner, such as the path of the configuration, for others who want the same directory.
     pub owner: String,
 }
@@ -195,7 +196,12 @@ impl AuditLog {
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         let mut keys = known_keys(&directory).map_err(failed)?;
         keys.push(signer.public().clone());
-        let found = recovery::open(&directory, &checkpoint_to, &owner, &keys)?;
+        let files = |place: &CheckpointPlace| match place {
+            CheckpointPlace::File(path) => Some(path.clone()),
+            CheckpointPlace::Log => None,
+        };
+        let elsewhere: Vec<_> = checkpoint_to.iter().filter_map(files).collect();
+        let found = recovery::open(&directory, &elsewhere, &owner, &keys)?;
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
         let writers = checkpoint_to.into_iter().map(CheckpointCopies::start).collect::<io::Result<Vec<_>>>();
@@ -235,7 +241,7 @@ impl AuditLog {
         self.copies
             .iter()
             .filter(|copies| copies.is_failing())
-            .map(|copies| copies.name().into_owned())
+            .map(|copies| copies.place().to_string())
             .collect()
     }
 

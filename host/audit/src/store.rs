@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use witgate_base::whole_file::sync_folder;
 
-use crate::copies::{CheckpointCopies, append_to};
+use crate::copies::{CheckpointCopies, CheckpointText, append_to};
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
@@ -104,7 +104,7 @@ impl LogFiles {
 
     /// Ends the current segment with a checkpoint, and begins the next one.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
-        self.checkpoint()?;
+        self.checkpoint(true)?;
         self.begin_segment()
     }
 
@@ -141,19 +141,20 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Signs a checkpoint, and appends it to its files.
+    /// Signs a checkpoint, and appends it to its files. `is_end` says that something ends: a segment, a generation, or the
+    /// log.
     ///
     /// # Errors
     /// If it cannot be written. The log itself is not affected.
-    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+    pub(crate) fn checkpoint(&mut self, is_end: bool) -> io::Result<()> {
         self.check_directory()?;
         let Some(current) = &self.current else { return Ok(()) };
         let note = self.signer.sign(self.size(), self.chain.tree.root());
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        let text: Arc<str> = text.into();
-        self.copies.iter_mut().for_each(|copies| copies.send(&text));
+        let checkpoint = CheckpointText { text: text.into(), is_end };
+        self.copies.iter_mut().for_each(|copies| copies.send(&checkpoint));
         Ok(())
     }
 }

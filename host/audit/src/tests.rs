@@ -52,7 +52,7 @@ impl Place {
             signer: Arc::clone(&self.signer),
             sync: SyncMode::BeforeAnswer,
             rules: self.rules,
-            checkpoint_to: vec![self.elsewhere()],
+            checkpoint_to: vec![CheckpointPlace::File(self.elsewhere()), CheckpointPlace::Log],
             owner: "a test".to_owned(),
         })
     }

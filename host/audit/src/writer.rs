@@ -183,7 +183,7 @@ impl LogWriter {
             schedule.upkeep = now;
         }
         if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {
-            self.checkpoint();
+            self.checkpoint(checkpoint_now);
             schedule.checkpoint = now + CHECKPOINT_EVERY;
         }
         if now >= schedule.idle {
@@ -199,10 +199,10 @@ impl LogWriter {
         }
     }
 
-    fn checkpoint(&mut self) -> bool {
+    fn checkpoint(&mut self, is_end: bool) -> bool {
         let began = Instant::now();
         self.state.begin_write();
-        let result = self.store.checkpoint();
+        let result = self.store.checkpoint(is_end);
         self.state.end_write();
         match result {
             Ok(()) => {
@@ -241,7 +241,7 @@ impl LogWriter {
         let event = LogEvent::Retention { time: time_text(), below };
         if let Ok(batch) = EntryBatch::of(&event)
             && self.persist(|store| store.append(&batch))
-            && self.checkpoint()
+            && self.checkpoint(false)
         {
             self.upkeep.approve();
         } else {

@@ -44,8 +44,10 @@ fn a_checkpoint_that_is_not_signed_is_refused() {
     let forged = format!("{}\n", forger.unwrap().sign(3, [1; 32]));
     for path in [own_checkpoints(&place), place.elsewhere()] {
         let genuine = fs::read_to_string(&path).unwrap();
-        let last = genuine.trim_end().rsplit_once("\n\n").unwrap().0.rsplit_once("\n\n").unwrap().0;
-        let note = genuine[last.len() + 2..].to_owned();
+        // The last body and its signature.
+        let mut parts = genuine.trim_end().rsplit("\n\n");
+        let (signature, body) = (parts.next().unwrap(), parts.next().unwrap());
+        let note = format!("{body}\n\n{signature}\n\n");
         for added in [forged.clone(), "junk\n\njunk\n\n".to_owned(), note.replacen("\n6\n", "\n5\n", 1)] {
             append(&path, &added);
             assert_refused(&place);

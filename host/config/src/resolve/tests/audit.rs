@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use witgate_audit::note::CheckpointSigner;
-use witgate_audit::{AuditLog, LogSettings, SegmentRules, SyncMode};
+use witgate_audit::{AuditLog, CheckpointPlace, LogSettings, SegmentRules, SyncMode};
 use witgate_testing::keys::PRIVATE;
 
 use super::{Folder, REST, good, with_rest};
@@ -38,7 +38,7 @@ fn an_audit_needs_a_directory_alone() {
     assert!(matches!(audit.key, AuditKey::InDirectory { origin: None }));
     assert_eq!((audit.sync, audit.unavailable), (SyncMode::Batched, AuditOverflow::Deny));
     assert_eq!((audit.rules.size, audit.rules.age), (64 << 20, Duration::from_secs(24 * 3600)));
-    assert!(audit.rules.compress && audit.rules.keep.is_none() && audit.checkpoint_to.is_none());
+    assert!(audit.rules.compress && audit.rules.keep.is_none() && audit.checkpoint_to.is_empty());
     with_rest(
         "[audit]\nsync = 'batched'",
         &[
@@ -102,6 +102,24 @@ fn a_place_that_proves_nothing_is_reported() {
         "[audit]\ndirectory = 'log'\ncheckpoint_to = 'log/checkpoints'",
         &[
             "witgate.toml:3:17: this file is in the directory of the audit itself, so it proves nothing more (name a file on another disk, or one to which Witgate can only append)",
+        ],
+    );
+}
+
+#[test]
+fn several_places_get_checkpoints() {
+    let audit =
+        good(&format!("[audit]\ndirectory = 'log'\ncheckpoint_to = ['/other/one', 'log']\n{REST}")).audit;
+    let expected = [CheckpointPlace::File("/other/one".into()), CheckpointPlace::Log];
+    assert_eq!(audit.unwrap().checkpoint_to, expected);
+    with_rest(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = ['log', '/other/one', 'log']",
+        &["witgate.toml:3:39: this place is named twice (remove one of the two)"],
+    );
+    with_rest(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = 7",
+        &[
+            "witgate.toml:3:17: `audit.checkpoint_to` has to be a string or a list, and this is a whole number (write a string or a list)",
         ],
     );
 }
