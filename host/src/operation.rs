@@ -9,13 +9,14 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 use serde::Serialize;
 
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{Audit, AuditKey, Config};
-use witgate_flow::audit::EntryLog;
+use witgate_flow::audit::{EntryLog, ShownArguments};
 use witgate_policy::Source;
 use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
@@ -28,6 +29,17 @@ pub(crate) struct OperationLog(Option<Arc<OpenLog>>);
 struct OpenLog {
     log: Arc<AuditLog>,
     settings: Audit,
+}
+
+/// The state of an audit log.
+#[derive(Debug)]
+pub(crate) struct AuditLogState {
+    /// True if entries can be written.
+    pub(crate) is_available: bool,
+    /// The time for which there have been entries that no checkpoint signs.
+    pub(crate) unsigned_for: Duration,
+    /// The places elsewhere that do not take checkpoints.
+    pub(crate) failing_copies: Vec<String>,
 }
 
 /// The error if the audit log cannot be opened.
@@ -52,6 +64,7 @@ pub enum AuditLogError {
 enum OperationEvent<'a> {
     Start {
         time: String,
+        node: String,
         version: &'static str,
         pid: u32,
         config: Option<&'a str>,
@@ -174,12 +187,22 @@ impl OperationLog {
     /// The destination of records, if there is a log.
     pub(crate) fn entries(&self) -> Option<EntryLog> {
         let OpenLog { log, settings } = &**self.0.as_ref()?;
-        Some(EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable))
+        let shown = ShownArguments {
+            clear: settings.arguments_clear.clone(),
+            masked: settings.arguments_masked.clone(),
+        };
+        let entries = EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable);
+        Some(entries.with(&node(settings), shown))
     }
 
-    /// True if entries can be written. None: there is no log.
-    pub(crate) fn is_available(&self) -> Option<bool> {
-        self.0.as_ref().map(|open| open.log.is_available())
+    /// The state of the log. None: there is none.
+    pub(crate) fn state(&self) -> Option<AuditLogState> {
+        let log = &self.0.as_ref()?.log;
+        Some(AuditLogState {
+            is_available: log.is_available(),
+            unsigned_for: log.unsigned_for(),
+            failing_copies: log.failing_copies(),
+        })
     }
 
     /// Registers the metrics of the log.
@@ -204,6 +227,7 @@ impl OperationLog {
         let config = config.path.as_ref().map(|path| path.display().to_string());
         self.write(|| OperationEvent::Start {
             time: time_text(),
+            node: self.0.as_ref().map(|open| node(&open.settings)).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             config: config.as_deref(),
@@ -280,11 +304,20 @@ impl Collector for LogCollector {
                 "1 if entries of the audit log can be written",
                 usize::from(self.0.is_available()),
             ),
+            (
+                "audit_checkpoint_places_failing",
+                "Places in checkpoint_to that do not take checkpoints",
+                self.0.failing_copies().len(),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let unsigned = ConstGauge::new(self.0.unsigned_for().as_secs_f64());
+        let help = "Time for which there have been entries of the audit log that no checkpoint signs";
+        let (name, unit) = ("audit_unsigned", Some(&Unit::Seconds));
+        unsigned.encode(encoder.encode_descriptor(name, help, unit, unsigned.metric_type())?)?;
         Ok(())
     }
 }
@@ -298,6 +331,12 @@ fn signer(settings: &Audit) -> Result<Arc<CheckpointSigner>, AuditLogError> {
     let pem = private_key(&settings.directory.join(KEY_FILE)).map_err(failed)?;
     let signer = CheckpointSigner::from_pem(&pem, origin).map_err(std::io::Error::other);
     signer.map(Arc::new).map_err(failed)
+}
+
+/// The name of this instance: the configured one, or that of the host.
+fn node(settings: &Audit) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    settings.node.clone().unwrap_or_else(host)
 }
 
 fn micros(took: Duration) -> u64 {

@@ -408,6 +408,7 @@ pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Up
         resource: upstream.resource.as_str().into(),
         pipeline: place,
         extensions: config.server.extensions.clone(),
+        disagreements: None,
     }
 }
 

@@ -85,10 +85,14 @@ def open_checkpoint(note, keys):
 def read_checkpoints(directory, keys):
     roots = {}
     count = 0
+    last = 0
     for path in sorted(directory.glob("*.checkpoints")):
         parts = path.read_text().split("\n\n")[:-1]
         for body, signatures in zip(parts[::2], parts[1::2]):
             size, value = open_checkpoint(f"{body}\n\n{signatures}\n", keys)
+            if size < last:
+                raise Fault(f"the checkpoint of {size} lines comes after one of {last}")
+            last = size
             if roots.setdefault(size, value) != value:
                 raise Fault(f"two checkpoints of {size} lines differ")
             count += 1

@@ -1,10 +1,13 @@
-//! The file elsewhere that gets every checkpoint. A thread of its own writes it, because the other disk may hang.
+//! The places elsewhere that get checkpoints. Each has a thread of its own, because the other disk may hang.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,34 +16,110 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 64;
 
 /// The time that the last checkpoints may take at the end.
-const LAST: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_secs(3);
 
-/// Sends checkpoints to the file elsewhere. If it is dropped, waiting checkpoints are still written.
+/// The time between two checkpoints in the log of Witgate.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// A place elsewhere that gets checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointPlace {
+    /// A file that gets every checkpoint.
+    File(PathBuf),
+    /// The log of Witgate: one each minute, and those that end something.
+    Log,
+}
+
+impl fmt::Display for CheckpointPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Log => f.write_str("log"),
+        }
+    }
+}
+
+/// A checkpoint for the places elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckpointText {
+    pub(crate) text: Arc<str>,
+    /// True at the end of a segment, at a reload and at a stop.
+    pub(crate) is_end: bool,
+}
+
+/// Sends checkpoints to a place elsewhere. If it is dropped, waiting checkpoints are still written.
 #[derive(Debug)]
 pub(crate) struct CheckpointCopies {
-    sender: Option<SyncSender<String>>,
+    sender: Option<SyncSender<CheckpointText>>,
     thread: JoinHandle<()>,
-    path: PathBuf,
-    is_full: bool,
+    state: Arc<CopyState>,
+}
+
+/// The state of a place elsewhere.
+#[derive(Debug)]
+pub(crate) struct CopyState {
+    place: CheckpointPlace,
+    is_failing: AtomicBool,
+    is_full: AtomicBool,
+}
+
+impl CopyState {
+    /// The place.
+    pub(crate) fn place(&self) -> &CheckpointPlace {
+        &self.place
+    }
+
+    /// True if it does not take checkpoints at the moment.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed) || self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Notes the result of an attempt, and reports changes.
+    fn note(&self, result: &io::Result<()>) {
+        let is_failing = result.is_err();
+        let place = &self.place;
+        match (result, self.is_failing.swap(is_failing, Ordering::Relaxed)) {
+            (Err(error), false) => tracing::error!(
+                "{place} does not take checkpoints of the audit; the next one is tried again: {error}"
+            ),
+            (Ok(()), true) => tracing::warn!("{place} takes checkpoints of the audit again"),
+            _ => {}
+        }
+    }
 }
 
 impl CheckpointCopies {
-    /// Starts the thread for the file at `path`.
-    pub(crate) fn start(path: PathBuf) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING);
-        let own = path.clone();
-        let thread = thread::Builder::new().name("audit-checkpoint".to_owned());
-        let thread = thread.spawn(move || write_all(&own, &receiver))?;
-        Ok(Self { sender: Some(sender), thread, path, is_full: false })
+    /// Starts the thread for a place.
+    pub(crate) fn start(place: CheckpointPlace) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel::<CheckpointText>(WAITING);
+        let state =
+            Arc::new(CopyState { place, is_failing: AtomicBool::default(), is_full: AtomicBool::default() });
+        let own = Arc::clone(&state);
+        let mut logged = None;
+        let work = move || {
+            receiver.iter().for_each(|checkpoint| match &own.place {
+                CheckpointPlace::File(path) => own.note(&append_to(path, &checkpoint.text)),
+                CheckpointPlace::Log => log(&checkpoint, &mut logged),
+            });
+        };
+        let thread = thread::Builder::new().name("audit-checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { sender: Some(sender), thread, state })
+    }
+
+    /// The state of the place.
+    pub(crate) fn state(&self) -> Arc<CopyState> {
+        Arc::clone(&self.state)
     }
 
     /// Sends a checkpoint. It never blocks.
-    pub(crate) fn send(&mut self, text: String) {
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.try_send(text).is_ok());
-        if !sent && !self.is_full {
-            tracing::error!("{} does not take checkpoints of the audit", self.path.display());
+    pub(crate) fn send(&mut self, checkpoint: &CheckpointText) {
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.try_send(checkpoint.clone()).is_ok());
+        if !self.state.is_full.swap(!sent, Ordering::Relaxed) && !sent {
+            tracing::error!(
+                "{} does not take checkpoints of the audit: it does not answer",
+                self.state.place()
+            );
         }
-        self.is_full = !sent;
     }
 }
 
@@ -54,20 +133,11 @@ impl Drop for CheckpointCopies {
     }
 }
 
-/// Appends each checkpoint, and reports the first of several failures.
-fn write_all(path: &Path, texts: &Receiver<String>) {
-    let mut is_failing = false;
-    for text in texts {
-        let written = append_to(path, &text);
-        if let Err(error) = &written
-            && !is_failing
-        {
-            tracing::error!(
-                "{} does not take checkpoints of the audit; the next one is tried again: {error}",
-                path.display()
-            );
-        }
-        is_failing = written.is_err();
+/// Writes a checkpoint to the log of Witgate, if the last one there is a minute old, or if something ends.
+fn log(checkpoint: &CheckpointText, last: &mut Option<Instant>) {
+    if checkpoint.is_end || last.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+        *last = Some(Instant::now());
+        tracing::info!(target: "witgate::audit::checkpoint", checkpoint = &*checkpoint.text, "a checkpoint of the audit");
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint_file;
 mod copies;
 mod hex;
 mod line;
@@ -16,6 +17,7 @@ mod recovery;
 mod retention;
 mod segment;
 pub mod select;
+mod signed;
 mod store;
 pub mod tree;
 pub mod verify;
@@ -37,13 +39,14 @@ use tokio::sync::oneshot;
 use witgate_base::clock;
 use witgate_base::whole_file;
 
-use copies::CheckpointCopies;
+use copies::{CheckpointCopies, CopyState};
 use note::{CheckpointKey, CheckpointSigner};
 use queue::EntryQueue;
-use retention::Pruner;
+use retention::Upkeep;
 use store::LogFiles;
 use writer::LogWriter;
 
+pub use copies::CheckpointPlace;
 pub use line::ChainFault;
 pub use queue::EntryPlace;
 pub use recovery::{OpenError, owner};
@@ -51,6 +54,9 @@ pub use writer::SegmentRules;
 
 /// The time after which a write counts as hung.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The time after which lines that no checkpoint signs make the log unavailable: it proves nothing any more.
+pub const SIGNATURE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The name of the private key in the directory, if the configuration names no other file.
 pub const KEY_FILE: &str = "private-key.pem";
@@ -78,8 +84,8 @@ pub struct LogSettings {
     pub sync: SyncMode,
     /// The rules for segments.
     pub rules: SegmentRules,
-    /// Another file that gets every checkpoint.
-    pub checkpoint_to: Option<PathBuf>,
+    /// Further places that get every checkpoint.
+    pub checkpoint_to: Vec<CheckpointPlace>,
     /// The name of the owner, such as the path of the configuration, for others who want the same directory.
     pub owner: String,
 }
@@ -89,6 +95,7 @@ pub struct AuditLog {
     state: Arc<LogState>,
     thread: Mutex<Option<JoinHandle<()>>>,
     arguments: hmac::Key,
+    copies: Vec<Arc<CopyState>>,
     cut: u64,
 }
 
@@ -114,11 +121,12 @@ impl DurableEntry {
 pub(crate) struct LogState {
     pub(crate) queue: Arc<EntryQueue>,
     is_failing: AtomicBool,
-    is_checkpoint_failing: AtomicBool,
     /// The number of lost entries that no entry has reported.
     unreported: AtomicU64,
     /// The time at which the current write began, in milliseconds after the start of the log. Zero: there is none.
     writing_since: AtomicU64,
+    /// The time of the first line that no checkpoint signs, in the same form.
+    unsigned_since: AtomicU64,
     started: Option<Instant>,
 }
 
@@ -140,9 +148,26 @@ impl LogState {
         self.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
-    /// Notes the result of a checkpoint, and returns that of the one before.
-    pub(crate) fn is_checkpoint_failing(&self, now: bool) -> bool {
-        self.is_checkpoint_failing.swap(now, Ordering::Relaxed)
+    /// Notes that there are lines that no checkpoint signs.
+    pub(crate) fn note_unsigned(&self) {
+        if self.unsigned_since.load(Ordering::Relaxed) == 0 {
+            self.unsigned_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that all lines are signed. Returns the time that it took.
+    pub(crate) fn note_signed(&self) -> Duration {
+        let unsigned = self.unsigned_for();
+        self.unsigned_since.store(0, Ordering::Relaxed);
+        unsigned
+    }
+
+    /// The time for which there have been lines that no checkpoint signs.
+    fn unsigned_for(&self) -> Duration {
+        match self.unsigned_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.now().saturating_sub(since)),
+        }
     }
 
     pub(crate) fn take_unreported(&self) -> u64 {
@@ -152,7 +177,7 @@ impl LogState {
     fn is_available(&self) -> bool {
         let since = self.writing_since.load(Ordering::Relaxed);
         let is_hung = since > 0 && u128::from(self.now().saturating_sub(since)) > WRITE_DEADLINE.as_millis();
-        !is_hung && !self.is_failing.load(Ordering::Relaxed)
+        !is_hung && !self.is_failing.load(Ordering::Relaxed) && self.unsigned_for() <= SIGNATURE_DEADLINE
     }
 
     fn lose(&self) {
@@ -168,21 +193,31 @@ impl AuditLog {
     /// If another process has the directory, signed lines are missing or changed, or the disk does not permit it.
     pub fn open(settings: LogSettings) -> Result<Self, OpenError> {
         let LogSettings { directory, signer, sync, rules, checkpoint_to, owner } = settings;
-        let found = recovery::open(&directory, checkpoint_to.as_deref(), &owner)?;
         let failed = |error| OpenError::Io { path: directory.clone(), error };
+        let mut keys = known_keys(&directory).map_err(failed)?;
+        keys.push(signer.public().clone());
+        let files = |place: &CheckpointPlace| match place {
+            CheckpointPlace::File(path) => Some(path.clone()),
+            CheckpointPlace::Log => None,
+        };
+        let elsewhere: Vec<_> = checkpoint_to.iter().filter_map(files).collect();
+        let found = recovery::open(&directory, &elsewhere, &owner, &keys)?;
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
-        let copies = checkpoint_to.map(CheckpointCopies::start).transpose().map_err(OpenError::Thread)?;
+        let writers = checkpoint_to.into_iter().map(CheckpointCopies::start).collect::<io::Result<Vec<_>>>();
+        let writers = writers.map_err(OpenError::Thread)?;
+        let copies = writers.iter().map(CheckpointCopies::state).collect();
         let cut = found.cut;
-        let store = LogFiles::new(directory.clone(), found, signer, copies);
+        let store = LogFiles::new(directory.clone(), found, signer, writers);
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
-        let pruner = Pruner::new(directory.clone());
-        let writer = LogWriter { state: Arc::clone(&state), store, sync, rules, pruner, recovery: None };
+        let upkeep = Upkeep::new(directory.clone());
+        let shared = Arc::clone(&state);
+        let writer = LogWriter { state: shared, store, sync, rules, upkeep, recovery: None, unsigned: None };
         let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, cut })
+        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, copies, cut })
     }
 
     /// The number of bytes that were cut when the log was opened, because a kill had left them incomplete.
@@ -196,7 +231,21 @@ impl AuditLog {
         if is_open { self.state.queue.place() } else { None }
     }
 
-    /// False while the disk refuses entries or does not answer.
+    /// The time for which there have been lines that no checkpoint signs.
+    pub fn unsigned_for(&self) -> Duration {
+        self.state.unsigned_for()
+    }
+
+    /// The places elsewhere that do not take checkpoints at the moment.
+    pub fn failing_copies(&self) -> Vec<String> {
+        self.copies
+            .iter()
+            .filter(|copies| copies.is_failing())
+            .map(|copies| copies.place().to_string())
+            .collect()
+    }
+
+    /// False while the disk refuses entries or checkpoints, or does not answer.
     pub fn is_available(&self) -> bool {
         self.state.is_available()
     }
@@ -296,6 +345,14 @@ fn note_public_key(directory: &Path, signer: &CheckpointSigner) -> io::Result<()
     }
     let text = format!("{written}{key}\n");
     whole_file::replace(&path, |file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+}
+
+/// The public keys beside a log, with those that have signed its earlier lines.
+fn known_keys(directory: &Path) -> io::Result<Vec<CheckpointKey>> {
+    match public_keys(&directory.join(PUBLIC_KEY_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        keys => keys,
+    }
 }
 
 /// The public keys in a file: one in each line.

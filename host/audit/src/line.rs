@@ -8,6 +8,9 @@ const BEFORE_HASH: &[u8] = b"{\"prev\":\"";
 const BEFORE_NUMBER: &[u8] = b"\",\"seq\":";
 const BEFORE_KIND: &[u8] = b",\"kind\":\"";
 
+/// The bound of the numbers of lines. A log does not get there, so a larger number is not one of a log.
+const MOST_LINES: u64 = 1 << 62;
+
 /// The `prev` of the first line of a log.
 const NO_LINE: Hash = [0; 32];
 
@@ -141,6 +144,7 @@ impl<'a> ChainFields<'a> {
         let (digits, rest) = rest.split_at_checked(digits)?;
         let is_canonical = digits == b"0" || !digits.starts_with(b"0");
         let number = std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| is_canonical)?;
+        let number = Some(number).filter(|number| *number < MOST_LINES)?;
         let rest = rest.strip_prefix(BEFORE_KIND)?;
         let kind = rest.get(..rest.iter().position(|byte| *byte == b'"')?)?;
         rest.ends_with(b"}").then_some(Self { prev, number, kind })

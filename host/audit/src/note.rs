@@ -77,6 +77,17 @@ impl Checkpoint {
         (!origin.is_empty()).then(|| Self { origin: origin.to_owned(), size, root })
     }
 
+    /// True if the text is one that a kill can leave of a checkpoint by one of `keys`: its beginning.
+    pub(crate) fn is_torn(text: &str, keys: &[CheckpointKey]) -> bool {
+        // The last character may be incomplete, and a line end may have been added.
+        let begun = text.trim_end_matches(['\n', '\u{fffd}']);
+        let is_begun = |key: &CheckpointKey| {
+            key.name.starts_with(begun)
+                || begun.strip_prefix(&key.name).is_some_and(|rest| rest.starts_with('\n'))
+        };
+        MARK.starts_with(begun) || keys.iter().any(is_begun)
+    }
+
     /// The text that is signed, including its last line end.
     fn body(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
@@ -190,6 +201,30 @@ impl CheckpointKey {
     }
 }
 
+/// A signature in a signed note.
+struct NoteSignature<'n> {
+    name: &'n str,
+    id: [u8; 4],
+    bytes: Vec<u8>,
+}
+
+impl<'n> NoteSignature<'n> {
+    fn of(line: &'n str) -> Option<Self> {
+        let (name, signed) = line.strip_prefix(MARK)?.split_once(' ')?;
+        let signed = STANDARD.decode(signed).ok()?;
+        let (id, bytes) = signed.split_first_chunk::<4>()?;
+        (bytes.len() >= ED25519_LENGTH).then(|| Self { name, id: *id, bytes: bytes.to_vec() })
+    }
+}
+
+/// True if a text has the form of a signed checkpoint. Its signatures are not checked.
+pub(crate) fn is_whole(note: &str) -> bool {
+    let signatures = note.split_once("\n\n").map(|(_, signatures)| signatures);
+    let is_signed =
+        signatures.is_some_and(|lines| lines.lines().all(|line| NoteSignature::of(line).is_some()));
+    is_signed && Checkpoint::peek(note).is_some()
+}
+
 /// Reads a signed checkpoint, and checks that one of `keys` has signed it.
 ///
 /// # Errors
@@ -200,18 +235,11 @@ pub fn open(note: &str, keys: &[CheckpointKey]) -> Result<Checkpoint, Checkpoint
     let body = format!("{body}\n");
     let mut error = CheckpointError::Signer;
     for line in signatures.lines() {
-        let (name, signed) =
-            line.strip_prefix(MARK).and_then(|line| line.split_once(' ')).ok_or(CheckpointError::Form)?;
-        let signed = STANDARD.decode(signed).map_err(|_| CheckpointError::Form)?;
-        let (id, signature) = signed.split_first_chunk::<4>().ok_or(CheckpointError::Form)?;
-        if signature.len() < ED25519_LENGTH {
-            return Err(CheckpointError::Form);
-        }
-        let known =
-            keys.iter().find(|key| key.name == name && key.id == *id && key.name == checkpoint.origin);
+        let NoteSignature { name, id, bytes } = NoteSignature::of(line).ok_or(CheckpointError::Form)?;
+        let known = keys.iter().find(|key| key.name == name && key.id == id && key.name == checkpoint.origin);
         if let Some(key) = known {
             let key = UnparsedPublicKey::new(&ED25519, key.key);
-            match key.verify(body.as_bytes(), signature) {
+            match key.verify(body.as_bytes(), &bytes) {
                 Ok(()) => return Ok(checkpoint),
                 Err(_) => error = CheckpointError::Signature,
             }

@@ -2,6 +2,7 @@
 //! neither the log nor Witgate.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem::Finder;
 
+use crate::checkpoint_file::{CheckpointPart, CheckpointReader};
 use crate::line::ChainFields;
 use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
-use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
+use crate::segment::{self, Segment, SegmentHeader};
 use crate::tree::{InclusionPath, PathCollector, leaf_hash, marked_leaf_hash};
 
 const TITLE: &str = "c2sp.org/tlog-proof@v1";
@@ -187,11 +189,12 @@ fn find(segments: &[Segment], choice: &LineChoice) -> Result<Option<(u64, String
 /// The first checkpoint after a line.
 fn covering(segments: &[Segment], number: u64) -> Result<Option<(Checkpoint, String)>, LineProofError> {
     for path in segments.iter().map(Segment::checkpoints).filter(|path| path.exists()) {
-        let text = std::fs::read(&path).map_err(|error| failed(&path, error))?;
-        let text = String::from_utf8_lossy(&text);
-        for note in CheckpointTexts::of(&text).notes {
-            if let Some(checkpoint) = Checkpoint::peek(note).filter(|checkpoint| checkpoint.size > number) {
-                return Ok(Some((checkpoint, note.to_owned())));
+        let file = File::open(&path).map_err(|error| failed(&path, error))?;
+        let mut reader = CheckpointReader::new(file);
+        while let Some(part) = reader.next().map_err(|error| failed(&path, error))? {
+            let CheckpointPart::Note(note) = part else { continue };
+            if let Some(checkpoint) = Checkpoint::peek(&note).filter(|checkpoint| checkpoint.size > number) {
+                return Ok(Some((checkpoint, note)));
             }
         }
     }

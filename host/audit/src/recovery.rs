@@ -1,21 +1,19 @@
-//! The start of a log: takes the lock of the directory, cuts an incomplete end, and compares the rest with the last
-//! checkpoint.
+//! The start of a log: takes the lock of the directory, compares the lines with the last signed checkpoints, and then cuts
+//! an incomplete end. Nothing is changed in a directory that is evidence.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::line::ChainState;
-use crate::note::Checkpoint;
-use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
+use crate::note::CheckpointKey;
+use crate::segment::{self, Segment, SegmentHeader};
+use crate::signed::{SignedCheckpoint, SignedFile};
 use crate::tree::marked_leaf_hash;
 
 /// The name of the lock file.
 pub(crate) const LOCK: &str = "lock";
-
-/// The part of a file of checkpoints that surely contains the last one.
-const TAIL: u64 = 16 << 10;
 
 /// The error if a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +64,12 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.to_owned(), error }
+    }
+
+    fn altered(directory: &Path, file: &Path, what: impl std::fmt::Display) -> Self {
+        Self::Altered { directory: directory.to_owned(), what: format!("{}: {what}", file.display()) }
     }
 }
 
@@ -83,23 +85,41 @@ pub(crate) struct FoundLog {
     pub(crate) cut: u64,
 }
 
-/// Opens the log in `directory`, which is made if it does not exist.
+/// The checkpoints that a process finds, and what a kill has left.
+#[derive(Debug, Default)]
+struct LeftBehind {
+    signed: Vec<SignedCheckpoint>,
+    /// Files with an incomplete end, and their lengths without it.
+    torn: Vec<(PathBuf, u64)>,
+    /// Segments without a complete line.
+    empty: Vec<PathBuf>,
+}
+
+/// Opens the log in `directory`, which is made if it does not exist. Checkpoints have to be signed by one of `keys`.
 pub(crate) fn open(
     directory: &Path,
-    checkpoint_to: Option<&Path>,
+    checkpoint_to: &[PathBuf],
     owner: &str,
+    keys: &[CheckpointKey],
 ) -> Result<FoundLog, OpenError> {
     let failed = |error| OpenError::io(directory, error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let lock = lock(directory, owner)?;
     let mut segments = segment::list(directory).map_err(failed)?;
     let mut found = FoundLog { lock, chain: ChainState::default(), segment: None, cut: 0 };
-    let mut signed = Vec::new();
-    signed.extend(checkpoint_to.map(|path| last_checkpoint(path, false)).transpose()?.flatten());
+    let mut left = LeftBehind::default();
+    for path in checkpoint_to {
+        left.add(directory, path, false, keys)?;
+    }
+    left.add_own(directory, segments.last(), keys)?;
+    let mut first = segments.last().map(|last| last.first).unwrap_or_default();
     while let Some(last) = segments.pop() {
-        signed.extend(last_checkpoint(&last.checkpoints(), true)?);
-        match read(directory, &last, &signed)? {
+        first = last.first;
+        match read(directory, &last, &left.signed)? {
             SegmentEnd::Usable { chain, length, cut } => {
+                if cut > 0 {
+                    left.torn.push((last.path.clone(), length));
+                }
                 found.chain = chain;
                 found.cut += cut;
                 // A compressed segment is complete: the next line begins a new one.
@@ -108,18 +128,92 @@ pub(crate) fn open(
             }
             // A kill in the middle of a rotation.
             SegmentEnd::WithoutHeader { length } => {
-                std::fs::remove_file(&last.path).map_err(|error| OpenError::io(&last.path, error))?;
                 found.cut += length;
+                left.empty.push(last.path);
             }
         }
     }
-    compare(directory, &found.chain, &signed)?;
-    if let Some((segment, length)) = &found.segment
-        && found.cut > 0
-    {
-        cut(&segment.path, *length)?;
-    }
+    left.compare(directory, &found.chain)?;
+    left.check_cover(directory, first, &found.chain)?;
+    left.clear()?;
     Ok(found)
+}
+
+impl LeftBehind {
+    /// Adds the checkpoints in a file.
+    fn add(
+        &mut self,
+        directory: &Path,
+        path: &Path,
+        is_own: bool,
+        keys: &[CheckpointKey],
+    ) -> Result<(), OpenError> {
+        let Some(file) = SignedFile::read(path, keys).map_err(|error| OpenError::io(path, error))? else {
+            return Ok(());
+        };
+        let SignedFile { checkpoints, whole, length, fault } = file;
+        if let Some(fault) = fault {
+            return Err(OpenError::altered(directory, path, fault));
+        }
+        self.signed.extend(checkpoints);
+        if whole < length && is_own {
+            self.torn.push((path.to_owned(), whole));
+        }
+        Ok(())
+    }
+
+    /// Adds the checkpoints beside the last segment, and those before it: a kill may have come before the first one of
+    /// the last segment.
+    fn add_own(
+        &mut self,
+        directory: &Path,
+        last: Option<&Segment>,
+        keys: &[CheckpointKey],
+    ) -> Result<(), OpenError> {
+        let mut files =
+            segment::checkpoint_files(directory).map_err(|error| OpenError::io(directory, error))?;
+        let begin = last.map(Segment::checkpoints);
+        while let Some(path) = files.pop() {
+            self.add(directory, &path, true, keys)?;
+            let is_before = begin.as_ref().is_none_or(|begin| path < *begin);
+            if is_before && !self.signed.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the end of a log with checkpoints that say more.
+    fn compare(&self, directory: &Path, chain: &ChainState) -> Result<(), OpenError> {
+        let longest = self.signed.iter().max_by_key(|signed| signed.checkpoint.size);
+        match longest.filter(|signed| signed.checkpoint.size > chain.next()) {
+            Some(SignedCheckpoint { path, checkpoint }) => Err(OpenError::Truncated {
+                directory: directory.to_owned(),
+                checkpoint: path.to_path_buf(),
+                signed: checkpoint.size,
+                found: chain.next(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that a checkpoint signs the lines before `first`, of which the last segment has only the tree.
+    fn check_cover(&self, directory: &Path, first: u64, chain: &ChainState) -> Result<(), OpenError> {
+        let is_covered = self.signed.iter().any(|signed| signed.checkpoint.size >= first);
+        if first == 0 || (is_covered && chain.next() >= first) {
+            return Ok(());
+        }
+        let what = format!("no signed checkpoint covers the lines before {first}");
+        Err(OpenError::Altered { directory: directory.to_owned(), what })
+    }
+
+    /// Removes what a kill has left.
+    fn clear(self) -> Result<(), OpenError> {
+        for path in self.empty {
+            std::fs::remove_file(&path).map_err(|error| OpenError::io(&path, error))?;
+        }
+        self.torn.iter().try_for_each(|(path, length)| cut(path, *length))
+    }
 }
 
 fn lock(directory: &Path, owner: &str) -> Result<File, OpenError> {
@@ -157,16 +251,18 @@ enum SegmentEnd {
 }
 
 /// Reads a segment up to its end, or to the first line that is incomplete. Signed lines have to be complete.
-fn read(
-    directory: &Path,
-    segment: &Segment,
-    signed: &[(PathBuf, Checkpoint)],
-) -> Result<SegmentEnd, OpenError> {
+fn read(directory: &Path, segment: &Segment, signed: &[SignedCheckpoint]) -> Result<SegmentEnd, OpenError> {
     let failed = |error| OpenError::io(&segment.path, error);
     let length = segment.path.metadata().map_err(failed)?.len();
-    let altered = |what: String| OpenError::Altered {
-        directory: directory.to_owned(),
-        what: format!("{}: {what}", segment.name()),
+    let altered = |what: String| OpenError::altered(directory, Path::new(&segment.name()), what);
+    let compare = |chain: &ChainState| {
+        let is_other = |signed: &&SignedCheckpoint| signed.is_of_other_lines(chain);
+        match signed.iter().find(is_other) {
+            Some(SignedCheckpoint { path, .. }) => {
+                Err(altered(format!("its lines are not those of the checkpoint in {}", path.display())))
+            }
+            None => Ok(()),
+        }
     };
     let mut lines = segment.lines().map_err(failed)?;
     let mut chain: Option<ChainState> = None;
@@ -179,24 +275,23 @@ fn read(
             chain = so_far.filter(|_| whole > 0);
             break;
         };
+        if whole == 0 {
+            compare(&next)?;
+        }
         next.advance(marked_leaf_hash(line.marked()));
         whole = line.offset + u64::try_from(line.marked().len()).unwrap_or(u64::MAX);
-        if let Some((path, _)) =
-            signed.iter().find(|(_, signed)| signed.size == next.next() && signed.root != next.tree.root())
-        {
-            return Err(altered(format!("its lines are not those of the checkpoint in {}", path.display())));
-        }
+        compare(&next)?;
         chain = Some(next);
     }
     let Some(chain) = chain else {
         // A kill leaves no complete line that is damaged.
-        return match has_line || signed.iter().any(|(_, signed)| signed.size > segment.first) {
+        return match has_line || signed.iter().any(|signed| signed.checkpoint.size > segment.first) {
             true => Err(altered("its first line is damaged".to_owned())),
             false => Ok(SegmentEnd::WithoutHeader { length }),
         };
     };
     let is_damaged = !segment.is_compressed && whole < length;
-    if is_damaged && signed.iter().any(|(_, signed)| signed.size > chain.next()) {
+    if is_damaged && signed.iter().any(|signed| signed.checkpoint.size > chain.next()) {
         return Err(altered(format!("line {} is damaged", chain.next())));
     }
     Ok(SegmentEnd::Usable {
@@ -204,55 +299,6 @@ fn read(
         length: whole,
         cut: if segment.is_compressed { 0 } else { length - whole },
     })
-}
-
-/// Compares the end of a log with checkpoints that say more.
-fn compare(directory: &Path, chain: &ChainState, signed: &[(PathBuf, Checkpoint)]) -> Result<(), OpenError> {
-    let longest = signed.iter().max_by_key(|(_, signed)| signed.size);
-    match longest.filter(|(_, signed)| signed.size > chain.next()) {
-        Some((checkpoint, signed)) => Err(OpenError::Truncated {
-            directory: directory.to_owned(),
-            checkpoint: checkpoint.clone(),
-            signed: signed.size,
-            found: chain.next(),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The last complete checkpoint in a file. An incomplete one after it is cut in the log's own file.
-fn last_checkpoint(path: &Path, is_own: bool) -> Result<Option<(PathBuf, Checkpoint)>, OpenError> {
-    let failed = |error| OpenError::io(path, error);
-    // Something else than a file, such as a pipe, has no earlier checkpoints.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Ok(None);
-    }
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let length = file.metadata().map_err(failed)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).map_err(failed)?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail).map_err(failed)?;
-    // A character may be incomplete at the beginning, where the tail begins, and at the end, after a kill.
-    let begin = tail.iter().position(|byte| *byte & 0b1100_0000 != 0b1000_0000).unwrap_or_default();
-    let bytes = tail.get(begin..).unwrap_or_default();
-    let tail = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let incomplete = bytes.len() - tail.len();
-    // The beginning of the tail may be the middle of a checkpoint.
-    let aligned = tail.find("\n\n\u{2014} ").filter(|_| length > TAIL).and_then(|signature| {
-        let after = signature + 2;
-        tail.get(after..)?.find("\n\n").map(|end| after + end + 2)
-    });
-    let tail = tail.get(aligned.unwrap_or_default()..).unwrap_or_default();
-    let CheckpointTexts { notes, end: whole, .. } = CheckpointTexts::of(tail);
-    let torn = u64::try_from(tail.len() - whole + incomplete).unwrap_or_default();
-    if torn > 0 && is_own {
-        cut(path, length - torn)?;
-    }
-    Ok(notes.last().and_then(|note| Checkpoint::peek(note)).map(|checkpoint| (path.to_owned(), checkpoint)))
 }
 
 fn cut(path: &Path, length: u64) -> Result<(), OpenError> {

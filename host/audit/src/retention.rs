@@ -1,96 +1,181 @@
-//! Old segments: their compression and removal.
+//! Old segments: their removal and compression, in a thread of their own, because the disk may hang.
 
-use std::fs::{File, FileTimes, OpenOptions};
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use witgate_base::clock;
 
-use crate::segment::{self, Segment};
+use crate::queue::EntryQueue;
+use crate::segment::{self, Segment, SegmentHeader};
 
-/// The segments that are too old.
-pub(crate) struct Retention {
-    /// The number of the first line that is kept.
-    pub(crate) below: u64,
-    /// The files of the segments before it.
-    pub(crate) files: Vec<PathBuf>,
+/// The time that the thread gets to end.
+const LAST: Duration = Duration::from_secs(1);
+
+/// The number of bytes that are compressed between two looks at whether the log ends.
+const BLOCK: usize = 256 << 10;
+
+/// The rules for segments that are complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpkeepRules {
+    /// The time for which they are kept. None: for ever.
+    pub(crate) keep: Option<Duration>,
+    /// True if they are compressed.
+    pub(crate) compress: bool,
+    /// The number of the first line of the segment that is written.
+    pub(crate) current: u64,
 }
 
-/// Finds and compresses old segments of a directory.
+/// The upkeep of the old segments of a directory.
 #[derive(Debug)]
-pub(crate) struct Pruner {
+pub(crate) struct Upkeep {
     directory: PathBuf,
-    is_compressing: Arc<AtomicBool>,
+    is_ended: Arc<AtomicBool>,
+    run: Option<UpkeepRun>,
 }
 
-impl Pruner {
+/// A thread that looks for old segments, removes them after an approval, and compresses the others.
+#[derive(Debug)]
+struct UpkeepRun {
+    thread: JoinHandle<()>,
+    found: Receiver<u64>,
+    approval: SyncSender<bool>,
+}
+
+impl Upkeep {
     pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory, is_compressing: Arc::default() }
+        Self { directory, is_ended: Arc::default(), run: None }
     }
 
-    /// The segments before `current` whose last line is older than `keep`, from the oldest one without a gap.
-    pub(crate) fn look(&self, keep: Option<Duration>, current: u64) -> io::Result<Option<Retention>> {
-        let Some(keep) = keep else { return Ok(None) };
-        let segments = segment::list(&self.directory)?;
-        let mut old = Vec::new();
-        for segment in segments.iter().take_while(|segment| segment.first < current) {
-            let age = clock::system_time().duration_since(segment.path.metadata()?.modified()?);
-            if age.unwrap_or_default() < keep {
-                break;
-            }
-            old.push(segment);
+    /// Starts the work in a thread, which wakes the writer if it needs an approval. False: the last work is not done.
+    pub(crate) fn start(&mut self, rules: UpkeepRules, queue: Arc<EntryQueue>) -> bool {
+        if self.run.as_ref().is_some_and(|run| !run.thread.is_finished()) {
+            return false;
         }
-        let kept = segments.get(old.len()).map(|segment| segment.first);
-        let files = old.iter().flat_map(|segment| [segment.path.clone(), segment.checkpoints()]).collect();
-        Ok(kept.filter(|_| !old.is_empty()).map(|below| Retention { below, files }))
-    }
-
-    /// Compresses the complete segments before `current` in a thread, if none does so already.
-    pub(crate) fn compress(&self, current: u64) {
-        if self.is_compressing.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (directory, is_compressing) = (self.directory.clone(), Arc::clone(&self.is_compressing));
-        let compressing = Arc::clone(&is_compressing);
+        let (finder, found) = sync_channel(1);
+        let (approval, approved) = sync_channel(1);
+        let (directory, is_ended) = (self.directory.clone(), Arc::clone(&self.is_ended));
         let work = move || {
-            if let Err(error) = compress_all(&directory, current) {
-                tracing::warn!("a segment of the audit stays uncompressed: {error}");
+            let approve = |below| {
+                let asked = finder.send(below).is_ok();
+                queue.want_checkpoint();
+                asked && approved.recv() == Ok(true)
+            };
+            if let Err(error) = work(&directory, rules, approve, &is_ended)
+                && !is_ended.load(Ordering::Relaxed)
+            {
+                tracing::error!("old segments of the audit cannot be removed or compressed: {error}");
             }
-            compressing.store(false, Ordering::Relaxed);
         };
-        if thread::Builder::new().name("audit-compress".to_owned()).spawn(work).is_err() {
-            is_compressing.store(false, Ordering::Relaxed);
+        let thread = thread::Builder::new().name("audit-upkeep".to_owned()).spawn(work);
+        self.run = thread.ok().map(|thread| UpkeepRun { thread, found, approval });
+        self.run.is_some()
+    }
+
+    /// The number below which all lines are too old, if the thread waits for an approval of their removal.
+    pub(crate) fn found(&self) -> Option<u64> {
+        self.run.as_ref()?.found.try_recv().ok()
+    }
+
+    /// Lets what was found be removed.
+    pub(crate) fn approve(&self) {
+        self.answer(true);
+    }
+
+    /// Lets what was found stay.
+    pub(crate) fn refuse(&self) {
+        self.answer(false);
+    }
+
+    fn answer(&self, is_approved: bool) {
+        if let Some(run) = &self.run {
+            // The thread may have ended.
+            let _ = run.approval.try_send(is_approved);
+        }
+    }
+
+    /// Waits for the thread, unless the disk hangs.
+    pub(crate) fn end(&mut self) {
+        self.is_ended.store(true, Ordering::Relaxed);
+        let Some(UpkeepRun { thread, approval, .. }) = self.run.take() else { return };
+        drop(approval);
+        let end = Instant::now() + LAST;
+        while !thread.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-/// Compresses all complete segments.
-pub(crate) fn compress_all(directory: &Path, current: u64) -> io::Result<()> {
+fn work(
+    directory: &Path,
+    rules: UpkeepRules,
+    approve: impl FnOnce(u64) -> bool,
+    is_ended: &AtomicBool,
+) -> io::Result<()> {
+    let segments = segment::list(directory)?;
+    let complete = segments.partition_point(|segment| segment.first < rules.current);
+    let (old, kept) = segments.split_at(rules.keep.map_or(0, |keep| old(&segments, complete, keep)));
+    let below = kept.first().map(|segment| segment.first).filter(|_| !old.is_empty());
+    if below.is_some_and(approve) {
+        old.iter()
+            .flat_map(|segment| [segment.path.clone(), segment.checkpoints()])
+            .for_each(|file| remove(&file));
+    }
+    if rules.compress {
+        compress_all(directory, rules.current, is_ended)?;
+    }
+    Ok(())
+}
+
+/// The number of segments, from the oldest one without a gap, whose last line is older than `keep`. The log itself has
+/// the time: the next segment began when the segment ended. The times of files change with every copy.
+fn old(segments: &[Segment], complete: usize, keep: Duration) -> usize {
+    let next = segments.iter().skip(1).take(complete);
+    next.take_while(|next| SegmentHeader::age(next).is_some_and(|age| age >= keep)).count()
+}
+
+fn remove(file: &Path) {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::error!("{} is too old, but cannot be removed: {error}", file.display());
+        }
+        _ => tracing::info!("removed {}", file.display()),
+    }
+}
+
+/// Compresses all segments that begin before the line `current`.
+pub(crate) fn compress_all(directory: &Path, current: u64, is_ended: &AtomicBool) -> io::Result<()> {
     let segments = segment::list(directory)?;
     let complete = segments.iter().filter(|segment| segment.first < current && !segment.is_compressed);
-    complete.into_iter().try_for_each(compress)
+    complete.into_iter().try_for_each(|segment| compress(segment, is_ended))
 }
 
-/// Replaces a segment by its compressed form, which keeps the time of the last change.
-fn compress(segment: &Segment) -> io::Result<()> {
+/// Replaces a segment by its compressed form.
+fn compress(segment: &Segment, is_ended: &AtomicBool) -> io::Result<()> {
     let mut plain = File::open(&segment.path)?;
-    let changed = plain.metadata()?.modified()?;
     let complete = segment.path.with_extension("jsonl.gz");
     // The name is fixed, so that the next attempt replaces what a kill has left.
     let incomplete = segment.path.with_extension("jsonl.gz.new");
     let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&incomplete)?;
     let mut encoder = GzEncoder::new(file, Compression::default());
-    io::copy(&mut plain, &mut encoder)?;
-    let packed = encoder.finish()?;
-    packed.set_times(FileTimes::new().set_modified(changed))?;
-    packed.sync_all()?;
+    let mut block = vec![0; BLOCK];
+    loop {
+        if is_ended.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the log ends"));
+        }
+        match plain.read(&mut block)? {
+            0 => break,
+            read => encoder.write_all(block.get(..read).unwrap_or_default())?,
+        }
+    }
+    encoder.finish()?.sync_all()?;
     std::fs::rename(&incomplete, &complete)?;
     witgate_base::whole_file::sync_folder(&segment.path)?;
     std::fs::remove_file(&segment.path)

@@ -11,7 +11,6 @@ use witgate_base::clock;
 
 use crate::hex;
 use crate::line::{ChainFields, ChainState};
-use crate::note::MARK;
 use crate::tree::{Frontier, LEAF_MARK};
 
 /// The size of the largest line that is read. Witgate's own lines are much shorter.
@@ -96,47 +95,6 @@ pub(crate) fn checkpoint_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// The number in the name of a file.
 fn number(name: &str) -> Option<u64> {
     (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
-}
-
-/// The signed checkpoints in a text.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct CheckpointTexts<'t> {
-    /// The complete checkpoints.
-    pub(crate) notes: Vec<&'t str>,
-    /// The place after the last complete checkpoint and its empty line.
-    pub(crate) end: usize,
-    /// True if there is something else between them.
-    pub(crate) has_gaps: bool,
-}
-
-impl<'t> CheckpointTexts<'t> {
-    /// Reads them: each consists of a body, an empty line and its signatures, and is followed by an empty line.
-    pub(crate) fn of(text: &'t str) -> Self {
-        let mut found = Self::default();
-        let (mut begin, mut body) = (0, None);
-        while let Some(rest) = text.get(begin..) {
-            // Further empty lines end what a kill has left.
-            let block = rest.trim_start_matches('\n');
-            found.has_gaps |= block.len() < rest.len();
-            begin += rest.len() - block.len();
-            let Some(length) = block.find("\n\n") else { break };
-            let after = begin + length + 2;
-            let is_signature = text.get(begin..).is_some_and(|rest| rest.starts_with(MARK));
-            match body.take() {
-                Some(body) if is_signature => {
-                    found.notes.extend(text.get(body..after - 1));
-                    found.end = after;
-                }
-                // Two bodies in a row, or signatures without a body: something in between is incomplete.
-                before => {
-                    found.has_gaps |= before.is_some() || is_signature;
-                    body = (!is_signature).then_some(begin);
-                }
-            }
-            begin = after;
-        }
-        found
-    }
 }
 
 /// The first entry of each segment. It makes the segment independent of those before it, which retention may remove.
@@ -299,22 +257,5 @@ mod tests {
         let expected = [("one", true), ("", true), (&long, true), ("torn", false)];
         assert_eq!(read, expected.map(|(line, is_whole)| (line.as_bytes().to_vec(), is_whole)));
         assert!(SegmentLines::new(Box::new(io::empty())).next().unwrap().is_none());
-    }
-
-    #[test]
-    fn an_incomplete_checkpoint_is_left_out() {
-        let note = "log\n1\nroot\n\n\u{2014} log sig\n";
-        let whole = format!("{note}\n{note}\n");
-        let both = CheckpointTexts { notes: vec![note, note], end: whole.len(), has_gaps: false };
-        assert_eq!(CheckpointTexts::of(&whole), both);
-        for end in note.len() + 1..whole.len() {
-            let Some(torn) = whole.get(..end) else { continue };
-            let first = CheckpointTexts { notes: vec![note], end: note.len() + 1, has_gaps: false };
-            assert_eq!(CheckpointTexts::of(torn), first, "{end}");
-            // The next process may only be able to append.
-            let continued = format!("{torn}\n\n{note}\n");
-            let CheckpointTexts { notes, end, .. } = CheckpointTexts::of(&continued);
-            assert_eq!((notes.last(), end), (Some(&note), continued.len()), "{continued}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use witgate_base::whole_file::sync_folder;
 
-use crate::copies::{CheckpointCopies, append_to};
+use crate::copies::{CheckpointCopies, CheckpointText, append_to};
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
@@ -24,7 +24,7 @@ pub(crate) struct LogFiles {
     /// The lock of the directory. As long as the directory has it, the directory is the same.
     lock: File,
     signer: Arc<CheckpointSigner>,
-    copies: Option<CheckpointCopies>,
+    copies: Vec<CheckpointCopies>,
     chain: ChainState,
     current: Option<CurrentSegment>,
     lines: MarkedLines,
@@ -50,7 +50,7 @@ impl LogFiles {
         directory: PathBuf,
         found: FoundLog,
         signer: Arc<CheckpointSigner>,
-        copies: Option<CheckpointCopies>,
+        copies: Vec<CheckpointCopies>,
     ) -> io::Result<Self> {
         let FoundLog { lock, chain, segment, .. } = found;
         let reopened = |(segment, length): (Segment, u64)| {
@@ -104,7 +104,7 @@ impl LogFiles {
 
     /// Ends the current segment with a checkpoint, and begins the next one.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
-        self.checkpoint()?;
+        self.checkpoint(true)?;
         self.begin_segment()
     }
 
@@ -141,20 +141,20 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Signs a checkpoint, and appends it to its files.
+    /// Signs a checkpoint, and appends it to its files. `is_end` says that something ends: a segment, a generation, or the
+    /// log.
     ///
     /// # Errors
     /// If it cannot be written. The log itself is not affected.
-    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+    pub(crate) fn checkpoint(&mut self, is_end: bool) -> io::Result<()> {
         self.check_directory()?;
         let Some(current) = &self.current else { return Ok(()) };
         let note = self.signer.sign(self.size(), self.chain.tree.root());
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        if let Some(copies) = &mut self.copies {
-            copies.send(text);
-        }
+        let checkpoint = CheckpointText { text: text.into(), is_end };
+        self.copies.iter_mut().for_each(|copies| copies.send(&checkpoint));
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! Whole logs: written, attacked, cut at every byte, and opened again.
 
+mod start;
+mod upkeep;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -49,7 +52,7 @@ impl Place {
             signer: Arc::clone(&self.signer),
             sync: SyncMode::BeforeAnswer,
             rules: self.rules,
-            checkpoint_to: Some(self.elsewhere()),
+            checkpoint_to: vec![CheckpointPlace::File(self.elsewhere()), CheckpointPlace::Log],
             owner: "a test".to_owned(),
         })
     }
@@ -58,6 +61,14 @@ impl Place {
     fn write(&self, numbers: std::ops::Range<usize>) {
         let log = self.try_open().unwrap();
         numbers.for_each(|number| assert!(record(&log, number)));
+        assert!(log.stop(PATIENCE));
+    }
+
+    /// The same, and waits until the segment at `old` is removed.
+    fn write_until_removed(&self, numbers: std::ops::Range<usize>, old: &Path) {
+        let log = self.try_open().unwrap();
+        numbers.for_each(|number| assert!(record(&log, number)));
+        upkeep::await_that("it is not removed", || !old.exists());
         assert!(log.stop(PATIENCE));
     }
 
@@ -134,7 +145,7 @@ fn segments_begin_at_their_size_and_are_compressed() {
     (0..60).for_each(|number| assert!(record(&log, number)));
     log.stop(PATIENCE);
     assert!(place.segments().len() > 5);
-    retention::compress_all(&place.log(), u64::MAX).unwrap();
+    retention::compress_all(&place.log(), u64::MAX, &AtomicBool::default()).unwrap();
     assert!(place.segments().iter().all(|path| path.extension().unwrap() == "gz"));
     let verification = place.verify_with_known();
     assert_eq!(verification.verdict, LogVerdict::Intact);
@@ -151,10 +162,10 @@ fn retention_removes_old_segments_and_says_so() {
     place.write(0..20);
     let before = place.segments();
     place.rules.keep = Some(Duration::ZERO);
-    place.write(20..40);
+    place.write_until_removed(20..40, &before[0]);
     let verification = place.verify();
     assert_eq!(verification.verdict, LogVerdict::Intact);
-    assert!(verification.first > 0 && !before[0].exists(), "{verification:?}");
+    assert!(verification.first > 0, "{verification:?}");
     // Without an entry about it, the same is an attack.
     place.rules.keep = None;
     place.write(40..60);
@@ -255,8 +266,8 @@ fn a_damaged_beginning_after_retention_is_found() {
     let mut place = Place::new();
     place.rules = SegmentRules { size: 1024, keep: Some(Duration::ZERO), ..place.rules };
     place.write(0..20);
-    place.write(20..40);
-    assert!(place.verify().first > 0);
+    let first = place.segments()[0].clone();
+    place.write_until_removed(20..40, &first);
     place.change(0, |lines| lines[0].insert(1, ' '));
     assert_eq!(altered_at(&place.verify()), Some(place.verify().first));
 }
@@ -575,7 +586,7 @@ fn a_million_entries_are_appended() {
     let (directory, signer) = (place.log(), Arc::clone(&place.signer));
     let (rules, owner) = (SegmentRules { size: u64::MAX, ..place.rules }, String::new());
     let settings =
-        LogSettings { directory, signer, sync: SyncMode::Batched, rules, checkpoint_to: None, owner };
+        LogSettings { directory, signer, sync: SyncMode::Batched, rules, checkpoint_to: Vec::new(), owner };
     let log = AuditLog::open(settings).unwrap();
     let entry = format!(r#"{{"kind":"decision","time":"{}","filler":"{}"}}"#, time_text(), "x".repeat(250));
     let began = processor_time();

@@ -1,5 +1,7 @@
 //! The check of a whole log: its chain, its tree and its checkpoints.
 
+mod known;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,9 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::line::{ChainFault, ChainFields, ChainState};
-use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
-use crate::segment::{self, CheckpointTexts, Segment, SegmentHeader};
+use crate::note::{Checkpoint, CheckpointKey};
+use crate::segment::{self, Segment, SegmentHeader};
 use crate::tree::marked_leaf_hash;
+use known::KnownCheckpoints;
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,12 +120,6 @@ pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Lo
     }
 }
 
-/// A checkpoint, and its file.
-struct KnownCheckpoint {
-    checkpoint: Checkpoint,
-    file: String,
-}
-
 /// The state of a check.
 #[derive(Default)]
 struct LogCheck {
@@ -148,33 +145,33 @@ struct RetentionEntry {
 impl LogCheck {
     fn run(&mut self, directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Result<(), LogVerdict> {
         // The checkpoints first: in a log that is being written, each is about lines that are there already.
-        let mut signed = Vec::new();
         let own = segment::checkpoint_files(directory);
         let own = own.map_err(|error| LogVerdict::unreadable(directory, &error))?;
-        for path in &own {
-            signed.extend(self.checkpoints_in(path, keys, true)?);
-        }
-        for path in known {
-            signed.extend(self.checkpoints_in(path, keys, false)?);
-        }
+        let mut signed = KnownCheckpoints::new(&own, known, keys)?;
+        let compared = self.compare_with(directory, &mut signed);
+        self.checkpoints = signed.count();
+        compared
+    }
+
+    fn compare_with(
+        &mut self,
+        directory: &Path,
+        signed: &mut KnownCheckpoints<'_>,
+    ) -> Result<(), LogVerdict> {
         let segments = segment::list(directory).map_err(|error| LogVerdict::unreadable(directory, &error))?;
         if segments.is_empty() && signed.is_empty() {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no audit");
             return Err(LogVerdict::unreadable(directory, &none));
         }
-        signed.sort_by_key(|known| known.checkpoint.size);
         self.first = segments.first().map(|segment| segment.first).unwrap_or_default();
-        let mut next = signed.iter().peekable();
-        while next.next_if(|known| known.checkpoint.size < self.first).is_some() {}
+        while let Some(before) = self.first.checked_sub(1)
+            && signed.next_up_to(before)?.is_some()
+        {}
         for (place, segment) in (1..).zip(&segments) {
             self.segments += 1;
-            self.segment(segment, place == segments.len(), &mut next)?;
+            self.segment(segment, place == segments.len(), signed)?;
         }
-        if let Some(missing) = signed.last().filter(|known| known.checkpoint.size > self.chain.next()) {
-            let KnownCheckpoint { checkpoint, file } = missing;
-            let (file, found) = (file.clone(), self.chain.next());
-            return Err(LogVerdict::Truncated { file, signed: checkpoint.size, found });
-        }
+        self.check_end(signed)?;
         // A complete segment ends with a checkpoint.
         if let Some(last) = segments.last().filter(|last| self.signed < last.first) {
             return Err(LogVerdict::altered(
@@ -192,41 +189,25 @@ impl LogCheck {
         }
     }
 
-    /// The checkpoints in a file, with their signatures checked. A file elsewhere, to which Witgate may only be able to
-    /// append, may have incomplete ones, which a kill has left.
-    fn checkpoints_in(
-        &mut self,
-        path: &Path,
-        keys: &[CheckpointKey],
-        is_own: bool,
-    ) -> Result<Vec<KnownCheckpoint>, LogVerdict> {
-        let bytes = std::fs::read(path).map_err(|error| LogVerdict::unreadable(path, &error))?;
-        let file = path.display().to_string();
-        let altered = |what: String| LogVerdict::Altered { file: file.clone(), line: None, what };
-        let text = String::from_utf8_lossy(&bytes);
-        let texts = CheckpointTexts::of(&text);
-        if is_own && texts.has_gaps {
-            return Err(altered("there is something between its checkpoints".to_owned()));
+    /// Checks that no checkpoint has more lines than there are.
+    fn check_end(&self, signed: &mut KnownCheckpoints<'_>) -> Result<(), LogVerdict> {
+        let (mut longest, found) = (None, self.chain.next());
+        while let Some(known) = signed.next_up_to(u64::MAX)? {
+            longest = Some(known).filter(|known| known.checkpoint.size > found);
         }
-        let mut found = Vec::new();
-        for (number, text) in (1..).zip(texts.notes) {
-            match note::open(text, keys) {
-                Ok(checkpoint) => {
-                    self.checkpoints += 1;
-                    found.push(KnownCheckpoint { checkpoint, file: file.clone() });
-                }
-                Err(CheckpointError::Form) if !is_own => {}
-                Err(error) => return Err(altered(format!("checkpoint {number}: {error}"))),
+        match longest {
+            Some(missing) => {
+                Err(LogVerdict::Truncated { file: missing.file, signed: missing.checkpoint.size, found })
             }
+            None => Ok(()),
         }
-        Ok(found)
     }
 
-    fn segment<'k>(
+    fn segment(
         &mut self,
         segment: &Segment,
         is_last: bool,
-        signed: &mut std::iter::Peekable<impl Iterator<Item = &'k KnownCheckpoint>>,
+        signed: &mut KnownCheckpoints<'_>,
     ) -> Result<(), LogVerdict> {
         let unreadable = |error: io::Error| LogVerdict::unreadable(&segment.path, &error);
         let mut lines = segment.lines().map_err(unreadable)?;
@@ -254,12 +235,12 @@ impl LogCheck {
     }
 
     /// Compares the lines so far with the checkpoints of their number.
-    fn compare_all<'k>(
+    fn compare_all(
         &mut self,
-        signed: &mut std::iter::Peekable<impl Iterator<Item = &'k KnownCheckpoint>>,
+        signed: &mut KnownCheckpoints<'_>,
         segment: &Segment,
     ) -> Result<(), LogVerdict> {
-        while let Some(known) = signed.next_if(|known| known.checkpoint.size <= self.chain.next()) {
+        while let Some(known) = signed.next_up_to(self.chain.next())? {
             self.compare(&known.checkpoint, segment, &known.file)?;
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! The thread that writes a log: entries in groups, checkpoints, new segments, and the removal of old ones.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::queue::EntryBatch;
-use crate::retention::{Pruner, Retention};
+use crate::retention::{Upkeep, UpkeepRules};
 use crate::store::LogFiles;
-use crate::{LogState, SyncMode, time_text};
+use crate::{LogState, SIGNATURE_DEADLINE, SyncMode, WRITE_DEADLINE, time_text};
 
 /// The pause between two groups, if no caller waits for them. A killed process loses what came in the meantime.
 const GROUP_PAUSE: Duration = Duration::from_millis(10);
@@ -27,8 +26,11 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The time without entries after which an entry says that the log is alive.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The time between two looks for segments that are too old.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// The time between two looks at old segments.
+const UPKEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// The reason of a write that took too long, and succeeded.
+const SLOW: &str = "the disk did not answer in time";
 
 /// The rules for segments.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +51,18 @@ pub(crate) struct LogWriter {
     pub(crate) store: LogFiles,
     pub(crate) sync: SyncMode,
     pub(crate) rules: SegmentRules,
-    pub(crate) pruner: Pruner,
+    pub(crate) upkeep: Upkeep,
     /// The length and the reason of a failure that no entry tells yet.
     pub(crate) recovery: Option<(Duration, String)>,
+    /// The reason why the last checkpoint could not be written.
+    pub(crate) unsigned: Option<String>,
 }
 
 /// The times of the work that does not depend on entries.
 struct Schedule {
     checkpoint: Instant,
     idle: Instant,
-    prune: Instant,
+    upkeep: Instant,
 }
 
 /// Entries of the log about itself.
@@ -77,11 +81,11 @@ impl LogWriter {
     /// The work of the thread: it ends after the queue has ended and everything is written.
     pub(crate) fn run(mut self) {
         let now = Instant::now();
-        let mut schedule = Schedule { checkpoint: now, idle: now + IDLE, prune: now };
+        let mut schedule = Schedule { checkpoint: now, idle: now + IDLE, upkeep: now };
         let mut batch = EntryBatch::default();
         loop {
             let due = if self.store.is_unsigned() { schedule.checkpoint } else { schedule.idle };
-            let requests = self.state.queue.take(&mut batch, due.min(schedule.prune));
+            let requests = self.state.queue.take(&mut batch, due.min(schedule.upkeep));
             let is_busy = !batch.is_empty();
             if is_busy {
                 self.write(&mut batch);
@@ -89,6 +93,7 @@ impl LogWriter {
             }
             self.attend(&mut schedule, requests.checkpoint || requests.end);
             if requests.end {
+                self.upkeep.end();
                 break;
             }
             if is_busy && self.sync == SyncMode::Batched {
@@ -100,6 +105,7 @@ impl LogWriter {
     /// Writes a group of entries, however long it takes.
     fn write(&mut self, batch: &mut EntryBatch) {
         let is_written = self.persist(|store| store.append(batch));
+        self.state.note_unsigned();
         self.state.queue.free(batch);
         self.report_recovery();
         if !is_written {
@@ -109,7 +115,7 @@ impl LogWriter {
     }
 
     /// Repeats `attempt` until it succeeds. False: the log ended before.
-    fn persist(&mut self, attempt: impl Fn(&mut LogFiles) -> io::Result<()>) -> bool {
+    pub(crate) fn persist(&mut self, attempt: impl Fn(&mut LogFiles) -> io::Result<()>) -> bool {
         let began = Instant::now();
         let mut pause = FIRST_RETRY;
         let mut failure: Option<String> = None;
@@ -137,20 +143,23 @@ impl LogWriter {
             }
         }
         self.state.end_write();
-        if let Some(reason) = failure {
-            self.state.set_failing(false);
-            self.recovery = Some((began.elapsed(), reason));
+        self.state.set_failing(false);
+        let took = began.elapsed();
+        let slow = || (took > WRITE_DEADLINE).then(|| SLOW.to_owned());
+        if let Some(reason) = failure.or_else(slow) {
+            self.recovery = Some((took, reason));
         }
         true
     }
 
     /// Writes an entry about a recovery. It needs no place in the queue, which may be full after a failure.
-    fn report_recovery(&mut self) {
+    pub(crate) fn report_recovery(&mut self) {
         let Some((after, reason)) = self.recovery.take() else { return };
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!("the audit is written again after {after_ms} ms");
         let (time, lost) = (time_text(), self.state.take_unreported());
         let batch = EntryBatch::of(&LogEvent::Recovered { time, after_ms, reason: &reason, lost });
+        self.state.note_unsigned();
         if batch.is_ok_and(|batch| self.store.append(&batch).is_err()) {
             tracing::error!(
                 "the audit has no entry about the recovery, before which {lost} entries were lost"
@@ -171,56 +180,83 @@ impl LogWriter {
         if self.store.is_full(self.rules.size, self.rules.age) && self.store.segment().is_some() {
             self.persist(LogFiles::rotate);
             self.report_recovery();
-            schedule.prune = now;
+            schedule.upkeep = now;
         }
         if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {
-            self.checkpoint();
+            self.checkpoint(checkpoint_now);
             schedule.checkpoint = now + CHECKPOINT_EVERY;
         }
         if now >= schedule.idle {
             schedule.idle = now + IDLE;
             self.push(&LogEvent::Idle { time: time_text() });
         }
-        if now >= schedule.prune {
-            schedule.prune = now + PRUNE_EVERY;
-            self.prune();
+        if let Some(below) = self.upkeep.found() {
+            self.retain(below);
+        }
+        if now >= schedule.upkeep {
+            let is_started = self.start_upkeep();
+            schedule.upkeep = now + if is_started { UPKEEP_EVERY } else { LONGEST_RETRY };
         }
     }
 
-    fn checkpoint(&mut self) {
+    fn checkpoint(&mut self, is_end: bool) -> bool {
+        let began = Instant::now();
         self.state.begin_write();
-        let result = self.store.checkpoint();
+        let result = self.store.checkpoint(is_end);
         self.state.end_write();
-        let was_failing = self.state.is_checkpoint_failing(result.is_err());
         match result {
-            Err(error) if !was_failing => {
-                tracing::error!("a checkpoint of the audit cannot be written; it is tried again: {error}");
+            Ok(()) => {
+                self.signed(began.elapsed());
+                true
             }
-            _ => {}
+            Err(error) => {
+                if self.unsigned.is_none() {
+                    tracing::error!(
+                        "a checkpoint of the audit cannot be written; it is tried again: {error}"
+                    );
+                }
+                self.unsigned.get_or_insert_with(|| error.to_string());
+                false
+            }
         }
     }
 
-    /// Removes segments that are too old, and compresses the others. The entry about a removal is written and signed
-    /// first.
-    fn prune(&mut self) {
-        let Some(current) = self.store.segment().map(|segment| segment.first) else { return };
-        match self.pruner.look(self.rules.keep, current) {
-            Ok(Some(Retention { below, files })) => {
-                let event = LogEvent::Retention { time: time_text(), below };
-                if let Ok(batch) = EntryBatch::of(&event)
-                    && self.persist(|store| store.append(&batch))
-                    && self.store.checkpoint().is_ok()
-                {
-                    remove(&files);
-                }
-                self.report_recovery();
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!("the segments of the audit cannot be listed: {error}"),
+    /// Notes that all lines are signed, and tells it if the log was unavailable because they were not.
+    fn signed(&mut self, took: Duration) {
+        let after = self.state.note_signed();
+        let failure = self.unsigned.take();
+        if failure.is_some() {
+            tracing::warn!("checkpoints of the audit are written again after {} s", after.as_secs());
         }
-        if self.rules.compress {
-            self.pruner.compress(current);
+        let slow = (took > WRITE_DEADLINE).then(|| (took, SLOW.to_owned()));
+        let late = failure.filter(|_| after > SIGNATURE_DEADLINE).map(|reason| (after, reason));
+        if let Some(recovery) = late.or(slow) {
+            self.recovery = Some(recovery);
+            self.report_recovery();
         }
+    }
+
+    /// Lets segments be removed that are too old. The entry about it is written and signed first.
+    fn retain(&mut self, below: u64) {
+        let event = LogEvent::Retention { time: time_text(), below };
+        if let Ok(batch) = EntryBatch::of(&event)
+            && self.persist(|store| store.append(&batch))
+            && self.checkpoint(false)
+        {
+            self.upkeep.approve();
+        } else {
+            // Without an approval, the thread ends; the next one finds the same.
+            self.upkeep.refuse();
+        }
+        self.report_recovery();
+    }
+
+    /// Starts the removal and the compression of old segments. False: there is no thread for it now.
+    fn start_upkeep(&mut self) -> bool {
+        let Some(current) = self.store.segment().map(|segment| segment.first) else { return true };
+        let SegmentRules { keep, compress, .. } = self.rules;
+        let rules = UpkeepRules { keep, compress, current };
+        (keep.is_none() && !compress) || self.upkeep.start(rules, Arc::clone(&self.state.queue))
     }
 }
 
@@ -228,16 +264,5 @@ impl EntryBatch {
     /// A batch of one entry.
     fn of(event: &LogEvent<'_>) -> serde_json::Result<Self> {
         serde_json::to_vec(event).map(Self::single)
-    }
-}
-
-fn remove(files: &[PathBuf]) {
-    for file in files {
-        match std::fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::error!("{} is too old, but cannot be removed: {error}", file.display());
-            }
-            _ => tracing::info!("removed {}", file.display()),
-        }
     }
 }

@@ -131,8 +131,13 @@ impl Scene {
         let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, cache);
         let factory = Factory::new(loader, environment, Clock::System);
         let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
-        let route =
-            Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0, extensions: Vec::new() };
+        let route = Route {
+            upstream: "up".into(),
+            resource: RESOURCE.into(),
+            pipeline: 0,
+            extensions: Vec::new(),
+            disagreements: None,
+        };
         Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }
     }
 

@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
 use witgate_audit::note::CheckpointSigner;
-use witgate_audit::{SegmentRules, SyncMode};
+use witgate_audit::{CheckpointPlace, SegmentRules, SyncMode};
 use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
@@ -99,8 +99,14 @@ pub struct Audit {
     pub unavailable: AuditOverflow,
     /// The rules for segments.
     pub rules: SegmentRules,
-    /// A further file that gets every checkpoint.
-    pub checkpoint_to: Option<PathBuf>,
+    /// The further places that get every checkpoint.
+    pub checkpoint_to: Vec<CheckpointPlace>,
+    /// The name of this instance in entries. None: that of the host.
+    pub node: Option<String>,
+    /// JSON pointers to arguments whose values entries show.
+    pub arguments_clear: Vec<String>,
+    /// JSON pointers to arguments of which entries show the type and the length.
+    pub arguments_masked: Vec<String>,
 }
 
 /// The key that signs checkpoints of the audit log.

@@ -170,8 +170,16 @@ pub struct Audit {
     pub keep_days: Option<u64>,
     /// Compress complete segments. Default: true.
     pub compress: Option<bool>,
-    /// A further file that gets every checkpoint: on another disk, or where only appending is possible.
-    pub checkpoint_to: Option<String>,
+    /// A further place that gets every checkpoint, or several: files on another disk, or to which Witgate can only
+    /// append, and `log`.
+    pub checkpoint_to: Option<CheckpointPlaces>,
+    /// The name of this instance in entries. Default: the name of the host.
+    #[schemars(length(min = 1, max = 128))]
+    pub node: Option<String>,
+    /// JSON pointers to arguments of calls whose values entries show, such as `/path`.
+    pub arguments_clear: Vec<String>,
+    /// JSON pointers to arguments of which entries show the type and the length only.
+    pub arguments_masked: Vec<String>,
 }
 
 /// The time at which entries of the audit log are on the disk.
@@ -182,6 +190,34 @@ pub enum AuditSync {
     Batched,
     /// Before the answer.
     BeforeAnswer,
+}
+
+/// The places of checkpoints.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CheckpointPlaces {
+    /// One place.
+    One(String),
+    /// Several places.
+    Several(Vec<String>),
+}
+
+impl CheckpointPlaces {
+    /// The name of the place that is the log.
+    pub const LOG: &str = "log";
+
+    /// The places.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Several(places) => places,
+        }
+    }
+
+    /// The places that are files.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        self.all().iter().filter(|place| *place != Self::LOG)
+    }
 }
 
 /// Behaviour while entries of the audit log cannot be written.

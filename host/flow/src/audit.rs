@@ -1,13 +1,16 @@
 //! One audit record for each message, including refused ones. It contains no secret, because this module has no access
 //! to credentials.
 
+mod arguments;
 mod destination;
 mod entry;
 mod facts;
+mod stages;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 
 use super::decision::{DecisionId, DecisionIds};
@@ -18,14 +21,19 @@ use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
+use crate::limit_hit::LimitHit;
+use arguments::ArgumentFacts;
 use destination::RecordPlace;
-use entry::{UnsettledEntry, arguments_digest};
+use entry::UnsettledEntry;
 use facts::AuditFacts;
+use stages::StageClock;
 use witgate_message::call::{Access, Target};
+use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_runtime::metrics::Metrics;
 
+pub use arguments::ShownArguments;
 pub use destination::Audit;
 pub use entry::EntryLog;
 
@@ -152,8 +160,12 @@ pub struct Record<'a> {
     started: Instant,
     closed: bool,
     place: RecordPlace,
-    /// The digest of the arguments, if there is an audit log.
-    arguments: Option<String>,
+    /// The arguments, if there is an audit log.
+    arguments: Option<Box<ArgumentFacts>>,
+    /// The times of the stages, if there is an audit log.
+    stages: Option<StageClock>,
+    /// The status of the upstream's answer.
+    status: Option<StatusCode>,
     /// The entry that has to be durable before the answer.
     unsettled: Option<UnsettledEntry>,
     /// The times of the operation. None: the record continues that of an operation, or its answer is a stream, which
@@ -184,6 +196,8 @@ impl<'a> Record<'a> {
             closed: false,
             place: RecordPlace::default(),
             arguments: None,
+            stages: None,
+            status: None,
             unsettled: None,
             clock: Some(OperationClock::start(started)),
             trace: None,
@@ -201,6 +215,7 @@ impl<'a> Record<'a> {
     /// `Unrecorded`.
     pub fn reserve(&mut self) -> Result<(), Rejection> {
         self.place = self.outcomes.audit.reserve()?;
+        self.stages = self.outcomes.audit.log().map(|_| StageClock::start());
         Ok(())
     }
 
@@ -213,6 +228,9 @@ impl<'a> Record<'a> {
     pub(super) fn mark(&mut self, stage: &'static str) {
         if let Some(trace) = &mut self.trace {
             trace.mark(stage);
+        }
+        if let Some(stages) = &mut self.stages {
+            stages.mark(stage);
         }
     }
 
@@ -237,14 +255,18 @@ impl<'a> Record<'a> {
     pub(super) fn answered<T>(&mut self, answer: &Result<T, Rejection>) {
         if let Some(clock) = &mut self.clock {
             clock.answered(answer, self.outcomes.times.health());
+            if let (Some(stages), (Some(sent), Some(answered))) = (&mut self.stages, clock.upstream_times()) {
+                stages.upstream(sent, answered);
+            }
         }
         if let Some(trace) = &mut self.trace {
             trace.resume();
         }
     }
 
-    /// Notes whether the answer is an error.
-    pub(super) fn note_answer(&mut self, answer: &AnswerPeek) {
+    /// Notes the status of the upstream's answer, and whether the answer is an error.
+    pub(super) fn note_answer(&mut self, status: StatusCode, answer: &AnswerPeek) {
+        self.status = Some(status);
         if let Some(clock) = &mut self.clock {
             clock.note(answer.error());
         }
@@ -257,10 +279,11 @@ impl<'a> Record<'a> {
         Some(StreamedOperation::begin(&self.outcomes.times, clock, request, trace))
     }
 
-    /// Notes the digest of the arguments of `request`, if there is an audit log.
-    pub async fn note_arguments(&mut self, request: &Arc<Request>) {
+    /// Notes the arguments of `request`, if there is an audit log. `credentials` are those of the sender, which the
+    /// record must not show.
+    pub async fn note_arguments(&mut self, request: &Arc<Request>, credentials: &Credentials) {
         if let Some(log) = self.outcomes.audit.log() {
-            self.arguments = arguments_digest(log, request).await;
+            self.arguments = log.arguments(request, credentials).await;
         }
     }
 
@@ -328,6 +351,9 @@ impl<'a> Record<'a> {
             era: request.map(|request| request.era),
             transport: request.map(|request| request.transport),
             arguments: self.arguments.as_deref(),
+            upstream_status: self.status.map(|status| status.as_u16()),
+            upstream_error: self.clock.as_ref().and_then(OperationClock::error).map(ErrorType::name),
+            stages: self.stages.as_ref().and_then(StageClock::times),
             peer: request.and_then(|request| request.peer),
             micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
@@ -374,7 +400,7 @@ fn targets(access: &Access) -> &[Target] {
 #[derive(Default)]
 struct OutcomeCause<'a> {
     policy: Option<&'a str>,
-    limit: Option<&'a str>,
+    limit: Option<&'a LimitHit>,
     reason: Option<&'a str>,
     detail: Option<&'a str>,
 }
@@ -414,7 +440,7 @@ impl<'a> OutcomeCause<'a> {
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
         };
         let limit = match rejection {
-            Rejection::LimitReached(hit) => Some(&*hit.limit),
+            Rejection::LimitReached(hit) => Some(hit),
             _ => None,
         };
         Self { policy, limit, reason: Some(reason), detail }

@@ -240,6 +240,7 @@ mod tests {
                 resource: "https://a/mcp".into(),
                 pipeline: 0,
                 extensions: Vec::new(),
+                disagreements: None,
             }),
         };
         let key = ProvenKey { good, counts: true };

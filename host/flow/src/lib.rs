@@ -10,6 +10,7 @@ pub mod authorize;
 pub mod body;
 mod credential_choice;
 pub mod decision;
+pub mod disagreement_log;
 pub mod dpop;
 mod durations;
 pub mod event;
@@ -51,6 +52,7 @@ use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
+use disagreement_log::DisagreementLog;
 use dpop::{Proofs, ProvenRequest};
 use durations::{AnswerPeek, StreamedOperation};
 use guarded_stream::GuardedStream;
@@ -165,7 +167,9 @@ impl<U: Upstream> Flow<U> {
 
     /// The same, with the records in `audit`.
     pub fn with_audit(self, audit: Audit) -> Self {
-        Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), ..self }
+        let disagreements = audit.log().map(|log| Arc::new(log.clone()) as Arc<dyn DisagreementLog>);
+        let route = Arc::new(Route { disagreements, ..Route::clone(&self.route) });
+        Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), route, ..self }
     }
 
     /// True if a policy accepts tokens with a proof of possession, so that challenges offer it.
@@ -210,7 +214,7 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        record.note_arguments(&request).await;
+        record.note_arguments(&request, &shown).await;
         let established = self.establish(&generation, &request, &shown).await;
         record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
@@ -393,7 +397,7 @@ impl<U: Upstream> Flow<U> {
                     let peek = peek(call, &message)?;
                     (message, peek)
                 };
-                record.note_answer(&peek);
+                record.note_answer(status, &peek);
                 let status = status_of(request.era, status, &peek);
                 (status, AnswerBody::Message { status, message, hold })
             }

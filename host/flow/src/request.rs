@@ -7,13 +7,14 @@ use http::HeaderMap;
 use witgate_plugin::Transport;
 
 use super::decision::DecisionId;
+use super::disagreement_log::DisagreementLog;
 use witgate_config::Extension;
 use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::era::Era;
 
 /// The route of a call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The upstream's name.
     pub upstream: Arc<str>,
@@ -23,6 +24,8 @@ pub struct Route {
     pub pipeline: usize,
     /// The extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
+    /// The audit log, which gets the disagreements of shadow policies.
+    pub disagreements: Option<Arc<dyn DisagreementLog>>,
 }
 
 /// A call with its context.

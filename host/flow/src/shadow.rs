@@ -47,7 +47,9 @@ pub(super) fn of_authentication(
         for policy in &pipeline.shadow_authenticate {
             if let Some(credential) = credential_choice::for_policy(&shown, policy) {
                 let said = authentication(policy, &scope, &request.as_call(), &credential).await;
-                record(policy, &request, None, &live, &said, with.clone());
+                let question =
+                    ShadowQuestion { request: &request, target: None, generation: generation.number() };
+                record(policy, &question, &live, &said, with.clone());
             }
         }
         drop(turn);
@@ -92,7 +94,9 @@ pub(super) fn of_authorization(
         for policy in &generation.pipeline(request.route.pipeline).shadow_authorize {
             // An abstention leaves the decision to the others, so it never disagrees.
             if let Some(said) = authorization(policy, &scope, &call, &caller.as_principal()).await {
-                record(policy, &request, Some(&target), live, said, seen_with(&request, Some(&caller)));
+                let generation = generation.number();
+                let question = ShadowQuestion { request: &request, target: Some(&target), generation };
+                record(policy, &question, live, said, seen_with(&request, Some(&caller)));
             }
         }
         drop(turn);
@@ -144,18 +148,19 @@ fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// The question to a shadow policy.
+struct ShadowQuestion<'a> {
+    request: &'a Request,
+    target: Option<&'a Target>,
+    generation: u64,
+}
+
 /// Records a disagreement. Each kind is logged once; `plugin diff` shows the numbers.
-fn record(
-    policy: &Policy,
-    request: &Request,
-    target: Option<&Target>,
-    live: &str,
-    said: &str,
-    with: DisagreementOwner,
-) {
+fn record(policy: &Policy, question: &ShadowQuestion<'_>, live: &str, said: &str, with: DisagreementOwner) {
     if live == said {
         return;
     }
+    let ShadowQuestion { request, target, generation } = question;
     let disagreement = Disagreement {
         upstream: Box::from(&*request.route.upstream),
         method: clean(request.call.method()).into(),
@@ -163,6 +168,9 @@ fn record(
         live: clean(live).into(),
         shadow: clean(said).into(),
     };
+    if let Some(log) = &request.route.disagreements {
+        log.record(request.decision, *generation, policy.name(), &disagreement);
+    }
     if policy.disagrees(&disagreement, with) {
         let Disagreement { upstream, method, target, live, shadow } = &disagreement;
         tracing::info!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::state::GatewayState;
 use super::state_metrics::key_sets;
+use crate::operation::AuditLogState;
 use crate::reload::Reloader;
 use witgate_base::clock;
 use witgate_base::digest::digest_text;
@@ -17,6 +18,9 @@ use witgate_services::jwks::KeySetState;
 
 /// The time before the end of a certificate from which on it counts as degraded.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The time without a checkpoint from which on the audit counts as degraded. One is written each second.
+const UNSIGNED_FOR_LONG: Duration = Duration::from_secs(15);
 
 /// A part of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ pub(crate) fn parts(gateway: &GatewayState, is_stopping: bool) -> Vec<ReadinessP
     let mut parts = vec![process(is_stopping)];
     parts.extend(gateway.reloader.iter().map(|reloader| reload(reloader)));
     parts.extend(gateway.tls.iter().filter_map(|tls| tls.expires_at()).map(certificate));
-    parts.extend(gateway.audit.is_available().map(audit));
+    parts.extend(gateway.audit.state().iter().flat_map(|log| [audit(log), audit_checkpoints(log)]));
     parts.extend(pipelines(&live));
     parts.extend(live.policies().map(|policy| of_policy(policy)));
     parts.extend(key_sets(&live).values().map(key_set));
@@ -139,14 +143,26 @@ fn certificate(expires_at: u64) -> ReadinessPart {
     }
 }
 
-fn audit(is_available: bool) -> ReadinessPart {
-    match is_available {
+fn audit(log: &AuditLogState) -> ReadinessPart {
+    match log.is_available {
         true => ReadinessPart::new("audit", PartState::Ok, "entries are written"),
         false => ReadinessPart::new(
             "audit",
             PartState::Degraded,
             "entries cannot be written: look at the log, and at the disk of `audit.directory`",
         ),
+    }
+}
+
+fn audit_checkpoints(log: &AuditLogState) -> ReadinessPart {
+    let part = |state, reason: String| ReadinessPart::new("audit/checkpoints", state, reason);
+    if log.unsigned_for > UNSIGNED_FOR_LONG {
+        let reason = "no checkpoint could be written; look at the disk of `audit.directory`";
+        part(PartState::Degraded, format!("entries are unsigned for {}: {reason}", shown(log.unsigned_for)))
+    } else if log.failing_copies.is_empty() {
+        part(PartState::Ok, "entries are signed".to_owned())
+    } else {
+        part(PartState::Degraded, format!("not taken by {}", log.failing_copies.join(", ")))
     }
 }
 

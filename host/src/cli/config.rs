@@ -83,7 +83,10 @@ fn audit(audit: &Audit) -> Value {
         "rotate_age_h": audit.rules.age.as_secs() / 3600,
         "keep_days": audit.rules.keep.map(|keep| keep.as_secs() / (24 * 3600)),
         "compress": audit.rules.compress,
-        "checkpoint_to": audit.checkpoint_to,
+        "checkpoint_to": audit.checkpoint_to.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "node": audit.node,
+        "arguments_clear": audit.arguments_clear,
+        "arguments_masked": audit.arguments_masked,
     })
 }
 

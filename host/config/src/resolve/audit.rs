@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use witgate_audit::note::{CheckpointKeyError, CheckpointSigner};
-use witgate_audit::{KEY_FILE, SegmentRules, SyncMode};
+use witgate_audit::{CheckpointPlace, KEY_FILE, SegmentRules, SyncMode};
 
 use super::resolver::Resolver;
 use super::secret::in_file;
 use crate::raw;
 use crate::{Audit, AuditKey, AuditOverflow};
 use witgate_base::cause::Cause;
+use witgate_base::printable;
 
 /// Some hours of a busy server, and little enough to read at once.
 const DEFAULT_ROTATE_SIZE_MIB: u64 = 64;
@@ -25,15 +26,23 @@ const NEW_KEY: &str =
 
 const HOUR_S: u64 = 3600;
 
+/// The number of pointers to arguments in one setting: each adds at most a KiB to an entry.
+const MOST_POINTERS: usize = 16;
+
+/// The maximum length of a pointer in bytes.
+const LONGEST_POINTER: usize = 256;
+
 impl Resolver<'_> {
     pub(super) fn audit(&mut self, file: &raw::File) -> Option<Audit> {
         let written = file.audit.as_ref()?;
         let directory = self.audit_directory(written);
         let key = self.audit_key(written, directory.as_deref());
-        let checkpoint_to = written.checkpoint_to.as_deref().map(|path| self.path(path));
         let directory = directory?;
-        self.checkpoints_elsewhere(&directory, checkpoint_to.as_deref());
+        let checkpoint_to = self.checkpoint_places(&directory, written.checkpoint_to.as_ref());
         self.audit_is_needed(file);
+        self.argument_pointers("arguments_clear", &written.arguments_clear);
+        self.argument_pointers("arguments_masked", &written.arguments_masked);
+        self.audit_node(written.node.as_deref());
         Some(Audit {
             directory,
             key: key?,
@@ -47,7 +56,34 @@ impl Resolver<'_> {
             },
             rules: rules(written),
             checkpoint_to,
+            node: written.node.clone(),
+            arguments_clear: written.arguments_clear.clone(),
+            arguments_masked: written.arguments_masked.clone(),
         })
+    }
+
+    /// Checks that each text is a JSON pointer (RFC 6901) to something within the arguments.
+    fn argument_pointers(&mut self, setting: &str, pointers: &[String]) {
+        if pointers.len() > MOST_POINTERS {
+            let message = format!("`audit.{setting}` has more than {MOST_POINTERS} pointers");
+            self.error(&["audit", setting], message, "choose those that an investigation needs");
+        }
+        for (index, pointer) in pointers.iter().enumerate() {
+            if !is_pointer(pointer) {
+                let message = format!("`{}` is not a JSON pointer to an argument", printable::clean(pointer));
+                let help = "write `/NAME`, or `/NAME/NAME` for a member of a member";
+                self.error(&["audit", setting, &index.to_string()], message, help);
+            }
+        }
+    }
+
+    fn audit_node(&mut self, node: Option<&str>) {
+        let is_name =
+            |node: &str| (1..=128).contains(&node.len()) && node.bytes().all(|byte| byte.is_ascii_graphic());
+        if node.is_some_and(|node| !is_name(node)) {
+            let message = "the name of the node has to consist of 1 to 128 visible ASCII characters";
+            self.error(&["audit", "node"], message, "write a name such as `gateway-1`");
+        }
     }
 
     fn audit_directory(&mut self, written: &raw::Audit) -> Option<PathBuf> {
@@ -125,12 +161,38 @@ impl Resolver<'_> {
         }
     }
 
+    fn checkpoint_places(
+        &mut self,
+        directory: &Path,
+        written: Option<&raw::CheckpointPlaces>,
+    ) -> Vec<CheckpointPlace> {
+        let Some(written) = written else { return Vec::new() };
+        let mut places = Vec::new();
+        for (index, place) in written.all().iter().enumerate() {
+            let index = index.to_string();
+            let at: &[&str] = match written {
+                raw::CheckpointPlaces::One(_) => &["audit", "checkpoint_to"],
+                raw::CheckpointPlaces::Several(_) => &["audit", "checkpoint_to", &index],
+            };
+            let place = match place.as_str() {
+                raw::CheckpointPlaces::LOG => CheckpointPlace::Log,
+                path => CheckpointPlace::File(self.path(path)),
+            };
+            self.checkpoints_elsewhere(directory, at, &place);
+            if places.contains(&place) {
+                self.error(at, "this place is named twice", "remove one of the two");
+            }
+            places.push(place);
+        }
+        places
+    }
+
     /// Checkpoints in the same directory disappear together with the lines that they prove.
-    fn checkpoints_elsewhere(&mut self, directory: &Path, checkpoint_to: Option<&Path>) {
-        if checkpoint_to.is_some_and(|path| path.starts_with(directory)) {
+    fn checkpoints_elsewhere(&mut self, directory: &Path, at: &[&str], place: &CheckpointPlace) {
+        if matches!(place, CheckpointPlace::File(path) if path.starts_with(directory)) {
             let message = "this file is in the directory of the audit itself, so it proves nothing more";
             let help = "name a file on another disk, or one to which Witgate can only append";
-            self.warning(&["audit", "checkpoint_to"], message, help);
+            self.warning(at, message, help);
         }
     }
 
@@ -142,6 +204,12 @@ impl Resolver<'_> {
             self.warning(&["audit", "directory"], message, "serve over `http`, or start one client only");
         }
     }
+}
+
+/// True for a JSON pointer (RFC 6901) other than that to the whole.
+fn is_pointer(text: &str) -> bool {
+    let is_escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    text.starts_with('/') && text.len() <= LONGEST_POINTER && is_escaped
 }
 
 fn rules(written: &raw::Audit) -> SegmentRules {

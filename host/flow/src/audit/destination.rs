@@ -56,7 +56,7 @@ impl Audit {
     }
 
     /// The audit log.
-    pub(super) fn log(&self) -> Option<&EntryLog> {
+    pub(crate) fn log(&self) -> Option<&EntryLog> {
         self.log.as_ref()
     }
 

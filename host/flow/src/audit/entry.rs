@@ -8,17 +8,22 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use tokio::time::timeout;
 
+use super::arguments::{ArgumentFacts, ShownArguments, arguments};
 use super::facts::AuditFacts;
+use super::stages::StageTimes;
 use crate::decision::DecisionId;
+use crate::disagreement_log::DisagreementLog;
+use crate::limit_hit::LimitHit;
 use crate::reject::Rejection;
 use crate::request::Request;
 use witgate_audit::{AuditLog, DurableEntry, EntryPlace, SyncMode, WRITE_DEADLINE, time_text};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::AuditOverflow;
 use witgate_message::call::Target;
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_plugin::Transport;
-use witgate_runtime::workers;
+use witgate_policy::Disagreement;
 
 /// The number of targets of one message that an entry names; `targets` is their number.
 const NAMED: usize = 64;
@@ -26,15 +31,39 @@ const NAMED: usize = 64;
 /// The maximum length of a text in bytes. Names and URIs are much shorter.
 const TEXT: usize = 8 << 10;
 
-/// The size of large arguments, whose digest is made in the background. That of smaller ones takes some microseconds.
-const LARGE: usize = 16 << 10;
-
 /// The audit log as the destination of records.
 #[derive(Clone, Debug)]
 pub struct EntryLog {
     log: Arc<AuditLog>,
     sync: SyncMode,
     unavailable: AuditOverflow,
+    node: Arc<str>,
+    arguments: Arc<ShownArguments>,
+}
+
+/// A shadow policy that would have decided otherwise. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+struct ShadowEntry<'a> {
+    kind: &'static str,
+    time: String,
+    #[serde(serialize_with = "displayed")]
+    id: DecisionId,
+    node: &'a str,
+    generation: u64,
+    policy: &'a str,
+    #[serde(flatten)]
+    disagreement: ShadowDisagreement<'a>,
+}
+
+/// The disagreement of a shadow policy with the decision.
+#[derive(Serialize)]
+struct ShadowDisagreement<'a> {
+    upstream: &'a str,
+    method: BoundedText<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<BoundedText<'a>>,
+    live: BoundedText<'a>,
+    shadow: BoundedText<'a>,
 }
 
 /// An entry that has to be durable before the answer.
@@ -52,7 +81,22 @@ thread_local! {
 impl EntryLog {
     /// Records as entries of `log`, with the behaviour while they cannot be written.
     pub fn new(log: Arc<AuditLog>, sync: SyncMode, unavailable: AuditOverflow) -> Self {
-        Self { log, sync, unavailable }
+        Self { log, sync, unavailable, node: "".into(), arguments: Arc::default() }
+    }
+
+    /// The same, with the name of this instance, and with arguments that entries show.
+    #[must_use]
+    pub fn with(self, node: &str, arguments: ShownArguments) -> Self {
+        Self { node: node.into(), arguments: Arc::new(arguments), ..self }
+    }
+
+    /// The arguments of a request.
+    pub(super) async fn arguments(
+        &self,
+        request: &Arc<Request>,
+        credentials: &Credentials,
+    ) -> Option<Box<ArgumentFacts>> {
+        arguments(&self.log, &self.arguments, request, credentials).await
     }
 
     /// The place for an entry. None: the entry is written if there is room.
@@ -68,7 +112,7 @@ impl EntryLog {
         ENTRY.with_borrow_mut(|entry| {
             entry.clear();
             // Writing to a buffer does not fail.
-            drop(serde_json::to_writer(&mut *entry, &DecisionEntry::of(facts)));
+            drop(serde_json::to_writer(&mut *entry, &DecisionEntry::of(facts, &self.node)));
             let is_optional = self.unavailable == AuditOverflow::Count && !self.log.is_available();
             match self.sync {
                 SyncMode::BeforeAnswer if !is_optional => {
@@ -84,6 +128,29 @@ impl EntryLog {
     }
 }
 
+impl DisagreementLog for EntryLog {
+    fn record(&self, id: DecisionId, generation: u64, policy: &str, told: &Disagreement) {
+        let entry = ShadowEntry {
+            kind: "shadow",
+            time: time_text(),
+            id,
+            node: &self.node,
+            generation,
+            policy,
+            disagreement: ShadowDisagreement {
+                upstream: &told.upstream,
+                method: BoundedText(&told.method),
+                target: told.target.as_deref().map(BoundedText),
+                live: BoundedText(&told.live),
+                shadow: BoundedText(&told.shadow),
+            },
+        };
+        if let Ok(entry) = serde_json::to_vec(&entry) {
+            self.log.append(&entry, None);
+        }
+    }
+}
+
 impl UnsettledEntry {
     /// Waits until the entry is durable.
     pub(super) async fn settle(self) -> Result<(), Rejection> {
@@ -95,17 +162,6 @@ impl UnsettledEntry {
     }
 }
 
-/// The digest of the arguments of a request.
-pub(super) async fn arguments_digest(log: &EntryLog, request: &Arc<Request>) -> Option<String> {
-    let arguments = request.call.arguments()?;
-    if arguments.len() < LARGE {
-        return Some(log.log.arguments_digest(arguments.as_bytes()));
-    }
-    let (log, request) = (Arc::clone(&log.log), Arc::clone(request));
-    let digest = move || Some(log.arguments_digest(request.call.arguments()?.as_bytes()));
-    workers::background().spawn_blocking(digest).await.ok().flatten()
-}
-
 /// The entry of a decision. `docs/audit.md` describes its members.
 #[derive(Serialize)]
 struct DecisionEntry<'a> {
@@ -114,6 +170,7 @@ struct DecisionEntry<'a> {
     #[serde(serialize_with = "displayed")]
     id: DecisionId,
     outcome: &'static str,
+    node: &'a str,
     upstream: &'a str,
     generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +184,8 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    targets_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<BoundedText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<BoundedText<'a>>,
@@ -137,6 +196,8 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit_state: Option<LimitState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<BoundedText<'a>>,
@@ -144,9 +205,30 @@ struct DecisionEntry<'a> {
     detail: Option<BoundedText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
+    #[serde(flatten)]
+    arguments: Option<&'a ArgumentFacts>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arguments_hmac: Option<&'a str>,
+    upstream_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<StageTimes>,
     micros: u64,
+}
+
+/// The state of a limit that has refused a call.
+#[derive(Serialize)]
+struct LimitState {
+    /// The bound, as in the header `RateLimit-Policy`.
+    policy: String,
+    retry_after: u32,
+}
+
+impl LimitState {
+    fn of(hit: &LimitHit) -> Self {
+        let [policy, _] = hit.fields();
+        Self { policy, retry_after: hit.retry_after }
+    }
 }
 
 fn displayed<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -154,12 +236,13 @@ fn displayed<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::
 }
 
 impl<'a> DecisionEntry<'a> {
-    fn of(facts: &AuditFacts<'a>) -> Self {
+    fn of(facts: &AuditFacts<'a>, node: &'a str) -> Self {
         Self {
             kind: "decision",
             time: time_text(),
             id: facts.decision,
             outcome: facts.outcome,
+            node,
             upstream: facts.upstream,
             generation: facts.generation,
             era: facts.era.map(era_name),
@@ -167,16 +250,21 @@ impl<'a> DecisionEntry<'a> {
             method: facts.method.map(BoundedText),
             target: (!facts.targets.is_empty()).then_some(TargetNames(facts.targets)),
             targets: Some(facts.targets.len()).filter(|many| *many > 1),
+            targets_digest: (facts.targets.len() > NAMED).then(|| targets_digest(facts.targets)),
             subject: facts.subject.map(BoundedText),
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
             policy: facts.policy,
-            limit: facts.limit,
+            limit: facts.limit.map(|hit| &*hit.limit),
+            limit_state: facts.limit.map(LimitState::of),
             fallback: facts.fallback,
             reason: facts.reason.map(BoundedText),
             detail: facts.detail.map(BoundedText),
             peer: facts.peer,
-            arguments_hmac: facts.arguments,
+            arguments: facts.arguments,
+            upstream_status: facts.upstream_status,
+            upstream_error: facts.upstream_error,
+            stages: facts.stages,
             micros: facts.micros,
         }
     }
@@ -228,6 +316,14 @@ impl Serialize for TargetNames<'_> {
     }
 }
 
+/// The digest of all targets, of which the entry does not name every one: that of the digests of their names, one after
+/// the other.
+fn targets_digest(targets: &[Target]) -> String {
+    let names = targets.iter().map(|target| format!("{}{}", target.prefix(), target.name));
+    let digests: Vec<u8> = names.flat_map(|name| sha256(name.as_bytes())).collect();
+    digest_text(&sha256(&digests))
+}
+
 fn named(target: &Target) -> String {
     format!("{}{}", target.prefix(), BoundedText(&target.name).shown())
 }
@@ -239,7 +335,7 @@ mod tests {
 
     use super::*;
 
-    fn facts<'a>(targets: &'a [Target], subject: &'a str) -> AuditFacts<'a> {
+    fn facts<'a>(targets: &'a [Target], subject: &'a str, arguments: &'a ArgumentFacts) -> AuditFacts<'a> {
         AuditFacts {
             outcome: "denied",
             decision: DecisionId::default(),
@@ -257,14 +353,19 @@ mod tests {
             detail: None,
             era: Some(Era::Stateless),
             transport: Some(Transport::Http),
-            arguments: Some("00ff"),
+            arguments: Some(arguments),
+            upstream_status: Some(200),
+            upstream_error: Some("tool_error"),
+            stages: None,
             peer: Some("192.0.2.1".parse().unwrap()),
             micros: 17,
         }
     }
 
     fn entry(targets: &[Target], subject: &str) -> Value {
-        let line = serde_json::to_string(&DecisionEntry::of(&facts(targets, subject))).unwrap();
+        let arguments = ArgumentFacts::digest("00ff");
+        let facts = facts(targets, subject, &arguments);
+        let line = serde_json::to_string(&DecisionEntry::of(&facts, "one")).unwrap();
         assert!(line.starts_with(r#"{"kind":"decision","time":""#) && !line.contains('\n'), "{line}");
         serde_json::from_str(&line).unwrap()
     }
@@ -280,11 +381,11 @@ mod tests {
         assert_eq!(
             entry,
             json!({
-                "kind": "decision", "time": null, "id": "0".repeat(32), "outcome": "denied",
+                "kind": "decision", "time": null, "id": "0".repeat(32), "outcome": "denied", "node": "one",
                 "upstream": "files", "generation": 3, "era": "stateless", "transport": "http",
                 "method": "tools/call", "target": "a\nb\"c", "subject": "alice", "proven_by": "keys",
                 "policy": "rules", "reason": "not-allowed", "peer": "192.0.2.1", "arguments_hmac": "00ff",
-                "micros": 17,
+                "upstream_status": 200, "upstream_error": "tool_error", "micros": 17,
             })
         );
     }
@@ -294,12 +395,16 @@ mod tests {
         let targets: Vec<_> =
             (0..100).map(|number| target(TargetKind::Resource, &format!("file:///{number}"))).collect();
         let long = "ä".repeat(TEXT);
+        assert_eq!(entry(&targets[..NAMED], "alice")["targets_digest"], Value::Null);
         let entry = entry(&targets, &long);
         assert_eq!(
             (entry["target"][1].as_str(), entry["targets"].as_u64()),
             (Some("resource:file:///1"), Some(100))
         );
         assert_eq!(entry["target"].as_array().unwrap().len(), NAMED);
+        let names = (0..100).map(|number| sha256(format!("resource:file:///{number}").as_bytes()));
+        let digest = digest_text(&sha256(&names.flatten().collect::<Vec<u8>>()));
+        assert_eq!(entry["targets_digest"].as_str(), Some(digest.as_str()), "it is over all names");
         let subject = entry["subject"].as_str().unwrap();
         assert!(subject.len() < TEXT + 128 && subject.contains("(16384 bytes, sha256:"), "{subject}");
     }

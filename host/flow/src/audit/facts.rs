@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::arguments::ArgumentFacts;
+use super::stages::StageTimes;
 use crate::decision::DecisionId;
+use crate::limit_hit::LimitHit;
 use witgate_message::call::Target;
 use witgate_message::era::Era;
 use witgate_plugin::Transport;
@@ -33,13 +36,16 @@ pub(super) struct AuditFacts<'a> {
     pub(super) issuer: Option<&'a str>,
     pub(super) proven_by: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
-    pub(super) limit: Option<&'a str>,
+    pub(super) limit: Option<&'a LimitHit>,
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
     pub(super) detail: Option<&'a str>,
     pub(super) era: Option<Era>,
     pub(super) transport: Option<Transport>,
-    pub(super) arguments: Option<&'a str>,
+    pub(super) arguments: Option<&'a ArgumentFacts>,
+    pub(super) upstream_status: Option<u16>,
+    pub(super) upstream_error: Option<&'static str>,
+    pub(super) stages: Option<StageTimes>,
     pub(super) peer: Option<IpAddr>,
     pub(super) micros: u64,
 }
@@ -67,7 +73,7 @@ impl AuditFacts<'_> {
         text(&mut entry, "issuer", self.issuer, ISSUER);
         text(&mut entry, "proven_by", self.proven_by, NAME);
         text(&mut entry, "policy", self.policy, NAME);
-        text(&mut entry, "limit", self.limit, NAME);
+        text(&mut entry, "limit", self.limit.map(|hit| &*hit.limit), NAME);
         text(&mut entry, "fallback", self.fallback, NAME);
         text(&mut entry, "reason", self.reason, REASON);
         text(&mut entry, "detail", self.detail, DETAIL);
@@ -110,7 +116,7 @@ impl AuditFacts<'_> {
             issuer,
             proven_by = self.proven_by,
             policy = self.policy,
-            limit = self.limit,
+            limit = self.limit.map(|hit| &*hit.limit),
             fallback = self.fallback,
             reason,
             detail,
@@ -139,13 +145,16 @@ pub(super) mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
-            limit: Some(text),
+            limit: None,
             fallback: Some(text),
             reason: Some(text),
             detail: Some(text),
             era: None,
             transport: None,
             arguments: None,
+            upstream_status: None,
+            upstream_error: None,
+            stages: None,
             peer: Some("1111:1111:1111:1111:1111:1111:1111:1111".parse().unwrap()),
             micros: u64::MAX,
         }

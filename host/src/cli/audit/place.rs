@@ -20,7 +20,7 @@ impl LogPlace {
     pub(super) fn directory(&self, context: &Context) -> Result<PathBuf, CommandFailure> {
         match &self.directory {
             Some(directory) => Ok(directory.clone()),
-            None => configured(context, |audit| audit.directory.as_ref())?.ok_or_else(|| {
+            None => configured(context, |audit| audit.directory.iter().collect())?.pop().ok_or_else(|| {
                 CommandFailure::new(
                     "nothing says where the audit log is; name it with `--directory DIR`, or set `directory` under `[audit]`",
                 )
@@ -29,18 +29,18 @@ impl LogPlace {
     }
 }
 
-/// A path under `[audit]` of the configuration. No secret is read, so that the log can be examined by others.
+/// Paths under `[audit]` of the configuration. No secret is read, so that the log can be examined by others.
 pub(super) fn configured(
     context: &Context,
-    setting: impl Fn(&witgate_config::raw::Audit) -> Option<&String>,
-) -> Result<Option<PathBuf>, CommandFailure> {
+    setting: impl Fn(&witgate_config::raw::Audit) -> Vec<&String>,
+) -> Result<Vec<PathBuf>, CommandFailure> {
     let path = context.config_path().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
     if !path.exists() && context.config.is_none() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let outline = Outline::recover(&path).map_err(CommandFailure::Config)?;
-    let written = outline.file.audit.as_ref().and_then(setting);
-    Ok(written.map(|written| outline.base.join(written)))
+    let written = outline.file.audit.as_ref().map(setting).unwrap_or_default();
+    Ok(written.into_iter().map(|written| outline.base.join(written)).collect())
 }
 
 /// The public keys in these files, or those in the directory of the log.

@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::counted;
 use witgate_audit::verify::{LogVerdict, LogVerification, verify};
+use witgate_config::raw::CheckpointPlaces;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -27,7 +28,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let directory = arguments.place.directory(context)?;
     let known = match arguments.against.as_slice() {
         [] if arguments.place.directory.is_none() => {
-            let elsewhere = configured(context, |audit| audit.checkpoint_to.as_ref())?;
+            let elsewhere = configured(context, |audit| {
+                audit.checkpoint_to.iter().flat_map(CheckpointPlaces::files).collect()
+            })?;
             elsewhere.into_iter().filter(|path| path.exists()).collect()
         }
         given => given.to_vec(),

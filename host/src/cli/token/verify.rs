@@ -110,6 +110,7 @@ fn route(config: &Config, upstream: Option<&str>) -> Result<Route, CommandFailur
         resource: upstream.resource.as_str().into(),
         pipeline,
         extensions: Vec::new(),
+        disagreements: None,
     })
 }
 

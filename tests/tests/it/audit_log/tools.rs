@@ -19,11 +19,15 @@ fn json_of(output: &Output) -> Value {
 /// a denied call.
 async fn with_calls() -> (Running, String, String) {
     let setup = Setup::new();
-    config(&setup, "sync = 'before-answer'");
+    config(
+        &setup,
+        "sync = 'before-answer'\nnode = 'gateway-1'\narguments_clear = ['/text', '/mine']\narguments_masked = ['/text']",
+    );
     let key = setup.key(&["alice", "--allow", "echo"]);
     let mut running = setup.serve();
     let caller = Caller::new(running.url(), Some(&key));
-    assert!(caller.call("echo", json!({ "text": SECRET })).await.is_result());
+    // A credential is not shown, even where the configuration chooses it.
+    assert!(caller.call("echo", json!({ "text": SECRET, "mine": key })).await.is_result());
     let denied = caller.call("get_time", json!({})).await;
     let id = denied.body["error"]["data"]["decision"].as_str().unwrap().to_owned();
     assert_eq!(caller.clone().at("127.0.0.1").call("echo", json!({ "text": 1 })).await.status, 200);
@@ -62,6 +66,12 @@ async fn no_entry_has_a_secret() {
     assert_eq!((&decisions[0]["subject"], &decisions[0]["target"]), (&json!("alice"), &json!("echo")));
     assert_eq!(decisions[0]["arguments_hmac"].as_str().map(str::len), Some(64));
     assert_ne!(decisions[0]["arguments_hmac"], decisions[2]["arguments_hmac"]);
+    let masked = |text: &str| json!({ "type": "string", "length": text.chars().count() });
+    assert_eq!(decisions[0]["arguments_masked"], json!({ "/text": masked(SECRET), "/mine": masked(&key) }));
+    assert_eq!((&decisions[0]["node"], &decisions[0]["upstream_status"]), (&json!("gateway-1"), &json!(200)));
+    let stages = decisions[0]["stages"].as_object().unwrap();
+    assert_eq!(stages.keys().collect::<Vec<_>>(), ["authenticate", "authorize", "upstream"]);
+    assert_eq!(decisions[1]["stages"].as_object().unwrap().len(), 2, "a denied call has no upstream");
     assert_eq!((&decisions[1]["id"], &decisions[1]["target"]), (&json!(id), &json!("get_time")));
     let kinds: Vec<_> = entries(running.setup()).iter().map(|entry| entry["kind"].clone()).collect();
     assert_eq!(kinds[..2], ["segment", "start"]);
@@ -105,6 +115,9 @@ async fn commands_verify_prove_and_find() {
     assert_eq!((verified.status.code(), &json_of(&verified)["verdict"]), (Some(0), &json!("intact")));
     let shown = json_of(&run(&["audit", "show", &id]));
     assert_eq!((&shown["outcome"], &shown["subject"]), (&json!("denied"), &json!("alice")));
+    let start = of_kind(setup, "start").remove(0);
+    let with = &shown["decided_with"];
+    assert_eq!((&with["config_digest"], &with["policies"]), (&start["config_digest"], &start["policies"]));
     let found = run(&["audit", "query", "--subject", "alice", "--tool", "echo", "--since", "1h"]);
     assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count(), 2, "{found:?}");
     assert_eq!(run(&["audit", "query", "--subject", "bob"]).status.code(), Some(1));

@@ -3,21 +3,13 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use serde_json::Value;
 use witgate_tests::gateway::{PATIENCE, Setup};
 
-use super::{Chance, kills};
-use crate::caller::{Caller, Upstream};
-
-const CALLERS: usize = 4;
-
-/// Long enough for hundreds of calls.
-const LONGEST: Duration = Duration::from_millis(300);
+use super::{kill_under_load, kills};
+use crate::caller::Upstream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answered_call_has_its_complete_audit_line() {
@@ -43,25 +35,8 @@ async fn kill_often(share: u64, server: &str) -> (HashSet<String>, HashSet<Strin
     let config = crate::swap::config(&upstream, "", "config = { roles = { user = { allow = [\"*\"] } } }");
     setup.config(server, &config);
     let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
-    let (mut chance, answered) = (Chance(0xa0d17), Arc::new(Mutex::new(HashSet::new())));
     let log = setup.dir().join("witgate.log");
-    let number = Arc::new(AtomicU64::new(0));
-    for _ in 0..kills(share) {
-        let mut child = serve(&setup, &log);
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut callers = JoinSet::new();
-        for _ in 0..CALLERS {
-            let (stop, number, answered) = (Arc::clone(&stop), Arc::clone(&number), Arc::clone(&answered));
-            callers.spawn(call(Caller::new(setup.url(), Some(&key)), stop, number, answered));
-        }
-        tokio::time::sleep(chance.within(LONGEST)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        stop.store(true, Ordering::Relaxed);
-        while callers.join_next().await.is_some() {}
-    }
-    let answered = std::mem::take(&mut *answered.lock().unwrap());
-    assert!(!answered.is_empty(), "no call was answered");
+    let answered = kill_under_load(&setup, &key, kills(share), || serve(&setup, &log), |_| ()).await;
     (answered, recorded(&fs::read_to_string(&log).unwrap()))
 }
 
@@ -75,23 +50,6 @@ fn serve(setup: &Setup, log: &std::path::Path) -> Child {
         std::thread::sleep(Duration::from_millis(2));
     }
     child
-}
-
-/// Calls tools whose names nobody else calls.
-async fn call(
-    caller: Caller,
-    stop: Arc<AtomicBool>,
-    number: Arc<AtomicU64>,
-    answered: Arc<Mutex<HashSet<String>>>,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        let tool = format!("call-{}", number.fetch_add(1, Ordering::Relaxed));
-        match caller.try_call(&tool, json!({})).await {
-            Ok(answer) if answer.body.is_object() => drop(answered.lock().unwrap().insert(tool)),
-            // The connection broke in the middle of an answer, or was never made.
-            _ => return,
-        }
-    }
 }
 
 /// The tools with a line in the log. Every line is whole, except for the last one of each process: a kill may end the

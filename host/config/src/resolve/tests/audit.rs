@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use witgate_audit::note::CheckpointSigner;
-use witgate_audit::{AuditLog, LogSettings, SegmentRules, SyncMode};
+use witgate_audit::{AuditLog, CheckpointPlace, LogSettings, SegmentRules, SyncMode};
 use witgate_testing::keys::PRIVATE;
 
 use super::{Folder, REST, good, with_rest};
@@ -38,7 +38,7 @@ fn an_audit_needs_a_directory_alone() {
     assert!(matches!(audit.key, AuditKey::InDirectory { origin: None }));
     assert_eq!((audit.sync, audit.unavailable), (SyncMode::Batched, AuditOverflow::Deny));
     assert_eq!((audit.rules.size, audit.rules.age), (64 << 20, Duration::from_secs(24 * 3600)));
-    assert!(audit.rules.compress && audit.rules.keep.is_none() && audit.checkpoint_to.is_none());
+    assert!(audit.rules.compress && audit.rules.keep.is_none() && audit.checkpoint_to.is_empty());
     with_rest(
         "[audit]\nsync = 'batched'",
         &[
@@ -56,7 +56,7 @@ fn all_faults_of_an_audit_are_reported_at_once() {
             "witgate.toml:2:1: unknown key `directry` in `[audit]` (did you mean `directory`?)",
             "witgate.toml:3:8: `audit.sync` cannot be `before` (write one of `batched` and `before-answer`)",
             "witgate.toml:4:15: `audit.unavailable` cannot be `allow` (write one of `deny` and `count`)",
-            "witgate.toml:5:1: unknown key `rotate_size` in `[audit]` (known here: `checkpoint_to`, `compress`, `directory`, `keep_days`, `key`, `origin`, `rotate_age_h`, `rotate_size_mib`, `sync` and `unavailable`)",
+            "witgate.toml:5:1: unknown key `rotate_size` in `[audit]` (known here: `arguments_clear`, `arguments_masked`, `checkpoint_to`, `compress`, `directory`, `keep_days`, `key`, `node`, `origin`, `rotate_age_h`, `rotate_size_mib`, `sync` and `unavailable`)",
             "witgate.toml:6:19: `audit.rotate_size_mib` is out of range (write a number from 1 to 4096)",
             "witgate.toml:7:13: `audit.keep_days` has to be a whole number, and this is a string (write the number without quotes)",
             "witgate.toml:8:12: `audit.compress` has to be `true` or `false`, and this is a whole number (write `true` or `false`)",
@@ -107,6 +107,39 @@ fn a_place_that_proves_nothing_is_reported() {
 }
 
 #[test]
+fn several_places_get_checkpoints() {
+    let audit =
+        good(&format!("[audit]\ndirectory = 'log'\ncheckpoint_to = ['/other/one', 'log']\n{REST}")).audit;
+    let expected = [CheckpointPlace::File("/other/one".into()), CheckpointPlace::Log];
+    assert_eq!(audit.unwrap().checkpoint_to, expected);
+    with_rest(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = ['log', '/other/one', 'log']",
+        &["witgate.toml:3:39: this place is named twice (remove one of the two)"],
+    );
+    with_rest(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = 7",
+        &[
+            "witgate.toml:3:17: `audit.checkpoint_to` has to be a string or a list, and this is a whole number (write a string or a list)",
+        ],
+    );
+}
+
+#[test]
+fn pointers_to_arguments_and_the_node_are_checked() {
+    let audit = "[audit]\ndirectory = 'log'\nnode = 'a b'\narguments_clear = ['/path', 'path', '/a~2']\narguments_masked = ['']";
+    let help = "write `/NAME`, or `/NAME/NAME` for a member of a member";
+    with_rest(
+        audit,
+        &[
+            "witgate.toml:3:8: the name of the node has to consist of 1 to 128 visible ASCII characters (write a name such as `gateway-1`)",
+            &format!("witgate.toml:4:29: `path` is not a JSON pointer to an argument ({help})"),
+            &format!("witgate.toml:4:37: `/a~2` is not a JSON pointer to an argument ({help})"),
+            &format!("witgate.toml:5:21: `` is not a JSON pointer to an argument ({help})"),
+        ],
+    );
+}
+
+#[test]
 fn a_directory_of_another_process_is_reported() {
     let folder = Folder::with(&format!("[audit]\ndirectory = 'log'\n{REST}"));
     let open = |owner: &str| {
@@ -115,7 +148,8 @@ fn a_directory_of_another_process_is_reported() {
         let rules = SegmentRules { size: 1, age: Duration::MAX, keep: None, compress: false };
         let (directory, sync) = (folder.0.path().join("log"), SyncMode::Batched);
         let owner = owner.to_owned();
-        AuditLog::open(LogSettings { directory, signer, sync, rules, checkpoint_to: None, owner }).unwrap()
+        AuditLog::open(LogSettings { directory, signer, sync, rules, checkpoint_to: Vec::new(), owner })
+            .unwrap()
     };
     let log = open("/other/witgate.toml");
     assert_eq!(

@@ -144,7 +144,13 @@ impl Upstream for Hoarder {
 #[tokio::test]
 async fn an_unchecked_list_is_not_forwarded() {
     let gateway = gateway(|request| result(request, json!({}))).await;
-    let route = Route { upstream: "stub".into(), resource: "r".into(), pipeline: 0, extensions: Vec::new() };
+    let route = Route {
+        upstream: "stub".into(),
+        resource: "r".into(),
+        pipeline: 0,
+        extensions: Vec::new(),
+        disagreements: None,
+    };
     let generations = Arc::clone(&gateway.generations);
     let hoarder = Hoarder(Mutex::default());
     let flow = Flow::new(Arc::new(route), hoarder, generations, &Metrics::default(), gateway.stop.clone());

@@ -1,0 +1,127 @@
+//! The removal of old segments, a disk that is slow, and checkpoints that cannot be written.
+
+use std::fs::{File, FileTimes};
+use std::time::SystemTime;
+
+use super::*;
+
+/// Waits until a condition holds.
+#[track_caller]
+pub(super) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn set_times(paths: &[PathBuf], time: SystemTime) {
+    for path in paths {
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+}
+
+/// A copy, a restored backup or `touch` changes the times of files.
+#[test]
+fn the_age_of_a_segment_is_that_of_its_lines() {
+    let mut place = Place::new();
+    place.rules = SegmentRules { size: 1024, ..place.rules };
+    place.write(0..20);
+    let old = place.segments();
+    // As if it was written long ago.
+    set_times(&old, SystemTime::UNIX_EPOCH);
+    place.rules.keep = Some(Duration::from_secs(3600));
+    let log = place.try_open().unwrap();
+    (20..40).for_each(|number| assert!(record(&log, number)));
+    thread::sleep(Duration::from_millis(200));
+    assert!(log.stop(PATIENCE));
+    assert!(old.iter().all(|path| path.exists()), "young lines are removed");
+    // As if it was written in a moment.
+    let later = clock::system_time() + Duration::from_secs(7200);
+    set_times(&place.segments(), later);
+    place.rules.keep = Some(Duration::from_millis(1));
+    thread::sleep(Duration::from_millis(5));
+    let log = place.try_open().unwrap();
+    (40..50).for_each(|number| assert!(record(&log, number)));
+    await_that("old lines are kept", || !old[0].exists());
+    assert!(log.stop(PATIENCE));
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
+}
+
+/// The writer of the log of `place`, without its thread.
+fn writer(place: &Place) -> LogWriter {
+    let signer = Arc::clone(&place.signer);
+    let found = recovery::open(&place.log(), &[], "a test", &[signer.public().clone()]).unwrap();
+    LogWriter {
+        state: Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() }),
+        store: LogFiles::new(place.log(), found, signer, Vec::new()).unwrap(),
+        sync: SyncMode::BeforeAnswer,
+        rules: place.rules,
+        upkeep: Upkeep::new(place.log()),
+        recovery: None,
+        unsigned: None,
+    }
+}
+
+/// Meanwhile, calls were denied.
+#[test]
+fn a_disk_that_hangs_and_then_succeeds_is_recorded() {
+    let place = Place::new();
+    let mut writer = writer(&place);
+    let state = Arc::clone(&writer.state);
+    let entry = queue::EntryBatch::single(br#"{"kind":"decision","time":"","id":"1"}"#.to_vec());
+    let hung = thread::spawn(move || {
+        assert!(writer.persist(|store| {
+            thread::sleep(WRITE_DEADLINE + Duration::from_millis(200));
+            store.append(&entry)
+        }));
+        writer.report_recovery();
+    });
+    await_that("it is not noticed", || !state.is_available());
+    hung.join().unwrap();
+    assert!(state.is_available());
+    let text = fs::read_to_string(&place.segments()[0]).unwrap();
+    assert!(text.contains(r#""kind":"recovered""#) && text.contains("did not answer"), "{text}");
+}
+
+#[test]
+fn lines_without_checkpoints_make_the_log_unavailable_in_time() {
+    let started = Instant::now().checked_sub(Duration::from_secs(120));
+    let state = LogState { started, ..LogState::default() };
+    state.unsigned_since.store(state.now() - 59_000, Ordering::Relaxed);
+    state.note_unsigned();
+    assert!(state.is_available());
+    state.unsigned_since.store(state.now() - 61_000, Ordering::Relaxed);
+    assert!(!state.is_available());
+    assert!(state.note_signed() > SIGNATURE_DEADLINE);
+    assert!(state.is_available());
+}
+
+#[test]
+fn checkpoints_that_cannot_be_written_are_told_and_written_later() {
+    let place = Place::new();
+    place.write(0..1);
+    // A directory in the place of a file is not written by root, either.
+    fs::remove_file(place.elsewhere()).unwrap();
+    fs::create_dir(place.elsewhere()).unwrap();
+    let own = place.segments()[0].with_extension("checkpoints");
+    let log = place.try_open().unwrap();
+    let signed = fs::read(&own).unwrap();
+    fs::remove_file(&own).unwrap();
+    fs::create_dir(&own).unwrap();
+    assert!(record(&log, 1));
+    await_that("it is not told", || log.unsigned_for() > Duration::from_millis(1500));
+    fs::remove_dir(&own).unwrap();
+    fs::write(&own, signed).unwrap();
+    await_that("it does not recover", || log.unsigned_for() == Duration::ZERO);
+    await_that("a place elsewhere is not told", || log.failing_copies().len() == 1);
+    fs::remove_dir(place.elsewhere()).unwrap();
+    await_that("it does not recover", || {
+        log.checkpoint();
+        log.failing_copies().is_empty()
+    });
+    assert!(log.stop(PATIENCE));
+    let verification = place.verify_with_known();
+    assert_eq!((verification.verdict, verification.unsigned), (LogVerdict::Intact, 0));
+}

@@ -1,0 +1,166 @@
+//! The checkpoints that a check compares with the lines: those of all files, in the order of their sizes, with only the
+//! next one of each place in memory.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read as _, Take};
+use std::path::{Path, PathBuf};
+
+use super::LogVerdict;
+use crate::checkpoint_file::{CheckpointPart, CheckpointReader};
+use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
+
+/// A checkpoint, and its file.
+pub(super) struct KnownCheckpoint {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) file: String,
+}
+
+/// The checkpoints of all places.
+pub(super) struct KnownCheckpoints<'k> {
+    places: Vec<CheckpointPlace<'k>>,
+    /// The smallest size of the next ones.
+    due: u64,
+}
+
+/// The files of one place, one after the other.
+struct CheckpointPlace<'k> {
+    keys: &'k [CheckpointKey],
+    /// True for the files beside the log. A file elsewhere, to which Witgate may only be able to append, may have
+    /// incomplete checkpoints, which a kill has left.
+    is_own: bool,
+    /// The files that are not open yet, and their lengths: what is added later is about later lines.
+    files: VecDeque<(PathBuf, u64)>,
+    open: Option<OpenFile>,
+    next: Option<KnownCheckpoint>,
+    last: u64,
+    count: u64,
+}
+
+struct OpenFile {
+    reader: CheckpointReader<Take<File>>,
+    name: String,
+    number: u64,
+}
+
+impl<'k> KnownCheckpoints<'k> {
+    /// The checkpoints in the files beside a log, and in those elsewhere.
+    pub(super) fn new(
+        own: &[PathBuf],
+        known: &[PathBuf],
+        keys: &'k [CheckpointKey],
+    ) -> Result<Self, LogVerdict> {
+        let mut places = vec![CheckpointPlace::new(own, true, keys)?];
+        for path in known {
+            places.push(CheckpointPlace::new(std::slice::from_ref(path), false, keys)?);
+        }
+        let mut all = Self { places, due: 0 };
+        all.places.iter_mut().try_for_each(CheckpointPlace::advance)?;
+        all.look();
+        Ok(all)
+    }
+
+    fn look(&mut self) {
+        let sizes = self.places.iter().filter_map(|place| place.next.as_ref());
+        self.due = sizes.map(|known| known.checkpoint.size).min().unwrap_or(u64::MAX);
+    }
+
+    /// True if there are no more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.iter().all(|place| place.next.is_none())
+    }
+
+    /// The number of checkpoints that were read.
+    pub(super) fn count(&self) -> u64 {
+        self.places.iter().map(|place| place.count).sum()
+    }
+
+    /// The next checkpoint, if its size is at most `size`.
+    pub(super) fn next_up_to(&mut self, size: u64) -> Result<Option<KnownCheckpoint>, LogVerdict> {
+        if self.due > size {
+            return Ok(None);
+        }
+        let due = self.due;
+        let is_due = |place: &&mut CheckpointPlace<'_>| {
+            place.next.as_ref().is_some_and(|known| known.checkpoint.size == due)
+        };
+        let Some(place) = self.places.iter_mut().find(is_due) else { return Ok(None) };
+        let known = place.next.take();
+        place.advance()?;
+        self.look();
+        Ok(known)
+    }
+}
+
+impl<'k> CheckpointPlace<'k> {
+    fn new(paths: &[PathBuf], is_own: bool, keys: &'k [CheckpointKey]) -> Result<Self, LogVerdict> {
+        let length = |path: &PathBuf| match path.metadata() {
+            Ok(metadata) => Ok((path.clone(), metadata.len())),
+            Err(error) => Err(LogVerdict::unreadable(path, &error)),
+        };
+        let files = paths.iter().map(length).collect::<Result<_, _>>()?;
+        Ok(Self { keys, is_own, files, open: None, next: None, last: 0, count: 0 })
+    }
+
+    /// Reads the next checkpoint.
+    fn advance(&mut self) -> Result<(), LogVerdict> {
+        while let Some((path, length)) = self.files.front() {
+            let path = path.clone();
+            let open = match &mut self.open {
+                Some(open) => open,
+                closed => closed.insert(OpenFile::new(&path, *length)?),
+            };
+            let part = open.reader.next().map_err(|error| LogVerdict::unreadable(&path, &error))?;
+            let Some(part) = part else {
+                self.files.pop_front();
+                self.open = None;
+                continue;
+            };
+            let file = open.name.clone();
+            open.number += 1;
+            let number = open.number;
+            if let Some(checkpoint) = self.checkpoint(&part, &file, number)? {
+                self.next = Some(KnownCheckpoint { checkpoint, file });
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint in a part of a file. None: the part is incomplete, and may be.
+    fn checkpoint(
+        &mut self,
+        part: &CheckpointPart,
+        file: &str,
+        number: u64,
+    ) -> Result<Option<Checkpoint>, LogVerdict> {
+        let altered = |what: String| LogVerdict::Altered { file: file.to_owned(), line: None, what };
+        let opened = match part {
+            CheckpointPart::Gap(_) if self.is_own => {
+                return Err(altered("there is something between its checkpoints".to_owned()));
+            }
+            CheckpointPart::Gap(_) => return Ok(None),
+            CheckpointPart::Note(text) => note::open(text, self.keys),
+        };
+        match opened {
+            Ok(checkpoint) if checkpoint.size < self.last => {
+                Err(altered(format!("checkpoint {number}: it has fewer lines than the one before")))
+            }
+            Ok(checkpoint) => {
+                self.count += 1;
+                self.last = checkpoint.size;
+                Ok(Some(checkpoint))
+            }
+            Err(CheckpointError::Form) if !self.is_own => Ok(None),
+            Err(error) => Err(altered(format!("checkpoint {number}: {error}"))),
+        }
+    }
+}
+
+impl OpenFile {
+    fn new(path: &Path, length: u64) -> Result<Self, LogVerdict> {
+        let file = File::open(path).map_err(|error| LogVerdict::unreadable(path, &error))?;
+        let reader = CheckpointReader::new(file.take(length));
+        Ok(Self { reader, name: path.display().to_string(), number: 0 })
+    }
+}
