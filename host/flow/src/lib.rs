@@ -251,7 +251,7 @@ impl<U: Upstream> Flow<U> {
         request: &Arc<Request>,
         shown: &Credentials,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
-        let suspect = match self.lockout.check(generation.lockout(), request, shown) {
+        let suspect = match self.lockout.check(generation, request, shown) {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };
