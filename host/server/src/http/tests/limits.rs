@@ -201,6 +201,22 @@ async fn behind_a_proxy_the_client_is_denied_and_not_the_proxy() {
         gateway.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await.status
     };
     assert_eq!(from("192.0.2.7", BOB).await, 403);
+    let document = async |method: Method, client: &str| {
+        let lines = [
+            ("x-forwarded-for", client),
+            ("origin", "https://page.example"),
+            ("access-control-request-method", "GET"),
+        ];
+        gateway.send_to("/.well-known/oauth-protected-resource/mcp", method, &lines, "").await.status
+    };
+    assert_eq!(
+        (document(Method::GET, "192.0.2.7").await, document(Method::OPTIONS, "192.0.2.7").await),
+        (403, 403)
+    );
+    assert_eq!(
+        (document(Method::GET, "198.51.100.1").await, document(Method::GET, "unclear").await),
+        (404, 400)
+    );
     assert_eq!(from("198.51.100.1", "wrong-1-0123456789abcdef0123456789").await, 401);
     assert_eq!(from("198.51.100.1", "wrong-2-0123456789abcdef0123456789").await, 401);
     assert_eq!(from("198.51.100.1", "wrong-3-0123456789abcdef0123456789").await, 429);
