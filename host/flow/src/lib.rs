@@ -384,13 +384,16 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Message { status, message, hold } => {
                 // An answer that looks like a list is filtered, with any status.
                 let (message, peek) = if call.needs_filtering() {
-                    let look = self.look(permit);
+                    let look = self.look(permit).in_places(places);
                     let filtered = Box::pin(look.message(message)).await;
                     record.mark("filter");
                     let filtered = record.fallback.note(filtered)?;
                     (filtered.message, filtered.peek)
                 } else {
                     let peek = peek(call, &message)?;
+                    if call.method() == "tasks/result" && peek.error().is_none() {
+                        self.tasks.note_end(&permit);
+                    }
                     (message, peek)
                 };
                 record.note_answer(&peek);
@@ -402,8 +405,8 @@ impl<U: Upstream> Flow<U> {
                 AnswerBody::Events(self.standing(permit, right, (share, places)).guard(events)),
             ),
             AnswerBody::Events(events) => {
-                let look =
-                    if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
+                let look = self.look(permit).in_places(places.clone());
+                let look = if call.needs_filtering() { look } else { look.at_news() };
                 let operation = record.stream();
                 (
                     StatusCode::OK,

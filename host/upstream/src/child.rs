@@ -140,6 +140,7 @@ impl Upstream for ChildUpstream {
             principal: admitted.permit().caller().principal(),
             party: admitted.permit().caller().party(request.peer),
             account: admitted.account(),
+            places: admitted.places(),
             session: admitted.session(),
             headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
@@ -567,6 +568,7 @@ fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
         owner: Some(Owner::new(&sent.principal, session)),
         party: sent.party.clone(),
         account: sent.account.clone(),
+        places: sent.places.clone(),
         starts_task: call.may_start_task(),
         id: call.id().unwrap_or("null").into(),
         token: call.progress_token().map(Box::from),

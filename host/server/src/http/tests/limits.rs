@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lists::with_tasks;
 use super::*;
 
 async fn limited(limits: &str) -> TestGateway {
@@ -103,6 +104,29 @@ async fn a_call_is_running_until_its_answer_has_ended() {
     while running.body_mut().frame().await.is_some() {}
     assert_eq!(calls(&gateway, BOB, "get_it").await.status, 200);
     assert_eq!(calls(&gateway, BOB, "get_it").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_task_is_a_running_call_until_its_owner_learns_of_its_end() {
+    let gateway = gateway_with("[limits.at-once]\nconcurrent = 1\nper = ['principal']", |request| {
+        discovers(request).unwrap_or_else(|| match request.json()["method"].as_str() {
+            Some("tools/call") => {
+                result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"}))
+            }
+            _ => {
+                let status = if request.json()["params"]["last"] == true { "completed" } else { "working" };
+                result(request, json!({"resultType": "complete", "taskId": "t1", "status": status}))
+            }
+        })
+    })
+    .await;
+    let task = |last: bool| json!({ "taskId": "t1", "last": last });
+    let call = async || with_tasks(&gateway, BOB, "tools/call", json!({ "name": "get_it" })).await.status;
+    assert_eq!((call().await, call().await), (200, 429));
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task(false)).await.status, 200);
+    assert_eq!(call().await, 429);
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task(true)).await.status, 200);
+    assert_eq!((call().await, call().await), (200, 429));
 }
 
 #[tokio::test]
