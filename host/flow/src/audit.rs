@@ -207,6 +207,9 @@ impl<'a> Record<'a> {
     /// Begins the trace of the request, if somebody will see it.
     pub(super) fn trace(&mut self, tracer: Option<&Arc<Tracer>>, request: &Request) {
         self.trace = tracer.and_then(|tracer| tracer.begin(request, self.generation, self.started));
+        if self.trace.is_some() {
+            request.hooks.get_or_init(Arc::default);
+        }
     }
 
     /// Notes that a stage has ended now.

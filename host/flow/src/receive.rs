@@ -1,7 +1,7 @@
 //! Parse → credential: everything that can be read from a message without knowing the caller.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -61,7 +61,8 @@ pub(crate) async fn receive(
         examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    let hooks = OnceLock::new();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -126,6 +127,7 @@ pub(crate) fn receive_bodiless(
     };
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    let hooks = OnceLock::new();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
     Ok((Arc::new(request), shown, session))
 }

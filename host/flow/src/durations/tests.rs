@@ -111,6 +111,7 @@ fn request() -> Arc<Request> {
         transport: Transport::Http,
         route,
         certificate: None,
+        hooks: Default::default(),
     })
 }
 

@@ -128,10 +128,26 @@ fn a_trace_goes_from_the_caller_through_witgate_to_the_upstream() {
     let client = of_kind(&spans, SpanKind::Client);
     assert_eq!((&client.name, &client.parent_span_id), (&server.name, &server.span_id));
     let stages: Vec<_> = spans.iter().filter(|span| span.kind() == SpanKind::Internal).collect();
+    let (hooks, stages): (Vec<_>, Vec<_>) =
+        stages.into_iter().partition(|span| span.name.starts_with("witgate.policy "));
     for stage in &stages {
         assert_eq!(stage.parent_span_id, server.span_id);
         assert!(server.start_time_unix_nano <= stage.start_time_unix_nano);
         assert!(stage.end_time_unix_nano <= server.end_time_unix_nano);
+    }
+    for (policy, hook, stage, verdict) in [
+        ("keys", "authenticate", "witgate.authenticate", "identity"),
+        ("rules", "authorize", "witgate.authorize", "allow"),
+    ] {
+        let span =
+            hooks.iter().find(|span| value(&span.attributes, "witgate.policy").as_deref() == Some(policy));
+        let span = span.unwrap_or_else(|| panic!("no span of {policy} in {hooks:?}"));
+        let names = ["witgate.hook", "witgate.verdict"].map(|name| value(&span.attributes, name));
+        assert_eq!(names, [Some(hook.to_owned()), Some(verdict.to_owned())]);
+        let form = value(&span.attributes, "witgate.form").unwrap();
+        assert!(["component", "builtin"].contains(&form.as_str()), "{form}");
+        let parent = stages.iter().find(|of| of.span_id == span.parent_span_id).unwrap();
+        assert_eq!(parent.name, stage);
     }
     let stages: BTreeSet<_> = stages.into_iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(stages, BTreeSet::from(["witgate.authenticate", "witgate.authorize", "witgate.parse"]));
