@@ -10,6 +10,7 @@ mod disagreements;
 pub mod generation;
 mod guarded_component;
 pub mod hook_times;
+pub mod key_expiries;
 pub mod limits;
 pub mod make;
 mod recipe;
@@ -32,6 +33,7 @@ use self::builtin::Builtin;
 use self::counts::HookTally;
 use self::guarded_component::GuardedComponent;
 use self::hook_times::{Form, Hook, HookTimes};
+use self::key_expiries::KeyExpiries;
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
@@ -72,6 +74,7 @@ pub struct Policy {
     recorder: Recorder,
     written: Box<RecordedSettings>,
     files: BTreeMap<PathBuf, Option<Digest>>,
+    key_expiries: KeyExpiries,
 }
 
 #[derive(Debug)]
@@ -133,12 +136,18 @@ impl Policy {
             recorder: Recorder::default(),
             written: Box::new(written),
             files: BTreeMap::new(),
+            key_expiries: KeyExpiries::default(),
         }
     }
 
-    /// Records the files that the policy was built from.
-    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>) -> Self {
-        Self { files, ..self }
+    /// Records the files that the policy was built from, and when their keys expire.
+    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>, key_expiries: KeyExpiries) -> Self {
+        Self { files, key_expiries, ..self }
+    }
+
+    /// The times at which keys of its store expire.
+    pub fn key_expiries(&self) -> &KeyExpiries {
+        &self.key_expiries
     }
 
     /// The files in its settings, with the SHA-256 digest of the content that was read; none for a secret.

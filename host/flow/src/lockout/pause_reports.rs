@@ -13,7 +13,7 @@ use witgate_runtime::metrics::Metrics;
 /// A pause that begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BegunPause {
-    /// What is paused.
+    /// The paused sender or credential.
     pub of: Locked,
     /// The network of the sender whose failure began it. None: it is not known.
     pub network: Option<Peer>,
@@ -25,7 +25,7 @@ pub struct BegunPause {
     pub others: u64,
 }
 
-/// What a pause applies to.
+/// The kind of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locked {
     /// All unknown credentials of a network.
