@@ -186,7 +186,9 @@ impl<U: Upstream> Flow<U> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
-        let received = receive(arrival, record.decision, &generation, &self.route).await;
+        record.peer = arrival.peer.filter(|_| self.lockout.pauses(generation.lockout(), arrival.peer));
+        let before = record.peer.is_some().then_some(&*self.lockout);
+        let received = receive(arrival, record.decision, (&generation, before), &self.route).await;
         let (request, shown, session) = match received {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected).await),
@@ -251,7 +253,8 @@ impl<U: Upstream> Flow<U> {
         request: &Arc<Request>,
         shown: &Credentials,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
-        let suspect = match self.lockout.check(generation, request, shown) {
+        let sender = (request.transport, request.peer);
+        let suspect = match self.lockout.check(generation, &self.route, sender, shown) {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };

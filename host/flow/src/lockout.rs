@@ -16,10 +16,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use witgate_plugin::Transport;
 
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
-use crate::request::Request;
+use crate::request::Route;
 use accepted_credentials::AcceptedCredentials;
 use fingerprint::{CredentialFingerprint, Salt};
 use ledger::Ledger;
@@ -64,14 +65,14 @@ pub(crate) struct Suspect {
 
 /// A refusal that counts as a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
+enum CountedFailure {
     /// It counts for the credential and for the network.
     Guess,
     /// It counts for the credential only.
     Inactive,
 }
 
-impl Failure {
+impl CountedFailure {
     /// The failure that a refusal with this reason is.
     fn of(reason: &str) -> Option<Self> {
         match reason {
@@ -112,6 +113,12 @@ impl LockoutTable {
         self.reports.register(metrics);
     }
 
+    /// True if unknown credentials of this sender are refused now, so that their messages need not be read.
+    pub(crate) fn pauses(&self, settings: Option<&LockoutSettings>, peer: Option<IpAddr>) -> bool {
+        let (Some(_), Some(peer)) = (settings, peer) else { return false };
+        self.state.lock().networks.rest(&peer.into(), self.now()).is_some()
+    }
+
     /// Checks that no pause applies to a request. The result has to be noted. None: nothing has to be noted, because
     /// there is no credential that a policy judges, no lockout, or nobody else could be the sender.
     ///
@@ -120,16 +127,16 @@ impl LockoutTable {
     pub(crate) fn check(
         &self,
         generation: &Generation,
-        request: &Request,
+        route: &Route,
+        (transport, peer): (Transport, Option<IpAddr>),
         shown: &Credentials,
     ) -> Result<Option<Suspect>, Rejection> {
-        let is_remote = request.transport == witgate_plugin::Transport::Http;
-        if generation.lockout().is_none() || !is_remote || shown.is_empty() {
+        if generation.lockout().is_none() || transport != Transport::Http || shown.is_empty() {
             return Ok(None);
         }
-        let upstream = request.route.pipeline;
+        let upstream = route.pipeline;
         match self.salt.fingerprint(upstream, generation.pipeline(upstream), shown) {
-            Some(fingerprint) => self.check_at(self.now(), request.peer, fingerprint).map(Some),
+            Some(fingerprint) => self.check_at(self.now(), peer, fingerprint).map(Some),
             None => Ok(None),
         }
     }
@@ -171,7 +178,7 @@ impl LockoutTable {
                 self.state.lock().accepted.add(suspect.fingerprint, party, self.now());
             }
             Err(Rejection::Refused { reason, .. }) => {
-                if let Some(failure) = Failure::of(reason) {
+                if let Some(failure) = CountedFailure::of(reason) {
                     self.note_failure(self.now(), settings, &suspect, failure);
                 }
             }
@@ -179,7 +186,13 @@ impl LockoutTable {
         }
     }
 
-    fn note_failure(&self, now: Duration, settings: &LockoutSettings, suspect: &Suspect, failure: Failure) {
+    fn note_failure(
+        &self,
+        now: Duration,
+        settings: &LockoutSettings,
+        suspect: &Suspect,
+        failure: CountedFailure,
+    ) {
         let Suspect { network, fingerprint } = *suspect;
         let mut state = self.state.lock();
         if state.accepted.has(fingerprint, now) {
@@ -190,7 +203,7 @@ impl LockoutTable {
         // failures count even if their checks were under way when its pause began.
         let is_paused = state.credentials.rest(&fingerprint, now).is_some();
         let of_credential = (!is_paused).then(|| state.credentials.add(fingerprint, settings, now));
-        let guesser = network.filter(|_| is_new && failure == Failure::Guess);
+        let guesser = network.filter(|_| is_new && failure == CountedFailure::Guess);
         let of_network = guesser.map(|network| state.networks.add(network, settings, now));
         drop(state);
         for (of, added) in [(Locked::Credential, of_credential), (Locked::Peer, of_network)] {

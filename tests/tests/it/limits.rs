@@ -210,7 +210,10 @@ async fn a_call_that_its_caller_has_left_runs_until_the_child_has_answered_it() 
         request("tools/call", json!({ "name": "slow_compute", "arguments": arguments }))
             .with("Mcp-Session-Id", &session)
     };
-    drop(call(4.0).open());
-    await_some("the call that nobody waits for", || (call(0.0).send().status == 429).then_some(()));
+    let running = call(4.0).open();
+    await_some("the running call", || (call(0.0).send().status == 429).then_some(()));
+    drop(running);
+    gateway.await_log("outcome=\"cancelled\"");
+    assert_eq!(call(0.0).send().status, 429, "nobody waits for the call, and the child works on it");
     await_some("its end", || (call(0.0).send().status == 200).then_some(()));
 }

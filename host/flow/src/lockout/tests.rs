@@ -29,7 +29,7 @@ impl LockoutTable {
 
     fn fails(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<(), u32> {
         self.tries(now, sender, credential)
-            .map(|suspect| self.note_failure(now, &SETTINGS, &suspect, Failure::Guess))
+            .map(|suspect| self.note_failure(now, &SETTINGS, &suspect, CountedFailure::Guess))
     }
 
     fn succeeds(&self, now: Duration, credential: u64) {
@@ -87,7 +87,7 @@ fn a_good_credential_passes_wherever_others_guess() {
 fn parallel_guesses_lengthen_the_pause_of_their_network() {
     let lockout = LockoutTable::default();
     let running: Vec<_> = (0..5).map(|guess| lockout.tries(at(0), peer(1), guess).unwrap()).collect();
-    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, Failure::Guess));
+    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, CountedFailure::Guess));
     assert_eq!(lockout.fails(at(1), peer(1), 99), Err(20), "as after five failures one after the other");
     lockout.fails(at(21), peer(1), 100).unwrap();
     assert_eq!(lockout.fails(at(21), peer(1), 99), Err(40));
@@ -98,7 +98,7 @@ fn parallel_guesses_lengthen_the_pause_of_their_network() {
 fn parallel_requests_with_one_wrong_credential_do_not_lengthen_its_pause() {
     let lockout = LockoutTable::default();
     let running: Vec<_> = (0..50).map(|_| lockout.tries(at(0), peer(1), 7).unwrap()).collect();
-    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, Failure::Guess));
+    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, CountedFailure::Guess));
     assert_eq!(lockout.fails(at(1), peer(1), 7), Err(5));
     assert!(lockout.tries(at(1), peer(1), 8).is_ok());
 }
@@ -108,15 +108,18 @@ fn tokens_that_are_no_longer_active_are_paused_and_their_networks_are_not() {
     let lockout = LockoutTable::default();
     for credential in 0..100 {
         let suspect = lockout.tries(at(0), peer(1), credential).unwrap();
-        lockout.note_failure(at(0), &SETTINGS, &suspect, Failure::of("inactive").unwrap());
+        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::of("inactive").unwrap());
     }
     for _ in 0..2 {
         let suspect = lockout.tries(at(0), peer(1), 7).unwrap();
-        lockout.note_failure(at(0), &SETTINGS, &suspect, Failure::Inactive);
+        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::Inactive);
     }
     assert_eq!(lockout.fails(at(0), peer(1), 7), Err(5));
     assert!(lockout.fails(at(0), peer(1), 8).is_ok());
-    assert_eq!((Failure::of("expired"), Failure::of("unknown-key")), (None, Some(Failure::Guess)));
+    assert_eq!(
+        (CountedFailure::of("expired"), CountedFailure::of("unknown-key")),
+        (None, Some(CountedFailure::Guess))
+    );
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn operators_see_and_end_pauses() {
             lockout.now(),
             &SETTINGS,
             &lockout.tries(lockout.now(), peer(1), credential).unwrap(),
-            Failure::Guess,
+            CountedFailure::Guess,
         );
     }
     let [network, credentials @ ..] = &lockout.list(10)[..] else { panic!() };

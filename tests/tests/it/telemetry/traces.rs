@@ -202,19 +202,20 @@ async fn a_trace_goes_from_the_typescript_client_to_the_upstream() {
         setup.config("", &format!("{upstream}\n{POLICIES}"));
         let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
         let config = setup.dir().join("witgate.toml").display().to_string();
-        let gateway = (transport == "http").then(|| setup.serve());
-        let session = match &gateway {
-            Some(gateway) => Session::http(gateway.url()).header("X-API-Key", &key),
-            None => {
+        let (mut gateway, mut directory) = (None, None);
+        let session = match transport {
+            "http" => Session::http(gateway.insert(setup.serve()).url()).header("X-API-Key", &key),
+            _ => {
+                directory.replace(setup);
                 let program = program("witgate").display().to_string();
                 let command = [&program, "serve", "--transport", "stdio", "--config", &config];
                 Session::stdio(command).env("MCP_API_KEY", &key)
             }
         };
         let meta = json!({ "traceparent": format!("00-{TRACE}-{SPAN}-01") });
-        let session = session.call("echo", json!({ "message": "hi" })).meta(&meta);
+        let session = session.mode("legacy").call("echo", json!({ "message": "hi" })).meta(&meta);
         let report = clients.run(Client::TsClient, &session).await.unwrap();
-        assert_eq!(report.error, None, "{transport}");
+        assert_eq!(report.error, None, "{transport}: {report:?}");
 
         let spans = collector.await_trace("tools/call echo");
         let (server, client) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));

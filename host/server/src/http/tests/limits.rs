@@ -187,9 +187,36 @@ async fn guessing_is_paused_and_good_credentials_pass() {
     }
     assert_eq!(calls(&gateway, BOB, "a").await.status, 200, "known as good");
     assert_eq!(calls(&gateway, ALICE, "get_a").await.status, 429, "not known yet");
+    for (key, status) in [(guess(7), 429), (BOB.to_owned(), 400)] {
+        let unread = gateway.send(Method::POST, &[JSON_BODY, BOTH, ("x-api-key", &key)], "no JSON").await;
+        assert_eq!(unread.status, status, "an unknown credential is refused before the message is read");
+    }
     let unnamed = gateway.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
     assert_eq!(unnamed.status, 401, "without a credential there is no guess");
-    assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 4"));
+    assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 5"));
+}
+
+#[tokio::test]
+async fn a_credential_for_shadow_policies_is_no_part_of_the_guessed_one() {
+    let gateway = limited("[lockout]\nfailures = 3").await;
+    flip_to(&gateway, |text| {
+        let shadow = "[policies.watch]\nkind = 'api-key'\nmode = 'shadow'\n\
+                      config = { store = 'keys.toml', header = 'x-other' }\n[pipeline]\n";
+        text.replace("[pipeline]\n", shadow)
+            .replace("authenticate = ['keys']", "authenticate = ['keys', 'watch']")
+    })
+    .await;
+    let params = json!({ "name": "get_a" });
+    let with = async |key: &str, other: &str| {
+        let mut lines = modern_lines(key, "tools/call", &params);
+        lines.push(("x-other", other));
+        gateway.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await.status
+    };
+    assert_eq!(with(BOB, "other-0").await, 200);
+    for number in 0..3 {
+        assert_eq!(with(&format!("guess-{number:026}"), "other").await, 401);
+    }
+    assert_eq!(with(BOB, "other-1").await, 200, "the good key is known, whatever is beside it");
 }
 
 #[tokio::test]
