@@ -182,7 +182,7 @@ impl Guard {
         let background = BackgroundTasks::recorded_in(audit.clone());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
-        let lockout = Arc::<LockoutTable>::default();
+        let lockout = audit.lockout();
         lockout.register(&metrics);
         factory.limits().register(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;

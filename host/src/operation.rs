@@ -17,6 +17,7 @@ use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, tim
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{Audit, AuditKey, Config};
 use witgate_flow::audit::{EntryLog, ShownArguments};
+use witgate_flow::lockout::{BegunPause, LockoutTable};
 use witgate_policy::Source;
 use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
@@ -102,6 +103,15 @@ enum OperationEvent<'a> {
         time: String,
         level: &'a str,
         before: &'a str,
+    },
+    LockedOut {
+        time: String,
+        of: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        network: Option<String>,
+        failures: u32,
+        seconds: u64,
+        others: u64,
     },
     LockoutCleared {
         time: String,
@@ -265,6 +275,23 @@ impl OperationLog {
 
     pub(crate) fn log_level_changed(&self, level: &str, before: &str) {
         self.write(|| OperationEvent::LogLevel { time: time_text(), level, before });
+    }
+
+    /// The failed authentications of all flows. Beginnings of pauses are events.
+    pub(crate) fn lockout(&self) -> Arc<LockoutTable> {
+        let log = self.clone();
+        Arc::new(LockoutTable::default().observed_by(move |begun| log.locked_out(begun)))
+    }
+
+    fn locked_out(&self, begun: &BegunPause) {
+        self.write(|| OperationEvent::LockedOut {
+            time: time_text(),
+            of: begun.of.name(),
+            network: begun.network.map(|network| network.to_string()),
+            failures: begun.failures,
+            seconds: begun.pause.as_secs(),
+            others: begun.others,
+        });
     }
 
     pub(crate) fn lockout_cleared(&self, cleared: usize, address: Option<&str>) {

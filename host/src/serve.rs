@@ -246,7 +246,7 @@ pub(crate) async fn run(
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let lockout = Arc::<LockoutTable>::default();
+    let lockout = audit.lockout();
     let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
     let around = ((&*logs, &audit), factory.ways(), &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;

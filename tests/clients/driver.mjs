@@ -39,6 +39,7 @@ export function commandLine(extra = {}) {
       mode: { type: 'string', default: 'auto' },
       call: { type: 'string' },
       args: { type: 'string', default: '{}' },
+      meta: { type: 'string' },
       timeout: { type: 'string', default: '20' },
       client: { type: 'string' },
       again: { type: 'string' },
@@ -53,6 +54,7 @@ export function commandLine(extra = {}) {
     header: pairs(values.header, ':'),
     env: pairs(values.env, '='),
     args: JSON.parse(values.args),
+    meta: values.meta && JSON.parse(values.meta),
     client: values.client && JSON.parse(values.client),
     timeout: Number(values.timeout) * 1000,
     command: positionals[0],
@@ -186,7 +188,7 @@ export async function listAndCall(name, options, client, transport, protocol, ca
       if (options.call) {
         report.stage = 'call';
         try {
-          report.called = await callTool({ name: options.call, arguments: options.args });
+          report.called = await callTool({ name: options.call, arguments: options.args, _meta: options.meta });
         } catch (error) {
           if (!options.again) throw error;
           report.error = describe(report.stage, error);

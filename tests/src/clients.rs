@@ -179,6 +179,13 @@ impl Session {
         self
     }
 
+    /// Sends `meta` as the `_meta` of the call ([`Client::TsClient`] can).
+    #[must_use]
+    pub fn meta(mut self, meta: &Value) -> Self {
+        self.place.push(format!("--meta={meta}"));
+        self
+    }
+
     /// Ends the attempt, with an error of kind `Timeout`, after `limit` instead of 20 s.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// Time limit for a process that usually takes milliseconds: test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,6 +53,24 @@ pub fn free_port() -> u16 {
         u16::try_from(number % 18_000).unwrap() + 12_000
     });
     candidates.take(1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// A port that refuses connections, and that nobody else can use meanwhile.
+#[derive(Debug)]
+pub struct RefusingPort(TcpSocket);
+
+impl RefusingPort {
+    /// Takes a free port, on which nobody listens.
+    pub fn take() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        Self(socket)
+    }
+
+    /// The number.
+    pub fn number(&self) -> u16 {
+        self.0.local_addr().expect("the socket is bound").port()
+    }
 }
 
 /// A directory with a configuration, before a gateway runs.

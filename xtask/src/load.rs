@@ -6,6 +6,7 @@ mod build;
 mod call;
 mod comparison;
 mod cores;
+mod guesses;
 mod lists;
 mod measure;
 mod median;
@@ -15,7 +16,9 @@ mod places;
 mod report;
 mod revisions;
 mod scene;
+mod settings;
 mod start;
+mod wrong_keys;
 
 use std::path::Path;
 use std::process::Command;
@@ -42,6 +45,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     need_wrk()?;
     match &options.against {
+        _ if options.settings => settings::run(root, options.rounds()),
         Some(revision) => revisions::run(root, revision, options.rounds()),
         None => alone(root, options.rounds(), options.peer.as_ref()),
     }

@@ -32,6 +32,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   load --peer COMMAND [--peer-path PATH] [--peer-header 'NAME: VALUE'] [ROUNDS]
                             measure another gateway with the same calls; COMMAND serves the MCP server at the URL
                             $UPSTREAM on the address $LISTEN
+  load --settings [ROUNDS]  measure the price of limits, lockout, audit log and traces, and wrong keys beside a caller
   price [--update]          count instructions and allocations of a request; --update makes them the bounds
   interference              measure a good policy together with all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev

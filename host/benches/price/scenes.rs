@@ -38,12 +38,14 @@ use InstructionCount::{Of, Unsteady};
 type Make = fn() -> Box<dyn PricedScene>;
 
 /// All scenes, by name.
-pub(crate) const SCENES: [(&str, Make, InstructionCount); 8] = [
+pub(crate) const SCENES: [(&str, Make, InstructionCount); 10] = [
     ("built-ins", || key_and_rbac(Form::Native), Of(20)),
     ("components", || key_and_rbac(Form::Component), Of(20)),
     ("known token", known_token, Of(20)),
     ("proof of possession", proof_of_possession, Of(20)),
     ("denial", denial, Of(20)),
+    ("wrong key", || wrong_key(""), Of(20)),
+    ("wrong key during a pause", || wrong_key("[lockout]\nfailures = 1\n"), Of(20)),
     ("list of 500 tools", list, Of(2)),
     ("child process", child_process, Unsteady),
     ("event stream", event_stream, Of(20)),
@@ -213,6 +215,20 @@ fn denial() -> Box<dyn PricedScene> {
     let body = String::from_utf8_lossy(&body).replace(TOOL, &other).into();
     headers.insert("mcp-name", HeaderValue::from_str(&other).unwrap());
     with_key(scene, runtime, ImmediateUpstream::empty(), (headers, body), Result::is_err)
+}
+
+/// A scene with another wrong key in each request. With a `lockout`, a pause begins before they are counted.
+fn wrong_key(lockout: &str) -> Box<dyn PricedScene> {
+    let runtime = runtime();
+    let scene = runtime.block_on(Scene::before(NOWHERE, Form::Native, &format!("{KEYS}{lockout}")));
+    let ((headers, body), number) = (call(), std::cell::Cell::new(0_u64));
+    let requests = move || {
+        let mut headers = headers.clone();
+        number.set(number.get() + 1);
+        headers.insert("x-api-key", format!("wgk_{:043}", number.get()).parse().unwrap());
+        (headers, body.clone())
+    };
+    showing(scene, runtime, ImmediateUpstream::empty(), requests, Result::is_err)
 }
 
 /// A scene with a list of tools, of which the caller may see 75.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use witgate_plugin::Pattern;
 
 use crate::PolicyKind;
@@ -54,7 +56,8 @@ impl fmt::Display for CallRate {
 }
 
 /// A property of a call that has a bucket for each value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum LimitPer {
     /// The caller; callers without a credential by their network.
     Principal,
@@ -84,20 +87,46 @@ impl LimitPer {
     }
 }
 
-/// A kind of credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A kind of credential: that of the policy that accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum CredentialKind {
-    /// A credential that a policy of this kind accepts.
-    Of(PolicyKind),
+    /// An API key.
+    ApiKey,
+    /// A JSON Web Token.
+    Jwt,
+    /// A token that an authorization server is asked about.
+    #[serde(rename = "oauth2-introspection")]
+    Introspection,
+    /// A client certificate.
+    ClientCertificate,
+    /// A credential for a component of your own.
+    Custom,
     /// No credential.
     Anonymous,
 }
 
 impl CredentialKind {
+    /// The kind of credentials that policies of a kind accept, if they accept any.
+    pub fn of(policy: PolicyKind) -> Option<Self> {
+        match policy {
+            PolicyKind::ApiKey => Some(Self::ApiKey),
+            PolicyKind::Jwt => Some(Self::Jwt),
+            PolicyKind::Introspection => Some(Self::Introspection),
+            PolicyKind::ClientCertificate => Some(Self::ClientCertificate),
+            PolicyKind::Custom => Some(Self::Custom),
+            PolicyKind::Rbac => None,
+        }
+    }
+
     /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Of(kind) => kind.name(),
+            Self::ApiKey => PolicyKind::ApiKey.name(),
+            Self::Jwt => PolicyKind::Jwt.name(),
+            Self::Introspection => PolicyKind::Introspection.name(),
+            Self::ClientCertificate => PolicyKind::ClientCertificate.name(),
+            Self::Custom => PolicyKind::Custom.name(),
             Self::Anonymous => "anonymous",
         }
     }
@@ -149,3 +178,19 @@ pub const METHODS: [&str; 27] = [
     "GET",
     "DELETE",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_properties_have_the_names_by_which_they_are_read() {
+        let read = |name: &str| serde_json::from_value::<CredentialKind>(name.into()).unwrap();
+        for kind in ["api-key", "jwt", "oauth2-introspection", "client-certificate", "custom", "anonymous"] {
+            assert_eq!(read(kind).name(), kind);
+        }
+        for per in ["principal", "credential", "role", "peer", "upstream", "target"] {
+            assert_eq!(serde_json::from_value::<LimitPer>(per.into()).unwrap().name(), per);
+        }
+    }
+}

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+use crate::limits::{CredentialKind, LimitPer};
+
 /// The configuration of Witgate.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -60,43 +62,6 @@ pub struct CallLimit {
     pub kinds: Option<Vec<CredentialKind>>,
     /// Only for these upstreams. Default: all upstreams.
     pub upstreams: Option<Vec<String>>,
-}
-
-/// A property of a call that has a bucket for each value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum LimitPer {
-    /// The caller; callers without a credential by their network.
-    Principal,
-    /// The kind of the caller's credential.
-    Credential,
-    /// Each role of the caller.
-    Role,
-    /// The address: an IPv4 address or an IPv6 /64 network.
-    Peer,
-    /// The upstream.
-    Upstream,
-    /// The tool, resource or prompt, or else the method.
-    Target,
-}
-
-/// A kind of credential: that of the policy that accepts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CredentialKind {
-    /// An API key.
-    ApiKey,
-    /// A JSON Web Token.
-    Jwt,
-    /// A token that an authorization server is asked about.
-    #[serde(rename = "oauth2-introspection")]
-    Introspection,
-    /// A client certificate.
-    ClientCertificate,
-    /// A credential for a component of your own.
-    Custom,
-    /// No credential.
-    Anonymous,
 }
 
 /// Pauses after failed authentications, for each address and each credential.

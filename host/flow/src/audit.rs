@@ -7,6 +7,7 @@ mod entry;
 mod facts;
 mod stages;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -177,6 +178,8 @@ pub struct Record<'a> {
     pub decision: DecisionId,
     /// The generation that decides about it.
     pub generation: u64,
+    /// The address of a sender who is paused, and whose message may not be read.
+    pub peer: Option<IpAddr>,
     /// The message, after it has been parsed.
     pub request: Option<Arc<Request>>,
     /// The caller, after authentication.
@@ -203,6 +206,7 @@ impl<'a> Record<'a> {
             trace: None,
             decision: outcomes.ids.next(),
             generation,
+            peer: None,
             request: None,
             caller: None,
             fallback: FallbackUse::default(),
@@ -222,6 +226,9 @@ impl<'a> Record<'a> {
     /// Begins the trace of the request, if somebody will see it.
     pub(super) fn trace(&mut self, tracer: Option<&Arc<Tracer>>, request: &Request) {
         self.trace = tracer.and_then(|tracer| tracer.begin(request, self.generation, self.started));
+        if self.trace.is_some() {
+            request.hooks.get_or_init(Arc::default);
+        }
     }
 
     /// Notes that a stage has ended now.
@@ -354,7 +361,7 @@ impl<'a> Record<'a> {
             upstream_status: self.status.map(|status| status.as_u16()),
             upstream_error: self.clock.as_ref().and_then(OperationClock::error).map(ErrorType::name),
             stages: self.stages.as_ref().and_then(StageClock::times),
-            peer: request.and_then(|request| request.peer),
+            peer: request.map_or(self.peer, |request| request.peer),
             micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
         self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));

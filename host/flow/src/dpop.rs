@@ -234,6 +234,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             peer: None,
             certificate: None,
+            hooks: Default::default(),
             transport: witgate_plugin::Transport::Http,
             route: Arc::new(Route {
                 upstream: "up".into(),

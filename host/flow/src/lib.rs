@@ -190,7 +190,9 @@ impl<U: Upstream> Flow<U> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
-        let received = receive(arrival, record.decision, &generation, &self.route).await;
+        record.peer = arrival.peer.filter(|_| self.lockout.pauses(generation.lockout(), arrival.peer));
+        let before = record.peer.is_some().then_some(&*self.lockout);
+        let received = receive(arrival, record.decision, (&generation, before), &self.route).await;
         let (request, shown, session) = match received {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected).await),
@@ -255,7 +257,8 @@ impl<U: Upstream> Flow<U> {
         request: &Arc<Request>,
         shown: &Credentials,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
-        let suspect = match self.lockout.check(generation.lockout(), request, shown) {
+        let sender = (request.transport, request.peer);
+        let suspect = match self.lockout.check(generation, &self.route, sender, shown) {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };
@@ -388,13 +391,16 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Message { status, message, hold } => {
                 // An answer that looks like a list is filtered, with any status.
                 let (message, peek) = if call.needs_filtering() {
-                    let look = self.look(permit);
+                    let look = self.look(permit).in_places(places);
                     let filtered = Box::pin(look.message(message)).await;
                     record.mark("filter");
                     let filtered = record.fallback.note(filtered)?;
                     (filtered.message, filtered.peek)
                 } else {
                     let peek = peek(call, &message)?;
+                    if call.method() == "tasks/result" && peek.error().is_none() {
+                        self.tasks.note_end(&permit);
+                    }
                     (message, peek)
                 };
                 record.note_answer(status, &peek);
@@ -406,8 +412,8 @@ impl<U: Upstream> Flow<U> {
                 AnswerBody::Events(self.standing(permit, right, (share, places)).guard(events)),
             ),
             AnswerBody::Events(events) => {
-                let look =
-                    if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
+                let look = self.look(permit).in_places(places.clone());
+                let look = if call.needs_filtering() { look } else { look.at_news() };
                 let operation = record.stream();
                 (
                     StatusCode::OK,

@@ -1,6 +1,7 @@
 //! The stage limit: Permit → Admitted. It takes one unit from each bucket that the call needs, or refuses the call and
 //! takes nothing.
 
+mod call_places;
 mod needs;
 
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use super::authorize::Permit;
 use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
 use super::traces::TraceHeaders;
+pub(super) use call_places::TASK;
+pub use call_places::{ABANDONED, CANCELLED, CallPlaces};
 use needs::needs;
-use witgate_policy::limits::{BucketKey, CallLimits, LimitRule};
-use witgate_runtime::buckets::{Lack, RunningCall, take_all};
+use witgate_policy::limits::{CallLimits, LimitRule};
+use witgate_runtime::buckets::{Lack, take_all};
 use witgate_runtime::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream accepts nothing else.
@@ -21,6 +24,7 @@ pub struct Admitted {
     permit: Arc<Permit>,
     session: Option<Box<str>>,
     account: Account,
+    places: CallPlaces,
     trace: Option<TraceHeaders>,
 }
 
@@ -50,6 +54,12 @@ impl Admitted {
         &self.account
     }
 
+    /// The places of the call among the running calls of its limits. An upstream that works on the call after its caller
+    /// has gone away keeps a copy.
+    pub fn places(&self) -> &CallPlaces {
+        &self.places
+    }
+
     /// The session that the caller names. It may not be theirs.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
@@ -59,10 +69,6 @@ impl Admitted {
 /// The permission to answer one call with unread bytes. Only [`Admitted::unfiltered`] returns it.
 #[derive(Debug)]
 pub struct RawAnswerPermit(());
-
-/// The places of a call among the running calls of its limits. It holds them until it is dropped, at the end of the
-/// answer.
-pub type CallPlaces = RunningCall<BucketKey>;
 
 /// Admits a permitted call. The flow keeps the permit as well, to filter the answer, and the places until the answer
 /// has ended.
@@ -76,7 +82,7 @@ pub fn admit(
 ) -> Result<(Admitted, CallPlaces), Rejection> {
     let places = take_places(&permit)?;
     let account = Account::new(answers, &permit);
-    Ok((Admitted { permit, session, account, trace: None }, places))
+    Ok((Admitted { permit, session, account, places: places.clone(), trace: None }, places))
 }
 
 /// Takes what a call needs from the buckets of its limits.
@@ -97,7 +103,8 @@ fn take(permit: &Permit, limits: &CallLimits) -> Result<CallPlaces, Rejection> {
         return Ok(CallPlaces::default());
     }
     let party = || permit.caller().party(permit.request().peer);
-    take_all(&needed, party, limits.tables().now()).map_err(|(place, lack)| match rules.get(place) {
+    let taken = take_all(&needed, party, limits.tables().now());
+    taken.map(CallPlaces::from).map_err(|(place, lack)| match rules.get(place) {
         Some(rule) => Rejection::LimitReached(hit(rule, lack)),
         None => Rejection::RateLimited { retry_after: 1 },
     })

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::authorize::Permit;
 use super::durations::AnswerPeek;
+use super::limit::CallPlaces;
 use super::list_changes::DeclaredChanges;
 use super::parsing;
 use super::reject::{Rejection, UpstreamFault};
@@ -33,6 +34,8 @@ pub struct AnswerFilter {
     permit: Arc<Permit>,
     tasks: Arc<Tasks>,
     declared: Arc<DeclaredChanges>,
+    /// The places of the call, for the task that it may start.
+    places: CallPlaces,
     /// True if answers need no filter.
     at_news_alone: bool,
 }
@@ -40,7 +43,12 @@ pub struct AnswerFilter {
 impl AnswerFilter {
     /// The filter for the holder of a permit.
     pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<DeclaredChanges>) -> Self {
-        Self { permit, tasks, declared, at_news_alone: false }
+        Self { permit, tasks, declared, places: CallPlaces::default(), at_news_alone: false }
+    }
+
+    /// The same, with the places of the call, which a task keeps that the call starts.
+    pub(super) fn in_places(self, places: CallPlaces) -> Self {
+        Self { places, ..self }
     }
 
     /// The same, for a stream whose answer needs no filter. It may still contain notifications about resources and
@@ -123,6 +131,7 @@ impl AnswerFilter {
     fn content(&self, parts: &MessageParts<'_>) -> Result<FilterInput, Rejection> {
         let Some(result) = parts.result() else { return Ok(FilterInput::Unchanged) };
         self.record_task(result);
+        self.note_status(result);
         self.note_capabilities(result);
         if let Some(lists) = parts.lists()? {
             return Ok(FilterInput::Lists(lists));
@@ -235,7 +244,16 @@ impl AnswerFilter {
 
     fn record(&self, task: Option<&RawValue>) {
         if let Some(id) = task.and_then(string) {
-            self.tasks.record(&id, &self.permit);
+            self.tasks.record(&id, &self.permit, &self.places);
+        }
+    }
+
+    /// Notes the end of a task that its owner asks about.
+    fn note_status(&self, result: &StrictResult<'_>) {
+        let has_ended =
+            |status: &RawValue| matches!(status.get(), "\"completed\"" | "\"failed\"" | "\"cancelled\"");
+        if result.get("status").is_some_and(has_ended) {
+            self.tasks.note_end(&self.permit);
         }
     }
 }

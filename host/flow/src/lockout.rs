@@ -8,6 +8,7 @@
 mod accepted_credentials;
 mod fingerprint;
 mod ledger;
+mod pause_reports;
 #[cfg(test)]
 mod tests;
 
@@ -15,24 +16,28 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use witgate_plugin::Transport;
 
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
-use crate::request::Request;
+use crate::request::Route;
 use accepted_credentials::AcceptedCredentials;
 use fingerprint::{CredentialFingerprint, Salt};
 use ledger::Ledger;
+use pause_reports::PauseReports;
+pub use pause_reports::{BegunPause, Locked};
 use witgate_base::peer::Peer;
 use witgate_config::limits::Lockout as LockoutSettings;
 use witgate_message::credential::Credentials;
-use witgate_runtime::log::throttle::LogThrottle;
+use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
 
 /// The reason of a refusal that does not count: the credential was good once, and clients renew it.
 const EXPIRED: &str = "expired";
+
+/// The reason of a refusal of an opaque token, which may have expired. Nobody guesses tokens that are as long as
+/// RFC 6749, section 10.10, demands.
+const INACTIVE: &str = "inactive";
 
 /// The failed authentications of all senders. It outlives generations.
 #[derive(Debug)]
@@ -41,8 +46,7 @@ pub struct LockoutTable {
     /// The salt of the fingerprints.
     salt: Salt,
     state: Mutex<LockoutState>,
-    pauses: Family<PauseLabels, Counter>,
-    log: LogThrottle,
+    reports: PauseReports,
 }
 
 #[derive(Debug, Default)]
@@ -52,16 +56,31 @@ struct LockoutState {
     accepted: AcceptedCredentials,
 }
 
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PauseLabels {
-    of: &'static str,
-}
-
 /// A sender whose credential is being checked.
 #[derive(Debug)]
 pub(crate) struct Suspect {
     network: Option<Peer>,
     fingerprint: CredentialFingerprint,
+}
+
+/// A refusal that counts as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CountedFailure {
+    /// It counts for the credential and for the network.
+    Guess,
+    /// It counts for the credential only.
+    Inactive,
+}
+
+impl CountedFailure {
+    /// The failure that a refusal with this reason is.
+    fn of(reason: &str) -> Option<Self> {
+        match reason {
+            EXPIRED => None,
+            INACTIVE => Some(Self::Inactive),
+            _ => Some(Self::Guess),
+        }
+    }
 }
 
 /// A network, or a credential, that has failed.
@@ -77,39 +96,49 @@ pub struct LockedOut {
 
 impl Default for LockoutTable {
     fn default() -> Self {
-        let (salt, state, pauses, log) = Default::default();
-        Self { began: Instant::now(), salt, state, pauses, log }
+        let (salt, state, reports) = Default::default();
+        Self { began: Instant::now(), salt, state, reports }
     }
 }
 
 impl LockoutTable {
+    /// The same, which tells `observer` about beginnings of pauses: at most one of networks and one of credentials in
+    /// ten seconds, with the number of those in between.
+    pub fn observed_by(self, observer: impl Fn(&BegunPause) + Send + Sync + 'static) -> Self {
+        Self { reports: self.reports.observed_by(observer), ..self }
+    }
+
     /// Registers the counters with `metrics`.
     pub fn register(&self, metrics: &Metrics) {
-        let help = "Pauses after failed authentications, of a network or of a credential";
-        // A counter that is exported from the start shows its first increase, too.
-        for of in ["peer", "credential"] {
-            drop(self.pauses.get_or_create(&PauseLabels { of }));
-        }
-        metrics.register(|registry| registry.register("lockouts", help, self.pauses.clone()));
+        self.reports.register(metrics);
+    }
+
+    /// True if unknown credentials of this sender are refused now, so that their messages need not be read.
+    pub(crate) fn pauses(&self, settings: Option<&LockoutSettings>, peer: Option<IpAddr>) -> bool {
+        let (Some(_), Some(peer)) = (settings, peer) else { return false };
+        self.state.lock().networks.rest(&peer.into(), self.now()).is_some()
     }
 
     /// Checks that no pause applies to a request. The result has to be noted. None: nothing has to be noted, because
-    /// there is no credential, no lockout, or nobody else could be the sender.
+    /// there is no credential that a policy judges, no lockout, or nobody else could be the sender.
     ///
     /// # Errors
     /// `LockedOut`.
     pub(crate) fn check(
         &self,
-        settings: Option<&LockoutSettings>,
-        request: &Request,
+        generation: &Generation,
+        route: &Route,
+        (transport, peer): (Transport, Option<IpAddr>),
         shown: &Credentials,
     ) -> Result<Option<Suspect>, Rejection> {
-        let is_remote = request.transport == witgate_plugin::Transport::Http;
-        if settings.is_none() || !is_remote || shown.is_empty() {
+        if generation.lockout().is_none() || transport != Transport::Http || shown.is_empty() {
             return Ok(None);
         }
-        let fingerprint = self.salt.fingerprint(request.route.pipeline, shown);
-        self.check_at(self.now(), request.peer, fingerprint).map(Some)
+        let upstream = route.pipeline;
+        match self.salt.fingerprint(upstream, generation.pipeline(upstream), shown) {
+            Some(fingerprint) => self.check_at(self.now(), peer, fingerprint).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn check_at(
@@ -148,32 +177,40 @@ impl LockoutTable {
                 let party = self.salt.hash((caller.proven_by(), &caller.identity().subject));
                 self.state.lock().accepted.add(suspect.fingerprint, party, self.now());
             }
-            Err(Rejection::Refused { reason, .. }) if reason != EXPIRED => {
-                self.note_failure(self.now(), settings, &suspect);
+            Err(Rejection::Refused { reason, .. }) => {
+                if let Some(failure) = CountedFailure::of(reason) {
+                    self.note_failure(self.now(), settings, &suspect, failure);
+                }
             }
             Err(_) => {}
         }
     }
 
-    fn note_failure(&self, now: Duration, settings: &LockoutSettings, suspect: &Suspect) {
-        let Suspect { network, fingerprint } = suspect;
+    fn note_failure(
+        &self,
+        now: Duration,
+        settings: &LockoutSettings,
+        suspect: &Suspect,
+        failure: CountedFailure,
+    ) {
+        let Suspect { network, fingerprint } = *suspect;
         let mut state = self.state.lock();
-        if state.accepted.has(*fingerprint, now) {
+        if state.accepted.has(fingerprint, now) {
             return;
         }
-        let is_new = !state.credentials.knows(fingerprint, now);
-        let of_credential = state.credentials.add(*fingerprint, settings, now);
-        let network = network.filter(|_| is_new);
-        let of_network = network.and_then(|network| state.networks.add(network, settings, now));
+        let is_new = !state.credentials.knows(&fingerprint, now);
+        // A program that sends one wrong credential in many requests at once does not guess. A network does, so its
+        // failures count even if their checks were under way when its pause began.
+        let is_paused = state.credentials.rest(&fingerprint, now).is_some();
+        let of_credential = (!is_paused).then(|| state.credentials.add(fingerprint, settings, now));
+        let guesser = network.filter(|_| is_new && failure == CountedFailure::Guess);
+        let of_network = guesser.map(|network| state.networks.add(network, settings, now));
         drop(state);
-        if of_credential.is_some() {
-            self.pauses.get_or_create(&PauseLabels { of: "credential" }).inc();
-        }
-        if let (Some(network), Some(pause)) = (network, of_network) {
-            self.pauses.get_or_create(&PauseLabels { of: "peer" }).inc();
-            if let Some(others) = self.log.turn() {
-                let seconds = pause.as_secs();
-                tracing::warn!(%network, seconds, others, "locked out after failed authentications");
+        for (of, added) in [(Locked::Credential, of_credential), (Locked::Peer, of_network)] {
+            if let Some(added) = added
+                && let Some(pause) = added.begun
+            {
+                self.reports.report(BegunPause { of, network, failures: added.number, pause, others: 0 });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Parse → credential: everything that can be read from a message without knowing the caller.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,11 +11,12 @@ use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_message::headers::{agree, credentials};
 use witgate_plugin::{Scheme, Transport};
-use witgate_policy::generation::{Generation, Pipeline};
+use witgate_policy::generation::Generation;
 
 use crate::decision::DecisionId;
 use crate::in_flight::InFlight;
 use crate::known_sender::KnownSender;
+use crate::lockout::LockoutTable;
 use crate::parsing;
 use crate::reject::{RejectedMessage, Rejection};
 use crate::request::{Request, Route};
@@ -44,24 +45,35 @@ pub struct Arrival {
 
 pub(crate) type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
 
-/// Reads one message.
+/// Reads one message. With a `lockout`, because the sender's network is paused, an unknown credential is refused before
+/// the message is read.
 pub(crate) async fn receive(
     arrival: Arrival,
     decision: DecisionId,
-    generation: &Generation,
+    (generation, lockout): (&Generation, Option<&LockoutTable>),
     route: &Arc<Route>,
 ) -> Result<ReceivedRequest, RejectedMessage> {
-    let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
+    let Arrival { transport, peer, certificate, mut headers, body, mut shown, session, .. } = arrival;
+    if let Some(lockout) = lockout.filter(|_| transport == Transport::Http) {
+        let mut taken = credentials_in(&mut headers, generation, route)?;
+        show_certificate(&mut taken, certificate.as_deref(), generation, route);
+        lockout.check(generation, route, (transport, peer), &taken)?;
+        shown = Some(taken);
+    }
+    let is_shown = shown.is_some();
     let call = parsing::parse(body, peer).await?;
     let examined = match transport {
-        Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
+        Transport::Http => examine(&call, &mut headers, shown, generation, route),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, mut shown, session) =
         examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
-    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    if !is_shown {
+        show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    }
     let route = Arc::clone(route);
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    let hooks = OnceLock::new();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -81,14 +93,29 @@ fn show_certificate(
     }
 }
 
-/// Compares the headers with the body, and takes the credentials out of them.
+/// Takes the credentials out of the headers.
+fn credentials_in(
+    headers: &mut HeaderMap,
+    generation: &Generation,
+    route: &Route,
+) -> Result<Credentials, Rejection> {
+    let declared = generation.pipeline(route.pipeline).credential_headers();
+    Ok(credentials::take(headers, declared)?)
+}
+
+/// Compares the headers with the body, and takes the credentials out of them, unless they are `shown` already.
 fn examine(
     call: &Call,
     headers: &mut HeaderMap,
-    pipeline: &Pipeline,
+    shown: Option<Credentials>,
+    generation: &Generation,
+    route: &Route,
 ) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
     let era = agree::check(call, headers)?;
-    let shown = credentials::take(headers, pipeline.credential_headers())?;
+    let shown = match shown {
+        Some(shown) => shown,
+        None => credentials_in(headers, generation, route)?,
+    };
     let session = match era {
         Era::Stateful => agree::session(headers)?.map(Box::from),
         Era::Stateless => None,
@@ -119,13 +146,13 @@ pub(crate) fn receive_bodiless(
         Transport::Stdio => (shown.unwrap_or_default(), session),
         Transport::Http => {
             agree::check_bodiless(&headers)?;
-            let declared = generation.pipeline(route.pipeline).credential_headers();
-            let shown = credentials::take(&mut headers, declared)?;
+            let shown = credentials_in(&mut headers, generation, route)?;
             (shown, agree::session(&headers)?.map(Box::from))
         }
     };
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
+    let hooks = OnceLock::new();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
     Ok((Arc::new(request), shown, session))
 }

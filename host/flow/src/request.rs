@@ -1,7 +1,7 @@
 //! A call with all the data that a policy may ask for: one value, which the stages share.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use witgate_plugin::Transport;
@@ -12,6 +12,7 @@ use witgate_config::Extension;
 use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::era::Era;
+use witgate_services::subject::HookLog;
 
 /// The route of a call.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Request {
     pub route: Arc<Route>,
     /// The client certificate of the connection.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The hooks that are asked about the request, if it is traced.
+    pub hooks: OnceLock<Arc<HookLog>>,
 }
 
 impl Request {
@@ -61,6 +64,7 @@ impl Request {
             transport: self.transport,
             route: Arc::clone(&self.route),
             certificate: self.certificate.clone(),
+            hooks: self.hooks.clone(),
         }
     }
 }

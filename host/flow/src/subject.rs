@@ -9,7 +9,7 @@ use witgate_plugin::{Identity, Principal, Transport};
 use super::dpop::ProvenRequest;
 use crate::authenticate::identity::Caller;
 use witgate_base::breaker::CallerDigest;
-use witgate_services::subject::Subject;
+use witgate_services::subject::{HookLog, Subject};
 
 /// A request, and its caller after authentication.
 #[derive(Clone, Debug)]
@@ -69,6 +69,10 @@ impl Subject for CallSubject {
 
     fn principal(&self) -> Option<Principal<'_>> {
         self.caller.as_ref().map(|caller| caller.as_principal())
+    }
+
+    fn hooks(&self) -> Option<&HookLog> {
+        self.proven.request().hooks.get().map(|hooks| &**hooks)
     }
 
     fn source(&self) -> CallerDigest {

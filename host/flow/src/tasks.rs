@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
+use super::limit::{CallPlaces, TASK};
 use super::reject::Rejection;
 use super::stage_result::{FallbackUse, StageResult};
 use witgate_base::party::{Party, Principal};
@@ -46,6 +47,8 @@ struct TaskTable {
     oldest_first: HashMap<Party, VecDeque<(TaskKey, Arc<Call>)>>,
     tasks: Holdings,
     bytes: Holdings,
+    /// The places of running tasks among the running calls of limits.
+    places: HashMap<TaskKey, CallPlaces>,
 }
 
 impl Tasks {
@@ -106,13 +109,23 @@ impl Tasks {
         self.table.lock().begun_by.get(&key).cloned()
     }
 
-    /// Records that the permitted call has started a task. A call that cannot start one is ignored, because a replayed
-    /// answer on another stream does not belong to it.
-    pub fn record(&self, task: &str, permit: &Permit) {
+    /// Records that the permitted call has started a task, which keeps the call's places. A call that cannot start one
+    /// is ignored, because a replayed answer on another stream does not belong to it.
+    pub fn record(&self, task: &str, permit: &Permit, places: &CallPlaces) {
         let request = permit.request();
         if request.call.may_start_task() {
-            let key = (permit.caller().principal(), task.into());
-            self.table.lock().record(key, permit.caller().party(request.peer), &request.call);
+            let key: TaskKey = (permit.caller().principal(), task.into());
+            let mut table = self.table.lock();
+            table.record(key.clone(), permit.caller().party(request.peer), &request.call);
+            table.keep(key, places);
+        }
+    }
+
+    /// Notes that the task that a request names has ended, as its answer says.
+    pub(super) fn note_end(&self, permit: &Permit) {
+        if let [task] = permit.request().call.tasks() {
+            let key = (permit.caller().principal(), task.clone());
+            self.table.lock().places.remove(&key);
         }
     }
 }
@@ -146,6 +159,14 @@ impl TaskTable {
         self.oldest_first.entry(party).or_default().push_back((key, call));
     }
 
+    /// Keeps the places of the call until its task ends, at most for a while. A task that is forgotten keeps none.
+    fn keep(&mut self, key: TaskKey, places: &CallPlaces) {
+        if !places.is_empty() && self.begun_by.contains_key(&key) {
+            places.end_within(TASK);
+            self.places.insert(key, places.clone());
+        }
+    }
+
     fn gives_way(&self, party: &Party, size: usize) -> Option<Party> {
         let by_number = self.tasks.gives_way(party, 1, TASKS);
         by_number.or_else(|| self.bytes.gives_way(party, size, BYTES))
@@ -164,6 +185,7 @@ impl TaskTable {
             calls.retain(|other| !Arc::ptr_eq(other, &call));
             if calls.is_empty() {
                 self.begun_by.remove(&key);
+                self.places.remove(&key);
             }
         }
         true

@@ -191,6 +191,8 @@ impl Call {
                     | "resources/templates/list"
                     | "prompts/list"
                     | "tasks/list"
+                    | "tasks/get"
+                    | "tasks/cancel"
                     | "subscriptions/listen"
             )
     }

@@ -69,6 +69,11 @@ impl Credentials {
         items.chain(self.proof.iter().map(|proof| (None, proof.expose_secret())))
     }
 
+    /// All credentials: the scheme, the header, and the text.
+    pub fn items(&self) -> impl Iterator<Item = (Scheme, Option<&HeaderName>, &str)> {
+        self.items.iter().map(|item| (item.scheme, item.header.as_ref(), item.value.expose_secret()))
+    }
+
     /// A copy, for a shadow policy that judges after the request has been forwarded.
     pub fn copy(&self) -> Self {
         let copy = |item: &Item| Item {

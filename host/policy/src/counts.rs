@@ -6,7 +6,7 @@ use std::time::Duration;
 use histogram::AtomicHistogram;
 
 use witgate_component::failure::Failure;
-use witgate_plugin::{EntryDecision, Unavailability};
+use witgate_plugin::{Decision, EntryDecision, Unavailability, Verdict};
 
 /// The resolution of durations is an eighth. The longest is more than an hour, in nanoseconds.
 const GRAIN: u8 = 3;
@@ -44,25 +44,46 @@ impl Default for Counts {
 pub(super) struct HookTally {
     calls: u64,
     denials: u64,
+    /// The kind of the answer, for traces.
+    pub(super) verdict: &'static str,
 }
 
 impl HookTally {
-    pub(super) fn of_one(is_denied: bool) -> Self {
-        Self { calls: 1, denials: u64::from(is_denied) }
+    /// A hook that gave no answer.
+    pub(super) const FAILED: Self = Self { calls: 1, denials: 0, verdict: "failed" };
+
+    pub(super) fn of_verdict(verdict: &Verdict) -> Self {
+        let (denials, verdict) = match verdict {
+            Verdict::Identity(_) => (0, "identity"),
+            Verdict::NotMine => (0, "not-mine"),
+            Verdict::Refused(_) => (1, "refused"),
+            Verdict::Unavailable(_) => (0, "unavailable"),
+        };
+        Self { calls: 1, denials, verdict }
+    }
+
+    pub(super) fn of_decision(decision: &Decision) -> Self {
+        let (denials, verdict) = match decision {
+            Decision::Allow => (0, "allow"),
+            Decision::Abstain => (0, "abstain"),
+            Decision::Deny(_) => (1, "deny"),
+            Decision::Unavailable(_) => (0, "unavailable"),
+        };
+        Self { calls: 1, denials, verdict }
     }
 
     pub(super) fn of_entries(decisions: &Result<Vec<EntryDecision>, Unavailability>) -> Self {
-        let Ok(decisions) = decisions else { return Self::of_one(false) };
+        let Ok(decisions) = decisions else { return Self { verdict: "unavailable", ..Self::FAILED } };
         let denials = decisions.iter().filter(|decision| **decision == EntryDecision::Deny).count();
         let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
-        Self { calls: count(decisions.len()), denials: count(denials) }
+        Self { calls: count(decisions.len()), denials: count(denials), verdict: "entries" }
     }
 }
 
 impl Counts {
     /// Counts a call of a hook. One about entries of a list counts as a call for each, in an equal part of the time.
     pub(super) fn call(&self, took: Duration, tally: HookTally) {
-        let HookTally { calls, denials } = tally;
+        let HookTally { calls, denials, .. } = tally;
         self.calls.fetch_add(calls, Ordering::Relaxed);
         if denials > 0 {
             self.denials.fetch_add(denials, Ordering::Relaxed);

@@ -10,6 +10,7 @@ mod disagreements;
 pub mod generation;
 mod guarded_component;
 pub mod hook_times;
+pub mod key_expiries;
 pub mod limits;
 pub mod make;
 mod recipe;
@@ -32,6 +33,7 @@ use self::builtin::Builtin;
 use self::counts::HookTally;
 use self::guarded_component::GuardedComponent;
 use self::hook_times::{Form, Hook, HookTimes};
+use self::key_expiries::KeyExpiries;
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
@@ -40,6 +42,7 @@ use witgate_component::pool::Pool;
 use witgate_config::{self as config, Mode, PolicyKind};
 use witgate_services::jwks::KeySetState;
 use witgate_services::lookups::Lookups;
+use witgate_services::subject::AnsweredHook;
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
@@ -71,6 +74,7 @@ pub struct Policy {
     recorder: Recorder,
     written: Box<RecordedSettings>,
     files: BTreeMap<PathBuf, Option<Digest>>,
+    key_expiries: KeyExpiries,
 }
 
 #[derive(Debug)]
@@ -132,12 +136,18 @@ impl Policy {
             recorder: Recorder::default(),
             written: Box::new(written),
             files: BTreeMap::new(),
+            key_expiries: KeyExpiries::default(),
         }
     }
 
-    /// Records the files that the policy was built from.
-    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>) -> Self {
-        Self { files, ..self }
+    /// Records the files that the policy was built from, and when their keys expire.
+    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>, key_expiries: KeyExpiries) -> Self {
+        Self { files, key_expiries, ..self }
+    }
+
+    /// The times at which keys of its store expire.
+    pub fn key_expiries(&self) -> &KeyExpiries {
+        &self.key_expiries
     }
 
     /// The files in its settings, with the SHA-256 digest of the content that was read; none for a secret.
@@ -342,7 +352,7 @@ impl Policy {
                 (scope, call),
                 move |pool| pool.authenticate(scope, call, credential),
                 move |builtin| builtin.authenticate(host, call, credential),
-                |verdict| HookTally::of_one(matches!(verdict, Verdict::Refused(_))),
+                HookTally::of_verdict,
             )
             .await;
         self.offer(tap, &verdict, Outcome::Verdict);
@@ -368,7 +378,7 @@ impl Policy {
                 (scope, call),
                 move |pool| pool.authorize(scope, call, principal),
                 move |builtin| builtin.authorize(host, call, principal),
-                |decision| HookTally::of_one(matches!(decision, Decision::Deny(_))),
+                HookTally::of_decision,
             )
             .await;
         self.offer(tap, &decision, Outcome::Decision);
@@ -455,7 +465,20 @@ impl Policy {
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(hook, started.elapsed(), answered.as_ref().ok(), tally);
+        let tally = answered.as_ref().map_or(HookTally::FAILED, |answered| tally(&answered.answer));
+        let by_fallback = answered.as_ref().is_ok_and(|answered| answered.by_fallback);
+        let form = self.form(by_fallback);
+        self.count(hook, started.elapsed(), form, tally);
+        if let Some(hooks) = scope.subject.hooks().filter(|_| self.mode() != Mode::Shadow) {
+            hooks.note(AnsweredHook {
+                policy: Arc::clone(&self.name),
+                hook: hook.name(),
+                form: form.map_or("none", Form::name),
+                verdict: tally.verdict,
+                from: started,
+                to: Instant::now(),
+            });
+        }
         answered
     }
 
@@ -464,25 +487,23 @@ impl Policy {
         HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(
-        &self,
-        hook: Hook,
-        took: Duration,
-        answered: Option<&HookAnswer<A>>,
-        tally: fn(&A) -> HookTally,
-    ) {
-        let tally = answered.map_or(HookTally::of_one(false), |answered| tally(&answered.answer));
+    /// The code that has answered. None: nothing was called.
+    fn form(&self, by_fallback: bool) -> Option<Form> {
+        match &self.check {
+            _ if by_fallback => Some(Form::Fallback),
+            Check::Builtin(_) => Some(Form::Builtin),
+            Check::Component(_) => Some(Form::Component),
+            Check::Broken(_) => None,
+        }
+    }
+
+    fn count(&self, hook: Hook, took: Duration, form: Option<Form>, tally: HookTally) {
         self.counts.call(took, tally);
-        let by_fallback = answered.is_some_and(|answered| answered.by_fallback);
-        if by_fallback {
+        if form == Some(Form::Fallback) {
             self.counts.fallback();
         }
-        match &self.check {
-            _ if by_fallback => self.times.observe(hook, Form::Fallback, took),
-            Check::Builtin(_) => self.times.observe(hook, Form::Builtin, took),
-            Check::Component(_) => self.times.observe(hook, Form::Component, took),
-            // Nothing was called.
-            Check::Broken(_) => {}
+        if let Some(form) = form {
+            self.times.observe(hook, form, took);
         }
     }
 

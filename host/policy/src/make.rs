@@ -10,6 +10,7 @@ use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
 use super::guarded_component::GuardedComponent;
+use super::key_expiries::KeyExpiries;
 use super::recipe::Recipe;
 use super::tap::RecordedSettings;
 use super::{Check, Policy, Source, shipped_components};
@@ -212,9 +213,10 @@ impl Policy {
             })?;
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
+        let expiries = KeyExpiries::of(config.kind, &settings.json);
         let services = services(config, making, settings);
         let builtin = Check::Builtin(Box::new(builtin));
-        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read))
+        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read, expiries))
     }
 
     async fn make_component(
@@ -233,6 +235,7 @@ impl Policy {
         let json = settings.json.to_string();
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
+        let expiries = KeyExpiries::of(config.kind, &settings.json);
         let services = services(config, making, settings);
         let limits = config.limits.with_settings(json.len());
         let prepared =
@@ -248,7 +251,7 @@ impl Policy {
         let source = Source::Component { digest: loaded.digest, description };
         let component = GuardedComponent::new(Arc::clone(&services.policy), pool, config.breaker);
         let component = Check::Component(component);
-        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read))
+        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read, expiries))
     }
 }
 

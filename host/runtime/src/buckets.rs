@@ -162,6 +162,13 @@ pub struct NeededBucket<'a, K, N> {
 #[derive(Debug)]
 pub struct RunningCall<K>(Vec<(Arc<BucketTable<K>>, Place)>);
 
+impl<K> RunningCall<K> {
+    /// True if the call has no place.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl<K> Default for RunningCall<K> {
     fn default() -> Self {
         Self(Vec::new())

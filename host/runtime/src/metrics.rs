@@ -2,6 +2,7 @@
 
 pub mod histogram;
 pub mod histogram_family;
+pub mod session_meter;
 pub mod upstream_health;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use histogram::{OPERATION_BOUNDS, OWN_BOUNDS};
 use histogram_family::HistogramFamily;
+use session_meter::SessionMeter;
 use upstream_health::UpstreamHealth;
 
 /// All metrics of this process.
@@ -42,6 +44,10 @@ pub struct Durations {
     pub client: Arc<HistogramFamily>,
     /// `witgate.gateway.overhead`: the part of an operation that Witgate needs.
     pub overhead: Arc<HistogramFamily>,
+    /// `mcp.server.session.duration`: sessions of clients.
+    server_sessions: Arc<HistogramFamily>,
+    /// `mcp.client.session.duration`: sessions with upstreams.
+    client_sessions: Arc<HistogramFamily>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -92,6 +98,14 @@ impl Default for Durations {
                 "Duration of operations without the time in which Witgate waits for the upstream",
                 OWN_BOUNDS,
             ),
+            server_sessions: operations(
+                "mcp_server_session_duration_seconds",
+                "Duration of sessions of clients",
+            ),
+            client_sessions: operations(
+                "mcp_client_session_duration_seconds",
+                "Duration of sessions with upstreams",
+            ),
         }
     }
 }
@@ -102,14 +116,26 @@ impl Metrics {
         self.messages.get_or_create_owned(&MessageLabels { upstream: upstream.to_owned(), outcome })
     }
 
-    /// The gauge of open sessions with one upstream.
-    pub fn sessions(&self, upstream: &str) -> Gauge {
-        self.sessions.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned() })
+    /// The meter of the sessions of clients with one upstream. With `is_passed_on`, each is also a session with the
+    /// upstream.
+    pub fn sessions(&self, upstream: &str, is_passed_on: bool) -> SessionMeter {
+        let open = self.sessions.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned() });
+        let Durations { server_sessions, client_sessions, .. } = &self.durations;
+        let families = [Some(server_sessions), Some(client_sessions).filter(|_| is_passed_on)];
+        let took = families.into_iter().flatten().map(|family| family.with(&[("upstream", upstream)]));
+        SessionMeter { open, took: took.collect() }
     }
 
-    /// The gauge of children of one upstream.
-    pub fn children(&self, upstream: &str) -> Gauge {
-        self.children.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned() })
+    /// The meter of the children of one upstream. Each is a session with the upstream.
+    pub fn children(&self, upstream: &str) -> SessionMeter {
+        let open = self.children.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned() });
+        SessionMeter { open, ..self.bridged_sessions(upstream) }
+    }
+
+    /// The meter of the sessions that Witgate itself opens with one upstream. Their number is not exported.
+    pub fn bridged_sessions(&self, upstream: &str) -> SessionMeter {
+        let took = self.durations.client_sessions.with(&[("upstream", upstream)]);
+        SessionMeter { open: Gauge::default(), took: vec![took] }
     }
 
     /// The counter of spans with one outcome: `sent` or `lost`.
@@ -142,8 +168,9 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode_registry(&mut text, &self.registry.lock());
-        let Durations { server, client, overhead } = &self.durations;
-        [server, client, overhead].into_iter().for_each(|family| family.write(&mut text));
+        let Durations { server, client, overhead, server_sessions, client_sessions } = &self.durations;
+        let families = [server, client, overhead, server_sessions, client_sessions];
+        families.into_iter().for_each(|family| family.write(&mut text));
         let _ = encode_eof(&mut text);
         text
     }

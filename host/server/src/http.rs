@@ -230,7 +230,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let connection = sender.connection.clone();
         let mut response = match endpoint {
             Some(endpoint) => self.respond_at(endpoint, parts, &mut body, sender).await,
-            None => self.elsewhere(&parts, &sender),
+            None => self.elsewhere(&parts, sender),
         };
         unread_body::discard(body, connection.as_ref());
         readers.mark(&mut response);
@@ -265,13 +265,9 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Checks the sender's address, `Host` and `Origin`, and that the URL contains no secret. Behind a trusted proxy, the sender
-    /// is the client that the proxy names.
+    /// Checks the sender's address, `Host` and `Origin`, and that the URL contains no secret.
     fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
-        let sender = self.behind_proxies(parts, sender)?;
-        if sender.peer.is_some_and(|peer| self.generations.deny_peer(peer)) {
-            return Err(Rejection::DeniedPeer);
-        }
+        let sender = self.admitted_sender(parts, sender)?;
         self.check_host(parts, &sender)?;
         self.hosts.names().check_origin(&parts.headers)?;
         match parts.uri.query() {
@@ -280,6 +276,15 @@ impl<U: Upstream + 'static> Gateway<U> {
                 credentials::none_in_query(query, self.generations.live().credential_headers())?;
                 Ok(sender)
             }
+        }
+    }
+
+    /// The sender, unless their address is denied. Behind a trusted proxy, it is the client that the proxy names.
+    fn admitted_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+        let sender = self.behind_proxies(parts, sender)?;
+        match sender.peer.is_some_and(|peer| self.generations.deny_peer(peer)) {
+            true => Err(Rejection::DeniedPeer),
+            false => Ok(sender),
         }
     }
 
@@ -300,9 +305,10 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Answers a request at a path without an endpoint: with a document, or with 404.
-    fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
-        if let Err(malformed) = self.check_host(parts, sender) {
-            return plain(malformed.into());
+    fn elsewhere(&self, parts: &Parts, sender: Sender) -> Response<Body> {
+        let checked = self.admitted_sender(parts, sender);
+        if let Err(rejection) = checked.and_then(|sender| Ok(self.check_host(parts, &sender)?)) {
+            return plain(rejection);
         }
         // This includes paths without a document: a page may learn that there is none.
         if cors::is_preflight(parts) {

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
 
+use parking_lot::Mutex;
 use witgate_base::breaker::CallerDigest;
 
 /// A request, and its caller after authentication. Policies see it through `services`, as far as they want and may.
@@ -46,4 +49,48 @@ pub trait Subject: fmt::Debug + Send + Sync {
 
     /// The source to which a failure is attributed: the caller, or their network before authentication.
     fn source(&self) -> CallerDigest;
+
+    /// The log of the hooks that are asked about the request. None: nobody will read it.
+    fn hooks(&self) -> Option<&HookLog> {
+        None
+    }
+}
+
+/// The hooks that were asked about one request, for its trace.
+#[derive(Debug, Default)]
+pub struct HookLog(Mutex<Vec<AnsweredHook>>);
+
+/// A hook that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredHook {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The hook.
+    pub hook: &'static str,
+    /// The code that answered: a component, a built-in, or a built-in in place of a component.
+    pub form: &'static str,
+    /// The kind of the answer.
+    pub verdict: &'static str,
+    /// The time at which it was asked.
+    pub from: Instant,
+    /// The time of its answer.
+    pub to: Instant,
+}
+
+/// Maximum number of hooks in the log of one request. Long lists need more.
+const MOST_HOOKS: usize = 64;
+
+impl HookLog {
+    /// Adds a hook, if there is room.
+    pub fn note(&self, hook: AnsweredHook) {
+        let mut hooks = self.0.lock();
+        if hooks.len() < MOST_HOOKS {
+            hooks.push(hook);
+        }
+    }
+
+    /// Takes the hooks so far.
+    pub fn take(&self) -> Vec<AnsweredHook> {
+        std::mem::take(&mut *self.0.lock())
+    }
 }

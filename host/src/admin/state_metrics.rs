@@ -15,6 +15,7 @@ use prometheus_client::registry::Unit;
 use super::state::GatewayState;
 use crate::control::status::{digest, files, seconds};
 use crate::reload::{Attempt, Reloader};
+use witgate_base::clock;
 use witgate_base::digest::digest_text;
 use witgate_base::path::absolute;
 use witgate_policy::generation::Generation;
@@ -46,6 +47,7 @@ impl Collector for StateCollector {
             page.last_attempt(reloader.last().as_ref())?;
         }
         page.certificate(self.0.tls.as_ref().and_then(|tls| tls.expires_at()))?;
+        page.keys(&live)?;
         page.policy_counts(&live)?;
         page.policy_states(&live)?;
         page.policy_durations(&live)?;
@@ -135,6 +137,19 @@ impl MetricsPage<'_> {
             Some(at) => family.encode_family(&[("certificate", "server.tls")])?.encode_gauge(&at),
             None => Ok(()),
         }
+    }
+
+    fn keys(&mut self, live: &Generation) -> Result<(), Error> {
+        let help = "Time at which the next key of a store expires, by policy of the live generation";
+        let now = seconds(clock::system_time());
+        let mut family =
+            self.0.encode_descriptor("key_expiry_timestamp", help, Some(&Unit::Seconds), GAUGE)?;
+        for policy in live.policies() {
+            if let Some(at) = policy.key_expiries().next(now).and_then(|at| i64::try_from(at).ok()) {
+                family.encode_family(&[("policy", &**policy.name())])?.encode_gauge(&at)?;
+            }
+        }
+        Ok(())
     }
 
     fn policy_counts(&mut self, live: &Generation) -> Result<(), Error> {

@@ -53,7 +53,7 @@ pub(crate) fn of_caller(
     let policy = caller.and_then(|caller| live.policy(caller.proven_by()));
     let kind = match caller {
         Some(caller) if caller.is_nameless() => Some(CredentialKind::Anonymous),
-        _ => policy.map(|policy| CredentialKind::Of(policy.kind())),
+        _ => policy.and_then(|policy| CredentialKind::of(policy.kind())),
     };
     let by = policy.map(|policy| policy.name());
     let limit = |rule: &LimitRule| {

@@ -104,9 +104,11 @@ impl AnyUpstream {
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
         match self {
-            Self::Http(upstream) => upstream.count_in(metrics.sessions(name)),
+            Self::Http(upstream) => {
+                upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
+            }
             Self::Child(upstream) | Self::Sse(upstream, _) => {
-                upstream.count_in(metrics.children(name), metrics.sessions(name));
+                upstream.count_in(metrics.children(name), metrics.sessions(name, false));
             }
         }
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
@@ -26,7 +25,7 @@ use outgoing_message::OutgoingMessage;
 use pending_requests::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
 use pipes::Launch;
 use process::ENDING;
-use rooms::{ChildOwner, ChildSession, RoomGauges, Rooms};
+use rooms::{ChildOwner, ChildSession, RoomMeters, Rooms};
 use supervise::{Handshake, HandshakeResult, Slot, Start, drain};
 use wire::{Incoming, result_response};
 use witgate_base::party::{Party, Principal};
@@ -38,6 +37,7 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::{span_in, splice};
+use witgate_runtime::metrics::session_meter::SessionMeter;
 use witgate_runtime::shares::{Capacity, Shares};
 use witgate_runtime::workers;
 
@@ -126,9 +126,9 @@ impl ChildUpstream {
         Self { inner }
     }
 
-    /// Counts children and sessions in these gauges.
-    pub(crate) fn count_in(&self, children: Gauge, sessions: Gauge) {
-        self.inner.rooms.lock().count_in(RoomGauges { children, sessions });
+    /// Counts children and sessions in these meters.
+    pub(crate) fn count_in(&self, children: SessionMeter, sessions: SessionMeter) {
+        self.inner.rooms.lock().count_in(RoomMeters { children, sessions });
     }
 }
 
@@ -140,6 +140,7 @@ impl Upstream for ChildUpstream {
             principal: admitted.permit().caller().principal(),
             party: admitted.permit().caller().party(request.peer),
             account: admitted.account(),
+            places: admitted.places(),
             session: admitted.session(),
             headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
@@ -567,6 +568,7 @@ fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
         owner: Some(Owner::new(&sent.principal, session)),
         party: sent.party.clone(),
         account: sent.account.clone(),
+        places: sent.places.clone(),
         starts_task: call.may_start_task(),
         id: call.id().unwrap_or("null").into(),
         token: call.progress_token().map(Box::from),

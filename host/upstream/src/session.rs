@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
-use prometheus_client::metrics::gauge::Gauge;
 
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::Rejection;
+use witgate_runtime::metrics::session_meter::SessionMeter;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 #[cfg(test)]
@@ -53,8 +53,7 @@ pub struct Sessions<T> {
 struct SessionTable<T> {
     by_id: HashMap<Box<str>, Arc<Session<T>>>,
     held: Holdings,
-    /// Counts the sessions, together with those of other tables.
-    open: Gauge,
+    meter: SessionMeter,
 }
 
 /// Sessions that were ended in favour of another. The upstream has to be told.
@@ -68,6 +67,7 @@ pub struct Session<T> {
     principal: Principal,
     /// The party whose share the session uses.
     party: Party,
+    began: Instant,
     used: Mutex<Instant>,
     streams: AtomicUsize,
 }
@@ -86,13 +86,14 @@ pub enum SessionError {
 impl<T> Sessions<T> {
     /// Without sessions.
     pub fn new(limits: SessionLimits) -> Self {
-        let table = SessionTable { by_id: HashMap::new(), held: Holdings::default(), open: Gauge::default() };
+        let (by_id, held, meter) = Default::default();
+        let table = SessionTable { by_id, held, meter };
         Self { limits, table: Mutex::new(table) }
     }
 
-    /// Counts the sessions that are opened from now on in `open`.
-    pub(crate) fn count_in(&self, open: Gauge) {
-        self.table.lock().open = open;
+    /// Counts the sessions that are opened from now on in `meter`.
+    pub(crate) fn count_in(&self, meter: SessionMeter) {
+        self.table.lock().meter = meter;
     }
 
     /// Opens a session and returns its id, and the sessions that were ended in its favour.
@@ -106,12 +107,14 @@ impl<T> Sessions<T> {
         upstream: T,
     ) -> Result<(Box<str>, EvictedSessions<T>), SessionError> {
         let id = mint()?;
-        let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
+        let began = Instant::now();
+        let (used, streams) = (Mutex::new(began), AtomicUsize::new(0));
         let mut table = self.table.lock();
         let evicted = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
-        table.open.inc();
-        table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
+        table.meter.begin();
+        let session = Session { upstream, principal, party, began, used, streams };
+        table.by_id.insert(id.clone(), Arc::new(session));
         Ok((id, evicted))
     }
 
@@ -146,8 +149,9 @@ impl<T> Sessions<T> {
     pub fn drain(&self) -> EvictedSessions<T> {
         let mut table = self.table.lock();
         table.held = Holdings::default();
-        table.open.dec_by(i64::try_from(table.by_id.len()).unwrap_or(i64::MAX));
-        table.by_id.drain().map(|(_, session)| session).collect()
+        let drained: EvictedSessions<T> = table.by_id.drain().map(|(_, session)| session).collect();
+        drained.iter().for_each(|session| table.meter.end(session.began));
+        drained
     }
 
     /// Ends sessions that have been idle for too long. If there are still too many, it ends the longest idle one of
@@ -171,7 +175,7 @@ impl<T> Sessions<T> {
 impl<T> SessionTable<T> {
     fn remove(&mut self, id: &str) -> Option<Arc<Session<T>>> {
         let session = self.by_id.remove(id)?;
-        self.open.dec();
+        self.meter.end(session.began);
         self.held.remove(&session.party, 1);
         Some(session)
     }

@@ -42,31 +42,66 @@ impl<'h> PulledTexts<'h> {
     }
 }
 
-/// The call, the caller, and the data for conditions. Claims that are missing or not strict JSON count as absent: no
-/// condition on them holds.
-pub(crate) struct Facts<'a, 'h> {
-    pub(crate) call: &'a Call<'a>,
-    pub(crate) principal: &'a Principal<'a>,
-    pulled: &'a PulledTexts<'h>,
-    claims: OnceCell<Option<Claims<'a>>>,
+/// The same texts, with the claims parsed at most once, for all entries of a list. Claims that are missing or not strict
+/// JSON count as absent: no condition on them holds.
+pub(crate) struct ParsedTexts<'p> {
+    pulled: &'p PulledTexts<'p>,
+    claims: OnceCell<Option<Claims<'p>>>,
 }
 
-impl<'a, 'h> Facts<'a, 'h> {
-    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a PulledTexts<'h>) -> Self {
-        Self { call, principal, pulled, claims: OnceCell::new() }
+impl<'p> ParsedTexts<'p> {
+    pub(crate) fn of(pulled: &'p PulledTexts<'p>) -> Self {
+        Self { pulled, claims: OnceCell::new() }
+    }
+}
+
+/// The call, the caller, and the data for conditions.
+pub(crate) struct Facts<'a, 'p> {
+    pub(crate) call: &'a Call<'a>,
+    pub(crate) principal: &'a Principal<'a>,
+    texts: &'a ParsedTexts<'p>,
+}
+
+impl<'a, 'p> Facts<'a, 'p> {
+    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, texts: &'a ParsedTexts<'p>) -> Self {
+        Self { call, principal, texts }
     }
 
-    pub(crate) fn issuer(&self) -> Option<&'a str> {
-        self.pulled.issuer.get_or_init(|| self.pulled.host.issuer()).as_deref()
+    pub(crate) fn issuer(&self) -> Option<&'p str> {
+        let pulled = self.texts.pulled;
+        pulled.issuer.get_or_init(|| pulled.host.issuer()).as_deref()
     }
 
     /// The arguments as JSON text, which may be large.
-    pub(crate) fn arguments(&self) -> Option<&'a str> {
-        self.pulled.arguments.get_or_init(|| self.pulled.host.arguments()).as_deref()
+    pub(crate) fn arguments(&self) -> Option<&'p str> {
+        let pulled = self.texts.pulled;
+        pulled.arguments.get_or_init(|| pulled.host.arguments()).as_deref()
     }
 
-    pub(crate) fn claims(&self) -> Option<&Claims<'a>> {
-        let text = || self.pulled.claims.get_or_init(|| self.pulled.host.claims()).as_deref();
-        self.claims.get_or_init(|| Claims::parse(text()?).ok()).as_ref()
+    pub(crate) fn claims(&self) -> Option<&'a Claims<'p>> {
+        let pulled = self.texts.pulled;
+        let text = || pulled.claims.get_or_init(|| pulled.host.claims()).as_deref();
+        self.texts.claims.get_or_init(|| Claims::parse(text()?).ok()).as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, Person, tool};
+    use witgate_plugin::{Data, Wants};
+
+    use super::*;
+
+    #[test]
+    fn claims_are_parsed_once_for_all_entries_of_a_list() {
+        let data = Data { claims: true, ..Data::default() };
+        let wants = Wants { data, ..Wants::default() };
+        let host = FakeHost::new().wanting(&wants).claims(r#"{ "team": "red" }"#);
+        let (ada, entries) = (Person::named("ada"), [tool("a"), tool("b")]);
+        let (pulled, principal) = (PulledTexts::from(&host), ada.principal());
+        let texts = ParsedTexts::of(&pulled);
+        let [first, second] =
+            entries.each_ref().map(|call| Facts::new(call, &principal, &texts).claims().unwrap());
+        assert!(std::ptr::eq(first, second) && host.calls("claims") == 1);
     }
 }

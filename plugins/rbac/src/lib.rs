@@ -16,7 +16,7 @@ use witgate_plugin::{
 };
 
 use condition::all_hold;
-use facts::{Facts, PulledTexts};
+use facts::{Facts, ParsedTexts, PulledTexts};
 use rules::{CallerRoles, RbacRules, RoleRules};
 pub use settings::Config;
 
@@ -43,14 +43,15 @@ impl Plugin for Rbac {
 impl Authorize for Rbac {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         let pulled = PulledTexts::from(host);
-        let facts = Facts::new(call, principal, &pulled);
+        let texts = ParsedTexts::of(&pulled);
+        let facts = Facts::new(call, principal, &texts);
         match self.decide(&self.rules.roles_of(&facts), &facts) {
             Ok(()) => Decision::Allow,
             Err(obstacle) => Decision::Deny(self.denial(&obstacle, call)),
         }
     }
 
-    /// The same. The caller's roles are found once, and a denied entry needs no text.
+    /// The same. The caller's roles are found once, their claims are parsed once, and a denied entry needs no text.
     async fn authorize_entries<H: Host>(
         &self,
         host: &H,
@@ -59,10 +60,11 @@ impl Authorize for Rbac {
         principal: &Principal<'_>,
     ) -> Result<Vec<EntryDecision>, Unavailability> {
         let pulled = PulledTexts::from(host);
-        let roles = self.rules.roles_of(&Facts::new(call, principal, &pulled));
+        let texts = ParsedTexts::of(&pulled);
+        let roles = self.rules.roles_of(&Facts::new(call, principal, &texts));
         let decide = |target: &&str| {
             let call = Call { target, ..*call };
-            match self.decide(&roles, &Facts::new(&call, principal, &pulled)) {
+            match self.decide(&roles, &Facts::new(&call, principal, &texts)) {
                 Ok(()) => EntryDecision::Allow,
                 Err(_) => EntryDecision::Deny,
             }

@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::gateway::{Running, Setup, await_some, program};
+use witgate_tests::wire::Request;
 
 use crate::caller::Caller;
 
@@ -189,4 +190,30 @@ async fn peers_are_denied_by_command_and_by_configuration() {
     });
     assert_eq!((status(&far).await, status(&other).await), (200, 403));
     assert!(!gateway.setup().run(&["peers", "allow", "127.0.3.8"]).status.success());
+}
+
+/// The caller of a child goes away, and the child goes on with the call.
+#[tokio::test]
+async fn a_call_that_its_caller_has_left_runs_until_the_child_has_answered_it() {
+    let child = format!(
+        "[upstreams.child]\ncommand = ['{}', '--stdio']\n{}",
+        program("fixture-upstream").display(),
+        OPEN.split_once("own_tools = true\n").unwrap().1
+    );
+    let gateway = serve(&child, "[limits.at-once]\nconcurrent = 1\n");
+    let request = |method: &str, params: Value| Request::stateful(&gateway.address(), "/mcp", method, params);
+    let capabilities = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
+    let opened = request("initialize", capabilities).send();
+    let session = opened.header("mcp-session-id").unwrap().to_owned();
+    let call = |seconds: f64| {
+        let arguments = json!({ "seconds": seconds, "label": "x" });
+        request("tools/call", json!({ "name": "slow_compute", "arguments": arguments }))
+            .with("Mcp-Session-Id", &session)
+    };
+    let running = call(4.0).open();
+    await_some("the running call", || (call(0.0).send().status == 429).then_some(()));
+    drop(running);
+    gateway.await_log("outcome=\"cancelled\"");
+    assert_eq!(call(0.0).send().status, 429, "nobody waits for the call, and the child works on it");
+    await_some("its end", || (call(0.0).send().status == 200).then_some(()));
 }

@@ -93,7 +93,6 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         ],
         "the settings of the program, or of the policy, that the crate is",
     ),
-    ("CredentialKind", &["host/config/src/limits.rs", RAW], SECTION),
     ("Denials", &[RESOLVED, RAW], SECTION),
     (
         "Era",
@@ -122,7 +121,6 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &[RAW, "host/services/src/keys.rs"],
         "a key that the host holds, as it is written, and as policies use it",
     ),
-    ("LimitPer", &["host/config/src/limits.rs", RAW], SECTION),
     ("Limits", &[RESOLVED, RAW], SECTION),
     ("Lockout", &["host/config/src/limits.rs", RAW], SECTION),
     ("Mode", &[RESOLVED, RAW], SECTION),

@@ -16,6 +16,8 @@ pub(super) struct Options {
     rounds: Option<usize>,
     /// The commit whose build is compared with this one.
     pub(super) against: Option<String>,
+    /// True for the price of settings.
+    pub(super) settings: bool,
     /// Another gateway that gets the same calls.
     pub(super) peer: Option<PeerOptions>,
 }
@@ -30,6 +32,7 @@ impl Options {
                     let revision = rest.next().context("`--against` needs a commit, such as `HEAD~1`")?;
                     options.against = Some((*revision).to_owned());
                 }
+                "--settings" => options.settings = true,
                 "--peer" => {
                     let command = rest.next().context("`--peer` needs a shell command")?;
                     options.peer = Some(PeerOptions::of(command));
@@ -50,8 +53,9 @@ impl Options {
                 }
             }
         }
-        if options.peer.is_some() && options.against.is_some() {
-            bail!("`--peer` and `--against` are two measurements: take one of them");
+        let wanted = [options.settings, options.peer.is_some(), options.against.is_some()];
+        if wanted.into_iter().filter(|wanted| *wanted).count() > 1 {
+            bail!("`--settings`, `--peer` and `--against` are different measurements: take one of them");
         }
         Ok(options)
     }

@@ -64,6 +64,13 @@ impl Installation {
         Ok(installation)
     }
 
+    /// Adds tables to the configuration.
+    pub(super) fn extend(&self, tables: &str) -> Result<()> {
+        let path = self.directory.join("witgate.toml");
+        let text = fs::read_to_string(&path)?;
+        Ok(fs::write(path, format!("{text}{tables}"))?)
+    }
+
     /// Starts Witgate. Its log goes to a file, as for an operator.
     pub(super) fn gateway(&self) -> Result<Server> {
         let log = File::options().create(true).append(true).open(self.log())?;

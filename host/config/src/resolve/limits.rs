@@ -7,7 +7,7 @@ use serde_json::Value;
 use witgate_plugin::{Pattern, TargetKind};
 
 use super::resolver::Resolver;
-use crate::limits::{CallLimit, CallRate, CredentialKind, LimitPer, METHODS, UNITS};
+use crate::limits::{CallLimit, CallRate, CredentialKind, METHODS, UNITS};
 use crate::shape::{listed, nearest};
 use crate::{Policy, PolicyKind, Upstream, raw};
 
@@ -22,32 +22,6 @@ const MOST_CALLS: u32 = 1_000_000;
 
 const RATE_HELP: &str =
     "write a number and a unit, such as `100/min`; the units are `s`, `min`, `h` and `day`";
-
-impl From<raw::LimitPer> for LimitPer {
-    fn from(written: raw::LimitPer) -> Self {
-        match written {
-            raw::LimitPer::Principal => Self::Principal,
-            raw::LimitPer::Credential => Self::Credential,
-            raw::LimitPer::Role => Self::Role,
-            raw::LimitPer::Peer => Self::Peer,
-            raw::LimitPer::Upstream => Self::Upstream,
-            raw::LimitPer::Target => Self::Target,
-        }
-    }
-}
-
-impl From<raw::CredentialKind> for CredentialKind {
-    fn from(written: raw::CredentialKind) -> Self {
-        match written {
-            raw::CredentialKind::ApiKey => Self::Of(PolicyKind::ApiKey),
-            raw::CredentialKind::Jwt => Self::Of(PolicyKind::Jwt),
-            raw::CredentialKind::Introspection => Self::Of(PolicyKind::Introspection),
-            raw::CredentialKind::ClientCertificate => Self::Of(PolicyKind::ClientCertificate),
-            raw::CredentialKind::Custom => Self::Of(PolicyKind::Custom),
-            raw::CredentialKind::Anonymous => Self::Anonymous,
-        }
-    }
-}
 
 /// The rest of the configuration, as far as limits refer to it.
 struct LimitContext<'a> {
@@ -75,11 +49,11 @@ impl Resolver<'_> {
             name: name.to_owned(),
             on: written.on.clone().unwrap_or_else(|| vec!["*".to_owned()]),
             patterns: self.limited_calls(&at, written),
-            per: written.per.iter().map(|&per| per.into()).collect(),
+            per: written.per.iter().copied().collect(),
             rate,
             concurrent: written.concurrent,
             roles: written.roles.clone(),
-            kinds: written.kinds.as_ref().map(|kinds| kinds.iter().map(|&kind| kind.into()).collect()),
+            kinds: written.kinds.as_ref().map(|kinds| kinds.iter().copied().collect()),
             upstreams: written.upstreams.clone(),
         };
         self.is_for_somebody(&at, written);
@@ -294,9 +268,10 @@ impl<'a> LimitContext<'a> {
     fn accepts(&self, upstream: &Upstream, kind: CredentialKind) -> bool {
         match kind {
             CredentialKind::Anonymous => upstream.pipeline.anonymous.is_some(),
-            CredentialKind::Of(kind) => {
+            kind => {
+                let is_of_kind = |policy: &Policy| CredentialKind::of(policy.kind) == Some(kind);
                 let mut names = upstream.pipeline.authenticate.iter();
-                names.any(|name| self.policies.get(name).is_none_or(|policy| policy.kind == kind))
+                names.any(|name| self.policies.get(name).is_none_or(is_of_kind))
             }
         }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{AnswerPeek, ErrorType, OperationClock, OperationTimes};
 use crate::request::Request;
 use crate::traces::{OperationFacts, Trace};
-use witgate_runtime::memory::FREE;
 
 /// An operation that ends with its stream. Dropping it observes it.
 pub(in super::super) struct StreamedOperation {
@@ -20,11 +19,15 @@ pub(in super::super) struct StreamedOperation {
     last: LastEvent,
 }
 
-/// The last event, which is the answer of a stream that is complete.
+/// The longest event that is read at the end only. Many notifications of progress are shorter.
+const SHORT: usize = 128;
+
+/// The last event, which is the answer of a stream that is complete. It keeps no part of the buffer in which the event
+/// has arrived, because that may be large.
 enum LastEvent {
-    /// An event that is read at the end only, so that the others need not be read.
-    Unread(Bytes),
-    /// A large event, which was read at once so that it is not kept: whether it is an answer, and its error.
+    /// A copy of a short event, which is read at the end only, so that the others need not be read.
+    Unread(SmallVec<[u8; SHORT]>),
+    /// A longer event, which was read at once: whether it is an answer, and its error.
     Read(bool, Option<ErrorType>),
 }
 
@@ -42,9 +45,9 @@ impl StreamedOperation {
     }
 
     /// Notes an event that the caller gets.
-    pub(in super::super) fn note(&mut self, data: &Bytes) {
-        self.last = match data.len() <= FREE {
-            true => LastEvent::Unread(data.clone()),
+    pub(in super::super) fn note(&mut self, data: &[u8]) {
+        self.last = match data.len() <= SHORT {
+            true => LastEvent::Unread(SmallVec::from_slice(data)),
             false => self.read(data),
         };
     }

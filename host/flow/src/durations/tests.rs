@@ -1,9 +1,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use witgate_message::era::Era;
+use witgate_plugin::Transport;
 
 use super::*;
 use crate::reject::UpstreamFault;
+use crate::request::Route;
 
 fn clock(sent: Option<u64>, answered: Option<u64>) -> (OperationClock, impl Fn(u64) -> Instant) {
     let start = Instant::now();
@@ -76,6 +80,39 @@ fn a_fault_of_the_upstream_is_told_to_its_health() {
     assert_eq!(health.failures_in_a_row(), 1, "the caller's fault is not the upstream's");
     clock.answered(&Ok(()), &health);
     assert_eq!(health.failures(), None);
+}
+
+#[test]
+fn a_stream_keeps_no_part_of_the_buffers_of_its_events() {
+    let metrics = Metrics::default();
+    let times = Arc::new(OperationTimes::new(&metrics, "u"));
+    let mut operation = StreamedOperation::begin(&times, clock(None, None).0, &request(), None);
+    let notification = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#;
+    for size in [notification.len(), 4_000, 100_000] {
+        let buffer = Bytes::from([&notification[..], &vec![b' '; 1 << 20]].concat());
+        operation.note(&buffer.slice(..size));
+        assert!(buffer.try_into_mut().is_ok(), "{size}");
+    }
+    operation.note(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x"}}"#);
+    drop(operation);
+    let counts = lines(&metrics, "mcp_server_operation_duration_seconds_count");
+    assert!(counts.len() == 1 && counts[0].contains("error_type=\"-32603\"} 1"), "{counts:?}");
+}
+
+fn request() -> Arc<Request> {
+    let (upstream, resource) = ("u".into(), "http://127.0.0.1/mcp".into());
+    let route = Arc::new(Route { upstream, resource, pipeline: 0, extensions: Vec::new() });
+    Arc::new(Request {
+        call: parsed("tools/call"),
+        decision: DecisionId::default(),
+        era: Era::Stateless,
+        headers: HeaderMap::new(),
+        peer: None,
+        transport: Transport::Http,
+        route,
+        certificate: None,
+        hooks: Default::default(),
+    })
 }
 
 fn parsed(method: &str) -> Call {

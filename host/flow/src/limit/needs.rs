@@ -53,7 +53,7 @@ fn is_for(rule: &LimitRule, permit: &Permit) -> bool {
 fn kind(permit: &Permit) -> Option<CredentialKind> {
     match &**permit.caller().proven_by() {
         ANONYMOUS | UNCHECKED => Some(CredentialKind::Anonymous),
-        policy => permit.generation().policy(policy).map(|policy| CredentialKind::Of(policy.kind())),
+        policy => permit.generation().policy(policy).and_then(|policy| CredentialKind::of(policy.kind())),
     }
 }
 

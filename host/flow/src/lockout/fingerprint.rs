@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 use std::mem::discriminant;
 
 use witgate_message::credential::Credentials;
+use witgate_policy::generation::Pipeline;
 
 /// A salted hash of the credentials of a request, for one upstream. It is never printed. Two credentials have the same
 /// one by chance, once in 2^64; then a pause of one may apply to the other.
@@ -28,17 +29,25 @@ impl fmt::Debug for Salt {
 }
 
 impl Salt {
-    /// The credentials as one value. A proof of possession is a new one in each request, and does not count.
-    pub(super) fn fingerprint(&self, upstream: usize, shown: &Credentials) -> CredentialFingerprint {
+    /// The credentials that the policies of `pipeline` judge, as one value. None: there are none. What only shadow
+    /// policies judge does not count, and neither does a proof of possession, which is a new one in each request.
+    pub(super) fn fingerprint(
+        &self,
+        upstream: usize,
+        pipeline: &Pipeline,
+        shown: &Credentials,
+    ) -> Option<CredentialFingerprint> {
         let mut hasher = self.0.build_hasher();
         hasher.write_usize(upstream);
-        for (scheme, text) in shown.texts() {
-            let Some(scheme) = scheme else { continue };
+        let judged = shown.items().filter(|(scheme, header, _)| pipeline.enforces(*scheme, *header));
+        let mut number = 0_usize;
+        for (scheme, _, text) in judged {
             discriminant(&scheme).hash(&mut hasher);
             hasher.write_usize(text.len());
             hasher.write(text.as_bytes());
+            number += 1;
         }
-        CredentialFingerprint(hasher.finish())
+        (number > 0).then(|| CredentialFingerprint(hasher.finish()))
     }
 
     /// A hash of another value.

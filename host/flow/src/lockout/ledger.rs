@@ -24,6 +24,15 @@ pub(super) struct Ledger<K> {
     hand: usize,
 }
 
+/// A failure that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AddedFailure {
+    /// The number of failures with it.
+    pub(super) number: u32,
+    /// The pause that begins with it. None: there is none, or it had begun before.
+    pub(super) begun: Option<Duration>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     number: u32,
@@ -60,19 +69,16 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         self.find(key).is_some_and(|failures| failures.forgotten > now)
     }
 
-    /// Adds a failure. Returns the pause that begins with it, if one does. A failure during a pause belongs to a
-    /// request from before, and does not count.
-    pub(super) fn add(&mut self, key: K, settings: &LockoutSettings, now: Duration) -> Option<Duration> {
+    /// Adds a failure, which may lead to a pause, or to a longer one.
+    pub(super) fn add(&mut self, key: K, settings: &LockoutSettings, now: Duration) -> AddedFailure {
         let known = self.find(&key).copied().filter(|failures| failures.forgotten > now);
-        if known.is_some_and(|failures| failures.until > now) {
-            return None;
-        }
         let number = known.map_or(0, |failures| failures.number).saturating_add(1);
+        let paused_until = known.map(|failures| failures.until).filter(|until| *until > now);
         let pause = pause(number, settings);
-        let until = now + pause.unwrap_or_default();
+        let until = paused_until.unwrap_or(now).max(now + pause.unwrap_or_default());
         let failures = Failures { number, last: now, until, forgotten: until + settings.forget };
         self.put(key, failures, now);
-        pause
+        AddedFailure { number, begun: pause.filter(|_| paused_until.is_none()) }
     }
 
     /// Removes an entry. True: there was one.

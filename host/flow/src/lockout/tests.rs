@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 const SETTINGS: LockoutSettings = LockoutSettings {
@@ -26,7 +28,8 @@ impl LockoutTable {
     }
 
     fn fails(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<(), u32> {
-        self.tries(now, sender, credential).map(|suspect| self.note_failure(now, &SETTINGS, &suspect))
+        self.tries(now, sender, credential)
+            .map(|suspect| self.note_failure(now, &SETTINGS, &suspect, CountedFailure::Guess))
     }
 
     fn succeeds(&self, now: Duration, credential: u64) {
@@ -81,12 +84,62 @@ fn a_good_credential_passes_wherever_others_guess() {
 }
 
 #[test]
-fn failures_of_requests_from_before_a_pause_do_not_lengthen_it() {
+fn parallel_guesses_lengthen_the_pause_of_their_network() {
     let lockout = LockoutTable::default();
-    let running: Vec<_> =
-        (0..50).map(|credential| lockout.tries(at(0), peer(1), credential).unwrap()).collect();
-    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect));
-    assert_eq!(lockout.fails(at(1), peer(1), 99), Err(5));
+    let running: Vec<_> = (0..5).map(|guess| lockout.tries(at(0), peer(1), guess).unwrap()).collect();
+    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, CountedFailure::Guess));
+    assert_eq!(lockout.fails(at(1), peer(1), 99), Err(20), "as after five failures one after the other");
+    lockout.fails(at(21), peer(1), 100).unwrap();
+    assert_eq!(lockout.fails(at(21), peer(1), 99), Err(40));
+    assert_eq!(lockout.reports.number(Locked::Peer), 2, "each begins once");
+}
+
+#[test]
+fn parallel_requests_with_one_wrong_credential_do_not_lengthen_its_pause() {
+    let lockout = LockoutTable::default();
+    let running: Vec<_> = (0..50).map(|_| lockout.tries(at(0), peer(1), 7).unwrap()).collect();
+    running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect, CountedFailure::Guess));
+    assert_eq!(lockout.fails(at(1), peer(1), 7), Err(5));
+    assert!(lockout.tries(at(1), peer(1), 8).is_ok());
+}
+
+#[test]
+fn tokens_that_are_no_longer_active_are_paused_and_their_networks_are_not() {
+    let lockout = LockoutTable::default();
+    for credential in 0..100 {
+        let suspect = lockout.tries(at(0), peer(1), credential).unwrap();
+        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::of("inactive").unwrap());
+    }
+    for _ in 0..2 {
+        let suspect = lockout.tries(at(0), peer(1), 7).unwrap();
+        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::Inactive);
+    }
+    assert_eq!(lockout.fails(at(0), peer(1), 7), Err(5));
+    assert!(lockout.fails(at(0), peer(1), 8).is_ok());
+    assert_eq!(
+        (CountedFailure::of("expired"), CountedFailure::of("unknown-key")),
+        (None, Some(CountedFailure::Guess))
+    );
+}
+
+#[test]
+fn beginnings_of_pauses_are_told_rarely_however_many_networks_guess() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&told);
+    let lockout = LockoutTable::default().observed_by(move |begun| all.lock().push(begun.clone()));
+    for sender in 0..20 {
+        for credential in 0..3 {
+            lockout.fails(at(0), peer(sender), u64::from(sender) * 10 + credential).unwrap();
+        }
+    }
+    for _ in 0..3 {
+        lockout.fails(at(0), peer(99), 7_000).unwrap();
+    }
+    let told = told.lock();
+    let [of_network, of_credential] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((of_network.of, of_network.network), (Locked::Peer, Some(peer(0).into())));
+    assert_eq!((of_network.failures, of_network.pause, of_network.others), (3, at(5), 0));
+    assert_eq!((of_credential.of, of_credential.network), (Locked::Credential, Some(peer(99).into())));
 }
 
 #[test]
@@ -119,6 +172,7 @@ fn operators_see_and_end_pauses() {
             lockout.now(),
             &SETTINGS,
             &lockout.tries(lockout.now(), peer(1), credential).unwrap(),
+            CountedFailure::Guess,
         );
     }
     let [network, credentials @ ..] = &lockout.list(10)[..] else { panic!() };

@@ -14,6 +14,7 @@ use crate::request::Request;
 use witgate_base::clock;
 use witgate_message::call::{Access, Target};
 use witgate_message::method::NAMES;
+use witgate_services::subject::AnsweredHook;
 
 /// The longest text in an attribute, in bytes. Longer ones are cut.
 const LONGEST_TEXT: usize = 1024;
@@ -51,10 +52,11 @@ impl Trace {
             return;
         }
         let clock = SpanClock::now();
-        for StageTime { name, from, to } in &self.stages {
-            let name = format!("witgate.{name}");
-            let ids = SpanIds { own: RandomIdGenerator::default().new_span_id(), parent: Some(self.server) };
-            self.tracer.send(self.span(&clock, name, SpanKind::Internal, ids, (*from, *to)));
+        let mut hooks = facts.request.hooks.get().map(|hooks| hooks.take()).unwrap_or_default();
+        for stage in &self.stages {
+            let (of_stage, others) = hooks.into_iter().partition(|hook| stage.contains(hook));
+            hooks = others;
+            self.send_stage(&clock, stage, of_stage);
         }
         if let Some(sent) = facts.sent {
             let until = facts.answered.unwrap_or(facts.ended);
@@ -65,6 +67,25 @@ impl Trace {
             self.tracer.send(span);
         }
         self.tracer.send(self.server_span(&clock, facts));
+    }
+
+    /// Sends the span of a stage, and of the hooks that were asked in it.
+    fn send_stage(&self, clock: &SpanClock, stage: &StageTime, hooks: Vec<AnsweredHook>) {
+        let own = RandomIdGenerator::default().new_span_id();
+        let (name, ids) = (format!("witgate.{}", stage.name), SpanIds { own, parent: Some(self.server) });
+        self.tracer.send(self.span(clock, name, SpanKind::Internal, ids, (stage.from, stage.to)));
+        for hook in hooks {
+            let ids = SpanIds { own: RandomIdGenerator::default().new_span_id(), parent: Some(own) };
+            let name = format!("witgate.policy {}", hook.policy);
+            let mut span = self.span(clock, name, SpanKind::Internal, ids, (hook.from, hook.to));
+            span.attributes = vec![
+                text("witgate.policy", &hook.policy),
+                KeyValue::new("witgate.hook", hook.hook),
+                KeyValue::new("witgate.form", hook.form),
+                KeyValue::new("witgate.verdict", hook.verdict),
+            ];
+            self.tracer.send(span);
+        }
     }
 
     fn server_span(&self, clock: &SpanClock, facts: &OperationFacts<'_>) -> SpanData {
@@ -124,6 +145,12 @@ impl Trace {
                 .with_version(env!("CARGO_PKG_VERSION"))
                 .build(),
         }
+    }
+}
+
+impl StageTime {
+    fn contains(&self, hook: &AnsweredHook) -> bool {
+        self.from <= hook.from && hook.to <= self.to
     }
 }
 

@@ -31,6 +31,7 @@ fn request(meta: &str, headers: HeaderMap) -> Request {
         transport: Transport::Http,
         route: Arc::new(route),
         certificate: None,
+        hooks: Default::default(),
     }
 }
 

@@ -81,6 +81,16 @@ impl Pipeline {
         self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
     }
 
+    /// True if an authenticator that is not a shadow judges credentials of this scheme in this header, in this pipeline
+    /// or in the one that is held back.
+    pub fn enforces(&self, scheme: Scheme, header: Option<&HeaderName>) -> bool {
+        let is_there = |policy: &Policy| {
+            scheme != Scheme::Header || header.is_none() || policy.credential_header() == header
+        };
+        let next = self.next.iter().flat_map(|next| &next.pipeline.authenticate);
+        self.authenticate.iter().chain(next).any(|policy| policy.judges(scheme) && is_there(policy))
+    }
+
     /// True if one of its policies is being recorded.
     pub fn is_recorded(&self) -> bool {
         self.policies().any(|policy| policy.is_recorded())

@@ -2,7 +2,7 @@
 //! ended.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -23,9 +23,9 @@ use witgate_runtime::log::throttle::LogThrottle;
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 
-/// The pause between two searches for connections to end, because a search looks at every connection. The pause applies
-/// only if the last search has found too few connections. Otherwise, the next search comes after as many new
-/// connections as it has ended.
+/// The pause between two searches for connections to end, because a search looks at every connection, of all senders or
+/// of one. The pause applies only if the last such search has ended too few connections. Otherwise, the next search
+/// comes after as many new connections as it has ended.
 const LOOKING: Duration = Duration::from_millis(100);
 
 /// The limits of the table of connections.
@@ -53,9 +53,18 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct ConnectionTable {
     open: HashMap<u64, Arc<Connection>>,
-    by_peer: HashMap<Peer, usize>,
+    by_peer: HashMap<Peer, PeerConnections>,
     next: u64,
-    /// The time of the last search that has found too few connections.
+    /// The time of the last search among all connections that has ended too few.
+    looked: Option<Instant>,
+}
+
+/// The connections of one sender.
+#[derive(Debug, Default)]
+struct PeerConnections {
+    /// Their numbers in the table.
+    open: HashSet<u64>,
+    /// The time of the last search among them that has ended too few.
     looked: Option<Instant>,
 }
 
@@ -196,7 +205,7 @@ impl Connections {
         let number = table.next;
         table.next += 1;
         table.open.insert(number, Arc::clone(&connection));
-        *table.by_peer.entry(peer).or_default() += 1;
+        table.by_peer.entry(peer).or_default().open.insert(number);
         self.counts.open.inc();
         Admission { connections: Arc::clone(self), number, connection }
     }
@@ -210,42 +219,69 @@ impl Connections {
     /// are ended, the longest waiting first. Connections without a valid credential so far are ended first. The others
     /// are ended only if there are none of the former and the table is almost full.
     fn make_room(&self, table: &mut ConnectionTable, of: Option<Peer>) {
-        if table.looked.is_some_and(|looked| looked.elapsed() < LOOKING) {
+        if table.looked(of).is_some_and(|looked| looked.elapsed() < LOOKING) {
             return;
         }
         let spares_known = of.is_none() && table.open.len() < self.limits.all - self.limits.all / 16;
-        let most = if of.is_some() { self.limits.of_one } else { self.limits.all };
-        let mut waiting: Vec<_> = table
-            .open
-            .iter()
-            .filter(|(_, connection)| of.is_none_or(|peer| connection.peer == peer))
-            .filter_map(|(number, connection)| Some((connection.rank()?, *number)))
-            .filter(|(rank, _)| !(spares_known && rank.0))
-            .collect();
+        let mut waiting = table.waiting(of);
+        waiting.retain(|(rank, _)| !(spares_known && rank.0));
         waiting.sort_unstable();
-        let most = (most / 8).max(1);
-        table.looked = (waiting.len() < most).then(Instant::now);
         let is_known = waiting.first().is_some_and(|(rank, _)| rank.0);
+        let most = (if of.is_some() { self.limits.of_one } else { self.limits.all } / 8).max(1);
+        let mut ended = 0;
         for (_, number) in waiting.into_iter().take(most).take_while(|(rank, _)| rank.0 == is_known) {
             if let Some(connection) = table.remove(number) {
                 connection.end.now();
                 self.counts.open.dec();
                 self.counts.ended.inc();
+                ended += 1;
             }
         }
+        table.note_search(of, (ended < most).then(Instant::now));
     }
 }
 
 impl ConnectionTable {
     fn of_one(&self, peer: Peer) -> usize {
-        self.by_peer.get(&peer).copied().unwrap_or(0)
+        self.by_peer.get(&peer).map_or(0, |connections| connections.open.len())
+    }
+
+    /// The connections that wait for their clients, of all senders or of one, each with its rank.
+    fn waiting(&self, of: Option<Peer>) -> Vec<(EvictionRank, u64)> {
+        let ranked = |(number, connection): (&u64, &Arc<Connection>)| Some((connection.rank()?, *number));
+        match of {
+            None => self.open.iter().filter_map(ranked).collect(),
+            Some(peer) => {
+                let numbers = self.by_peer.get(&peer).into_iter().flat_map(|connections| &connections.open);
+                numbers.filter_map(|number| ranked((number, self.open.get(number)?))).collect()
+            }
+        }
+    }
+
+    /// The time of the last search that has ended too few connections, among all or those of one sender.
+    fn looked(&self, of: Option<Peer>) -> Option<Instant> {
+        match of {
+            None => self.looked,
+            Some(peer) => self.by_peer.get(&peer)?.looked,
+        }
+    }
+
+    fn note_search(&mut self, of: Option<Peer>, looked: Option<Instant>) {
+        match of {
+            None => self.looked = looked,
+            Some(peer) => {
+                if let Some(connections) = self.by_peer.get_mut(&peer) {
+                    connections.looked = looked;
+                }
+            }
+        }
     }
 
     fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
         let connection = self.open.remove(&number)?;
-        if let Some(count) = self.by_peer.get_mut(&connection.peer) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(connections) = self.by_peer.get_mut(&connection.peer) {
+            connections.open.remove(&number);
+            if connections.open.is_empty() {
                 self.by_peer.remove(&connection.peer);
             }
         }
@@ -385,12 +421,15 @@ impl Connection {
 
     /// The rank in the order of eviction: the connection with the lowest rank is ended first. None: a request is being
     /// answered.
-    fn rank(&self) -> Option<(bool, Reverse<Duration>)> {
+    fn rank(&self) -> Option<EvictionRank> {
         let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1)?;
         let waited = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
         Some((self.known.is_known(), Reverse(waited)))
     }
 }
+
+/// The order of eviction: connections without a valid credential, and among these the longest waiting one, go first.
+type EvictionRank = (bool, Reverse<Duration>);
 
 /// A request that is under way.
 #[derive(Debug)]
@@ -415,8 +454,14 @@ mod tests {
     fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
         let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
         // The tests do not wait between two searches.
-        connections.table.lock().looked = None;
+        forget_searches(connections);
         connections.admit(IpAddr::from([192, 0, 2, last]), end)
+    }
+
+    fn forget_searches(connections: &Connections) {
+        let mut table = connections.table.lock();
+        table.looked = None;
+        table.by_peer.values_mut().for_each(|connections| connections.looked = None);
     }
 
     fn is_ended(admission: &Admission) -> bool {
@@ -448,7 +493,7 @@ mod tests {
         let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
         let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();
         let mut passed = proxied.into_iter().map(|admitted| {
-            connections.table.lock().looked = None;
+            forget_searches(&connections);
             busy(admitted.passed_to(address(7)))
         });
         let first = [passed.next().unwrap(), passed.next().unwrap()];
@@ -480,5 +525,42 @@ mod tests {
         assert!(!is_ended(&all[1]));
         assert!(admit(&connections, 3).is_some());
         assert!(is_ended(&all[1]) && !is_ended(&all[0]));
+    }
+
+    #[test]
+    fn a_search_among_the_connections_of_one_sender_delays_none_of_another() {
+        let connections = connections(100, 2);
+        let admit = |last: u8| {
+            let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
+            connections.admit(IpAddr::from([192, 0, 2, last]), end)
+        };
+        let busy = [admit(1).unwrap(), admit(1).unwrap()];
+        busy.iter().for_each(|admitted| admitted.connection.answers());
+        let idle = [admit(2).unwrap(), admit(2).unwrap()];
+        assert!(admit(1).is_none(), "all of its own are busy");
+        assert!(admit(2).is_some() && idle.iter().filter(|admitted| is_ended(admitted)).count() == 1);
+    }
+
+    #[test]
+    fn a_sender_at_their_share_does_not_make_each_acceptance_a_search_among_all() {
+        let setup = |others: usize| {
+            let connections = connections(1_000_000, 16);
+            let admit = |connections: &Arc<Connections>, peer: u32| {
+                let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
+                connections.admit(IpAddr::from(peer.to_be_bytes()), end)
+            };
+            let mut open: Vec<_> =
+                (0..others).filter_map(|other| admit(&connections, u32::try_from(other).unwrap())).collect();
+            open.extend((0..16).filter_map(|_| admit(&connections, u32::MAX)));
+            // All of the sender's own connections but one have shown a valid credential.
+            open.iter().rev().take(15).for_each(|admitted| admitted.connection.known.note());
+            (connections, open)
+        };
+        witgate_testing::growth::assert_linear("acceptances", 1_000, setup, |(connections, mut open)| {
+            for _ in 0..open.len() {
+                let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
+                open.extend(connections.admit(IpAddr::from(u32::MAX.to_be_bytes()), end));
+            }
+        });
     }
 }

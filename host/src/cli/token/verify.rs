@@ -73,6 +73,7 @@ async fn judge(
         transport,
         route: Arc::new(route),
         certificate: None,
+        hooks: Default::default(),
     };
     let mut shown = Credentials::default();
     shown.add(Scheme::Bearer, None, token);

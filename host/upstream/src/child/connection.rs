@@ -17,6 +17,7 @@ use super::pending_requests::{Asker, ChildReply, NoResponse, PendingRequest, Rep
 use super::pipes::Pipes;
 use super::reader;
 use super::wire::cancelled;
+use witgate_flow::limit::ABANDONED;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::fault::MessageFault;
 use witgate_message::json::splice;
@@ -247,7 +248,14 @@ impl Drop for ChildExchange {
             self.inner.forget_unsent(self.number);
             return;
         }
-        if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, NoResponse::Cancelled) {
+        if self.done {
+            return;
+        }
+        if !self.ask.cancel_on_drop {
+            // The child goes on with the request.
+            return self.ask.places.end_within(ABANDONED);
+        }
+        if !self.inner.forget(self.number, NoResponse::Cancelled) {
             return;
         }
         self.inner.send_now(cancelled(&self.number.to_string(), "the client went away"));

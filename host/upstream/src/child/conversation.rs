@@ -13,6 +13,7 @@ use super::audience::ChildSessions;
 use super::pending_requests::{Asker, NoResponse, Owner, PendingRequest, Spares};
 use super::process::Process;
 use super::wire::cancelled;
+use witgate_flow::limit::{CANCELLED, CallPlaces};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::LONGEST_ID;
 use witgate_message::fault::MessageFault;
@@ -62,6 +63,8 @@ pub(super) struct RequestTable {
     /// Abandoned requests without an answer, on which the child may still work.
     pub(super) strays: BTreeMap<u64, Owner>,
     pub(super) lost_track: bool,
+    /// The places of abandoned requests without an answer among the running calls of limits.
+    pub(super) unfinished: BTreeMap<u64, CallPlaces>,
     /// True if the child may work on requests of several callers.
     pub(super) common: bool,
     /// Requests of the child that a session has to answer, by Witgate's ids for them.
@@ -118,6 +121,9 @@ impl RequestTable {
     pub(super) fn give_up(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         self.note_stray(number, &pending);
+        if !pending.ask.places.is_empty() && self.unfinished.len() < STRAYS {
+            self.unfinished.insert(number, pending.ask.places.clone());
+        }
         Some(pending)
     }
 
@@ -135,7 +141,8 @@ impl RequestTable {
 
     /// Records the answer to an abandoned request. False: there is none with this number.
     pub(super) fn answered_late(&mut self, number: u64) -> bool {
-        self.strays.remove(&number).is_some()
+        let was_unfinished = self.unfinished.remove(&number).is_some();
+        self.strays.remove(&number).is_some() || was_unfinished
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&PendingRequest> {
@@ -211,7 +218,9 @@ impl Conversation {
         let deserted = table.pending.iter().filter(|(_, pending)| pending.to.is_deserted());
         let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
         for number in deserted {
-            table.give_up(number);
+            if let Some(pending) = table.give_up(number) {
+                pending.ask.places.end_within(CANCELLED);
+            }
             self.send_now(cancelled(&number.to_string(), "the client went away"));
         }
     }
@@ -227,6 +236,7 @@ impl Conversation {
     pub(super) fn forget(&self, number: u64, lost: NoResponse) -> bool {
         let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
+            pending.ask.places.end_within(CANCELLED);
             pending.to.fail(lost);
         }
         removed.is_some()
@@ -235,7 +245,7 @@ impl Conversation {
     /// Removes a request that was never sent to the child.
     pub(super) fn forget_unsent(&self, number: u64) {
         self.forget(number, NoResponse::Cancelled);
-        self.table.lock().strays.remove(&number);
+        self.table.lock().answered_late(number);
     }
 
     pub(super) fn take_request(&self, session: &str, id_for_client: u64) -> Option<ChildRequest> {
@@ -272,7 +282,7 @@ impl Conversation {
         let mut table = self.table.lock();
         let is_wanted = table.pending.contains_key(&number);
         if !is_wanted {
-            table.strays.remove(&number);
+            table.answered_late(number);
         }
         is_wanted
     }
@@ -299,6 +309,7 @@ impl Conversation {
         let pending = {
             let mut table = self.table.lock();
             table.child_requests.clear();
+            table.unfinished.clear();
             table.held = Holdings::default();
             std::mem::take(&mut table.pending)
         };

@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use witgate_base::party::{Party, Principal};
 use witgate_flow::account::Account;
+use witgate_flow::limit::CallPlaces;
 use witgate_message::call::{Access, Call};
 
 /// A message for a child, without its proof of admission.
@@ -12,6 +13,7 @@ pub(super) struct OutgoingMessage<'a> {
     pub(super) principal: Principal,
     pub(super) party: Party,
     pub(super) account: &'a Account,
+    pub(super) places: &'a CallPlaces,
     pub(super) session: Option<&'a str>,
     /// The headers, over HTTP.
     pub(super) headers: Option<&'a HeaderMap>,

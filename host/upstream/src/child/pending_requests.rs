@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use witgate_base::party::{Party, Principal};
 use witgate_flow::account::Account;
+use witgate_flow::limit::CallPlaces;
 use witgate_flow::reject::UpstreamFault;
 use witgate_runtime::memory::Hold;
 
@@ -82,6 +83,8 @@ pub(super) struct Asker {
     pub party: Party,
     /// The memory for the child's messages.
     pub account: Account,
+    /// The places of the call among the running calls of its limits, while the child works on it.
+    pub places: CallPlaces,
     /// The caller's id, as JSON text.
     pub id: Box<str>,
     /// The caller's progress token, as JSON text.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus_client::metrics::gauge::Gauge;
 
 use super::audience::Member;
 use super::capacity::{DISPLACEABLE, PROCESSES, full};
@@ -14,6 +13,7 @@ use super::settings::ChildSettings;
 use super::supervise::Slot;
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_runtime::metrics::session_meter::SessionMeter;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The owner of a child.
@@ -68,12 +68,14 @@ pub(super) struct ChildSession {
     pub(super) slot: Arc<Slot>,
     /// The party whose share the session uses.
     pub(super) party: Party,
+    began: Instant,
     used: Mutex<Instant>,
 }
 
 impl ChildSession {
     pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>, party: Party) -> Self {
-        Self { member, slot, party, used: Mutex::new(Instant::now()) }
+        let began = Instant::now();
+        Self { member, slot, party, began, used: Mutex::new(began) }
     }
 
     /// Checks that the child has the current settings. If not, the client has to open a new session.
@@ -106,22 +108,22 @@ pub(super) struct Rooms {
     sessions_of: Holdings,
     /// True after the stop: nothing is added any more.
     closed: bool,
-    gauges: RoomGauges,
+    meters: RoomMeters,
 }
 
-/// The gauges of places and sessions, which other upstreams may share.
+/// The meters of places and sessions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RoomGauges {
-    /// The gauge of places.
-    pub(super) children: Gauge,
-    /// The gauge of sessions.
-    pub(super) sessions: Gauge,
+pub(super) struct RoomMeters {
+    /// The meter of places.
+    pub(super) children: SessionMeter,
+    /// The meter of sessions.
+    pub(super) sessions: SessionMeter,
 }
 
 impl Rooms {
-    /// Counts the places and sessions that are added from now on in `gauges`.
-    pub(super) fn count_in(&mut self, gauges: RoomGauges) {
-        self.gauges = gauges;
+    /// Counts the places and sessions that are added from now on in `meters`.
+    pub(super) fn count_in(&mut self, meters: RoomMeters) {
+        self.meters = meters;
     }
 
     /// The place of `wanted`, created for `party` if needed. A new place may displace an idle one: of the same party,
@@ -148,14 +150,14 @@ impl Rooms {
         let slot = Arc::new(make());
         self.slots_of.add(&slot.party, 1);
         self.slots.insert(wanted, Arc::clone(&slot));
-        self.gauges.children.inc();
+        self.meters.children.begin();
         Ok(slot)
     }
 
     /// Removes a place, and ends its child and its sessions.
     fn give_up(&mut self, key: &ChildOwner) {
         let Some(slot) = self.slots.remove(key) else { return };
-        self.gauges.children.dec();
+        self.meters.children.end(slot.began);
         self.slots_of.remove(&slot.party, 1);
         self.end_slot(&slot);
     }
@@ -173,7 +175,7 @@ impl Rooms {
     pub(super) fn outdate(&mut self) -> Vec<Arc<Slot>> {
         let slots: Vec<_> = std::mem::take(&mut self.slots).into_values().collect();
         for slot in &slots {
-            self.gauges.children.dec();
+            self.meters.children.end(slot.began);
             self.slots_of.remove(&slot.party, 1);
             slot.set_outdated();
         }
@@ -182,7 +184,7 @@ impl Rooms {
 
     fn leave(&mut self, name: &str) {
         let Some(session) = self.sessions.remove(name) else { return };
-        self.gauges.sessions.dec();
+        self.meters.sessions.end(session.began);
         self.sessions_of.remove(&session.party, 1);
         session.slot.audience.leave(name);
     }
@@ -205,7 +207,7 @@ impl Rooms {
         session.slot.audience.join(Arc::clone(&session.member));
         self.sessions_of.add(&session.party, 1);
         self.sessions.insert(Arc::clone(&session.member.session), Arc::new(session));
-        self.gauges.sessions.inc();
+        self.meters.sessions.begin();
         Ok(())
     }
 

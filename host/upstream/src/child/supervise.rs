@@ -85,6 +85,8 @@ pub(super) enum Handshake {
 pub(super) struct Slot {
     start: Arc<Start>,
     opening: Handshake,
+    /// The time since which the place exists.
+    pub(super) began: Instant,
     /// The party whose share is used. `Everybody`: the child may work on calls of several callers.
     pub(super) party: Party,
     /// The only principal of the child. None: it serves several.
@@ -132,6 +134,7 @@ impl Slot {
         Self {
             start,
             opening,
+            began: Instant::now(),
             party,
             principal,
             audience: Arc::default(),

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use witgate_base::party::ANONYMOUS;
+use witgate_flow::limit::CallPlaces;
 
 mod eras;
 mod faults;
@@ -97,6 +98,7 @@ impl Client<'_> {
             principal,
             party,
             account: &Account::default(),
+            places: &CallPlaces::default(),
             session,
             headers: None,
         };

@@ -2,7 +2,7 @@
 //! with requests of 2026-07-28.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -97,7 +97,8 @@ impl HttpUpstream {
             self.eras.note_legacy(!refuses_legacy(&message));
             return Err(bad_answer("The MCP server does not open a session"));
         };
-        let held = HttpHeldSession { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
+        let meter = self.bridged.get().cloned().unwrap_or_default();
+        let held = HttpHeldSession::begin(opened, session, meter);
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.send(self.post_within(&held, initialized, sender, None)?).await?;
         unopened.session = None;

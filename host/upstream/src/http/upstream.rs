@@ -1,7 +1,7 @@
 //! The upstream: sends messages, and checks the answers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST};
@@ -10,7 +10,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use prometheus_client::metrics::gauge::Gauge;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -33,6 +32,7 @@ use witgate_message::call::MessageKind;
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::SESSION_ID;
+use witgate_runtime::metrics::session_meter::SessionMeter;
 use witgate_services::network::{CONNECT, Ways};
 
 use super::line::{EmbeddedService, UpstreamLine};
@@ -81,6 +81,8 @@ pub struct HttpUpstream {
     pub(super) keeps: SessionKeeping,
     /// The sessions that Witgate has opened for the bridge.
     pub(super) held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
+    /// The meter of these sessions.
+    pub(super) bridged: OnceLock<SessionMeter>,
 }
 
 /// The headers and settings of requests to an HTTP upstream.
@@ -166,9 +168,11 @@ impl HttpUpstream {
         Self { sessions: Sessions::new(limits), ..self }
     }
 
-    /// Counts its sessions in this gauge.
-    pub(crate) fn count_in(&self, sessions: Gauge) {
+    /// Counts the sessions of its clients, and those for the bridge, in these meters.
+    pub(crate) fn count_in(&self, sessions: SessionMeter, bridged: SessionMeter) {
         self.sessions.count_in(sessions);
+        // The meter of an upstream is set once.
+        let _ = self.bridged.set(bridged);
     }
 
     /// The same, with this limit for messages that are read as a whole.
@@ -205,6 +209,7 @@ impl HttpUpstream {
             is_stateless: AtomicBool::new(false),
             keeps: SessionKeeping::default(),
             held: Arc::new(Cache::new(held_session::MAX_HELD)),
+            bridged: OnceLock::new(),
         }
     }
 

@@ -117,6 +117,7 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         transport: Transport::Stdio,
         route: route(pipeline),
         certificate: None,
+        hooks: Default::default(),
     })
 }
 

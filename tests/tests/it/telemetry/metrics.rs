@@ -115,6 +115,9 @@ fn sessions_and_children_are_counted() {
     await_some("the end of the child", || {
         (value("witgate_sessions") == "0" && value("witgate_children") == "0").then_some(())
     });
+    for side in ["server", "client"] {
+        assert_eq!(value(&format!("mcp_{side}_session_duration_seconds_count")), "1", "{side}");
+    }
 }
 
 /// The number of samples of each metric.

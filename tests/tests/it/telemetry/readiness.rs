@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use witgate_tests::gateway::{await_some, free_port};
+use witgate_tests::gateway::{RefusingPort, await_some};
 
 use super::Observed;
 
 #[test]
 fn an_upstream_that_does_not_answer_is_degraded_and_not_unready() {
-    let port = free_port();
-    let observed = Observed::start(&format!("[upstreams.main]\nurl = 'http://127.0.0.1:{port}/mcp'"));
+    let port = RefusingPort::take();
+    let url = format!("http://127.0.0.1:{}/mcp", port.number());
+    let observed = Observed::start(&format!("[upstreams.main]\nurl = '{url}'"));
     let text = observed.page("/readyz?verbose");
     for part in ["process", "reload", "pipeline/main", "policy/keys", "policy/rules", "upstream/main"] {
         assert!(text.contains(&format!("[+]{part} ok: ")), "{part} is missing in {text}");

@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 use serde_json::json;
-use witgate_tests::gateway::{Setup, await_some};
+use witgate_tests::clients::{Client, Clients, Session};
+use witgate_tests::gateway::{Setup, await_some, program};
 use witgate_tests::recorder::Recorder;
 use witgate_tests::wire::{contains, meta};
 
@@ -128,10 +129,26 @@ fn a_trace_goes_from_the_caller_through_witgate_to_the_upstream() {
     let client = of_kind(&spans, SpanKind::Client);
     assert_eq!((&client.name, &client.parent_span_id), (&server.name, &server.span_id));
     let stages: Vec<_> = spans.iter().filter(|span| span.kind() == SpanKind::Internal).collect();
+    let (hooks, stages): (Vec<_>, Vec<_>) =
+        stages.into_iter().partition(|span| span.name.starts_with("witgate.policy "));
     for stage in &stages {
         assert_eq!(stage.parent_span_id, server.span_id);
         assert!(server.start_time_unix_nano <= stage.start_time_unix_nano);
         assert!(stage.end_time_unix_nano <= server.end_time_unix_nano);
+    }
+    for (policy, hook, stage, verdict) in [
+        ("keys", "authenticate", "witgate.authenticate", "identity"),
+        ("rules", "authorize", "witgate.authorize", "allow"),
+    ] {
+        let span =
+            hooks.iter().find(|span| value(&span.attributes, "witgate.policy").as_deref() == Some(policy));
+        let span = span.unwrap_or_else(|| panic!("no span of {policy} in {hooks:?}"));
+        let names = ["witgate.hook", "witgate.verdict"].map(|name| value(&span.attributes, name));
+        assert_eq!(names, [Some(hook.to_owned()), Some(verdict.to_owned())]);
+        let form = value(&span.attributes, "witgate.form").unwrap();
+        assert!(["component", "builtin"].contains(&form.as_str()), "{form}");
+        let parent = stages.iter().find(|of| of.span_id == span.parent_span_id).unwrap();
+        assert_eq!(parent.name, stage);
     }
     let stages: BTreeSet<_> = stages.into_iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(stages, BTreeSet::from(["witgate.authenticate", "witgate.authorize", "witgate.parse"]));
@@ -171,6 +188,44 @@ fn a_trace_goes_from_the_caller_through_witgate_to_the_upstream() {
             .find_map(|line| line.strip_prefix("witgate_spans_total{outcome=\"sent\"} ")?.parse::<u64>().ok())
     });
     assert!(sent >= 5, "{sent}");
+}
+
+/// A client of the TypeScript SDK, over HTTP and over stdio: its context, Witgate's spans and the header for the upstream
+/// have one trace id.
+#[tokio::test]
+async fn a_trace_goes_from_the_typescript_client_to_the_upstream() {
+    let clients = Clients::installed().unwrap();
+    for transport in ["http", "stdio"] {
+        let (collector, recorder) = (Collector::start(), Recorder::start());
+        let setup = Setup::new();
+        let upstream = format!("[upstreams.main]\nurl = '{}'\n{}", recorder.url(), collector.section());
+        setup.config("", &format!("{upstream}\n{POLICIES}"));
+        let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+        let config = setup.dir().join("witgate.toml").display().to_string();
+        let (mut gateway, mut directory) = (None, None);
+        let session = match transport {
+            "http" => Session::http(gateway.insert(setup.serve()).url()).header("X-API-Key", &key),
+            _ => {
+                directory.replace(setup);
+                let program = program("witgate").display().to_string();
+                let command = [&program, "serve", "--transport", "stdio", "--config", &config];
+                Session::stdio(command).env("MCP_API_KEY", &key)
+            }
+        };
+        let meta = json!({ "traceparent": format!("00-{TRACE}-{SPAN}-01") });
+        let session = session.mode("legacy").call("echo", json!({ "message": "hi" })).meta(&meta);
+        let report = clients.run(Client::TsClient, &session).await.unwrap();
+        assert_eq!(report.error, None, "{transport}: {report:?}");
+
+        let spans = collector.await_trace("tools/call echo");
+        let (server, client) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));
+        assert_eq!((hex(&server.trace_id).as_str(), hex(&server.parent_span_id).as_str()), (TRACE, SPAN));
+        let network = if transport == "http" { "tcp" } else { "pipe" };
+        assert_eq!(value(&server.attributes, "network.transport").as_deref(), Some(network));
+        assert!(spans.iter().any(|span| span.name == "witgate.policy rules"), "{spans:?}");
+        let header = format!("traceparent: 00-{TRACE}-{}-01\r\n", hex(&client.span_id));
+        assert!(contains(&recorder.seen(), header.as_bytes()), "{transport}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lists::with_tasks;
 use super::*;
 
 async fn limited(limits: &str) -> TestGateway {
@@ -106,6 +107,29 @@ async fn a_call_is_running_until_its_answer_has_ended() {
 }
 
 #[tokio::test]
+async fn a_task_is_a_running_call_until_its_owner_learns_of_its_end() {
+    let gateway = gateway_with("[limits.at-once]\nconcurrent = 1\nper = ['principal']", |request| {
+        discovers(request).unwrap_or_else(|| match request.json()["method"].as_str() {
+            Some("tools/call") => {
+                result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"}))
+            }
+            _ => {
+                let status = if request.json()["params"]["last"] == true { "completed" } else { "working" };
+                result(request, json!({"resultType": "complete", "taskId": "t1", "status": status}))
+            }
+        })
+    })
+    .await;
+    let task = |last: bool| json!({ "taskId": "t1", "last": last });
+    let call = async || with_tasks(&gateway, BOB, "tools/call", json!({ "name": "get_it" })).await.status;
+    assert_eq!((call().await, call().await), (200, 429));
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task(false)).await.status, 200);
+    assert_eq!(call().await, 429);
+    assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task(true)).await.status, 200);
+    assert_eq!((call().await, call().await), (200, 429));
+}
+
+#[tokio::test]
 async fn counts_survive_a_flip_and_a_new_rate_applies_to_them() {
     let gateway = limited("[limits.calls]\nrate = '2/h'").await;
     assert_eq!(calls(&gateway, BOB, "a").await.status, 200);
@@ -163,9 +187,36 @@ async fn guessing_is_paused_and_good_credentials_pass() {
     }
     assert_eq!(calls(&gateway, BOB, "a").await.status, 200, "known as good");
     assert_eq!(calls(&gateway, ALICE, "get_a").await.status, 429, "not known yet");
+    for (key, status) in [(guess(7), 429), (BOB.to_owned(), 400)] {
+        let unread = gateway.send(Method::POST, &[JSON_BODY, BOTH, ("x-api-key", &key)], "no JSON").await;
+        assert_eq!(unread.status, status, "an unknown credential is refused before the message is read");
+    }
     let unnamed = gateway.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
     assert_eq!(unnamed.status, 401, "without a credential there is no guess");
-    assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 4"));
+    assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 5"));
+}
+
+#[tokio::test]
+async fn a_credential_for_shadow_policies_is_no_part_of_the_guessed_one() {
+    let gateway = limited("[lockout]\nfailures = 3").await;
+    flip_to(&gateway, |text| {
+        let shadow = "[policies.watch]\nkind = 'api-key'\nmode = 'shadow'\n\
+                      config = { store = 'keys.toml', header = 'x-other' }\n[pipeline]\n";
+        text.replace("[pipeline]\n", shadow)
+            .replace("authenticate = ['keys']", "authenticate = ['keys', 'watch']")
+    })
+    .await;
+    let params = json!({ "name": "get_a" });
+    let with = async |key: &str, other: &str| {
+        let mut lines = modern_lines(key, "tools/call", &params);
+        lines.push(("x-other", other));
+        gateway.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await.status
+    };
+    assert_eq!(with(BOB, "other-0").await, 200);
+    for number in 0..3 {
+        assert_eq!(with(&format!("guess-{number:026}"), "other").await, 401);
+    }
+    assert_eq!(with(BOB, "other-1").await, 200, "the good key is known, whatever is beside it");
 }
 
 #[tokio::test]
@@ -201,6 +252,22 @@ async fn behind_a_proxy_the_client_is_denied_and_not_the_proxy() {
         gateway.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await.status
     };
     assert_eq!(from("192.0.2.7", BOB).await, 403);
+    let document = async |method: Method, client: &str| {
+        let lines = [
+            ("x-forwarded-for", client),
+            ("origin", "https://page.example"),
+            ("access-control-request-method", "GET"),
+        ];
+        gateway.send_to("/.well-known/oauth-protected-resource/mcp", method, &lines, "").await.status
+    };
+    assert_eq!(
+        (document(Method::GET, "192.0.2.7").await, document(Method::OPTIONS, "192.0.2.7").await),
+        (403, 403)
+    );
+    assert_eq!(
+        (document(Method::GET, "198.51.100.1").await, document(Method::GET, "unclear").await),
+        (404, 400)
+    );
     assert_eq!(from("198.51.100.1", "wrong-1-0123456789abcdef0123456789").await, 401);
     assert_eq!(from("198.51.100.1", "wrong-2-0123456789abcdef0123456789").await, 401);
     assert_eq!(from("198.51.100.1", "wrong-3-0123456789abcdef0123456789").await, 429);

@@ -107,7 +107,7 @@ async fn a_task_belongs_to_the_caller_that_started_it() {
 }
 
 /// A request of a client that has declared the tasks extension.
-async fn with_tasks(gateway: &TestGateway, key: &str, method: &str, params: Value) -> Got {
+pub(super) async fn with_tasks(gateway: &TestGateway, key: &str, method: &str, params: Value) -> Got {
     let mut message = modern(method, params.clone());
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
         json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});

@@ -1,0 +1,107 @@
+//! Callers with wrong keys, at many addresses of this machine and at a steady rate.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+use super::call::RequestKind;
+
+/// Addresses, each with a connection.
+const SENDERS: u32 = 500;
+
+/// Guesses a second, of all senders together.
+const RATE: u32 = 10_000;
+
+/// The guesses of a tick are sent at once.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The guesses of one tick: each sender has a turn in every fifth.
+const IN_A_TICK: usize = RATE as usize / 100;
+
+/// The senders of wrong keys.
+pub(super) struct Guesses {
+    senders: Vec<Sender>,
+    head: String,
+    body: String,
+    number: u64,
+}
+
+/// A connection, and whether a guess on it waits for its answer.
+struct Sender {
+    stream: TcpStream,
+    waits: bool,
+}
+
+impl Guesses {
+    /// Opens the connections to `address`.
+    pub(super) fn open(address: &str, path: &str) -> Result<Self> {
+        let to: SocketAddrV4 = address.parse()?;
+        let senders = (0..SENDERS).map(|sender| Sender::from(sender, to)).collect::<Result<_>>()?;
+        let (kind, mut head) = (RequestKind::Call, format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n"));
+        for (name, value) in kind.headers() {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let body = kind.body();
+        head += &format!("Content-Length: {}\r\n", body.len());
+        Ok(Self { senders, head, body, number: 0 })
+    }
+
+    /// Sends guesses for a time. Returns the number of answers in a second.
+    pub(super) fn send_for(&mut self, time: Duration) -> Result<f64> {
+        let (begin, mut answers, mut turn, mut tick) = (Instant::now(), 0_u32, 0, 0_u32);
+        while begin.elapsed() < time {
+            for _ in 0..IN_A_TICK {
+                answers += self.guess(turn)?;
+                turn = (turn + 1) % self.senders.len();
+            }
+            tick += 1;
+            thread::sleep((TICK * tick).saturating_sub(begin.elapsed()));
+        }
+        Ok(f64::from(answers) / begin.elapsed().as_secs_f64())
+    }
+
+    /// Reads the answer to the last guess of a sender, and sends the next one. Returns the number of answers.
+    fn guess(&mut self, sender: usize) -> Result<u32> {
+        let sender = self.senders.get_mut(sender).context("there is no such sender")?;
+        let answers = sender.answers().context("a connection with wrong keys broke")?;
+        if !sender.waits {
+            self.number += 1;
+            let guess = format!("{}X-API-Key: wgk_{:043}\r\n\r\n{}", self.head, self.number, self.body);
+            sender.stream.write_all(guess.as_bytes()).context("a connection with wrong keys broke")?;
+            sender.waits = true;
+        }
+        Ok(answers)
+    }
+}
+
+impl Sender {
+    /// A connection from an address of its own in 127.0.0.0/8.
+    fn from(number: u32, to: SocketAddrV4) -> Result<Self> {
+        let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number);
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddrV4::new(address, 0))?;
+        connect(&socket, &to)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, waits: false })
+    }
+
+    /// Reads the answer that is there. Returns the number of answers.
+    fn answers(&mut self) -> std::io::Result<u32> {
+        let mut answer = [0; 4096];
+        match self.stream.read(&mut answer) {
+            Ok(read) if answer.get(..read).is_some_and(|read| read.starts_with(b"HTTP/1.1 4")) => {
+                self.waits = false;
+                Ok(1)
+            }
+            Ok(_) => Err(ErrorKind::InvalidData.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
