@@ -150,7 +150,7 @@ pub(super) async fn send<U: Upstream>(
     };
     let reply = flow.handle(arrival).await?;
     match reply.body {
-        AnswerBody::Message { message, .. } => Ok(serde_json::from_slice(&message).unwrap()),
+        AnswerBody::Message { message, .. } => Ok(serde_json::from_slice(message.as_ref()).unwrap()),
         _ => panic!("{method} is answered by something else than a message"),
     }
 }
