@@ -92,10 +92,15 @@ impl Keyring {
         Ok(())
     }
 
-    /// True if a signature would be checked with the same key set now.
-    pub(crate) async fn is_current(&self, used: &KeyUse) -> bool {
-        let Some(key) = self.keys.get(&*used.name) else { return false };
-        key.candidates(used.key_id.as_deref()).await.is_ok_and(|set| set.version == used.version)
+    /// True if signatures would be checked with the same key sets now.
+    pub(crate) async fn are_current(&self, used: &[KeyUse]) -> bool {
+        for KeyUse { name, key_id, version } in used {
+            let Some(key) = self.keys.get(&**name) else { return false };
+            if !key.candidates(key_id.as_deref()).await.is_ok_and(|set| set.version == *version) {
+                return false;
+            }
+        }
+        true
     }
 }
 

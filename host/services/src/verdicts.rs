@@ -65,7 +65,7 @@ impl VerdictMemory {
             Some(kept) if kept.basis.keys().is_empty() => true,
             // A key set may have to be fetched, and the verdict may be removed meanwhile.
             Some(kept) => {
-                Box::pin(kept.basis.has_same_keys(keyring)).await && self.table.lock().has(&digest, kept)
+                Box::pin(keyring.are_current(kept.basis.keys())).await && self.table.lock().has(&digest, kept)
             }
         };
         self.lookups.note(is_good);

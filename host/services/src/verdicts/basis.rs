@@ -2,8 +2,6 @@
 
 use parking_lot::Mutex;
 
-use crate::keys::Keyring;
-
 /// The host functions whose results belong to a kept verdict or depend on the question only. A verdict that rests on
 /// any other function is not kept.
 const HARMLESS: [&str; 6] = [
@@ -120,15 +118,5 @@ impl KeptBasis {
     /// The fetched key sets.
     pub(super) fn keys(&self) -> &[KeyUse] {
         &self.keys
-    }
-
-    /// True if the hook would get the same keys now.
-    pub(super) async fn has_same_keys(&self, keyring: &Keyring) -> bool {
-        for used in &self.keys {
-            if !keyring.is_current(used).await {
-                return false;
-            }
-        }
-        true
     }
 }

@@ -319,7 +319,7 @@ fn only_declared_verdicts_are_kept_and_only_with_the_same_keys() {
         |basis| _ = (basis.ends(6), (0..9).for_each(|n| basis.rests_on("key", Some(&n.to_string()), 0)))
     ));
     let used = KeyUse { name: "key".into(), key_id: None, version: 0 };
-    assert!(services.keys.is_current(&used).now_or_never().unwrap());
+    assert!(services.keys.are_current(&[used]).now_or_never().unwrap());
 }
 
 #[test]
