@@ -51,6 +51,7 @@ use crate::reload::Reloader;
 use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route, traces};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
+use witgate_component::engine::Engine;
 use witgate_config::diagnostic::{Diagnostic, Style, render};
 use witgate_config::environment::Environment;
 use witgate_config::resolve::fault_at;
@@ -169,7 +170,8 @@ impl Guard {
         }
         let config = loaded.config;
         let uri = service_of(&config).map_err(GuardError::Config)?;
-        let made = first_generation(&config, environment, rollback.as_ref(), compiler()).await;
+        let engine = Engine::new().map_err(ServeError::from)?;
+        let made = first_generation(&config, environment, rollback.as_ref(), (engine, compiler())).await;
         let (factory, generations) = made
             .map_err(|error| error.in_file(Some(path)).map_or_else(GuardError::Start, GuardError::Config))?;
         let control = config.server.control.as_ref();

@@ -30,6 +30,7 @@ use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::{Engine, EngineError};
+use witgate_component::engine_start::EngineStart;
 use witgate_component::load::Loader;
 use witgate_component::store::ComponentStore;
 use witgate_config::diagnostic::Diagnostic;
@@ -225,7 +226,7 @@ fn unrepeatable(to: u64) -> Diagnostic {
 }
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is the source of the
-/// configuration, if that is not the file; `logs` has the audit.
+/// configuration, if that is not the file; `logs` has the audit; `engine` runs the components.
 ///
 /// # Errors
 /// With the reason why Witgate cannot start; nothing has started then.
@@ -234,6 +235,7 @@ pub(crate) async fn run(
     rollback: Option<Rollback>,
     environment: Environment,
     logs: Arc<Logs>,
+    engine: EngineStart,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
     let hangups = signal(SignalKind::hangup()).ok();
@@ -241,7 +243,8 @@ pub(crate) async fn run(
     let tls = tls(&config)?;
     let audit = OperationLog::open(&config)?;
     let (factory, generations) =
-        first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
+        first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
+            .await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
@@ -334,12 +337,12 @@ pub(crate) async fn first_generation(
     config: &Config,
     environment: &Environment,
     rollback: Option<&Rollback>,
-    compiler: Compiler,
+    (engine, compiler): (Engine, Compiler),
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
     let state = config.server.state.as_deref();
     state.into_iter().for_each(leftovers::remove);
     let store = state.map(|state| ComponentStore::new(Rollback::components(state)));
-    let loader = Loader::new(Engine::new()?, compiler, cache_directory(environment)).keeping(store);
+    let loader = Loader::new(engine, compiler, cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
     let first = factory.first(config, rollback.map(|rollback| &rollback.recipe)).await;
     let (first, broken) = first.map_err(ServeError::Policies)?;

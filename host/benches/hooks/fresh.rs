@@ -17,6 +17,7 @@ use witgate_config::{Isolation, Limits};
 use witgate_flow::subject::CallSubject;
 use witgate_plugin::{Call, Principal, TargetKind, Transport};
 use witgate_services::keys::Keyring;
+use witgate_services::verdicts::VerdictMemory;
 use witgate_services::{Scope, Services};
 
 use crate::scene::{Form, HELD, Scene, Shape, TOOL, component, roles};
@@ -49,6 +50,7 @@ async fn prepared() -> PreparedComponent {
         keys: Keyring::new(HashMap::new()),
         secrets: HashMap::new(),
         cache: None,
+        verdicts: VerdictMemory::default(),
         fetcher: None,
         clock: Clock::System,
         scopes: std::collections::BTreeSet::new(),

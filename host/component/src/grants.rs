@@ -13,6 +13,7 @@ pub enum Interface {
     Caller,
     Clock,
     Log,
+    VerdictMemory,
     Crypto,
     Secrets,
     Cache,
@@ -21,12 +22,13 @@ pub enum Interface {
 
 impl Interface {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Types,
         Self::Request,
         Self::Caller,
         Self::Clock,
         Self::Log,
+        Self::VerdictMemory,
         Self::Crypto,
         Self::Secrets,
         Self::Cache,
@@ -41,6 +43,7 @@ impl Interface {
             Self::Caller => "caller",
             Self::Clock => "clock",
             Self::Log => "log",
+            Self::VerdictMemory => "verdict-memory",
             Self::Crypto => "crypto",
             Self::Secrets => "secrets",
             Self::Cache => "cache",
@@ -51,7 +54,9 @@ impl Interface {
     /// The line under `[policies.NAME]` that grants the interface. None: always granted.
     pub fn grant_line(self) -> Option<&'static str> {
         match self {
-            Self::Types | Self::Request | Self::Caller | Self::Clock | Self::Log => None,
+            Self::Types | Self::Request | Self::Caller | Self::Clock | Self::Log | Self::VerdictMemory => {
+                None
+            }
             Self::Crypto => Some("grants = { crypto = true }  # or keys = [\"NAME\"]"),
             Self::Secrets => Some("grants = { secrets = [\"NAME\"] }"),
             Self::Cache => Some("grants = { cache = true }"),
@@ -79,9 +84,12 @@ impl GrantedInterfaces {
 
     pub(super) fn covers(self, interface: Interface) -> bool {
         match interface {
-            Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => {
-                true
-            }
+            Interface::Types
+            | Interface::Request
+            | Interface::Caller
+            | Interface::Clock
+            | Interface::Log
+            | Interface::VerdictMemory => true,
             Interface::Crypto => self.crypto,
             Interface::Secrets => self.secrets,
             Interface::Cache => self.cache,

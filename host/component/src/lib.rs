@@ -5,6 +5,7 @@ pub mod anatomy;
 pub mod compile;
 pub mod compile_queue;
 pub mod engine;
+pub mod engine_start;
 mod epochs;
 pub mod failure;
 pub mod fault;

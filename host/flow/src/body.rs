@@ -164,7 +164,7 @@ pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result
     let (mut head, mut held) = (Bytes::new(), None);
     while let Some(data) = next(&mut body).await.map_err(BodyReadError::Broken)? {
         account.cover(&mut held, head.len() + data.len())?;
-        head = if head.is_empty() { data } else { join(head, &data) };
+        head = if head.is_empty() { data } else { extended(head, &data, expected(&body)) };
         if head.len() > limit {
             let head = Hold::from(held).keep(head);
             return Ok(BoundedBody::Part(RawBody::new(head, body, account.clone())));
@@ -193,9 +193,27 @@ pub async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
 
 /// Both parts in one piece. The first is extended in place if nobody else uses it.
 pub fn join(first: Bytes, second: &[u8]) -> Bytes {
-    let mut joined = first.try_into_mut().unwrap_or_else(|first| BytesMut::from(&*first));
+    extended(first, second, 0)
+}
+
+/// The same, with room for `more` bytes, so that they need no copy of what is there. A sender may declare any number, so
+/// there is never more than three times as much room as there are bytes.
+fn extended(first: Bytes, second: &[u8], more: usize) -> Bytes {
+    let length = first.len() + second.len();
+    let room = second.len() + more.min(3 * length);
+    let mut joined = first.try_into_mut().unwrap_or_else(|first| {
+        let mut copied = BytesMut::with_capacity(first.len() + room);
+        copied.extend_from_slice(&first);
+        copied
+    });
+    joined.reserve(room);
     joined.extend_from_slice(second);
     joined.freeze()
+}
+
+/// The number of bytes that the sender has declared and not sent yet.
+fn expected(body: &Inflow) -> usize {
+    body.size_hint().exact().and_then(|rest| usize::try_from(rest).ok()).unwrap_or(0)
 }
 
 impl Body for RawBody {
@@ -226,5 +244,30 @@ impl Body for RawBody {
         }
         hint.set_lower(hint.lower().saturating_add(head));
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declared_bytes_are_copied_once_and_take_no_more_room_than_those_received_permit() {
+        let whole: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        let (first, rest) = whole.split_at(64 << 10);
+        let mut body = Bytes::copy_from_slice(first);
+        let mut copies = 0;
+        let mut left = rest.len();
+        for piece in rest.chunks(16 << 10) {
+            left -= piece.len();
+            let place = body.as_ptr();
+            body = extended(body, piece, left);
+            copies += usize::from(place != body.as_ptr());
+        }
+        assert_eq!(body, whole);
+        assert_eq!(copies, 1);
+        let boast = extended(Bytes::from_static(b"a"), b"b", usize::MAX);
+        assert_eq!(boast, b"ab"[..]);
+        assert!(boast.try_into_mut().unwrap().capacity() < 100);
     }
 }

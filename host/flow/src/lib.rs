@@ -4,6 +4,7 @@
 #![recursion_limit = "256"]
 
 pub mod account;
+pub mod answer_message;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
@@ -397,6 +398,7 @@ impl<U: Upstream> Flow<U> {
                     let filtered = record.fallback.note(filtered)?;
                     (filtered.message, filtered.peek)
                 } else {
+                    let message = message.into_text();
                     let peek = peek(call, &message)?;
                     if call.method() == "tasks/result" && peek.error().is_none() {
                         self.tasks.note_end(&permit);
@@ -405,7 +407,7 @@ impl<U: Upstream> Flow<U> {
                 };
                 record.note_answer(status, &peek);
                 let status = status_of(request.era, status, &peek);
-                (status, AnswerBody::Message { status, message, hold })
+                (status, AnswerBody::Message { status, message: message.into(), hold })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => (
                 StatusCode::OK,

@@ -1,14 +1,16 @@
 //! Filters answers before the caller gets them. The entries of lists are decided as calls are, and new tasks get an
 //! owner. Everything else stays unchanged, byte for byte.
 
-mod parts;
+pub(crate) mod parts;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::answer_message::AnswerMessage;
 use super::authorize::Permit;
 use super::durations::AnswerPeek;
 use super::limit::CallPlaces;
@@ -18,10 +20,10 @@ use super::reject::{Rejection, UpstreamFault};
 use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
 use crate::event::Event;
-use parts::{List, ListPlace, Lists, MessageParts, NoticeTarget, UnreadableMessage};
+use parts::{List, ListPlace, Lists, MessageParts, NoticeTarget, ResultParts, UnreadableMessage};
 use witgate_message::era::Era;
-use witgate_message::json::{MessageForm, form};
-use witgate_message::strict_json::{StrictMembers, StrictResult, string};
+use witgate_message::json::{MessageForm, form, splice};
+use witgate_message::strict_json::{StrictMembers, string};
 use witgate_plugin::TargetKind;
 
 /// Maximum number of items in one page of a list. Every policy decides about each of them, and servers with more items
@@ -73,7 +75,7 @@ impl AnswerFilter {
             return Ok(Some(event)).into();
         }
         let mut fallback = FallbackUse::default();
-        let filtered = self.filter(event.data.clone(), &mut fallback).await;
+        let filtered = self.filter(event.data.clone().into(), &mut fallback).await;
         let result = filtered.map(|(data, _)| data.map(|data| Event { data, ..event }));
         StageResult { result, fallback }
     }
@@ -83,7 +85,7 @@ impl AnswerFilter {
     /// # Errors
     /// `Upstream` if it is not a JSON-RPC message without duplicate keys; `Failed` if a policy could not decide about
     /// an entry.
-    pub async fn message(&self, message: Bytes) -> StageResult<FilteredAnswer> {
+    pub async fn message(&self, message: AnswerMessage) -> StageResult<FilteredAnswer> {
         let mut fallback = FallbackUse::default();
         let result = match self.filter(message, &mut fallback).await {
             Ok((Some(message), peek)) => Ok(FilteredAnswer { message, peek }),
@@ -96,48 +98,59 @@ impl AnswerFilter {
     /// The message as the caller may see it, and its error. None: it is a notification that the caller may not see.
     async fn filter(
         &self,
-        message: Bytes,
+        message: AnswerMessage,
         fallback: &mut FallbackUse,
     ) -> Result<(Option<Bytes>, AnswerPeek), Rejection> {
-        let MessageReading { peek, content } = self.reading(&message).await?;
+        let (message, parts) = self.read(message).await?;
+        let content = self.content(&message, parts.notice, parts.result)?;
         let message = match content {
             FilterInput::Unchanged => Some(message),
             FilterInput::Changed(changed) => Some(changed),
             FilterInput::NoticeTarget(notice) => fallback.note(self.hears(&notice).await)?.then_some(message),
-            FilterInput::Lists(lists) => Some(self.filtered(&message, &lists, fallback).await?),
+            FilterInput::Lists(lists) => Some(self.filtered(message, lists, fallback).await?),
         };
-        Ok((message, peek))
+        Ok((message, parts.peek))
     }
 
-    async fn reading(&self, message: &Bytes) -> Result<MessageReading, Rejection> {
-        let (filter, text) = (self.clone(), message.clone());
-        let peer = self.permit.request().peer;
-        parsing::answer(peer, message.len(), move || filter.read(&text))
-            .await
-            .unwrap_or_else(|| Err(garbage()))
+    /// The message and its parts, if the upstream has not read them already.
+    async fn read(&self, message: AnswerMessage) -> Result<(Bytes, MessageParts), Rejection> {
+        let (message, parts) = message.into_parts();
+        let parts = match parts {
+            Some(parts) => *parts,
+            None => {
+                let text = message.clone();
+                let read = move || MessageParts::read(&text);
+                let reading = parsing::answer(self.permit.request().peer, message.len(), read);
+                reading.await.unwrap_or(Err(UnreadableMessage))?
+            }
+        };
+        Ok((message, parts))
     }
 
-    fn read(&self, message: &[u8]) -> Result<MessageReading, Rejection> {
-        let parts = MessageParts::read(message)?;
-        let content = match parts.notice() {
+    fn content(
+        &self,
+        message: &Bytes,
+        notice: Option<NoticeTarget>,
+        result: Option<ResultParts>,
+    ) -> Result<FilterInput, Rejection> {
+        let result = match (notice, result) {
             // It would be a notification to some readers, and an answer to others.
-            Some(_) if parts.result().is_some() => return Err(garbage()),
-            Some(notice) => FilterInput::NoticeTarget(notice),
-            None => self.content(&parts)?,
+            (Some(_), Some(_)) => return Err(garbage()),
+            (Some(notice), None) => return Ok(FilterInput::NoticeTarget(notice)),
+            (None, None) => return Ok(FilterInput::Unchanged),
+            (None, Some(result)) => result,
         };
-        Ok(MessageReading { peek: parts.peek(), content })
-    }
-
-    fn content(&self, parts: &MessageParts<'_>) -> Result<FilterInput, Rejection> {
-        let Some(result) = parts.result() else { return Ok(FilterInput::Unchanged) };
-        self.record_task(result);
-        self.note_status(result);
-        self.note_capabilities(result);
-        if let Some(lists) = parts.lists()? {
+        let text = std::str::from_utf8(message).map_err(|_| garbage())?;
+        self.record_task(text, &result);
+        self.note_status(text, &result);
+        self.note_capabilities(text, &result);
+        if let Some(lists) = result.lists {
             return Ok(FilterInput::Lists(lists));
         }
-        match self.with_extensions(result) {
-            Some((capabilities, extended)) => Ok(FilterInput::Changed(parts.with(capabilities, &extended)?)),
+        match self.with_extensions(text, &result) {
+            Some((place, extended)) => {
+                Ok(FilterInput::Changed(splice(message, &mut [(place, extended.as_str())])))
+            }
             None => Ok(FilterInput::Unchanged),
         }
     }
@@ -152,32 +165,48 @@ impl AnswerFilter {
         }
     }
 
-    fn note_capabilities(&self, result: &StrictResult<'_>) {
-        if let Some(capabilities) = result.get("capabilities")
+    fn note_capabilities(&self, text: &str, result: &ResultParts) {
+        if let Some(capabilities) = at(text, result.capabilities.as_ref())
             && self.permit.request().call.asks_capabilities()
         {
-            self.declared.note(capabilities.get());
+            self.declared.note(capabilities);
         }
     }
 
-    /// The capabilities in the result of a handshake, and the same with the configured extensions of MCP
+    /// The place of the capabilities in the result of a handshake, and the same with the configured extensions of MCP
     /// authorization. The upstream's other extensions stay.
-    fn with_extensions<'a>(&self, result: &StrictResult<'a>) -> Option<(&'a RawValue, String)> {
+    fn with_extensions(&self, text: &str, result: &ResultParts) -> Option<(Range<usize>, String)> {
         let request = self.permit.request();
         if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
             return None;
         }
-        let declared = result.get("capabilities")?;
-        let mut capabilities: serde_json::Value = serde_json::from_str(declared.get()).ok()?;
+        let place = result.capabilities.as_ref()?;
+        let mut capabilities: serde_json::Value = serde_json::from_str(text.get(place.clone())?).ok()?;
         let extensions = capabilities.as_object_mut()?.entry("extensions").or_insert_with(|| json!({}));
         for extension in &request.route.extensions {
             extensions.as_object_mut()?.insert(extension.name().to_owned(), json!({}));
         }
-        Some((declared, capabilities.to_string()))
+        Some((place.clone(), capabilities.to_string()))
     }
 
-    /// The message with those entries that the caller may see, unchanged.
+    /// The message with those entries that the caller may see, unchanged. A large one is filtered in the background.
     async fn filtered(
+        &self,
+        message: Bytes,
+        lists: Lists,
+        fallback: &mut FallbackUse,
+    ) -> Result<Bytes, Rejection> {
+        let (filter, peer, size) = (self.clone(), self.permit.request().peer, message.len());
+        let filtering = async move {
+            let mut fallback = FallbackUse::default();
+            let result = filter.filtered_here(&message, &lists, &mut fallback).await;
+            StageResult { result, fallback }
+        };
+        let filtered = parsing::filter(peer, size, filtering).await;
+        fallback.note(filtered.unwrap_or_else(|| Err(garbage()).into()))
+    }
+
+    async fn filtered_here(
         &self,
         message: &Bytes,
         lists: &Lists,
@@ -231,14 +260,15 @@ impl AnswerFilter {
     }
 
     /// `CreateTaskResult`: `task` in 2025-11-25, the result itself in the extension of 2026-07-28.
-    fn record_task(&self, result: &StrictResult<'_>) {
-        if let Some(task) = result.get("task")
-            && let Ok(task) = StrictMembers::read(task.get())
+    fn record_task(&self, text: &str, result: &ResultParts) {
+        if let Some(task) = at(text, result.task.as_ref())
+            && let Ok(task) = StrictMembers::read(task)
         {
             self.record(task.get("taskId"));
         }
-        if result.get("resultType").is_some_and(|kind| kind.get() == "\"task\"") {
-            self.record(result.get("taskId"));
+        if at(text, result.result_type.as_ref()) == Some("\"task\"") {
+            let id = at(text, result.task_id.as_ref()).and_then(|id| serde_json::from_str(id).ok());
+            self.record(id);
         }
     }
 
@@ -249,13 +279,17 @@ impl AnswerFilter {
     }
 
     /// Notes the end of a task that its owner asks about.
-    fn note_status(&self, result: &StrictResult<'_>) {
-        let has_ended =
-            |status: &RawValue| matches!(status.get(), "\"completed\"" | "\"failed\"" | "\"cancelled\"");
-        if result.get("status").is_some_and(has_ended) {
+    fn note_status(&self, text: &str, result: &ResultParts) {
+        let status = at(text, result.status.as_ref());
+        if matches!(status, Some("\"completed\"" | "\"failed\"" | "\"cancelled\"")) {
             self.tasks.note_end(&self.permit);
         }
     }
+}
+
+/// The text at a place.
+fn at<'t>(text: &'t str, place: Option<&Range<usize>>) -> Option<&'t str> {
+    text.get(place?.clone())
 }
 
 /// An answer as the caller may see it.
@@ -264,12 +298,6 @@ pub struct FilteredAnswer {
     pub message: Bytes,
     /// The error that it reports.
     pub(super) peek: AnswerPeek,
-}
-
-/// A message that has been read once.
-struct MessageReading {
-    peek: AnswerPeek,
-    content: FilterInput,
 }
 
 /// The content of a message, for the filter.

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::StatusCode;
 
 use super::account::Account;
+use super::answer_message::AnswerMessage;
 use super::body::RawBody;
 use super::event::Event;
 use super::limit::{Admitted, RawAnswerPermit};
@@ -34,7 +34,7 @@ pub enum AnswerBody {
         /// of the stateless era, the flow sets the status that the protocol requires.
         status: StatusCode,
         /// The response.
-        message: Bytes,
+        message: AnswerMessage,
         /// The memory of the response.
         hold: Hold,
     },
@@ -51,13 +51,13 @@ pub enum AnswerBody {
 
 impl AnswerBody {
     /// A response of an upstream without HTTP, so small that its memory is not counted.
-    pub fn message(message: Bytes) -> Self {
+    pub fn message(message: impl Into<AnswerMessage>) -> Self {
         Self::held(message, Hold::default())
     }
 
     /// A response of an upstream without HTTP.
-    pub fn held(message: Bytes, hold: Hold) -> Self {
-        Self::Message { status: StatusCode::OK, message, hold }
+    pub fn held(message: impl Into<AnswerMessage>, hold: Hold) -> Self {
+        Self::Message { status: StatusCode::OK, message: message.into(), hold }
     }
 }
 

@@ -31,7 +31,7 @@ fn is_of_number(byte: u8) -> bool {
 
 /// The text after a string, of which the opening quotation mark has been read.
 fn after_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
         let is_end = rest.get(at) == Some(&b'"');
         rest = rest.get(at + if is_end { 1 } else { 2 }..).unwrap_or_default();
         if is_end {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::names::fold;
 use super::numbers;
-pub use answer::{ResultValue, StrictAnswer, StrictResult};
+pub use answer::{ListReading, ResultValue, StrictAnswer, StrictResult};
 
 mod answer;
 

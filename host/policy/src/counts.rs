@@ -95,6 +95,11 @@ impl Counts {
         }
     }
 
+    /// Counts a verdict that was used again, without a hook.
+    pub(super) fn used_again(&self) {
+        add(&self.calls);
+    }
+
     pub(super) fn fail(&self, failure: Failure) {
         let place = Failure::ALL.iter().position(|each| *each == failure);
         if let Some(counter) = place.and_then(|place| self.failures.get(place)) {

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use witgate_plugin::{
-    Call, Credential, Decision, Description, Digest, EntryDecision, Principal, Scheme, Unavailability,
-    Verdict, Wants,
+    Call, Credential, Decision, Description, Digest, EntryDecision, Identity, Principal, Scheme,
+    Unavailability, Verdict, Wants,
 };
 
 use self::answer::{Failed, HookAnswer, Outcome};
@@ -43,6 +43,7 @@ use witgate_config::{self as config, Mode, PolicyKind};
 use witgate_services::jwks::KeySetState;
 use witgate_services::lookups::Lookups;
 use witgate_services::subject::AnsweredHook;
+use witgate_services::verdicts::VerdictQuestion;
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
@@ -340,23 +341,67 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<HookAnswer<Verdict>, Failed> {
-        let tap = self
-            .recorder
-            .line()
-            .map(|line| (line, RecordedHook::authenticate(self.now(), scope, call, credential)));
-        let scope = tap.as_ref().map_or(scope, |(_, hook)| hook.scope());
-        let host = &self.host(scope);
-        let verdict = self
-            .ask(
-                Hook::Authenticate,
-                (scope, call),
-                move |pool| pool.authenticate(scope, call, credential),
-                move |builtin| builtin.authenticate(host, call, credential),
-                HookTally::of_verdict,
-            )
-            .await;
-        self.offer(tap, &verdict, Outcome::Verdict);
+        if let Some(line) = self.recorder.line() {
+            let hook = RecordedHook::authenticate(self.now(), scope, call, credential);
+            let verdict = self.ask_authenticator(hook.scope(), call, credential).await;
+            self.offer(Some((line, hook)), &verdict, Outcome::Verdict);
+            return verdict;
+        }
+        if !self.keeps_verdicts() {
+            return self.ask_authenticator(scope, call, credential).await;
+        }
+        let verdicts = &self.services.verdicts;
+        let question = VerdictQuestion { subject: &*scope.subject, call, credential };
+        if let Some(identity) = verdicts.recall(&question, &self.services.keys, self.now()).await {
+            return Ok(self.kept(identity));
+        }
+        let basis = Arc::new(verdicts.basis());
+        let scope = &Scope { basis: Some(Arc::clone(&basis)), ..scope.clone() };
+        let verdict = self.ask_authenticator(scope, call, credential).await;
+        if let Ok(HookAnswer { answer: Verdict::Identity(identity), by_fallback }) = &verdict
+            && *by_fallback == self.is_fallback()
+        {
+            verdicts.keep(&question, &basis, identity);
+        }
         verdict
+    }
+
+    /// True if verdicts may be used again. Those of a shadow are compared, and those of a sandbox are observed, so their
+    /// hooks are always called.
+    fn keeps_verdicts(&self) -> bool {
+        self.mode == Mode::Enforce && self.services.witness.is_none()
+    }
+
+    /// True if the fallback decides from the start, and not in place of a component that failed once.
+    fn is_fallback(&self) -> bool {
+        matches!(self.source, Source::Fallback { .. })
+    }
+
+    /// A verdict that is used again. It counts as a call.
+    fn kept(&self, identity: Identity) -> HookAnswer<Verdict> {
+        self.counts.used_again();
+        let by_fallback = self.is_fallback();
+        if by_fallback {
+            self.counts.fallback();
+        }
+        HookAnswer { answer: Verdict::Identity(identity), by_fallback }
+    }
+
+    async fn ask_authenticator(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<HookAnswer<Verdict>, Failed> {
+        let host = &self.host(scope);
+        self.ask(
+            Hook::Authenticate,
+            (scope, call),
+            move |pool| pool.authenticate(scope, call, credential),
+            move |builtin| builtin.authenticate(host, call, credential),
+            HookTally::of_verdict,
+        )
+        .await
     }
 
     /// Decides whether `principal` may make `call`.

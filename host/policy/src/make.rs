@@ -31,6 +31,7 @@ use witgate_services::cache::Cache;
 use witgate_services::fetch::{Fetcher, HttpExchange};
 use witgate_services::host_calls::HostCallReplay;
 use witgate_services::keys::Keyring;
+use witgate_services::verdicts::VerdictMemory;
 use witgate_services::witness::Witness;
 
 /// The error when a policy cannot be built.
@@ -419,6 +420,7 @@ fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings)
         keys: Keyring::new(keys),
         secrets: raw_secrets,
         cache: granted.cache.then(|| Cache::new(config.limits.cache)),
+        verdicts: VerdictMemory::default(),
         fetcher: granted.http.then(|| match making.stage {
             Some(stage) => Fetcher::answered_by(Arc::clone(&stage.servers)),
             None => Fetcher::new(Arc::clone(making.around.remote.ways()), origins, client_secrets)

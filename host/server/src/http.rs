@@ -400,7 +400,7 @@ fn answer(reply: Reply) -> Response<Body> {
     let Reply { status, session, nonce, decision, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
-        AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message)),
+        AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message.into_text())),
         AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
         AnswerBody::Raw { body, .. } => {
             let mut response = with_status(status, Body::raw(body));

@@ -374,7 +374,7 @@ impl<P: MessageHandler> StdioClient<P> {
     async fn write_down(&self, body: AnswerBody, id: Option<Box<str>>) {
         match body {
             AnswerBody::Accepted => {}
-            AnswerBody::Message { message, .. } => self.say(message).await,
+            AnswerBody::Message { message, .. } => self.say(message.into_text()).await,
             AnswerBody::Events(events) => self.say_all(events).await,
             AnswerBody::Raw { body, .. } => {
                 if let Err(rejection) = self.say_whole(body).await {

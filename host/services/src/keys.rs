@@ -16,6 +16,7 @@ use witgate_plugin::{Digest, SignedMessage, VerifyError};
 
 use super::jwks::{KeySetState, RemoteJwks};
 use super::lookups::Lookups;
+use super::verdicts::{KeyUse, VerdictBasis};
 pub use error::{KeyError, MOST_KEYS, SHORTEST_SECRET};
 pub use jwk::SkipReason;
 use jwk::VerifyingKey;
@@ -58,13 +59,28 @@ impl Keyring {
         })
     }
 
-    /// Checks a signature with the key named `name`.
+    /// Checks a signature with the key named `name`, and notes the key in the `basis` of the verdict.
     ///
     /// # Errors
     /// With the reason why it is not accepted.
-    pub async fn verify(&self, name: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
-        let key = self.keys.get(name).ok_or(VerifyError::UnknownKey)?;
-        let candidates = key.candidates(signed).await?;
+    pub async fn verify(
+        &self,
+        name: &str,
+        signed: &SignedMessage<'_>,
+        basis: Option<&VerdictBasis>,
+    ) -> Result<(), VerifyError> {
+        let candidates = match self.keys.get(name) {
+            Some(key) => key.candidates(signed.key_id).await,
+            None => Err(VerifyError::UnknownKey),
+        };
+        if let Some(basis) = basis {
+            match (&candidates, self.keys.get(name).map(|key| &**key)) {
+                (Ok(_), Some(Key::Fixed(_))) => {}
+                (Ok(set), _) => basis.rests_on(name, signed.key_id, set.version),
+                (Err(_), _) => basis.is_unknown(),
+            }
+        }
+        let candidates = candidates?;
         let fingerprint = fingerprint(name, candidates.version, signed);
         let is_known = self.good.get(&fingerprint).is_some();
         self.lookups.note(is_known);
@@ -74,6 +90,17 @@ impl Keyring {
         candidates.verify(signed)?;
         self.good.insert(fingerprint, ());
         Ok(())
+    }
+
+    /// True if signatures would be checked with the same key sets now.
+    pub(crate) async fn are_current(&self, used: &[KeyUse]) -> bool {
+        for KeyUse { name, key_id, version } in used {
+            let Some(key) = self.keys.get(&**name) else { return false };
+            if !key.candidates(key_id.as_deref()).await.is_ok_and(|set| set.version == *version) {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -168,12 +195,12 @@ impl Key {
         Self::Fixed(Arc::new(KeySet { version: 0, keys: vec![key] }))
     }
 
-    async fn candidates(&self, signed: &SignedMessage<'_>) -> Result<Arc<KeySet>, VerifyError> {
+    async fn candidates(&self, key_id: Option<&str>) -> Result<Arc<KeySet>, VerifyError> {
         match self {
             Self::Fixed(set) => Ok(Arc::clone(set)),
             Self::Unavailable => Err(VerifyError::Unavailable),
             Self::Remote { set, max_stale } => {
-                set.current(signed.key_id, *max_stale).await.ok_or(VerifyError::Unavailable)
+                set.current(key_id, *max_stale).await.ok_or(VerifyError::Unavailable)
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod lookups;
 pub mod network;
 pub mod subject;
 pub mod traces;
+pub mod verdicts;
 pub mod witness;
 
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ use self::keys::Keyring;
 use self::lookups::Lookups;
 use self::subject::Subject;
 use self::traces::Traces;
+use self::verdicts::{VerdictBasis, VerdictMemory};
 use self::witness::{AnswerSummary, Witness};
 use witgate_base::breaker::CallerDigest;
 use witgate_base::clock::Clock;
@@ -48,6 +50,8 @@ pub struct Services {
     pub secrets: HashMap<String, SecretString>,
     /// The policy's cache, if granted.
     pub cache: Option<Cache>,
+    /// The verdicts that the policy, as an authenticator, has declared to stay the same.
+    pub verdicts: VerdictMemory,
     /// HTTP requests, if granted.
     pub fetcher: Option<Fetcher>,
     /// The clock.
@@ -62,8 +66,9 @@ pub struct Services {
 
 impl Services {
     /// Removes the entry of the policy's cache under a token's digest, where policies cache results for tokens, and
-    /// prevents answers to earlier requests. True: there was an entry.
+    /// prevents answers to earlier requests. The verdicts about the token are removed as well. True: there was an entry.
     pub fn forget(&self, token: &Digest) -> bool {
+        self.verdicts.forget(token);
         if let Some(fetcher) = &self.fetcher {
             fetcher.share_no_more();
         }
@@ -74,7 +79,8 @@ impl Services {
     pub fn lookups(&self) -> impl Iterator<Item = (&'static str, &Lookups)> {
         let results = self.cache.as_ref().map(|cache| ("results", cache.lookups()));
         let signatures = (!self.keys.is_empty()).then(|| ("signatures", self.keys.lookups()));
-        signatures.into_iter().chain(results)
+        let verdicts = self.verdicts.lookups().map(|lookups| ("verdicts", lookups));
+        signatures.into_iter().chain(results).chain(verdicts)
     }
 
     /// No services, for a policy that only describes itself.
@@ -85,6 +91,7 @@ impl Services {
             keys: Keyring::new(HashMap::new()),
             secrets: HashMap::new(),
             cache: None,
+            verdicts: VerdictMemory::default(),
             fetcher: None,
             clock: Clock::System,
             scopes: BTreeSet::new(),
@@ -103,6 +110,8 @@ pub struct Scope {
     pub listing: bool,
     /// The captured host calls, while the policy is recorded.
     pub call_log: Option<Arc<HostCallLog>>,
+    /// The basis of the verdict that the hook is giving. None: it is not to be kept.
+    pub basis: Option<Arc<VerdictBasis>>,
     /// The traces of the caller's credentials, which a recording must not contain. They can be searched for, but not
     /// read.
     pub traces: Option<Arc<Traces>>,
@@ -111,7 +120,7 @@ pub struct Scope {
 impl Scope {
     /// The scope of a hook that is not recorded yet.
     pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
-        Self { subject, listing, call_log: None, traces }
+        Self { subject, listing, call_log: None, basis: None, traces }
     }
 
     /// The source to which a failure is attributed.
@@ -157,7 +166,14 @@ impl<'a> PolicyHost<'a> {
         if let Some(call_log) = self.call_log() {
             call_log.called(name);
         }
+        if let Some(basis) = self.basis() {
+            basis.uses(name);
+        }
         answer
+    }
+
+    fn basis(&self) -> Option<&'a VerdictBasis> {
+        self.scope?.basis.as_deref()
     }
 
     fn call_log(&self) -> Option<&'a HostCallLog> {
@@ -223,7 +239,11 @@ fn bytes(data: &[u8]) -> String {
 
 impl Host for PolicyHost<'_> {
     fn now(&self) -> u64 {
-        self.note_call("clock.now", nothing, self.services.clock.now())
+        let now = self.services.clock.now();
+        if let Some(basis) = self.basis() {
+            basis.sees(now);
+        }
+        self.note_call("clock.now", nothing, now)
     }
 
     fn log(&self, level: Level, message: &str) {
@@ -237,6 +257,15 @@ impl Host for PolicyHost<'_> {
             Level::Info => tracing::info!(target: "witgate::plugin", policy, "{message}"),
             Level::Warn => tracing::warn!(target: "witgate::plugin", policy, "{message}"),
             Level::Error => tracing::error!(target: "witgate::plugin", policy, "{message}"),
+        }
+    }
+
+    fn keep_verdict(&self, until: u64) {
+        if let Some(basis) = self.basis() {
+            basis.ends(until);
+        }
+        if let Some(witness) = &self.services.witness {
+            witness.called("verdict-memory.keep-until", until.to_string(), ().summary());
         }
     }
 
@@ -297,7 +326,7 @@ impl Host for PolicyHost<'_> {
         let replay = self.services.replay.as_ref().and_then(|replay| replay.outcome(key, signed));
         let outcome = match replay {
             Some(outcome) => outcome,
-            None => self.services.keys.verify(key, signed).await,
+            None => self.services.keys.verify(key, signed, self.basis()).await,
         };
         if let Some(call_log) = self.call_log() {
             call_log.verified(key, signed, outcome);

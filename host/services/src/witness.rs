@@ -14,7 +14,7 @@ use witgate_base::printable::clean;
 const MOST: usize = 10_000;
 
 /// The imports of the WIT package, by the names under which they are counted.
-pub const IMPORTS: [&str; 21] = [
+pub const IMPORTS: [&str; 22] = [
     "request.upstream",
     "request.audience",
     "request.peer",
@@ -28,6 +28,7 @@ pub const IMPORTS: [&str; 21] = [
     "caller.expires-at",
     "clock.now",
     "log.write",
+    "verdict-memory.keep-until",
     "crypto.sha256",
     "crypto.equal",
     "crypto.verify",

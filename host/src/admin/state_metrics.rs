@@ -161,7 +161,11 @@ impl MetricsPage<'_> {
                 Counts::disagreements,
             ),
             ("policy_shed", "Calls that a shadow policy did not judge, because it was busy", Counts::sheds),
-            ("policy_calls", "Hooks called, by policy of the live generation", Counts::calls),
+            (
+                "policy_calls",
+                "Hooks called and verdicts used again, by policy of the live generation",
+                Counts::calls,
+            ),
             ("policy_denials", "Refusals and denials, by policy", Counts::denials),
             (
                 "policy_fallbacks",

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
+use witgate_component::engine_start::EngineStart;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::{Config, Transport};
 use witgate_runtime::log::Logs;
@@ -37,6 +38,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 }
 
 fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<Exit, CommandFailure> {
+    let engine = EngineStart::begin();
     let path = context.config_path();
     let (mut loaded, rollback) =
         crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
@@ -44,8 +46,9 @@ fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<E
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let (environment, logs) = (context.environment.clone(), Arc::clone(logs));
     runtime()?
-        .block_on(crate::serve::run(loaded.config, rollback, context.environment.clone(), Arc::clone(logs)))
+        .block_on(crate::serve::run(loaded.config, rollback, environment, logs, engine))
         .map(|()| Exit::Done)
         .map_err(|error| match error.in_file(path.as_deref()) {
             Ok(faults) => CommandFailure::Config(faults),

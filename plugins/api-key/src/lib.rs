@@ -161,7 +161,13 @@ impl Authenticate for ApiKey {
             }
         };
         match self.find(&host.sha256(credential.value.as_bytes())) {
-            Some((key, until)) => key.judge(host.now(), until),
+            Some((key, until)) => {
+                let verdict = key.judge(host.now(), until);
+                if let Verdict::Identity(identity) = &verdict {
+                    host.keep_verdict(identity.expires_at.unwrap_or(u64::MAX));
+                }
+                verdict
+            }
             // It may be a token for another policy.
             None if bearer && !credential.value.starts_with(KEY_PREFIX) => Verdict::NotMine,
             None => Verdict::refused("unknown-key", "the store does not contain this key"),
@@ -231,6 +237,26 @@ mod tests {
         assert!(matches!(ask("foo"), Verdict::Refused(_)));
         assert!(matches!(ask("baz"), Verdict::Refused(refusal) if refusal.reason == "unknown-key"));
         assert_eq!((host.calls("sha256"), host.log_lines().len(), host.requests().len()), (3, 0, 0));
+    }
+
+    #[test]
+    fn a_verdict_is_kept_until_the_key_or_its_overlap_expires() {
+        let expiring = STORE.replace(
+            "created = 2026-01-01T00:00:00Z",
+            "created = 2026-01-01T00:00:00Z\nexpires = 2026-02-01T00:00:00Z",
+        );
+        for (store, key, kept) in [
+            (STORE, "bar", Some(u64::MAX)),
+            (&expiring, "bar", Some(1_769_904_000)),
+            (STORE, "foo", None),
+            (STORE, "unknown", None),
+        ] {
+            let config = serde_json::json!({ "store": store }).to_string();
+            let (policy, _) = ApiKey::configure_json("keys", &config).expect("the settings are good");
+            let host = FakeHost::new();
+            host.authenticate(&policy, &tool("echo"), &Credential { scheme: Scheme::Header, value: key });
+            assert_eq!(host.kept_until(), kept, "{key}");
+        }
     }
 
     #[test]

@@ -193,7 +193,11 @@ impl Authenticate for Jwt {
         if !self.place.takes(credential.scheme) {
             return Verdict::NotMine;
         }
-        self.judge(host, credential).await.into()
+        let judged = self.judge(host, credential).await;
+        if let Ok(Identity { expires_at: Some(end), .. }) = &judged {
+            host.keep_verdict(*end);
+        }
+        judged.into()
     }
 }
 
@@ -367,6 +371,19 @@ mod tests {
         assert!(matches!(ask(OTHER_ALGORITHM), Verdict::Refused(_)));
         assert_eq!(host.calls("verify"), 0);
         assert!(matches!(ask(EXPIRED), Verdict::Refused(refusal) if refusal.reason == "expired"));
+    }
+
+    #[test]
+    fn a_verdict_is_kept_until_the_token_expires() {
+        let config =
+            r#"{ "keys": ["session"], "algorithms": ["HS256"], "audience_claim": "sub", "audience": "ada" }"#;
+        let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
+        for (now, kept) in [(0, Some(61)), (60, Some(61)), (61, None)] {
+            let host = FakeHost::new().at(now).key("session", Ok(()));
+            let credential = Credential { scheme: Scheme::Bearer, value: EXPIRED };
+            host.authenticate(&policy, &tool("echo"), &credential);
+            assert_eq!(host.kept_until(), kept, "at {now}");
+        }
     }
 
     #[test]

@@ -198,6 +198,17 @@ pub trait Host: Sync {
     /// Writes one log line.
     fn log(&self, level: Level, message: &str);
 
+    /// Declares that [`crate::Authenticate::authenticate`] gives the same verdict until `until`, in seconds since the
+    /// Unix epoch, whenever it is asked about the same call and credential. The host may then use the verdict again
+    /// without a call of the hook. It does so only for an identity, and only if the hook has used no other host
+    /// functions than the clock, the log, the upstream, its audience, digests and signatures.
+    ///
+    /// Do not declare it if the verdict depends on anything else, such as a value that the plugin has kept. In another
+    /// hook, it has no effect.
+    fn keep_verdict(&self, until: u64) {
+        let _ = until;
+    }
+
     /// Name of the upstream that the call is for.
     fn upstream(&self) -> Cow<'_, str>;
     /// The upstream's resource identifier: the audience that a token has to have.

@@ -98,6 +98,7 @@ struct HookNotes {
     log: Vec<(Level, String)>,
     calls: BTreeMap<&'static str, usize>,
     requests: Vec<HttpRequest>,
+    kept_until: Option<u64>,
 }
 
 /// The signature check of a key.
@@ -346,6 +347,11 @@ impl FakeHost {
         self.notes().requests.clone()
     }
 
+    /// The earliest time until which a verdict was declared to stay the same.
+    pub fn kept_until(&self) -> Option<u64> {
+        self.notes().kept_until
+    }
+
     /// The value under a key of the cache.
     pub fn in_cache(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         let cache = lock(&self.cache);
@@ -374,6 +380,12 @@ impl Host for FakeHost {
     fn log(&self, level: Level, message: &str) {
         self.note("log");
         self.notes().log.push((level, message.to_owned()));
+    }
+
+    fn keep_verdict(&self, until: u64) {
+        self.note("keep_verdict");
+        let mut notes = self.notes();
+        notes.kept_until = Some(notes.kept_until.map_or(until, |earlier| earlier.min(until)));
     }
 
     fn upstream(&self) -> Cow<'_, str> {

@@ -54,7 +54,7 @@ pub fn check(data: &[u8]) {
         }
     }
     let signed = SignedMessage { algorithm: Algorithm::Rs256, key_id: None, message: b"m", signature: b"s" };
-    let other = ring.verify("another", &signed).now_or_never();
+    let other = ring.verify("another", &signed, None).now_or_never();
     assert_eq!(other, Some(Err(VerifyError::UnknownKey)));
 }
 
@@ -76,7 +76,7 @@ fn verify(
 ) -> Vec<Result<(), VerifyError>> {
     let one = |signature: &Vec<u8>| {
         let signed = SignedMessage { algorithm, key_id, message: MESSAGE, signature };
-        ring.verify("set", &signed).now_or_never().expect("a set that is there makes nobody wait")
+        ring.verify("set", &signed, None).now_or_never().expect("a set that is there makes nobody wait")
     };
     signatures.iter().map(one).collect()
 }

@@ -4,7 +4,9 @@ use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 use witgate_plugin::{Host as _, HttpError, SignedMessage, VerifyError};
 
-use super::bindings::witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, types};
+use super::bindings::witgate::auth::{
+    cache, caller, clock, crypto, http, log, request, secrets, types, verdict_memory,
+};
 use super::convert;
 use crate::grants::Interface;
 use crate::state::State;
@@ -19,6 +21,7 @@ pub(crate) fn link(linker: &mut Linker<State>, interface: Interface) -> Result<(
         Interface::Caller => caller::add_to_linker::<_, StoreData>(linker, |state| state),
         Interface::Clock => clock::add_to_linker::<_, StoreData>(linker, |state| state),
         Interface::Log => log::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::VerdictMemory => verdict_memory::add_to_linker::<_, StoreData>(linker, |state| state),
         Interface::Crypto => crypto::add_to_linker::<_, StoreData>(linker, |state| state),
         Interface::Secrets => secrets::add_to_linker::<_, StoreData>(linker, |state| state),
         Interface::Cache => cache::add_to_linker::<_, StoreData>(linker, |state| state),
@@ -85,6 +88,13 @@ impl clock::Host for State {
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
         self.log(convert::level(level), &message)
+    }
+}
+
+impl verdict_memory::Host for State {
+    fn keep_until(&mut self, until: u64) -> Result<()> {
+        self.host()?.keep_verdict(until);
+        Ok(())
     }
 }
 

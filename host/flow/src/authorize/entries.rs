@@ -1,5 +1,7 @@
 //! Decides about the entries of a list, exactly as `judge` decides about calls, but many in one call of a hook.
 
+use std::thread;
+
 use tokio::task::yield_now;
 use witgate_plugin::{Call, TargetKind};
 
@@ -21,9 +23,10 @@ impl Judge {
     pub(super) async fn permits_entries(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<bool>> {
         let (mut permitted, mut fallback) = (Vec::with_capacity(names.len()), FallbackUse::default());
         for batch in names.chunks(MOST_ENTRIES) {
-            // A list may be long, and policies may answer without yielding.
+            // A list may be long, and policies may answer without yielding. Neither other tasks nor other threads wait.
             if !permitted.is_empty() {
                 yield_now().await;
+                thread::yield_now();
             }
             match fallback.note(self.permits_batch(kind, batch).await) {
                 Ok(some) => permitted.extend(some),

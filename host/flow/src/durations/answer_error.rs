@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::ErrorType;
 
 /// The parts of a JSON-RPC response that say whether it is an error.
+#[derive(Debug)]
 pub(in super::super) struct AnswerPeek {
     /// The code of the error, if it has one.
     pub(in super::super) code: Option<i64>,

@@ -9,10 +9,13 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use crate::durations::AnswerPeek;
+use crate::parsing;
 use witgate_message::json::{span_in, splice};
 use witgate_message::names;
 use witgate_message::parse::folds_to;
-use witgate_message::strict_json::{ResultValue, StrictAnswer, StrictMembers, StrictResult, string};
+use witgate_message::strict_json::{
+    ListReading, ResultValue, StrictAnswer, StrictMembers, StrictResult, string,
+};
 
 /// A list in a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +45,37 @@ fn list_of(key: &str) -> Option<(&'static str, List)> {
 
 /// A message is not a JSON-RPC message without duplicate keys.
 #[derive(Debug)]
-pub(super) struct UnreadableMessage;
+pub struct UnreadableMessage;
 
-/// The parts of a message.
-pub(super) struct MessageParts<'a> {
-    text: &'a str,
-    answer: StrictAnswer<'a>,
+/// The parts of a message. Its values are places in the text.
+#[derive(Debug)]
+pub(crate) struct MessageParts {
+    pub(crate) id: Option<Range<usize>>,
+    pub(crate) error: Option<Range<usize>>,
+    pub(crate) has_method: bool,
+    pub(crate) has_result: bool,
+    /// The error that the message reports.
+    pub(super) peek: AnswerPeek,
+    /// The thing that a notification is about, if callers need a right to it.
+    pub(super) notice: Option<NoticeTarget>,
+    /// The result, if there is one that is an object.
+    pub(super) result: Option<ResultParts>,
+}
+
+/// The parts of a result that is an object.
+#[derive(Debug)]
+pub(super) struct ResultParts {
+    pub(super) task: Option<Range<usize>>,
+    pub(super) task_id: Option<Range<usize>>,
+    pub(super) result_type: Option<Range<usize>>,
+    pub(super) status: Option<Range<usize>>,
+    pub(super) capabilities: Option<Range<usize>>,
+    /// None: it has no lists.
+    pub(super) lists: Option<Lists>,
 }
 
 /// The thing that a notification is about.
+#[derive(Clone, Debug)]
 pub(super) enum NoticeTarget {
     Resource(String),
     Task(String),
@@ -58,60 +83,54 @@ pub(super) enum NoticeTarget {
     Unnamed,
 }
 
-impl<'a> MessageParts<'a> {
-    /// Reads a message.
+impl MessageParts {
+    /// Reads a message, once.
     ///
     /// # Errors
-    /// [`UnreadableMessage`].
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, UnreadableMessage> {
+    /// [`UnreadableMessage`], also if a list has a name that only some readers take for it.
+    pub(crate) fn read(message: &[u8]) -> Result<Self, UnreadableMessage> {
         let text = std::str::from_utf8(message).map_err(|_| UnreadableMessage)?;
-        let answer = StrictAnswer::read(text, |key| list_of(key).is_some()).map_err(|_| UnreadableMessage)?;
+        let lists = ListReading { is_list: |key| list_of(key).is_some(), after_item: parsing::make_room };
+        let answer = StrictAnswer::read(text, lists).map_err(|_| UnreadableMessage)?;
         // A client that ignores case may read the other member as the result.
         if answer.envelope.iter().any(|(key, _)| folds_to(key, "result")) {
             return Err(UnreadableMessage);
         }
-        Ok(Self { text, answer })
+        AnswerPlaces(text).parts(&answer)
+    }
+}
+
+/// The text in which the places are.
+struct AnswerPlaces<'a>(&'a str);
+
+impl<'a> AnswerPlaces<'a> {
+    fn parts(&self, answer: &StrictAnswer<'a>) -> Result<MessageParts, UnreadableMessage> {
+        let StrictAnswer { envelope, has_result, result } = answer;
+        let is_error = result.as_ref().and_then(|result| result.get("isError"));
+        Ok(MessageParts {
+            id: self.place(envelope.get("id"))?,
+            error: self.place(envelope.get("error"))?,
+            has_method: envelope.get("method").is_some(),
+            has_result: *has_result,
+            peek: AnswerPeek::of_members(envelope.get("error"), result.is_some(), is_error),
+            notice: notice(envelope),
+            result: result.as_ref().map(|result| self.result(result)).transpose()?,
+        })
     }
 
-    /// The thing that a notification is about, if callers need a right to it.
-    pub(super) fn notice(&self) -> Option<NoticeTarget> {
-        let method = self.answer.envelope.get("method").and_then(string)?;
-        let params = self.answer.envelope.get("params").and_then(|raw| StrictMembers::read(raw.get()).ok());
-        let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
-        let of = |name: Option<Cow<'_, str>>, notice: fn(String) -> NoticeTarget| {
-            name.map_or(NoticeTarget::Unnamed, |name| notice(name.into_owned()))
-        };
-        match &*method {
-            "notifications/resources/updated" => Some(of(named("uri"), NoticeTarget::Resource)),
-            method if method.starts_with("notifications/tasks") => {
-                Some(of(named("taskId"), NoticeTarget::Task))
-            }
-            _ => None,
-        }
-    }
-
-    /// The result, if there is one that is an object.
-    pub(super) fn result(&self) -> Option<&StrictResult<'a>> {
-        self.answer.result.as_ref()
-    }
-
-    /// The error that the message reports.
-    pub(super) fn peek(&self) -> AnswerPeek {
-        let is_error = self.result().and_then(|result| result.get("isError"));
-        AnswerPeek::of_members(self.answer.envelope.get("error"), self.result().is_some(), is_error)
-    }
-
-    /// The message with `value` in place of another value.
-    pub(super) fn with(&self, old: &RawValue, value: &str) -> Result<Bytes, UnreadableMessage> {
-        Ok(splice(self.text.as_bytes(), &mut [(self.span(old)?, value)]))
+    fn result(&self, result: &StrictResult<'a>) -> Result<ResultParts, UnreadableMessage> {
+        Ok(ResultParts {
+            task: self.place(result.get("task"))?,
+            task_id: self.place(result.get("taskId"))?,
+            result_type: self.place(result.get("resultType"))?,
+            status: self.place(result.get("status"))?,
+            capabilities: self.place(result.get("capabilities"))?,
+            lists: self.lists(result)?,
+        })
     }
 
     /// The lists of the result. None: it has none.
-    ///
-    /// # Errors
-    /// [`UnreadableMessage`], if a list has a name that only some readers take for it.
-    pub(super) fn lists(&self) -> Result<Option<Lists>, UnreadableMessage> {
-        let Some(result) = self.result() else { return Ok(None) };
+    fn lists(&self, result: &StrictResult<'a>) -> Result<Option<Lists>, UnreadableMessage> {
         let mut lists = Vec::new();
         for (key, value) in result.members() {
             let ResultValue::Items(items) = value else { continue };
@@ -126,8 +145,9 @@ impl<'a> MessageParts<'a> {
         Ok(Some(Lists { lists, scope: self.cache_scope(result)? }))
     }
 
-    fn list(&self, list: List, items: &[&RawValue]) -> Result<ListPlace, UnreadableMessage> {
-        let entry = |item: &&RawValue| {
+    fn list(&self, list: List, items: &[&'a RawValue]) -> Result<ListPlace, UnreadableMessage> {
+        let entry = |item: &&'a RawValue| {
+            parsing::make_room();
             let name = name_of(list, item).map(|name| self.name_place(name)).transpose()?;
             Ok(Entry { span: self.span(item)?, name })
         };
@@ -137,7 +157,7 @@ impl<'a> MessageParts<'a> {
     fn name_place(&self, name: Cow<'a, str>) -> Result<EntryName, UnreadableMessage> {
         match name {
             Cow::Borrowed(name) => {
-                span_in(self.text.as_bytes(), name).map(EntryName::At).ok_or(UnreadableMessage)
+                span_in(self.0.as_bytes(), name).map(EntryName::At).ok_or(UnreadableMessage)
             }
             Cow::Owned(name) => Ok(EntryName::Unescaped(name.into())),
         }
@@ -154,7 +174,7 @@ impl<'a> MessageParts<'a> {
             return Ok(CacheScope::At(self.span(scope)?));
         }
         let key = result.members().iter().find_map(|(key, _)| match key {
-            Cow::Borrowed(key) => span_in(self.text.as_bytes(), key),
+            Cow::Borrowed(key) => span_in(self.0.as_bytes(), key),
             Cow::Owned(_) => None,
         });
         // The quotation mark is before the key.
@@ -162,8 +182,27 @@ impl<'a> MessageParts<'a> {
         Ok(CacheScope::Before(place))
     }
 
+    fn place(&self, value: Option<&RawValue>) -> Result<Option<Range<usize>>, UnreadableMessage> {
+        value.map(|value| self.span(value)).transpose()
+    }
+
     fn span(&self, value: &RawValue) -> Result<Range<usize>, UnreadableMessage> {
-        span_in(self.text.as_bytes(), value.get()).ok_or(UnreadableMessage)
+        span_in(self.0.as_bytes(), value.get()).ok_or(UnreadableMessage)
+    }
+}
+
+/// The thing that a notification is about, if callers need a right to it.
+fn notice(envelope: &StrictMembers<'_>) -> Option<NoticeTarget> {
+    let method = envelope.get("method").and_then(string)?;
+    let params = envelope.get("params").and_then(|raw| StrictMembers::read(raw.get()).ok());
+    let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
+    let of = |name: Option<Cow<'_, str>>, notice: fn(String) -> NoticeTarget| {
+        name.map_or(NoticeTarget::Unnamed, |name| notice(name.into_owned()))
+    };
+    match &*method {
+        "notifications/resources/updated" => Some(of(named("uri"), NoticeTarget::Resource)),
+        method if method.starts_with("notifications/tasks") => Some(of(named("taskId"), NoticeTarget::Task)),
+        _ => None,
     }
 }
 
@@ -273,7 +312,7 @@ mod tests {
 
     fn filtered(message: &str, shown: &[&[bool]], adds_scope: bool) -> String {
         let parts = MessageParts::read(message.as_bytes()).unwrap();
-        let lists = parts.lists().unwrap().unwrap();
+        let lists = parts.result.unwrap().lists.unwrap();
         let shown: Vec<Vec<bool>> = shown.iter().map(|shown| shown.to_vec()).collect();
         String::from_utf8(lists.filtered(message, &shown, adds_scope).to_vec()).unwrap()
     }
@@ -347,18 +386,15 @@ mod tests {
     fn a_member_that_some_readers_take_for_another_is_refused() {
         assert!(MessageParts::read(br#"{"result":{"tools":[]},"Result":{"tools":[1]}}"#).is_err());
         let message = br#"{"result":{"tools":[],"CacheScope":"public"}}"#;
-        assert!(MessageParts::read(message).unwrap().lists().is_err());
+        assert!(MessageParts::read(message).is_err());
     }
 
     #[test]
     fn a_list_under_a_name_that_some_readers_fold_is_refused() {
         for message in [r#"{"result":{"Tools":[]}}"#, r#"{"result":{"tas\u212As":[]}}"#] {
-            assert!(MessageParts::read(message.as_bytes()).unwrap().lists().is_err(), "{message}");
+            assert!(MessageParts::read(message.as_bytes()).is_err(), "{message}");
         }
         let escaped = r#"{"result":{"\u0074ools":[]}}"#;
-        assert!(
-            MessageParts::read(escaped.as_bytes()).unwrap().lists().is_err(),
-            "no place for `cacheScope`"
-        );
+        assert!(MessageParts::read(escaped.as_bytes()).is_err(), "no place for `cacheScope`");
     }
 }

@@ -13,21 +13,32 @@ use super::{ObjectKey, SeenKeys, StrictFault, StrictMembers};
 pub struct StrictAnswer<'de> {
     /// The members, without `result`.
     pub envelope: StrictMembers<'de>,
+    /// True if the message has `result`, of any type.
+    pub has_result: bool,
     /// `result`, if the message has one that is an object.
     pub result: Option<StrictResult<'de>>,
 }
 
 impl<'de> StrictAnswer<'de> {
-    /// Reads a message. `is_list` tells the members of the result that are lists.
+    /// Reads a message.
     ///
     /// # Errors
-    /// If it is not JSON, it or its result has a duplicate key, or such a member is not an array.
-    pub fn read(text: &'de str, is_list: fn(&str) -> bool) -> Result<Self, serde_json::Error> {
+    /// If it is not JSON, it or its result has a duplicate key, or a member that is a list is not an array.
+    pub fn read(text: &'de str, lists: ListReading) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let answer = AnswerSeed { is_list }.deserialize(&mut reader)?;
+        let answer = AnswerSeed(lists).deserialize(&mut reader)?;
         reader.end()?;
         Ok(answer)
     }
+}
+
+/// The treatment of lists in a result.
+#[derive(Clone, Copy, Debug)]
+pub struct ListReading {
+    /// True for the name of a member that is a list.
+    pub is_list: fn(&str) -> bool,
+    /// Called after each item, because lists may be long.
+    pub after_item: fn(),
 }
 
 /// The members of a result, in their order.
@@ -58,9 +69,7 @@ pub enum ResultValue<'de> {
     Value(&'de RawValue),
 }
 
-struct AnswerSeed {
-    is_list: fn(&str) -> bool,
-}
+struct AnswerSeed(ListReading);
 
 impl<'de> DeserializeSeed<'de> for AnswerSeed {
     type Value = StrictAnswer<'de>;
@@ -78,25 +87,24 @@ impl<'de> Visitor<'de> for AnswerSeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut answer = StrictAnswer { envelope: StrictMembers(Vec::with_capacity(4)), result: None };
-        let (mut seen, mut has_result) = (SeenKeys::default(), false);
+        let envelope = StrictMembers(Vec::with_capacity(4));
+        let mut answer = StrictAnswer { envelope, has_result: false, result: None };
+        let mut seen = SeenKeys::default();
         while let Some(ObjectKey(key)) = map.next_key()? {
             if key != "result" {
                 seen.once(answer.envelope.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
                 answer.envelope.0.push((key, map.next_value()?));
-            } else if std::mem::replace(&mut has_result, true) {
+            } else if std::mem::replace(&mut answer.has_result, true) {
                 return Err(de::Error::custom(StrictFault::DuplicateKey));
             } else {
-                answer.result = map.next_value_seed(ResultSeed { is_list: self.is_list })?;
+                answer.result = map.next_value_seed(ResultSeed(self.0))?;
             }
         }
         Ok(answer)
     }
 }
 
-struct ResultSeed {
-    is_list: fn(&str) -> bool,
-}
+struct ResultSeed(ListReading);
 
 impl<'de> DeserializeSeed<'de> for ResultSeed {
     type Value = Option<StrictResult<'de>>;
@@ -118,8 +126,8 @@ impl<'de> Visitor<'de> for ResultSeed {
         let mut seen = SeenKeys::default();
         while let Some(ObjectKey(key)) = map.next_key()? {
             seen.once(result.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
-            let value = match (self.is_list)(&key) {
-                true => ResultValue::Items(map.next_value()?),
+            let value = match (self.0.is_list)(&key) {
+                true => ResultValue::Items(map.next_value_seed(ItemsSeed(self.0))?),
                 false => ResultValue::Value(map.next_value()?),
             };
             result.0.push((key, value));
@@ -157,12 +165,39 @@ impl<'de> Visitor<'de> for ResultSeed {
     }
 }
 
+struct ItemsSeed(ListReading);
+
+impl<'de> DeserializeSeed<'de> for ItemsSeed {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ItemsSeed {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+            (self.0.after_item)();
+        }
+        Ok(items)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<StrictAnswer<'_>> {
-        StrictAnswer::read(text, |key| key == "tools").ok()
+        StrictAnswer::read(text, ListReading { is_list: |key| key == "tools", after_item: || {} }).ok()
     }
 
     #[test]
@@ -186,7 +221,7 @@ mod tests {
         for result in ["null", "true", "1", "-1", "1.5", r#""x""#, "[1, {}]"] {
             let text = format!(r#"{{"result":{result},"id":1}}"#);
             let answer = read(&text).unwrap();
-            assert!(answer.result.is_none(), "{result}");
+            assert!(answer.has_result && answer.result.is_none(), "{result}");
             assert!(answer.envelope.get("id").is_some(), "{result}");
         }
     }

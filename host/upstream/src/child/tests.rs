@@ -135,7 +135,7 @@ pub(super) fn modern(id: Value, method: &str, mut params: Value) -> Value {
 /// The one message of an answer.
 pub(super) fn message(answer: &AnswerBody) -> Value {
     match answer {
-        AnswerBody::Message { message, .. } => serde_json::from_slice(message).unwrap(),
+        AnswerBody::Message { message, .. } => serde_json::from_slice(message.as_ref()).unwrap(),
         AnswerBody::Accepted => panic!("accepted"),
         AnswerBody::Events(_) => panic!("a stream"),
         AnswerBody::Raw { .. } => panic!("raw"),

@@ -161,7 +161,7 @@ impl Decoder {
     /// The next line without its end: LF, CR LF or CR. After a CR at the very end, an LF may follow.
     fn line(&mut self) -> Option<Bytes> {
         let rest = self.pending.get(self.searched..)?;
-        let Some(found) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+        let Some(found) = memchr::memchr2(b'\n', b'\r', rest) else {
             self.searched = self.pending.len();
             return None;
         };

@@ -42,7 +42,7 @@ pub(super) async fn error_answer(
         StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => status,
         _ => StatusCode::OK,
     };
-    Ok(AnswerBody::Message { status: status_for_client, message, hold })
+    Ok(AnswerBody::Message { status: status_for_client, message: message.into(), hold })
 }
 
 /// An error status, with a message for a caller who does not know the upstream.

@@ -4,23 +4,48 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fault::bad_answer;
+use witgate_flow::answer_message::AnswerMessage;
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::Request;
 use witgate_message::call::MessageKind;
 use witgate_message::json::{Members, span_in, splice};
 
+/// The response in `message`, under the caller's id. If it needs a filter, it is read for that at the same time.
+pub(super) fn read(request: &Request, message: Bytes) -> Result<AnswerMessage, Rejection> {
+    let is_request = matches!(request.call.kind(), MessageKind::Request { .. });
+    if !is_request || !request.call.needs_filtering() {
+        return of(request, message).map(Into::into);
+    }
+    let answer = AnswerMessage::read(message.clone()).map_err(|_| no_response())?;
+    let parts = ResponseParts::of(&answer).ok_or_else(no_response)?;
+    let id = own_id(request, &parts)?;
+    match parts.id {
+        Some(theirs) if theirs == id => Ok(answer),
+        // Its places move with the id.
+        _ => Ok(parts.under(&message, id).into()),
+    }
+}
+
 /// The response in `message`, under the caller's id. An error may have no id if the server has not read it.
 pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {
     let MessageKind::Request { .. } = request.call.kind() else { return Ok(message) };
-    let Some(parts) = ResponseParts::read(&message) else {
-        return Err(bad_answer("The MCP server's answer is not JSON-RPC"));
-    };
+    let parts = ResponseParts::read(&message).ok_or_else(no_response)?;
+    let id = own_id(request, &parts)?;
+    Ok(parts.under(&message, id))
+}
+
+/// The id of the request, if it is the one that the response answers.
+fn own_id<'r>(request: &'r Request, parts: &ResponseParts<'_>) -> Result<&'r str, Rejection> {
     let id = request.call.id().unwrap_or("null");
     let is_nobodys = parts.is_error && parts.id.is_none_or(|id| id == "null");
     if !is_nobodys && !parts.id.is_some_and(|theirs| is_same(theirs, id)) {
         return Err(bad_answer("The MCP server answered another request"));
     }
-    Ok(parts.under(&message, id))
+    Ok(id)
+}
+
+fn no_response() -> Rejection {
+    bad_answer("The MCP server's answer is not JSON-RPC")
 }
 
 /// The error in `message`, under the caller's id. With an error status, servers answer with invented ids, and the
@@ -30,8 +55,8 @@ pub(super) fn error_of(request: &Request, message: &Bytes) -> Option<Bytes> {
     Some(parts.under(message, request.call.id().unwrap_or("null")))
 }
 
+/// The parts of a response that tell whose it is.
 struct ResponseParts<'a> {
-    members: Members<'a>,
     id: Option<&'a str>,
     is_error: bool,
 }
@@ -40,33 +65,51 @@ impl<'a> ResponseParts<'a> {
     /// Reads a response. None: it is not a response.
     fn read(message: &'a [u8]) -> Option<Self> {
         let members = Members::read(std::str::from_utf8(message).ok()?)?;
-        let is_error = members.came("error").and_then(Members::read).is_some_and(|error| {
+        let (has_method, has_result) = (members.get("method").is_some(), members.get("result").is_some());
+        Self::from_members(members.came("id"), members.came("error"), has_method, has_result)
+    }
+
+    /// The same, of a message that has been read.
+    fn of(answer: &'a AnswerMessage) -> Option<Self> {
+        Self::from_members(answer.id(), answer.error(), answer.has_method(), answer.has_result())
+    }
+
+    fn from_members(
+        id: Option<&'a str>,
+        error: Option<&str>,
+        has_method: bool,
+        has_result: bool,
+    ) -> Option<Self> {
+        let is_error = error.and_then(Members::read).is_some_and(|error| {
             let code = error.get("code").is_some_and(|code| code.parse::<f64>().is_ok());
             code && error.get("message").is_some()
         });
-        let is_response = members.get("method").is_none() && (is_error != members.get("result").is_some());
-        let id = members.came("id");
-        is_response.then_some(Self { members, id, is_error })
+        (!has_method && (is_error != has_result)).then_some(Self { id, is_error })
     }
 
     /// The message with `id` in place of its own.
-    fn under(mut self, message: &Bytes, id: &str) -> Bytes {
+    fn under(&self, message: &Bytes, id: &str) -> Bytes {
+        let with_id = || {
+            let mut members = Members::read(std::str::from_utf8(message).ok()?)?;
+            members.set("id", id.to_owned());
+            Some(members.render().into())
+        };
         match self.id {
             Some(theirs) if theirs == id => message.clone(),
             Some(theirs) => match span_in(message, theirs) {
                 Some(span) => splice(message, &mut [(span, id)]),
                 None => message.clone(),
             },
-            None => {
-                self.members.set("id", id.to_owned());
-                self.members.render().into()
-            }
+            None => with_id().unwrap_or_else(|| message.clone()),
         }
     }
 }
 
 /// True if the ids are equal, also if the server has made a text of a number.
 pub(super) fn is_same(theirs: &str, ours: &str) -> bool {
+    if theirs == ours {
+        return true;
+    }
     let read = |text| serde_json::from_str::<Value>(text).ok();
     match (read(theirs), read(ours)) {
         (Some(Value::String(theirs)), Some(Value::Number(_))) => theirs == ours,
@@ -104,11 +147,21 @@ mod tests {
             (r#"{"id":7,"error":"no"}"#, false),
             (r#"{"id":7,"result":{},"error":{"code":-1,"message":"no"}}"#, false),
             (r#"{"id":7,"method":"ping"}"#, false),
+            (r#"{"id":7,"result":null}"#, true),
+            (r#"{"id":7,"result":[],"error":"no"}"#, true),
+            (r#"{"id":null,"error":{"code":1.5,"message":null}}"#, true),
+            (r#"{"id":7,"result":{"tools":[{"name":"x"}]},"method":"x"}"#, false),
+            (r#"{"id":7,"id":7,"result":{}}"#, false),
             (r#"{"detail":"Not Found"}"#, false),
             ("[]", false),
             ("no JSON", false),
         ] {
             assert_eq!(ResponseParts::read(message.as_bytes()).is_some(), is_response, "{message}");
+            // The message may have been read for the filter.
+            let answer = AnswerMessage::read(Bytes::from_static(message.as_bytes()));
+            let parts = answer.as_ref().ok().and_then(ResponseParts::of);
+            let found = |parts: ResponseParts<'_>| (parts.id.map(str::to_owned), parts.is_error);
+            assert_eq!(parts.map(found), ResponseParts::read(message.as_bytes()).map(found), "{message}");
         }
     }
 

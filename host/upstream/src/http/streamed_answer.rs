@@ -100,7 +100,7 @@ impl StreamedAnswer {
         while let Some((byte, rest)) = bytes.split_first() {
             // Most of a large answer is text at a deeper level.
             let in_text = self.in_string && self.depth > 1 && !self.is_escaped;
-            let plain = if in_text { bytes.iter().position(|byte| b"\"\\".contains(byte)) } else { Some(0) };
+            let plain = if in_text { memchr::memchr2(b'"', b'\\', bytes) } else { Some(0) };
             match plain {
                 None => return Ok(()),
                 Some(0) => {

@@ -334,7 +334,7 @@ impl HttpUpstream {
         match (gathered, leave) {
             (BoundedBody::Whole(message, hold), _) => {
                 let (request, size) = (Arc::clone(admitted.permit().request()), message.len());
-                let checked = parsing::answer(request.peer, size, move || response::of(&request, message));
+                let checked = parsing::answer(request.peer, size, move || response::read(&request, message));
                 let unread = || Err(bad_answer("The MCP server's answer cannot be read"));
                 Ok(AnswerBody::held(checked.await.unwrap_or_else(unread)?, hold))
             }

@@ -20,7 +20,7 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-use witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets};
+use witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, verdict_memory};
 
 /// The host that a component runs in.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,10 @@ impl sdk::Host for GuestHost {
             sdk::Level::Error => log::Level::Error,
         };
         log::write(level, message);
+    }
+
+    fn keep_verdict(&self, until: u64) {
+        verdict_memory::keep_until(until);
     }
 
     fn upstream(&self) -> Cow<'_, str> {

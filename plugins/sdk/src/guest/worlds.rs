@@ -25,6 +25,7 @@ wit_bindgen::generate!({
         "witgate:auth/caller@0.1.0": crate::guest::imports::witgate::auth::caller,
         "witgate:auth/clock@0.1.0": crate::guest::imports::witgate::auth::clock,
         "witgate:auth/log@0.1.0": crate::guest::imports::witgate::auth::log,
+        "witgate:auth/verdict-memory@0.1.0": crate::guest::imports::witgate::auth::verdict_memory,
         "witgate:auth/crypto@0.1.0": crate::guest::imports::witgate::auth::crypto,
         "witgate:auth/secrets@0.1.0": crate::guest::imports::witgate::auth::secrets,
         "witgate:auth/cache@0.1.0": crate::guest::imports::witgate::auth::cache,

@@ -35,7 +35,7 @@ async fn verify(ring: &Keyring, signer: &Signer, key_id: &str) -> Result<(), Ver
         message: message.as_bytes(),
         signature: &signature,
     };
-    ring.verify("idp", &signed).await
+    ring.verify("idp", &signed, None).await
 }
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";

@@ -152,7 +152,7 @@ pub(super) async fn send<U: Upstream>(
     };
     let reply = flow.handle(arrival).await?;
     match reply.body {
-        AnswerBody::Message { message, .. } => Ok(serde_json::from_slice(&message).unwrap()),
+        AnswerBody::Message { message, .. } => Ok(serde_json::from_slice(message.as_ref()).unwrap()),
         _ => panic!("{method} is answered by something else than a message"),
     }
 }
@@ -163,7 +163,7 @@ pub(super) struct Says<F>(pub(super) F);
 impl<F: Fn(&Admitted) -> Value + Send + Sync> Upstream for Says<F> {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "result": (self.0)(&admitted) });
-        Ok(Answer { session: None, body: AnswerBody::message(message.to_string().into()) })
+        Ok(Answer { session: None, body: AnswerBody::message(bytes::Bytes::from(message.to_string())) })
     }
 
     async fn listen(&self, _: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {

@@ -181,7 +181,7 @@ async fn listed(permit: Permit) -> End {
     let tools: Vec<_> = (0..2 * MOST_ENTRIES + 1).map(|n| json!({ "name": format!("tool{n}") })).collect();
     let message = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tools": tools } }).to_string();
     let filter = AnswerFilter::new(Arc::new(permit), Arc::default(), Arc::default());
-    let filtered = filter.message(message.into()).await.result;
+    let filtered = filter.message(bytes::Bytes::from(message).into()).await.result;
     let shown = filtered.map(|answer| {
         let answer: Value = serde_json::from_slice(&answer.message).unwrap();
         answer["result"]["tools"].as_array().unwrap().len()

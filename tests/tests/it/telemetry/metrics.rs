@@ -86,6 +86,23 @@ fn an_exemplar_leads_to_the_audit() {
     }
 }
 
+/// A verdict about a credential is given once, and used again for the same call.
+#[test]
+fn verdicts_that_are_used_again_are_counted() {
+    let observed = Observed::start("[upstreams.own]\nown_tools = true");
+    let lookups = |result: &str| {
+        let text = observed.metrics();
+        let labels = format!("cache=\"verdicts\",result=\"{result}\"");
+        let line = text.lines().find(|line| line.contains(&labels)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    assert_eq!(lookups("hit"), None);
+    (0..3).for_each(|_| _ = observed.call("one"));
+    assert_eq!((lookups("hit"), lookups("miss")), (Some(2), Some(0)), "{}", observed.metrics());
+    observed.call("another");
+    assert_eq!((lookups("hit"), lookups("miss")), (Some(2), Some(1)));
+}
+
 /// A session of the stateful era and its child are counted for as long as they exist.
 #[test]
 fn sessions_and_children_are_counted() {
