@@ -14,6 +14,7 @@ pub mod proof;
 mod queue;
 mod recovery;
 mod retention;
+mod schedule;
 mod segment;
 pub mod select;
 mod store;
@@ -234,6 +235,11 @@ impl AuditLog {
     /// The number of entries that wait.
     pub fn waiting(&self) -> usize {
         self.state.queue.waiting()
+    }
+
+    /// The time since which the oldest entry waits to be written. Zero: none waits.
+    pub fn lag(&self) -> Duration {
+        self.state.queue.lag()
     }
 
     /// The number of entries that were lost.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::queue::EntryBatch;
 use crate::retention::{Pruner, Retention};
+use crate::schedule::Schedule;
 use crate::store::LogFiles;
 use crate::{LogState, SyncMode, time_text};
 
@@ -20,15 +21,6 @@ const GROUP_PAUSE: Duration = Duration::from_millis(10);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-
-/// The time between checkpoints while there are new entries.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-
-/// The time without entries after which an entry says that the log is alive.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// The time between two looks for segments that are too old.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The rules for segments.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +46,6 @@ pub(crate) struct LogWriter {
     pub(crate) recovery: Option<(Duration, String)>,
 }
 
-/// The times of the work that does not depend on entries.
-struct Schedule {
-    checkpoint: Instant,
-    idle: Instant,
-    prune: Instant,
-}
-
 /// Entries of the log about itself.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -76,16 +61,14 @@ enum LogEvent<'a> {
 impl LogWriter {
     /// The work of the thread: it ends after the queue has ended and everything is written.
     pub(crate) fn run(mut self) {
-        let now = Instant::now();
-        let mut schedule = Schedule { checkpoint: now, idle: now + IDLE, prune: now };
+        let mut schedule = Schedule::begin(Instant::now());
         let mut batch = EntryBatch::default();
         loop {
-            let due = if self.store.is_unsigned() { schedule.checkpoint } else { schedule.idle };
-            let requests = self.state.queue.take(&mut batch, due.min(schedule.prune));
+            let requests = self.state.queue.take(&mut batch, schedule.next(self.store.is_unsigned()));
             let is_busy = !batch.is_empty();
             if is_busy {
                 self.write(&mut batch);
-                schedule.idle = Instant::now() + IDLE;
+                schedule.note_entries(Instant::now());
             }
             self.attend(&mut schedule, requests.checkpoint || requests.end);
             if requests.end {
@@ -171,18 +154,15 @@ impl LogWriter {
         if self.store.is_full(self.rules.size, self.rules.age) && self.store.segment().is_some() {
             self.persist(LogFiles::rotate);
             self.report_recovery();
-            schedule.prune = now;
+            schedule.note_rotation(now);
         }
-        if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {
+        if schedule.take_checkpoint(now, self.store.is_unsigned(), checkpoint_now) {
             self.checkpoint();
-            schedule.checkpoint = now + CHECKPOINT_EVERY;
         }
-        if now >= schedule.idle {
-            schedule.idle = now + IDLE;
+        if schedule.take_idle(now) {
             self.push(&LogEvent::Idle { time: time_text() });
         }
-        if now >= schedule.prune {
-            schedule.prune = now + PRUNE_EVERY;
+        if schedule.take_prune(now) {
             self.prune();
         }
     }
