@@ -5,6 +5,7 @@ mod destination;
 mod entry;
 mod facts;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -165,6 +166,8 @@ pub struct Record<'a> {
     pub decision: DecisionId,
     /// The generation that decides about it.
     pub generation: u64,
+    /// The sender, if the transport knows their address.
+    pub peer: Option<IpAddr>,
     /// The message, after it has been parsed.
     pub request: Option<Arc<Request>>,
     /// The caller, after authentication.
@@ -189,6 +192,7 @@ impl<'a> Record<'a> {
             trace: None,
             decision: outcomes.ids.next(),
             generation,
+            peer: None,
             request: None,
             caller: None,
             fallback: FallbackUse::default(),
@@ -328,7 +332,7 @@ impl<'a> Record<'a> {
             era: request.map(|request| request.era),
             transport: request.map(|request| request.transport),
             arguments: self.arguments.as_deref(),
-            peer: request.and_then(|request| request.peer),
+            peer: self.peer.or(request.and_then(|request| request.peer)),
             micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
         self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));
