@@ -314,4 +314,6 @@ pub fn public_keys(path: &Path) -> io::Result<Vec<CheckpointKey>> {
 }
 
 #[cfg(test)]
+mod other_programs;
+#[cfg(test)]
 mod tests;
