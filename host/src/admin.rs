@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::readiness::{PartState, UNNOTICED};
 use self::state::GatewayState;
+use crate::operation::Requester;
+use crate::revocation::forget_token;
 use witgate_base::digest::sha256;
 use witgate_config::Server;
 use witgate_message::headers::origin::AllowedNames;
-use witgate_policy::generation::Generations;
 use witgate_runtime::memory::RequestMemory;
 use witgate_server::connections::table::{ConnectionLimits, Connections};
 use witgate_server::connections::{self, ConnectionEnds, Listener, unread_body};
@@ -74,7 +75,8 @@ pub(crate) async fn serve(
                 }
                 "/revoke" => {
                     let (parts, mut body) = request.into_parts();
-                    let response = revoke(&parts, &mut body, &state.generations).await;
+                    let by = Requester::Address(ends.peer.ip().to_canonical());
+                    let response = revoke(&parts, &mut body, &state, by).await;
                     unread_body::discard(body, Some(&ends.connection));
                     response
                 }
@@ -134,7 +136,12 @@ fn readiness(state: &GatewayState, is_stopping: bool) -> Response<Full<Bytes>> {
 /// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. Policies forget
 /// the answers that they keep for the token, so that the next call asks the authorization server again. The answer
 /// does not say whether the token was valid.
-async fn revoke(parts: &Parts, body: &mut Incoming, generations: &Generations) -> Response<Full<Bytes>> {
+async fn revoke(
+    parts: &Parts,
+    body: &mut Incoming,
+    state: &GatewayState,
+    by: Requester,
+) -> Response<Full<Bytes>> {
     if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n");
     }
@@ -154,8 +161,7 @@ async fn revoke(parts: &Parts, body: &mut Incoming, generations: &Generations) -
     let Some((_, token)) = token.filter(|(_, token)| !token.is_empty()) else {
         return plain(StatusCode::BAD_REQUEST, TEXT, "write the token as the form field `token`\n");
     };
-    let policies = generations.forget(&sha256(token.as_bytes()));
-    tracing::info!(policies = policies.join(","), "a token was revoked");
+    forget_token(&state.generations, &state.audit, &sha256(token.as_bytes()), by);
     plain(StatusCode::OK, TEXT, "")
 }
 

@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 use self::protocol::ControlCommand;
+use crate::operation::Requester;
 
 /// The longest request. Today's requests have about a hundred bytes.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -41,11 +42,13 @@ pub(crate) struct ControlClient {
 
 impl std::fmt::Display for ControlClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.uid, self.pid) {
-            (Some(uid), Some(pid)) => write!(f, "user {uid}, process {pid}"),
-            (Some(uid), None) => write!(f, "user {uid}"),
-            (None, _) => f.write_str("an unknown user"),
-        }
+        Requester::from(*self).fmt(f)
+    }
+}
+
+impl From<ControlClient> for Requester {
+    fn from(ControlClient { uid, pid }: ControlClient) -> Self {
+        Self::Client { uid, pid }
     }
 }
 

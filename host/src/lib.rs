@@ -35,6 +35,7 @@ mod control;
 pub mod embed;
 mod operation;
 mod reload;
+mod revocation;
 mod serve;
 mod traces;
 

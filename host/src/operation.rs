@@ -1,6 +1,8 @@
 //! Entries of the audit log about the operation of Witgate: starts, stops, changes and revocations.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
@@ -21,6 +23,7 @@ use witgate_flow::lockout::{BegunPause, LockoutTable};
 use witgate_policy::Source;
 use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
+use witgate_server::refusals::EarlyRefusal;
 
 /// The audit log of a process, if the configuration has one.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +62,39 @@ pub enum AuditLogError {
     Open(#[from] OpenError),
 }
 
+/// The person or program that asked for a change, as far as Witgate knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub(crate) enum Requester {
+    /// A client of the control socket, as the system identifies it.
+    Client {
+        /// The user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
+        /// The process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<i32>,
+    },
+    /// A client of the admin listener.
+    #[serde(serialize_with = "as_member")]
+    Address(IpAddr),
+}
+
+fn as_member<S: Serializer>(address: &IpAddr, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map([("address", address)])
+}
+
+impl fmt::Display for Requester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Client { uid: Some(uid), pid: Some(pid) } => write!(f, "user {uid}, process {pid}"),
+            Self::Client { uid: Some(uid), pid: None } => write!(f, "user {uid}"),
+            Self::Client { uid: None, .. } => f.write_str("an unknown user"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
 /// An event. `docs/audit.md` describes its members.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -92,15 +128,18 @@ enum OperationEvent<'a> {
     },
     Rollback {
         time: String,
+        by: Requester,
         to: u64,
         generation: u64,
     },
     TokenForgotten {
         time: String,
+        by: Requester,
         policies: &'a [String],
     },
     LogLevel {
         time: String,
+        by: Requester,
         level: &'a str,
         before: &'a str,
     },
@@ -115,17 +154,30 @@ enum OperationEvent<'a> {
     },
     LockoutCleared {
         time: String,
+        by: Requester,
         cleared: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<&'a str>,
     },
     PeersDenied {
         time: String,
+        by: Requester,
         network: String,
     },
     PeersAllowed {
         time: String,
+        by: Requester,
         network: String,
+    },
+    Refusals {
+        time: String,
+        id: String,
+        outcome: &'static str,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        count: u64,
+        seconds: u64,
     },
 }
 
@@ -265,16 +317,16 @@ impl OperationLog {
         self.write(|| OperationEvent::ReloadRefused { time: time_text(), micros, generation, reasons });
     }
 
-    pub(crate) fn rolled_back(&self, to: u64, generation: u64) {
-        self.write(|| OperationEvent::Rollback { time: time_text(), to, generation });
+    pub(crate) fn rolled_back(&self, to: u64, generation: u64, by: Requester) {
+        self.write(|| OperationEvent::Rollback { time: time_text(), by, to, generation });
     }
 
-    pub(crate) fn token_forgotten(&self, policies: &[String]) {
-        self.write(|| OperationEvent::TokenForgotten { time: time_text(), policies });
+    pub(crate) fn token_forgotten(&self, policies: &[String], by: Requester) {
+        self.write(|| OperationEvent::TokenForgotten { time: time_text(), by, policies });
     }
 
-    pub(crate) fn log_level_changed(&self, level: &str, before: &str) {
-        self.write(|| OperationEvent::LogLevel { time: time_text(), level, before });
+    pub(crate) fn log_level_changed(&self, level: &str, before: &str, by: Requester) {
+        self.write(|| OperationEvent::LogLevel { time: time_text(), by, level, before });
     }
 
     /// The failed authentications of all flows. Beginnings of pauses are events.
@@ -294,16 +346,31 @@ impl OperationLog {
         });
     }
 
-    pub(crate) fn lockout_cleared(&self, cleared: usize, address: Option<&str>) {
-        self.write(|| OperationEvent::LockoutCleared { time: time_text(), cleared, address });
+    pub(crate) fn lockout_cleared(&self, cleared: usize, address: Option<&str>, by: Requester) {
+        self.write(|| OperationEvent::LockoutCleared { time: time_text(), by, cleared, address });
     }
 
-    pub(crate) fn peers_denied(&self, network: IpNet) {
-        self.write(|| OperationEvent::PeersDenied { time: time_text(), network: network.to_string() });
+    pub(crate) fn peers_denied(&self, network: IpNet, by: Requester) {
+        self.write(|| OperationEvent::PeersDenied { time: time_text(), by, network: network.to_string() });
     }
 
-    pub(crate) fn peers_allowed(&self, network: IpNet) {
-        self.write(|| OperationEvent::PeersAllowed { time: time_text(), network: network.to_string() });
+    pub(crate) fn peers_allowed(&self, network: IpNet, by: Requester) {
+        self.write(|| OperationEvent::PeersAllowed { time: time_text(), by, network: network.to_string() });
+    }
+
+    /// Records what was refused before there was a message.
+    pub(crate) fn refused(&self, refusals: Vec<EarlyRefusal>) {
+        for EarlyRefusal { decision, cause, sender, count, age } in refusals {
+            self.write(|| OperationEvent::Refusals {
+                time: time_text(),
+                id: decision.to_string(),
+                outcome: cause.outcome(),
+                reason: cause.reason(),
+                peer: sender.map(|sender| sender.to_string()),
+                count,
+                seconds: age.as_secs(),
+            });
+        }
     }
 
     fn write<'a>(&self, event: impl FnOnce() -> OperationEvent<'a>) {
@@ -337,6 +404,9 @@ impl Collector for LogCollector {
                 self.0.failing_copies().len(),
             ),
         ];
+        let lag = ConstGauge::new(self.0.lag().as_secs_f64());
+        let help = "Time since which the oldest entry of the audit log waits to be written";
+        lag.encode(encoder.encode_descriptor("audit_lag", help, Some(&Unit::Seconds), lag.metric_type())?)?;
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use witgate_plugin::Digest;
 
-use crate::operation::OperationLog;
+use crate::operation::{OperationLog, Requester};
 use witgate_base::cause::Cause;
 use witgate_base::clock;
 use witgate_base::digest::digest_text;
@@ -428,7 +428,7 @@ impl Reloader {
     ///
     /// # Errors
     /// With the reason why the rollback is not possible; the live generation stays.
-    pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RollbackResult, String> {
+    pub(crate) async fn roll_back(&self, to: Option<u64>, by: Requester) -> Result<RollbackResult, String> {
         let started = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before the lock, because a revocation is an attempt as well and must not wait.
@@ -448,7 +448,7 @@ impl Reloader {
         let live = self.flip(candidate, started);
         self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
-        self.audit.rolled_back(target.origin, live.number());
+        self.audit.rolled_back(target.origin, live.number(), by);
         let mut unkept = None;
         if against == *target.recipe {
             // The target is what the files say: there is nothing to hold.

@@ -54,6 +54,7 @@ use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
 use witgate_server::http::Gateway;
+use witgate_server::refusals::EarlyRefusals;
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
@@ -62,6 +63,9 @@ use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
 use witgate_upstream::own_tools::{AuthStatus, LimitReader, OwnTools};
 use witgate_upstream::renewal::Renewable;
+
+/// Time between two records of what was refused before there was a message.
+const REFUSALS: Duration = Duration::from_secs(60);
 
 /// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
 /// socket.
@@ -300,8 +304,11 @@ pub(crate) async fn run(
             let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
             let gateway = gateway.with_cut(background.cut.clone());
             gateway.register(&metrics);
+            let refusals = gateway.refusals();
+            background.record_refusals(Arc::clone(&refusals));
             let serving = background.tidy.token();
             gateway.serve(listener, tls, stop, grace).await;
+            audit.refused(refusals.take());
             drop(serving);
         }
         None => over_stdio(&config, flows, &environment, stop).await,
@@ -600,6 +607,17 @@ impl BackgroundTasks {
         let serving = admin::serve(listener, names, state, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
+    }
+
+    /// Records each minute what was refused before there was a message.
+    pub(crate) fn record_refusals(&self, refusals: Arc<EarlyRefusals>) {
+        let audit = self.audit.clone();
+        self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(REFUSALS).await;
+                audit.refused(refusals.take());
+            }
+        }));
     }
 
     /// Sends the spans of traces.

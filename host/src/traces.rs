@@ -42,7 +42,7 @@ const LAST: Duration = Duration::from_millis(400);
 /// The longest answer of a collector.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// The time limit of a request to the collector.
+/// The default time limit of a request to the collector, as of OpenTelemetry.
 const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 
 /// The spans that wait, and the exporter to send them.
@@ -63,9 +63,11 @@ pub(crate) fn set_up(
     ways: &Arc<Ways>,
     metrics: &Metrics,
 ) -> Result<(Arc<Tracer>, TraceExport), ExporterBuildError> {
+    let timeout = settings.timeout.unwrap_or(LONGEST_REQUEST);
     let mut exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(CollectorClient(Arc::clone(ways)))
+        .with_http_client(CollectorClient { ways: Arc::clone(ways), longest: timeout })
+        .with_timeout(timeout)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(settings.traces_url.as_str())
         .build()?;
@@ -157,14 +159,18 @@ async fn after(ended: &CancellationToken) {
 
 /// The client for the collector, by `[network]`.
 #[derive(Debug)]
-struct CollectorClient(Arc<Ways>);
+struct CollectorClient {
+    ways: Arc<Ways>,
+    /// The time limit of a request.
+    longest: Duration,
+}
 
 #[async_trait]
 impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let is_secure = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
         // As for an upstream, the operator names the address.
-        let client = self.0.client(Destination::Upstream, is_secure);
+        let client = self.ways.client(Destination::Upstream, is_secure);
         let answered = async {
             let response = client.request(request.map(Full::new)).await?;
             let (head, body) = response.into_parts();
@@ -172,6 +178,6 @@ impl HttpClient for CollectorClient {
             Ok(Response::from_parts(head, body))
         };
         // A collector that never answers would end all traces.
-        timeout(LONGEST_REQUEST, answered).await?
+        timeout(self.longest, answered).await?
     }
 }

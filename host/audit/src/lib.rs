@@ -15,6 +15,7 @@ pub mod proof;
 mod queue;
 mod recovery;
 mod retention;
+mod schedule;
 mod segment;
 pub mod select;
 mod signed;
@@ -285,6 +286,11 @@ impl AuditLog {
         self.state.queue.waiting()
     }
 
+    /// The time since which the oldest entry waits to be written. Zero: none waits.
+    pub fn lag(&self) -> Duration {
+        self.state.queue.lag()
+    }
+
     /// The number of entries that were lost.
     pub fn lost(&self) -> u64 {
         self.state.queue.lost()
@@ -364,5 +370,7 @@ pub fn public_keys(path: &Path) -> io::Result<Vec<CheckpointKey>> {
     text.lines().map(|line| line.parse().map_err(io::Error::other)).collect()
 }
 
+#[cfg(test)]
+mod other_programs;
 #[cfg(test)]
 mod tests;

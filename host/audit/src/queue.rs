@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -27,6 +27,10 @@ pub(crate) struct EntryQueue {
 #[derive(Default)]
 struct QueueState {
     batch: EntryBatch,
+    /// The time of the first entry of `batch`.
+    oldest: Option<Instant>,
+    /// That of the batch that is being written.
+    oldest_taken: Option<Instant>,
     is_writer_waiting: bool,
     wants_checkpoint: bool,
     is_ended: bool,
@@ -117,6 +121,9 @@ impl EntryQueue {
             return self.lose(1);
         }
         place.is_used = true;
+        if state.batch.is_empty() {
+            state.oldest = Some(Instant::now());
+        }
         state.batch.bytes.extend_from_slice(entry);
         let end = state.batch.bytes.len();
         state.batch.ends.push(end);
@@ -173,6 +180,7 @@ impl EntryQueue {
             }
         }
         std::mem::swap(batch, &mut state.batch);
+        state.oldest_taken = state.oldest.take();
         BatchRequests { checkpoint: std::mem::take(&mut state.wants_checkpoint), end: state.is_ended }
     }
 
@@ -180,6 +188,13 @@ impl EntryQueue {
     pub(crate) fn free(&self, batch: &EntryBatch) {
         self.places.fetch_sub(batch.ends.len(), Ordering::Relaxed);
         self.bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+        self.state.lock().oldest_taken = None;
+    }
+
+    /// The time since which the oldest entry waits to be written. Zero: none waits.
+    pub(crate) fn lag(&self) -> Duration {
+        let state = self.state.lock();
+        state.oldest_taken.or(state.oldest).map(|oldest| oldest.elapsed()).unwrap_or_default()
     }
 
     /// Waits until `due`, or until the queue ends.
@@ -191,8 +206,6 @@ impl EntryQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -208,6 +221,25 @@ mod tests {
         assert_eq!(batch.entries().collect::<Vec<_>>(), [b"{1}".as_slice(), b"{22}"]);
         queue.free(&batch);
         assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn the_lag_is_that_of_the_oldest_entry_until_it_is_written() {
+        let queue = Arc::new(EntryQueue::default());
+        assert_eq!(queue.lag(), Duration::ZERO);
+        queue.push(b"{}", queue.place().unwrap(), None);
+        let mut batch = EntryBatch::default();
+        queue.take(&mut batch, Instant::now());
+        std::thread::sleep(Duration::from_millis(20));
+        queue.push(b"{}", queue.place().unwrap(), None);
+        assert!(queue.lag() >= Duration::from_millis(20), "the batch is not written yet");
+        queue.free(&batch);
+        batch.settle(true);
+        let lag = queue.lag();
+        assert!(lag > Duration::ZERO && lag < Duration::from_millis(20), "{lag:?}");
+        queue.take(&mut batch, Instant::now());
+        queue.free(&batch);
+        assert_eq!(queue.lag(), Duration::ZERO);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, linkat};
 use witgate_base::whole_file::sync_folder;
 
 use crate::copies::{CheckpointCopies, CheckpointText, append_to};
@@ -89,6 +91,7 @@ impl LogFiles {
     /// # Errors
     /// If the disk does not take them. Then none of them is part of the log.
     pub(crate) fn append(&mut self, entries: &EntryBatch) -> io::Result<()> {
+        self.restore_name()?;
         if self.current.as_ref().is_none_or(CurrentSegment::is_lost) {
             self.begin_segment()?;
         }
@@ -115,6 +118,18 @@ impl LogFiles {
             true => Ok(()),
             false => Err(io::Error::new(io::ErrorKind::NotFound, "another directory is in its place")),
         }
+    }
+
+    /// Gives the current segment its name back after another program, such as `logrotate`, has renamed it.
+    fn restore_name(&self) -> io::Result<()> {
+        let Some(current) = self.current.as_ref().filter(|current| current.is_renamed()) else {
+            return Ok(());
+        };
+        self.check_directory()?;
+        current.link_again()?;
+        let path = current.segment.path.display();
+        tracing::warn!("another program has renamed {path}; the segment has its name again");
+        Ok(())
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
@@ -148,6 +163,7 @@ impl LogFiles {
     /// If it cannot be written. The log itself is not affected.
     pub(crate) fn checkpoint(&mut self, is_end: bool) -> io::Result<()> {
         self.check_directory()?;
+        self.restore_name()?;
         let Some(current) = &self.current else { return Ok(()) };
         let note = self.signer.sign(self.size(), self.chain.tree.root());
         let text = format!("{note}\n");
@@ -165,6 +181,34 @@ impl CurrentSegment {
         let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return true };
         let is_changed = length < self.length || (length != self.length && !self.is_dirty);
         is_changed || !is_at(&self.segment.path, &self.file).unwrap_or_default()
+    }
+
+    /// True if the file is whole, but has another name, and nothing that counts has its own.
+    fn is_renamed(&self) -> bool {
+        let Ok(own) = self.file.metadata() else { return false };
+        let is_whole = own.nlink() > 0 && (own.len() == self.length || self.is_dirty);
+        is_whole
+            && match std::fs::metadata(&self.segment.path) {
+                Ok(there) => {
+                    there.len() == 0
+                        && there.is_file()
+                        && (there.dev(), there.ino()) != (own.dev(), own.ino())
+                }
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
+    }
+
+    /// Makes the segment's name another name of the open file. An empty file that has the name is replaced.
+    fn link_again(&self) -> io::Result<()> {
+        let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let new = self.segment.path.with_extension("renamed");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        linkat(CWD, open, CWD, &new, AtFlags::SYMLINK_FOLLOW)?;
+        std::fs::rename(&new, &self.segment.path)?;
+        sync_folder(&self.segment.path)
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {

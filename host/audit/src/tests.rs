@@ -15,13 +15,13 @@ use crate::proof::{LineChoice, LineProof, LineProofError, LineProofFault, prove}
 use crate::select::{EntryFilter, last_lines, scan};
 use crate::verify::{LogVerdict, LogVerification, verify};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory with a log, and a file with its checkpoints elsewhere.
-struct Place {
-    dir: TempDir,
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
     signer: Arc<CheckpointSigner>,
-    rules: SegmentRules,
+    pub(crate) rules: SegmentRules,
 }
 
 /// A directory in memory, if there is such a file system: a log waits for its disk often.
@@ -30,7 +30,7 @@ fn memory() -> TempDir {
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pem = CheckpointSigner::new_pem().unwrap();
         let signer = Arc::new(CheckpointSigner::from_pem(&pem, None).unwrap());
         let rules =
@@ -38,7 +38,7 @@ impl Place {
         Self { dir: memory(), signer, rules }
     }
 
-    fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 
@@ -46,7 +46,7 @@ impl Place {
         self.dir.path().join("elsewhere")
     }
 
-    fn try_open(&self) -> Result<AuditLog, OpenError> {
+    pub(crate) fn try_open(&self) -> Result<AuditLog, OpenError> {
         AuditLog::open(LogSettings {
             directory: self.log(),
             signer: Arc::clone(&self.signer),
@@ -76,16 +76,16 @@ impl Place {
         public_keys(&self.log().join(PUBLIC_KEY_FILE)).unwrap()
     }
 
-    fn verify(&self) -> LogVerification {
+    pub(crate) fn verify(&self) -> LogVerification {
         verify(&self.log(), &self.keys(), &[])
     }
 
     /// Checks the log together with the checkpoints elsewhere.
-    fn verify_with_known(&self) -> LogVerification {
+    pub(crate) fn verify_with_known(&self) -> LogVerification {
         verify(&self.log(), &self.keys(), &[self.elsewhere()])
     }
 
-    fn segments(&self) -> Vec<PathBuf> {
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let mut all: Vec<_> = fs::read_dir(self.log()).unwrap().map(|entry| entry.unwrap().path()).collect();
         all.retain(|path| path.to_string_lossy().contains(".jsonl"));
         all.sort();
@@ -102,7 +102,7 @@ impl Place {
     }
 }
 
-fn record(log: &AuditLog, number: usize) -> bool {
+pub(crate) fn record(log: &AuditLog, number: usize) -> bool {
     let entry = format!(
         r#"{{"kind":"decision","time":"{}","id":"{number:032x}","outcome":"{}","target":"prompt:t-{number}"}}"#,
         time_text(),

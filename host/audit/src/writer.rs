@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::queue::EntryBatch;
 use crate::retention::{Upkeep, UpkeepRules};
+use crate::schedule::Schedule;
 use crate::store::LogFiles;
 use crate::{LogState, SIGNATURE_DEADLINE, SyncMode, WRITE_DEADLINE, time_text};
 
@@ -19,15 +20,6 @@ const GROUP_PAUSE: Duration = Duration::from_millis(10);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-
-/// The time between checkpoints while there are new entries.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-
-/// The time without entries after which an entry says that the log is alive.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// The time between two looks at old segments.
-const UPKEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The reason of a write that took too long, and succeeded.
 const SLOW: &str = "the disk did not answer in time";
@@ -58,13 +50,6 @@ pub(crate) struct LogWriter {
     pub(crate) unsigned: Option<String>,
 }
 
-/// The times of the work that does not depend on entries.
-struct Schedule {
-    checkpoint: Instant,
-    idle: Instant,
-    upkeep: Instant,
-}
-
 /// Entries of the log about itself.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -80,16 +65,14 @@ enum LogEvent<'a> {
 impl LogWriter {
     /// The work of the thread: it ends after the queue has ended and everything is written.
     pub(crate) fn run(mut self) {
-        let now = Instant::now();
-        let mut schedule = Schedule { checkpoint: now, idle: now + IDLE, upkeep: now };
+        let mut schedule = Schedule::begin(Instant::now());
         let mut batch = EntryBatch::default();
         loop {
-            let due = if self.store.is_unsigned() { schedule.checkpoint } else { schedule.idle };
-            let requests = self.state.queue.take(&mut batch, due.min(schedule.upkeep));
+            let requests = self.state.queue.take(&mut batch, schedule.next(self.store.is_unsigned()));
             let is_busy = !batch.is_empty();
             if is_busy {
                 self.write(&mut batch);
-                schedule.idle = Instant::now() + IDLE;
+                schedule.note_entries(Instant::now());
             }
             self.attend(&mut schedule, requests.checkpoint || requests.end);
             if requests.end {
@@ -180,22 +163,19 @@ impl LogWriter {
         if self.store.is_full(self.rules.size, self.rules.age) && self.store.segment().is_some() {
             self.persist(LogFiles::rotate);
             self.report_recovery();
-            schedule.upkeep = now;
+            schedule.note_rotation(now);
         }
-        if checkpoint_now || (self.store.is_unsigned() && now >= schedule.checkpoint) {
+        if schedule.take_checkpoint(now, self.store.is_unsigned(), checkpoint_now) {
             self.checkpoint(checkpoint_now);
-            schedule.checkpoint = now + CHECKPOINT_EVERY;
         }
-        if now >= schedule.idle {
-            schedule.idle = now + IDLE;
+        if schedule.take_idle(now) {
             self.push(&LogEvent::Idle { time: time_text() });
         }
         if let Some(below) = self.upkeep.found() {
             self.retain(below);
         }
-        if now >= schedule.upkeep {
-            let is_started = self.start_upkeep();
-            schedule.upkeep = now + if is_started { UPKEEP_EVERY } else { LONGEST_RETRY };
+        if schedule.take_upkeep(now) && !self.start_upkeep() {
+            schedule.retry_upkeep(now);
         }
     }
 

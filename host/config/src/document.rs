@@ -12,6 +12,7 @@ use super::diagnostic::{Diagnostic, Part, SourceText};
 pub struct Document<'t> {
     root: Spanned<DeTable<'t>>,
     source: Arc<SourceText>,
+    is_whole: bool,
 }
 
 impl<'t> Document<'t> {
@@ -19,13 +20,19 @@ impl<'t> Document<'t> {
     pub fn parse(name: &str, text: &'t str) -> (Self, Vec<Diagnostic>) {
         let source = Arc::new(SourceText::new(name, text));
         let (root, errors) = DeTable::parse_recoverable(text);
+        let is_whole = errors.iter().all(|error| error.message().contains("duplicate key"));
         let report = |error: toml::de::Error| {
             let end = text.len();
             let span = error.span().unwrap_or(end..end);
             Diagnostic::error(format!("this is not TOML: {}", error.message())).at(&source, span)
         };
         let faults = errors.into_iter().map(report).collect();
-        (Self { root, source }, faults)
+        (Self { root, source, is_whole }, faults)
+    }
+
+    /// True if nothing of the text is left out but names that are there twice, so that further faults are real ones.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The whole document.

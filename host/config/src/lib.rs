@@ -143,6 +143,8 @@ pub struct Telemetry {
     pub share: f64,
     /// The name of this service. None: that of the environment, or `witgate`.
     pub service_name: Option<String>,
+    /// The time limit of a request to the collector. None: the default.
+    pub timeout: Option<Duration>,
 }
 
 /// The path of the control socket.

@@ -114,11 +114,12 @@ fn load_noting(
     origin: TextOrigin,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let name = path.display().to_string();
-    let (document, faults) = Document::parse(&name, text);
-    if !faults.is_empty() {
-        return Err(faults);
+    let (document, twice) = Document::parse(&name, text);
+    if !document.is_whole() {
+        return Err(twice);
     }
-    let (file, faults) = fit(&document);
+    let (file, mut faults) = fit(&document);
+    faults.extend(twice);
     let mut resolver = Resolver::new(&document, environment, path, faults, files);
     resolver.again = origin.is_earlier;
     resolver.environment_beside_file();

@@ -178,7 +178,7 @@ pub struct Record<'a> {
     pub decision: DecisionId,
     /// The generation that decides about it.
     pub generation: u64,
-    /// The address of a sender who is paused, and whose message may not be read.
+    /// The sender, if the transport knows their address.
     pub peer: Option<IpAddr>,
     /// The message, after it has been parsed.
     pub request: Option<Arc<Request>>,
@@ -361,7 +361,7 @@ impl<'a> Record<'a> {
             upstream_status: self.status.map(|status| status.as_u16()),
             upstream_error: self.clock.as_ref().and_then(OperationClock::error).map(ErrorType::name),
             stages: self.stages.as_ref().and_then(StageClock::times),
-            peer: request.map_or(self.peer, |request| request.peer),
+            peer: self.peer.or(request.and_then(|request| request.peer)),
             micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
         self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));

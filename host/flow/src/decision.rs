@@ -36,7 +36,7 @@ impl fmt::Display for DecisionId {
 
 /// Generates consecutive ids. A random half distinguishes those of other upstreams, processes and starts.
 #[derive(Debug)]
-pub(super) struct DecisionIds {
+pub struct DecisionIds {
     random: u64,
     next: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl Default for DecisionIds {
 
 impl DecisionIds {
     /// The next id.
-    pub(super) fn next(&self) -> DecisionId {
+    pub fn next(&self) -> DecisionId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         DecisionId(u128::from(self.random) << 64 | u128::from(number))
     }

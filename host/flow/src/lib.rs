@@ -37,6 +37,7 @@ pub mod subject;
 pub mod tasks;
 pub mod traces;
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -189,10 +190,10 @@ impl<U: Upstream> Flow<U> {
     /// With the rejection, and the id for the answer.
     pub async fn handle(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
         let generation = self.generations.live();
-        let mut record = self.record(&generation);
+        let mut record = self.record(&generation, arrival.peer);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
-        record.peer = arrival.peer.filter(|_| self.lockout.pauses(generation.lockout(), arrival.peer));
-        let before = record.peer.is_some().then_some(&*self.lockout);
+        let is_paused = self.lockout.pauses(generation.lockout(), arrival.peer);
+        let before = is_paused.then_some(&*self.lockout);
         let received = receive(arrival, record.decision, (&generation, before), &self.route).await;
         let (request, shown, session) = match received {
             Ok(received) => received,
@@ -314,9 +315,9 @@ impl<U: Upstream> Flow<U> {
         .await
     }
 
-    /// Counts and records a refusal of the transport before there is a message.
-    pub fn refuse_unread(&self, rejection: Rejection) -> RejectedMessage {
-        let record = self.record(&self.generations.live());
+    /// Counts and records a refusal of the transport before there is a message from `peer`.
+    pub fn refuse_unread(&self, rejection: Rejection, peer: Option<IpAddr>) -> RejectedMessage {
+        let record = self.record(&self.generations.live(), peer);
         let decision = Some(record.decision);
         record.refuse(&rejection);
         RejectedMessage { id: None, decision, rejection }
@@ -331,7 +332,7 @@ impl<U: Upstream> Flow<U> {
         act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
     ) -> Result<T, RejectedMessage> {
         let generation = self.generations.live();
-        let mut record = self.record(&generation);
+        let mut record = self.record(&generation, arrival.peer);
         let known = arrival.known.clone();
         let (request, shown, session) =
             match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
@@ -457,8 +458,11 @@ impl<U: Upstream> Flow<U> {
         GuardedStream { right, look, changes, stop, operation: None, _share: share, _places: places }
     }
 
-    fn record(&self, generation: &Generation) -> Record<'_> {
-        Record::begin(&self.outcomes, &self.route, generation.number())
+    /// The record of a message from `peer`.
+    fn record(&self, generation: &Generation, peer: Option<IpAddr>) -> Record<'_> {
+        let mut record = Record::begin(&self.outcomes, &self.route, generation.number());
+        record.peer = peer;
+        record
     }
 }
 

@@ -16,14 +16,13 @@ pub mod unread_body;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, Request, Response};
-use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -38,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::proxies;
+use super::refusals::EarlyCause;
 use super::tls::TlsState;
 use eager_future::EagerFuture;
 use heads::Heads;
@@ -49,7 +49,9 @@ use socket::Socket;
 use stalls::StallGuard;
 use table::{Admission, Connection, ConnectionEnd, Connections};
 use turn::TurnBody;
-use witgate_flow::reject::Rejection;
+use witgate_config::Denials;
+use witgate_flow::decision::DecisionId;
+use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_message::certificate::ClientCertificate;
 use witgate_runtime::workers::{Seat, Workers};
 
@@ -60,17 +62,21 @@ const BUFFER: usize = 64 << 10;
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// The response to a client whose connection is refused because there are too many.
-static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
-    let wire = Rejection::TooManyConnections.wire();
+fn too_many(decision: DecisionId) -> Vec<u8> {
+    let rejected =
+        RejectedMessage { id: None, decision: Some(decision), rejection: Rejection::TooManyConnections };
+    let wire = rejected.wire_at(Denials::default());
     let (status, body) = (wire.status, wire.body(None));
-    let retry_after = wire.retry_after.unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: {retry_after}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+    let mut head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
         body.len()
-    );
-    [head.as_bytes(), &body].concat().into()
-});
+    )
+    .into_bytes();
+    for (name, value) in &wire.headers(None, &[]) {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    [&head, b"\r\n".as_slice(), &body].concat()
+}
 
 /// The two ends of a connection.
 #[derive(Clone, Debug)]
@@ -123,8 +129,7 @@ where
                             }
                         });
                     }
-                    None if listener.connections.denies(peer.ip()) => {}
-                    None => refuse(stream, listener.tls.is_some()),
+                    None => refuse(stream, peer.ip(), &listener.connections, listener.tls.is_some()),
                 }
             }
             Err(error) if is_of_one(&error) => {
@@ -160,10 +165,16 @@ fn is_of_one(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
 }
 
-/// Answers that there are too many connections, if that needs no waiting: not over TLS.
-fn refuse(stream: TcpStream, speaks_tls: bool) {
+/// Refuses a connection that was not admitted. A denied peer gets no answer. Others get one that there are too many
+/// connections, if that needs no waiting: not over TLS.
+fn refuse(stream: TcpStream, peer: IpAddr, connections: &Connections, speaks_tls: bool) {
+    if connections.denies(peer) {
+        connections.refusals().note(EarlyCause::DeniedPeer, peer);
+        return;
+    }
+    let decision = connections.refusals().note(EarlyCause::TooManyConnections, peer);
     if !speaks_tls && let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(&REFUSAL);
+        let _ = stream.write(&too_many(decision));
     }
 }
 
@@ -194,11 +205,9 @@ async fn open(
     if admission.proxies().speaks_first(peer.ip())
         && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await?
     {
-        let is_denied = admission.denies(client.ip());
+        let connections = Arc::clone(admission.connections());
         let Some(passed) = admission.passed_to(client.ip()) else {
-            if !is_denied {
-                refuse(stream, tls.is_some());
-            }
+            refuse(stream, client.ip(), &connections, tls.is_some());
             return None;
         };
         (peer, admission) = (client, passed);
@@ -209,7 +218,11 @@ async fn open(
         Some(tls) => {
             // No request runs before the end of the handshake, so a shutdown need not wait for it.
             let handshake = Box::pin(tls.accept(socket, peer.ip()));
-            let (stream, certificate) = admission.end().stop.run_until_cancelled(handshake).await??;
+            let Some((stream, certificate)) = admission.end().stop.run_until_cancelled(handshake).await?
+            else {
+                admission.connections().refusals().note(EarlyCause::TlsHandshake, peer.ip());
+                return None;
+            };
             (ClientStream::Tls(Box::new(stream)), certificate)
         }
     };

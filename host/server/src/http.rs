@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
+use ::http::header::{ALLOW, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use super::connections::table::{Connection, ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
+use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
 pub use body::Body;
 use cors::Readers;
@@ -164,6 +165,11 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.connections.register(metrics);
     }
 
+    /// The refusals before there is a message, for the audit.
+    pub fn refusals(&self) -> Arc<EarlyRefusals> {
+        Arc::clone(self.connections.refusals())
+    }
+
     /// Serves until `stop`. Then lets running calls finish within `grace`, and shuts down the upstreams.
     pub async fn serve(
         self,
@@ -255,7 +261,7 @@ impl<U: Upstream + 'static> Gateway<U> {
                 let held = self.hold(&sender);
                 endpoint.dispatch(parts, body, sender, held).await
             }
-            Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
+            Err((peer, rejection)) => Err(endpoint.flow.refuse_unread(rejection, peer)),
         };
         result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
@@ -265,26 +271,38 @@ impl<U: Upstream + 'static> Gateway<U> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Checks the sender's address, `Host` and `Origin`, and that the URL contains no secret.
-    fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+    /// Checks the sender and the URL. Behind a trusted proxy, the sender is the client that the proxy names.
+    ///
+    /// # Errors
+    /// With the address of the sender.
+    fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, (Option<IpAddr>, Rejection)> {
         let sender = self.admitted_sender(parts, sender)?;
-        self.check_host(parts, &sender)?;
-        self.hosts.names().check_origin(&parts.headers)?;
-        match parts.uri.query() {
-            None => Ok(sender),
-            query => {
-                credentials::none_in_query(query, self.generations.live().credential_headers())?;
-                Ok(sender)
-            }
+        match self.check_head(parts, &sender) {
+            Ok(()) => Ok(sender),
+            Err(rejection) => Err((sender.peer, rejection)),
         }
     }
 
+    /// Checks `Host` and `Origin`, and that the URL contains no secret.
+    fn check_head(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
+        self.check_host(parts, sender)?;
+        self.hosts.names().check_origin(&parts.headers)?;
+        if let Some(query) = parts.uri.query() {
+            credentials::none_in_query(Some(query), self.generations.live().credential_headers())?;
+        }
+        Ok(())
+    }
+
     /// The sender, unless their address is denied. Behind a trusted proxy, it is the client that the proxy names.
-    fn admitted_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
-        let sender = self.behind_proxies(parts, sender)?;
-        match sender.peer.is_some_and(|peer| self.generations.deny_peer(peer)) {
-            true => Err(Rejection::DeniedPeer),
-            false => Ok(sender),
+    ///
+    /// # Errors
+    /// As [`Self::check_sender`].
+    fn admitted_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, (Option<IpAddr>, Rejection)> {
+        let proxy = sender.peer;
+        let sender = self.behind_proxies(parts, sender).map_err(|unclear| (proxy, unclear))?;
+        match sender.peer {
+            Some(peer) if self.generations.deny_peer(peer) => Err((Some(peer), Rejection::DeniedPeer)),
+            _ => Ok(sender),
         }
     }
 
@@ -306,9 +324,12 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Answers a request at a path without an endpoint: with a document, or with 404.
     fn elsewhere(&self, parts: &Parts, sender: Sender) -> Response<Body> {
-        let checked = self.admitted_sender(parts, sender);
-        if let Err(rejection) = checked.and_then(|sender| Ok(self.check_host(parts, &sender)?)) {
-            return plain(rejection);
+        let sender = match self.admitted_sender(parts, sender) {
+            Ok(sender) => sender,
+            Err((_, rejection)) => return plain(rejection),
+        };
+        if let Err(fault) = self.check_host(parts, &sender) {
+            return plain(fault.into());
         }
         // This includes paths without a document: a page may learn that there is none.
         if cors::is_preflight(parts) {
@@ -317,8 +338,18 @@ impl<U: Upstream + 'static> Gateway<U> {
         match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
             (Some(document), &Method::GET) => self::metadata::response(document),
             (Some(_), _) => not_allowed("GET"),
-            (None, _) => not_found(),
+            (None, _) => self.unknown_path(&sender),
         }
+    }
+
+    /// Answers a request at a path where there is nothing.
+    fn unknown_path(&self, sender: &Sender) -> Response<Body> {
+        let mut response = not_found();
+        if let Some(client) = sender.peer {
+            let decision = self.connections.refusals().note(EarlyCause::UnknownPath, client);
+            response.headers_mut().extend([decision.header()]);
+        }
+        response
     }
 }
 
@@ -335,8 +366,10 @@ impl<U: Upstream + 'static> Endpoint<U> {
             Method::GET => self.get(parts.headers, sender).await,
             Method::DELETE => self.delete(parts.headers, sender).await,
             _ => {
-                self.flow.refuse_unread(MessageFault::MethodNotAllowed.into());
-                Ok(not_allowed("POST, GET, DELETE"))
+                let rejected = self.flow.refuse_unread(MessageFault::MethodNotAllowed.into(), sender.peer);
+                let mut response = self.render(&rejected);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+                Ok(response)
             }
         }
     }
@@ -348,9 +381,10 @@ impl<U: Upstream + 'static> Endpoint<U> {
         sender: Sender,
         mut held: Reservation<Peer>,
     ) -> Result<Response<Body>, RejectedMessage> {
+        let peer = sender.peer;
         let body = match receive(&headers, body, self.max_request, &mut held).await {
             Ok(body) => body,
-            Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
+            Err(rejection) => return Err(self.flow.refuse_unread(rejection, peer)),
         };
         let takes_events = media::accepts_events(&headers).is_ok();
         let arrival = arrival(headers, body, sender);
@@ -368,7 +402,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
         if let Err(malformed) = media::accepts_events(&headers) {
-            return Err(self.flow.refuse_unread(malformed.into()));
+            return Err(self.flow.refuse_unread(malformed.into(), sender.peer));
         }
         // In a box, so that programs that embed Witgate compile: a call is a deep nest of futures.
         let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;

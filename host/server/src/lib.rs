@@ -7,5 +7,6 @@ pub mod connections;
 pub mod hosts;
 pub mod http;
 pub mod proxies;
+pub mod refusals;
 pub mod stdio;
 pub mod tls;

@@ -14,6 +14,7 @@ use super::status::StatusReader;
 use super::{ControlClient, recording};
 use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult};
+use crate::revocation::forget_token;
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
 use witgate_flow::lockout::{LockedOut, LockoutTable};
@@ -47,7 +48,7 @@ impl Operator {
         match command {
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
-            ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to).await?),
+            ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to, client).await?),
             ControlCommand::PluginRecord { policy, calls, seconds, claims } => {
                 let bounds = recording::bounds(calls, seconds, claims)?;
                 protocol::written(&recording::record(&self.generations, &policy, bounds, client).await?)
@@ -58,20 +59,26 @@ impl Operator {
             ControlCommand::LogLevel { level } => {
                 protocol::written(&self.log_level(level.as_deref(), client)?)
             }
-            ControlCommand::TokenForget { digest } => protocol::written(&self.forget(&digest)?),
+            ControlCommand::TokenForget { digest } => protocol::written(&self.forget(&digest, client)?),
             ControlCommand::Limits => protocol::written(&limits::report(&self.generations)),
             ControlCommand::LockoutList => protocol::written(&self.locked_out()),
-            ControlCommand::LockoutClear { address } => protocol::written(&self.clear(address.as_deref())?),
-            ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network)?),
-            ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network)?),
+            ControlCommand::LockoutClear { address } => {
+                protocol::written(&self.clear(address.as_deref(), client)?)
+            }
+            ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network, client)?),
+            ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network, client)?),
             ControlCommand::PeersList => protocol::written(&self.denied_peers()),
         }
     }
 
-    async fn roll_back(&self, to: Option<u64>) -> Result<protocol::RollbackReport, String> {
+    async fn roll_back(
+        &self,
+        to: Option<u64>,
+        client: ControlClient,
+    ) -> Result<protocol::RollbackReport, String> {
         let reloader =
             self.reloader.as_ref().ok_or("without a configuration file there is no earlier generation")?;
-        let RollbackResult { to, live, unkept } = reloader.roll_back(to).await?;
+        let RollbackResult { to, live, unkept } = reloader.roll_back(to, client.into()).await?;
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
     }
 
@@ -82,7 +89,7 @@ impl Operator {
         };
         let LevelChange { level, before } =
             logs.set_level(wanted, &client.to_string()).map_err(|error| error.to_string())?;
-        self.audit.log_level_changed(&level, &before);
+        self.audit.log_level_changed(&level, &before, client.into());
         Ok(LogLevelReport { level, before: Some(before) })
     }
 
@@ -96,28 +103,28 @@ impl Operator {
         LockoutReport { is_configured: self.generations.live().lockout().is_some(), locked }
     }
 
-    fn clear(&self, address: Option<&str>) -> Result<ClearedLockouts, String> {
+    fn clear(&self, address: Option<&str>, client: ControlClient) -> Result<ClearedLockouts, String> {
         let peer = address.map(|text| text.parse().map_err(|_| format!("`{text}` is no address")));
         let cleared = self.lockout.clear(peer.transpose()?);
-        self.audit.lockout_cleared(cleared, address);
+        self.audit.lockout_cleared(cleared, address, client.into());
         tracing::info!(cleared, address, "failed authentications were forgotten");
         Ok(ClearedLockouts { cleared })
     }
 
-    fn deny(&self, network: &str) -> Result<DeniedPeersReport, String> {
+    fn deny(&self, network: &str, client: ControlClient) -> Result<DeniedPeersReport, String> {
         let network = network_in(network)?;
         self.generations.denied_peers().deny(network).map_err(|error| error.to_string())?;
-        self.audit.peers_denied(network);
+        self.audit.peers_denied(network, client.into());
         tracing::info!(%network, "peers are denied");
         Ok(self.denied_peers())
     }
 
-    fn allow(&self, network: &str) -> Result<DeniedPeersReport, String> {
+    fn allow(&self, network: &str, client: ControlClient) -> Result<DeniedPeersReport, String> {
         let network = network_in(network)?;
         if !self.generations.denied_peers().allow(network) {
             return Err(self.still_denied(network));
         }
-        self.audit.peers_allowed(network);
+        self.audit.peers_allowed(network, client.into());
         tracing::info!(%network, "peers are allowed again");
         Ok(self.denied_peers())
     }
@@ -140,11 +147,9 @@ impl Operator {
         }
     }
 
-    fn forget(&self, token: &str) -> Result<ForgottenToken, String> {
+    fn forget(&self, token: &str, client: ControlClient) -> Result<ForgottenToken, String> {
         let digest = digest_of(token).ok_or("this is no SHA-256 digest")?;
-        let forgotten_by: Vec<_> = self.generations.forget(&digest).iter().map(ToString::to_string).collect();
-        tracing::info!(policies = forgotten_by.join(","), "a token was forgotten");
-        self.audit.token_forgotten(&forgotten_by);
+        let forgotten_by = forget_token(&self.generations, &self.audit, &digest, client.into());
         Ok(ForgottenToken { forgotten_by })
     }
 }

@@ -1,6 +1,7 @@
 //! The audit log of a real gateway: killed under load, without a disk, searched, and verified by another program.
 
 mod disk;
+mod events;
 mod kill;
 mod tools;
 

@@ -55,6 +55,7 @@ fn check_reports_all_faults_at_once() {
         "[server]",
         "listen = 8787",
         "transprot = 'http'",
+        "deny_peers = ['192.0.2.0/33']",
         "[upstreams.a]",
         "command = ['no-such-npx', '-y', 'server']",
         "path = '/x/mcp'",
@@ -75,20 +76,50 @@ fn check_reports_all_faults_at_once() {
         "[pipeline]",
         "authenticate = []",
         "authorize = ['rolls']",
+        "[limits.calls]",
+        "rate = '0/min'",
+        "[limits.lists]",
+        "rate = '10/fortnight'",
+        "on = ['resource:FILE:///x/*']",
+        "[limits.tools]",
+        "rate = '1/min'",
+        "brust = 3",
+        "[lockout]",
+        "failures = 0",
+        "[audit]",
+        "directory = 'witgate.toml'",
+        "sync = 'always'",
+        "[telemetry]",
+        "otlp_endpoint = 'collector'",
+        "sample = 2.0",
+        // Two of one name hide no other fault.
+        "[limits.tools]",
+        "rate = '5/min'",
     ];
     setup.file("witgate.toml", lines.join("\n"));
     let expected = [
         (2, "server.listen", "127.0.0.1:8787"),
         (3, "transprot", "transport"),
-        (5, "no-such-npx", "install it"),
-        (9, "/x/mcp", "another `path`"),
-        (10, "NOT_SET_HERE", "set `NOT_SET_HERE`"),
-        (13, "keys.toml", "witgate key create"),
-        (16, "absent.wasm", "build it"),
-        (20, "absent", "define it"),
-        (20, "none", "HS256"),
-        (22, "authenticate", "at least one"),
-        (23, "rolls", "did you mean `roles`"),
+        (4, "192.0.2.0/33", "10.0.0.0/8"),
+        (6, "no-such-npx", "install it"),
+        (10, "/x/mcp", "another `path`"),
+        (11, "NOT_SET_HERE", "set `NOT_SET_HERE`"),
+        (14, "keys.toml", "witgate key create"),
+        (17, "absent.wasm", "build it"),
+        (21, "absent", "define it"),
+        (21, "none", "HS256"),
+        (23, "authenticate", "at least one"),
+        (24, "rolls", "did you mean `roles`"),
+        (26, "`0/min` permits no call", "write at least 1"),
+        (28, "`fortnight`", "`100/min`"),
+        (29, "resource:FILE", "write patterns"),
+        (32, "brust", "did you mean `burst`"),
+        (34, "lockout.failures", "from 1 to"),
+        (36, "is not a directory", "for the audit log alone"),
+        (37, "audit.sync", "before-answer"),
+        (39, "`collector` is not a URL", "http://127.0.0.1:4318"),
+        (40, "2 is not a share", "from 0 to 1"),
+        (41, "duplicate key", ""),
     ];
     let output = ends(&setup, &["check", "--json"]);
     assert_eq!(code(&output), 1);
@@ -104,7 +135,7 @@ fn check_reports_all_faults_at_once() {
     for (fault, (line, names, help)) in errors.iter().zip(expected) {
         assert_eq!((&fault["line"], &fault["file"]), (&json!(line), &json!("witgate.toml")), "{fault}");
         assert!(fault["message"].as_str().unwrap().contains(names), "{names}: {fault}");
-        assert!(fault["help"].as_str().unwrap().contains(help), "{help}: {fault}");
+        assert!(fault["help"].as_str().unwrap_or_default().contains(help), "{help}: {fault}");
         assert!(fault["column"].as_u64().unwrap() >= 1, "{fault}");
     }
     // The same faults in the text for people, and from `serve`, which does not start.

@@ -45,7 +45,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
     &["config", "operation"],
-    &["reload"],
+    &["reload", "revocation"],
     &["admin", "control", "traces"],
     &["serve"],
     &["embed"],

@@ -1,14 +1,18 @@
 //! The caller's credential stays in Witgate: no upstream, log or answer contains it.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read as _, Write};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::MultiGzDecoder;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
+use witgate_audit::KEY_FILE;
 use witgate_tests::gateway::{Running, Setup, await_some, program};
+use witgate_tests::issuer::{Issuer, Page};
+use witgate_tests::possession::{Holder, now};
 use witgate_tests::recorder::Recorder;
 use witgate_tests::wire::{Request, STATEFUL, contains, exchange};
 
@@ -17,6 +21,9 @@ const UPSTREAM_SECRET: &str = "upstream-secret-0123456789-abcdefghij";
 const ENV_KEY: &str = "env-api-key-0123456789-abcdefghijklmnop";
 const ENV_BEARER: &str = "env-bearer-0123456789-abcdefghijklmnop";
 const STRAY: &str = "stray-secret-0123456789-abcdefghijklmno";
+const CLIENT_SECRET: &str = "client-secret-0123456789-abcdefghijklmno";
+const OPAQUE: &str = "opaque-token-0123456789-abcdefghijklmnop";
+const WRONG_OPAQUE: &str = "wrong-opaque-0123456789-abcdefghijklmnop";
 const COOKIE: &str = "cookie-0123456789-abcdefghijklmnopqrstuv";
 const AUDIENCE: &str = "https://mcp.example.com/record/mcp";
 
@@ -34,17 +41,22 @@ impl Secrets {
     }
 }
 
-fn jwt(secret: &str, subject: &str) -> String {
-    let claims = json!({ "sub": subject, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "iss": "https://idp", "roles": ["staff"] });
+fn jwt(secret: &str, subject: &str, holder: Option<&Holder>) -> String {
+    let mut claims = json!({ "sub": subject, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "iss": "https://idp", "roles": ["staff"] });
+    if let Some(holder) = holder {
+        claims["cnf"] = json!({ "jkt": holder.thumbprint() });
+    }
     let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
     jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
 }
 
-fn setup(recorder: &Recorder) -> Setup {
+/// A gateway with everything that writes: the audit log, traces for `collector`, and all lines of the log.
+fn setup(recorder: &Recorder, collector: &Recorder, issuer: &Issuer) -> Setup {
     let setup = Setup::new()
         .env("RUST_LOG", "trace")
         .env("JWT_SECRET_OF_TEST", JWT_SECRET)
         .env("UPSTREAM_SECRET", UPSTREAM_SECRET)
+        .env("CLIENT_SECRET_OF_TEST", CLIENT_SECRET)
         .env("MCP_BEARER_TOKEN", ENV_BEARER)
         .env("AWS_SECRET_ACCESS_KEY", STRAY);
     let recording = program("recording-upstream");
@@ -58,19 +70,26 @@ fn setup(recorder: &Recorder) -> Setup {
              [keys.session]\nsecret = {{ env = 'JWT_SECRET_OF_TEST' }}\n\
              [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
              [policies.tokens]\nkind = 'jwt'\n\
-             config = {{ keys = ['session'], algorithms = ['HS256'], issuer = 'https://idp', roles_claim = 'roles' }}\n\
+             config = {{ keys = ['session'], algorithms = ['HS256'], issuer = 'https://idp', roles_claim = 'roles',\n\
+             dpop = 'optional' }}\n\
+             [policies.opaque]\nkind = 'oauth2-introspection'\n[policies.opaque.config]\nroles_claim = 'roles'\n\
+             endpoint = '{}/introspect'\nclient_id = 'gate'\nclient_secret = {{ env = 'CLIENT_SECRET_OF_TEST' }}\n\
+             [audit]\ndirectory = 'log'\ncheckpoint_to = 'checkpoints'\nrotate_size_mib = 1\n\
+             [telemetry]\notlp_endpoint = '{}'\n\
              [policies.anybody]\nkind = 'rbac'\n\
              config = {{ roles = {{ staff = {{ allow = ['*'] }} }} }}\n\
-             [pipeline]\nauthenticate = ['keys', 'tokens']\nauthorize = ['anybody']\n",
+             [pipeline]\nauthenticate = ['keys', 'tokens', 'opaque']\nauthorize = ['anybody']\n",
             recorder.url(),
             recording.display(),
+            issuer.url(),
+            collector.url(),
         ),
     );
     setup
 }
 
 /// Sends one request for each way to send a credential; the answers do not matter.
-fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
+fn show_everything(running: &Running, secrets: &Secrets, proofs: &mut Proofs) -> Vec<String> {
     let address = running.address();
     let get = |name: &str| secrets.0.iter().find(|(other, _)| *other == name).unwrap().1.as_str();
     let mut answers = Vec::new();
@@ -99,6 +118,8 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
             ("Authorization", format!("Basic {basic}")),
             ("Authorization", format!("DPoP {}", get("wrong JWT"))),
             ("Authorization", format!("Digest {}", get("wrong key"))),
+            ("Authorization", format!("Bearer {}", get("opaque token"))),
+            ("Authorization", format!("Bearer {}", get("wrong opaque token"))),
             ("Authorization", get("wrong key").to_owned()),
             ("Authorization", format!("Bearer {} {}", get("wrong key"), get("JWT"))),
         ];
@@ -116,7 +137,12 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
             let broken = call("tools/call").with(name, value).body(&b"{\"jsonrpc\":"[..]);
             answers.push(broken.send().text());
         }
-        for secret in ["key", "JWT", "wrong key"] {
+        for _ in 0..2 {
+            let call = call("tools/call").set("Authorization", &format!("DPoP {}", proofs.token));
+            answers.push(call.clone().with("DPoP", &proofs.next()).send().text());
+            answers.push(call.with("DPoP", &format!("{}A", proofs.next())).send().text());
+        }
+        for secret in ["key", "JWT", "wrong key", "opaque token"] {
             let target = format!("{path}?access_token={}", get(secret));
             answers.push(call("tools/list").target(&target).send().text());
             let elsewhere = format!("/elsewhere/{}?token={}", get(secret), get(secret));
@@ -132,17 +158,77 @@ fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
     answers
 }
 
+/// Makes proofs of possession, and remembers them.
+struct Proofs {
+    holder: Holder,
+    token: String,
+    made: Vec<String>,
+}
+
+impl Proofs {
+    fn new() -> Self {
+        let holder = Holder::new();
+        let token = jwt(JWT_SECRET, "holder", Some(&holder));
+        Self { holder, token, made: Vec::new() }
+    }
+
+    fn next(&mut self) -> String {
+        let proof = self.holder.proof(AUDIENCE, &self.token).signed();
+        self.made.push(proof.clone());
+        proof
+    }
+}
+
+/// Calls with long names until a segment of the audit log is compressed.
+fn fill_a_segment(running: &Running, key: &str) {
+    let is_compressed = || {
+        let files = std::fs::read_dir(running.setup().dir().join("log")).unwrap();
+        files.flatten().any(|file| file.path().extension().is_some_and(|extension| extension == "gz"))
+    };
+    let params = json!({ "name": "x".repeat(4000), "arguments": {} });
+    let call = Request::stateless(&running.address(), "/record/mcp", "tools/call", params);
+    for _ in 0..2000 {
+        assert_eq!(call.clone().with("X-API-Key", key).send().status, 200);
+        if is_compressed() {
+            return;
+        }
+    }
+    await_some("a compressed segment", || is_compressed().then_some(()));
+}
+
+/// All files below `directory`, in the form that readers see.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            let mut content = std::fs::read(&path).unwrap();
+            if path.extension().is_some_and(|extension| extension == "gz") {
+                let compressed = std::mem::take(&mut content);
+                MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut content).unwrap();
+            }
+            found.push((path, content));
+        }
+    }
+    found
+}
+
 #[test]
 fn credentials_stay_with_witgate() {
-    let recorder = Recorder::start();
-    let setup = setup(&recorder);
+    let (recorder, collector, issuer) = (Recorder::start(), Recorder::start(), Issuer::start());
+    let answer =
+        json!({ "active": true, "sub": "opaque", "aud": AUDIENCE, "exp": now() + 600, "roles": ["staff"] });
+    issuer.put("/introspect", Page::json(&answer));
+    let setup = setup(&recorder, &collector, &issuer);
     let key = setup.key(&["caller", "--role", "staff", "--allow", "*"]);
     let wrong = format!("{}AAAA", &key[..key.len() - 4]);
     let file = setup.dir().join("recorded.txt");
-    let running = setup.serve();
-    let token = jwt(JWT_SECRET, "caller");
+    let mut running = setup.serve();
+    let token = jwt(JWT_SECRET, "caller", None);
     let parts: Vec<&str> = token.split('.').collect();
-    let wrong_token = jwt("another-secret-0123456789-abcdefghijkl", "intruder");
+    let wrong_token = jwt("another-secret-0123456789-abcdefghijkl", "intruder", None);
     let wrong_parts: Vec<&str> = wrong_token.split('.').collect();
     let secrets = Secrets(vec![
         ("key", key.clone()),
@@ -157,8 +243,21 @@ fn credentials_stay_with_witgate() {
         ("JWT_SECRET", JWT_SECRET.to_owned()),
         ("environment", ENV_BEARER.to_owned()),
         ("stray", STRAY.to_owned()),
+        ("client secret", CLIENT_SECRET.to_owned()),
+        ("client secret, encoded", STANDARD.encode(format!("gate:{CLIENT_SECRET}"))),
+        ("opaque token", OPAQUE.to_owned()),
+        ("wrong opaque token", WRONG_OPAQUE.to_owned()),
+        ("key of the audit", audit_key(running.setup())),
     ]);
-    let answers = show_everything(&running, &secrets);
+    let mut proofs = Proofs::new();
+    let recording = record(&running);
+    let answers = show_everything(&running, &secrets, &mut proofs);
+    let recording = recording.wait_with_output().unwrap();
+    assert!(recording.status.success(), "{recording:?}");
+    fill_a_segment(&running, &key);
+    let bound = proofs.made.into_iter().map(|proof| ("DPoP proof", proof));
+    let bound = bound.chain([("bound JWT", proofs.token)]).collect();
+    let secrets = Secrets([secrets.0, bound].concat());
     let recorded = || std::fs::read(&file).unwrap_or_default();
     let child = await_some("the child's record", || {
         Some(recorded()).filter(|record| contains(record, b"tools/call"))
@@ -168,7 +267,7 @@ fn credentials_stay_with_witgate() {
     assert!(contains(&http, b"tools/call") && contains(&http, UPSTREAM_SECRET.as_bytes()));
     assert!(contains(&child, format!("env OWN={UPSTREAM_SECRET}").as_bytes()));
     let good = answers.iter().filter(|answer| answer.contains("recorded")).count();
-    assert!(good >= 6, "three good credentials before two upstreams: {good}");
+    assert!(good >= 10, "five good credentials before two upstreams: {good}");
 
     assert_eq!(secrets.found_in(&http), [""; 0], "HTTP upstream:\n{}", String::from_utf8_lossy(&http));
     assert_eq!(secrets.found_in(&child), [""; 0], "child:\n{}", String::from_utf8_lossy(&child));
@@ -208,14 +307,37 @@ fn credentials_stay_with_witgate() {
             lines.lines().filter(|line| !secrets.found_in(line.as_bytes()).is_empty()).collect();
         assert_eq!(secrets.found_in(&text), [""; 0], "{what}: {guilty:#?}");
     }
+    running.signal("TERM");
+    assert_eq!(running.wait(), Some(0));
+    let spans = collector.seen();
+    assert!(contains(&spans, b"tools/call echo"), "{}", String::from_utf8_lossy(&spans));
+    assert_eq!(secrets.found_in(&spans), [""; 0], "traces: {}", String::from_utf8_lossy(&spans));
     // Nor does any file that Witgate has written contain one.
-    for entry in std::fs::read_dir(running.setup().dir()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() && path != file {
-            let content = std::fs::read(&path).unwrap();
-            assert_eq!(secrets.found_in(&content), [""; 0], "{}", path.display());
+    let files = files(running.setup().dir());
+    let has = |what: &str| files.iter().any(|(path, _)| path.to_string_lossy().contains(what));
+    for what in [".jsonl.gz", ".jsonl", "log/public-key", ".checkpoints", "checkpoints", "recordings/"] {
+        assert!(has(what), "no {what}: {:?}", files.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    }
+    for (path, content) in &files {
+        if path != &file && !path.ends_with(KEY_FILE) {
+            assert_eq!(secrets.found_in(content), [""; 0], "{}", path.display());
         }
     }
+}
+
+/// The private key of the audit log, in base64.
+fn audit_key(setup: &Setup) -> String {
+    let pem = std::fs::read_to_string(setup.dir().join("log").join(KEY_FILE)).unwrap();
+    pem.lines().find(|line| !line.starts_with('-')).unwrap().to_owned()
+}
+
+/// Records some decisions about tokens.
+fn record(running: &Running) -> std::process::Child {
+    let arguments = ["plugin", "record", "--policy", "tokens", "--calls", "10", "--out", "recordings"];
+    let mut command = running.setup().command(&arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    running.await_log("RECORDING: the calls of the policy");
+    child
 }
 
 /// Sends lines to a Witgate over stdio, and returns its answers and its log.

@@ -1,5 +1,7 @@
 //! `[telemetry]`, and the variables of OpenTelemetry that have the same meaning.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::resolver::Resolver;
@@ -31,7 +33,8 @@ impl Resolver<'_> {
             }
         };
         let service_name = written.service_name.clone().or(others.service_name);
-        Some(Telemetry { traces_url, share: share.or(others.share).unwrap_or(1.0), service_name })
+        let share = share.or(others.share).unwrap_or(1.0);
+        Some(Telemetry { traces_url, share, service_name, timeout: others.timeout })
     }
 
     fn collector(&mut self, text: &str) -> Option<Url> {
@@ -67,10 +70,14 @@ impl Resolver<'_> {
 
 /// The settings of the environment alone.
 pub(super) fn without_file(environment: &Environment) -> (Option<Telemetry>, Vec<String>) {
-    let (OtelVariables { traces_url, share, service_name }, faults) = of_environment(environment);
+    let (OtelVariables { traces_url, share, service_name, timeout }, faults) = of_environment(environment);
     let traces_url = traces_url.filter(|_| !is_off(environment));
-    let telemetry =
-        traces_url.map(|traces_url| Telemetry { traces_url, share: share.unwrap_or(1.0), service_name });
+    let telemetry = traces_url.map(|traces_url| Telemetry {
+        traces_url,
+        share: share.unwrap_or(1.0),
+        service_name,
+        timeout,
+    });
     (telemetry, faults)
 }
 
@@ -80,6 +87,7 @@ struct OtelVariables {
     traces_url: Option<Url>,
     share: Option<f64>,
     service_name: Option<String>,
+    timeout: Option<Duration>,
 }
 
 fn is_off(environment: &Environment) -> bool {
@@ -101,8 +109,35 @@ fn of_environment(environment: &Environment) -> (OtelVariables, Vec<String>) {
         faults.push(fault);
         None
     });
+    faults.extend(other_protocol(environment));
+    let timeout = timeout(environment).unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    });
     let service_name = environment.get("OTEL_SERVICE_NAME").map(str::to_owned);
-    (OtelVariables { traces_url, share, service_name }, faults)
+    (OtelVariables { traces_url, share, service_name, timeout }, faults)
+}
+
+/// The value of the variable for traces, or of that for all signals, with its name.
+fn for_traces<'e>(environment: &'e Environment, setting: &str) -> Option<(String, &'e str)> {
+    let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{setting}"), format!("OTEL_EXPORTER_OTLP_{setting}")];
+    names.into_iter().find_map(|name| environment.get(&name).map(|value| (name.clone(), value.trim())))
+}
+
+/// The fault that the environment wants a protocol that Witgate does not have.
+fn other_protocol(environment: &Environment) -> Option<String> {
+    let (name, protocol) =
+        for_traces(environment, "PROTOCOL").filter(|(_, value)| *value != "http/protobuf")?;
+    Some(format!("{name}: Witgate sends traces by `http/protobuf` only, and not by `{protocol}`"))
+}
+
+/// The time limit of a request to the collector.
+fn timeout(environment: &Environment) -> Result<Option<Duration>, String> {
+    let Some((name, text)) = for_traces(environment, "TIMEOUT") else { return Ok(None) };
+    let milliseconds = text.parse().ok().filter(|milliseconds| *milliseconds > 0);
+    let milliseconds =
+        milliseconds.ok_or_else(|| format!("{name}: `{text}` is no number of milliseconds"))?;
+    Ok(Some(Duration::from_millis(milliseconds)))
 }
 
 fn sampler(environment: &Environment) -> Result<Option<f64>, String> {
@@ -162,5 +197,32 @@ mod tests {
         ]);
         assert_eq!(read.unwrap().share, 1.0);
         assert!(faults.len() == 2 && faults[1].contains("`jaeger`"), "{faults:?}");
+    }
+
+    #[test]
+    fn another_protocol_and_a_wrong_time_limit_are_reported() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        let of = |variables: &[(&str, &str)]| {
+            let (telemetry, faults) = read(&[&[endpoint], variables].concat());
+            (telemetry.unwrap().timeout, faults)
+        };
+        let protocol = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        assert_eq!(of(&[(protocol, "http/protobuf")]), (None, Vec::new()));
+        for other in ["grpc", "http/json"] {
+            let (_, faults) = of(&[(protocol, other)]);
+            assert!(
+                faults.len() == 1 && faults[0].contains(protocol) && faults[0].contains(other),
+                "{faults:?}"
+            );
+        }
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
+        assert_eq!(of(&[(protocol, "grpc"), own]).1, [""; 0], "that for traces counts");
+        let (all, traces) = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT");
+        assert_eq!(of(&[(all, "2500")]), (Some(Duration::from_millis(2500)), Vec::new()));
+        assert_eq!(of(&[(all, "2500"), (traces, "100")]).0, Some(Duration::from_millis(100)));
+        for wrong in ["0", "-1", "10s"] {
+            let (timeout, faults) = of(&[(all, wrong)]);
+            assert!(timeout.is_none() && faults[0].contains(all), "{wrong}: {faults:?}");
+        }
     }
 }

@@ -101,7 +101,8 @@ fn a_stream_keeps_no_part_of_the_buffers_of_its_events() {
 
 fn request() -> Arc<Request> {
     let (upstream, resource) = ("u".into(), "http://127.0.0.1/mcp".into());
-    let route = Arc::new(Route { upstream, resource, pipeline: 0, extensions: Vec::new() });
+    let (extensions, disagreements) = Default::default();
+    let route = Arc::new(Route { upstream, resource, pipeline: 0, extensions, disagreements });
     Arc::new(Request {
         call: parsed("tools/call"),
         decision: DecisionId::default(),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
+use http::header::HOST;
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
@@ -115,6 +116,7 @@ impl Trace {
         attributes.extend(facts.reason.map(|reason| text("witgate.reason", reason)));
         attributes.extend(facts.policy.map(|policy| text("witgate.policy", policy)));
         attributes.extend(request.peer.map(|peer| KeyValue::new("client.address", peer.to_string())));
+        attributes.extend(server_address(request).map(|host| text("server.address", host)));
         attributes
     }
 
@@ -191,6 +193,7 @@ fn name(request: &Request) -> Cow<'static, str> {
 fn common(request: &Request) -> Vec<KeyValue> {
     let call = &request.call;
     let mut attributes = vec![
+        KeyValue::new("jsonrpc.protocol.version", "2.0"),
         text("mcp.method.name", call.method()),
         text("witgate.upstream", &request.route.upstream),
         KeyValue::new(
@@ -201,6 +204,9 @@ fn common(request: &Request) -> Vec<KeyValue> {
             },
         ),
     ];
+    if request.transport == Transport::Http {
+        attributes.push(KeyValue::new("network.protocol.name", "http"));
+    }
     attributes.extend(call.id().map(|id| text("jsonrpc.request.id", id.trim_matches('"'))));
     attributes.extend(call.meta_version().map(|version| text("mcp.protocol.version", version)));
     match call.access() {
@@ -217,6 +223,13 @@ fn common(request: &Request) -> Vec<KeyValue> {
         Access::Target(Target { kind: TargetKind::Method, .. }) | Access::Open | Access::Targets(_) => {}
     }
     attributes
+}
+
+/// The name by which the caller has addressed Witgate, without the port.
+fn server_address(request: &Request) -> Option<&str> {
+    let host = request.headers.get(HOST)?.to_str().ok()?;
+    let end = host.rfind(':').filter(|colon| host.rfind(']').is_none_or(|bracket| bracket < *colon));
+    host.get(..end.unwrap_or(host.len())).map(|name| name.trim_matches(['[', ']']))
 }
 
 fn finish(span: &mut SpanData, error: Option<&'static str>) {

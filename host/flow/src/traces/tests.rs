@@ -93,6 +93,34 @@ fn the_server_span_is_a_child_of_the_context_in_meta_and_links_that_of_the_heade
 }
 
 #[test]
+fn spans_name_the_server_and_the_protocols() {
+    let value = |span: &SpanData, name: &str| {
+        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
+        found.map(|attribute| attribute.value.to_string())
+    };
+    for (host, address) in [
+        ("mcp.example.com", "mcp.example.com"),
+        ("mcp.example.com:8443", "mcp.example.com"),
+        ("[::1]:80", "::1"),
+        ("[::1]", "::1"),
+    ] {
+        let (traces, mut receiver, _) = traces(1.0, 16);
+        let mut headers = HeaderMap::new();
+        headers.insert("host", host.parse().unwrap());
+        let request = request("{}", headers);
+        end(*traces.begin(&request, 3, Instant::now()).unwrap(), &request, true, None);
+        let spans = received(&mut receiver);
+        let [_, client, server] = spans.as_slice() else { panic!("{spans:?}") };
+        assert_eq!(value(server, "server.address").as_deref(), Some(address));
+        assert_eq!(value(client, "server.address"), None, "the client span is about the upstream");
+        for span in [client, server] {
+            assert_eq!(value(span, "network.protocol.name").as_deref(), Some("http"));
+            assert_eq!(value(span, "jsonrpc.protocol.version").as_deref(), Some("2.0"));
+        }
+    }
+}
+
+#[test]
 fn an_unknown_sender_cannot_have_their_requests_recorded() {
     let (traces, mut receiver, _) = traces(0.0, 16);
     let request = request(&format!(r#"{{"traceparent":"{PARENT}"}}"#), HeaderMap::new());

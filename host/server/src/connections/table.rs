@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::proxies::TrustedProxies;
+use crate::refusals::EarlyRefusals;
 use witgate_base::peer::Peer;
 use witgate_flow::known_sender::KnownSender;
 use witgate_policy::generation::Generations;
@@ -46,6 +47,7 @@ pub struct Connections {
     counts: ConnectionMetrics,
     refusing: LogThrottle,
     proxies: TrustedProxies,
+    refusals: Arc<EarlyRefusals>,
     /// Know the denied peers. None: there are none.
     generations: Option<Arc<Generations>>,
 }
@@ -103,7 +105,8 @@ impl Connections {
         let generations = generations.cloned();
         let (table, counts, refusing) =
             (Mutex::default(), ConnectionMetrics::default(), LogThrottle::default());
-        Arc::new(Self { limits, memory, table, counts, refusing, proxies, generations })
+        let refusals = Arc::default();
+        Arc::new(Self { limits, memory, table, counts, refusing, proxies, refusals, generations })
     }
 
     /// The memory that the heads and bodies of all connections share.
@@ -133,6 +136,11 @@ impl Connections {
     /// The proxies in front of the listener.
     pub fn proxies(&self) -> &TrustedProxies {
         &self.proxies
+    }
+
+    /// The refusals before there is a message, for the audit.
+    pub(crate) fn refusals(&self) -> &Arc<EarlyRefusals> {
+        &self.refusals
     }
 
     /// Admits a connection. `end` can end it. None: there are too many connections.
@@ -304,9 +312,9 @@ impl Admission {
         &self.connections.proxies
     }
 
-    /// True if this client may not connect.
-    pub(crate) fn denies(&self, client: IpAddr) -> bool {
-        self.connections.denies(client)
+    /// The table.
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
     }
 
     /// The tokens that end the connection.

@@ -11,22 +11,29 @@ const VERSION: &str = "1.5.0";
 /// The activity "Other": its name is in `activity_name`.
 const OTHER: u64 = 99;
 
-/// The members of entries that have a place in the event. All others are under `unmapped`.
+/// The members of decisions that have a place in the event. All others are under `unmapped`.
 const MAPPED: [&str; 12] = [
     "seq", "time", "kind", "id", "outcome", "upstream", "method", "target", "subject", "issuer", "reason",
     "peer",
 ];
 
+/// The members of other entries that have a place in the event.
+const MAPPED_OF_LIFECYCLE: [&str; 4] = ["seq", "time", "kind", "id"];
+
 /// The event of an entry.
 pub(super) fn event(entry: &Value) -> Value {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let kind = text("kind").unwrap_or_default();
-    let mut event = if kind == "decision" { decision(entry) } else { lifecycle(kind) };
+    let (event, mapped) = match kind {
+        "decision" => (decision(entry), MAPPED.as_slice()),
+        _ => (lifecycle(kind), MAPPED_OF_LIFECYCLE.as_slice()),
+    };
+    let mut event = present(event);
     let unmapped: Map<String, Value> = entry
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(name, _)| !MAPPED.contains(&name.as_str()))
+        .filter(|(name, _)| !mapped.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     if let Some(event) = event.as_object_mut() {
@@ -92,6 +99,14 @@ fn lifecycle(kind: &str) -> Value {
     })
 }
 
+/// A value without members that are null or have no members themselves: the schema has no null.
+fn present(value: Value) -> Value {
+    let Value::Object(members) = value else { return value };
+    let members = members.into_iter().map(|(name, value)| (name, present(value)));
+    let is_absent = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+    members.filter(|(_, value)| !is_absent(value)).collect::<Map<_, _>>().into()
+}
+
 fn milliseconds(time: &str) -> Option<u64> {
     let at = humantime::parse_rfc3339(time).ok()?;
     u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
@@ -115,6 +130,25 @@ mod tests {
         assert_eq!(event["actor"]["user"]["uid"], "alice");
         assert_eq!(event["resources"], json!([{ "name": "delete" }]));
         assert_eq!(event["unmapped"], json!({ "prev": "00", "micros": 3 }));
+    }
+
+    #[test]
+    fn an_event_has_no_null_for_an_absent_member() {
+        let entry = json!({
+            "prev": "00", "seq": 7, "kind": "decision", "time": "1970-01-01T00:00:01.500000Z", "id": "ab",
+            "outcome": "malformed", "upstream": "files", "reason": "malformed",
+        });
+        let event = event(&entry);
+        assert!(!event.to_string().contains("null"), "{event}");
+        assert_eq!((event.get("actor"), event.get("src_endpoint")), (None, None), "{event}");
+        assert_eq!(event["api"], json!({ "service": { "name": "files" } }));
+    }
+
+    #[test]
+    fn an_entry_of_the_lifecycle_keeps_its_members() {
+        let entry =
+            json!({ "seq": 3, "kind": "recovered", "time": "1970-01-01T00:00:00.000000Z", "reason": "full" });
+        assert_eq!(event(&entry)["unmapped"], json!({ "reason": "full" }));
     }
 
     #[test]

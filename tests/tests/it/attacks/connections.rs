@@ -137,6 +137,8 @@ fn connections_of_one_address_are_limited() {
     }
     let refused = Request::new("GET", &gateway.address(), "/nothing").send();
     assert_eq!(refused.refusal(), (503, 503, "too-many-connections".to_owned()), "{refused:?}");
+    let decision = refused.message()["error"]["data"]["decision"].clone();
+    assert_eq!(refused.header("witgate-decision"), decision.as_str().filter(|id| id.len() == 32));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(open(&calls), 10, "calls under way were cut off");
     let metrics = Request::new("GET", gateway.admin_url().trim_start_matches("http://"), "/metrics").send();

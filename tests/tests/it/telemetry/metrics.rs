@@ -185,6 +185,11 @@ fn labels(line: &str) -> Vec<String> {
     names.collect()
 }
 
+/// The documented metrics, with their types.
+pub(super) fn documented_kinds() -> impl Iterator<Item = (String, String)> {
+    documented().into_iter().map(|(name, metric)| (name, metric.kind))
+}
+
 /// The rows of the tables of metrics.
 fn documented() -> BTreeMap<String, Metric> {
     let page = std::fs::read_to_string(workspace().join("docs/telemetry.md")).unwrap();

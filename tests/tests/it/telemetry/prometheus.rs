@@ -147,6 +147,44 @@ fn dashboard_queries() -> Vec<String> {
         .collect()
 }
 
+/// The names of metrics in a query: words with this prefix.
+fn metrics_in(query: &str) -> BTreeSet<String> {
+    let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("witgate_") || word.starts_with("mcp_")).map(str::to_owned).collect()
+}
+
+/// The names of the series of the documented metrics, as in a scrape.
+fn documented_series() -> BTreeSet<String> {
+    let series = super::metrics::documented_kinds().flat_map(|(name, kind)| {
+        let ends: &[&str] = match kind.as_str() {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            _ => &[""],
+        };
+        ends.iter().map(|end| format!("{name}{end}")).collect::<Vec<_>>()
+    });
+    series.collect()
+}
+
+/// A misspelt name is a valid query without a value.
+#[test]
+fn queries_and_alerts_name_documented_metrics() {
+    let rules = std::fs::read_to_string(deploy("prometheus/witgate-alerts.yml")).unwrap();
+    // The labels of metrics have other names, except for those that end in `_name`.
+    let known = documented_series();
+    assert!(
+        known.contains("witgate_audit_lag_seconds") && known.contains("witgate_spans_total"),
+        "{known:?}"
+    );
+    for query in dashboard_queries().iter().map(String::as_str).chain(rules.lines()) {
+        let unknown: Vec<_> = metrics_in(query)
+            .into_iter()
+            .filter(|name| name != "mcp_method_name" && !known.contains(name))
+            .collect();
+        assert!(unknown.is_empty(), "docs/telemetry.md has no {unknown:?}: {query}");
+    }
+}
+
 #[test]
 fn a_real_prometheus_takes_metrics_rules_and_the_queries_of_the_dashboard() {
     let observed = Observed::start("[upstreams.own]\nown_tools = true");

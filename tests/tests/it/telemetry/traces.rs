@@ -27,13 +27,15 @@ const SPAN: &str = "b7ad6b7169203331";
 struct Collector {
     address: String,
     requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    /// The heads of the requests, in lower case.
+    heads: Arc<Mutex<String>>,
 }
 
 impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let collector =
-            Self { address: listener.local_addr().unwrap().to_string(), requests: Arc::default() };
+        let address = listener.local_addr().unwrap().to_string();
+        let collector = Self { address, requests: Arc::default(), heads: Arc::default() };
         let shared = collector.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -55,6 +57,7 @@ impl Collector {
         }
         assert!(head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{head}");
         let head = head.to_lowercase();
+        self.heads.lock().unwrap().push_str(&head);
         assert!(head.contains("content-type: application/x-protobuf\r\n"), "{head}");
         let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
         let mut body = vec![0; length.parse().unwrap()];
@@ -158,6 +161,9 @@ fn a_trace_goes_from_the_caller_through_witgate_to_the_upstream() {
         ("gen_ai.operation.name", "execute_tool"),
         ("jsonrpc.request.id", "1"),
         ("network.transport", "tcp"),
+        ("network.protocol.name", "http"),
+        ("server.address", "127.0.0.1"),
+        ("jsonrpc.protocol.version", "2.0"),
         ("client.address", "127.0.0.1"),
         ("witgate.upstream", "main"),
         ("witgate.outcome", "allowed"),
@@ -278,6 +284,49 @@ fn the_variables_of_opentelemetry_set_traces_up() {
     let resource = &requests[0].resource_spans[0].resource.as_ref().unwrap().attributes;
     assert_eq!(value(resource, "service.name").as_deref(), Some("from-attributes"));
     assert_eq!(value(resource, "deployment.environment.name").as_deref(), Some("test"));
+}
+
+/// A credential for the collector arrives there, and is shown nowhere else.
+#[test]
+fn headers_for_the_collector_are_sent_and_never_shown() {
+    let collector = Collector::start();
+    let secret = "collector-credential-0123456789";
+    let setup = Setup::new()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))
+        .env("OTEL_EXPORTER_OTLP_HEADERS", &format!("authorization=Bearer%20{secret},x-team=edge"))
+        .env("RUST_LOG", "trace");
+    let observed = Observed::start_in(setup, "[upstreams.own]\nown_tools = true");
+    assert_eq!(observed.request("tools/list", json!({})).send().status, 200);
+    collector.await_trace("tools/list");
+    let heads = collector.heads.lock().unwrap().clone();
+    assert!(heads.contains(&format!("authorization: bearer {secret}\r\n")), "{heads}");
+    assert!(heads.contains("x-team: edge\r\n"), "{heads}");
+    for arguments in [["check"].as_slice(), &["config", "show"], &["check", "--json"]] {
+        let output = observed.gateway.setup().run(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        assert!(!contains(&text, secret.as_bytes()), "{arguments:?}");
+    }
+    let log = observed.gateway.log();
+    let shown: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
+    assert!(shown.is_empty(), "{shown:?}");
+    assert!(!observed.metrics().contains(secret) && !observed.page("/readyz?verbose").contains(secret));
+}
+
+#[test]
+fn another_protocol_is_reported_and_the_time_limit_holds() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let setup = Setup::new()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap()))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "100");
+    let observed = Observed::start_in(setup, "[upstreams.own]\nown_tools = true");
+    let checked = observed.gateway.setup().run(&["check"]);
+    let text = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(text.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && text.contains("grpc"), "{text}");
+    let began = std::time::Instant::now();
+    assert_eq!(observed.request("tools/list", json!({})).send().status, 200);
+    observed.gateway.await_log("spans cannot be sent, and are lost");
+    assert!(began.elapsed().as_secs() < 8, "the default is ten seconds");
 }
 
 #[test]
