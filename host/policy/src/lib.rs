@@ -353,7 +353,7 @@ impl Policy {
         let verdicts = &self.services.verdicts;
         let question = VerdictQuestion { subject: &*scope.subject, call, credential };
         if let Some(identity) = verdicts.recall(&question, &self.services.keys, self.now()).await {
-            return Ok(self.kept(identity));
+            return Ok(self.kept(scope, identity));
         }
         let basis = Arc::new(verdicts.basis());
         let scope = &Scope { basis: Some(Arc::clone(&basis)), ..scope.clone() };
@@ -378,13 +378,15 @@ impl Policy {
     }
 
     /// A verdict that is used again. It counts as a call.
-    fn kept(&self, identity: Identity) -> HookAnswer<Verdict> {
+    fn kept(&self, scope: &Scope, identity: Identity) -> HookAnswer<Verdict> {
         self.counts.used_again();
         let by_fallback = self.is_fallback();
         if by_fallback {
             self.counts.fallback();
         }
-        HookAnswer { answer: Verdict::Identity(identity), by_fallback }
+        let answer = Verdict::Identity(identity);
+        self.log_hook(scope, Hook::Authenticate, "memory", HookTally::of_verdict(&answer), Instant::now());
+        HookAnswer { answer, by_fallback }
     }
 
     async fn ask_authenticator(
@@ -514,17 +516,16 @@ impl Policy {
         let by_fallback = answered.as_ref().is_ok_and(|answered| answered.by_fallback);
         let form = self.form(by_fallback);
         self.count(hook, started.elapsed(), form, tally);
-        if let Some(hooks) = scope.subject.hooks().filter(|_| self.mode() != Mode::Shadow) {
-            hooks.note(AnsweredHook {
-                policy: Arc::clone(&self.name),
-                hook: hook.name(),
-                form: form.map_or("none", Form::name),
-                verdict: tally.verdict,
-                from: started,
-                to: Instant::now(),
-            });
-        }
+        let form = form.map_or("none", Form::name);
+        self.log_hook(scope, hook, form, tally, started);
         answered
+    }
+
+    /// Adds a hook to the log of the request, if somebody reads it.
+    fn log_hook(&self, scope: &Scope, hook: Hook, form: &'static str, tally: HookTally, from: Instant) {
+        let Some(hooks) = scope.subject.hooks().filter(|_| self.mode() != Mode::Shadow) else { return };
+        let (policy, verdict) = (Arc::clone(&self.name), tally.verdict);
+        hooks.note(AnsweredHook { policy, hook: hook.name(), form, verdict, from, to: Instant::now() });
     }
 
     /// An answer of the built-in, as the fallback or as the configured implementation.

@@ -67,7 +67,7 @@ pub struct AnsweredHook {
     pub policy: Arc<str>,
     /// The hook.
     pub hook: &'static str,
-    /// The code that answered: a component, a built-in, or a built-in in place of a component.
+    /// The code that answered: a component, a built-in, a built-in in place of a component, or the `memory` of verdicts.
     pub form: &'static str,
     /// The kind of the answer.
     pub verdict: &'static str,
