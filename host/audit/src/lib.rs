@@ -17,7 +17,7 @@ mod recovery;
 mod retention;
 mod segment;
 pub mod select;
-mod signed;
+mod signed_file;
 mod store;
 pub mod tree;
 pub mod verify;
