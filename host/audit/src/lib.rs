@@ -18,10 +18,11 @@ mod retention;
 mod schedule;
 mod segment;
 pub mod select;
-mod signed;
+mod signed_file;
 mod store;
 pub mod tree;
 pub mod verify;
+mod waiters;
 mod writer;
 
 use std::fmt;
@@ -36,7 +37,6 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use witgate_base::clock;
 use witgate_base::whole_file;
 
@@ -51,6 +51,7 @@ pub use copies::CheckpointPlace;
 pub use line::ChainFault;
 pub use queue::EntryPlace;
 pub use recovery::{OpenError, owner};
+pub use waiters::DurableEntry;
 pub use writer::SegmentRules;
 
 /// The time after which a write counts as hung.
@@ -103,17 +104,6 @@ pub struct AuditLog {
 impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditLog").field("waiting", &self.waiting()).finish_non_exhaustive()
-    }
-}
-
-/// A promise that an entry is durable.
-#[derive(Debug)]
-pub struct DurableEntry(oneshot::Receiver<()>);
-
-impl DurableEntry {
-    /// Waits until the entry is durable. False: it was given up.
-    pub async fn wait(self) -> bool {
-        self.0.await.is_ok()
     }
 }
 
@@ -255,19 +245,20 @@ impl AuditLog {
     /// is lost if too many wait.
     pub fn append(&self, entry: &[u8], place: Option<EntryPlace>) {
         match place.or_else(|| self.state.queue.place()) {
-            Some(place) => self.state.queue.push(entry, place, None),
+            Some(place) => self.state.queue.push(entry, place),
             None => self.state.lose(),
         }
     }
 
     /// As [`append`](Self::append), for a caller who waits until the entry is durable.
     pub fn append_durably(&self, entry: &[u8], place: Option<EntryPlace>) -> DurableEntry {
-        let (sender, receiver) = oneshot::channel();
         match place.or_else(|| self.state.queue.place()) {
-            Some(place) => self.state.queue.push(entry, place, Some(sender)),
-            None => self.state.lose(),
+            Some(place) => self.state.queue.push_durably(entry, place),
+            None => {
+                self.state.lose();
+                DurableEntry::lost()
+            }
         }
-        DurableEntry(receiver)
     }
 
     /// The digest of a call's arguments, with a secret of this log: equal arguments have equal digests, and nobody can

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+
+use crate::waiters::{DurableEntry, Waiters};
 
 /// The number of entries that may wait, including places for entries that are made later.
 const MOST_ENTRIES: usize = 16_384;
@@ -41,7 +42,7 @@ struct QueueState {
 pub(crate) struct EntryBatch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    waiters: Vec<oneshot::Sender<()>>,
+    waiters: Waiters,
 }
 
 /// Requests that came with a batch.
@@ -77,7 +78,7 @@ impl EntryBatch {
     /// A batch of one entry, which needs no place.
     pub(crate) fn single(entry: Vec<u8>) -> Self {
         let ends = vec![entry.len()];
-        Self { bytes: entry, ends, waiters: Vec::new() }
+        Self { bytes: entry, ends, waiters: Waiters::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,12 +93,7 @@ impl EntryBatch {
 
     /// Tells those who wait that the entries are durable, and empties the batch.
     pub(crate) fn settle(&mut self, is_durable: bool) {
-        for waiter in self.waiters.drain(..) {
-            if is_durable {
-                // The caller may have disconnected.
-                let _ = waiter.send(());
-            }
-        }
+        self.waiters.settle(is_durable);
         self.bytes.clear();
         self.ends.clear();
     }
@@ -114,11 +110,26 @@ impl EntryQueue {
         taken.then(|| EntryPlace { queue: Arc::clone(self), is_used: false })
     }
 
-    /// Adds an entry. `waiter` is told when it is durable.
-    pub(crate) fn push(&self, entry: &[u8], mut place: EntryPlace, waiter: Option<oneshot::Sender<()>>) {
+    /// Adds an entry.
+    pub(crate) fn push(&self, entry: &[u8], place: EntryPlace) {
         let mut state = self.state.lock();
+        self.push_into(&mut state, entry, place);
+    }
+
+    /// The same, for a caller who waits until it is durable.
+    pub(crate) fn push_durably(&self, entry: &[u8], place: EntryPlace) -> DurableEntry {
+        let mut state = self.state.lock();
+        match self.push_into(&mut state, entry, place) {
+            true => state.batch.waiters.add(),
+            false => DurableEntry::lost(),
+        }
+    }
+
+    /// Adds an entry. False: the queue has ended.
+    fn push_into(&self, state: &mut QueueState, entry: &[u8], mut place: EntryPlace) -> bool {
         if state.is_ended {
-            return self.lose(1);
+            self.lose(1);
+            return false;
         }
         place.is_used = true;
         if state.batch.is_empty() {
@@ -127,11 +138,11 @@ impl EntryQueue {
         state.batch.bytes.extend_from_slice(entry);
         let end = state.batch.bytes.len();
         state.batch.ends.push(end);
-        state.batch.waiters.extend(waiter);
         self.bytes.fetch_add(entry.len(), Ordering::Relaxed);
         if std::mem::take(&mut state.is_writer_waiting) {
             self.changed.notify_one();
         }
+        true
     }
 
     /// Asks the writer for a checkpoint.
@@ -213,8 +224,8 @@ mod tests {
         let queue = Arc::new(EntryQueue::default());
         let (kept, dropped) = (queue.place().unwrap(), queue.place().unwrap());
         drop(dropped);
-        queue.push(b"{1}", kept, None);
-        queue.push(b"{22}", queue.place().unwrap(), None);
+        queue.push(b"{1}", kept);
+        queue.push(b"{22}", queue.place().unwrap());
         assert_eq!(queue.waiting(), 2);
         let mut batch = EntryBatch::default();
         queue.take(&mut batch, Instant::now());
@@ -248,16 +259,16 @@ mod tests {
         let places: Vec<_> = std::iter::from_fn(|| queue.place()).collect();
         assert_eq!(places.len(), MOST_ENTRIES);
         drop(places);
-        queue.push(&vec![b'x'; MOST_BYTES + 1], queue.place().unwrap(), None);
+        queue.push(&vec![b'x'; MOST_BYTES + 1], queue.place().unwrap());
         assert!(queue.place().is_none(), "one entry may exceed the bound, and then no other");
     }
 
     #[test]
     fn an_ended_queue_loses_what_comes_later() {
         let queue = Arc::new(EntryQueue::default());
-        queue.push(b"{}", queue.place().unwrap(), None);
+        queue.push(b"{}", queue.place().unwrap());
         queue.end();
-        queue.push(b"{}", queue.place().unwrap(), None);
+        queue.push(b"{}", queue.place().unwrap());
         assert_eq!((queue.lost(), queue.waiting()), (1, 1));
         let mut batch = EntryBatch::default();
         assert!(queue.take(&mut batch, Instant::now() + Duration::from_secs(60)).end);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::line::ChainState;
 use crate::note::CheckpointKey;
 use crate::segment::{self, Segment, SegmentHeader};
-use crate::signed::{SignedCheckpoint, SignedFile};
+use crate::signed_file::{SignedCheckpoint, SignedFile};
 use crate::tree::marked_leaf_hash;
 
 /// The name of the lock file.

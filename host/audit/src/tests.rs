@@ -114,7 +114,7 @@ pub(crate) fn record(log: &AuditLog, number: usize) -> bool {
 
 /// Waits without a runtime.
 fn tokio_wait(entry: DurableEntry) -> bool {
-    entry.0.blocking_recv().is_ok()
+    waiters::tests::blocking_wait(entry)
 }
 
 fn altered_at(verification: &LogVerification) -> Option<u64> {

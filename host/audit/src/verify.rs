@@ -1,8 +1,8 @@
 //! The check of a whole log: its chain, its tree and its checkpoints.
 
-mod known;
+mod known_checkpoints;
+mod verdict;
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,9 @@ use crate::line::{ChainFault, ChainFields, ChainState};
 use crate::note::{Checkpoint, CheckpointKey};
 use crate::segment::{self, Segment, SegmentHeader};
 use crate::tree::marked_leaf_hash;
-use known::KnownCheckpoints;
+use known_checkpoints::KnownCheckpoints;
+
+pub use verdict::LogVerdict;
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,76 +33,6 @@ pub struct LogVerification {
     pub unsigned: u64,
     /// The length of an incomplete line at the end, in bytes: it is being written, or a kill has left it.
     pub incomplete: u64,
-}
-
-/// The state of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogVerdict {
-    /// Every line is the one that was written.
-    Intact,
-    /// Lines or checkpoints have been changed, removed or added.
-    Altered {
-        /// The name of the file.
-        file: String,
-        /// The number of the line. None: the fault is not in one line.
-        line: Option<u64>,
-        /// The fault.
-        what: String,
-    },
-    /// The end of the log is missing.
-    Truncated {
-        /// The file with a checkpoint that covers more lines.
-        file: String,
-        /// The number of lines at that checkpoint.
-        signed: u64,
-        /// The number of lines.
-        found: u64,
-    },
-    /// A file cannot be read.
-    Unreadable {
-        /// The file or directory.
-        file: String,
-        /// The error.
-        what: String,
-    },
-}
-
-impl LogVerdict {
-    /// The name for programs.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Intact => "intact",
-            Self::Altered { .. } => "altered",
-            Self::Truncated { .. } => "truncated",
-            Self::Unreadable { .. } => "unreadable",
-        }
-    }
-}
-
-impl fmt::Display for LogVerdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Intact => f.write_str("intact"),
-            Self::Altered { file, line: Some(line), what } => {
-                write!(f, "altered at line {line}, in {file}: {what}")
-            }
-            Self::Altered { file, line: None, what } => write!(f, "altered, in {file}: {what}"),
-            Self::Truncated { file, signed, found } => {
-                write!(f, "truncated: {file} has a checkpoint of {signed} lines, and there are {found}")
-            }
-            Self::Unreadable { file, what } => write!(f, "unreadable: {file}: {what}"),
-        }
-    }
-}
-
-impl LogVerdict {
-    fn unreadable(file: &Path, error: &io::Error) -> Self {
-        Self::Unreadable { file: file.display().to_string(), what: error.to_string() }
-    }
-
-    fn altered(segment: &Segment, line: u64, what: impl fmt::Display) -> Self {
-        Self::Altered { file: segment.name(), line: Some(line), what: what.to_string() }
-    }
 }
 
 /// Checks the log in `directory` with the public keys of its signers. `known` are files with checkpoints that are kept

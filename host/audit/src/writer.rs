@@ -153,7 +153,7 @@ impl LogWriter {
     /// Adds an entry to the queue. If the queue is full, there is no lack of entries.
     fn push(&self, event: &LogEvent<'_>) {
         if let (Some(place), Ok(entry)) = (self.state.queue.place(), serde_json::to_vec(event)) {
-            self.state.queue.push(&entry, place, None);
+            self.state.queue.push(&entry, place);
         }
     }
 

@@ -154,7 +154,7 @@ impl DisagreementLog for EntryLog {
 impl UnsettledEntry {
     /// Waits until the entry is durable.
     pub(super) async fn settle(self) -> Result<(), Rejection> {
-        let is_durable = timeout(WRITE_DEADLINE, self.entry.wait()).await == Ok(true);
+        let is_durable = timeout(WRITE_DEADLINE, self.entry).await == Ok(true);
         match self.unavailable {
             AuditOverflow::Deny if !is_durable => Err(Rejection::Unrecorded),
             AuditOverflow::Deny | AuditOverflow::Count => Ok(()),

@@ -36,7 +36,7 @@ pub(crate) struct SignedFile {
     pub(crate) whole: u64,
     /// The length.
     pub(crate) length: u64,
-    /// What neither Witgate has written nor a kill has left.
+    /// The fault, if there is something that neither Witgate has written nor a kill has left.
     pub(crate) fault: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read as _, Take};
 use std::path::{Path, PathBuf};
 
-use super::LogVerdict;
+use super::verdict::LogVerdict;
 use crate::checkpoint_file::{CheckpointPart, CheckpointReader};
 use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
 
@@ -18,13 +18,13 @@ pub(super) struct KnownCheckpoint {
 
 /// The checkpoints of all places.
 pub(super) struct KnownCheckpoints<'k> {
-    places: Vec<CheckpointPlace<'k>>,
+    streams: Vec<CheckpointStream<'k>>,
     /// The smallest size of the next ones.
     due: u64,
 }
 
 /// The files of one place, one after the other.
-struct CheckpointPlace<'k> {
+struct CheckpointStream<'k> {
     keys: &'k [CheckpointKey],
     /// True for the files beside the log. A file elsewhere, to which Witgate may only be able to append, may have
     /// incomplete checkpoints, which a kill has left.
@@ -50,29 +50,29 @@ impl<'k> KnownCheckpoints<'k> {
         known: &[PathBuf],
         keys: &'k [CheckpointKey],
     ) -> Result<Self, LogVerdict> {
-        let mut places = vec![CheckpointPlace::new(own, true, keys)?];
+        let mut streams = vec![CheckpointStream::new(own, true, keys)?];
         for path in known {
-            places.push(CheckpointPlace::new(std::slice::from_ref(path), false, keys)?);
+            streams.push(CheckpointStream::new(std::slice::from_ref(path), false, keys)?);
         }
-        let mut all = Self { places, due: 0 };
-        all.places.iter_mut().try_for_each(CheckpointPlace::advance)?;
+        let mut all = Self { streams, due: 0 };
+        all.streams.iter_mut().try_for_each(CheckpointStream::advance)?;
         all.look();
         Ok(all)
     }
 
     fn look(&mut self) {
-        let sizes = self.places.iter().filter_map(|place| place.next.as_ref());
+        let sizes = self.streams.iter().filter_map(|place| place.next.as_ref());
         self.due = sizes.map(|known| known.checkpoint.size).min().unwrap_or(u64::MAX);
     }
 
     /// True if there are no more.
     pub(super) fn is_empty(&self) -> bool {
-        self.places.iter().all(|place| place.next.is_none())
+        self.streams.iter().all(|place| place.next.is_none())
     }
 
     /// The number of checkpoints that were read.
     pub(super) fn count(&self) -> u64 {
-        self.places.iter().map(|place| place.count).sum()
+        self.streams.iter().map(|place| place.count).sum()
     }
 
     /// The next checkpoint, if its size is at most `size`.
@@ -81,10 +81,10 @@ impl<'k> KnownCheckpoints<'k> {
             return Ok(None);
         }
         let due = self.due;
-        let is_due = |place: &&mut CheckpointPlace<'_>| {
+        let is_due = |place: &&mut CheckpointStream<'_>| {
             place.next.as_ref().is_some_and(|known| known.checkpoint.size == due)
         };
-        let Some(place) = self.places.iter_mut().find(is_due) else { return Ok(None) };
+        let Some(place) = self.streams.iter_mut().find(is_due) else { return Ok(None) };
         let known = place.next.take();
         place.advance()?;
         self.look();
@@ -92,7 +92,7 @@ impl<'k> KnownCheckpoints<'k> {
     }
 }
 
-impl<'k> CheckpointPlace<'k> {
+impl<'k> CheckpointStream<'k> {
     fn new(paths: &[PathBuf], is_own: bool, keys: &'k [CheckpointKey]) -> Result<Self, LogVerdict> {
         let length = |path: &PathBuf| match path.metadata() {
             Ok(metadata) => Ok((path.clone(), metadata.len())),
