@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::call::RequestKind;
 
@@ -82,7 +82,8 @@ impl Sender {
     /// A connection from an address of its own in 127.0.0.0/8.
     fn from(number: u32, to: SocketAddrV4) -> Result<Self> {
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number);
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        // wrk must not inherit it: it has room for few descriptors.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddrV4::new(address, 0))?;
         connect(&socket, &to)?;
         let stream = TcpStream::from(socket);
