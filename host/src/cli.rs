@@ -13,6 +13,7 @@ mod key;
 mod limits;
 mod lockout;
 mod log;
+mod log_option;
 mod outcome;
 mod peers;
 mod plugin;
@@ -20,6 +21,7 @@ mod runtime;
 mod serve;
 mod terminal;
 mod token;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -51,6 +53,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  witgate wrap -- COMMAND         guard your own server over stdio with the key in MCP_API_KEY
   witgate init                    write a starter configuration and create a key
   witgate check                   check it
   witgate serve                   run the gateway with this configuration
@@ -63,6 +66,8 @@ Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 
 enum Command {
     /// Run the gateway until it is stopped
     Serve(serve::Arguments),
+    /// Guard one MCP server over standard input and output, configured by the environment alone
+    Wrap(wrap::Arguments),
     /// Check the configuration and report every fault
     Check,
     /// Write a starter configuration, create a first API key, and print the settings for Claude Desktop
@@ -106,6 +111,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
     let outcome = match cli.command {
         None => explain(&context),
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
+        Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
         Some(Command::Init(arguments)) => init::run(&context, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),

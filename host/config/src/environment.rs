@@ -1,6 +1,8 @@
 //! The environment variables that a configuration may name. They are passed as an argument, so that the meaning of a
 //! configuration does not depend on the process that reads it.
 
+mod misspelt;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;

@@ -36,6 +36,7 @@ use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
 
+pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
 pub use proxies::network as network_of;
@@ -50,8 +51,19 @@ pub use upstreams::resources;
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     match path {
         Some(path) => load_parts(path, environment, Strictness::Whole),
-        None => environment_only::load(environment),
+        None => environment_only::load(environment, None),
     }
+}
+
+/// The configuration of the environment alone, in front of a server that the command line names.
+///
+/// # Errors
+/// With all faults and warnings.
+pub fn load_wrapped(
+    server: &WrappedServer,
+    environment: &Environment,
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
+    environment_only::load(environment, Some(server))
 }
 
 /// Loads the configuration file at `path`. With [`Strictness::Parts`], it loads the usable parts, and `config.broken`

@@ -43,6 +43,10 @@ fn wrong_usage_exits_with_2() {
         "witgate key create",
         "witgate key create a --expires soon",
         "witgate --config",
+        "witgate wrap",
+        "witgate wrap --",
+        "witgate wrap server",
+        "witgate serve --log-level debgu",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
@@ -53,6 +57,9 @@ fn every_documented_command_exists() {
     for line in [
         "witgate",
         "witgate serve",
+        "witgate serve --log-level DEBUG",
+        "witgate wrap -- server --flag",
+        "witgate wrap --log-level warning --env TOKEN --env URL -- server",
         "witgate check",
         "witgate init --force --builtin",
         "witgate plugin export rbac jwt --to DIR --force",

@@ -3,6 +3,7 @@
 
 mod audit;
 mod identity;
+mod wrapped;
 
 use std::path::PathBuf;
 
