@@ -43,6 +43,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// File with environment variables, such as `.env`; variables that are set precede it
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -107,7 +111,12 @@ enum Command {
 
 /// Runs what was asked for, and says what came of it.
 pub fn run(cli: Cli, environment: Environment) -> Exit {
-    let context = Context { config: cli.config, environment, terminal: Terminal::new(cli.json) };
+    let mut context = Context { config: cli.config, environment, terminal: Terminal::new(cli.json) };
+    if let Some(file) = &cli.env_file
+        && let Err(failure) = context.read_env_file(file)
+    {
+        return context.terminal.failed(&failure);
+    }
     let outcome = match cli.command {
         None => explain(&context),
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),

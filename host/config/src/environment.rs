@@ -9,6 +9,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::env_file::EnvFile;
+
 /// Environment variables. Printing shows only their names, never their values.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -33,6 +35,16 @@ impl Environment {
     /// True if the variable is set, even to an empty text.
     pub fn has(&self, name: &str) -> bool {
         self.variables.contains_key(name)
+    }
+
+    /// These variables, and those of `file` that are not set.
+    #[must_use]
+    pub fn with(&self, file: EnvFile) -> Self {
+        let mut variables = self.variables.clone();
+        for (name, value) in file.variables {
+            variables.entry(name).or_insert(value);
+        }
+        Self { variables }
     }
 
     /// The names of all variables.

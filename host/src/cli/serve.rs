@@ -12,7 +12,6 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use crate::reload::rollback::Rollback;
 use witgate_config::diagnostic::Diagnostic;
-use witgate_config::environment::Environment;
 use witgate_config::resolve::LoadedConfig;
 use witgate_config::{Config, Transport};
 use witgate_runtime::log::Logs;
@@ -50,7 +49,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let (mut loaded, rollback) =
             crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
         apply(&mut loaded.config, arguments)?;
-        loaded.warnings.extend(misspelt(&loaded.config, &context.environment));
+        loaded.warnings.extend(misspelt(&loaded.config));
         Ok(Served { loaded, rollback, path })
     })
 }
@@ -83,11 +82,11 @@ fn serve(context: &Context, served: Served, logs: &Arc<Logs>) -> Result<Exit, Co
 }
 
 /// Over stdio, the client's credential is in the environment. The variables that the file names are not misspelt.
-fn misspelt(config: &Config, environment: &Environment) -> Vec<Diagnostic> {
+fn misspelt(config: &Config) -> Vec<Diagnostic> {
     if config.path.is_none() || config.server.transport != Transport::Stdio {
         return Vec::new();
     }
-    let others = environment.misspelt().filter(|(name, _)| !config.text.contains(name));
+    let others = config.environment.misspelt().filter(|(name, _)| !config.text.contains(name));
     others.map(|(_, fault)| fault).collect()
 }
 

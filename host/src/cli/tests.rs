@@ -58,6 +58,8 @@ fn every_documented_command_exists() {
         "witgate",
         "witgate serve",
         "witgate serve --log-level DEBUG",
+        "witgate wrap --env-file .env -- server",
+        "witgate --env-file .env serve",
         "witgate wrap -- server --flag",
         "witgate wrap --log-level warning --env TOKEN --env URL -- server",
         "witgate check",
@@ -97,6 +99,28 @@ fn a_flag_overrides_its_environment_variable() {
     };
     assert_eq!(context(Some("flag.toml")).config_path(), Some("flag.toml".into()));
     assert_eq!(context(None).config_path(), Some("variable.toml".into()));
+}
+
+#[test]
+fn a_file_of_variables_is_read_before_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[server]\nenv_file = 'own.env'\n[upstreams.own]\nown_tools = true\n[keys.a]\nsecret = { env = 'A' }\n\
+                  [keys.b]\nsecret = { env = 'B' }\n[policies.tokens]\nkind = 'jwt'\nconfig = { keys = ['a', 'b'], \
+                  algorithms = ['HS256'], roles_claim = 'roles' }\n[policies.roles]\nkind = 'rbac'\nconfig = { roles = \
+                  { a = { allow = ['*'] } } }\n[pipeline]\nauthenticate = ['tokens']\nauthorize = ['roles']\n";
+    let secret = "0123456789abcdef0123456789abcdef";
+    for (name, text) in
+        [("witgate.toml", config), ("own.env", &format!("A={secret}\n")), ("b.env", &format!("B={secret}\n"))]
+    {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let check = "witgate check --json --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), check, &[]), Exit::No, "B is missing");
+    assert_eq!(runs(folder.path(), &format!("{check} --env-file DIR/b.env"), &[]), Exit::Done);
+    let issue = "witgate token issue --sub me --json --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), issue, &[]), Exit::Done, "A is in the file's own variables");
+    std::fs::write(folder.path().join("b.env"), "B").unwrap();
+    assert_eq!(runs(folder.path(), &format!("{check} --env-file DIR/b.env"), &[]), Exit::BadConfig);
 }
 
 #[test]

@@ -54,7 +54,8 @@ pub(super) fn load(
     let (telemetry, ignored) = telemetry::without_file(environment);
     let ignored = ignored.into_iter().map(|fault| Diagnostic::warning(fault).help("the variable is ignored"));
     faults.extend(ignored);
-    let config = auth.map(|auth| Config { telemetry, ..config(&auth, target) });
+    let config =
+        auth.map(|auth| Config { telemetry, environment: environment.clone(), ..config(&auth, target) });
     finish(config, faults, Strictness::Whole)
 }
 
@@ -202,6 +203,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         telemetry: None,
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
+        environment: Environment::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }

@@ -2,6 +2,7 @@
 //! it.
 
 mod audit;
+mod env_file;
 mod identity;
 mod wrapped;
 
