@@ -69,6 +69,8 @@ pub struct NewKey {
     pub name: String,
     /// The roles of the key's identity.
     pub roles: Vec<String>,
+    /// The scopes of the key's identity.
+    pub scopes: Vec<String>,
     /// Patterns of the calls that the key allows.
     pub allow: Vec<String>,
     /// Patterns of the calls that the key denies.
@@ -331,13 +333,14 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
     }
     shows_itself("name", &new.name)?;
     new.roles.iter().try_for_each(|role| shows_itself("role", role))?;
+    new.scopes.iter().try_for_each(|scope| shows_itself("scope", scope))?;
     for pattern in new.allow.iter().chain(&new.deny) {
         shows_itself("pattern", pattern)?;
         if let Err(error) = pattern.parse::<witgate_plugin::Pattern>() {
             return Err(KeyStoreError::Pattern { pattern: pattern.clone(), error });
         }
     }
-    let NewKey { name, roles, allow, deny, expires } = new;
+    let NewKey { name, roles, scopes, allow, deny, expires } = new;
     let id = fresh_id(store)?;
     Ok(StoredKey {
         name,
@@ -347,6 +350,7 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
         expires,
         revoked: None,
         roles,
+        scopes,
         allow,
         deny,
         previous: None,

@@ -53,6 +53,9 @@ pub(super) struct Create {
     /// Role of the caller, for authorizers such as rbac; may be repeated
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
+    /// Scope of the caller, for authorizers that require scopes; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
     /// Lifetime of the key, such as `30d` or `12h` [default: unlimited]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
@@ -142,10 +145,13 @@ fn wait_and_say(
 
 fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
-    let Create { name, allow, deny, role: roles, expires, .. } = arguments;
+    let Create { name, allow, deny, role: roles, scope, expires, .. } = arguments;
     let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
     let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
-    let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
+    let made = store.create(
+        NewKey { name, roles, scopes: scope.clone(), allow, deny, expires: expires.map(from_now) },
+        now(),
+    )?;
     context.terminal.say(&format!(
         "Created the key `{}` in {}. It is shown only this once:",
         made.key.name,
@@ -188,13 +194,16 @@ fn list(context: &Context, at: &StorePlace) -> Result<Exit, CommandFailure> {
             key.id.clone(),
             state(key).to_owned(),
             joined(&key.roles),
+            joined(&key.scopes),
             joined(&key.allow),
             joined(&key.deny),
             key.expires.map_or_else(|| "never".to_owned(), written),
         ]
     };
     let rows: Vec<_> = store.keys.iter().map(row).collect();
-    context.terminal.print(&table(&["NAME", "ID", "STATE", "ROLES", "ALLOW", "DENY", "EXPIRES"], &rows));
+    context
+        .terminal
+        .print(&table(&["NAME", "ID", "STATE", "ROLES", "SCOPES", "ALLOW", "DENY", "EXPIRES"], &rows));
     Ok(Exit::Done)
 }
 
@@ -279,6 +288,7 @@ fn to_json(key: &StoredKey) -> Value {
         "id": key.id,
         "state": state(key),
         "roles": key.roles,
+        "scopes": key.scopes,
         "allow": key.allow,
         "deny": key.deny,
         "created": written(key.created),

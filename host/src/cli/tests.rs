@@ -66,7 +66,7 @@ fn every_documented_command_exists() {
         "witgate init --force --builtin",
         "witgate plugin export rbac jwt --to DIR --force",
         "witgate demo --once",
-        "witgate key create NAME --allow get_* --deny P --role R --expires 30d --json --policy keys",
+        "witgate key create NAME --allow get_* --deny P --role R --scope S --expires 30d --json --policy keys",
         "witgate key list --store keys.toml",
         "witgate key revoke a",
         "witgate key rotate a --overlap 7d",

@@ -25,7 +25,7 @@ use witgate_base::fingerprints::Fingerprints;
 
 /// Minimum length of `MCP_API_KEY` and `JWT_SECRET`. Nobody guesses as many characters, even if they are hexadecimal
 /// digits, and RFC 7518 (section 3.2) requires them of an HS256 key.
-const FEWEST: usize = 32;
+pub(super) const FEWEST: usize = 32;
 
 /// The subject of identities that `MCP_API_KEY` authenticates.
 const KEY_NAME: &str = "mcp-api-key";
