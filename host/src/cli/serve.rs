@@ -35,7 +35,7 @@ enum TransportOption {
 }
 
 /// A configuration to serve, and its origin.
-pub(super) struct Served {
+pub(super) struct ServeInputs {
     pub(super) loaded: LoadedConfig,
     /// The rollback that the configuration is of, if any.
     pub(super) rollback: Option<Rollback>,
@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
             crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
         apply(&mut loaded.config, arguments)?;
         loaded.warnings.extend(misspelt(&loaded.config));
-        Ok(Served { loaded, rollback, path })
+        Ok(ServeInputs { loaded, rollback, path })
     })
 }
 
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 pub(super) fn run_logged(
     context: &Context,
     log: &LogOption,
-    load: impl FnOnce() -> Result<Served, CommandFailure>,
+    load: impl FnOnce() -> Result<ServeInputs, CommandFailure>,
 ) -> Result<Exit, CommandFailure> {
     let logs = log.start(context)?;
     witgate_runtime::descriptors::raise();
@@ -67,8 +67,8 @@ pub(super) fn run_logged(
     outcome
 }
 
-fn serve(context: &Context, served: Served, logs: &Arc<Logs>) -> Result<Exit, CommandFailure> {
-    let Served { loaded, rollback, path } = served;
+fn serve(context: &Context, served: ServeInputs, logs: &Arc<Logs>) -> Result<Exit, CommandFailure> {
+    let ServeInputs { loaded, rollback, path } = served;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::log_option::LogOption;
 use super::outcome::{CommandFailure, Exit};
-use super::serve::{self, Served};
+use super::serve::{self, ServeInputs};
 use witgate_config::resolve::{WrappedServer, load_wrapped};
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,6 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let server = WrappedServer { command: command.clone(), passed: passed.clone() };
     serve::run_logged(context, log, || {
         let loaded = load_wrapped(&server, &context.environment).map_err(CommandFailure::Config)?;
-        Ok(Served { loaded, rollback: None, path: None })
+        Ok(ServeInputs { loaded, rollback: None, path: None })
     })
 }
