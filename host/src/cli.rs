@@ -13,6 +13,7 @@ mod key;
 mod limits;
 mod lockout;
 mod log;
+mod log_option;
 mod outcome;
 mod peers;
 mod plugin;
@@ -20,6 +21,7 @@ mod runtime;
 mod serve;
 mod terminal;
 mod token;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -41,6 +43,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// File with environment variables, such as `.env`; variables that are set precede it
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -51,6 +57,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  witgate wrap -- COMMAND         guard your own server over stdio with the key in MCP_API_KEY
   witgate init                    write a starter configuration and create a key
   witgate check                   check it
   witgate serve                   run the gateway with this configuration
@@ -63,6 +70,8 @@ Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 
 enum Command {
     /// Run the gateway until it is stopped
     Serve(serve::Arguments),
+    /// Guard one MCP server over standard input and output, configured by the environment alone
+    Wrap(wrap::Arguments),
     /// Check the configuration and report every fault
     Check,
     /// Write a starter configuration, create a first API key, and print the settings for Claude Desktop
@@ -102,10 +111,16 @@ enum Command {
 
 /// Runs what was asked for, and says what came of it.
 pub fn run(cli: Cli, environment: Environment) -> Exit {
-    let context = Context { config: cli.config, environment, terminal: Terminal::new(cli.json) };
+    let mut context = Context { config: cli.config, environment, terminal: Terminal::new(cli.json) };
+    if let Some(file) = &cli.env_file
+        && let Err(failure) = context.read_env_file(file)
+    {
+        return context.terminal.failed(&failure);
+    }
     let outcome = match cli.command {
         None => explain(&context),
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
+        Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
         Some(Command::Init(arguments)) => init::run(&context, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),

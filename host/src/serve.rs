@@ -311,7 +311,7 @@ pub(crate) async fn run(
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, flows, &environment, stop).await,
+        None => over_stdio(&config, flows, stop).await,
     }
     if background.cut.is_cancelled() {
         // The end was not graceful: the signal's handler sets the exit code.
@@ -666,17 +666,12 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
     }
 }
 
-async fn over_stdio(
-    config: &Config,
-    flows: Vec<AnyFlow>,
-    environment: &Environment,
-    stop: CancellationToken,
-) {
+async fn over_stdio(config: &Config, flows: Vec<AnyFlow>, stop: CancellationToken) {
     // A configuration for stdio has exactly one upstream.
     let Some(flow) = flows.into_iter().next() else { return };
     let flow = Arc::new(flow);
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
-    let shown = stdio::EnvironmentCredentials::read(environment);
+    let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let bounds = stdio::StdioLimits { grace, max_request };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;

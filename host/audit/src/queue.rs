@@ -238,11 +238,11 @@ mod tests {
     fn the_lag_is_that_of_the_oldest_entry_until_it_is_written() {
         let queue = Arc::new(EntryQueue::default());
         assert_eq!(queue.lag(), Duration::ZERO);
-        queue.push(b"{}", queue.place().unwrap(), None);
+        queue.push(b"{}", queue.place().unwrap());
         let mut batch = EntryBatch::default();
         queue.take(&mut batch, Instant::now());
         std::thread::sleep(Duration::from_millis(20));
-        queue.push(b"{}", queue.place().unwrap(), None);
+        queue.push(b"{}", queue.place().unwrap());
         assert!(queue.lag() >= Duration::from_millis(20), "the batch is not written yet");
         queue.free(&batch);
         batch.settle(true);

@@ -213,7 +213,7 @@ impl Factory {
                 dir: &dir,
                 keys: &config.keys,
                 remote: &self.remote,
-                environment: &self.environment,
+                environment: &config.environment,
                 on_stage: false,
             },
             clock: &self.clock,

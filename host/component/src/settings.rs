@@ -12,7 +12,7 @@ use std::time::Duration;
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use parking_lot::Mutex;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 use witgate_plugin::Digest;
@@ -275,6 +275,7 @@ impl SettingsResolver<'_> {
             "witgate-file" => Value::String(self.file(value).map_err(at)?),
             "witgate-key" => Value::String(self.key(value, pointer).map_err(at)?),
             "witgate-secret" => Value::String(self.secret(value, pointer).map_err(at)?),
+            "witgate-secret-digest" => Value::String(self.secret_digest(value).map_err(at)?),
             "witgate-signing-key" => Value::String(self.signing_key(value, pointer).map_err(at)?),
             "witgate-endpoint" => Value::String(self.endpoint(value).map_err(at)?),
             "witgate-scope" => {
@@ -414,6 +415,16 @@ impl SettingsResolver<'_> {
         let name = pointer.trim_start_matches('/').to_owned();
         self.out.client_secrets.insert(name.clone(), secret);
         Ok(name)
+    }
+
+    /// The SHA-256 digest of a secret, in hexadecimal digits. The policy does not get the secret.
+    fn secret_digest(&mut self, value: &Value) -> Result<String, Problem> {
+        if let Some(digest) = value.get("sha256").and_then(Value::as_str) {
+            return Ok(digest.to_owned());
+        }
+        let secret = self.read_secret(value)?;
+        let digest = sha256(secret.expose_secret().as_bytes());
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     fn signing_key(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {

@@ -71,6 +71,11 @@ impl<'t> Document<'t> {
         Diagnostic::error(message).at(&self.source, self.place(path)).in_part(Part::of(path))
     }
 
+    /// A fault that has no place yet, at the value of `path`.
+    pub(crate) fn placed(&self, fault: Diagnostic, path: &[&str]) -> Diagnostic {
+        fault.at(&self.source, self.place(path))
+    }
+
     /// A warning at the value of `path`.
     pub fn warning(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(message).at(&self.source, self.place(path))

@@ -1,11 +1,15 @@
 //! The environment variables that a configuration may name. They are passed as an argument, so that the meaning of a
 //! configuration does not depend on the process that reads it.
 
+mod misspelt;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+use crate::env_file::EnvFile;
 
 /// Environment variables. Printing shows only their names, never their values.
 #[derive(Clone, Default)]
@@ -31,6 +35,16 @@ impl Environment {
     /// True if the variable is set, even to an empty text.
     pub fn has(&self, name: &str) -> bool {
         self.variables.contains_key(name)
+    }
+
+    /// These variables, and those of `file` that are not set.
+    #[must_use]
+    pub fn with(&self, file: EnvFile) -> Self {
+        let mut variables = self.variables.clone();
+        for (name, value) in file.variables {
+            variables.entry(name).or_insert(value);
+        }
+        Self { variables }
     }
 
     /// The names of all variables.

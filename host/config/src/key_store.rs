@@ -3,63 +3,30 @@
 //! A change is atomic. Under a lock, the store is read and checked, and the new one is written beside it, synced, and
 //! renamed. A reader sees either the old store or the new one. A store that cannot be read is never overwritten.
 
-use std::collections::BTreeMap;
+pub mod diagnosis;
+mod foreign;
+mod text;
+
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use witgate_api_key::store::{
-    KEY_BYTES, KEY_PREFIX, PreviousKey, Sha256, Store, StoreError, StoredKey, Time,
-};
+use witgate_api_key::store::{KeyFault, PreviousKey, Sha256, Store, StoreError, StoredKey, Time};
 use witgate_plugin::PatternError;
-use zeroize::Zeroizing;
 
 use witgate_base::digest;
 use witgate_base::printable;
 use witgate_base::whole_file::{self, FileError};
 
+pub use foreign::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms};
+pub use text::{KeyFormat, KeyText, LONGEST_KEY, SHORTEST_KEY};
+
 /// The comment above the keys.
 const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
                        # Written by `witgate key`, which keeps no other comments.\n\n";
-
-/// Minimum length of an imported key. A shorter text is hardly random enough for a plain hash.
-const SHORTEST_IMPORT: usize = 32;
 
 /// A store at a path.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     path: PathBuf,
-}
-
-/// The text of a key, shown once to its creator. It is never printed by `Debug`, and erased when dropped.
-pub struct KeyText(Zeroizing<String>);
-
-impl KeyText {
-    fn random() -> Result<Self, KeyStoreError> {
-        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        getrandom::fill(bytes.as_mut_slice()).map_err(|_| KeyStoreError::Randomness)?;
-        let encoded = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-        let mut text = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + encoded.len()));
-        text.push_str(KEY_PREFIX);
-        text.push_str(&encoded);
-        Ok(Self(text))
-    }
-
-    /// The key itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    fn sha256(&self) -> Sha256 {
-        sha256(&self.0)
-    }
-}
-
-impl std::fmt::Debug for KeyText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeyText(****)")
-    }
 }
 
 /// The properties of a new key.
@@ -69,12 +36,18 @@ pub struct NewKey {
     pub name: String,
     /// The roles of the key's identity.
     pub roles: Vec<String>,
+    /// The scopes of the key's identity.
+    pub scopes: Vec<String>,
     /// Patterns of the calls that the key allows.
     pub allow: Vec<String>,
     /// Patterns of the calls that the key denies.
     pub deny: Vec<String>,
     /// The expiry.
     pub expires: Option<Time>,
+    /// The form of the key.
+    pub format: KeyFormat,
+    /// The number of characters. None: that of the form.
+    pub length: Option<usize>,
 }
 
 /// A new or rotated key.
@@ -84,33 +57,6 @@ pub struct IssuedKey {
     pub key: StoredKey,
     /// The key's text, which is stored nowhere else.
     pub text: KeyText,
-}
-
-/// Keys of another server, in plain text: `{"api_keys": {…}, "key_permissions": {…}}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ForeignKeys {
-    /// Name → key.
-    api_keys: BTreeMap<String, PlainKey>,
-    /// Name → patterns.
-    #[serde(default)]
-    key_permissions: BTreeMap<String, Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct PlainKey(Zeroizing<String>);
-
-impl From<String> for PlainKey {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl std::fmt::Debug for ForeignKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Foreign").field("api_keys", &self.api_keys.keys()).finish_non_exhaustive()
-    }
 }
 
 /// The error if a store cannot be read or changed. The file stays as it was.
@@ -157,7 +103,18 @@ pub enum KeyStoreError {
     Revoked(String),
     /// A new or imported key is invalid.
     #[error("invalid key: {0}")]
-    Invalid(StoreError),
+    Invalid(String),
+    /// The length of a new key is outside the limits.
+    #[error("a key cannot have {0} characters; choose a length from {SHORTEST_KEY} to {LONGEST_KEY}")]
+    Length(usize),
+    /// The store has another key of the imported name.
+    #[error(
+        "there is another key `{0}` already; replace it with `--update`, keep it with `--skip`, or give the imported one another name"
+    )]
+    TakenByAnother(String),
+    /// An imported key has no characters.
+    #[error("the key `{0}` is empty; correct the file")]
+    Empty(String),
     /// A name or role of a new key contains an invisible character.
     #[error(
         "the {what} `{}` contains the character U+{:04X}, which is invisible or changes the direction of text; remove it", printable::line(text), u32::from(*character)
@@ -179,7 +136,7 @@ pub enum KeyStoreError {
         error: PatternError,
     },
     /// The import contains keys that can be guessed.
-    #[error("these keys have fewer than {SHORTEST_IMPORT} characters, so a hash does not protect them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
+    #[error("these keys have fewer than {SHORTEST_KEY} characters, so a hash does not protect them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
     Weak(Vec<String>),
     /// The import contains permissions for missing keys.
     #[error("`key_permissions` names `{0}`, and `api_keys` does not; correct the file")]
@@ -213,7 +170,7 @@ impl KeyStore {
     /// # Errors
     /// If the name is in use, the key is invalid, or the store cannot be changed.
     pub fn create(&self, new: NewKey, now: Time) -> Result<IssuedKey, KeyStoreError> {
-        let text = KeyText::random()?;
+        let text = KeyText::random(new.format, new.length)?;
         let sha256 = text.sha256();
         let key = self.change(|store| {
             let key = entry(store, new, sha256, now)?;
@@ -245,7 +202,7 @@ impl KeyStore {
         until: Option<Time>,
         expires: Option<Time>,
     ) -> Result<IssuedKey, KeyStoreError> {
-        let text = KeyText::random()?;
+        let text = KeyText::random(KeyFormat::default(), None)?;
         let sha256 = text.sha256();
         let key = self.change_existing(|store| {
             let key = find(store, name)?;
@@ -258,38 +215,6 @@ impl KeyStore {
             Ok(key.clone())
         })?;
         Ok(IssuedKey { key, text })
-    }
-
-    /// Imports keys of another server, hashed: all of them or none.
-    ///
-    /// # Errors
-    /// If a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
-    pub fn import(
-        &self,
-        foreign: &ForeignKeys,
-        weak: bool,
-        now: Time,
-    ) -> Result<Vec<StoredKey>, KeyStoreError> {
-        let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_IMPORT;
-        let weak_ones = foreign.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());
-        let weak_ones: Vec<_> = weak_ones.collect();
-        if !weak && !weak_ones.is_empty() {
-            return Err(KeyStoreError::Weak(weak_ones));
-        }
-        if let Some(name) = foreign.key_permissions.keys().find(|name| !foreign.api_keys.contains_key(*name))
-        {
-            return Err(KeyStoreError::Permissions(name.clone()));
-        }
-        self.change(|store| {
-            let first = store.keys.len();
-            for (name, text) in &foreign.api_keys {
-                let allow = foreign.key_permissions.get(name).cloned().unwrap_or_default();
-                let new = NewKey { name: name.clone(), allow, ..NewKey::default() };
-                let key = entry(store, new, sha256(&text.0), now)?;
-                store.keys.push(key);
-            }
-            Ok(store.keys.get(first..).unwrap_or_default().to_vec())
-        })
     }
 
     fn parse(&self) -> Result<Option<Store>, KeyStoreError> {
@@ -307,19 +232,48 @@ impl KeyStore {
         self.change(change)
     }
 
-    /// The only way to change the store.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
     ) -> Result<T, KeyStoreError> {
+        self.change_unless(false, change)
+    }
+
+    /// The only way to change the store. With `dry_run`, the change is checked and not written.
+    fn change_unless<T>(
+        &self,
+        dry_run: bool,
+        change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        if dry_run {
+            let mut store = self.parse()?.unwrap_or_default();
+            let changed = change(&mut store)?;
+            return store.check().map(|()| changed).map_err(|error| invalid(&store, &error));
+        }
         let lock = whole_file::Lock::take(&self.path)?;
         let mut store = self.parse()?.unwrap_or_default();
         let changed = change(&mut store)?;
-        store.check().map_err(KeyStoreError::Invalid)?;
+        store.check().map_err(|error| invalid(&store, &error))?;
         let text = store.to_toml().map_err(|_| KeyStoreError::TooLong)?;
         lock.replace(&format!("{HEADING}{text}"))?;
         Ok(changed)
     }
+}
+
+/// The error of an entry, which names the keys.
+fn invalid(store: &Store, error: &StoreError) -> KeyStoreError {
+    let name =
+        |place: usize| place.checked_sub(1).and_then(|place| store.keys.get(place)).map(|key| &key.name);
+    KeyStoreError::Invalid(match error {
+        StoreError::Key { place, fault } => match (name(*place), fault.other().and_then(name), fault) {
+            (Some(key), Some(other), KeyFault::SameDigest(_)) => {
+                format!("`{key}` has the same text as `{other}`; each key needs a text of its own")
+            }
+            (Some(key), _, fault) => format!("`{}`: {fault}", printable::line(key)),
+            (None, _, _) => error.to_string(),
+        },
+        other => other.to_string(),
+    })
 }
 
 fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<StoredKey, KeyStoreError> {
@@ -331,13 +285,14 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
     }
     shows_itself("name", &new.name)?;
     new.roles.iter().try_for_each(|role| shows_itself("role", role))?;
+    new.scopes.iter().try_for_each(|scope| shows_itself("scope", scope))?;
     for pattern in new.allow.iter().chain(&new.deny) {
         shows_itself("pattern", pattern)?;
         if let Err(error) = pattern.parse::<witgate_plugin::Pattern>() {
             return Err(KeyStoreError::Pattern { pattern: pattern.clone(), error });
         }
     }
-    let NewKey { name, roles, allow, deny, expires } = new;
+    let NewKey { name, roles, scopes, allow, deny, expires, format: _, length: _ } = new;
     let id = fresh_id(store)?;
     Ok(StoredKey {
         name,
@@ -347,6 +302,7 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
         expires,
         revoked: None,
         roles,
+        scopes,
         allow,
         deny,
         previous: None,

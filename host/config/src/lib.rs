@@ -4,6 +4,7 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod env_file;
 pub mod environment;
 pub mod identity;
 pub mod key_store;
@@ -65,6 +66,8 @@ pub struct Config {
     pub files: Fingerprints,
     /// The unusable parts of the configuration. Empty unless [`resolve::load_parts`] was called for parts.
     pub broken: BrokenParts,
+    /// The variables that the configuration may name: those of the process, and those of `server.env_file`.
+    pub environment: environment::Environment,
     /// `MCP_AUTH_ENABLED=false`: no credential is required, credentials are ignored, and every audit record says so.
     pub auth_disabled: bool,
 }

@@ -201,6 +201,8 @@ pub enum AuditUnavailable {
 pub struct Server {
     /// `http` (the default) or `stdio`.
     pub transport: Option<Transport>,
+    /// A file with environment variables, such as `.env`. Variables that are set precede it.
+    pub env_file: Option<String>,
     /// The address of the MCP endpoint. Default: `127.0.0.1:8787`.
     pub listen: Option<Address>,
     /// TLS at `listen`. Default: plain HTTP, for a proxy in front that terminates TLS.

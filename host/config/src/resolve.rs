@@ -30,12 +30,14 @@ use self::load::finish;
 use self::resolver::{Resolver, base};
 use super::diagnostic::Diagnostic;
 use super::document::Document;
+use super::env_file::EnvFile;
 use super::environment::Environment;
 use super::{BrokenParts, Config, ControlSocket, raw, shape};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
 
+pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
 pub use proxies::network as network_of;
@@ -50,8 +52,19 @@ pub use upstreams::resources;
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     match path {
         Some(path) => load_parts(path, environment, Strictness::Whole),
-        None => environment_only::load(environment),
+        None => environment_only::load(environment, None),
     }
+}
+
+/// The configuration of the environment alone, in front of a server that the command line names.
+///
+/// # Errors
+/// With all faults and warnings.
+pub fn load_wrapped(
+    server: &WrappedServer,
+    environment: &Environment,
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
+    environment_only::load(environment, Some(server))
 }
 
 /// Loads the configuration file at `path`. With [`Strictness::Parts`], it loads the usable parts, and `config.broken`
@@ -110,7 +123,7 @@ fn load_noting(
     path: &Path,
     text: &str,
     environment: &Environment,
-    files: Fingerprints,
+    mut files: Fingerprints,
     origin: TextOrigin,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let name = path.display().to_string();
@@ -118,13 +131,36 @@ fn load_noting(
     if !document.is_whole() {
         return Err(twice);
     }
-    let (file, mut faults) = fit(&document);
-    faults.extend(twice);
-    let mut resolver = Resolver::new(&document, environment, path, faults, files);
+    let (file, faults) = fit(&document);
+    let (environment, noticed) = with_env_file(&document, &file, environment, path, &mut files);
+    let faults = [faults, twice, noticed].concat();
+    let mut resolver = Resolver::new(&document, &environment, path, faults, files);
     resolver.again = origin.is_earlier;
     resolver.environment_beside_file();
     let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
     finish(config, resolver.faults, origin.strictness)
+}
+
+/// The variables of the process, with those of the file that `server.env_file` names.
+fn with_env_file(
+    document: &Document<'_>,
+    file: &raw::File,
+    environment: &Environment,
+    path: &Path,
+    files: &mut Fingerprints,
+) -> (Environment, Vec<Diagnostic>) {
+    let Some(written) = &file.server.env_file else { return (environment.clone(), Vec::new()) };
+    let variables = base(path).join(written);
+    files.note(&variables);
+    match EnvFile::read(&variables) {
+        Ok(mut file) => {
+            let warnings = std::mem::take(&mut file.warnings);
+            (environment.with(file), warnings)
+        }
+        // The fault has a place in the file of variables, or else it gets that of the setting.
+        Err(fault) if fault.position().is_some() => (environment.clone(), vec![fault]),
+        Err(fault) => (environment.clone(), vec![document.placed(fault, &["server", "env_file"])]),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
@@ -205,6 +241,17 @@ impl Outline {
         self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
     }
 
+    /// The variables that the configuration may name: `environment`, and those of `server.env_file`.
+    ///
+    /// # Errors
+    /// If that file cannot be read, or a line is invalid.
+    pub fn environment(&self, environment: &Environment) -> Result<Environment, Diagnostic> {
+        match &self.file.server.env_file {
+            Some(file) => Ok(environment.with(EnvFile::read(&self.base.join(file))?)),
+            None => Ok(environment.clone()),
+        }
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> ControlSocket {
         let given = self.file.server.control.as_deref();
@@ -272,6 +319,7 @@ impl Resolver<'_> {
             telemetry,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
+            environment: self.environment.clone(),
             auth_disabled: false,
         })
     }

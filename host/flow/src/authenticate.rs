@@ -4,7 +4,7 @@ pub mod identity;
 
 use std::sync::Arc;
 
-use witgate_plugin::{Call, Identity, Refusal, Verdict};
+use witgate_plugin::{Call, Identity, Refusal, Scheme, Verdict};
 
 use super::credential_choice;
 use super::dpop::ProvenRequest;
@@ -16,12 +16,16 @@ use super::subject::CallSubject;
 use identity::Caller;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_component::failure::Failure;
+use witgate_config::key_store::diagnosis;
 use witgate_message::call::Access;
 use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
 use witgate_policy::answer::Failed;
 use witgate_policy::generation::{ClosedPipeline, Generation, Pipeline};
 use witgate_services::Scope;
+
+/// The reason code of `api-key` for a text that is no key.
+const UNKNOWN_KEY: &str = "unknown-key";
 
 /// Establishes who makes a request. It asks the pipeline's authenticators in order. Each returns the identity, or that
 /// it does not judge this credential, or that the credential is refused, which is final. If another pipeline is held
@@ -73,6 +77,10 @@ async fn establish(
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}
             Verdict::Refused(Refusal { reason, detail }) => {
+                if reason == UNKNOWN_KEY && matches!(credential.scheme, Scheme::Header | Scheme::Bearer) {
+                    let shape = || diagnosis::shape(credential.value);
+                    tracing::debug!(policy = %policy.name(), reason, shape = shape(), "a credential was refused");
+                }
                 return Err(Rejection::Refused { policy: Some(Arc::clone(policy.name())), reason, detail });
             }
             Verdict::Unavailable(u) => return Err(policy.unavailable(u).into()),

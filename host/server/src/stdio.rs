@@ -22,7 +22,6 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use witgate_plugin::{Scheme, Transport};
 
-use witgate_config::Denials;
 use witgate_flow::body::RawBody;
 use witgate_flow::event::Event;
 use witgate_flow::in_flight::InFlight;
@@ -418,7 +417,7 @@ impl<P: MessageHandler> StdioClient<P> {
     }
 
     async fn refuse(&self, rejected: RejectedMessage) {
-        self.say(rejected.wire_at(Denials::Http).body(rejected.id.as_deref())).await;
+        self.say(rejected.wire_over_stdio().body(rejected.id.as_deref())).await;
     }
 
     /// Writes a message as one line, and waits until the client accepts it. An empty message is left out, because it

@@ -1,9 +1,10 @@
 //! The context of a command: its options, streams and environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::outcome::CommandFailure;
 use super::terminal::Terminal;
+use witgate_config::env_file::EnvFile;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{LoadedConfig, load};
 
@@ -21,6 +22,16 @@ impl Context {
         let here = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| path.exists());
         let named = || self.environment.get("WITGATE_CONFIG").map(PathBuf::from);
         self.config.clone().or_else(named).or_else(here)
+    }
+
+    /// Adds the variables of a file.
+    pub(super) fn read_env_file(&mut self, file: &Path) -> Result<(), CommandFailure> {
+        let mut read = EnvFile::read(file).map_err(|fault| CommandFailure::Config(vec![fault]))?;
+        for warning in std::mem::take(&mut read.warnings) {
+            self.terminal.say(&format!("warning: {warning}"));
+        }
+        self.environment = self.environment.with(read);
+        Ok(())
     }
 
     pub(super) fn load(&self) -> Result<LoadedConfig, CommandFailure> {

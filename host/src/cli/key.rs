@@ -1,5 +1,8 @@
 //! `witgate key`.
 
+mod check;
+mod import;
+
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +14,7 @@ use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
 use witgate_base::clock;
-use witgate_config::key_store::{ForeignKeys, IssuedKey, KeyStore, KeyText, NewKey};
+use witgate_config::key_store::{IssuedKey, KeyFormat, KeyStore, KeyText, NewKey};
 use witgate_config::raw::{Kind, Policy};
 use witgate_config::resolve::Outline;
 
@@ -26,7 +29,9 @@ pub(super) enum Command {
     /// Issue a new secret for a key; the old one stays valid for --overlap
     Rotate(Rotate),
     /// Import keys from JSON: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
-    Import(Import),
+    Import(import::Arguments),
+    /// Say whether a key is valid, and if not, why; the key is not shown
+    Check(check::Arguments),
 }
 
 /// The options that choose a store.
@@ -53,6 +58,15 @@ pub(super) struct Create {
     /// Role of the caller, for authorizers such as rbac; may be repeated
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
+    /// Scope of the caller, for authorizers that require scopes; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// Form of the key: `wgk_` and 43 characters, 64 hexadecimal digits, or 43 characters of base64url
+    #[arg(long, value_enum, default_value = "wgk")]
+    format: Format,
+    /// Number of characters of the key, from 32 to 512 [default: that of the form]
+    #[arg(long, value_name = "N")]
+    length: Option<usize>,
     /// Lifetime of the key, such as `30d` or `12h` [default: unlimited]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
@@ -60,6 +74,24 @@ pub(super) struct Create {
     wait: WaitOption,
     #[command(flatten)]
     place: StorePlace,
+}
+
+/// The form of a new key.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Wgk,
+    Hex64,
+    Urlsafe43,
+}
+
+impl From<Format> for KeyFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Wgk => Self::Wgk,
+            Format::Hex64 => Self::Hex,
+            Format::Urlsafe43 => Self::UrlSafe,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,26 +120,14 @@ pub(super) struct Rotate {
     place: StorePlace,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Import {
-    /// JSON file to import
-    file: PathBuf,
-    /// Accept keys of fewer than 32 characters, too
-    #[arg(long)]
-    weak: bool,
-    #[command(flatten)]
-    wait: WaitOption,
-    #[command(flatten)]
-    place: StorePlace,
-}
-
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
         Command::Create(arguments) => create(context, &arguments),
         Command::List(place) => list(context, &place),
         Command::Revoke(arguments) => revoke(context, &arguments),
         Command::Rotate(arguments) => rotate(context, &arguments),
-        Command::Import(arguments) => import(context, &arguments),
+        Command::Import(arguments) => import::run(context, &arguments),
+        Command::Check(arguments) => check::run(context, &arguments),
     }
 }
 
@@ -142,10 +162,20 @@ fn wait_and_say(
 
 fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
-    let Create { name, allow, deny, role: roles, expires, .. } = arguments;
+    let Create { name, allow, deny, role: roles, scope, expires, .. } = arguments;
     let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
     let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
-    let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
+    let new = NewKey {
+        name,
+        roles,
+        scopes: scope.clone(),
+        allow,
+        deny,
+        expires: expires.map(from_now),
+        format: arguments.format.into(),
+        length: arguments.length,
+    };
+    let made = store.create(new, now())?;
     context.terminal.say(&format!(
         "Created the key `{}` in {}. It is shown only this once:",
         made.key.name,
@@ -188,13 +218,16 @@ fn list(context: &Context, at: &StorePlace) -> Result<Exit, CommandFailure> {
             key.id.clone(),
             state(key).to_owned(),
             joined(&key.roles),
+            joined(&key.scopes),
             joined(&key.allow),
             joined(&key.deny),
             key.expires.map_or_else(|| "never".to_owned(), written),
         ]
     };
     let rows: Vec<_> = store.keys.iter().map(row).collect();
-    context.terminal.print(&table(&["NAME", "ID", "STATE", "ROLES", "ALLOW", "DENY", "EXPIRES"], &rows));
+    context
+        .terminal
+        .print(&table(&["NAME", "ID", "STATE", "ROLES", "SCOPES", "ALLOW", "DENY", "EXPIRES"], &rows));
     Ok(Exit::Done)
 }
 
@@ -230,32 +263,6 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, CommandFailure>
     Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
-fn import(context: &Context, arguments: &Import) -> Result<Exit, CommandFailure> {
-    let store = place(context, &arguments.place)?;
-    let shown = arguments.file.display();
-    let text = std::fs::read_to_string(&arguments.file).map(zeroize::Zeroizing::new).map_err(|error| {
-        CommandFailure::new(format!("{shown} cannot be read: {error}; nothing was imported"))
-    })?;
-    // The error of serde_json may quote a key of the file: only its place is printed.
-    let foreign: ForeignKeys = serde_json::from_str(&text).map_err(|error| {
-        let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
-        CommandFailure::new(format!(
-            "{shown}:{}:{} does not have the form {shape}; nothing was imported",
-            error.line(),
-            error.column()
-        ))
-    })?;
-    let keys = store.import(&foreign, arguments.weak, now())?;
-    if context.terminal.is_json() {
-        context.terminal.print_json(&keys.iter().map(to_json).collect());
-    }
-    let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
-    context.terminal.say(&format!("Imported into {}, hashed: {}.", store.path().display(), names.join(", ")));
-    context.terminal.say(&format!("{shown} still has them in plain text: delete it once they work."));
-    let all = |now: &[StoredKey]| keys.iter().all(|key| has_text(now, key));
-    Ok(wait_and_say(context, &store, arguments.wait, all))
-}
-
 fn show(context: &Context, store: &KeyStore, made: &IssuedKey) {
     let terminal = &context.terminal;
     match terminal.is_json() {
@@ -279,6 +286,7 @@ fn to_json(key: &StoredKey) -> Value {
         "id": key.id,
         "state": state(key),
         "roles": key.roles,
+        "scopes": key.scopes,
         "allow": key.allow,
         "deny": key.deny,
         "created": written(key.created),

@@ -1,15 +1,19 @@
 //! `witgate serve`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::context::Context;
+use super::log_option::LogOption;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
+use crate::reload::rollback::Rollback;
 use witgate_component::engine_start::EngineStart;
 use witgate_config::diagnostic::Diagnostic;
+use witgate_config::resolve::LoadedConfig;
 use witgate_config::{Config, Transport};
 use witgate_runtime::log::Logs;
 
@@ -21,6 +25,8 @@ pub(super) struct Arguments {
     /// Use this transport instead of the configured one
     #[arg(long, value_enum)]
     transport: Option<TransportOption>,
+    #[command(flatten)]
+    log: LogOption,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,20 +35,47 @@ enum TransportOption {
     Stdio,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let logs = logs(context)?;
-    witgate_runtime::descriptors::raise();
-    let served = serve(context, arguments, &logs);
-    logs.flush(LONGEST_FLUSH);
-    served
+/// A configuration to serve, and its origin.
+pub(super) struct ServeInputs {
+    pub(super) loaded: LoadedConfig,
+    /// The rollback that the configuration is of, if any.
+    pub(super) rollback: Option<Rollback>,
+    /// The configuration file. None: there is none.
+    pub(super) path: Option<PathBuf>,
 }
 
-fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<Exit, CommandFailure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    run_logged(context, &arguments.log, || {
+        let path = context.config_path();
+        let (mut loaded, rollback) =
+            crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
+        apply(&mut loaded.config, arguments)?;
+        loaded.warnings.extend(misspelt(&loaded.config));
+        Ok(ServeInputs { loaded, rollback, path })
+    })
+}
+
+/// Serves what `load` returns, with a log.
+pub(super) fn run_logged(
+    context: &Context,
+    log: &LogOption,
+    load: impl FnOnce() -> Result<ServeInputs, CommandFailure>,
+) -> Result<Exit, CommandFailure> {
+    let logs = log.start(context)?;
+    witgate_runtime::descriptors::raise();
     let engine = EngineStart::begin();
-    let path = context.config_path();
-    let (mut loaded, rollback) =
-        crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
-    apply(&mut loaded.config, arguments)?;
+    let outcome = load().and_then(|served| serve(context, served, &logs, engine));
+    logs.flush(LONGEST_FLUSH);
+    outcome
+}
+
+fn serve(
+    context: &Context,
+    served: ServeInputs,
+    logs: &Arc<Logs>,
+    engine: EngineStart,
+) -> Result<Exit, CommandFailure> {
+    let ServeInputs { loaded, rollback, path } = served;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -54,6 +87,15 @@ fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<E
             Ok(faults) => CommandFailure::Config(faults),
             Err(other) => CommandFailure::new(other.to_string()),
         })
+}
+
+/// Over stdio, the client's credential is in the environment. The variables that the file names are not misspelt.
+fn misspelt(config: &Config) -> Vec<Diagnostic> {
+    if config.path.is_none() || config.server.transport != Transport::Stdio {
+        return Vec::new();
+    }
+    let others = config.environment.misspelt().filter(|(name, _)| !config.text.contains(name));
+    others.map(|(_, fault)| fault).collect()
 }
 
 fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), CommandFailure> {
@@ -69,14 +111,4 @@ fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), CommandFailur
         Some(TransportOption::Stdio) => config.server.transport = Transport::Stdio,
     }
     Ok(())
-}
-
-/// Logs go to standard error: over stdio, standard output belongs to the protocol.
-fn logs(context: &Context) -> Result<Arc<Logs>, CommandFailure> {
-    let logs = Logs::start(context.environment.get("RUST_LOG"), context.terminal.is_json());
-    logs.map(Arc::new).map_err(|error| {
-        CommandFailure::new(format!(
-            "there is no log on standard error: {error}; raise the limits of the process"
-        ))
-    })
 }

@@ -42,7 +42,14 @@ fn wrong_usage_exits_with_2() {
         "witgate key",
         "witgate key create",
         "witgate key create a --expires soon",
+        "witgate key import",
+        "witgate key import a --skip --update",
+        "witgate key import --env =a",
         "witgate --config",
+        "witgate wrap",
+        "witgate wrap --",
+        "witgate wrap server",
+        "witgate serve --log-level debgu",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
@@ -53,15 +60,25 @@ fn every_documented_command_exists() {
     for line in [
         "witgate",
         "witgate serve",
+        "witgate serve --log-level DEBUG",
+        "witgate wrap --env-file .env -- server",
+        "witgate --env-file .env serve",
+        "witgate wrap -- server --flag",
+        "witgate wrap --log-level warning --env TOKEN --env URL -- server",
         "witgate check",
         "witgate init --force --builtin",
         "witgate plugin export rbac jwt --to DIR --force",
         "witgate demo --once",
-        "witgate key create NAME --allow get_* --deny P --role R --expires 30d --json --policy keys",
+        "witgate key create NAME --allow get_* --deny P --role R --scope S --expires 30d --json --policy keys",
         "witgate key list --store keys.toml",
         "witgate key revoke a",
         "witgate key rotate a --overlap 7d",
         "witgate key import f.json",
+        "witgate key import - --skip --dry-run --lenient --weak",
+        "witgate key import --env MCP_API_KEY=default --allow * --update",
+        "witgate key create NAME --format hex64 --length 64",
+        "witgate key check -",
+        "witgate key check KEY --store keys.toml",
         "witgate token issue --sub a --role b --scope c --audience d --expires 1h --claim k=1",
         "witgate token revoke --jti a --issuer https://idp.example.com --policy b",
         "witgate token verify -",
@@ -90,6 +107,28 @@ fn a_flag_overrides_its_environment_variable() {
     };
     assert_eq!(context(Some("flag.toml")).config_path(), Some("flag.toml".into()));
     assert_eq!(context(None).config_path(), Some("variable.toml".into()));
+}
+
+#[test]
+fn a_file_of_variables_is_read_before_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[server]\nenv_file = 'own.env'\n[upstreams.own]\nown_tools = true\n[keys.a]\nsecret = { env = 'A' }\n\
+                  [keys.b]\nsecret = { env = 'B' }\n[policies.tokens]\nkind = 'jwt'\nconfig = { keys = ['a', 'b'], \
+                  algorithms = ['HS256'], roles_claim = 'roles' }\n[policies.roles]\nkind = 'rbac'\nconfig = { roles = \
+                  { a = { allow = ['*'] } } }\n[pipeline]\nauthenticate = ['tokens']\nauthorize = ['roles']\n";
+    let secret = "0123456789abcdef0123456789abcdef";
+    for (name, text) in
+        [("witgate.toml", config), ("own.env", &format!("A={secret}\n")), ("b.env", &format!("B={secret}\n"))]
+    {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let check = "witgate check --json --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), check, &[]), Exit::No, "B is missing");
+    assert_eq!(runs(folder.path(), &format!("{check} --env-file DIR/b.env"), &[]), Exit::Done);
+    let issue = "witgate token issue --sub me --json --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), issue, &[]), Exit::Done, "A is in the file's own variables");
+    std::fs::write(folder.path().join("b.env"), "B").unwrap();
+    assert_eq!(runs(folder.path(), &format!("{check} --env-file DIR/b.env"), &[]), Exit::BadConfig);
 }
 
 #[test]

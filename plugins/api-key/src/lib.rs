@@ -14,18 +14,67 @@ use witgate_plugin::{
     Principal, RuleVerdict, Rules, Scheme, Verdict, Wants, check_credential_header,
 };
 
-use store::{KEY_PREFIX, Store};
+use store::{KEY_PREFIX, Store, StoreError};
 
 /// The settings of an `api-key` policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The file of hashed keys that `witgate key` writes.
-    #[schemars(extend("format" = "witgate-file"))]
-    pub store: String,
+    /// The file of hashed keys that `witgate key` writes. It may be left out if there are `keys`.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "witgate-file"))]
+    pub store: Option<String>,
+    /// Further keys, from variables or files.
+    #[serde(default)]
+    pub keys: Vec<SecretKey>,
     /// The header that contains a key. The policy also reads `Authorization: Bearer`.
     #[serde(default = "default_header")]
     pub header: String,
+}
+
+/// A key from a variable or a file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKey {
+    /// The subject of the key's identity. No key of the store has it.
+    pub name: String,
+    /// The source of the key. The policy gets only the digest.
+    #[schemars(with = "String", extend("format" = "witgate-secret-digest"))]
+    pub key: store::Sha256,
+    /// Roles of its identity.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Scopes of its identity.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Patterns of the calls that the key allows.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Patterns of the calls that the key denies, even if `allow` covers them.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// True if the key may have fewer than 32 characters. Such a key can be guessed.
+    #[serde(default)]
+    pub weak: bool,
+}
+
+impl SecretKey {
+    /// The entry of a store with this key.
+    fn stored(self, place: usize) -> store::StoredKey {
+        store::StoredKey {
+            name: self.name,
+            id: format!("configured-{place}"),
+            sha256: self.key,
+            created: store::Time(0),
+            expires: None,
+            revoked: None,
+            roles: self.roles,
+            scopes: self.scopes,
+            allow: self.allow,
+            deny: self.deny,
+            previous: None,
+        }
+    }
 }
 
 fn default_header() -> String {
@@ -46,6 +95,7 @@ pub struct ApiKey {
 struct KeyRules {
     name: String,
     roles: Vec<String>,
+    scopes: Vec<String>,
     rules: Rules,
     expires: Option<u64>,
     revoked: bool,
@@ -69,13 +119,36 @@ impl Plugin for ApiKey {
 
     fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check_credential_header(&config.header)?;
-        let store = Store::parse(&config.store).map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        if config.store.is_none() && config.keys.is_empty() {
+            return Err(ConfigError::at("/store", "missing; name a `store` of keys, or write `keys`"));
+        }
+        let store = config.store.as_deref().map_or_else(|| Ok(Store::default()), Store::parse);
+        let store = store.map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        let store = with_keys(store, config.keys)?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer],
             credential_header: Some(config.header),
             ..Wants::default()
         };
         Ok((Self::new(policy, store)?, wants))
+    }
+}
+
+/// The store with the configured keys after its own.
+fn with_keys(mut store: Store, keys: Vec<SecretKey>) -> Result<Store, ConfigError> {
+    if keys.is_empty() {
+        return Ok(store);
+    }
+    let own = store.keys.len();
+    store.keys.extend(keys.into_iter().enumerate().map(|(place, key)| key.stored(place)));
+    match store.check() {
+        Ok(()) => Ok(store),
+        Err(StoreError::Key { place, fault }) if place > own => {
+            let other = fault.other().and_then(|place| store.keys.get(place.checked_sub(1)?));
+            let other = other.map(|key| format!(" (`{}`)", key.name)).unwrap_or_default();
+            Err(ConfigError::at(format!("/keys/{}", place - own - 1), format!("{fault}{other}")))
+        }
+        Err(error) => Err(ConfigError::at("/store", error.to_string())),
     }
 }
 
@@ -120,6 +193,7 @@ impl KeyRules {
         Ok(Self {
             name: stored.name,
             roles: stored.roles,
+            scopes: stored.scopes,
             rules,
             expires: stored.expires.map(|time| time.0),
             revoked: stored.revoked.is_some(),
@@ -140,6 +214,7 @@ impl KeyRules {
         Verdict::Identity(Identity {
             subject: self.name.clone(),
             roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
             expires_at: self.expires.into_iter().chain(until).min(),
             ..Identity::default()
         })
@@ -257,6 +332,31 @@ mod tests {
             host.authenticate(&policy, &tool("echo"), &Credential { scheme: Scheme::Header, value: key });
             assert_eq!(host.kept_until(), kept, "{key}");
         }
+    }
+
+    #[test]
+    fn keys_may_come_from_secrets_beside_the_store() {
+        let host = FakeHost::new();
+        let sha256 = "486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7";
+        let key = serde_json::json!({ "name": "world", "key": sha256, "scopes": ["read"], "allow": ["*"] });
+        let configured = |config: serde_json::Value| {
+            ApiKey::configure_json("keys", &config.to_string()).map(|(policy, _)| policy)
+        };
+        for config in
+            [serde_json::json!({ "store": STORE, "keys": [key] }), serde_json::json!({ "keys": [key] })]
+        {
+            let policy = configured(config).expect("the settings are good");
+            let credential = Credential { scheme: Scheme::Header, value: "world" };
+            let verdict = host.authenticate(&policy, &tool("echo"), &credential);
+            let Verdict::Identity(identity) = verdict else { panic!("{verdict:?}") };
+            assert_eq!((identity.subject.as_str(), identity.scopes), ("world", vec!["read".to_owned()]));
+        }
+        let fault = |config| configured(config).expect_err("the settings are bad").to_string();
+        assert!(fault(serde_json::json!({})).contains("name a `store`"));
+        let twice = fault(serde_json::json!({ "keys": [key, { "name": "b", "key": sha256 }] }));
+        assert!(twice.contains("/keys/1") && twice.contains("(`world`)"), "{twice}");
+        let taken = fault(serde_json::json!({ "store": STORE, "keys": [{ "name": "ben", "key": sha256 }] }));
+        assert!(taken.contains("/keys/0") && taken.contains("(`ben`)"), "{taken}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! created = 2026-01-01T00:00:00Z
 //! expires = 2026-07-01T00:00:00Z    # optional
 //! roles = ["ops"]
+//! scopes = ["mcp:read"]
 //! allow = ["get_*"]
 //! deny = ["get_secret"]
 //! previous = { sha256 = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9", until = 2026-01-08T00:00:00Z }  # rotated
@@ -75,6 +76,9 @@ pub struct StoredKey {
     /// Roles of its identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// Scopes of its identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
     /// Patterns of the calls that the key allows. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
@@ -162,8 +166,20 @@ pub enum KeyFault {
     SameDigest(usize),
     /// A role exceeds the limits of an identity.
     Role(usize),
+    /// A text is not a scope (RFC 6749, section 3.3), or there are too many.
+    Scope(usize),
     /// A pattern is invalid.
     Pattern(&'static str, usize, PatternError),
+}
+
+impl KeyFault {
+    /// The place of the other key, with which the entry collides.
+    pub fn other(&self) -> Option<usize> {
+        match self {
+            Self::SameName(place) | Self::SameId(place) | Self::SameDigest(place) => Some(*place),
+            Self::Name | Self::Id | Self::Role(_) | Self::Scope(_) | Self::Pattern(..) => None,
+        }
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -190,6 +206,11 @@ impl fmt::Display for KeyFault {
             Self::Role(index) => {
                 write!(f, "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most")
             }
+            Self::Scope(index) => write!(
+                f,
+                "`scopes` {index}: 1 to 256 printable ASCII characters without spaces, quotes and backslashes, 256 scopes \
+                 at most"
+            ),
             Self::Pattern(list, index, error) => write!(f, "`{list}` {index}: {error}"),
         }
     }
@@ -255,6 +276,13 @@ impl StoredKey {
         }
         if self.roles.len() > 256 {
             return Err(KeyFault::Role(256));
+        }
+        let is_scope = |scope: &str| fits(scope, 256) && witgate_plugin::is_scope(scope);
+        if let Some(index) = self.scopes.iter().position(|scope| !is_scope(scope)) {
+            return Err(KeyFault::Scope(index));
+        }
+        if self.scopes.len() > 256 {
+            return Err(KeyFault::Scope(256));
         }
         self.rules().map(drop)
     }

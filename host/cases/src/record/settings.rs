@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
+use witgate_base::digest::sha256;
 use witgate_base::path::absolute;
 use witgate_component::settings::each_marked;
 use witgate_config::{KeySource, Limits, PolicyKind};
@@ -117,6 +118,12 @@ impl Redactor<'_> {
             }
             // The name of an inline key is its place.
             "witgate-key" if value.is_object() => *value = pointer.trim_start_matches('/').into(),
+            // A recorded credential is another text, whose digest is another one. No two keys have the same digest.
+            "witgate-secret-digest" => {
+                let digest = sha256(pointer.as_bytes());
+                let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                *value = json!({ "sha256": digits });
+            }
             "witgate-secret" => *value = self.secret("only stands for a secret of this policy".to_owned()),
             "witgate-signing-key" => *value = self.secret(private_key().ok_or(())?),
             _ => {}

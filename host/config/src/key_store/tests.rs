@@ -3,7 +3,8 @@ use std::process::{Command, Stdio};
 
 use witgate_api_key::store::{Store, Time};
 
-use super::{ForeignKeys, KeyStore, KeyStoreError, NewKey, sha256};
+use super::ImportChange::{Added, Skipped, Unchanged, Updated};
+use super::{ExistingKeys, ForeignKeys, ImportTerms, KeyStore, KeyStoreError, NewKey, sha256};
 use witgate_base::whole_file::{FileError, Lock};
 
 const NOW: Time = Time(1_767_225_600);
@@ -118,16 +119,54 @@ fn imported_keys_are_hashed_all_or_none() {
     let both = foreign(&format!(
         r#"{{"api_keys": {{"a": "{long}", "b": "hunter2"}}, "key_permissions": {{"a": ["get_*"]}}}}"#
     ));
-    let error = store.import(&both, false, NOW).unwrap_err().to_string();
+    let (strict, weak) = (ImportTerms::default(), ImportTerms { weak: true, ..ImportTerms::default() });
+    let error = store.import(&both, strict, NOW).unwrap_err().to_string();
     assert!(error.contains(": b.") && !error.contains("hunter2"), "{error}");
     assert!(!store.path().exists());
-    let keys = store.import(&both, true, NOW).unwrap();
+    let keys = store.import(&both, weak, NOW).unwrap();
+    let keys: Vec<_> = keys.into_iter().map(|(_, key)| key).collect();
     assert_eq!((keys[0].allow.as_slice(), keys[0].sha256), (["get_*".to_owned()].as_slice(), sha256(long)));
     assert!(keys[1].allow.is_empty());
     assert!(!std::fs::read_to_string(store.path()).unwrap().contains(long));
     assert!(!format!("{both:?}").contains("hunter2"));
     let stray = foreign(r#"{"api_keys": {}, "key_permissions": {"x": []}}"#);
-    assert!(matches!(store.import(&stray, false, NOW), Err(KeyStoreError::Permissions(_))));
+    assert!(matches!(store.import(&stray, strict, NOW), Err(KeyStoreError::Permissions(_))));
+}
+
+#[test]
+fn an_import_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let keys = |keys: &str| {
+        ForeignKeys::lenient(&format!(
+            r#"{{"api_keys": {keys}, "key_permissions": {{"z": []}}, "other": 1}}"#
+        ))
+        .unwrap()
+    };
+    let text = |c: char| c.to_string().repeat(32);
+    let first = keys(&format!(r#"{{"a": "{}", "b": "{}"}}"#, text('1'), text('2')));
+    let next = keys(&format!(r#"{{"a": "{}", "c": "{}"}}"#, text('3'), text('4')));
+    let import = |foreign: &ForeignKeys, existing, dry_run| {
+        let terms = ImportTerms { existing, dry_run, weak: false };
+        let changes = store.import(foreign, terms, NOW).map_err(|error| error.to_string())?;
+        Ok::<_, String>(changes.into_iter().map(|(change, _)| change).collect::<Vec<_>>())
+    };
+    assert_eq!(import(&first, ExistingKeys::Refuse, true).unwrap(), [Added, Added]);
+    assert!(!store.path().exists(), "a dry run writes nothing");
+    assert_eq!(import(&first, ExistingKeys::Refuse, false).unwrap(), [Added, Added]);
+    assert_eq!(import(&first, ExistingKeys::Refuse, false).unwrap(), [Unchanged, Unchanged]);
+    let refused = import(&next, ExistingKeys::Refuse, false).unwrap_err();
+    assert!(refused.starts_with("there is another key `a` already"), "{refused}");
+    assert_eq!(store.read().unwrap().keys.len(), 2);
+    assert_eq!(import(&next, ExistingKeys::Skip, false).unwrap(), [Skipped, Added]);
+    assert_eq!(import(&next, ExistingKeys::Update, false).unwrap(), [Updated, Unchanged]);
+    let same = keys(&format!(r#"{{"d": "{}"}}"#, text('2')));
+    let refused = import(&same, ExistingKeys::Update, false).unwrap_err();
+    assert!(refused.contains("`d` has the same text as `b`"), "{refused}");
+    store.revoke("a", NOW).unwrap();
+    let refused = import(&next, ExistingKeys::Update, false).unwrap_err();
+    assert!(refused.contains("a revoked key"), "{refused}");
+    assert_eq!(import(&next, ExistingKeys::Skip, false).unwrap(), [Skipped, Unchanged]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The configuration without a file: the environment variables of other MCP servers.
 //!
 //! They become ordinary built-in policies with ordinary settings: an `api-key` policy with one key, from
-//! `MCP_API_KEY`, and a `jwt` policy with `JWT_SECRET`.
+//! `MCP_API_KEY`, and a `jwt` policy with `JWT_SECRET`. They guard Witgate's own tools, or a server that the command
+//! line names.
 
 use std::collections::BTreeMap;
 
@@ -24,19 +25,61 @@ use witgate_base::fingerprints::Fingerprints;
 
 /// Minimum length of `MCP_API_KEY` and `JWT_SECRET`. Nobody guesses as many characters, even if they are hexadecimal
 /// digits, and RFC 7518 (section 3.2) requires them of an HS256 key.
-const FEWEST: usize = 32;
+pub(super) const FEWEST: usize = 32;
 
 /// The subject of identities that `MCP_API_KEY` authenticates.
 const KEY_NAME: &str = "mcp-api-key";
 
-pub(super) fn load(environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
+/// A server that the command line names: a child process, which inherits only the variables that it is given.
+#[derive(Debug)]
+pub struct WrappedServer {
+    /// Program and arguments. Never empty.
+    pub command: Vec<String>,
+    /// The names of the environment variables that the server gets.
+    pub passed: Vec<String>,
+}
+
+/// The variables that only Witgate may read.
+const OWN_SECRETS: [&str; 3] = ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET"];
+
+/// Loads the configuration in front of `server`. None: in front of Witgate's own tools.
+pub(super) fn load(
+    environment: &Environment,
+    server: Option<&WrappedServer>,
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut faults = Vec::new();
-    let auth = Auth::read(environment, &mut faults);
+    let auth = Auth::read(environment, server, &mut faults);
+    let target = target(environment, server, &mut faults);
+    faults.extend(environment.misspelt().map(|(_, fault)| fault));
     let (telemetry, ignored) = telemetry::without_file(environment);
     let ignored = ignored.into_iter().map(|fault| Diagnostic::warning(fault).help("the variable is ignored"));
     faults.extend(ignored);
-    let config = auth.map(|auth| Config { telemetry, ..config(&auth) });
+    let config =
+        auth.map(|auth| Config { telemetry, environment: environment.clone(), ..config(&auth, target) });
     finish(config, faults, Strictness::Whole)
+}
+
+fn target(
+    environment: &Environment,
+    server: Option<&WrappedServer>,
+    faults: &mut Vec<Diagnostic>,
+) -> UpstreamTarget {
+    let Some(WrappedServer { command, passed }) = server else { return UpstreamTarget::OwnTools };
+    let mut env = Vec::new();
+    for name in passed {
+        match environment.get(name) {
+            _ if OWN_SECRETS.contains(&name.as_str()) => {
+                let message = format!("{name} is a credential for Witgate, and the server may not get it");
+                faults.push(Diagnostic::error(message).help("give the server's own secret another name"));
+            }
+            Some(value) => env.push((name.clone(), SecretString::from(value))),
+            None => {
+                let message = format!("the server is to get {name}, which is not set or is empty");
+                faults.push(Diagnostic::error(message).help("set the variable, or leave `--env` out"));
+            }
+        }
+    }
+    UpstreamTarget::Command { argv: command.clone(), env, shared: false }
 }
 
 /// `MCP_AUTH_ENABLED=false` gives `Some(())`. Any value other than yes or no is an error, because a guess would either
@@ -58,7 +101,11 @@ enum Auth<'a> {
 }
 
 impl<'a> Auth<'a> {
-    fn read(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+    fn read(
+        environment: &'a Environment,
+        server: Option<&WrappedServer>,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
         match disabled(environment) {
             Err(fault) => {
                 faults.push(fault);
@@ -73,23 +120,35 @@ impl<'a> Auth<'a> {
                 );
                 Some(Self::Disabled)
             }
-            Ok(None) => Self::enabled(environment, faults),
+            Ok(None) => Self::enabled(environment, server, faults),
         }
     }
 
-    fn enabled(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+    fn enabled(
+        environment: &'a Environment,
+        server: Option<&WrappedServer>,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
         let api_key = credential("MCP_API_KEY", environment, faults);
         let jwt_secret = credential("JWT_SECRET", environment, faults);
         let header = header(environment, faults);
         if environment.get("MCP_API_KEY").or(environment.get("JWT_SECRET")).is_none() {
-            let message = "there is no configuration file, and MCP_API_KEY is not set";
-            let help = "make a configuration with `witgate init`, name one with `--config FILE`, or set \
-                        MCP_API_KEY to a random key of at least 32 characters, for example by \
-                        `export MCP_API_KEY=$(openssl rand -hex 32)`";
-            faults.push(Diagnostic::error(message).help(help));
+            faults.push(nothing_set(server));
             return None;
         }
         Some(Self::Enabled { api_key, jwt_secret, header })
+    }
+}
+
+fn nothing_set(server: Option<&WrappedServer>) -> Diagnostic {
+    let help = "set MCP_API_KEY to a random key of at least 32 characters, for example by \
+                `export MCP_API_KEY=$(openssl rand -hex 32)`";
+    match server {
+        Some(_) => Diagnostic::error("MCP_API_KEY is not set")
+            .help(format!("{help}; an MCP client sets it under `env` of the server")),
+        None => Diagnostic::error("there is no configuration file, and MCP_API_KEY is not set").help(
+            format!("make a configuration with `witgate init`, name one with `--config FILE`, or {help}"),
+        ),
     }
 }
 
@@ -115,7 +174,7 @@ fn header<'a>(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Opt
     Some(header).filter(|header| !header.eq_ignore_ascii_case("authorization"))
 }
 
-fn config(auth: &Auth<'_>) -> Config {
+fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
     let server = Server::new(Transport::Stdio);
     let resource = format!("http://{}/mcp", server.listen);
     let (policies, pipeline) = match auth {
@@ -133,7 +192,7 @@ fn config(auth: &Auth<'_>) -> Config {
         text: String::new(),
         server,
         network: Some(Network::default()),
-        upstreams: vec![own_tools(resource, pipeline)],
+        upstreams: vec![upstream(target, resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
         signing: None,
@@ -144,17 +203,22 @@ fn config(auth: &Auth<'_>) -> Config {
         telemetry: None,
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
+        environment: Environment::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }
 
-fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
+fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Upstream {
+    let name = match target {
+        UpstreamTarget::OwnTools => "own",
+        _ => "server",
+    };
     Upstream {
-        name: "own".to_owned(),
+        name: name.to_owned(),
         path: "/mcp".to_owned(),
         resource,
         about: ResourceDescription::default(),
-        target: UpstreamTarget::OwnTools,
+        target,
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),

@@ -1,9 +1,11 @@
 //! The settings of the shipped kinds, validated against their own schemas, so that a typo in a policy's `config` is
 //! reported with its line.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use witgate_plugin::{Description, Plugin};
 
+use super::environment_only::FEWEST;
 use super::resolver::{Presence, Resolver};
 use crate::raw::{self, Key, SecretSource};
 use crate::{PolicyKind, shape};
@@ -11,6 +13,7 @@ use crate::{PolicyKind, shape};
 impl Resolver<'_> {
     pub(super) fn settings(&mut self, file: &raw::File, name: &str, kind: PolicyKind) {
         let Some(schema) = schema(kind) else { return };
+        self.has_keys(name, kind);
         let (faults, marked) = shape::fit_at(self.document, &["policies", name, "config"], &schema);
         self.faults.extend(faults);
         for shape::MarkedValue { path, format, value } in marked {
@@ -32,10 +35,44 @@ impl Resolver<'_> {
             }
             ("witgate-secret", source) => {
                 if let Ok(source) = serde_json::from_value::<SecretSource>(source) {
-                    self.secret(at, &source);
+                    let secret = self.secret(at, &source);
+                    if let (PolicyKind::ApiKey, Some(secret)) = (kind, secret) {
+                        self.long_enough(file, at, &secret);
+                    }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Checks the length of a key that the policy `at` reads from a secret.
+    fn long_enough(&mut self, file: &raw::File, at: &[&str], key: &SecretString) {
+        let length = key.expose_secret().chars().count();
+        if length >= FEWEST {
+            return;
+        }
+        let ["policies", policy, "config", "keys", place, "key"] = at else { return };
+        let written = file.policies.get(*policy).and_then(|policy| policy.config.get("keys"));
+        let written = written.zip(place.parse::<usize>().ok()).and_then(|(keys, place)| keys.get(place));
+        let is_weak = written.and_then(|key| key.get("weak")).and_then(Value::as_bool).unwrap_or(false);
+        let message = format!("this key has {length} characters, and at least {FEWEST} are needed");
+        match is_weak {
+            true => self.warning(at, message, "it can be guessed; use a random key, such as `openssl rand -hex 32`"),
+            false => self.error(
+                at,
+                message,
+                "short keys can be guessed; use a random key, such as `openssl rand -hex 32`, or write `weak = true`",
+            ),
+        }
+    }
+
+    /// Checks that an api-key policy has any keys.
+    fn has_keys(&mut self, name: &str, kind: PolicyKind) {
+        let at = ["policies", name, "config"];
+        let has = |setting| self.document.has(&[at.as_slice(), &[setting]].concat());
+        if kind == PolicyKind::ApiKey && !has("store") && !has("keys") {
+            let help = "write `config = { store = \"keys.toml\" }`, or `keys = [{ name = \"…\", key = { env = \"NAME\" } }]`";
+            self.error(&at, format!("`[policies.{name}.config]` has neither `store` nor `keys`"), help);
         }
     }
 
@@ -103,7 +140,7 @@ fn as_written(schema: &mut Value) {
                     "additionalProperties": false,
                 }]),
                 Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
-                Some("witgate-secret" | "witgate-signing-key") => {
+                Some("witgate-secret" | "witgate-signing-key" | "witgate-secret-digest") => {
                     *schema = json!({ "$ref": "#/$defs/SecretSource" });
                     return;
                 }

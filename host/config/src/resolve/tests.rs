@@ -1,8 +1,11 @@
 //! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
 //! it.
 
+mod api_keys;
 mod audit;
+mod env_file;
 mod identity;
+mod wrapped;
 
 use std::path::PathBuf;
 
@@ -424,7 +427,8 @@ fn settings_of_shipped_kinds_are_checked() {
          'no.toml' }",
         &[
             "witgate.toml:1:11: the policy `a` is used nowhere (name it in a `[pipeline]`, or remove it)",
-            "witgate.toml:3:1: `[policies.a.config]` has no `store` (add `store = …`)",
+            "witgate.toml:3:1: `[policies.a.config]` has neither `store` nor `keys` (write `config = { store = \"keys.toml\" \
+             }`, or `keys = [{ name = \"…\", key = { env = \"NAME\" } }]`)",
             "witgate.toml:3:12: unknown key `stor` in `[policies.a.config]` (did you mean `store`?)",
             "witgate.toml:4:11: the policy `b` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:6:20: there is no file `no.toml` (make it with the first key: `witgate key create NAME --allow \

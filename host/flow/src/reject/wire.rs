@@ -291,7 +291,22 @@ impl RejectedMessage {
     pub fn wire_at(&self, denials: Denials) -> Wire {
         Wire { decision: self.decision, ..self.rejection.wire_at(denials) }
     }
+
+    /// The form over stdio, where the environment of Witgate has the credential, and there is no status.
+    pub fn wire_over_stdio(&self) -> Wire {
+        let wire = self.wire_at(Denials::Http);
+        match &self.rejection {
+            Rejection::NoCredential => Wire { message: NO_VARIABLE.into(), ..wire },
+            Rejection::Refused { .. } => Wire { message: WRONG_VARIABLE.into(), ..wire },
+            _ => wire,
+        }
+    }
 }
+
+const NO_VARIABLE: &str =
+    "A credential is needed: set MCP_API_KEY, or MCP_BEARER_TOKEN, in the environment of Witgate";
+
+const WRONG_VARIABLE: &str = "The credential is not accepted: check that MCP_API_KEY, or MCP_BEARER_TOKEN, is complete in the environment of Witgate";
 
 impl Wire {
     /// The JSON-RPC error, under the request's id as JSON text.

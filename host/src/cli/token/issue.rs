@@ -13,6 +13,7 @@ use witgate_plugin::RolesClaim;
 use crate::cli::context::Context;
 use crate::cli::key::{from_now, now, written};
 use crate::cli::outcome::{CommandFailure, Exit};
+use witgate_config::environment::Environment;
 use witgate_config::raw::Key;
 use witgate_config::resolve::{self, Outline};
 use witgate_config::{KeySource, PolicyKind, raw};
@@ -289,6 +290,11 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
     }
 }
 
+/// The variables that the file may name.
+fn variables(outline: &Outline, context: &Context) -> Result<Environment, String> {
+    outline.environment(&context.environment).map_err(|fault| fault.to_string())
+}
+
 /// The source of keys and policies: a file, of which only the needed parts are read, or the environment
 /// alone.
 enum ConfigSource {
@@ -340,13 +346,13 @@ impl ConfigSource {
     fn key(&self, context: &Context, key: &Value) -> Result<KeySource, String> {
         match (self, key) {
             (Self::File(outline), Value::String(name)) => match outline.file.keys.get(name) {
-                Some(key) => resolve::key(key, &outline.base, &context.environment),
+                Some(key) => resolve::key(key, &outline.base, &variables(outline, context)?),
                 None => Err("there is no such key under `[keys]`".to_owned()),
             },
             (Self::File(outline), inline) => {
                 let key: Key =
                     serde_json::from_value(inline.clone()).map_err(|_| "this is not a key".to_owned())?;
-                resolve::key(&key, &outline.base, &context.environment)
+                resolve::key(&key, &outline.base, &variables(outline, context)?)
             }
             (Self::Environment(config), Value::String(name)) => config
                 .keys

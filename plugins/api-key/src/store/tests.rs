@@ -47,3 +47,15 @@ fn reading_in_parts_equals_reading_as_a_whole() {
         }
     }
 }
+
+#[test]
+fn scopes_are_of_an_oauth_scope_s_form() {
+    let parsed = |scopes: &str| Store::parse(&store(&[entry("a", &format!("scopes = [{scopes}]\n"))]));
+    let known = parsed(r#""mcp:read", "mcp:tool:*""#).unwrap();
+    assert_eq!(known.keys[0].scopes, ["mcp:read", "mcp:tool:*"]);
+    assert_eq!(Store::parse(&known.to_toml().unwrap()).unwrap(), known);
+    for bad in [r#""""#, r#""a b""#, r#""a\"b""#, r#""é""#] {
+        let error = parsed(bad).unwrap_err();
+        assert_eq!(error, StoreError::Key { place: 1, fault: KeyFault::Scope(0) }, "{bad}");
+    }
+}

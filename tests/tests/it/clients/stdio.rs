@@ -76,6 +76,28 @@ async fn each_client_is_refused() {
     });
 }
 
+#[tokio::test]
+async fn each_client_uses_a_wrapped_server() {
+    let clients = Clients::installed().unwrap();
+    let program = program("witgate").display().to_string();
+    let server = clients.everything_command();
+    let start = [program.as_str(), "wrap", "--log-level", "warn", "--"].map(str::to_owned);
+    let session = Session::stdio(start.into_iter().chain(server)).call("echo", json!({ "message": "hi" }));
+    let served = session.clone().env("MCP_API_KEY", JWT_SECRET);
+    let misspelt = session.env("MCP_APIKEY", JWT_SECRET);
+
+    let attempts = Client::OVER_STDIO.map(|client| Attempt::new("with a key", client, &served));
+    for (attempt, report) in make(&clients, attempts.into()).await {
+        assert_eq!(report.error, None, "{}", attempt.name);
+        assert_eq!(report.text().as_deref(), Some("Echo: hi"), "{}: {report:?}", attempt.name);
+    }
+    let attempts = Client::OVER_STDIO.map(|client| Attempt::new("without a key", client, &misspelt));
+    for (attempt, report) in make(&clients, attempts.into()).await {
+        let stage = report.error.as_ref().map(|error| error.stage);
+        assert_eq!(stage, Some(Stage::Connect), "{}: {report:?}", attempt.name);
+    }
+}
+
 /// No configuration at all: what users of other MCP servers have, before the host's own tools.
 #[tokio::test]
 async fn each_client_uses_the_own_tools_with_only_a_key_in_the_environment() {

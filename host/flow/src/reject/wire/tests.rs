@@ -145,6 +145,17 @@ fn an_endpoint_may_answer_a_final_denial_with_status_200() {
 }
 
 #[test]
+fn refusals_over_stdio_name_variables_and_not_headers() {
+    for (rejection, reason) in [(Rejection::NoCredential, "no-credential"), (refused(), "expired")] {
+        let wire = RejectedMessage::from(rejection).wire_over_stdio();
+        assert_eq!((wire.code, &*wire.reason), (401, reason));
+        assert!(wire.message.contains("MCP_API_KEY") && !wire.message.contains("Authorization"), "{wire:?}");
+    }
+    let denial = RejectedMessage::from(denied(&[]));
+    assert_eq!(denial.wire_over_stdio(), denial.rejection.wire());
+}
+
+#[test]
 fn a_malformed_credential_is_an_invalid_request() {
     let wire = Rejection::Malformed(MessageFault::BadCredential("it is empty".to_owned())).wire();
     assert_eq!(wire.status, StatusCode::BAD_REQUEST);

@@ -1,0 +1,169 @@
+//! `witgate key import`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{StorePlace, has_text, now, place, to_json, wait_and_say};
+use crate::cli::change_state::WaitOption;
+use crate::cli::context::Context;
+use crate::cli::outcome::{CommandFailure, Exit};
+use witgate_config::key_store::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms, KeyStore};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// JSON file to import; `-`: standard input
+    #[arg(required_unless_present = "env")]
+    file: Option<PathBuf>,
+    /// Import the value of a variable as the key NAME; may be repeated
+    #[arg(long, value_name = "VAR=NAME", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// Pattern of allowed calls, for keys without permissions in the file; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    allow: Vec<String>,
+    /// Accept keys of fewer than 32 characters, too
+    #[arg(long)]
+    weak: bool,
+    /// Replace text and patterns of keys that the store has with another text
+    #[arg(long, conflicts_with = "skip")]
+    update: bool,
+    /// Leave keys as they are that the store has with another text
+    #[arg(long)]
+    skip: bool,
+    /// Print what would change, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Ignore unknown members, and permissions for missing keys
+    #[arg(long)]
+    lenient: bool,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    place: StorePlace,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((variable, name)) if !variable.is_empty() && !name.is_empty() => {
+            Ok((variable.to_owned(), name.to_owned()))
+        }
+        _ => Err("write the name of a variable, `=`, and the name of the key".to_owned()),
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    let store = place(context, &arguments.place)?;
+    let foreign = foreign(context, arguments)?;
+    let existing = match (arguments.update, arguments.skip) {
+        (true, _) => ExistingKeys::Update,
+        (_, true) => ExistingKeys::Skip,
+        _ => ExistingKeys::Refuse,
+    };
+    let terms = ImportTerms { weak: arguments.weak, existing, dry_run: arguments.dry_run };
+    let changes = store.import(&foreign, terms, now())?;
+    if context.terminal.is_json() {
+        let json = |(change, key): &(ImportChange, _)| {
+            let mut json = to_json(key);
+            if let Some(members) = json.as_object_mut() {
+                members.insert("change".to_owned(), json!(word(*change)));
+            }
+            json
+        };
+        context.terminal.print_json(&changes.iter().map(json).collect());
+    }
+    let named = |wanted: ImportChange| {
+        let names = changes.iter().filter(|(change, _)| *change == wanted);
+        names.map(|(_, key)| key.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    say(context, &store, arguments, named);
+    let is_new = |change: ImportChange| matches!(change, ImportChange::Added | ImportChange::Updated);
+    if arguments.dry_run || !changes.iter().any(|(change, _)| is_new(*change)) {
+        return Ok(Exit::Done);
+    }
+    Ok(wait_and_say(context, &store, arguments.wait, |now| {
+        changes.iter().filter(|(change, _)| is_new(*change)).all(|(_, key)| has_text(now, key))
+    }))
+}
+
+fn say(context: &Context, store: &KeyStore, arguments: &Arguments, named: impl Fn(ImportChange) -> String) {
+    let terminal = &context.terminal;
+    let shown = store.path().display();
+    let begin = if arguments.dry_run { "Would import" } else { "Imported" };
+    let [added, updated, unchanged, skipped] =
+        [ImportChange::Added, ImportChange::Updated, ImportChange::Unchanged, ImportChange::Skipped]
+            .map(named);
+    match (added.is_empty(), updated.is_empty()) {
+        (true, true) => terminal.say(&format!("Nothing new for {shown}.")),
+        (false, _) => terminal.say(&format!("{begin} into {shown}, hashed: {added}.")),
+        (true, false) => {}
+    }
+    let replaced = if arguments.dry_run { "Would replace" } else { "Replaced" };
+    for (names, what) in [
+        (updated, replaced),
+        (unchanged, "The same as in the store"),
+        (skipped, "Left as in the store, which has another text or other patterns"),
+    ] {
+        if !names.is_empty() {
+            terminal.say(&format!("{what}: {names}."));
+        }
+    }
+    let is_file = |file: &&Path| !arguments.dry_run && *file != Path::new("-");
+    if let Some(file) = arguments.file.as_deref().filter(is_file) {
+        let file = file.display();
+        terminal.say(&format!("{file} still has them in plain text: delete it once they work."));
+    }
+}
+
+fn foreign(context: &Context, arguments: &Arguments) -> Result<ForeignKeys, CommandFailure> {
+    let mut foreign = match &arguments.file {
+        Some(file) => read(file, arguments.lenient)?,
+        None => ForeignKeys::default(),
+    };
+    for (variable, name) in &arguments.env {
+        let text = context.environment.get(variable).ok_or_else(|| {
+            CommandFailure::new(format!(
+                "the variable {variable} is not set, or is empty; nothing was imported"
+            ))
+        })?;
+        if !foreign.add(name, text) {
+            return Err(CommandFailure::new(format!("there are two keys `{name}`; nothing was imported")));
+        }
+    }
+    foreign.allow(&arguments.allow);
+    Ok(foreign)
+}
+
+fn read(file: &Path, lenient: bool) -> Result<ForeignKeys, CommandFailure> {
+    let is_input = file == Path::new("-");
+    let shown = if is_input { "standard input".to_owned() } else { file.display().to_string() };
+    let mut text = Zeroizing::new(String::new());
+    let read = match is_input {
+        true => std::io::stdin().read_to_string(&mut text),
+        false => std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text)),
+    };
+    read.map_err(|error| {
+        CommandFailure::new(format!("{shown} cannot be read: {error}; nothing was imported"))
+    })?;
+    let foreign = if lenient { ForeignKeys::lenient(&text) } else { serde_json::from_str(&text) };
+    // The error of serde_json may quote a key of the file: only its place is printed.
+    foreign.map_err(|error| {
+        let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
+        let help = if lenient { "" } else { " (`--lenient` ignores other members)" };
+        CommandFailure::new(format!(
+            "{shown}:{}:{} does not have the form {shape}{help}; nothing was imported",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+fn word(change: ImportChange) -> &'static str {
+    match change {
+        ImportChange::Added => "added",
+        ImportChange::Updated => "updated",
+        ImportChange::Unchanged => "unchanged",
+        ImportChange::Skipped => "skipped",
+    }
+}
