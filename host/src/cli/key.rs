@@ -1,22 +1,26 @@
 //! `witgate key`.
 
 mod check;
+mod entry;
 mod import;
+mod store_place;
 
-use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use serde_json::{Value, json};
-use witgate_api_key::store::{Store, StoredKey, Time};
+use serde_json::Value;
+use witgate_api_key::store::StoredKey;
 
-use super::change_state::{self, ChangeState, WaitOption};
+use self::entry::{has_text, state, to_json, wait, wait_and_say};
+use self::store_place::{StorePlace, place};
+use super::change_state::WaitOption;
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
-use witgate_base::clock;
 use witgate_config::key_store::{IssuedKey, KeyFormat, KeyStore, KeyText, NewKey};
-use witgate_config::raw::{Kind, Policy};
+use witgate_config::raw::Kind;
 use witgate_config::resolve::Outline;
+
+pub(super) use self::entry::{from_now, now, written};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -32,17 +36,6 @@ pub(super) enum Command {
     Import(import::Arguments),
     /// Say whether a key is valid, and if not, why; the key is not shown
     Check(check::Arguments),
-}
-
-/// The options that choose a store.
-#[derive(Debug, clap::Args)]
-pub(super) struct StorePlace {
-    /// Policy of kind api-key whose key store to use, if there are several
-    #[arg(long, value_name = "NAME")]
-    policy: Option<String>,
-    /// Path of the key store, if there is no configuration
-    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
-    store: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,35 +122,6 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Check(arguments) => check::run(context, &arguments),
     }
-}
-
-/// Waits until the running Witgate uses a change of the store. `has` tells whether a store contains the change.
-fn wait(
-    context: &Context,
-    store: &KeyStore,
-    wait: WaitOption,
-    has: impl Fn(&[StoredKey]) -> bool,
-) -> ChangeState {
-    change_state::wait(context, store.path(), wait, |text| {
-        Store::parse(text).is_ok_and(|store| has(&store.keys))
-    })
-}
-
-/// True if a key has a text, or had one when it was revoked.
-fn has_text(keys: &[StoredKey], key: &StoredKey) -> bool {
-    keys.iter().any(|now| now.id == key.id && (now.sha256 == key.sha256 || now.revoked.is_some()))
-}
-
-/// As [`wait`], and prints the result.
-fn wait_and_say(
-    context: &Context,
-    store: &KeyStore,
-    until: WaitOption,
-    has: impl Fn(&[StoredKey]) -> bool,
-) -> Exit {
-    let outcome = wait(context, store, until, has);
-    outcome.say(&context.terminal);
-    outcome.exit()
 }
 
 fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure> {
@@ -278,95 +242,4 @@ fn made_json(store: &KeyStore, key: &StoredKey, text: &KeyText) -> Value {
         members.insert("store".to_owned(), store.path().display().to_string().into());
     }
     json
-}
-
-fn to_json(key: &StoredKey) -> Value {
-    json!({
-        "name": key.name,
-        "id": key.id,
-        "state": state(key),
-        "roles": key.roles,
-        "scopes": key.scopes,
-        "allow": key.allow,
-        "deny": key.deny,
-        "created": written(key.created),
-        "expires": key.expires.map(written),
-        "revoked": key.revoked.map(written),
-        "previous_until": key.previous.as_ref().map(|previous| written(previous.until)),
-    })
-}
-
-fn state(key: &StoredKey) -> &'static str {
-    let now = now();
-    match key {
-        StoredKey { revoked: Some(_), .. } => "revoked",
-        StoredKey { expires: Some(end), .. } if *end <= now => "expired",
-        StoredKey { previous: Some(previous), .. } if previous.until > now => "rotating",
-        _ => "good",
-    }
-}
-
-/// The store that the arguments name, or else the configuration.
-fn place(context: &Context, place: &StorePlace) -> Result<KeyStore, CommandFailure> {
-    if let Some(store) = &place.store {
-        return Ok(KeyStore::at(store));
-    }
-    let Some(path) = context.config_path() else {
-        return Err(CommandFailure::new(
-            "there is no configuration file that says where the keys are; name the store with `--store FILE`, the \
-             configuration with `--config FILE`, or make one with `witgate init`",
-        ));
-    };
-    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
-    let stores: Vec<_> =
-        outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::ApiKey)).collect();
-    let names = || stores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let shown = path.display();
-    let (name, policy) = match (&place.policy, stores.as_slice()) {
-        (Some(wanted), _) => stores.iter().find(|(name, _)| *name == wanted).copied().ok_or_else(|| {
-            CommandFailure::new(format!("{shown} has no api-key policy `{wanted}`; there are: {}", names()))
-        })?,
-        (None, [only]) => *only,
-        (None, []) => {
-            return Err(CommandFailure::new(format!(
-                "{shown} has no api-key policy; add `[policies.keys]` with `kind = \"api-key\"` and `config = {{ store = \
-                 \"keys.toml\" }}`, or name a store with `--store FILE`"
-            )));
-        }
-        (None, _) => {
-            return Err(CommandFailure::new(format!(
-                "{shown} has several api-key policies; name one with `--policy NAME`: {}",
-                names()
-            )));
-        }
-    };
-    store_of(&outline, name, policy)
-}
-
-fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, CommandFailure> {
-    match policy.config.get("store") {
-        Some(Value::String(store)) => Ok(KeyStore::at(outline.base.join(store))),
-        Some(_) => Err(CommandFailure::new(format!(
-            "the store of `{name}` is in the configuration itself; move it into a file"
-        ))),
-        None => Err(CommandFailure::new(format!(
-            "the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"
-        ))),
-    }
-}
-
-pub(super) fn now() -> Time {
-    Time(clock::since_epoch().as_secs())
-}
-
-pub(super) fn from_now(duration: Duration) -> Time {
-    Time(now().0.saturating_add(duration.as_secs()))
-}
-
-pub(super) fn written(time: Time) -> String {
-    match UNIX_EPOCH.checked_add(Duration::from_secs(time.0)) {
-        // A store holds no time after the year 9999. Beyond it, humantime panics.
-        Some(time_) if time.0 < 253_402_300_800 => humantime::format_rfc3339_seconds(time_).to_string(),
-        _ => "never".to_owned(),
-    }
 }

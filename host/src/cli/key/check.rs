@@ -6,7 +6,8 @@ use serde_json::json;
 use witgate_api_key::store::{Store, StoredKey};
 use zeroize::Zeroizing;
 
-use super::{StorePlace, now, place, written};
+use super::entry::{now, written};
+use super::store_place::{StorePlace, place};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_config::key_store::diagnosis;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{StorePlace, has_text, now, place, to_json, wait_and_say};
+use super::entry::{has_text, now, to_json, wait_and_say};
+use super::store_place::{StorePlace, place};
 use crate::cli::change_state::WaitOption;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
