@@ -1,4 +1,7 @@
+use witgate_plugin::Denial;
+
 use super::*;
+use crate::dpop::{ProofError, ProofFault};
 
 const SETTINGS: LockoutSettings = LockoutSettings {
     failures: 3,
@@ -87,6 +90,36 @@ fn failures_of_requests_from_before_a_pause_do_not_lengthen_it() {
         (0..50).map(|credential| lockout.tries(at(0), peer(1), credential).unwrap()).collect();
     running.iter().for_each(|suspect| lockout.note_failure(at(1), &SETTINGS, suspect));
     assert_eq!(lockout.fails(at(1), peer(1), 99), Err(5));
+}
+
+/// An old token, a denial, and a policy that cannot decide are no guesses.
+#[test]
+fn only_refused_credentials_count() {
+    let lockout = LockoutTable::default();
+    let refused = |reason: &str| Rejection::Refused { policy: None, reason: reason.to_owned(), detail: None };
+    let denial =
+        Denial { reason: "not-allowed".to_owned(), scopes: Vec::new(), retry_after: None, detail: None };
+    let harmless = [
+        refused("expired"),
+        Rejection::Denied { policy: None, denial },
+        Rejection::Proof(ProofError::Bad { fault: ProofFault::Missing, nonce: None }),
+        Rejection::Proof(ProofError::Full { retry_after: 1 }),
+        Rejection::Full { what: "a table", retry_after: 1 },
+        Rejection::Unrecorded,
+        Rejection::NoCredential,
+    ];
+    let count = |of| lockout.pauses.get_or_create(&PauseLabels { of }).get();
+    for (number, rejection) in (0..).zip(harmless.iter().cycle().take(100)) {
+        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(rejection));
+    }
+    assert!(lockout.list(10).is_empty());
+    for number in 1_000..1_003 {
+        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(&refused("invalid-key")));
+    }
+    assert!(lockout.tries(lockout.now(), peer(1), 9).is_err());
+    assert_eq!((count("peer"), count("credential")), (1, 0));
 }
 
 #[test]
