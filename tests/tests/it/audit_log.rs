@@ -1,7 +1,9 @@
 //! The audit log of a real gateway: killed under load, without a disk, searched, and verified by another program.
 
+mod commands;
 mod disk;
 mod events;
+mod judge;
 mod kill;
 mod tools;
 

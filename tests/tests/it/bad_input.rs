@@ -120,6 +120,7 @@ fn check_reports_all_faults_at_once() {
         (39, "`collector` is not a URL", "http://127.0.0.1:4318"),
         (40, "2 is not a share", "from 0 to 1"),
         (41, "duplicate key", ""),
+        (42, "duplicate key", ""),
     ];
     let output = ends(&setup, &["check", "--json"]);
     assert_eq!(code(&output), 1);

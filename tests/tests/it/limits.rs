@@ -1,6 +1,8 @@
 //! Limits, lockouts and denied peers of the real program: shares under load, counts over a reload, the error over stdio,
 //! and the commands for operators.
 
+mod buckets;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
@@ -159,6 +161,10 @@ async fn operators_see_and_end_a_lockout() {
     assert_eq!((refused.status, refused.reason()), (429, Some("locked-out")));
     assert!(refused.retry_after.is_some_and(|seconds| (500..=600).contains(&seconds)), "{refused:?}");
     assert_eq!((status(&ada).await, status(&late).await), (200, 200), "good keys are not affected");
+    // A pause of the network after three guesses. No single credential has failed often enough.
+    let count =
+        async |of: &str| crate::caller::metric(&gateway.admin_url(), "witgate_lockouts_total", of).await;
+    assert_eq!((count("of=\"peer\"").await, count("of=\"credential\"").await), (1.0, 0.0));
     let locked = asked(&gateway, &["lockout", "list"])["locked"].clone();
     assert_eq!((&locked[0]["network"], &locked[0]["failures"]), (&json!("127.0.0.1"), &json!(3)));
     assert_eq!((locked.as_array().unwrap().len(), &locked[1]["network"]), (4, &json!(null)));

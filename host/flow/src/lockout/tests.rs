@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use witgate_plugin::Denial;
+
 use super::*;
+use crate::dpop::{ProofError, ProofFault};
 
 const SETTINGS: LockoutSettings = LockoutSettings {
     failures: 3,
@@ -140,6 +143,36 @@ fn beginnings_of_pauses_are_told_rarely_however_many_networks_guess() {
     assert_eq!((of_network.of, of_network.network), (Locked::Peer, Some(peer(0).into())));
     assert_eq!((of_network.failures, of_network.pause, of_network.others), (3, at(5), 0));
     assert_eq!((of_credential.of, of_credential.network), (Locked::Credential, Some(peer(99).into())));
+}
+
+/// An old token, a denial, and a policy that cannot decide are no guesses.
+#[test]
+fn only_refused_credentials_count() {
+    let lockout = LockoutTable::default();
+    let refused = |reason: &str| Rejection::Refused { policy: None, reason: reason.to_owned(), detail: None };
+    let denial =
+        Denial { reason: "not-allowed".to_owned(), scopes: Vec::new(), retry_after: None, detail: None };
+    let harmless = [
+        refused("expired"),
+        Rejection::Denied { policy: None, denial },
+        Rejection::Proof(ProofError::Bad { fault: ProofFault::Missing, nonce: None }),
+        Rejection::Proof(ProofError::Full { retry_after: 1 }),
+        Rejection::Full { what: "a table", retry_after: 1 },
+        Rejection::Unrecorded,
+        Rejection::NoCredential,
+    ];
+    for (number, rejection) in (0..).zip(harmless.iter().cycle().take(100)) {
+        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(rejection));
+    }
+    assert!(lockout.list(10).is_empty());
+    for number in 1_000..1_003 {
+        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(&refused("invalid-key")));
+    }
+    assert!(lockout.tries(lockout.now(), peer(1), 9).is_err());
+    let begun = [Locked::Peer, Locked::Credential].map(|of| lockout.reports.number(of));
+    assert_eq!(begun, [1, 0]);
 }
 
 #[test]

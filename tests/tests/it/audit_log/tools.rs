@@ -17,7 +17,7 @@ fn json_of(output: &Output) -> Value {
 
 /// Makes a log of some calls in two processes, and ends the gateway. Returns it with the key of its caller and the id of
 /// a denied call.
-async fn with_calls() -> (Running, String, String) {
+pub(super) async fn with_calls() -> (Running, String, String) {
     let setup = Setup::new();
     config(
         &setup,
@@ -39,7 +39,7 @@ async fn with_calls() -> (Running, String, String) {
     (running, key, id)
 }
 
-fn end(running: &mut Running) {
+pub(super) fn end(running: &mut Running) {
     // Before that line, a signal ends the process without a farewell.
     running.await_log("serving http");
     running.signal("TERM");
