@@ -37,7 +37,7 @@ impl Place {
             signer: Arc::clone(&self.signer),
             sync: SyncMode::BeforeAnswer,
             rules: SegmentRules { size: 4096, age, keep, compress: true },
-            checkpoint_to: None,
+            checkpoint_to: Vec::new(),
             owner: "a test".to_owned(),
         };
         AuditLog::open(settings).unwrap()
@@ -50,7 +50,7 @@ impl Place {
             let entry = json!({ "kind": "decision", "time": time_text(), "id": "0".repeat(32) }).to_string();
             // The kind is the first member.
             let entry = format!("{{\"kind\":\"decision\",{}", entry.split_once(',').unwrap().1);
-            assert!(log.append_durably(entry.as_bytes(), log.reserve()).wait().await);
+            assert!(log.append_durably(entry.as_bytes(), log.reserve()).await);
         }
         assert!(log.stop(PATIENCE));
     }
