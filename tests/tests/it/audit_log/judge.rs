@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{AuditLog, LogSettings, PUBLIC_KEY_FILE, SegmentRules, SyncMode, time_text};
@@ -47,9 +47,9 @@ impl Place {
     async fn write(&self, keep: Option<Duration>, entries: usize) {
         let log = self.open(keep);
         for _ in 0..entries {
-            let entry = json!({ "kind": "decision", "time": time_text(), "id": "0".repeat(32) }).to_string();
             // The kind is the first member.
-            let entry = format!("{{\"kind\":\"decision\",{}", entry.split_once(',').unwrap().1);
+            let entry =
+                format!(r#"{{"kind":"decision","time":"{}","id":"{}"}}"#, time_text(), "0".repeat(32));
             assert!(log.append_durably(entry.as_bytes(), log.reserve()).await);
         }
         assert!(log.stop(PATIENCE));
@@ -94,6 +94,12 @@ fn change(path: &Path, change: impl FnOnce(String) -> String) {
     std::fs::write(path, changed).unwrap();
 }
 
+/// The text with a change in its last line.
+fn in_last_line(text: &str, from: &str, to: &str) -> String {
+    let begin = text.trim_end().rfind('\n').unwrap() + 1;
+    text[..begin].to_owned() + &text[begin..].replacen(from, to, 1)
+}
+
 fn result(judged: &Output) -> Value {
     assert!(judged.status.success(), "{judged:?}");
     serde_json::from_slice(&judged.stdout).unwrap()
@@ -104,19 +110,24 @@ async fn another_program_verifies_rotated_compressed_and_shortened_logs() {
     let place = Place::new();
     place.write(None, 100).await;
     let key = place.log().join(PUBLIC_KEY_FILE);
-    await_some("compressed segments", || (place.files(".jsonl.gz").len() > 2).then_some(()));
+    // Each start compresses what is complete, in the background.
+    place.write(None, 1).await;
+    await_some("compressed segments", || {
+        let (plain, incomplete) = (place.files(".jsonl").len(), place.files(".new").len());
+        (plain == 1 && incomplete == 0 && place.files(".jsonl.gz").len() > 2).then_some(())
+    });
     let whole = result(&place.judged(&key));
     assert_eq!(whole["first"], 0);
     assert!(whole["lines"].as_u64().unwrap() > 100, "{whole}");
 
     let last = place.files(".jsonl").pop().unwrap();
-    let attacks: [(&str, &dyn Fn(&Place)); 5] = [
-        ("does not continue", &|_| change(&last, |text| text.replacen(r#""seq":"#, r#""seq":9"#, 2))),
+    type Attack<'a> = &'a dyn Fn(&Place);
+    let attacks: [(&str, Attack<'_>); 5] = [
+        ("does not continue the chain", &|_| {
+            change(&last, |text| in_last_line(&text, r#""seq":"#, r#""seq":9"#));
+        }),
         ("are not those of their checkpoint", &|_| {
-            change(&last, |text| {
-                let end = text.trim_end().rfind('\n').unwrap() + 1;
-                text[..end].to_owned() + &text[end..].replacen("0000", "0001", 1)
-            });
+            change(&last, |text| in_last_line(&text, r#""id":"0"#, r#""id":"1"#));
         }),
         ("a checkpoint has", &|_| {
             change(&last, |text| text[..=text.trim_end().rfind('\n').unwrap()].to_owned());
