@@ -96,6 +96,8 @@ pub(crate) struct Reloader {
     generations: Arc<Generations>,
     path: PathBuf,
     environment: Environment,
+    /// The variables of the live generation. They count for it also while `server.env_file` has a fault.
+    live_environment: Mutex<Environment>,
     /// The settings that only a restart can change.
     fixed: FixedSettings,
     /// The changes in the files that wait for a restart.
@@ -167,6 +169,7 @@ impl Reloader {
             generations,
             path,
             environment,
+            live_environment: Mutex::new(config.environment.clone()),
             fixed: FixedSettings::of(config),
             waiting: Mutex::default(),
             upstreams: Upstreams::default(),
@@ -361,8 +364,11 @@ impl Reloader {
         let live = self.generations.live();
         let mut may_pass = false;
         if live.has_new_data() || live.is_stale() {
-            match self.recovered(live.recipe(), Strictness::Parts) {
-                Ok(config) => {
+            let loaded = self.read(live.recipe().config(), Strictness::Parts);
+            let warnings = loaded.iter().flat_map(|loaded| &loaded.warnings);
+            warnings.for_each(|warning| tracing::warn!("{warning}"));
+            match usable(loaded) {
+                Ok((config, _)) => {
                     let successor = self.factory.successor(&config, &live, Some(live.recipe())).await;
                     let taken = self.take(successor, started, Some(live.origin()), &config);
                     self.refuse(&taken.reasons, taken.live.as_deref(), started.elapsed());
@@ -393,7 +399,7 @@ impl Reloader {
         let errors: Vec<_> = errors.collect();
         let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
         let reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
-        let live = generation.map(|next| self.flip(next.repeating(origin), started));
+        let live = generation.map(|next| self.flip(next.repeating(origin), config, started));
         may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
         SuccessorResult { live, reasons, may_pass, is_compiling, files }
     }
@@ -445,7 +451,7 @@ impl Reloader {
                 "the files cannot be read, so a later change of them could not be noticed: {error}; try again"
             )
         })?;
-        let live = self.flip(candidate, started);
+        let live = self.flip(candidate, &config, started);
         self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
         self.audit.rolled_back(target.origin, live.number(), by);
@@ -477,9 +483,10 @@ impl Reloader {
         }
     }
 
-    fn flip(&self, candidate: Generation, started: Instant) -> Arc<Generation> {
+    fn flip(&self, candidate: Generation, config: &Config, started: Instant) -> Arc<Generation> {
         let before = self.generations.live();
         let live = self.generations.flip(candidate);
+        *self.live_environment.lock() = config.environment.clone();
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         report(&before, &live, started.elapsed());
@@ -553,7 +560,10 @@ impl Reloader {
     }
 
     fn read(&self, text: &str, strictness: Strictness) -> Result<LoadedConfig, Vec<Diagnostic>> {
-        resolve::load_text_parts(&self.path, text, &self.environment, strictness)
+        let last = self.live_environment.lock().clone();
+        // A rollback that somebody asks for fails with the fault instead.
+        let last = Some(&last).filter(|_| strictness == Strictness::Parts);
+        resolve::load_text_parts(&self.path, text, &self.environment, last, strictness)
     }
 
     /// Makes a generation again, with all its parts.

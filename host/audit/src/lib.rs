@@ -165,6 +165,11 @@ impl LogState {
         self.unreported.swap(0, Ordering::Relaxed)
     }
 
+    /// Counts losses again that no entry could tell.
+    pub(crate) fn keep_unreported(&self, lost: u64) {
+        self.unreported.fetch_add(lost, Ordering::Relaxed);
+    }
+
     fn is_available(&self) -> bool {
         let since = self.writing_since.load(Ordering::Relaxed);
         let is_hung = since > 0 && u128::from(self.now().saturating_sub(since)) > WRITE_DEADLINE.as_millis();

@@ -57,6 +57,9 @@ impl LogFiles {
         let FoundLog { lock, chain, segment, .. } = found;
         let reopened = |(segment, length): (Segment, u64)| {
             let file = OpenOptions::new().append(true).open(&segment.path)?;
+            // A killed process may have left lines that are not on the disk. The next checkpoint signs them.
+            file.sync_data()?;
+            sync_folder(&segment.path)?;
             let age = SegmentHeader::age(&segment).unwrap_or_default();
             let began = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
             io::Result::Ok(CurrentSegment { segment, file, length, began, is_dirty: false })

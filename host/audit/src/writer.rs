@@ -90,11 +90,11 @@ impl LogWriter {
         let is_written = self.persist(|store| store.append(batch));
         self.state.note_unsigned();
         self.state.queue.free(batch);
-        self.report_recovery();
         if !is_written {
             self.state.queue.lose(u64::try_from(batch.entries().count()).unwrap_or(u64::MAX));
         }
         batch.settle(is_written);
+        self.report_recovery();
     }
 
     /// Repeats `attempt` until it succeeds. False: the log ended before.
@@ -142,11 +142,17 @@ impl LogWriter {
         tracing::warn!("the audit is written again after {after_ms} ms");
         let (time, lost) = (time_text(), self.state.take_unreported());
         let batch = EntryBatch::of(&LogEvent::Recovered { time, after_ms, reason: &reason, lost });
-        self.state.note_unsigned();
-        if batch.is_ok_and(|batch| self.store.append(&batch).is_err()) {
-            tracing::error!(
-                "the audit has no entry about the recovery, before which {lost} entries were lost"
-            );
+        self.state.begin_write();
+        let written = batch.is_ok_and(|batch| self.store.append(&batch).is_ok());
+        self.state.end_write();
+        match written {
+            true => self.state.note_unsigned(),
+            false => {
+                self.state.keep_unreported(lost);
+                tracing::error!(
+                    "the audit has no entry about the recovery, before which {lost} entries were lost"
+                );
+            }
         }
     }
 

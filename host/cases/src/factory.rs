@@ -452,8 +452,9 @@ impl Succession<'_> {
         }
         let recipe = Arc::clone(&running.recipe);
         let path = self.config.path.as_deref()?;
-        let environment = &self.factory.environment;
-        let loaded = resolve::load_text_parts(path, recipe.config(), environment, Strictness::Parts).ok()?;
+        let (environment, last) = (&self.factory.environment, Some(&self.config.environment));
+        let loaded = resolve::load_text_parts(path, recipe.config(), environment, last, Strictness::Parts);
+        let loaded = loaded.ok()?;
         let parts = self.factory.parts(&loaded.config, Some(self.live), Some(&recipe), CompileMode::Beside);
         let mut parts = Box::pin(parts).await;
         parts.recipe = recipe;

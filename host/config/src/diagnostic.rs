@@ -92,6 +92,11 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(message) }
     }
 
+    /// The same as a warning.
+    pub(crate) fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     /// Sets the place in a text.
     pub fn at(mut self, source: &Arc<SourceText>, span: Range<usize>) -> Self {
         self.place = Some(SourcePlace { source: Arc::clone(source), span, label: None });

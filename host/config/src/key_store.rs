@@ -4,7 +4,7 @@
 //! renamed. A reader sees either the old store or the new one. A store that cannot be read is never overwritten.
 
 pub mod diagnosis;
-mod foreign;
+mod import;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use witgate_api_key::store::{KeyFault, PreviousKey, Sha256, Store, StoreError, StoredKey, Time};
 use witgate_plugin::PatternError;
 
+use crate::resolve::ConfiguredKey;
 use witgate_base::digest;
 use witgate_base::printable;
 use witgate_base::whole_file::{self, FileError};
 
-pub use foreign::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms};
+pub use import::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms};
 pub use text::{KeyFormat, KeyText, LONGEST_KEY, SHORTEST_KEY};
 
 /// The comment above the keys.
@@ -27,6 +28,8 @@ const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys thems
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     path: PathBuf,
+    /// The keys that the policy has beside the store. No new key has the name or the text of one.
+    configured: Vec<ConfiguredKey>,
 }
 
 /// The properties of a new key.
@@ -90,6 +93,19 @@ pub enum KeyStoreError {
         "`{0}` is the name of a revoked key, and names are not used again, so that each name in a log means one key; choose another"
     )]
     TakenByRevoked(String),
+    /// The name belongs to a key of the configuration.
+    #[error("the configuration has a key `{0}` already, in `keys` of the policy; choose another name")]
+    Configured(String),
+    /// A key of the configuration has the same text.
+    #[error(
+        "`{name}` has the same text as the key `{other}` in `keys` of the policy; each key needs a text of its own, so remove one of them"
+    )]
+    SameAsConfigured {
+        /// The name of the new key.
+        name: String,
+        /// The name of the key in the configuration.
+        other: String,
+    },
     /// There is no such key.
     #[error("there is no key `{name}`; there are: {known}")]
     Unknown {
@@ -115,6 +131,17 @@ pub enum KeyStoreError {
     /// An imported key has no characters.
     #[error("the key `{0}` is empty; correct the file")]
     Empty(String),
+    /// The text of an imported key cannot be meant.
+    #[error("the text of the key `{name}` {fault}; correct it, and import it again")]
+    Text {
+        /// The name of the key.
+        name: String,
+        /// The fault, without the text.
+        fault: &'static str,
+    },
+    /// A file of keys has two members of the same name.
+    #[error("the name `{0}` occurs twice in the file; leave one of the two")]
+    Twice(String),
     /// A name or role of a new key contains an invisible character.
     #[error(
         "the {what} `{}` contains the character U+{:04X}, which is invisible or changes the direction of text; remove it", printable::line(text), u32::from(*character)
@@ -149,7 +176,18 @@ pub enum KeyStoreError {
 impl KeyStore {
     /// The store at `path`, which may not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), configured: Vec::new() }
+    }
+
+    /// The same store, of a policy that has also these keys.
+    #[must_use]
+    pub fn beside(self, configured: Vec<ConfiguredKey>) -> Self {
+        Self { configured, ..self }
+    }
+
+    /// The keys that the policy has beside the store.
+    pub fn configured(&self) -> &[ConfiguredKey] {
+        &self.configured
     }
 
     /// The path of the store.
@@ -173,6 +211,7 @@ impl KeyStore {
         let text = KeyText::random(new.format, new.length)?;
         let sha256 = text.sha256();
         let key = self.change(|store| {
+            self.check_configured(&new.name, sha256)?;
             let key = entry(store, new, sha256, now)?;
             store.keys.push(key.clone());
             Ok(key)
@@ -215,6 +254,20 @@ impl KeyStore {
             Ok(key.clone())
         })?;
         Ok(IssuedKey { key, text })
+    }
+
+    /// Checks that the policy has no other key with this name or text: it would refuse all of its settings, and so deny
+    /// every caller.
+    fn check_configured(&self, name: &str, sha256: Sha256) -> Result<(), KeyStoreError> {
+        if self.configured.iter().any(|key| key.name == name) {
+            return Err(KeyStoreError::Configured(name.to_owned()));
+        }
+        match self.configured.iter().find(|key| key.sha256 == Some(sha256)) {
+            Some(other) => {
+                Err(KeyStoreError::SameAsConfigured { name: name.to_owned(), other: other.name.clone() })
+            }
+            None => Ok(()),
+        }
     }
 
     fn parse(&self) -> Result<Option<Store>, KeyStoreError> {

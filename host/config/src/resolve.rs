@@ -2,6 +2,7 @@
 //! faults at once.
 
 mod audit;
+mod configured_keys;
 mod description;
 mod environment_only;
 mod identity;
@@ -37,6 +38,7 @@ use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
 
+pub use configured_keys::ConfiguredKey;
 pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
@@ -80,14 +82,16 @@ pub fn load_parts(
     let mut files = Fingerprints::default();
     files.note(&absolute(path));
     let text = read(path).map_err(|fault| vec![fault])?;
-    load_noting(path, &text, environment, files, TextOrigin { is_earlier: false, strictness })
+    load_noting(path, &text, environment, files, TextOrigin { is_earlier: false, last: None, strictness })
 }
 
 /// The origin of a text, and its purpose.
 #[derive(Clone, Copy)]
-struct TextOrigin {
+struct TextOrigin<'a> {
     /// True if the text is a former content of the file. Its components may no longer exist.
     is_earlier: bool,
+    /// The variables that count if the file of variables has a fault. None: the fault counts.
+    last: Option<&'a Environment>,
     strictness: Strictness,
 }
 
@@ -101,10 +105,12 @@ pub fn load_text(
     text: &str,
     environment: &Environment,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
-    load_text_parts(path, text, environment, Strictness::Whole)
+    load_text_parts(path, text, environment, None, Strictness::Whole)
 }
 
-/// As [`load_text`], and with [`Strictness::Parts`] as [`load_parts`].
+/// As [`load_text`], and with [`Strictness::Parts`] as [`load_parts`]. `last` are the variables of the running
+/// generation: if the file of variables has a fault, they count, and the fault is a warning. So such a fault never
+/// prevents the revocation of a key.
 ///
 /// # Errors
 /// As [`load`].
@@ -112,11 +118,12 @@ pub fn load_text_parts(
     path: &Path,
     text: &str,
     environment: &Environment,
+    last: Option<&Environment>,
     strictness: Strictness,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
     files.note(&absolute(path));
-    load_noting(path, text, environment, files, TextOrigin { is_earlier: true, strictness })
+    load_noting(path, text, environment, files, TextOrigin { is_earlier: true, last, strictness })
 }
 
 fn load_noting(
@@ -124,7 +131,7 @@ fn load_noting(
     text: &str,
     environment: &Environment,
     mut files: Fingerprints,
-    origin: TextOrigin,
+    origin: TextOrigin<'_>,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let (document, twice) = Document::parse(&name, text);
@@ -132,7 +139,13 @@ fn load_noting(
         return Err(twice);
     }
     let (file, faults) = fit(&document);
-    let (environment, noticed) = with_env_file(&document, &file, environment, path, &mut files);
+    let (environment, noticed) = match with_env_file(&document, &file, environment, path, &mut files) {
+        Ok((environment, warnings)) => (environment, warnings),
+        Err(fault) => match origin.last {
+            Some(last) => (last.clone(), vec![fault.into_warning()]),
+            None => (environment.clone(), vec![fault]),
+        },
+    };
     let faults = [faults, twice, noticed].concat();
     let mut resolver = Resolver::new(&document, &environment, path, faults, files);
     resolver.again = origin.is_earlier;
@@ -141,25 +154,28 @@ fn load_noting(
     finish(config, resolver.faults, origin.strictness)
 }
 
-/// The variables of the process, with those of the file that `server.env_file` names.
+/// The variables of the process with those of the file that `server.env_file` names, and warnings about that file.
+///
+/// # Errors
+/// If the file cannot be read, or a line is invalid.
 fn with_env_file(
     document: &Document<'_>,
     file: &raw::File,
     environment: &Environment,
     path: &Path,
     files: &mut Fingerprints,
-) -> (Environment, Vec<Diagnostic>) {
-    let Some(written) = &file.server.env_file else { return (environment.clone(), Vec::new()) };
+) -> Result<(Environment, Vec<Diagnostic>), Diagnostic> {
+    let Some(written) = &file.server.env_file else { return Ok((environment.clone(), Vec::new())) };
     let variables = base(path).join(written);
     files.note(&variables);
     match EnvFile::read(&variables) {
         Ok(mut file) => {
             let warnings = std::mem::take(&mut file.warnings);
-            (environment.with(file), warnings)
+            Ok((environment.with(file), warnings))
         }
         // The fault has a place in the file of variables, or else it gets that of the setting.
-        Err(fault) if fault.position().is_some() => (environment.clone(), vec![fault]),
-        Err(fault) => (environment.clone(), vec![document.placed(fault, &["server", "env_file"])]),
+        Err(fault) if fault.position().is_some() => Err(fault),
+        Err(fault) => Err(document.placed(fault, &["server", "env_file"])),
     }
 }
 

@@ -286,9 +286,9 @@ impl<'a> Record<'a> {
         Some(StreamedOperation::begin(&self.outcomes.times, clock, request, trace))
     }
 
-    /// Notes the arguments of `request`, if there is an audit log. `credentials` are those of the sender, which the
-    /// record must not show.
-    pub async fn note_arguments(&mut self, request: &Arc<Request>, credentials: &Credentials) {
+    /// Notes the arguments of `request`, if there is an audit log. `credentials` are those of a caller, which the record
+    /// must not show. None: the sender is not authenticated, and no value of theirs is looked at.
+    pub async fn note_arguments(&mut self, request: &Arc<Request>, credentials: Option<&Credentials>) {
         if let Some(log) = self.outcomes.audit.log() {
             self.arguments = log.arguments(request, credentials).await;
         }

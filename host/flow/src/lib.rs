@@ -218,8 +218,8 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        record.note_arguments(&request, &shown).await;
         let established = self.establish(&generation, &request, &shown).await;
+        record.note_arguments(&request, established.result.is_ok().then_some(&shown)).await;
         record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
@@ -266,7 +266,8 @@ impl<U: Upstream> Flow<U> {
         };
         let established = self.prove_and_authenticate(generation, request, shown).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
-        self.lockout.note(generation.lockout(), suspect, result);
+        let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
+        self.lockout.note(generation.lockout(), suspect, result, judges);
         established
     }
 

@@ -73,11 +73,12 @@ enum CountedFailure {
 }
 
 impl CountedFailure {
-    /// The failure that a refusal with this reason is.
-    fn of(reason: &str) -> Option<Self> {
+    /// The failure that a refusal with this reason is, by one of `judges` authenticators. If there are several, a token
+    /// that is not active may be a guess at a key of another one.
+    fn of(reason: &str, judges: usize) -> Option<Self> {
         match reason {
             EXPIRED => None,
-            INACTIVE => Some(Self::Inactive),
+            INACTIVE if judges == 1 => Some(Self::Inactive),
             _ => Some(Self::Guess),
         }
     }
@@ -164,12 +165,13 @@ impl LockoutTable {
         }
     }
 
-    /// Notes the result of an authentication.
+    /// Notes the result of an authentication by one of `judges` authenticators.
     pub(crate) fn note(
         &self,
         settings: Option<&LockoutSettings>,
         suspect: Option<Suspect>,
         result: Result<&Caller, &Rejection>,
+        judges: usize,
     ) {
         let (Some(settings), Some(suspect)) = (settings, suspect) else { return };
         match result {
@@ -178,7 +180,7 @@ impl LockoutTable {
                 self.state.lock().accepted.add(suspect.fingerprint, party, self.now());
             }
             Err(Rejection::Refused { reason, .. }) => {
-                if let Some(failure) = CountedFailure::of(reason) {
+                if let Some(failure) = CountedFailure::of(reason, judges) {
                     self.note_failure(self.now(), settings, &suspect, failure);
                 }
             }

@@ -96,8 +96,8 @@ pub(super) async fn filter<T: Send + 'static>(
     AbortOnDropHandle::new(task).await.ok()
 }
 
-/// Reads a large message of or for `peer` in the background. None: it cannot be read.
-async fn in_background<T: Send + 'static>(
+/// Reads a large message of or for `peer`, or a part of it, in the background. None: it cannot be read.
+pub(super) async fn in_background<T: Send + 'static>(
     peer: Option<IpAddr>,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

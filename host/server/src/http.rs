@@ -326,7 +326,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     fn elsewhere(&self, parts: &Parts, sender: Sender) -> Response<Body> {
         let sender = match self.admitted_sender(parts, sender) {
             Ok(sender) => sender,
-            Err((_, rejection)) => return plain(rejection),
+            Err((peer, rejection)) => return self.denied_elsewhere(peer, rejection),
         };
         if let Err(fault) = self.check_host(parts, &sender) {
             return plain(fault.into());
@@ -340,6 +340,19 @@ impl<U: Upstream + 'static> Gateway<U> {
             (Some(_), _) => not_allowed("GET"),
             (None, _) => self.unknown_path(&sender),
         }
+    }
+
+    /// Refuses a request at a path without an endpoint.
+    fn denied_elsewhere(&self, peer: Option<IpAddr>, rejection: Rejection) -> Response<Body> {
+        let decision = match (peer, &rejection) {
+            (Some(peer), Rejection::DeniedPeer) => {
+                Some(self.connections.refusals().note(EarlyCause::DeniedPeer, peer))
+            }
+            _ => None,
+        };
+        let mut response = plain(rejection);
+        response.headers_mut().extend(decision.map(|decision| decision.header()));
+        response
     }
 
     /// Answers a request at a path where there is nothing.

@@ -1,6 +1,6 @@
-//! The syntax of files with variables. Programs differ about `$`, `\` and quotes within a value. What they read
-//! differently is refused here, with advice; what is accepted means the same to the shell, to Docker and to the common
-//! libraries. So nothing is replaced in a value, as some of these do.
+//! The syntax of files with variables. Programs differ about `$`, `\` and quotes within a value. The forms that are known
+//! to be read differently are refused here, with advice. Other forms may still differ: the shell, for example, allows no
+//! blanks around `=`. Nothing is replaced in a value, as some programs do.
 
 use std::ops::Range;
 

@@ -3,7 +3,7 @@
 
 use witgate_api_key::store::{KEY_PREFIX, Store, StoredKey};
 
-use super::{SHORTEST_KEY, sha256};
+use super::{ConfiguredKey, SHORTEST_KEY, sha256};
 
 /// The length of a Witgate key.
 const WITGATE_KEY: usize = KEY_PREFIX.len() + 43;
@@ -17,6 +17,12 @@ pub fn entry_of<'s>(store: &'s Store, text: &str) -> Option<(&'s StoredKey, bool
     let is_previous = |key: &StoredKey| key.previous.as_ref().is_some_and(|former| former.sha256 == digest);
     let known = store.keys.iter().find(|key| key.sha256 == digest || is_previous(key))?;
     Some((known, known.sha256 != digest))
+}
+
+/// The key of the configuration with the digest of `text`.
+pub fn configured<'k>(keys: &'k [ConfiguredKey], text: &str) -> Option<&'k ConfiguredKey> {
+    let digest = sha256(text);
+    keys.iter().find(|key| key.sha256 == Some(digest))
 }
 
 /// Says why `text` is no key of `store`.

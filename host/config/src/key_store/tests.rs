@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use witgate_api_key::store::{Store, Time};
 
 use super::ImportChange::{Added, Skipped, Unchanged, Updated};
-use super::{ExistingKeys, ForeignKeys, ImportTerms, KeyStore, KeyStoreError, NewKey, sha256};
+use super::{ConfiguredKey, ExistingKeys, ForeignKeys, ImportTerms, KeyStore, KeyStoreError, NewKey, sha256};
 use witgate_base::whole_file::{FileError, Lock};
 
 const NOW: Time = Time(1_767_225_600);
@@ -302,4 +302,50 @@ fn a_killed_writer_leaves_the_old_store_and_no_lock() {
     store.create(new("b"), NOW).unwrap();
     assert_eq!(names(&store), ["a", "b"]);
     assert!(Store::parse(&std::fs::read_to_string(store.path()).unwrap()).is_ok());
+}
+
+#[test]
+fn no_new_key_collides_with_a_key_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "0123456789abcdef0123456789abcdef";
+    let configured = |name: &str, sha256| ConfiguredKey { name: name.to_owned(), sha256 };
+    let store = store(&folder).beside(vec![configured("ci", Some(sha256(text))), configured("unset", None)]);
+    assert!(matches!(store.create(new("ci"), NOW), Err(KeyStoreError::Configured(_))));
+    assert!(matches!(store.create(new("unset"), NOW), Err(KeyStoreError::Configured(_))));
+    let import = |name: &str, text: &str, existing| {
+        let mut foreign = ForeignKeys::default();
+        foreign.add(name, text);
+        store.import(&foreign, ImportTerms { existing, ..ImportTerms::default() }, NOW)
+    };
+    let other = text.replace('0', "x");
+    assert!(matches!(import("ci", &other, ExistingKeys::Refuse), Err(KeyStoreError::Configured(_))));
+    let same = import("a", text, ExistingKeys::Refuse);
+    assert!(matches!(same, Err(KeyStoreError::SameAsConfigured { .. })));
+    import("a", &other, ExistingKeys::Refuse).unwrap();
+    let same = import("a", text, ExistingKeys::Update);
+    assert!(matches!(same, Err(KeyStoreError::SameAsConfigured { .. })));
+    assert_eq!(names(&store), ["a"]);
+}
+
+#[test]
+fn a_text_that_cannot_be_meant_is_not_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let text = "0123456789abcdef0123456789abcdef";
+    for (text, said) in [
+        (format!("{text}\n"), "control character"),
+        (format!("{text}\u{7f}"), "control character"),
+        (format!(" {text}"), "a blank"),
+        (format!("bearer {text}"), "begins with `Bearer `"),
+    ] {
+        let mut foreign = ForeignKeys::default();
+        foreign.add("ci", &text);
+        let fault = store.import(&foreign, ImportTerms::default(), NOW).unwrap_err().to_string();
+        assert!(fault.contains(said) && !fault.contains("0123"), "{fault}");
+    }
+    let twice = format!(r#"{{"api_keys": {{"ci": "{text}", "ci": "{text}x"}}}}"#);
+    for foreign in [serde_json::from_str(&twice).unwrap(), ForeignKeys::lenient(&twice).unwrap()] {
+        let fault = store.import(&foreign, ImportTerms::default(), NOW);
+        assert!(matches!(fault, Err(KeyStoreError::Twice(name)) if name == "ci"));
+    }
 }

@@ -216,8 +216,18 @@ fn invalid_server_sections_are_refused() {
 
 #[test]
 fn a_syntax_error_is_the_only_one_reported() {
-    alone("[server]\n[server]\nlisten='1'", &["witgate.toml:2:2: this is not TOML: duplicate key"]);
-    alone("x = 'hunter2\n", &["witgate.toml:1:13: this is not TOML: invalid literal string, expected `'`"]);
+    // A name that is there twice hides nothing, so other faults are reported as well.
+    with_rest(
+        "[server]\n[server]\nlisten='1'",
+        &[
+            "witgate.toml:2:2: this is not TOML: duplicate key",
+            "witgate.toml:3:8: `1` is not an IP address with a port (write one such as `127.0.0.1:8787`, `0.0.0.0:8787` or `[::1]:8787`)",
+        ],
+    );
+    alone(
+        "x = 'hunter2\n[server]\nlisten='1'",
+        &["witgate.toml:1:13: this is not TOML: invalid literal string, expected `'`"],
+    );
 }
 
 #[test]
@@ -914,7 +924,10 @@ fn limits_with_faults_are_refused() {
             "witgate.toml:13:9: `burst` has no effect without a `rate` (add `rate`, or leave `burst` out)",
         ],
     );
-    alone("[limits.a]\nrate = '1/s'\n[limits.a]\n", &["witgate.toml:3:9: this is not TOML: duplicate key"]);
+    with_rest(
+        "[limits.a]\nrate = '1/s'\n[limits.a]\n",
+        &["witgate.toml:3:9: this is not TOML: duplicate key"],
+    );
 }
 
 #[test]

@@ -7,14 +7,18 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use witgate_audit::AuditLog;
 use witgate_message::credential::Credentials;
-use witgate_runtime::workers;
 use witgate_services::traces::Traces;
 
 use crate::credential_choice;
+use crate::parsing;
 use crate::request::Request;
 
 /// The size of large arguments, which are read in the background. Smaller ones take some microseconds.
 const LARGE: usize = 16 << 10;
+
+/// The largest arguments whose values are looked at, in bytes. Larger ones have only their digest: read as a tree, they
+/// would take a hundred times their size.
+const SEARCHED: usize = 64 << 10;
 
 /// The largest value that is shown, in bytes of JSON. Larger ones are masked.
 const SHOWN: usize = 1 << 10;
@@ -45,24 +49,27 @@ impl ShownArguments {
     }
 }
 
-/// The arguments of `request`. A value that contains a credential of its sender is masked, wherever it is.
+/// The arguments of `request`. A value that contains a credential of its sender is masked, wherever it is. Without
+/// `credentials`, there is only the digest.
 pub(super) async fn arguments(
     log: &Arc<AuditLog>,
     chosen: &Arc<ShownArguments>,
     request: &Arc<Request>,
-    credentials: &Credentials,
+    credentials: Option<&Credentials>,
 ) -> Option<Box<ArgumentFacts>> {
     let arguments = request.call.arguments()?;
-    let traces = if chosen.is_empty() { None } else { credential_choice::traces(credentials, true) };
+    let credentials = credentials.filter(|_| !chosen.is_empty() && arguments.len() <= SEARCHED);
+    let traces = credentials.and_then(|credentials| credential_choice::traces(credentials, true));
     if arguments.len() < LARGE {
         return Some(Box::new(ArgumentFacts::of(log, chosen, arguments, traces.as_deref())));
     }
     let (log, chosen, request) = (Arc::clone(log), Arc::clone(chosen), Arc::clone(request));
+    let peer = request.peer;
     let work = move || {
         let facts = ArgumentFacts::of(&log, &chosen, request.call.arguments()?, traces.as_deref());
         Some(Box::new(facts))
     };
-    workers::background().spawn_blocking(work).await.ok().flatten()
+    Box::pin(parsing::in_background(peer, work)).await.flatten()
 }
 
 impl ArgumentFacts {
@@ -96,7 +103,7 @@ fn select(
         let Some(value) = arguments.pointer(pointer) else { continue };
         // The names of an object are part of its value.
         let is_shown =
-            !chosen.hides_within(pointer) && !traces.are_in(value) && value.to_string().len() <= SHOWN;
+            !chosen.hides_within(pointer) && value.to_string().len() <= SHOWN && !traces.are_in(value);
         match is_shown {
             true => clear.insert(pointer.clone(), value.clone()),
             false => masked.insert(pointer.clone(), mask(value)),

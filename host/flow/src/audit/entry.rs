@@ -94,7 +94,7 @@ impl EntryLog {
     pub(super) async fn arguments(
         &self,
         request: &Arc<Request>,
-        credentials: &Credentials,
+        credentials: Option<&Credentials>,
     ) -> Option<Box<ArgumentFacts>> {
         arguments(&self.log, &self.arguments, request, credentials).await
     }

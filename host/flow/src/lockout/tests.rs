@@ -111,7 +111,7 @@ fn tokens_that_are_no_longer_active_are_paused_and_their_networks_are_not() {
     let lockout = LockoutTable::default();
     for credential in 0..100 {
         let suspect = lockout.tries(at(0), peer(1), credential).unwrap();
-        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::of("inactive").unwrap());
+        lockout.note_failure(at(0), &SETTINGS, &suspect, CountedFailure::of("inactive", 1).unwrap());
     }
     for _ in 0..2 {
         let suspect = lockout.tries(at(0), peer(1), 7).unwrap();
@@ -120,9 +120,14 @@ fn tokens_that_are_no_longer_active_are_paused_and_their_networks_are_not() {
     assert_eq!(lockout.fails(at(0), peer(1), 7), Err(5));
     assert!(lockout.fails(at(0), peer(1), 8).is_ok());
     assert_eq!(
-        (CountedFailure::of("expired"), CountedFailure::of("unknown-key")),
+        (CountedFailure::of("expired", 1), CountedFailure::of("unknown-key", 1)),
         (None, Some(CountedFailure::Guess))
     );
+}
+
+#[test]
+fn an_inactive_token_beside_keys_may_be_a_guess_at_a_key() {
+    assert_eq!(CountedFailure::of("inactive", 2), Some(CountedFailure::Guess));
 }
 
 #[test]
@@ -163,12 +168,12 @@ fn only_refused_credentials_count() {
     ];
     for (number, rejection) in (0..).zip(harmless.iter().cycle().take(100)) {
         let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
-        lockout.note(Some(&SETTINGS), Some(suspect), Err(rejection));
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(rejection), 1);
     }
     assert!(lockout.list(10).is_empty());
     for number in 1_000..1_003 {
         let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
-        lockout.note(Some(&SETTINGS), Some(suspect), Err(&refused("invalid-key")));
+        lockout.note(Some(&SETTINGS), Some(suspect), Err(&refused("invalid-key")), 1);
     }
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_err());
     let begun = [Locked::Peer, Locked::Credential].map(|of| lockout.reports.number(of));

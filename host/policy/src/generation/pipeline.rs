@@ -91,6 +91,12 @@ impl Pipeline {
         self.authenticate.iter().chain(next).any(|policy| policy.judges(scheme) && is_there(policy))
     }
 
+    /// The number of authenticators that are not shadows, in this pipeline and in the one that is held back.
+    pub fn enforcing_authenticators(&self) -> usize {
+        let next = self.next.iter().map(|next| next.pipeline.authenticate.len()).sum::<usize>();
+        self.authenticate.len() + next
+    }
+
     /// True if one of its policies is being recorded.
     pub fn is_recorded(&self) -> bool {
         self.policies().any(|policy| policy.is_recorded())

@@ -11,7 +11,9 @@ use super::store_place::{StorePlace, place};
 use crate::cli::change_state::WaitOption;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
+use witgate_config::environment::Environment;
 use witgate_config::key_store::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms, KeyStore};
+use witgate_config::resolve::Outline;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -110,6 +112,15 @@ fn say(context: &Context, store: &KeyStore, arguments: &Arguments, named: impl F
             terminal.say(&format!("{what}: {names}."));
         }
     }
+    let unread = store.configured().iter().filter(|key| key.sha256.is_none());
+    let unread: Vec<_> = unread.map(|key| key.name.as_str()).collect();
+    if !unread.is_empty() {
+        terminal.say(&format!(
+            "Not compared with these `keys` of the policy, whose variables or files cannot be read here: {}. No key may \
+             have the same text as another.",
+            unread.join(", ")
+        ));
+    }
     let is_file = |file: &&Path| !arguments.dry_run && *file != Path::new("-");
     if let Some(file) = arguments.file.as_deref().filter(is_file) {
         let file = file.display();
@@ -122,8 +133,9 @@ fn foreign(context: &Context, arguments: &Arguments) -> Result<ForeignKeys, Comm
         Some(file) => read(file, arguments.lenient)?,
         None => ForeignKeys::default(),
     };
+    let environment = environment(context, arguments)?;
     for (variable, name) in &arguments.env {
-        let text = context.environment.get(variable).ok_or_else(|| {
+        let text = environment.get(variable).ok_or_else(|| {
             CommandFailure::new(format!(
                 "the variable {variable} is not set, or is empty; nothing was imported"
             ))
@@ -134,6 +146,19 @@ fn foreign(context: &Context, arguments: &Arguments) -> Result<ForeignKeys, Comm
     }
     foreign.allow(&arguments.allow);
     Ok(foreign)
+}
+
+/// The variables of the process. If one of the named ones is not set, those of `server.env_file` are added.
+fn environment(context: &Context, arguments: &Arguments) -> Result<Environment, CommandFailure> {
+    let is_set = |(variable, _): &(String, String)| context.environment.has(variable);
+    match context.config_path() {
+        Some(path) if !arguments.env.iter().all(is_set) => {
+            let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
+            let environment = outline.environment(&context.environment);
+            environment.map_err(|fault| CommandFailure::Config(vec![fault]))
+        }
+        _ => Ok(context.environment.clone()),
+    }
 }
 
 fn read(file: &Path, lenient: bool) -> Result<ForeignKeys, CommandFailure> {

@@ -56,3 +56,26 @@ fn a_fault_of_the_file_is_reported_at_its_place() {
     let missing = missing.says();
     assert!(missing.contains("3:12: the file of variables"), "{missing}");
 }
+
+#[test]
+fn an_earlier_text_keeps_the_last_variables_while_the_file_has_a_fault() {
+    use crate::environment::Environment;
+    use crate::resolve::{Strictness, load_text_parts};
+    let folder = folder("TOKEN=good\n");
+    let (file, process) = (folder.0.path().join(".env"), Environment::default());
+    let last = load(Some(&folder.path()), &process).unwrap().config.environment;
+    let read = |last| load_text_parts(&folder.path(), CONFIG, &process, last, Strictness::Parts);
+    for broken in [Some("TOKEN 'sesame'\n"), None] {
+        match broken {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let loaded = read(Some(&last)).unwrap();
+        assert_eq!(loaded.config.environment.get("TOKEN"), Some("good"));
+        assert!(loaded.faults.is_empty() && !loaded.warnings.is_empty(), "the fault is a warning");
+        assert!(loaded.config.files.has(&file), "the repair of the file is noticed");
+        assert!(read(None).is_err(), "without former variables, the fault counts");
+    }
+    std::fs::write(&file, "TOKEN=new\n").unwrap();
+    assert_eq!(read(Some(&last)).unwrap().config.environment.get("TOKEN"), Some("new"));
+}

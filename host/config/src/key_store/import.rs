@@ -1,8 +1,10 @@
 //! Imports keys of other servers, which have them in plain text.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use witgate_api_key::store::{StoredKey, Time};
 use zeroize::Zeroizing;
 
@@ -10,21 +12,77 @@ use super::{KeyStore, KeyStoreError, NewKey, SHORTEST_KEY, entry, sha256, shows_
 
 /// Keys of another server, in plain text: `{"api_keys": {…}, "key_permissions": {…}}`.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "StrictKeys")]
 pub struct ForeignKeys {
     /// Name → key.
     api_keys: BTreeMap<String, PlainKey>,
     /// Name → patterns.
-    #[serde(default)]
     key_permissions: BTreeMap<String, Vec<String>>,
+    /// A name that occurs twice.
+    twice: Option<String>,
 }
 
-/// As [`ForeignKeys`], with other members.
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictKeys {
+    api_keys: UniqueNames<PlainKey>,
+    #[serde(default)]
+    key_permissions: UniqueNames<Vec<String>>,
+}
+
+/// As [`StrictKeys`], with other members.
 #[derive(Deserialize)]
 struct LenientKeys {
-    api_keys: BTreeMap<String, PlainKey>,
+    api_keys: UniqueNames<PlainKey>,
     #[serde(default)]
-    key_permissions: BTreeMap<String, Vec<String>>,
+    key_permissions: UniqueNames<Vec<String>>,
+}
+
+impl From<StrictKeys> for ForeignKeys {
+    fn from(StrictKeys { api_keys, key_permissions }: StrictKeys) -> Self {
+        let twice = api_keys.twice.or(key_permissions.twice);
+        Self { api_keys: api_keys.all, key_permissions: key_permissions.all, twice }
+    }
+}
+
+/// The members of an object. A plain map would keep only the last one of a name.
+struct UniqueNames<T> {
+    all: BTreeMap<String, T>,
+    /// A name that occurs twice.
+    twice: Option<String>,
+}
+
+impl<T> Default for UniqueNames<T> {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), twice: None }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for UniqueNames<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(UniqueNamesVisitor(PhantomData))
+    }
+}
+
+struct UniqueNamesVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for UniqueNamesVisitor<T> {
+    type Value = UniqueNames<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<UniqueNames<T>, A::Error> {
+        let mut members = UniqueNames::default();
+        while let Some((name, value)) = object.next_entry::<String, T>()? {
+            if members.all.insert(name.clone(), value).is_some() {
+                members.twice = Some(name);
+            }
+        }
+        Ok(members)
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,9 +107,10 @@ impl ForeignKeys {
     /// # Errors
     /// If the text has another form. The error may quote a key.
     pub fn lenient(text: &str) -> serde_json::Result<Self> {
-        let LenientKeys { api_keys, mut key_permissions } = serde_json::from_str(text)?;
-        key_permissions.retain(|name, _| api_keys.contains_key(name));
-        Ok(Self { api_keys, key_permissions })
+        let LenientKeys { api_keys, key_permissions } = serde_json::from_str(text)?;
+        let mut keys = Self::from(StrictKeys { api_keys, key_permissions });
+        keys.key_permissions.retain(|name, _| keys.api_keys.contains_key(name));
+        Ok(keys)
     }
 
     /// Adds a key. Returns false if there is one of this name already.
@@ -125,6 +184,7 @@ impl KeyStore {
                 let Some(place) = store.keys.iter().position(|key| key.name == *name) else {
                     let allow = allow.cloned().unwrap_or_default();
                     let new = NewKey { name: name.clone(), allow, ..NewKey::default() };
+                    self.check_configured(name, digest)?;
                     let key = entry(store, new, digest, now)?;
                     store.keys.push(key.clone());
                     changes.push((ImportChange::Added, key));
@@ -137,6 +197,7 @@ impl KeyStore {
                     _ if key.revoked.is_some() => return Err(KeyStoreError::TakenByRevoked(name.clone())),
                     _ if is_same => ImportChange::Unchanged,
                     ExistingKeys::Update => {
+                        self.check_configured(name, digest)?;
                         update(key, digest, allow)?;
                         ImportChange::Updated
                     }
@@ -169,6 +230,13 @@ fn update(
 
 impl ForeignKeys {
     fn check(&self, weak: bool) -> Result<(), KeyStoreError> {
+        if let Some(name) = &self.twice {
+            return Err(KeyStoreError::Twice(name.clone()));
+        }
+        let unfit = self.api_keys.iter().find_map(|(name, key)| Some((name, unfit(&key.0)?)));
+        if let Some((name, fault)) = unfit {
+            return Err(KeyStoreError::Text { name: name.clone(), fault });
+        }
         let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_KEY;
         let weak_ones = self.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());
         let weak_ones: Vec<_> = weak_ones.collect();
@@ -184,4 +252,16 @@ impl ForeignKeys {
             None => Ok(()),
         }
     }
+}
+
+/// The reason why a text cannot be meant as a key. No caller could send it, or it is more than the key.
+fn unfit(text: &str) -> Option<&'static str> {
+    if text.chars().any(char::is_control) {
+        return Some("contains a control character, such as a line break");
+    }
+    if text.trim() != text {
+        return Some("begins or ends with a blank");
+    }
+    let begins_with_scheme = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("Bearer "));
+    begins_with_scheme.then_some("begins with `Bearer `, which belongs to the header and not to the key")
 }

@@ -1,0 +1,39 @@
+//! The `keys` of an `api-key` policy, which come from variables and files, as the commands for its store see them.
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use witgate_api_key::store::Sha256;
+use witgate_base::digest::sha256;
+
+use super::Outline;
+use super::secret::read_secret;
+use crate::environment::Environment;
+use crate::raw::{Policy, SecretSource};
+
+/// A key from a variable or a file, beside those of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredKey {
+    /// The name of the key.
+    pub name: String,
+    /// The digest of its text. None: the variable or the file cannot be read here.
+    pub sha256: Option<Sha256>,
+}
+
+impl Outline {
+    /// The `keys` of `policy`.
+    pub fn configured_keys(&self, policy: &Policy, environment: &Environment) -> Vec<ConfiguredKey> {
+        // If the file of variables has a fault, the variables of the process still count.
+        let environment = self.environment(environment).unwrap_or_else(|_| environment.clone());
+        let digest = |source: &Value| {
+            let source: SecretSource = serde_json::from_value(source.clone()).ok()?;
+            let secret = read_secret(&source, &environment, |file| self.base.join(file)).ok()?;
+            Some(Sha256(sha256(secret.expose_secret().as_bytes())))
+        };
+        let key = |key: &Value| {
+            let name = key.get("name")?.as_str()?.to_owned();
+            Some(ConfiguredKey { name, sha256: key.get("key").and_then(digest) })
+        };
+        let keys = policy.config.get("keys").and_then(Value::as_array);
+        keys.into_iter().flatten().filter_map(key).collect()
+    }
+}
