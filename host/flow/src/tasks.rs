@@ -2,16 +2,19 @@
 //! principal whose call has started it (MCP 2025-11-25 "Tasks", "Security Considerations"), for as long as that
 //! principal may make the call.
 
+mod task_places;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
-use super::limit::{CallPlaces, TASK};
+use super::limit::CallPlaces;
 use super::reject::Rejection;
 use super::stage_result::{FallbackUse, StageResult};
-use witgate_base::party::{Party, Principal};
+use task_places::{TaskKey, TaskPlaces};
+use witgate_base::party::Party;
 use witgate_message::call::Call;
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
@@ -36,9 +39,6 @@ pub struct Tasks {
     table: Mutex<TaskTable>,
 }
 
-/// A task of a principal.
-type TaskKey = (Principal, Box<str>);
-
 #[derive(Debug, Default)]
 struct TaskTable {
     /// The calls that have started a task. An upstream that numbers tasks by session may repeat an id. Then there are
@@ -47,8 +47,7 @@ struct TaskTable {
     oldest_first: HashMap<Party, VecDeque<(TaskKey, Arc<Call>)>>,
     tasks: Holdings,
     bytes: Holdings,
-    /// The places of running tasks among the running calls of limits.
-    places: HashMap<TaskKey, CallPlaces>,
+    places: TaskPlaces,
 }
 
 impl Tasks {
@@ -117,7 +116,7 @@ impl Tasks {
             let key: TaskKey = (permit.caller().principal(), task.into());
             let mut table = self.table.lock();
             table.record(key.clone(), permit.caller().party(request.peer), &request.call);
-            table.keep(key, places);
+            table.places.keep(key, places);
         }
     }
 
@@ -125,7 +124,7 @@ impl Tasks {
     pub(super) fn note_end(&self, permit: &Permit) {
         if let [task] = permit.request().call.tasks() {
             let key = (permit.caller().principal(), task.clone());
-            self.table.lock().places.remove(&key);
+            self.table.lock().places.end(&key);
         }
     }
 }
@@ -159,14 +158,6 @@ impl TaskTable {
         self.oldest_first.entry(party).or_default().push_back((key, call));
     }
 
-    /// Keeps the places of the call until its task ends, at most for a while. A task that is forgotten keeps none.
-    fn keep(&mut self, key: TaskKey, places: &CallPlaces) {
-        if !places.is_empty() && self.begun_by.contains_key(&key) {
-            places.end_within(TASK);
-            self.places.insert(key, places.clone());
-        }
-    }
-
     fn gives_way(&self, party: &Party, size: usize) -> Option<Party> {
         let by_number = self.tasks.gives_way(party, 1, TASKS);
         by_number.or_else(|| self.bytes.gives_way(party, size, BYTES))
@@ -185,7 +176,6 @@ impl TaskTable {
             calls.retain(|other| !Arc::ptr_eq(other, &call));
             if calls.is_empty() {
                 self.begun_by.remove(&key);
-                self.places.remove(&key);
             }
         }
         true

@@ -1,9 +1,10 @@
 //! The places of a call among the running calls of its limits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use witgate_policy::limits::BucketKey;
 use witgate_runtime::buckets::RunningCall;
@@ -21,11 +22,19 @@ pub(in super::super) const TASK: Duration = Duration::from_secs(3600);
 
 /// The places of a call. Everybody who knows that the call runs has a copy; the call ends when the last copy is dropped.
 #[derive(Clone, Debug, Default)]
-pub struct CallPlaces(Option<Arc<Mutex<RunningCall<BucketKey>>>>);
+pub struct CallPlaces(Option<Arc<HeldPlaces>>);
+
+#[derive(Debug)]
+struct HeldPlaces {
+    running: Mutex<RunningCall<BucketKey>>,
+    /// The timer that ends the call, and its time.
+    timer: Mutex<Option<(Instant, AbortHandle)>>,
+}
 
 impl From<RunningCall<BucketKey>> for CallPlaces {
     fn from(running: RunningCall<BucketKey>) -> Self {
-        Self((!running.is_empty()).then(|| Arc::new(Mutex::new(running))))
+        let held = |running| HeldPlaces { running: Mutex::new(running), timer: Mutex::default() };
+        Self((!running.is_empty()).then(|| Arc::new(held(running))))
     }
 }
 
@@ -35,15 +44,38 @@ impl CallPlaces {
         self.0.is_none()
     }
 
-    /// Ends the call after `longest`, even if there are copies. Copies are no more than the limits admit calls.
+    /// True if the call has ended, or no limit counts it.
+    pub fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(|held| held.running.lock().is_empty())
+    }
+
+    /// Ends the call after `longest`, even if there are copies. The earliest of such times counts, so that a call has
+    /// one timer, which ends with it.
     pub fn end_within(&self, longest: Duration) {
-        let Some(places) = &self.0 else { return };
-        let places = Arc::downgrade(places);
-        workers::background().spawn(async move {
+        let Some(held) = &self.0 else { return };
+        let end = Instant::now() + longest;
+        let mut timer = held.timer.lock();
+        if timer.as_ref().is_some_and(|(earlier, _)| *earlier <= end) {
+            return;
+        }
+        let held = Arc::downgrade(held);
+        let task = workers::background().spawn(async move {
             tokio::time::sleep(longest).await;
-            if let Some(places) = places.upgrade() {
-                drop(std::mem::take(&mut *places.lock()));
+            if let Some(held) = held.upgrade() {
+                let running = std::mem::take(&mut *held.running.lock());
+                drop(running);
             }
         });
+        if let Some((_, former)) = timer.replace((end, task.abort_handle())) {
+            former.abort();
+        }
+    }
+}
+
+impl Drop for HeldPlaces {
+    fn drop(&mut self) {
+        if let Some((_, timer)) = self.timer.get_mut() {
+            timer.abort();
+        }
     }
 }

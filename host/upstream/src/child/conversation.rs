@@ -121,6 +121,9 @@ impl RequestTable {
     pub(super) fn give_up(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         self.note_stray(number, &pending);
+        if self.unfinished.len() >= STRAYS {
+            self.unfinished.retain(|_, places| !places.has_ended());
+        }
         if !pending.ask.places.is_empty() && self.unfinished.len() < STRAYS {
             self.unfinished.insert(number, pending.ask.places.clone());
         }
