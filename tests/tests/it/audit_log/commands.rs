@@ -65,8 +65,12 @@ async fn a_proof_is_made_and_checked_without_the_configuration() {
     let log = directory(running.setup());
     let elsewhere = Setup::new();
     let log_option = log.to_str().unwrap();
-    let made = elsewhere.run(&["audit", "prove", &id, "--directory", log_option, "--output", "a.tlog-proof"]);
-    assert!(made.status.success(), "{made:?}");
+    // The checkpoint that covers the line comes within a second.
+    await_some("a proof", || {
+        let made =
+            elsewhere.run(&["audit", "prove", &id, "--directory", log_option, "--output", "a.tlog-proof"]);
+        made.status.success().then_some(())
+    });
     let unknown = elsewhere.run(&["audit", "prove", &"0".repeat(32), "--directory", log_option]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     let without = elsewhere.run(&["audit", "prove", &id]);
