@@ -22,6 +22,8 @@ mod wrong_keys;
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -39,6 +41,9 @@ use witgate_build::process::works;
 /// Seconds of calls to each place in a round. With seven places, two numbers of connections and five rounds, a run
 /// takes minutes.
 const SECONDS: u32 = 3;
+
+/// Time after the start in which the allocator returns what only the start needed.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Builds, measures, and prints the table. All data stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
@@ -69,6 +74,7 @@ fn alone(root: &Path, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
     let peer = peer.map(|peer| peer.start(&upstreams.plain, cores)).transpose()?;
     let (peer, _peer_server) = peer.unzip();
     places.extend(peer);
+    thread::sleep(SETTLED);
     report.idle(gateway.memory()?);
     for place in &places {
         place.check()?;

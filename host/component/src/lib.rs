@@ -4,6 +4,7 @@
 pub mod anatomy;
 pub mod compile;
 pub mod compile_queue;
+mod disk_cache;
 pub mod engine;
 pub mod engine_start;
 mod epochs;

@@ -49,10 +49,10 @@ impl Report {
         use Bound::{AtLeast, AtMost};
         let mut targets = Vec::new();
         for (of, to, share, p50) in [
-            (KEY, PROXY, 0.80, 1.25),
-            (TOKEN, PROXY, 0.80, 1.25),
-            (RMCP_KEY, RMCP, 0.55, 2.2),
-            (RMCP_TOKEN, RMCP, 0.55, 2.2),
+            (KEY, PROXY, 0.75, 1.5),
+            (TOKEN, PROXY, 0.70, 1.5),
+            (RMCP_KEY, RMCP, 0.58, 2.2),
+            (RMCP_TOKEN, RMCP, 0.58, 2.2),
         ] {
             let pair = format!("{} / {}", of.trim(), to.trim());
             let rate = self.ratio([of, to], 32, |f| f.per_second);
@@ -66,9 +66,9 @@ impl Report {
         targets.push((
             "gateway µs of processor per request at 32".into(),
             self.of(KEY, 32, |f| f.cpu),
-            AtMost(50.0),
+            AtMost(35.0),
         ));
-        targets.push(("start to first answered call, ms".into(), self.start, AtMost(25.0)));
+        targets.push(("start to first answered call, ms".into(), self.start, AtMost(20.0)));
         targets.push(("resident when idle, MiB".into(), mebibytes(self.idle), AtMost(40.0)));
         targets.push(("resident after load, MiB".into(), mebibytes(self.loaded), AtMost(55.0)));
         targets

@@ -46,7 +46,8 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// Writes the configuration, and makes keys and a token with the program that will serve them.
+    /// Writes the configuration, and makes keys and a token with the program that will serve them. The components are
+    /// those that the program ships with: another program may not know their imports.
     pub(super) fn make(
         root: &Path,
         directory: PathBuf,
@@ -56,7 +57,15 @@ impl Installation {
     ) -> Result<Self> {
         let address = free_address()?;
         fs::create_dir_all(directory.join("log"))?;
-        write_config(root, &directory, &address, [&upstreams.plain.address, &upstreams.rmcp.address])?;
+        let components = directory.join("components");
+        export_components(&program, &directory, &components)?;
+        write_config(
+            root,
+            &directory,
+            &components,
+            &address,
+            [&upstreams.plain.address, &upstreams.rmcp.address],
+        )?;
         let mut installation =
             Self { directory, program, cores, address, key: Default::default(), token: Default::default() };
         installation.key = ("X-API-Key".to_owned(), installation.make_keys()?);
@@ -146,10 +155,22 @@ const AUDIENCE: &str = "https://mcp.example.com/mcp";
 /// Three of the twenty roles.
 const HELD: [&str; 3] = ["role03", "role09", "role15"];
 
-fn write_config(root: &Path, directory: &Path, address: &str, upstreams: [&String; 2]) -> Result<()> {
+fn export_components(program: &Path, directory: &Path, to: &Path) -> Result<()> {
+    let mut export = Command::new(program);
+    export.current_dir(directory).args(["plugin", "export", "--to"]).arg(to);
+    run(&mut export, QUICK)?;
+    Ok(())
+}
+
+fn write_config(
+    root: &Path,
+    directory: &Path,
+    components: &Path,
+    address: &str,
+    upstreams: [&String; 2],
+) -> Result<()> {
     let [plain, rmcp] = upstreams;
-    let plugins = root.join("target/plugins");
-    let component = |name: &str| plugins.join(format!("{name}.wasm")).display().to_string();
+    let component = |name: &str| components.join(format!("{name}.wasm")).display().to_string();
     let roles: String = (0..20).map(role).collect();
     let upstream = |name: &str, to: &str, who: &str| {
         format!(
