@@ -22,6 +22,7 @@ use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
 pub use body::Body;
 use cors::Readers;
+use held_refusals::HeldRefusals;
 use metadata::Metadata;
 use paths::at;
 use receive::receive;
@@ -46,6 +47,7 @@ use witgate_runtime::workers::Workers;
 
 mod body;
 mod cors;
+mod held_refusals;
 mod keep_alive;
 mod metadata;
 mod paths;
@@ -105,6 +107,7 @@ struct Endpoint<U> {
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
+    held_refusals: Arc<HeldRefusals>,
     /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
     /// The index of the upstream.
@@ -121,12 +124,15 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Self {
         let server = &config.server;
         let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
+        let held_refusals = Arc::new(HeldRefusals::default());
         let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Flow<U>))| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
             let denials = upstream.denials;
             let generations = Arc::clone(&generations);
+            let held_refusals = Arc::clone(&held_refusals);
+            let max_request = server.max_request;
             let endpoint =
-                Endpoint { max_request: server.max_request, flow, metadata, denials, place, generations };
+                Endpoint { flow, metadata, denials, held_refusals, max_request, place, generations };
             (upstream.path.clone(), Arc::new(endpoint))
         };
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
@@ -405,10 +411,15 @@ impl<U: Upstream + 'static> Endpoint<U> {
         let endpoint = Arc::clone(self);
         // In a box from the start. If the future were first held elsewhere, it would take its size once more.
         let work = Box::pin(async move {
-            let answered = endpoint.flow.handle(arrival).await.map(answer);
-            let response = answered.unwrap_or_else(|rejected| endpoint.render(&rejected));
-            // The memory of the request stays reserved while its stream is answered.
-            response.map(|body| body.holding(held))
+            match endpoint.flow.handle(arrival).await {
+                // The memory of the request stays reserved while its stream is answered.
+                Ok(reply) => answer(reply).map(|body| body.holding(held)),
+                Err(rejected) => {
+                    drop(held);
+                    Box::pin(endpoint.held_refusals.hold(&rejected.rejection)).await;
+                    endpoint.render(&rejected)
+                }
+            }
         });
         Ok(keep_alive::answer(work, under_way).await)
     }

@@ -5,6 +5,7 @@ mod buckets;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -157,8 +158,10 @@ async fn operators_see_and_end_a_lockout() {
     for number in 0..3 {
         assert_eq!(status(&guess(number)).await, 401);
     }
+    let begin = Instant::now();
     let refused = guess(3).call("get_time", json!({})).await;
     assert_eq!((refused.status, refused.reason()), (429, Some("locked-out")));
+    assert!(begin.elapsed() >= Duration::from_secs(1), "the answer waits, so that guessing is slow");
     assert!(refused.retry_after.is_some_and(|seconds| (500..=600).contains(&seconds)), "{refused:?}");
     assert_eq!((status(&ada).await, status(&late).await), (200, 200), "good keys are not affected");
     // A pause of the network after three guesses. No single credential has failed often enough.
