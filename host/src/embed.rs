@@ -177,7 +177,7 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let audit = OperationLog::open(&config).map_err(ServeError::from)?;
+        let audit = OperationLog::open(&config, environment).map_err(ServeError::from)?;
         audit.started(&config, &generations.live());
         let metrics = Arc::new(Metrics::default());
         audit.register(&metrics);

@@ -245,7 +245,7 @@ pub(crate) async fn run(
     let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
-    let audit = OperationLog::open(&config)?;
+    let audit = OperationLog::open(&config, &environment)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
             .await?;

@@ -126,6 +126,7 @@ fn work(
     if below.is_some_and(approve) {
         old.iter()
             .flat_map(|segment| [segment.path.clone(), segment.checkpoints()])
+            .chain(cosigned(directory, old))
             .for_each(|file| remove(&file));
     }
     if rules.compress {
@@ -180,3 +181,11 @@ fn compress(segment: &Segment, is_ended: &AtomicBool) -> io::Result<()> {
     witgate_base::whole_file::sync_folder(&segment.path)?;
     std::fs::remove_file(&segment.path)
 }
+/// The files with the checkpoints of segments that witnesses have cosigned.
+fn cosigned(directory: &Path, segments: &[Segment]) -> Vec<PathBuf> {
+    let mut files = segment::cosigned_files(directory).unwrap_or_default();
+    let last = segments.last().map(|segment| segment::cosigned_name(segment.first.saturating_add(1), ""));
+    files.retain(|path| path.file_name().zip(last.as_ref()).is_some_and(|(name, last)| name < last.as_str()));
+    files
+}
+

@@ -1,4 +1,4 @@
-//! The files of a log while it is written: the open segment, its checkpoints, and the file that gets them elsewhere.
+//! The files of a log while it is written: the open segment, its checkpoints, and the places that get them elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, linkat};
 use witgate_base::whole_file::sync_folder;
 
-use crate::copies::{CheckpointCopies, CheckpointText, append_to};
+use crate::checkpoint_file::append_to;
+use crate::checkpoint_place::CheckpointText;
+use crate::copies::CheckpointCopies;
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
@@ -172,7 +174,7 @@ impl LogFiles {
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        let checkpoint = CheckpointText { text: text.into(), is_end };
+        let checkpoint = CheckpointText { text: text.into(), segment: current.segment.first, is_end };
         self.copies.iter_mut().for_each(|copies| copies.send(&checkpoint));
         Ok(())
     }

@@ -7,6 +7,7 @@ mod judge;
 mod kill;
 mod tools;
 
+mod witness;
 use std::path::PathBuf;
 
 use serde_json::Value;
