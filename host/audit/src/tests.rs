@@ -147,7 +147,7 @@ fn segments_begin_at_their_size_and_are_compressed() {
     (0..60).for_each(|number| assert!(record(&log, number)));
     log.stop(PATIENCE);
     assert!(place.segments().len() > 5);
-    retention::compress_all(&place.log(), u64::MAX, &AtomicBool::default()).unwrap();
+    retention::compress_all(&place.log(), u64::MAX, &retention::UpkeepProgress::default()).unwrap();
     assert!(place.segments().iter().all(|path| path.extension().unwrap() == "gz"));
     let verification = place.verify_with_known();
     assert_eq!(verification.verdict, LogVerdict::Intact);

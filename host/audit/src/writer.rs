@@ -184,6 +184,7 @@ impl LogWriter {
             schedule.retry_upkeep(now);
         }
     }
+        self.upkeep.tell_if_hung(now);
 
     fn checkpoint(&mut self, is_end: bool) -> bool {
         let began = Instant::now();
@@ -238,7 +239,7 @@ impl LogWriter {
     }
 
     /// Starts the removal and the compression of old segments. False: there is no thread for it now.
-    fn start_upkeep(&mut self) -> bool {
+    pub(crate) fn start_upkeep(&mut self) -> bool {
         let Some(current) = self.store.segment().map(|segment| segment.first) else { return true };
         let SegmentRules { keep, compress, .. } = self.rules;
         let rules = UpkeepRules { keep, compress, current };

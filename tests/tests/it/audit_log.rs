@@ -3,11 +3,12 @@
 mod commands;
 mod disk;
 mod events;
+mod file_systems;
 mod judge;
 mod kill;
 mod tools;
-
 mod witness;
+
 use std::path::PathBuf;
 
 use serde_json::Value;

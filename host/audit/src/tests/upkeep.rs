@@ -64,6 +64,31 @@ fn writer(place: &Place) -> LogWriter {
     }
 }
 
+/// A pipe that nobody writes, in place of an old segment, as a disk that does not answer.
+#[test]
+fn an_upkeep_that_hangs_is_told_and_delays_nothing() {
+    let mut place = Place::new();
+    place.rules.size = 1024;
+    place.write(0..10);
+    let old = place.segments()[0].clone();
+    fs::rename(&old, place.dir.path().join("kept")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&old).status().unwrap().success());
+    place.rules.compress = true;
+    let mut writer = writer(&place);
+    assert!(writer.start_upkeep());
+    let now = Instant::now();
+    assert!(!writer.upkeep.tell_if_hung(now + Duration::from_secs(59)));
+    assert!(writer.upkeep.tell_if_hung(now + Duration::from_secs(62)));
+    assert!(!writer.start_upkeep(), "one at a time");
+    let entry = queue::EntryBatch::single(br#"{"kind":"decision","time":"","id":"1"}"#.to_vec());
+    assert!(writer.persist(|store| store.append(&entry)));
+    // The disk answers: the reader gets the whole segment.
+    let mut answering = fs::OpenOptions::new().write(true).open(&old).unwrap();
+    io::copy(&mut File::open(place.dir.path().join("kept")).unwrap(), &mut answering).unwrap();
+    drop(answering);
+    await_that("it does not go on", || !writer.upkeep.tell_if_hung(Instant::now() + Duration::from_secs(62)));
+}
+
 /// Meanwhile, calls were denied.
 #[test]
 fn a_disk_that_hangs_and_then_succeeds_is_recorded() {
