@@ -66,6 +66,7 @@ use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::http::{Gateway, Sender};
+use witgate_server::refusals::EarlyRefusal;
 use witgate_upstream::any_upstream::AnyUpstream;
 
 pub use witgate_flow::authenticate::identity::Caller;
@@ -95,8 +96,18 @@ struct GuardState {
     lockout: Arc<LockoutTable>,
     tracer: Option<Arc<Tracer>>,
     background: BackgroundTasks,
-    /// A gateway for each protected service.
-    gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
+    gateways: Arc<ProtectingGateways>,
+}
+
+/// A gateway for each protected service.
+#[derive(Default)]
+struct ProtectingGateways(Mutex<Vec<Arc<Gateway<AnyUpstream>>>>);
+
+impl ProtectingGateways {
+    /// Takes what was refused before there was a message.
+    fn take_refusals(&self) -> Vec<EarlyRefusal> {
+        self.0.lock().iter().flat_map(|gateway| gateway.refusals().take()).collect()
+    }
 }
 
 impl fmt::Debug for GuardState {
@@ -177,7 +188,7 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let audit = OperationLog::open(&config).map_err(ServeError::from)?;
+        let audit = OperationLog::open(&config, environment).map_err(ServeError::from)?;
         audit.started(&config, &generations.live());
         let metrics = Arc::new(Metrics::default());
         audit.register(&metrics);
@@ -202,7 +213,9 @@ impl Guard {
         };
         background.start(&config.server, state, (None, Arc::clone(&lockout)), (admin, control))?;
         background.export(export);
-        let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
+        let (proofs, gateways) = (Arc::new(proofs), Arc::<ProtectingGateways>::default());
+        let refusing = Arc::clone(&gateways);
+        background.record_refusals(move || refusing.take_refusals());
         Ok(Self(Arc::new(GuardState {
             config,
             uri,
@@ -249,7 +262,7 @@ impl Guard {
                 .with_tracer(tracer.clone())
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
-        gateways.lock().push(Arc::clone(&gateway));
+        gateways.0.lock().push(Arc::clone(&gateway));
         GuardedService { gateway, guard: self.clone(), peer: |_| None }
     }
 
@@ -278,11 +291,12 @@ impl Guard {
     /// any more.
     pub async fn shut_down(&self) {
         self.0.background.stop.cancel();
-        let gateways = self.0.gateways.lock().clone();
+        let gateways = self.0.gateways.0.lock().clone();
         for gateway in gateways {
             gateway.shut_down().await;
         }
         self.0.background.end().await;
+        self.0.background.audit.refused(self.0.gateways.take_refusals());
         self.0.background.audit.stop(true, LAST_ENTRIES);
     }
 }

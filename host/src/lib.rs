@@ -34,6 +34,7 @@ pub mod cli;
 mod control;
 pub mod embed;
 mod operation;
+mod outgoing_checkpoints;
 mod reload;
 mod revocation;
 mod serve;

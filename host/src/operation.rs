@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
 use witgate_base::digest::{digest_text, sha256};
+use witgate_config::environment::Environment;
 use witgate_config::{Audit, AuditKey, Config};
 use witgate_flow::audit::{EntryLog, ShownArguments};
 use witgate_flow::lockout::{BegunPause, LockoutTable};
@@ -24,6 +25,8 @@ use witgate_policy::Source;
 use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::refusals::EarlyRefusal;
+
+use crate::outgoing_checkpoints::OutgoingCheckpoints;
 
 /// The audit log of a process, if the configuration has one.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +45,7 @@ pub(crate) struct AuditLogState {
     pub(crate) is_available: bool,
     /// The time for which there have been entries that no checkpoint signs.
     pub(crate) unsigned_for: Duration,
-    /// The places elsewhere that do not take checkpoints.
+    /// The places elsewhere that do not take checkpoints, each with the reason.
     pub(crate) failing_copies: Vec<String>,
 }
 
@@ -228,7 +231,7 @@ impl<'a> LiveGeneration<'a> {
 
 impl OperationLog {
     /// Opens the audit log of `config`. Its key is made at the first start.
-    pub(crate) fn open(config: &Config) -> Result<Self, AuditLogError> {
+    pub(crate) fn open(config: &Config, environment: &Environment) -> Result<Self, AuditLogError> {
         let Some(settings) = &config.audit else { return Ok(Self::default()) };
         let owner = config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let log = AuditLog::open(LogSettings {
@@ -237,6 +240,7 @@ impl OperationLog {
             sync: settings.sync,
             rules: settings.rules,
             checkpoint_to: settings.checkpoint_to.clone(),
+            network: Some(Arc::new(OutgoingCheckpoints::new(config, environment))),
             owner,
         })?;
         if log.cut() > 0 {

@@ -54,7 +54,7 @@ use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
 use witgate_server::http::Gateway;
-use witgate_server::refusals::EarlyRefusals;
+use witgate_server::refusals::EarlyRefusal;
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
@@ -245,7 +245,7 @@ pub(crate) async fn run(
     let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
-    let audit = OperationLog::open(&config)?;
+    let audit = OperationLog::open(&config, &environment)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
             .await?;
@@ -305,7 +305,8 @@ pub(crate) async fn run(
             let gateway = gateway.with_cut(background.cut.clone());
             gateway.register(&metrics);
             let refusals = gateway.refusals();
-            background.record_refusals(Arc::clone(&refusals));
+            let counted = Arc::clone(&refusals);
+            background.record_refusals(move || counted.take());
             let serving = background.tidy.token();
             gateway.serve(listener, tls, stop, grace).await;
             audit.refused(refusals.take());
@@ -609,13 +610,13 @@ impl BackgroundTasks {
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
     }
 
-    /// Records each minute what was refused before there was a message.
-    pub(crate) fn record_refusals(&self, refusals: Arc<EarlyRefusals>) {
+    /// Records each minute what `take` returns: that which was refused before there was a message.
+    pub(crate) fn record_refusals(&self, take: impl Fn() -> Vec<EarlyRefusal> + Send + 'static) {
         let audit = self.audit.clone();
         self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(async move {
             loop {
                 tokio::time::sleep(REFUSALS).await;
-                audit.refused(refusals.take());
+                audit.refused(take());
             }
         }));
     }

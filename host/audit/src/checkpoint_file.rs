@@ -1,6 +1,9 @@
-//! A reader for files of signed checkpoints. It keeps one checkpoint in memory.
+//! Files of signed checkpoints. Their reader keeps one checkpoint in memory.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use crate::note::MARK;
 
@@ -94,6 +97,27 @@ impl<R: Read> CheckpointReader<R> {
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Appends a checkpoint to a file, and makes it durable. After an error, nothing of it is left, if the file permits
+/// that. What a kill has left before it is ended by an empty line.
+pub(crate) fn append_to(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    let end = if is_complete(&file, length)? { "" } else { "\n\n" };
+    let written = file.write_all(format!("{end}{text}").as_bytes()).and_then(|()| file.sync_data());
+    if written.is_err() {
+        drop(file.set_len(length));
+    }
+    written
+}
+
+/// True if a file is empty, or ends with an empty line. A pipe has no end.
+fn is_complete(file: &File, length: u64) -> io::Result<bool> {
+    let Some(at) = length.checked_sub(2) else { return Ok(length == 0) };
+    let mut end = [0; 2];
+    file.read_exact_at(&mut end, at)?;
+    Ok(end == *b"\n\n")
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint_file;
+mod checkpoint_place;
 mod copies;
+pub mod cosignature;
 mod hex;
 mod line;
 pub mod note;
+mod note_key;
 pub mod proof;
 mod queue;
 mod recovery;
@@ -23,6 +26,7 @@ mod store;
 pub mod tree;
 pub mod verify;
 mod waiters;
+mod witness;
 mod writer;
 
 use std::fmt;
@@ -41,13 +45,13 @@ use witgate_base::clock;
 use witgate_base::whole_file;
 
 use copies::{CheckpointCopies, CopyState};
-use note::{CheckpointKey, CheckpointSigner};
+use note::{CheckpointKey, CheckpointKeyError, CheckpointSigner};
 use queue::EntryQueue;
 use retention::Upkeep;
 use store::LogFiles;
 use writer::LogWriter;
 
-pub use copies::CheckpointPlace;
+pub use checkpoint_place::{CheckpointNetwork, CheckpointPlace, WitnessAnswer, WitnessPlace};
 pub use line::ChainFault;
 pub use queue::EntryPlace;
 pub use recovery::{OpenError, owner};
@@ -88,6 +92,8 @@ pub struct LogSettings {
     pub rules: SegmentRules,
     /// Further places that get every checkpoint.
     pub checkpoint_to: Vec<CheckpointPlace>,
+    /// The network, for places that need it.
+    pub network: Option<Arc<dyn CheckpointNetwork>>,
     /// The name of the owner, such as the path of the configuration, for others who want the same directory.
     pub owner: String,
 }
@@ -188,19 +194,20 @@ impl AuditLog {
     /// # Errors
     /// If another process has the directory, signed lines are missing or changed, or the disk does not permit it.
     pub fn open(settings: LogSettings) -> Result<Self, OpenError> {
-        let LogSettings { directory, signer, sync, rules, checkpoint_to, owner } = settings;
+        let LogSettings { directory, signer, sync, rules, checkpoint_to, network, owner } = settings;
         let failed = |error| OpenError::Io { path: directory.clone(), error };
         let mut keys = known_keys(&directory).map_err(failed)?;
         keys.push(signer.public().clone());
         let files = |place: &CheckpointPlace| match place {
             CheckpointPlace::File(path) => Some(path.clone()),
-            CheckpointPlace::Log => None,
+            CheckpointPlace::Log | CheckpointPlace::Witness(_) | CheckpointPlace::Collector(_) => None,
         };
         let elsewhere: Vec<_> = checkpoint_to.iter().filter_map(files).collect();
         let found = recovery::open(&directory, &elsewhere, &owner, &keys)?;
         note_public_key(&directory, &signer).map_err(failed)?;
         let secret = signer.derived_secret().ok_or(OpenError::Key)?;
-        let writers = checkpoint_to.into_iter().map(CheckpointCopies::start).collect::<io::Result<Vec<_>>>();
+        let start = |place| CheckpointCopies::start(place, &directory, network.as_ref());
+        let writers = checkpoint_to.into_iter().map(start).collect::<io::Result<Vec<_>>>();
         let writers = writers.map_err(OpenError::Thread)?;
         let copies = writers.iter().map(CheckpointCopies::state).collect();
         let cut = found.cut;
@@ -232,13 +239,10 @@ impl AuditLog {
         self.state.unsigned_for()
     }
 
-    /// The places elsewhere that do not take checkpoints at the moment.
+    /// The places elsewhere that do not take checkpoints at the moment, each with the reason.
     pub fn failing_copies(&self) -> Vec<String> {
-        self.copies
-            .iter()
-            .filter(|copies| copies.is_failing())
-            .map(|copies| copies.place().to_string())
-            .collect()
+        let faults = self.copies.iter().filter_map(|copies| Some((copies.place(), copies.fault()?)));
+        faults.map(|(place, fault)| format!("{place} ({fault})")).collect()
     }
 
     /// False while the disk refuses entries or checkpoints, or does not answer.
@@ -361,7 +365,10 @@ fn known_keys(directory: &Path) -> io::Result<Vec<CheckpointKey>> {
 ///
 /// # Errors
 /// If the file cannot be read, or contains something else.
-pub fn public_keys(path: &Path) -> io::Result<Vec<CheckpointKey>> {
+pub fn public_keys<K>(path: &Path) -> io::Result<Vec<K>>
+where
+    K: std::str::FromStr<Err = CheckpointKeyError>,
+{
     let text = std::fs::read_to_string(path)?;
     text.lines().map(|line| line.parse().map_err(io::Error::other)).collect()
 }

@@ -5,13 +5,14 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::hex;
+use crate::note_key::NoteKey;
 use crate::tree::Hash;
 
 /// The signature type of Ed25519 in signed notes.
@@ -32,6 +33,9 @@ pub enum CheckpointKeyError {
     /// The text is not a public key.
     #[error("this is not the public key of an audit (`NAME+ID+KEY`, as in the file `public-key`)")]
     Public,
+    /// The text is not the public key of a witness.
+    #[error("this is not the public key of a witness (`NAME+ID+KEY`, for cosignatures with Ed25519)")]
+    Witness,
     /// The origin cannot be the name of a key.
     #[error("the origin has to consist of 1 to 128 visible ASCII characters without `+`")]
     Origin,
@@ -82,8 +86,8 @@ impl Checkpoint {
         // The last character may be incomplete, and a line end may have been added.
         let begun = text.trim_end_matches(['\n', '\u{fffd}']);
         let is_begun = |key: &CheckpointKey| {
-            key.name.starts_with(begun)
-                || begun.strip_prefix(&key.name).is_some_and(|rest| rest.starts_with('\n'))
+            let name = key.origin();
+            name.starts_with(begun) || begun.strip_prefix(name).is_some_and(|rest| rest.starts_with('\n'))
         };
         MARK.starts_with(begun) || keys.iter().any(is_begun)
     }
@@ -149,26 +153,21 @@ impl CheckpointSigner {
 
     /// A signed checkpoint, without an empty line at its end.
     pub fn sign(&self, size: u64, root: Hash) -> String {
-        let checkpoint = Checkpoint { origin: self.public.name.clone(), size, root };
-        let body = checkpoint.body();
+        let NoteKey { name, id, .. } = &self.public.0;
+        let body = Checkpoint { origin: name.clone(), size, root }.body();
         let signature = self.pair.sign(body.as_bytes());
-        let signed = STANDARD.encode([&self.public.id, signature.as_ref()].concat());
-        format!("{body}\n{MARK}{} {signed}\n", self.public.name)
+        let signed = STANDARD.encode([id, signature.as_ref()].concat());
+        format!("{body}\n{MARK}{name} {signed}\n")
     }
 }
 
 /// The public key of a log, in the form of signed notes: `NAME+ID+KEY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointKey {
-    name: String,
-    id: [u8; 4],
-    key: [u8; 32],
-}
+pub struct CheckpointKey(NoteKey);
 
 impl fmt::Display for CheckpointKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = STANDARD.encode([&[ED25519_NOTE], self.key.as_slice()].concat());
-        write!(f, "{}+{}+{key}", self.name, hex::text(&self.id))
+        self.0.fmt(f)
     }
 }
 
@@ -176,44 +175,39 @@ impl std::str::FromStr for CheckpointKey {
     type Err = CheckpointKeyError;
 
     fn from_str(text: &str) -> Result<Self, CheckpointKeyError> {
-        let mut parts = text.trim().splitn(3, '+');
-        let (name, id, key) = (parts.next(), parts.next(), parts.next());
-        let key = key.and_then(|key| STANDARD.decode(key).ok());
-        let key = key.as_deref().and_then(|key| key.strip_prefix(&[ED25519_NOTE]));
-        let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok()).ok_or(CheckpointKeyError::Public)?;
-        let read = Self::new(name.unwrap_or_default().to_owned(), key).ok_or(CheckpointKeyError::Public)?;
-        if id == Some(&hex::text(&read.id)) { Ok(read) } else { Err(CheckpointKeyError::Public) }
+        NoteKey::read(ED25519_NOTE, text).map(Self).ok_or(CheckpointKeyError::Public)
     }
 }
 
 impl CheckpointKey {
     fn new(name: String, key: [u8; 32]) -> Option<Self> {
-        let is_name = (1..=128).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
-        let input = [name.as_bytes(), &[b'\n', ED25519_NOTE], &key].concat();
-        let id = digest(&SHA256, &input).as_ref().first_chunk().copied()?;
-        is_name.then_some(Self { name, id, key })
+        NoteKey::new(ED25519_NOTE, name, key).map(Self)
     }
 
     /// The name of the log.
     pub fn origin(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 }
 
 /// A signature in a signed note.
-struct NoteSignature<'n> {
+pub(crate) struct NoteSignature<'n> {
     name: &'n str,
     id: [u8; 4],
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl<'n> NoteSignature<'n> {
-    fn of(line: &'n str) -> Option<Self> {
+    pub(crate) fn of(line: &'n str) -> Option<Self> {
         let (name, signed) = line.strip_prefix(MARK)?.split_once(' ')?;
         let signed = STANDARD.decode(signed).ok()?;
         let (id, bytes) = signed.split_first_chunk::<4>()?;
         (bytes.len() >= ED25519_LENGTH).then(|| Self { name, id: *id, bytes: bytes.to_vec() })
+    }
+
+    /// True if the signature says that it is by this key.
+    pub(crate) fn is_by(&self, key: &NoteKey) -> bool {
+        self.name == key.name && self.id == key.id
     }
 }
 
@@ -235,13 +229,12 @@ pub fn open(note: &str, keys: &[CheckpointKey]) -> Result<Checkpoint, Checkpoint
     let body = format!("{body}\n");
     let mut error = CheckpointError::Signer;
     for line in signatures.lines() {
-        let NoteSignature { name, id, bytes } = NoteSignature::of(line).ok_or(CheckpointError::Form)?;
-        let known = keys.iter().find(|key| key.name == name && key.id == id && key.name == checkpoint.origin);
-        if let Some(key) = known {
-            let key = UnparsedPublicKey::new(&ED25519, key.key);
-            match key.verify(body.as_bytes(), &bytes) {
-                Ok(()) => return Ok(checkpoint),
-                Err(_) => error = CheckpointError::Signature,
+        let signature = NoteSignature::of(line).ok_or(CheckpointError::Form)?;
+        let is_known = |key: &&CheckpointKey| signature.is_by(&key.0) && key.origin() == checkpoint.origin;
+        if let Some(key) = keys.iter().find(is_known) {
+            match key.0.has_signed(body.as_bytes(), &signature.bytes) {
+                true => return Ok(checkpoint),
+                false => error = CheckpointError::Signature,
             }
         }
     }

@@ -32,6 +32,39 @@ fn a_renamed_segment_gets_its_name_back_and_no_line_is_lost() {
     }
 }
 
+/// A file to which one may only append has no further names, as every file of some file systems.
+#[test]
+fn a_renamed_segment_without_further_names_is_copied() {
+    for is_created in [false, true] {
+        let place = Place::new();
+        let log = place.try_open().unwrap();
+        (0..3).for_each(|number| assert!(record(&log, number)));
+        let segment = place.segments()[0].clone();
+        let rotated = segment.with_extension("jsonl.1");
+        fs::rename(&segment, &rotated).unwrap();
+        let chattr = |flag| std::process::Command::new("chattr").arg(flag).arg(&rotated).output();
+        if !chattr("+a").is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: files cannot be made append-only here");
+            assert!(log.stop(PATIENCE));
+            return;
+        }
+        assert!(fs::hard_link(&rotated, segment.with_extension("link")).is_err());
+        if is_created {
+            fs::write(&segment, "").unwrap();
+        }
+        (3..6).for_each(|number| assert!(record(&log, number)));
+        assert!(chattr("-a").unwrap().status.success());
+        let other = fs::read(&rotated).unwrap();
+        assert!(fs::read(&segment).unwrap().starts_with(&other), "it has the lines up to the rename");
+        fs::remove_file(&rotated).unwrap();
+        (6..9).for_each(|number| assert!(record(&log, number)));
+        assert!(log.stop(PATIENCE));
+        let verification = place.verify_with_known();
+        assert_eq!((verification.verdict, verification.lines), (LogVerdict::Intact, 10));
+        assert_eq!(place.segments(), [segment]);
+    }
+}
+
 /// Without further entries, the name is back at the next checkpoint or at the stop.
 #[test]
 fn a_segment_that_is_renamed_last_has_its_name_after_the_stop() {

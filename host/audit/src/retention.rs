@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::Mutex;
 
 use crate::queue::EntryQueue;
 use crate::segment::{self, Segment, SegmentHeader};
@@ -21,6 +22,9 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// The number of bytes that are compressed between two looks at whether the log ends.
 const BLOCK: usize = 256 << 10;
+
+/// The time for one step of the thread after which the disk counts as hung. A block takes milliseconds.
+const STEP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The rules for segments that are complete.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +41,44 @@ pub(crate) struct UpkeepRules {
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     directory: PathBuf,
-    is_ended: Arc<AtomicBool>,
+    /// The state that the thread sees.
+    progress: Arc<UpkeepProgress>,
     run: Option<UpkeepRun>,
+    /// True if it is told that the thread hangs.
+    is_told: bool,
+}
+
+/// The progress of the thread.
+#[derive(Debug)]
+pub(crate) struct UpkeepProgress {
+    is_ended: AtomicBool,
+    /// The beginning of the current step.
+    step: Mutex<Instant>,
+}
+
+impl Default for UpkeepProgress {
+    fn default() -> Self {
+        Self { is_ended: AtomicBool::default(), step: Mutex::new(Instant::now()) }
+    }
+}
+
+impl UpkeepProgress {
+    /// Notes that a step begins.
+    fn note_step(&self) {
+        *self.step.lock() = Instant::now();
+    }
+
+    /// The same, for a step that is left out if the log ends.
+    ///
+    /// # Errors
+    /// If the log ends.
+    fn begin_step(&self) -> io::Result<()> {
+        self.note_step();
+        match self.is_ended.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the log ends")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// A thread that looks for old segments, removes them after an approval, and compresses the others.
@@ -51,7 +91,23 @@ struct UpkeepRun {
 
 impl Upkeep {
     pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory, is_ended: Arc::default(), run: None }
+        Self { directory, progress: Arc::default(), run: None, is_told: false }
+    }
+
+    /// Tells that the thread hangs, and that it goes on. True: it hangs.
+    pub(crate) fn tell_if_hung(&mut self, now: Instant) -> bool {
+        let is_running = self.run.as_ref().is_some_and(|run| !run.thread.is_finished());
+        let step = now.saturating_duration_since(*self.progress.step.lock());
+        let is_hung = is_running && step > STEP_DEADLINE;
+        match (is_hung, std::mem::replace(&mut self.is_told, is_hung)) {
+            (true, false) => tracing::error!(
+                "old segments of the audit are neither removed nor compressed: the disk has not answered for {} s",
+                step.as_secs()
+            ),
+            (false, true) => tracing::warn!("the disk answers again to the upkeep of the audit"),
+            _ => {}
+        }
+        is_hung
     }
 
     /// Starts the work in a thread, which wakes the writer if it needs an approval. False: the last work is not done.
@@ -61,15 +117,16 @@ impl Upkeep {
         }
         let (finder, found) = sync_channel(1);
         let (approval, approved) = sync_channel(1);
-        let (directory, is_ended) = (self.directory.clone(), Arc::clone(&self.is_ended));
+        let (directory, progress) = (self.directory.clone(), Arc::clone(&self.progress));
+        progress.note_step();
         let work = move || {
             let approve = |below| {
                 let asked = finder.send(below).is_ok();
                 queue.want_checkpoint();
                 asked && approved.recv() == Ok(true)
             };
-            if let Err(error) = work(&directory, rules, approve, &is_ended)
-                && !is_ended.load(Ordering::Relaxed)
+            if let Err(error) = work(&directory, rules, approve, &progress)
+                && !progress.is_ended.load(Ordering::Relaxed)
             {
                 tracing::error!("old segments of the audit cannot be removed or compressed: {error}");
             }
@@ -103,7 +160,7 @@ impl Upkeep {
 
     /// Waits for the thread, unless the disk hangs.
     pub(crate) fn end(&mut self) {
-        self.is_ended.store(true, Ordering::Relaxed);
+        self.progress.is_ended.store(true, Ordering::Relaxed);
         let Some(UpkeepRun { thread, approval, .. }) = self.run.take() else { return };
         drop(approval);
         let end = Instant::now() + LAST;
@@ -117,21 +174,34 @@ fn work(
     directory: &Path,
     rules: UpkeepRules,
     approve: impl FnOnce(u64) -> bool,
-    is_ended: &AtomicBool,
+    progress: &UpkeepProgress,
 ) -> io::Result<()> {
     let segments = segment::list(directory)?;
+    progress.begin_step()?;
     let complete = segments.partition_point(|segment| segment.first < rules.current);
     let (old, kept) = segments.split_at(rules.keep.map_or(0, |keep| old(&segments, complete, keep)));
     let below = kept.first().map(|segment| segment.first).filter(|_| !old.is_empty());
     if below.is_some_and(approve) {
         old.iter()
             .flat_map(|segment| [segment.path.clone(), segment.checkpoints()])
-            .for_each(|file| remove(&file));
+            .chain(cosigned(directory, old))
+            .for_each(|file| {
+                progress.note_step();
+                remove(&file);
+            });
     }
     if rules.compress {
-        compress_all(directory, rules.current, is_ended)?;
+        compress_all(directory, rules.current, progress)?;
     }
     Ok(())
+}
+
+/// The files with the checkpoints of segments that witnesses have cosigned.
+fn cosigned(directory: &Path, segments: &[Segment]) -> Vec<PathBuf> {
+    let mut files = segment::cosigned_files(directory).unwrap_or_default();
+    let last = segments.last().map(|segment| segment::cosigned_name(segment.first.saturating_add(1), ""));
+    files.retain(|path| path.file_name().zip(last.as_ref()).is_some_and(|(name, last)| name < last.as_str()));
+    files
 }
 
 /// The number of segments, from the oldest one without a gap, whose last line is older than `keep`. The log itself has
@@ -151,14 +221,15 @@ fn remove(file: &Path) {
 }
 
 /// Compresses all segments that begin before the line `current`.
-pub(crate) fn compress_all(directory: &Path, current: u64, is_ended: &AtomicBool) -> io::Result<()> {
+pub(crate) fn compress_all(directory: &Path, current: u64, progress: &UpkeepProgress) -> io::Result<()> {
     let segments = segment::list(directory)?;
     let complete = segments.iter().filter(|segment| segment.first < current && !segment.is_compressed);
-    complete.into_iter().try_for_each(|segment| compress(segment, is_ended))
+    complete.into_iter().try_for_each(|segment| compress(segment, progress))
 }
 
 /// Replaces a segment by its compressed form.
-fn compress(segment: &Segment, is_ended: &AtomicBool) -> io::Result<()> {
+fn compress(segment: &Segment, progress: &UpkeepProgress) -> io::Result<()> {
+    progress.begin_step()?;
     let mut plain = File::open(&segment.path)?;
     let complete = segment.path.with_extension("jsonl.gz");
     // The name is fixed, so that the next attempt replaces what a kill has left.
@@ -167,14 +238,13 @@ fn compress(segment: &Segment, is_ended: &AtomicBool) -> io::Result<()> {
     let mut encoder = GzEncoder::new(file, Compression::default());
     let mut block = vec![0; BLOCK];
     loop {
-        if is_ended.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the log ends"));
-        }
+        progress.begin_step()?;
         match plain.read(&mut block)? {
             0 => break,
             read => encoder.write_all(block.get(..read).unwrap_or_default())?,
         }
     }
+    progress.begin_step()?;
     encoder.finish()?.sync_all()?;
     std::fs::rename(&incomplete, &complete)?;
     witgate_base::whole_file::sync_folder(&segment.path)?;

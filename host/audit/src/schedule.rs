@@ -28,6 +28,12 @@ impl Schedule {
         Self { checkpoint: now, idle: now + IDLE, upkeep: now }
     }
 
+    /// A schedule with a sign of life after `idle`.
+    #[cfg(test)]
+    pub(crate) fn idle_after(now: Instant, idle: Duration) -> Self {
+        Self { idle: now + idle, ..Self::begin(now) }
+    }
+
     /// The time until which there is nothing to do without entries. `is_unsigned`: there are lines after the last
     /// checkpoint.
     pub(crate) fn next(&self, is_unsigned: bool) -> Instant {

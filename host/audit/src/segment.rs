@@ -92,6 +92,26 @@ pub(crate) fn checkpoint_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The name of the file with the checkpoints of a segment that a witness has cosigned. `id` is that of its key.
+pub(crate) fn cosigned_name(first: u64, id: &str) -> String {
+    format!("{first:020}.{id}.cosigned")
+}
+
+/// The files with cosigned checkpoints in a directory, in the order of their segments.
+pub(crate) fn cosigned_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let parts = name.strip_suffix(".cosigned").and_then(|name| name.split_once('.'));
+        if parts.is_some_and(|(first, _)| number(first).is_some()) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The number in the name of a file.
 fn number(name: &str) -> Option<u64> {
     (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?

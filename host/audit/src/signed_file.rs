@@ -27,6 +27,18 @@ impl SignedCheckpoint {
     }
 }
 
+/// The number of lines in the last checkpoint of a file. Signatures are not checked.
+pub(crate) fn last_size(path: &Path) -> Option<u64> {
+    let mut reader = CheckpointReader::new(File::open(path).ok()?);
+    let mut last = None;
+    while let Some(part) = reader.next().ok()? {
+        if let CheckpointPart::Note(text) = part {
+            last = Checkpoint::peek(&text).map(|checkpoint| checkpoint.size).or(last);
+        }
+    }
+    last
+}
+
 /// The content of a file of checkpoints.
 #[derive(Debug, Default)]
 pub(crate) struct SignedFile {

@@ -1,7 +1,7 @@
-//! The files of a log while it is written: the open segment, its checkpoints, and the file that gets them elsewhere.
+//! The files of a log while it is written: the open segment, its checkpoints, and the places that get them elsewhere.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD, linkat};
 use witgate_base::whole_file::sync_folder;
 
-use crate::copies::{CheckpointCopies, CheckpointText, append_to};
+use crate::checkpoint_file::append_to;
+use crate::checkpoint_place::CheckpointText;
+use crate::copies::CheckpointCopies;
 use crate::line::{ChainState, MarkedLines};
 use crate::note::CheckpointSigner;
 use crate::queue::EntryBatch;
@@ -124,12 +126,14 @@ impl LogFiles {
     }
 
     /// Gives the current segment its name back after another program, such as `logrotate`, has renamed it.
-    fn restore_name(&self) -> io::Result<()> {
-        let Some(current) = self.current.as_ref().filter(|current| current.is_renamed()) else {
+    fn restore_name(&mut self) -> io::Result<()> {
+        if !self.current.as_ref().is_some_and(CurrentSegment::is_renamed) {
             return Ok(());
-        };
+        }
         self.check_directory()?;
-        current.link_again()?;
+        let Some(current) = &mut self.current else { return Ok(()) };
+        // Some file systems, such as FAT, have no hard links.
+        current.link_again().or_else(|_| current.copy_again())?;
         let path = current.segment.path.display();
         tracing::warn!("another program has renamed {path}; the segment has its name again");
         Ok(())
@@ -172,7 +176,7 @@ impl LogFiles {
         let text = format!("{note}\n");
         append_to(&current.segment.checkpoints(), &text)?;
         self.signed = Some(self.size());
-        let checkpoint = CheckpointText { text: text.into(), is_end };
+        let checkpoint = CheckpointText { text: text.into(), segment: current.segment.first, is_end };
         self.copies.iter_mut().for_each(|copies| copies.send(&checkpoint));
         Ok(())
     }
@@ -203,15 +207,41 @@ impl CurrentSegment {
 
     /// Makes the segment's name another name of the open file. An empty file that has the name is replaced.
     fn link_again(&self) -> io::Result<()> {
-        let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let new = self.segment.path.with_extension("renamed");
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        linkat(CWD, open, CWD, &new, AtFlags::SYMLINK_FOLLOW)?;
+        let new = self.unused_name()?;
+        linkat(CWD, self.open_path(), CWD, &new, AtFlags::SYMLINK_FOLLOW)?;
         std::fs::rename(&new, &self.segment.path)?;
         sync_folder(&self.segment.path)
+    }
+
+    /// Copies the durable lines to a file of the segment's name, which is written from now on. An empty file that has
+    /// the name is replaced.
+    fn copy_again(&mut self) -> io::Result<()> {
+        let new = self.unused_name()?;
+        let mut options = OpenOptions::new();
+        let mut file = options.create_new(true).append(true).mode(0o600).open(&new)?;
+        let copied = io::copy(&mut File::open(self.open_path())?.take(self.length), &mut file)?;
+        if copied != self.length {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the renamed segment became shorter"));
+        }
+        file.sync_all()?;
+        std::fs::rename(&new, &self.segment.path)?;
+        sync_folder(&self.segment.path)?;
+        (self.file, self.is_dirty) = (file, false);
+        Ok(())
+    }
+
+    /// The path of the open file, whatever its name is.
+    fn open_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
+    }
+
+    /// A name beside the segment. A file of this name is left over from a failed attempt.
+    fn unused_name(&self) -> io::Result<PathBuf> {
+        let new = self.segment.path.with_extension("renamed");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(new),
+        }
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {

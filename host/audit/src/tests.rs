@@ -2,6 +2,7 @@
 
 mod start;
 mod upkeep;
+mod witness;
 
 use std::fs;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ impl Place {
             sync: SyncMode::BeforeAnswer,
             rules: self.rules,
             checkpoint_to: vec![CheckpointPlace::File(self.elsewhere()), CheckpointPlace::Log],
+            network: None,
             owner: "a test".to_owned(),
         })
     }
@@ -72,7 +74,7 @@ impl Place {
         assert!(log.stop(PATIENCE));
     }
 
-    fn keys(&self) -> Vec<CheckpointKey> {
+    pub(crate) fn keys(&self) -> Vec<CheckpointKey> {
         public_keys(&self.log().join(PUBLIC_KEY_FILE)).unwrap()
     }
 
@@ -145,7 +147,7 @@ fn segments_begin_at_their_size_and_are_compressed() {
     (0..60).for_each(|number| assert!(record(&log, number)));
     log.stop(PATIENCE);
     assert!(place.segments().len() > 5);
-    retention::compress_all(&place.log(), u64::MAX, &AtomicBool::default()).unwrap();
+    retention::compress_all(&place.log(), u64::MAX, &retention::UpkeepProgress::default()).unwrap();
     assert!(place.segments().iter().all(|path| path.extension().unwrap() == "gz"));
     let verification = place.verify_with_known();
     assert_eq!(verification.verdict, LogVerdict::Intact);
@@ -585,8 +587,8 @@ fn a_million_entries_are_appended() {
     let place = Place::new();
     let (directory, signer) = (place.log(), Arc::clone(&place.signer));
     let (rules, owner) = (SegmentRules { size: u64::MAX, ..place.rules }, String::new());
-    let settings =
-        LogSettings { directory, signer, sync: SyncMode::Batched, rules, checkpoint_to: Vec::new(), owner };
+    let (sync, checkpoint_to, network) = (SyncMode::Batched, Vec::new(), None);
+    let settings = LogSettings { directory, signer, sync, rules, checkpoint_to, network, owner };
     let log = AuditLog::open(settings).unwrap();
     let entry = format!(r#"{{"kind":"decision","time":"{}","filler":"{}"}}"#, time_text(), "x".repeat(250));
     let began = processor_time();

@@ -1,5 +1,7 @@
 //! The Merkle tree over the lines (RFC 6962, section 2.1): its root, and proofs that a line is in it.
 
+pub(crate) mod consistency;
+
 use std::ops::Range;
 
 use aws_lc_rs::digest::{Context, SHA256};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::cosignature::WitnessKey;
 use crate::line::{ChainFault, ChainFields, ChainState};
 use crate::note::{Checkpoint, CheckpointKey};
 use crate::segment::{self, Segment, SegmentHeader};
@@ -33,12 +34,39 @@ pub struct LogVerification {
     pub unsigned: u64,
     /// The length of an incomplete line at the end, in bytes: it is being written, or a kill has left it.
     pub incomplete: u64,
+    /// The cosignatures of each witness.
+    pub witnesses: Vec<WitnessVerification>,
+}
+
+/// The cosignatures of a witness, all of which are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessVerification {
+    /// The public key of the witness.
+    pub key: WitnessKey,
+    /// The number of checkpoints that it has cosigned.
+    pub checkpoints: u64,
+    /// The number of lines in the last of them.
+    pub lines: u64,
+    /// The time of that cosignature, in seconds since 1970.
+    pub at: u64,
 }
 
 /// Checks the log in `directory` with the public keys of its signers. `known` are files with checkpoints that are kept
 /// elsewhere, so that a log whose end is missing is noticed.
 pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> LogVerification {
-    let mut check = LogCheck::default();
+    verify_cosigned(directory, keys, known, &[])
+}
+
+/// As [`verify`], also with the cosignatures of `witnesses`.
+pub fn verify_cosigned(
+    directory: &Path,
+    keys: &[CheckpointKey],
+    known: &[PathBuf],
+    witnesses: &[WitnessKey],
+) -> LogVerification {
+    let unseen = |key: &WitnessKey| WitnessVerification { key: key.clone(), checkpoints: 0, lines: 0, at: 0 };
+    let witnesses = witnesses.iter().map(unseen).collect();
+    let mut check = LogCheck { witnesses, ..LogCheck::default() };
     let verdict = check.run(directory, keys, known).err().unwrap_or(LogVerdict::Intact);
     let signed = check.signed.max(check.first).min(check.chain.next());
     LogVerification {
@@ -49,6 +77,7 @@ pub fn verify(directory: &Path, keys: &[CheckpointKey], known: &[PathBuf]) -> Lo
         checkpoints: check.checkpoints,
         unsigned: check.chain.next() - signed,
         incomplete: check.incomplete,
+        witnesses: check.witnesses,
     }
 }
 
@@ -66,6 +95,7 @@ struct LogCheck {
     claimed_below: u64,
     /// The same, of entries that a checkpoint signs.
     removed_below: u64,
+    witnesses: Vec<WitnessVerification>,
 }
 
 /// The member of a retention's entry.
@@ -79,9 +109,13 @@ impl LogCheck {
         // The checkpoints first: in a log that is being written, each is about lines that are there already.
         let own = segment::checkpoint_files(directory);
         let own = own.map_err(|error| LogVerdict::unreadable(directory, &error))?;
-        let mut signed = KnownCheckpoints::new(&own, known, keys)?;
+        let cosigned = segment::cosigned_files(directory);
+        let cosigned = cosigned.map_err(|error| LogVerdict::unreadable(directory, &error))?;
+        let witnesses = std::mem::take(&mut self.witnesses);
+        let mut signed = KnownCheckpoints::new(&own, &cosigned, known, (keys, witnesses))?;
         let compared = self.compare_with(directory, &mut signed);
         self.checkpoints = signed.count();
+        self.witnesses = signed.into_witnesses();
         compared
     }
 

@@ -64,8 +64,12 @@ enum LogEvent<'a> {
 
 impl LogWriter {
     /// The work of the thread: it ends after the queue has ended and everything is written.
-    pub(crate) fn run(mut self) {
-        let mut schedule = Schedule::begin(Instant::now());
+    pub(crate) fn run(self) {
+        self.run_by(Schedule::begin(Instant::now()));
+    }
+
+    /// The same, with other times for what does not depend on entries.
+    pub(crate) fn run_by(mut self, mut schedule: Schedule) {
         let mut batch = EntryBatch::default();
         loop {
             let requests = self.state.queue.take(&mut batch, schedule.next(self.store.is_unsigned()));
@@ -180,6 +184,7 @@ impl LogWriter {
         if let Some(below) = self.upkeep.found() {
             self.retain(below);
         }
+        self.upkeep.tell_if_hung(now);
         if schedule.take_upkeep(now) && !self.start_upkeep() {
             schedule.retry_upkeep(now);
         }
@@ -238,7 +243,7 @@ impl LogWriter {
     }
 
     /// Starts the removal and the compression of old segments. False: there is no thread for it now.
-    fn start_upkeep(&mut self) -> bool {
+    pub(crate) fn start_upkeep(&mut self) -> bool {
         let Some(current) = self.store.segment().map(|segment| segment.first) else { return true };
         let SegmentRules { keep, compress, .. } = self.rules;
         let rules = UpkeepRules { keep, compress, current };

@@ -135,8 +135,8 @@ pub struct Audit {
     pub keep_days: Option<u64>,
     /// Compress complete segments. Default: true.
     pub compress: Option<bool>,
-    /// A further place that gets every checkpoint, or several: files on another disk, or to which Witgate can only
-    /// append, and `log`.
+    /// A further place that gets checkpoints, or several: files on another disk, or to which Witgate can only append,
+    /// `log`, `otlp`, and witnesses.
     pub checkpoint_to: Option<CheckpointPlaces>,
     /// The name of this instance in entries. Default: the name of the host.
     #[schemars(length(min = 1, max = 128))]
@@ -161,18 +161,41 @@ pub enum AuditSync {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum CheckpointPlaces {
+    /// Several places. First, because a list of two texts would also be read as the members of a witness.
+    Several(Vec<CheckpointTarget>),
     /// One place.
-    One(String),
-    /// Several places.
-    Several(Vec<String>),
+    One(CheckpointTarget),
+}
+
+/// A place of checkpoints.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CheckpointTarget {
+    /// A file, `log`, or `otlp`.
+    Named(String),
+    /// A witness.
+    Witness(CheckpointWitness),
+}
+
+/// A witness that cosigns checkpoints.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointWitness {
+    /// The submission prefix of its URLs.
+    pub witness: String,
+    /// Its public key.
+    pub key: String,
 }
 
 impl CheckpointPlaces {
     /// The name of the place that is the log.
     pub const LOG: &str = "log";
 
+    /// The name of the place that is the collector of `[telemetry]`.
+    pub const OTLP: &str = "otlp";
+
     /// The places.
-    pub fn all(&self) -> &[String] {
+    pub fn all(&self) -> &[CheckpointTarget] {
         match self {
             Self::One(place) => std::slice::from_ref(place),
             Self::Several(places) => places,
@@ -181,7 +204,18 @@ impl CheckpointPlaces {
 
     /// The places that are files.
     pub fn files(&self) -> impl Iterator<Item = &String> {
-        self.all().iter().filter(|place| *place != Self::LOG)
+        self.all().iter().filter_map(|place| match place {
+            CheckpointTarget::Named(name) if name != Self::LOG && name != Self::OTLP => Some(name),
+            CheckpointTarget::Named(_) | CheckpointTarget::Witness(_) => None,
+        })
+    }
+
+    /// The public keys of the witnesses.
+    pub fn witness_keys(&self) -> impl Iterator<Item = &String> {
+        self.all().iter().filter_map(|place| match place {
+            CheckpointTarget::Witness(witness) => Some(&witness.key),
+            CheckpointTarget::Named(_) => None,
+        })
     }
 }
 

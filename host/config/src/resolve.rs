@@ -2,6 +2,7 @@
 //! faults at once.
 
 mod audit;
+mod checkpoint_places;
 mod configured_keys;
 mod description;
 mod environment_only;

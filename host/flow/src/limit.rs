@@ -12,7 +12,7 @@ use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
 use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
-pub use call_places::{ABANDONED, CANCELLED, CallPlaces};
+pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
 use needs::needs;
 use witgate_policy::limits::{CallLimits, LimitRule};
 use witgate_runtime::buckets::{Lack, take_all};

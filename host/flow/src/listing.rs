@@ -20,15 +20,11 @@ use super::reject::{Rejection, UpstreamFault};
 use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
 use crate::event::Event;
-use parts::{List, ListPlace, Lists, MessageParts, NoticeTarget, ResultParts, UnreadableMessage};
+use parts::{List, ListPlace, Lists, MOST_ITEMS, MessageParts, NoticeTarget, ResultParts, UnreadableMessage};
 use witgate_message::era::Era;
 use witgate_message::json::{MessageForm, form, splice};
 use witgate_message::strict_json::{StrictMembers, string};
 use witgate_plugin::TargetKind;
-
-/// Maximum number of items in one page of a list. Every policy decides about each of them, and servers with more items
-/// have pages.
-const MOST_ITEMS: usize = 20_000;
 
 /// The filter of an upstream's messages for one caller.
 #[derive(Clone, Debug)]
@@ -196,6 +192,12 @@ impl AnswerFilter {
         lists: Lists,
         fallback: &mut FallbackUse,
     ) -> Result<Bytes, Rejection> {
+        if lists.lists.iter().any(|list| list.entries.len() > MOST_ITEMS) {
+            return Err(Rejection::Upstream {
+                fault: UpstreamFault::Flood,
+                message: "The MCP server's list has more than 20,000 items on one page".to_owned(),
+            });
+        }
         let (filter, peer, size) = (self.clone(), self.permit.request().peer, message.len());
         let filtering = async move {
             let mut fallback = FallbackUse::default();
@@ -227,12 +229,6 @@ impl AnswerFilter {
         text: &str,
         fallback: &mut FallbackUse,
     ) -> Result<Vec<bool>, Rejection> {
-        if list.entries.len() > MOST_ITEMS {
-            return Err(Rejection::Upstream {
-                fault: UpstreamFault::Flood,
-                message: "The MCP server's list has more than 20,000 items on one page".to_owned(),
-            });
-        }
         let names: Vec<Option<&str>> = list.entries.iter().map(|entry| entry.name(text)).collect();
         let kind = match list.list {
             List::Things(kind, _) => kind,

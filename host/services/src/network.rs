@@ -78,6 +78,13 @@ impl Ways {
         self.current.store(Arc::new(NetworkState::new(Some(settings))));
     }
 
+    /// A client of its own, for a thread without a lasting runtime: it keeps no connections.
+    pub fn unshared_client(&self, to: Destination, secure: bool) -> HttpClient {
+        let current = self.current.load();
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(0).build(current.connector(to, secure))
+    }
+
     /// The client for requests, with TLS or without.
     pub fn client(&self, to: Destination, secure: bool) -> HttpClient {
         self.current.load().client(to, secure)
@@ -114,19 +121,22 @@ impl NetworkState {
         }
     }
 
-    fn connected(&self, to: Destination, secure: bool) -> HttpClient {
+    fn connector(&self, to: Destination, secure: bool) -> HttpsConnector<Way> {
         let to_proxy = self.tls(self.proxies.are_secure());
         let way = Way::new(to, Arc::clone(&self.proxies), to_proxy, self.settings.is_some());
-        let https = HttpsConnectorBuilder::new()
+        HttpsConnectorBuilder::new()
             .with_tls_config(self.tls(secure))
             .https_or_http()
             .enable_http1()
-            .wrap_connector(way);
+            .wrap_connector(way)
+    }
+
+    fn connected(&self, to: Destination, secure: bool) -> HttpClient {
         let mut builder = Client::builder(TokioExecutor::new());
         if to == Destination::Upstream {
             builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
             builder.http1_max_buf_size(READ_AHEAD);
         }
-        builder.build(https)
+        builder.build(self.connector(to, secure))
     }
 }

@@ -30,6 +30,11 @@ struct TestGateway {
 }
 
 async fn gateway() -> TestGateway {
+    gateway_with("").await
+}
+
+/// The same, with further settings.
+async fn gateway_with(rest: &str) -> TestGateway {
     let folder = tempfile::tempdir().unwrap();
     let sha256: String =
         witgate_base::digest::sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -38,7 +43,7 @@ async fn gateway() -> TestGateway {
          allow = ['get_*']\n"
     );
     std::fs::write(folder.path().join("keys.toml"), store).unwrap();
-    write(&folder, "embedded = true");
+    write(&folder, &format!("embedded = true\n{rest}"));
     let environment = Environment::default();
     let guard = Guard::in_environment(folder.path().join("witgate.toml"), &environment).await.unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -183,6 +188,28 @@ async fn clones_of_a_layer_share_their_counts() {
     let metrics = gateway.guard.metrics();
     assert!(metrics.contains("outcome=\"allowed\"} 1"), "{metrics}");
     assert!(metrics.contains("outcome=\"no-credential\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn refusals_without_a_message_are_counted_in_the_audit_log() {
+    let gateway = gateway_with("[audit]\ndirectory = 'log'").await;
+    let guarded = gateway.guarded.clone().with_peer(|_| Some([192, 0, 2, 7].into()));
+    for _ in 0..3 {
+        let mut request = post("");
+        *request.method_mut() = http::Method::GET;
+        *request.uri_mut() = "/.well-known/other".parse().unwrap();
+        let response = guarded.clone().call(request).await.unwrap();
+        assert_eq!(response.status(), 404);
+        assert!(response.headers().contains_key("witgate-decision"));
+    }
+    gateway.guard.shut_down().await;
+    let log = gateway.folder.path().join("log/00000000000000000000.jsonl");
+    let text = std::fs::read_to_string(log).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refusals: Vec<_> = entries.filter(|entry| entry["kind"] == "refusals").collect();
+    let [refused] = refusals.as_slice() else { panic!("{text}") };
+    assert_eq!((&refused["reason"], &refused["count"]), (&json!("unknown-path"), &json!(3)));
+    assert_eq!(refused["peer"], "192.0.2.7");
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 mod commands;
 mod disk;
 mod events;
+mod file_systems;
 mod judge;
 mod kill;
 mod tools;
+mod witness;
 
 use std::path::PathBuf;
 

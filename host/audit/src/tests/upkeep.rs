@@ -64,6 +64,66 @@ fn writer(place: &Place) -> LogWriter {
     }
 }
 
+/// A reload does not wait for the next second, nor for further lines.
+#[test]
+fn a_running_writer_signs_whenever_it_is_asked() {
+    let place = Place::new();
+    let log = place.try_open().unwrap();
+    assert!(record(&log, 0));
+    let checkpoints = || place.verify_with_known().checkpoints;
+    await_that("the line is not signed", || log.unsigned_for() == Duration::ZERO && checkpoints() >= 2);
+    let before = checkpoints();
+    let began = Instant::now();
+    log.checkpoint();
+    // One beside the log, and one elsewhere.
+    await_that("it does not sign", || checkpoints() >= before + 2);
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(log.stop(PATIENCE));
+    assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
+}
+
+#[test]
+fn a_running_writer_gives_a_sign_of_life_and_signs_it() {
+    let place = Place::new();
+    let writer = writer(&place);
+    let state = Arc::clone(&writer.state);
+    let schedule = schedule::Schedule::idle_after(Instant::now(), Duration::from_millis(100));
+    let running = thread::spawn(move || writer.run_by(schedule));
+    let text = || fs::read_to_string(place.log().join("00000000000000000000.jsonl")).unwrap_or_default();
+    await_that("there is no sign of life", || text().contains(r#""kind":"idle""#));
+    await_that("it is not signed", || {
+        let verification = verify(&place.log(), &[place.signer.public().clone()], &[]);
+        verification.lines == 2 && verification.unsigned == 0
+    });
+    state.queue.end();
+    running.join().unwrap();
+}
+
+/// A pipe that nobody writes, in place of an old segment, as a disk that does not answer.
+#[test]
+fn an_upkeep_that_hangs_is_told_and_delays_nothing() {
+    let mut place = Place::new();
+    place.rules.size = 1024;
+    place.write(0..10);
+    let old = place.segments()[0].clone();
+    fs::rename(&old, place.dir.path().join("kept")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&old).status().unwrap().success());
+    place.rules.compress = true;
+    let mut writer = writer(&place);
+    assert!(writer.start_upkeep());
+    let now = Instant::now();
+    assert!(!writer.upkeep.tell_if_hung(now + Duration::from_secs(59)));
+    assert!(writer.upkeep.tell_if_hung(now + Duration::from_secs(62)));
+    assert!(!writer.start_upkeep(), "one at a time");
+    let entry = queue::EntryBatch::single(br#"{"kind":"decision","time":"","id":"1"}"#.to_vec());
+    assert!(writer.persist(|store| store.append(&entry)));
+    // The disk answers: the reader gets the whole segment.
+    let mut answering = fs::OpenOptions::new().write(true).open(&old).unwrap();
+    io::copy(&mut File::open(place.dir.path().join("kept")).unwrap(), &mut answering).unwrap();
+    drop(answering);
+    await_that("it does not go on", || !writer.upkeep.tell_if_hung(Instant::now() + Duration::from_secs(62)));
+}
+
 /// Meanwhile, calls were denied.
 #[test]
 fn a_disk_that_hangs_and_then_succeeds_is_recorded() {

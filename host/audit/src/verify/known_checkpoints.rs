@@ -1,11 +1,12 @@
 //! The checkpoints that a check compares with the lines: those of all files, in the order of their sizes, with only the
 //! next one of each place in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Take};
 use std::path::{Path, PathBuf};
 
+use super::WitnessVerification;
 use super::verdict::LogVerdict;
 use crate::checkpoint_file::{CheckpointPart, CheckpointReader};
 use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
@@ -21,6 +22,7 @@ pub(super) struct KnownCheckpoints<'k> {
     streams: Vec<CheckpointStream<'k>>,
     /// The smallest size of the next ones.
     due: u64,
+    witnesses: Vec<WitnessVerification>,
 }
 
 /// The files of one place, one after the other.
@@ -44,20 +46,34 @@ struct OpenFile {
 }
 
 impl<'k> KnownCheckpoints<'k> {
-    /// The checkpoints in the files beside a log, and in those elsewhere.
+    /// The checkpoints in the files beside a log, those there that witnesses have cosigned, and those elsewhere.
     pub(super) fn new(
         own: &[PathBuf],
+        cosigned: &[PathBuf],
         known: &[PathBuf],
-        keys: &'k [CheckpointKey],
+        (keys, witnesses): (&'k [CheckpointKey], Vec<WitnessVerification>),
     ) -> Result<Self, LogVerdict> {
         let mut streams = vec![CheckpointStream::new(own, true, keys)?];
+        let mut by_witness = BTreeMap::<_, Vec<PathBuf>>::new();
+        for path in cosigned {
+            let id = path.file_stem().map(|name| Path::new(name).extension().map(ToOwned::to_owned));
+            by_witness.entry(id).or_default().push(path.clone());
+        }
+        for paths in by_witness.values() {
+            streams.push(CheckpointStream::new(paths, false, keys)?);
+        }
         for path in known {
             streams.push(CheckpointStream::new(std::slice::from_ref(path), false, keys)?);
         }
-        let mut all = Self { streams, due: 0 };
-        all.streams.iter_mut().try_for_each(CheckpointStream::advance)?;
+        let mut all = Self { streams, due: 0, witnesses };
+        all.streams.iter_mut().try_for_each(|place| place.advance(&mut all.witnesses))?;
         all.look();
         Ok(all)
+    }
+
+    /// The cosignatures that were found.
+    pub(super) fn into_witnesses(self) -> Vec<WitnessVerification> {
+        self.witnesses
     }
 
     fn look(&mut self) {
@@ -86,7 +102,7 @@ impl<'k> KnownCheckpoints<'k> {
         };
         let Some(place) = self.streams.iter_mut().find(is_due) else { return Ok(None) };
         let known = place.next.take();
-        place.advance()?;
+        place.advance(&mut self.witnesses)?;
         self.look();
         Ok(known)
     }
@@ -103,7 +119,7 @@ impl<'k> CheckpointStream<'k> {
     }
 
     /// Reads the next checkpoint.
-    fn advance(&mut self) -> Result<(), LogVerdict> {
+    fn advance(&mut self, witnesses: &mut [WitnessVerification]) -> Result<(), LogVerdict> {
         while let Some((path, length)) = self.files.front() {
             let path = path.clone();
             let open = match &mut self.open {
@@ -120,6 +136,11 @@ impl<'k> CheckpointStream<'k> {
             open.number += 1;
             let number = open.number;
             if let Some(checkpoint) = self.checkpoint(&part, &file, number)? {
+                note_cosignatures(&part, &checkpoint, witnesses).map_err(|what| LogVerdict::Altered {
+                    file: file.clone(),
+                    line: None,
+                    what: format!("checkpoint {number}: {what}"),
+                })?;
                 self.next = Some(KnownCheckpoint { checkpoint, file });
                 return Ok(());
             }
@@ -155,6 +176,25 @@ impl<'k> CheckpointStream<'k> {
             Err(error) => Err(altered(format!("checkpoint {number}: {error}"))),
         }
     }
+}
+
+/// Notes the witnesses that have cosigned a checkpoint.
+fn note_cosignatures(
+    part: &CheckpointPart,
+    checkpoint: &Checkpoint,
+    witnesses: &mut [WitnessVerification],
+) -> Result<(), String> {
+    let CheckpointPart::Note(text) = part else { return Ok(()) };
+    for witness in witnesses {
+        let wrong = |error| format!("the cosignature of {}: {error}", witness.key.name());
+        if let Some(at) = witness.key.cosigned_at(text).map_err(wrong)? {
+            witness.checkpoints += 1;
+            if checkpoint.size >= witness.lines {
+                (witness.lines, witness.at) = (checkpoint.size, at);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl OpenFile {

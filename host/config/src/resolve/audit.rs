@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use witgate_audit::note::{CheckpointKeyError, CheckpointSigner};
-use witgate_audit::{CheckpointPlace, KEY_FILE, SegmentRules, SyncMode};
+use witgate_audit::{KEY_FILE, SegmentRules, SyncMode};
 
 use super::resolver::Resolver;
 use super::secret::in_file;
@@ -38,7 +38,7 @@ impl Resolver<'_> {
         let directory = self.audit_directory(written);
         let key = self.audit_key(written, directory.as_deref());
         let directory = directory?;
-        let checkpoint_to = self.checkpoint_places(&directory, written.checkpoint_to.as_ref());
+        let checkpoint_to = self.checkpoint_places(&directory, file);
         self.audit_is_needed(file);
         self.argument_pointers("arguments_clear", &written.arguments_clear);
         self.argument_pointers("arguments_masked", &written.arguments_masked);
@@ -158,41 +158,6 @@ impl Resolver<'_> {
                 self.error(&["audit", setting], format!("the key of the audit: {error}"), NEW_KEY);
                 None
             }
-        }
-    }
-
-    fn checkpoint_places(
-        &mut self,
-        directory: &Path,
-        written: Option<&raw::CheckpointPlaces>,
-    ) -> Vec<CheckpointPlace> {
-        let Some(written) = written else { return Vec::new() };
-        let mut places = Vec::new();
-        for (index, place) in written.all().iter().enumerate() {
-            let index = index.to_string();
-            let at: &[&str] = match written {
-                raw::CheckpointPlaces::One(_) => &["audit", "checkpoint_to"],
-                raw::CheckpointPlaces::Several(_) => &["audit", "checkpoint_to", &index],
-            };
-            let place = match place.as_str() {
-                raw::CheckpointPlaces::LOG => CheckpointPlace::Log,
-                path => CheckpointPlace::File(self.path(path)),
-            };
-            self.checkpoints_elsewhere(directory, at, &place);
-            if places.contains(&place) {
-                self.error(at, "this place is named twice", "remove one of the two");
-            }
-            places.push(place);
-        }
-        places
-    }
-
-    /// Checkpoints in the same directory disappear together with the lines that they prove.
-    fn checkpoints_elsewhere(&mut self, directory: &Path, at: &[&str], place: &CheckpointPlace) {
-        if matches!(place, CheckpointPlace::File(path) if path.starts_with(directory)) {
-            let message = "this file is in the directory of the audit itself, so it proves nothing more";
-            let help = "name a file on another disk, or one to which Witgate can only append";
-            self.warning(at, message, help);
         }
     }
 

@@ -12,6 +12,9 @@ use crate::{Telemetry, raw};
 /// The path of traces below the endpoint of a collector (OTLP, "OTLP/HTTP Request").
 const TRACES: &str = "v1/traces";
 
+/// The path of log records below it.
+const LOGS: &str = "v1/logs";
+
 const HELP: &str = "write the URL of a collector, such as `http://127.0.0.1:4318`";
 
 impl Resolver<'_> {
@@ -39,12 +42,22 @@ impl Resolver<'_> {
 
     fn collector(&mut self, text: &str) -> Option<Url> {
         match check_url(text) {
-            Ok(url) => Some(below(&url)),
+            Ok(url) => Some(below(&url, TRACES)),
             Err(message) => {
                 self.error(&["telemetry", "otlp_endpoint"], message, HELP);
                 None
             }
         }
+    }
+
+    /// The URL of the collector that takes log records. The file precedes the environment.
+    pub(super) fn logs_url(&self, written: &raw::Telemetry) -> Option<Url> {
+        let variable = |name| self.environment.get(name).and_then(|text| check_url(text).ok());
+        let endpoint = written.otlp_endpoint.as_deref().and_then(|text| check_url(text).ok());
+        let url = endpoint.map(|url| below(&url, LOGS));
+        let url = url.or_else(|| variable("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"));
+        let url = url.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(|url| below(&url, LOGS)));
+        url.filter(|_| !is_disabled(self.environment))
     }
 
     fn is_share(&mut self, share: f64) -> bool {
@@ -91,8 +104,16 @@ struct OtelVariables {
 }
 
 fn is_off(environment: &Environment) -> bool {
-    let is = |name, value| environment.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case(value));
-    is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none")
+    is_disabled(environment) || has(environment, "OTEL_TRACES_EXPORTER", "none")
+}
+
+/// True if the environment permits nothing to be sent.
+fn is_disabled(environment: &Environment) -> bool {
+    has(environment, "OTEL_SDK_DISABLED", "true")
+}
+
+fn has(environment: &Environment, name: &str, value: &str) -> bool {
+    environment.get(name).is_some_and(|text| text.trim().eq_ignore_ascii_case(value))
 }
 
 /// Reads the variables. The specification wants invalid ones to be reported and ignored.
@@ -104,7 +125,7 @@ fn of_environment(environment: &Environment) -> (OtelVariables, Vec<String>) {
     };
     let own = url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     let common = url("OTEL_EXPORTER_OTLP_ENDPOINT");
-    let traces_url = own.or_else(|| common.as_ref().map(below));
+    let traces_url = own.or_else(|| common.as_ref().map(|url| below(url, TRACES)));
     let share = sampler(environment).unwrap_or_else(|fault| {
         faults.push(fault);
         None
@@ -156,9 +177,9 @@ fn sampler(environment: &Environment) -> Result<Option<f64>, String> {
     }
 }
 
-fn below(endpoint: &Url) -> Url {
+fn below(endpoint: &Url, path: &str) -> Url {
     let mut url = endpoint.clone();
-    url.set_path(&format!("{}/{TRACES}", endpoint.path().trim_end_matches('/')));
+    url.set_path(&format!("{}/{path}", endpoint.path().trim_end_matches('/')));
     url
 }
 

@@ -72,10 +72,74 @@ impl CallPlaces {
     }
 }
 
+/// The places of a call that may start a task, until its answer. If its caller goes away before, nobody learns whether
+/// the task runs, so that the call keeps its places until its time ends.
+#[derive(Debug)]
+pub struct UnansweredCall {
+    places: CallPlaces,
+    end: Instant,
+}
+
+impl UnansweredCall {
+    /// A call with these places, whose answer may take `longest`.
+    pub fn new(places: CallPlaces, longest: Duration) -> Self {
+        Self { places, end: Instant::now() + longest }
+    }
+
+    /// Notes that nothing is to be learned any more: there is an answer, or the call has failed.
+    pub fn ends(mut self) {
+        self.places = CallPlaces::default();
+    }
+}
+
+impl Drop for UnansweredCall {
+    fn drop(&mut self) {
+        if self.places.is_empty() {
+            return;
+        }
+        let (places, longest) = (self.places.clone(), self.end.saturating_duration_since(Instant::now()));
+        workers::background().spawn(async move {
+            tokio::time::sleep(longest).await;
+            drop(places);
+        });
+    }
+}
+
 impl Drop for HeldPlaces {
     fn drop(&mut self) {
         if let Some((_, timer)) = self.timer.get_mut() {
             timer.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witgate_base::party::Principal;
+    use witgate_policy::limits::CallBucket;
+    use witgate_runtime::buckets::{Bounds, BucketTable, BucketTables, NeededBucket, take_all};
+
+    use super::*;
+
+    fn begin(limit: &Arc<BucketTable<BucketKey>>) -> Option<CallPlaces> {
+        let bounds = Bounds { rate: None, concurrent: Some(1) };
+        let needed = [NeededBucket { table: limit, bounds, name: CallBucket::default() }];
+        let party = || Principal::new("keys".into(), None, "ann").party(None);
+        take_all(&needed, party, 0).ok().map(CallPlaces::from)
+    }
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_keeps_its_places_until_its_time_ends() {
+        let limit = BucketTables::default().table(&"one".into());
+        let answered = begin(&limit).unwrap();
+        UnansweredCall::new(answered, Duration::from_secs(60)).ends();
+        let left = begin(&limit).expect("an answered call has ended");
+        let end = Instant::now() + Duration::from_millis(200);
+        drop(UnansweredCall::new(left, Duration::from_millis(200)));
+        assert!(begin(&limit).is_none());
+        while begin(&limit).is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(Instant::now() >= end);
     }
 }

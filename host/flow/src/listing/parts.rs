@@ -17,6 +17,10 @@ use witgate_message::strict_json::{
     ListReading, ResultValue, StrictAnswer, StrictMembers, StrictResult, string,
 };
 
+/// Maximum number of items in one page of a list. Every policy decides about each of them, and servers with more items
+/// have pages.
+pub(super) const MOST_ITEMS: usize = 20_000;
+
 /// A list in a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
@@ -151,7 +155,9 @@ impl<'a> AnswerPlaces<'a> {
             let name = name_of(list, item).map(|name| self.name_place(name)).transpose()?;
             Ok(Entry { span: self.span(item)?, name })
         };
-        Ok(ListPlace { list, entries: items.iter().map(entry).collect::<Result<_, UnreadableMessage>>()? })
+        // One more than may pass is enough to refuse the list.
+        let items = items.iter().take(MOST_ITEMS + 1);
+        Ok(ListPlace { list, entries: items.map(entry).collect::<Result<_, UnreadableMessage>>()? })
     }
 
     fn name_place(&self, name: Cow<'a, str>) -> Result<EntryName, UnreadableMessage> {

@@ -1,14 +1,15 @@
 //! `witgate audit verify`.
 
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::place::{LogPlace, configured, keys};
+use super::place::{LogPlace, configured, configured_witnesses, keys, read_keys};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::counted;
-use witgate_audit::verify::{LogVerdict, LogVerification, verify};
+use witgate_audit::verify::{LogVerdict, LogVerification, WitnessVerification, verify_cosigned};
 use witgate_config::raw::CheckpointPlaces;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,10 @@ pub(in crate::cli) struct Arguments {
     /// File with checkpoints that is kept elsewhere, to notice a missing end [default: `audit.checkpoint_to`]
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// File with the public key of a witness that must have cosigned the log [default: those of the configuration, which
+    /// need not have]
+    #[arg(long, value_name = "FILE")]
+    witness: Vec<PathBuf>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
@@ -36,7 +41,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         given => given.to_vec(),
     };
     let keys = keys(&arguments.key, &directory)?;
-    let verification = verify(&directory, &keys, &known);
+    let witnesses = match arguments.witness.as_slice() {
+        [] if arguments.place.directory.is_none() => configured_witnesses(context)?,
+        given => read_keys(given)?,
+    };
+    let verification = verify_cosigned(&directory, &keys, &known, &witnesses);
     let terminal = &context.terminal;
     if terminal.is_json() {
         terminal.print_json(&shown(&verification));
@@ -48,7 +57,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
             );
         }
     }
+    let is_missing = |witness: &WitnessVerification| witness.checkpoints == 0;
     Ok(match verification.verdict {
+        LogVerdict::Intact
+            if !arguments.witness.is_empty() && verification.witnesses.iter().any(is_missing) =>
+        {
+            Exit::No
+        }
         LogVerdict::Intact => Exit::Done,
         LogVerdict::Altered { .. } => Exit::No,
         LogVerdict::Truncated { .. } => Exit::Truncated,
@@ -57,7 +72,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 }
 
 fn summary(verification: &LogVerification) -> String {
-    let LogVerification { verdict, first, lines, segments, checkpoints, unsigned, incomplete } = verification;
+    let LogVerification { verdict, first, lines, segments, checkpoints, unsigned, .. } = verification;
     let count = |number: &u64, what: &str| counted(usize::try_from(*number).unwrap_or(usize::MAX), what);
     let mut text = format!(
         "{verdict}\n{} from line {first} on, in {}; {}",
@@ -68,14 +83,23 @@ fn summary(verification: &LogVerification) -> String {
     if *unsigned > 0 {
         text.push_str(&format!("\n{} after the last checkpoint", count(unsigned, "line")));
     }
-    if *incomplete > 0 {
+    if verification.incomplete > 0 {
         text.push_str("\nthe last line is incomplete: it is being written, or a kill has left it");
+    }
+    for WitnessVerification { key, checkpoints, lines, at } in &verification.witnesses {
+        text.push_str(&match checkpoints {
+            0 => format!("\n{} has cosigned nothing", key.name()),
+            _ => {
+                format!("\n{} has cosigned {}, the last time {}", key.name(), count(lines, "line"), time(*at))
+            }
+        });
     }
     text
 }
 
 fn shown(verification: &LogVerification) -> Value {
-    let LogVerification { verdict, first, lines, segments, checkpoints, unsigned, incomplete } = verification;
+    let LogVerification { verdict, first, lines, segments, checkpoints, unsigned, incomplete, witnesses } =
+        verification;
     let mut shown = json!({
         "verdict": verdict.name(),
         "first": first,
@@ -84,6 +108,7 @@ fn shown(verification: &LogVerification) -> Value {
         "checkpoints": checkpoints,
         "unsigned": unsigned,
         "incomplete_bytes": incomplete,
+        "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
     });
     let details = match verdict {
         LogVerdict::Intact => json!({}),
@@ -97,4 +122,16 @@ fn shown(verification: &LogVerification) -> Value {
         shown.extend(details);
     }
     shown
+}
+
+fn witness(WitnessVerification { key, checkpoints, lines, at }: &WitnessVerification) -> Value {
+    let time = (*checkpoints > 0).then(|| time(*at));
+    json!({ "name": key.name(), "checkpoints": checkpoints, "lines": lines, "time": time })
+}
+
+/// A time in seconds since 1970.
+fn time(seconds: u64) -> String {
+    // The last second that has four digits for its year.
+    let seconds = Duration::from_secs(seconds.min(253_402_300_799));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + seconds).to_string()
 }

@@ -13,7 +13,7 @@ use super::audience::ChildSessions;
 use super::pending_requests::{Asker, NoResponse, Owner, PendingRequest, Spares};
 use super::process::Process;
 use super::wire::cancelled;
-use witgate_flow::limit::{CANCELLED, CallPlaces};
+use witgate_flow::limit::{ABANDONED, CANCELLED, CallPlaces};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::LONGEST_ID;
 use witgate_message::fault::MessageFault;
@@ -175,6 +175,12 @@ impl RequestTable {
     }
 }
 
+/// Ends the places of a cancelled request in time. One that may have started a task is not ended by its cancellation (MCP
+/// 2025-11-25, "Tasks"), so that its answer counts.
+fn end_cancelled(ask: &Asker) {
+    ask.places.end_within(if ask.starts_task { ABANDONED } else { CANCELLED });
+}
+
 pub(super) const MODERN_PULSE: &str = concat!(
     r#""method":"server/discover","params":{"_meta":{"#,
     r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
@@ -222,7 +228,7 @@ impl Conversation {
         let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
         for number in deserted {
             if let Some(pending) = table.give_up(number) {
-                pending.ask.places.end_within(CANCELLED);
+                end_cancelled(&pending.ask);
             }
             self.send_now(cancelled(&number.to_string(), "the client went away"));
         }
@@ -239,7 +245,7 @@ impl Conversation {
     pub(super) fn forget(&self, number: u64, lost: NoResponse) -> bool {
         let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
-            pending.ask.places.end_within(CANCELLED);
+            end_cancelled(&pending.ask);
             pending.to.fail(lost);
         }
         removed.is_some()

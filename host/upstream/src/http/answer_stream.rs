@@ -13,20 +13,22 @@ use super::response;
 use witgate_flow::account::Account;
 use witgate_flow::body::Inflow;
 use witgate_flow::event::Event;
+use witgate_flow::limit::UnansweredCall;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::json::{MessageForm, form};
 
 /// The messages of a stream. The last is the response under the caller's id. It is an error if the upstream answers
 /// another request, sends a message that is not JSON-RPC, or ends without an answer that could still come: a client
-/// resumes a stream whose events have ids. Requests of the server are recorded in `asked`.
+/// resumes a stream whose events have ids. Requests of the server are recorded in `asked`; `unanswered` ends with the
+/// answer.
 pub(super) fn of(
     request: Arc<Request>,
     (body, max_message, account): (Inflow, usize, Account),
-    asked: Option<Arc<OpenRequests>>,
+    (asked, unanswered): (Option<Arc<OpenRequests>>, Option<UnansweredCall>),
 ) -> BoxStream<'static, Event> {
     let events = events::read_named(body, max_message, account).boxed();
-    let answering = AnswerStream { request, events, asked, is_answered: false, has_ids: false };
+    let answering = AnswerStream { request, events, asked, unanswered, is_answered: false, has_ids: false };
     unfold(Some(answering), |state| async move {
         let mut answering = state?;
         match answering.next().await {
@@ -41,6 +43,7 @@ struct AnswerStream {
     request: Arc<Request>,
     events: BoxStream<'static, Result<NamedEvent, StreamCut>>,
     asked: Option<Arc<OpenRequests>>,
+    unanswered: Option<UnansweredCall>,
     is_answered: bool,
     /// True if an event had an id, so that a client may resume after it.
     has_ids: bool,
@@ -69,6 +72,7 @@ impl AnswerStream {
             Some(MessageForm::Response) => {
                 let data = response::of(&self.request, event.data)?;
                 self.is_answered = true;
+                self.unanswered.take().into_iter().for_each(UnansweredCall::ends);
                 Ok(Event { data, ..event })
             }
             None => Err(bad_answer("The MCP server's answer is not JSON-RPC")),

@@ -23,7 +23,7 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::{self as config, SessionBounds};
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
-use witgate_flow::limit::Admitted;
+use witgate_flow::limit::{Admitted, UnansweredCall};
 use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
@@ -294,12 +294,13 @@ impl HttpUpstream {
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
 
-    /// Turns the upstream's response into the gateway's answer.
+    /// Turns the upstream's response into the gateway's answer. An event stream takes `unanswered` until its answer.
     async fn answer(
         &self,
         admitted: &Admitted,
         session: Option<&ServerSession>,
         response: Response<Inflow>,
+        unanswered: &mut Option<UnansweredCall>,
     ) -> Result<AnswerBody, Rejection> {
         let (request, has_session) = (admitted.permit().request(), session.is_some());
         let (head, body) = response.into_parts();
@@ -314,7 +315,7 @@ impl HttpUpstream {
                     Ok(AnswerBody::Events(answer_stream::of(
                         Arc::clone(request),
                         (body, self.max_message, admitted.account().clone()),
-                        asked,
+                        (asked, unanswered.take()),
                     )))
                 }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
@@ -384,6 +385,9 @@ impl Upstream for HttpUpstream {
         let trace = admitted.trace();
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
         let outgoing = self.compose(sender, draft)?;
+        let may_start_task = request.call.may_start_task();
+        let mut unanswered =
+            may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
         // One time limit for the head of the answer and for the part of its body that is read here, because each timer
         // costs.
         let answer = async {
@@ -398,9 +402,11 @@ impl Upstream for HttpUpstream {
                 StatusCode::OK => self.opened(&admitted, response.headers())?,
                 _ => None,
             };
-            Ok((opened, self.answer(&admitted, theirs, response).await?))
+            Ok((opened, self.answer(&admitted, theirs, response, &mut unanswered).await?))
         };
-        let (opened, body) = self.in_time(answer).await?;
+        let answered = self.in_time(answer).await;
+        unanswered.into_iter().for_each(UnansweredCall::ends);
+        let (opened, body) = answered?;
         Ok(Answer { session: opened, body: held(body, session) })
     }
 

@@ -2,15 +2,18 @@
 //! decision, which is the same wherever it stands.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 use witgate_audit::verify::LogVerdict;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::pki::{Authority, Order};
 use witgate_tests::wire::{Answer, Request};
 
 use super::{config, directory, of_kind, verified};
+use crate::caller::Caller;
 
 /// Runs a command, which succeeds.
 fn done(running: &Running, command: &[&str]) {
@@ -87,6 +90,99 @@ fn a_reload_has_its_duration_and_the_digests_of_components() {
     let start = await_entry(running.setup(), "start");
     assert_eq!(start["policies"], reload["policies"]);
     assert_ne!(start["config_digest"], reload["config_digest"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_policy_that_would_have_decided_otherwise_has_an_entry() {
+    let setup = Setup::new();
+    setup.config(
+        "",
+        "[upstreams.own]\nown_tools = true\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+         [policies.stricter]\nkind = 'rbac'\nmode = 'shadow'\n\
+         config = { roles = { other = { allow = ['*'] } } }\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys', 'stricter']\n[audit]\ndirectory = 'log'\n",
+    );
+    let key = setup.key(&["alice", "--allow", "echo"]);
+    let running = setup.serve();
+    let caller = Caller::new(running.url(), Some(&key));
+    assert!(caller.call("echo", json!({ "text": "x" })).await.is_result());
+    let shadow = await_entry(running.setup(), "shadow");
+    let decision = await_entry(running.setup(), "decision");
+    assert_eq!(
+        (&decision["outcome"], &decision["target"]),
+        (&json!("allowed"), &json!("echo")),
+        "{decision}"
+    );
+    assert_eq!((&shadow["id"], &shadow["generation"]), (&decision["id"], &json!(1)), "{shadow}");
+    assert_eq!((&shadow["policy"], &shadow["target"]), (&json!("stricter"), &json!("echo")), "{shadow}");
+    assert_eq!((&shadow["live"], &shadow["shadow"]), (&json!("allow"), &json!("deny")), "{shadow}");
+    // Both agree about this one.
+    assert_eq!(caller.call("get_time", json!({})).await.reason(), Some("not-allowed"));
+    await_some("the second decision", || (of_kind(running.setup(), "decision").len() == 2).then_some(()));
+    assert_eq!(of_kind(running.setup(), "shadow").len(), 1);
+}
+
+/// The entry about refusals for this reason, after the stop.
+fn refused(setup: &Setup, reason: &str) -> Value {
+    let all = of_kind(setup, "refusals");
+    let found: Vec<_> = all.iter().filter(|entry| entry["reason"] == reason).collect();
+    assert_eq!(found.len(), 1, "{all:?}");
+    found[0].clone()
+}
+
+#[test]
+fn failed_handshakes_are_counted() {
+    let setup = Setup::new();
+    let server = Authority::new("Servers CA").issue(&Order::server("127.0.0.1"));
+    setup.file("server.pem", &server.pem);
+    let key = setup.file("server.key", &server.key);
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    config(&setup, "[server.tls]\ncertificate = 'server.pem'\nkey = { file = 'server.key' }\n");
+    setup.key(&["alice", "--allow", "*"]);
+    let mut running = setup.serve();
+    running.await_log("serving https");
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(running.address()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        // An alert, or the end.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    running.signal("TERM");
+    assert_eq!(running.wait(), Some(0));
+    let refused = refused(running.setup(), "tls-handshake");
+    assert_eq!((&refused["count"], &refused["outcome"]), (&json!(3), &json!("malformed")), "{refused}");
+    assert_eq!(refused["peer"], "127.0.0.1");
+}
+
+#[test]
+fn connections_beyond_the_share_of_an_address_are_counted() {
+    let setup = Setup::new();
+    // An upstream that accepts calls and never answers, so that none of the connections can be closed.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    setup.config(
+        "max_connections = 100\nmax_connections_per_peer = 2\nshutdown_grace_s = 1",
+        &format!(
+            "[upstreams.silent]\nurl = 'http://{}/mcp'\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n[audit]\ndirectory = 'log'\n",
+            silent.local_addr().unwrap()
+        ),
+    );
+    let key = setup.key(&["alice", "--allow", "*"]);
+    let mut running = setup.serve();
+    let address = running.address();
+    let call = Request::stateful(&address, "/mcp", "tools/call", json!({ "name": "x" })).bearer(&key);
+    let held: Vec<_> = (0..2).map(|_| (call.open(), silent.accept().unwrap())).collect();
+    let answers = [(); 2].map(|()| Request::new("GET", &address, "/nothing").send());
+    drop(held);
+    running.signal("TERM");
+    assert_eq!(running.wait(), Some(0));
+    let refused = refused(running.setup(), "too-many-connections");
+    assert_eq!((&refused["count"], &refused["outcome"]), (&json!(2), &json!("rate-limited")), "{refused}");
+    for answer in &answers {
+        assert_eq!((answer.status, ids(answer).0.as_str()), (503, refused["id"].as_str().unwrap()));
+    }
 }
 
 /// The ids in the header and in the error.

@@ -38,6 +38,7 @@ impl Place {
             sync: SyncMode::BeforeAnswer,
             rules: SegmentRules { size: 4096, age, keep, compress: true },
             checkpoint_to: Vec::new(),
+            network: None,
             owner: "a test".to_owned(),
         };
         AuditLog::open(settings).unwrap()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use witgate_audit::note::CheckpointSigner;
-use witgate_audit::{AuditLog, CheckpointPlace, LogSettings, SegmentRules, SyncMode};
+use witgate_audit::{AuditLog, CheckpointPlace, LogSettings, SegmentRules, SyncMode, WitnessPlace};
 use witgate_testing::keys::PRIVATE;
 
 use super::{Folder, REST, good, with_rest};
@@ -119,7 +119,58 @@ fn several_places_get_checkpoints() {
     with_rest(
         "[audit]\ndirectory = 'log'\ncheckpoint_to = 7",
         &[
-            "witgate.toml:3:17: `audit.checkpoint_to` has to be a string or a list, and this is a whole number (write a string or a list)",
+            "witgate.toml:3:17: `audit.checkpoint_to` has to be a list or a string or a table, and this is a whole number (write a list or a string or a table)",
+        ],
+    );
+}
+
+const WITNESS: &str = "witness.example/1+8d66cf3f+BA==";
+
+/// The public key of a witness.
+fn witness_key(name: &str) -> String {
+    use base64::Engine as _;
+    let key = [&[4_u8], [7; 32].as_slice()].concat();
+    let id = witgate_base::digest::sha256(&[name.as_bytes(), b"\n", &key].concat());
+    let id: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}+{id}+{}", base64::engine::general_purpose::STANDARD.encode(key))
+}
+
+#[test]
+fn witnesses_and_a_collector_get_checkpoints() {
+    let (one, other) = (witness_key("witness.example/1"), witness_key("other"));
+    let places = format!(
+        "[{{ witness = 'https://witness.example/log/', key = '{one}' }}, {{ witness = 'http://[::1]:1', key = '{other}' }}, 'otlp']"
+    );
+    let telemetry = "[telemetry]\notlp_endpoint = 'http://collector:4318/base'\n";
+    let audit =
+        good(&format!("[audit]\ndirectory = 'log'\ncheckpoint_to = {places}\n{telemetry}{REST}")).audit;
+    let witness = |url: &str, key: &str| {
+        CheckpointPlace::Witness(WitnessPlace { url: url.to_owned(), key: key.parse().unwrap() })
+    };
+    let expected = [
+        witness("https://witness.example/log/add-checkpoint", &one),
+        witness("http://[::1]:1/add-checkpoint", &other),
+        CheckpointPlace::Collector("http://collector:4318/base/v1/logs".to_owned()),
+    ];
+    assert_eq!(audit.unwrap().checkpoint_to, expected);
+}
+
+#[test]
+fn all_faults_of_witnesses_are_reported_at_once() {
+    let one = witness_key("witness.example/1");
+    let config = format!(
+        "[audit]\ndirectory = 'log'\ncheckpoint_to = [\n'otlp',\n{{ witness = 'http://witness.example', key = '{WITNESS}' }},\n{{ witness = 'nix', key = '{one}' }},\n{{ witness = 'https://a.example', key = '{one}' }},\n{{ witness = 'https://b.example', key = '{one}' }},\n{{ url = 'https://c.example', key = '{one}' }},\n]"
+    );
+    with_rest(
+        &config,
+        &[
+            "witgate.toml:4:1: nothing says which collector gets the checkpoints (set `otlp_endpoint` under `[telemetry]`)",
+            "witgate.toml:5:13: this URL has no TLS, so that anybody on the way can keep checkpoints back (use `https`; `http` is for a witness on this machine only)",
+            "witgate.toml:5:45: this is not the public key of a witness (`NAME+ID+KEY`, for cosignatures with Ed25519) (write the public key that the operator of the witness publishes)",
+            "witgate.toml:6:13: `nix` is not a URL: relative URL without a base (write the submission prefix of the witness, such as `https://witness.example/prefix`)",
+            "witgate.toml:8:1: this place is named twice (remove one of the two)",
+            "witgate.toml:9:1: `[audit.checkpoint_to.5]` has no `witness` (add `witness = …`)",
+            "witgate.toml:9:3: unknown key `url` in `[audit.checkpoint_to.5]` (`url` belongs under `[upstreams.NAME]`)",
         ],
     );
 }
@@ -148,8 +199,16 @@ fn a_directory_of_another_process_is_reported() {
         let rules = SegmentRules { size: 1, age: Duration::MAX, keep: None, compress: false };
         let (directory, sync) = (folder.0.path().join("log"), SyncMode::Batched);
         let owner = owner.to_owned();
-        AuditLog::open(LogSettings { directory, signer, sync, rules, checkpoint_to: Vec::new(), owner })
-            .unwrap()
+        AuditLog::open(LogSettings {
+            directory,
+            signer,
+            sync,
+            rules,
+            checkpoint_to: Vec::new(),
+            network: None,
+            owner,
+        })
+        .unwrap()
     };
     let log = open("/other/witgate.toml");
     assert_eq!(
