@@ -252,6 +252,8 @@ impl Reloader {
     pub(crate) async fn watch(&self) {
         let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
+        let programs = self.environment.programs();
+        let mut changes = self.generations.live().secrets().changes();
         let mut retry = Retry::default();
         if self.rollback.lock().await.as_ref().is_some_and(|held| held.restricted) {
             retry.soon();
@@ -270,7 +272,9 @@ impl Reloader {
                 },
             }
             *self.looked_at.lock() = Instant::now();
-            if retry.is_due() || seen.differ() {
+            programs.tend();
+            let before = std::mem::replace(&mut changes, programs.changes());
+            if retry.is_due() || seen.differ() || changes != before {
                 let started = Instant::now();
                 let attempt = self.attempt(started, seen.renewed());
                 match timeout(ATTEMPT, Box::pin(attempt)).await {
@@ -341,6 +345,7 @@ impl Reloader {
         self.refuse(&reasons, live.as_deref(), started.elapsed());
         let outcome = match live {
             Some(live) if reasons.is_empty() => {
+                self.environment.programs().forget_unasked(started);
                 files = live.files().clone();
                 Ok(live.number())
             }

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod digest;
 pub mod fingerprints;
 pub mod networks;
+pub mod own_children;
 pub mod party;
 pub mod path;
 pub mod peer;

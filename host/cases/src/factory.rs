@@ -17,6 +17,7 @@ use witgate_component::load::Loader;
 use witgate_component::settings::{RemoteKeys, Surroundings};
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{self, Strictness};
+use witgate_config::secrets::SecretSources;
 use witgate_config::{self as config, Config};
 use witgate_policy::generation::pipeline::{self, NextPipeline, Pipeline, PipelineAssembly};
 use witgate_policy::generation::{Contents, Generation, Generations, Recipe, Restrictions};
@@ -54,6 +55,7 @@ struct PolicyParts {
     recipe: Arc<Recipe>,
     clock: Clock,
     restrictions: Restrictions,
+    secrets: SecretSources,
 }
 
 /// A candidate for the live generation's successor.
@@ -213,7 +215,7 @@ impl Factory {
                 dir: &dir,
                 keys: &config.keys,
                 remote: &self.remote,
-                environment: &config.environment,
+                secrets: &config.secrets,
                 on_stage: false,
             },
             clock: &self.clock,
@@ -274,6 +276,7 @@ impl PolicyParts {
             recipe: Arc::new(Recipe::new(&config.text)),
             clock,
             restrictions,
+            secrets: config.secrets.clone(),
         }
     }
 
@@ -308,8 +311,8 @@ impl PolicyParts {
     }
 
     fn generation(self, number: u64, pipelines: Vec<Pipeline>) -> Generation {
-        let Self { policies, files, written, recipe, clock, restrictions, errors: _ } = self;
-        let contents = Contents { policies, pipelines, recipe, files, written, clock, restrictions };
+        let Self { policies, files, written, recipe, clock, restrictions, secrets, errors: _ } = self;
+        let contents = Contents { policies, pipelines, recipe, files, written, clock, restrictions, secrets };
         Generation::new(number, contents)
     }
 }

@@ -115,12 +115,13 @@ async fn candidate(
     let HostState { keys, secrets } = &*case.held;
     let mut all = making.around.keys.clone();
     all.extend(keys.clone());
-    let environment = stage::environment(making.around.environment, secrets);
+    let environment = stage::environment(making.around.secrets.environment(), secrets);
+    let secrets = making.around.secrets.with_environment(environment);
     let around = Surroundings {
         // Files are relative to the file that names them.
         dir: if case.settings.base.is_some() { suite.dir() } else { making.around.dir },
         keys: &all,
-        environment: &environment,
+        secrets: &secrets,
         on_stage: true,
         ..making.around
     };

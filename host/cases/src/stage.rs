@@ -23,6 +23,7 @@ use witgate_component::failure::Failure;
 use witgate_component::load::Loader;
 use witgate_component::settings::{RemoteKeys, Surroundings};
 use witgate_config::environment::Environment;
+use witgate_config::secrets::SecretSources;
 use witgate_config::{self as config, Grants, PolicyKind};
 use witgate_policy::answer::Outcome;
 use witgate_policy::make::{MakeError, MakeInputs, Stage};
@@ -107,9 +108,9 @@ impl TestSubject {
                 case.settings.over(&Value::Object(Default::default())),
             )
         };
-        let environment = environment(&Environment::default(), secrets);
+        let secrets = SecretSources::of_environment(environment(&Environment::default(), secrets));
         let remote = RemoteKeys::unreachable();
-        let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
+        let around = Surroundings { dir, keys, remote: &remote, secrets: &secrets, on_stage: true };
         let making = MakeInputs {
             loader,
             queue: None,

@@ -13,6 +13,7 @@ use witgate_component::load::Loader;
 use witgate_component::settings::RemoteKeys;
 use witgate_config::environment::Environment;
 use witgate_config::resolve;
+use witgate_config::secrets::SecretSources;
 use witgate_config::{Fallback, PolicyKind};
 use witgate_policy::generation::Pipeline;
 use witgate_testing::shortage::{is_alone, take_descriptors};
@@ -30,9 +31,8 @@ async fn fault(
         cases: cases.map(|file| dir.join(file)),
         ..config::Policy::builtin("keys", PolicyKind::ApiKey, json!({ "store": "keys.toml" }))
     };
-    let (keys, remote, environment) = (Default::default(), RemoteKeys::unreachable(), Environment::default());
-    let around =
-        Surroundings { dir, keys: &keys, remote: &remote, environment: &environment, on_stage: false };
+    let (keys, remote, secrets) = (Default::default(), RemoteKeys::unreachable(), SecretSources::default());
+    let around = Surroundings { dir, keys: &keys, remote: &remote, secrets: &secrets, on_stage: false };
     let making = MakeInputs {
         loader,
         queue: None,

@@ -23,8 +23,7 @@ use witgate_base::cause::Cause;
 use witgate_base::digest::sha256;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::printable::clean;
-use witgate_config::environment::Environment;
-use witgate_config::resolve::secret_in_file;
+use witgate_config::secrets::{MissingSecret, Secret, SecretSources};
 use witgate_config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
 use witgate_services::fetch::{Origin, Reach, SigningKey};
 use witgate_services::jwks::RemoteJwks;
@@ -145,8 +144,8 @@ pub struct Surroundings<'a> {
     pub keys: &'a BTreeMap<String, KeySource>,
     /// Key sets at URLs.
     pub remote: &'a RemoteKeys,
-    /// The environment for secrets.
-    pub environment: &'a Environment,
+    /// The sources of secrets.
+    pub secrets: &'a SecretSources,
     /// True in a sandbox, where a key named like an issuer replaces the keys that the issuer publishes.
     pub on_stage: bool,
 }
@@ -382,32 +381,17 @@ impl SettingsResolver<'_> {
         }))
     }
 
-    /// `{ env = "NAME" }` or `{ file = "PATH" }`. Missing or empty is an error, never an empty
-    /// secret.
+    /// The secret of a setting. Missing or empty is an error, never an empty secret.
     fn read_secret(&mut self, value: &Value) -> Result<SecretString, Problem> {
-        let member = |name| value.get(name).and_then(Value::as_str);
-        let text = match (member("env"), member("file")) {
-            (Some(name), None) => self
-                .around
-                .environment
-                .get(name)
-                .ok_or_else(|| format!("the environment has no `{name}`, or it is empty; set it"))?
-                .to_owned(),
-            (None, Some(path)) => {
-                let text = secret_in_file(&self.read(path)?).to_owned();
-                self.out.read.insert(self.around.dir.join(path), None);
-                text
-            }
-            _ => {
-                return Err(
-                    "a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".into()
-                );
-            }
-        };
-        if text.is_empty() {
-            return Err("the secret is empty".into());
-        }
-        Ok(text.into())
+        let Secret { value, file, .. } =
+            self.around.secrets.read_setting(value, self.around.dir, self.files).map_err(
+                |MissingSecret { message, help, cause, .. }| Problem {
+                    message: format!("{message}; {help}"),
+                    cause,
+                },
+            )?;
+        self.out.read.extend(file.map(|file| (file, None)));
+        Ok(value)
     }
 
     fn secret(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {

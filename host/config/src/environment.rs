@@ -10,11 +10,14 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::env_file::EnvFile;
+use crate::secret_programs::SecretPrograms;
 
 /// Environment variables. Printing shows only their names, never their values.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Zeroizing<String>>,
+    /// The values that programs have printed. Clones share them, so that a reload need not run them again.
+    programs: SecretPrograms,
 }
 
 impl Environment {
@@ -44,7 +47,12 @@ impl Environment {
         for (name, value) in file.variables {
             variables.entry(name).or_insert(value);
         }
-        Self { variables }
+        Self { variables, programs: self.programs.clone() }
+    }
+
+    /// The secrets that programs have printed.
+    pub fn programs(&self) -> &SecretPrograms {
+        &self.programs
     }
 
     /// The names of all variables.
@@ -62,7 +70,7 @@ pub fn variable(name: &str) -> Option<OsString> {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         let own = |(name, value): (N, V)| (name.into(), Zeroizing::new(value.into()));
-        Self { variables: variables.into_iter().map(own).collect() }
+        Self { variables: variables.into_iter().map(own).collect(), programs: SecretPrograms::default() }
     }
 }
 

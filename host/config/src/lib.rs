@@ -11,6 +11,9 @@ pub mod key_store;
 pub mod limits;
 pub mod raw;
 pub mod resolve;
+pub mod secret_programs;
+pub mod secret_text;
+pub mod secrets;
 pub mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +71,8 @@ pub struct Config {
     pub broken: BrokenParts,
     /// The variables that the configuration may name: those of the process, and those of `server.env_file`.
     pub environment: environment::Environment,
+    /// The sources of secrets.
+    pub secrets: secrets::SecretSources,
     /// `MCP_AUTH_ENABLED=false`: no credential is required, credentials are ignored, and every audit record says so.
     pub auth_disabled: bool,
 }
@@ -376,6 +381,8 @@ pub struct Upstream {
     pub about: ResourceDescription,
     /// The target.
     pub target: UpstreamTarget,
+    /// The lifetimes of the secrets in its headers or environment.
+    pub lifetimes: Vec<secret_programs::SecretLifetime>,
     /// The policies that decide about calls.
     pub pipeline: Pipeline,
     /// Maximum time until the first message of an answer.

@@ -37,6 +37,17 @@ pub struct File {
     pub audit: Option<Audit>,
     /// Traces of operations.
     pub telemetry: Telemetry,
+    /// Settings of the sources of secrets.
+    pub secrets: SecretSettings,
+}
+
+/// Settings of the sources of secrets.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Secrets")]
+pub struct SecretSettings {
+    /// Refuse files with secrets that other users may read. Default: false, they are warnings.
+    pub strict_files: bool,
 }
 
 /// A limit of calls: how many in a time, and how many at the same time. At least one of `rate` and `concurrent`.
@@ -622,14 +633,14 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// A text that may be a secret with something before it.
+/// A text for an upstream, which may be a secret.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum UpstreamText {
     /// The text itself, if it is not secret.
     Plain(String),
     /// The source of a secret.
-    Secret(PrefixedSource),
+    Secret(UpstreamSecret),
 }
 
 impl std::fmt::Debug for UpstreamText {
@@ -641,20 +652,52 @@ impl std::fmt::Debug for UpstreamText {
     }
 }
 
-/// The source of a text: exactly one of `env` and `file`.
+/// A text that an upstream gets: exactly one of `env`, `file`, `credential`, `exec` and `basic`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
-pub struct PrefixedSource {
+pub struct UpstreamSecret {
     /// Name of an environment variable.
     pub env: Option<String>,
     /// Path of a file. Line ends at its end do not belong to the text.
     pub file: Option<String>,
+    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
+    /// Program and arguments, without a shell, that print the secret.
+    #[schemars(length(min = 1))]
+    pub exec: Option<Vec<String>>,
+    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub ttl_s: Option<u64>,
+    /// With `exec`: names of further environment variables that the program gets.
+    pub exec_env: Vec<String>,
+    /// A user and a password, which become a value of HTTP Basic (RFC 7617).
+    pub basic: Option<BasicLogin>,
     /// The text before the credential, such as `"Bearer "`.
     pub prefix: Option<String>,
+    /// Leave the header or the variable out if there is no such secret. Default: false, it is an error.
+    pub optional: bool,
 }
 
-/// The source of a secret: exactly one of `env` and `file`.
+impl UpstreamSecret {
+    /// The source alone.
+    pub(crate) fn source(&self) -> SecretSource {
+        let Self { env, file, credential, exec, ttl_s, exec_env, .. } = self.clone();
+        SecretSource { env, file, credential, exec, ttl_s, exec_env }
+    }
+}
+
+/// A user and a password of HTTP Basic.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicLogin {
+    /// The name of the user.
+    pub user: Text,
+    /// The password.
+    pub password: SecretSource,
+}
+
+/// The source of a secret: exactly one of `env`, `file`, `credential` and `exec`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -663,6 +706,16 @@ pub struct SecretSource {
     pub env: Option<String>,
     /// Path of a file. Line ends at its end do not belong to the secret.
     pub file: Option<String>,
+    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
+    /// Program and arguments, without a shell, that print the secret.
+    #[schemars(length(min = 1))]
+    pub exec: Option<Vec<String>>,
+    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub ttl_s: Option<u64>,
+    /// With `exec`: names of further environment variables that the program gets.
+    pub exec_env: Vec<String>,
 }
 
 /// A policy: an authenticator, an authorizer, or both.

@@ -34,6 +34,7 @@ use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::env_file::EnvFile;
 use super::environment::Environment;
+use super::secrets::SecretSources;
 use super::{BrokenParts, Config, ControlSocket, raw, shape};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
@@ -44,7 +45,6 @@ pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
 pub use proxies::network as network_of;
-pub use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
 
@@ -148,7 +148,8 @@ fn load_noting(
         },
     };
     let faults = [faults, twice, noticed].concat();
-    let mut resolver = Resolver::new(&document, &environment, path, faults, files);
+    let sources = SecretSources::new(&environment, &file.secrets);
+    let mut resolver = Resolver::new(&document, &sources, path, faults, files);
     resolver.again = origin.is_earlier;
     resolver.environment_beside_file();
     let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
@@ -269,6 +270,14 @@ impl Outline {
         }
     }
 
+    /// The sources of secrets.
+    ///
+    /// # Errors
+    /// If the file of variables cannot be read, or a line is invalid.
+    pub fn secrets(&self, environment: &Environment) -> Result<SecretSources, Diagnostic> {
+        Ok(SecretSources::new(&self.environment(environment)?, &self.file.secrets))
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> ControlSocket {
         let given = self.file.server.control.as_deref();
@@ -337,6 +346,7 @@ impl Resolver<'_> {
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             environment: self.environment.clone(),
+            secrets: self.sources.clone(),
             auth_disabled: false,
         })
     }

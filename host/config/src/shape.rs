@@ -237,6 +237,7 @@ impl<'a, 't> ShapeWalk<'a, 't> {
         let name = key.get_ref();
         let known: Vec<_> = properties(schema).collect();
         let help = match nearest_key(name, &known) {
+            None if name == "optional" && is_secret_source(schema) => MANDATORY.to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => match self.home(name) {
                 Some(home) => format!("`{name}` belongs under {home}"),
@@ -332,6 +333,9 @@ fn variants(schema: &Value) -> Vec<&str> {
     });
     plain.chain(described).filter_map(Value::as_str).collect()
 }
+
+const MANDATORY: &str = "only secrets in `headers` and `env` of an upstream can be optional; without this one, \
+                         nothing could be checked";
 
 const ADDRESSES: &str = "write one such as `127.0.0.1:8787`, `0.0.0.0:8787` or `[::1]:8787`";
 

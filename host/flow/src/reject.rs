@@ -165,6 +165,17 @@ pub enum UpstreamFault {
     BadAnswer,
     /// The answer is larger than permitted.
     Flood,
+    /// The lifetime of the gateway's own credential for the upstream is over.
+    SecretExpired,
+}
+
+impl Rejection {
+    /// The refusal of a message for an upstream, because the lifetime of a secret for it is over.
+    pub fn secret_expired() -> Self {
+        let message =
+            "The gateway's own credential for the MCP server has expired: tell the operator".to_owned();
+        Self::Upstream { fault: UpstreamFault::SecretExpired, message }
+    }
 }
 
 impl UpstreamFault {
@@ -175,6 +186,7 @@ impl UpstreamFault {
             Self::Timeout => "upstream-timeout",
             Self::BadAnswer => "upstream-bad-answer",
             Self::Flood => "upstream-flood",
+            Self::SecretExpired => "upstream-secret-expired",
         }
     }
 }

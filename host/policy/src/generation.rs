@@ -24,6 +24,7 @@ use witgate_base::clock::{self, Clock};
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::networks::Networks;
 use witgate_config::limits::Lockout;
+use witgate_config::secrets::SecretSources;
 
 pub use crate::Recipe;
 pub use history::FormerGeneration;
@@ -49,6 +50,7 @@ pub struct Generation {
     /// The policies whose recipe is the generation's.
     written: BTreeSet<PathBuf>,
     restrictions: Restrictions,
+    secrets: SecretSources,
     /// Turns for shadow policies.
     shadows: Arc<Semaphore>,
 }
@@ -70,6 +72,8 @@ pub struct Contents {
     pub clock: Clock,
     /// The restrictions for all callers beside the policies.
     pub restrictions: Restrictions,
+    /// The sources of its secrets.
+    pub secrets: SecretSources,
 }
 
 /// The restrictions of a configuration beside its policies.
@@ -89,7 +93,8 @@ const SHADOWS: usize = 32;
 impl Generation {
     /// The generation `number`, which does not repeat another one.
     pub fn new(number: u64, contents: Contents) -> Self {
-        let Contents { mut policies, pipelines, recipe, files, written, clock, restrictions } = contents;
+        let Contents { mut policies, pipelines, recipe, files, written, clock, restrictions, secrets } =
+            contents;
         for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
             policies.insert(policy.name().to_string(), Arc::clone(policy));
         }
@@ -114,6 +119,7 @@ impl Generation {
             files,
             written,
             restrictions,
+            secrets,
             shadows: Arc::new(Semaphore::new(SHADOWS)),
         }
     }
@@ -276,9 +282,14 @@ impl Generation {
         &self.files
     }
 
+    /// The sources of its secrets.
+    pub fn secrets(&self) -> &SecretSources {
+        &self.secrets
+    }
+
     /// True if a key store, key set or secret has changed since. These files are not part of the recipe.
     pub fn has_new_data(&self) -> bool {
-        self.files.differ_besides(&self.written)
+        self.files.differ_besides(&self.written) || self.secrets.have_changed()
     }
 }
 

@@ -4,13 +4,14 @@
 //! orphans (`PR_SET_CHILD_SUBREAPER`), or to process 1. In a container, Witgate is process 1; elsewhere it asks for
 //! them. So it can reap orphans, and at the end kill the processes that have left their process group.
 
-use std::collections::BTreeSet;
 use std::io;
 
-use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
 use crate::shares::Capacity;
+use witgate_base::own_children;
+
+pub use witgate_base::own_children::ChildGuard;
 
 #[cfg(target_os = "linux")]
 pub use orphans::{adopt_orphans, end_orphans};
@@ -19,33 +20,12 @@ pub use orphans::{adopt_orphans, end_orphans};
 /// quarter of them.
 pub const CHILDREN: Capacity = Capacity { most: 64, most_of_one: 16 };
 
-/// The children that a task waits for. Nothing else may reap them, because the task would then not get their exit
-/// status.
-static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// A guard of a child that a task waits for. While it lives, nothing else reaps the child.
-#[derive(Debug)]
-pub struct ChildGuard(Option<i32>);
-
-impl Drop for ChildGuard {
-    fn drop(&mut self) {
-        if let Some(id) = self.0 {
-            OWN.lock().remove(&id);
-        }
-    }
-}
-
 /// Starts a process that the caller waits for. The process does not count as an orphan until `ChildGuard` is dropped.
 ///
 /// # Errors
 /// If the system cannot start it.
 pub fn spawn(command: &mut Command) -> io::Result<(Child, ChildGuard)> {
-    // The lock is held from before the start, so that a process that ends at once is already in the set.
-    let mut own = OWN.lock();
-    let child = command.spawn()?;
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    own.extend(id);
-    Ok((child, ChildGuard(id)))
+    own_children::start(|| command.spawn(), Child::id)
 }
 
 /// Does nothing: on other systems, process 1 reaps the orphans.

@@ -66,6 +66,7 @@ fn shown(config: &Config) -> Value {
             "forget_s": lockout.forget.as_secs(),
         })),
         "audit": config.audit.as_ref().map(audit),
+        "secrets": { "strict_files": config.secrets.are_files_strict() },
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
 }

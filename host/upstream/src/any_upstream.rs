@@ -60,11 +60,13 @@ impl AnyUpstream {
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
+                    .with_lifetimes(&config.lifetimes)
                     .with_eras(config.eras)
                     .with_messages(config.max_message),
             )),
             UpstreamTarget::Sse { url, headers } => {
-                let sse = Arc::new(Sse::new(ways, url, headers, config.timeout, config.max_message)?);
+                let sse = Sse::new(ways, url, headers, config.timeout, config.max_message)?;
+                let sse = Arc::new(sse.with_lifetimes(&config.lifetimes));
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
                 Self::Sse(child(false, launcher, EraCache::known(EraVerdict::known(true, false))), sse)
             }
@@ -76,7 +78,8 @@ impl AnyUpstream {
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
-                let program = Program { name, argv: argv.clone(), env: env.clone(), identity };
+                let lifetimes = config.lifetimes.clone();
+                let program = Program { name, argv: argv.clone(), env: env.clone(), lifetimes, identity };
                 let eras = match (config.eras, cache) {
                     (Some(eras), _) => EraCache::configured(eras),
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),

@@ -12,6 +12,7 @@ use super::child::renewal::LaunchSettings;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
 use witgate_base::signing::Signer;
 use witgate_config::identity::IdentitySettings;
+use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, UpstreamTarget};
 
 type NamedSecrets = Vec<(String, SecretString)>;
@@ -20,8 +21,15 @@ type NamedSecrets = Vec<(String, SecretString)>;
 pub struct Renewable {
     name: String,
     place: String,
-    taken: Mutex<(NamedSecrets, IdentitySettings)>,
+    taken: Mutex<TakenSettings>,
     own: RenewableParts,
+}
+
+/// The settings in use.
+struct TakenSettings {
+    texts: NamedSecrets,
+    lifetimes: Vec<SecretLifetime>,
+    identity: IdentitySettings,
 }
 
 enum RenewableParts {
@@ -51,7 +59,7 @@ impl Renewable {
             }
             _ => return None,
         };
-        let taken = Mutex::new((taken.clone(), config.identity.clone()));
+        let taken = Mutex::new(TakenSettings::of(taken, config));
         Some(Self { name: config.name.clone(), place: config.place(), taken, own })
     }
 
@@ -63,7 +71,7 @@ impl Renewable {
     /// The key that signs identity tokens for the upstream.
     pub fn signer(&self) -> Option<Arc<Signer>> {
         let taken = self.taken.lock();
-        taken.1.token.as_ref().map(|token| Arc::clone(&token.signer))
+        taken.identity.token.as_ref().map(|token| Arc::clone(&token.signer))
     }
 
     /// Applies `config`, and returns true if it is a change. If the target changes, nothing is applied before a
@@ -79,16 +87,15 @@ impl Renewable {
             return Ok(false);
         };
         let mut taken = self.taken.lock();
-        let (before, identity) = &*taken;
-        if config.place() != self.place || same(before, texts) && *identity == config.identity {
+        if config.place() != self.place || taken.is_same(texts, config) {
             return Ok(false);
         }
         match (&self.own, &config.target) {
             (RenewableParts::Headers(headers), UpstreamTarget::Url { .. }) => {
-                headers.replace(texts, &config.identity)?
+                headers.replace(texts, &config.lifetimes, &config.identity)?
             }
             (RenewableParts::Streams(launching, sse), UpstreamTarget::Sse { .. }) => {
-                launching.replace(Arc::new(sse.with_headers(texts)?));
+                launching.replace(Arc::new(sse.with_headers(texts)?.with_lifetimes(&config.lifetimes)));
             }
             (RenewableParts::Environment(launching), UpstreamTarget::Command { argv, .. }) => {
                 let name = self.name.clone();
@@ -97,13 +104,25 @@ impl Renewable {
                     name,
                     argv: argv.clone(),
                     env: texts.clone(),
+                    lifetimes: config.lifetimes.clone(),
                     identity,
                 }));
             }
             _ => return Ok(false),
         }
-        *taken = (texts.clone(), config.identity.clone());
+        *taken = TakenSettings::of(texts, config);
         Ok(true)
+    }
+}
+
+impl TakenSettings {
+    fn of(texts: &NamedSecrets, config: &config::Upstream) -> Self {
+        let (lifetimes, identity) = (config.lifetimes.clone(), config.identity.clone());
+        Self { texts: texts.clone(), lifetimes, identity }
+    }
+
+    fn is_same(&self, texts: &NamedSecrets, config: &config::Upstream) -> bool {
+        same(&self.texts, texts) && self.lifetimes == config.lifetimes && self.identity == config.identity
     }
 }
 

@@ -130,8 +130,14 @@ fn rejections() -> Vec<Rejection> {
         .map(failed),
     );
     all.extend(
-        [UpstreamFault::Unreachable, UpstreamFault::Timeout, UpstreamFault::BadAnswer, UpstreamFault::Flood]
-            .map(upstream),
+        [
+            UpstreamFault::Unreachable,
+            UpstreamFault::Timeout,
+            UpstreamFault::BadAnswer,
+            UpstreamFault::Flood,
+            UpstreamFault::SecretExpired,
+        ]
+        .map(upstream),
     );
     all
 }

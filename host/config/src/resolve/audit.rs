@@ -9,8 +9,8 @@ use witgate_audit::note::{CheckpointKeyError, CheckpointSigner};
 use witgate_audit::{KEY_FILE, SegmentRules, SyncMode};
 
 use super::resolver::Resolver;
-use super::secret::in_file;
 use crate::raw;
+use crate::secret_text::in_file;
 use crate::{Audit, AuditKey, AuditOverflow};
 use witgate_base::cause::Cause;
 use witgate_base::printable;
@@ -113,10 +113,7 @@ impl Resolver<'_> {
     fn audit_key(&mut self, written: &raw::Audit, directory: Option<&Path>) -> Option<AuditKey> {
         let origin = written.origin.as_deref();
         if let Some(source) = &written.key {
-            if let Some(file) = &source.file {
-                self.is_private(&["audit", "key"], &self.path(file));
-            }
-            let pem = self.secret(&["audit", "key"], source)?;
+            let pem = self.private_key(&["audit", "key"], source)?;
             return self.audit_signer(&pem, origin).map(|signer| AuditKey::Signer(Arc::new(signer)));
         }
         if self.document.has(&["audit", "key"]) {

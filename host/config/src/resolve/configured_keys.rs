@@ -4,11 +4,12 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use witgate_api_key::store::Sha256;
 use witgate_base::digest::sha256;
+use witgate_base::fingerprints::Fingerprints;
 
 use super::Outline;
-use super::secret::read_secret;
 use crate::environment::Environment;
-use crate::raw::{Policy, SecretSource};
+use crate::raw::Policy;
+use crate::secrets::SecretSources;
 
 /// A key from a variable or a file, beside those of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +24,11 @@ impl Outline {
     /// The `keys` of `policy`.
     pub fn configured_keys(&self, policy: &Policy, environment: &Environment) -> Vec<ConfiguredKey> {
         // If the file of variables has a fault, the variables of the process still count.
-        let environment = self.environment(environment).unwrap_or_else(|_| environment.clone());
+        let secrets = self.secrets(environment);
+        let secrets = secrets.unwrap_or_else(|_| SecretSources::new(environment, &self.file.secrets));
         let digest = |source: &Value| {
-            let source: SecretSource = serde_json::from_value(source.clone()).ok()?;
-            let secret = read_secret(&source, &environment, |file| self.base.join(file)).ok()?;
-            Some(Sha256(sha256(secret.expose_secret().as_bytes())))
+            let secret = secrets.read_setting(source, &self.base, &mut Fingerprints::default()).ok()?;
+            Some(Sha256(sha256(secret.value.expose_secret().as_bytes())))
         };
         let key = |key: &Value| {
             let name = key.get("name")?.as_str()?.to_owned();

@@ -17,6 +17,7 @@ use super::upstreams::DEFAULT_MESSAGE_MIB;
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
 use crate::identity::IdentitySettings;
+use crate::secrets::SecretSources;
 use crate::{
     BrokenParts, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, ResourceDescription,
     Server, SessionBounds, Transport, Upstream, UpstreamTarget,
@@ -54,8 +55,12 @@ pub(super) fn load(
     let (telemetry, ignored) = telemetry::without_file(environment);
     let ignored = ignored.into_iter().map(|fault| Diagnostic::warning(fault).help("the variable is ignored"));
     faults.extend(ignored);
-    let config =
-        auth.map(|auth| Config { telemetry, environment: environment.clone(), ..config(&auth, target) });
+    let config = auth.map(|auth| Config {
+        telemetry,
+        environment: environment.clone(),
+        secrets: SecretSources::of_environment(environment.clone()),
+        ..config(&auth, target)
+    });
     finish(config, faults, Strictness::Whole)
 }
 
@@ -204,6 +209,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         environment: Environment::default(),
+        secrets: SecretSources::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }
@@ -219,6 +225,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         resource,
         about: ResourceDescription::default(),
         target,
+        lifetimes: Vec::new(),
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),

@@ -8,10 +8,10 @@ use secrecy::ExposeSecret;
 use witgate_plugin::issuer::is_issuer;
 
 use super::resolver::{Presence, Resolver};
-use super::secret::read_secret;
-use crate::environment::Environment;
 use crate::raw::{Key, Text};
+use crate::secrets::SecretSources;
 use crate::{KeyPlace, KeySource, MAX_STALE, raw};
+use witgate_base::fingerprints::Fingerprints;
 
 impl Resolver<'_> {
     pub(super) fn keys(&mut self, keys: &BTreeMap<String, Key>) -> BTreeMap<String, KeySource> {
@@ -110,10 +110,10 @@ fn remote(place: KeyPlace, key: &Key) -> KeySource {
 ///
 /// # Errors
 /// With a sentence about the fault and what to do.
-pub fn key(key: &raw::Key, base: &Path, environment: &Environment) -> Result<KeySource, String> {
+pub fn key(key: &raw::Key, base: &Path, secrets: &SecretSources) -> Result<KeySource, String> {
     let secret = |source| {
-        read_secret(source, environment, |file| base.join(file))
-            .map_err(|missing| format!("{}; {}", missing.message, missing.help))
+        let read = secrets.read(source, base, &mut Fingerprints::default());
+        read.map(|secret| secret.value).map_err(|missing| format!("{}; {}", missing.message, missing.help))
     };
     match key {
         Key { secret: Some(source), .. } => secret(source).map(KeySource::Secret),

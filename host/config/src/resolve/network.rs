@@ -37,7 +37,7 @@ impl Resolver<'_> {
             }
             Some(Text::Plain(text)) => network.go_through(self.proxy(text)),
             Some(Text::Secret(source)) => {
-                let secret = self.secret(&["network", "proxy"], source);
+                let secret = self.endless_secret(&["network", "proxy"], source);
                 network.go_through(secret.and_then(|secret| self.proxy(secret.expose_secret())));
             }
         }

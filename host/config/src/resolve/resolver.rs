@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
 use crate::environment::Environment;
+use crate::secret_programs::SecretLifetime;
+use crate::secrets::SecretSources;
 use witgate_base::cause::{Cause, is_file};
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::path::absolute;
@@ -14,11 +16,14 @@ use witgate_base::path::absolute;
 pub(super) struct Resolver<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) environment: &'a Environment,
+    pub(super) sources: &'a SecretSources,
     pub(super) path: PathBuf,
     pub(super) base: PathBuf,
     pub(super) faults: Vec<Diagnostic>,
     /// The files that were read, including the configuration file.
     pub(super) files: Fingerprints,
+    /// The lifetimes of the secrets that were read for the present upstream.
+    pub(super) lifetimes: Vec<SecretLifetime>,
     /// True if the components are known already, so that their files are not read.
     pub(super) again: bool,
 }
@@ -26,12 +31,14 @@ pub(super) struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     pub(super) fn new(
         document: &'a Document<'a>,
-        environment: &'a Environment,
+        sources: &'a SecretSources,
         path: &Path,
         faults: Vec<Diagnostic>,
         files: Fingerprints,
     ) -> Self {
-        Self { document, environment, path: absolute(path), base: base(path), faults, files, again: false }
+        let (environment, path, base) = (sources.environment(), absolute(path), base(path));
+        let lifetimes = Vec::new();
+        Self { document, environment, sources, path, base, faults, files, lifetimes, again: false }
     }
 
     pub(super) fn path(&self, written: &str) -> PathBuf {

@@ -1,41 +1,74 @@
 //! Reads secrets from their configured sources. Diagnostics never contain their values.
 
-use std::io;
-use std::path::PathBuf;
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::resolver::Resolver;
 use crate::diagnostic::names_a_secret;
-use crate::environment::Environment;
-use crate::raw::{PrefixedSource, SecretSource, UpstreamText};
-use crate::shape::nearest;
-use witgate_base::cause::Cause;
+use crate::raw::{BasicLogin, SecretSource, Text, UpstreamSecret, UpstreamText};
+use crate::secrets::{MissingSecret, SOURCES, Secret, named};
 
-/// The reason why a secret is missing, and the advice.
-pub(super) struct MissingSecret {
-    pub(super) message: String,
-    pub(super) help: String,
-    pub(super) cause: Cause,
-}
-
-impl MissingSecret {
-    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into(), cause: Cause::Content }
-    }
-}
+/// The text before a value of HTTP Basic.
+const BASIC: &str = "Basic ";
 
 impl Resolver<'_> {
     /// The secret of `source`, the value of the setting `at`.
     pub(super) fn secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
-        if let Some(file) = &source.file {
-            let path = self.path(file);
-            self.files.note(&path);
+        if self.is_misshapen(at, source) {
+            return None;
         }
-        match read_secret(source, self.environment, |file| self.path(file)) {
-            Ok(secret) => Some(secret),
-            Err(MissingSecret { message, help, cause }) => {
+        let read = self.sources.read(source, &self.base, &mut self.files);
+        self.accept(at, read)
+    }
+
+    /// True if a source has the wrong type, which is already reported.
+    fn is_misshapen(&self, at: &[&str], source: &SecretSource) -> bool {
+        let is_written = |name: &str| self.document.has(&[at, &[name]].concat());
+        named(source).is_empty() && SOURCES.iter().any(|name| is_written(name))
+    }
+
+    /// The secret of `source`, for a use that could not end with its lifetime.
+    pub(super) fn endless_secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
+        self.is_endless(at, source).then(|| self.secret(at, source))?
+    }
+
+    /// Checks that a secret has no lifetime.
+    pub(super) fn is_endless(&mut self, at: &[&str], source: &SecretSource) -> bool {
+        if source.exec.is_some() {
+            let help = "use `file`, `env` or `credential`; `exec` is for `[keys]`, policies and upstreams";
+            self.error(at, "this secret cannot come from a program", help);
+        }
+        source.exec.is_none()
+    }
+
+    /// The secret of `source`. None: there is no such secret, or it is reported.
+    fn optional_secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
+        if self.is_misshapen(at, source) {
+            return None;
+        }
+        match self.sources.read(source, &self.base, &mut self.files) {
+            Err(missing) if missing.is_absent => None,
+            read => self.accept(at, read),
+        }
+    }
+
+    /// Reports what is wrong with a secret.
+    pub(super) fn accept(
+        &mut self,
+        at: &[&str],
+        read: Result<Secret, MissingSecret>,
+    ) -> Option<SecretString> {
+        match read {
+            Ok(Secret { value, warning, lifetime, .. }) => {
+                self.lifetimes.extend(lifetime);
+                if let Some((message, help)) = warning {
+                    self.warning(at, message, help);
+                }
+                Some(value)
+            }
+            Err(MissingSecret { message, help, cause, .. }) => {
                 self.error_of(cause, at, message, help);
                 None
             }
@@ -43,18 +76,60 @@ impl Resolver<'_> {
     }
 
     /// The value of an environment variable or a header. It may be written in the file unless its name says that it is
-    /// a secret.
+    /// a secret. None: it is optional and absent, or there is an error.
     pub(super) fn text(&mut self, at: &[&str], text: &UpstreamText) -> Option<SecretString> {
         let name = at.last().copied().unwrap_or_default();
         match text {
-            UpstreamText::Secret(PrefixedSource { env, file, prefix }) => {
-                let secret = self.secret(at, &SecretSource { env: env.clone(), file: file.clone() })?;
-                match prefix {
-                    Some(prefix) => Some(prefixed(prefix, &secret)),
-                    None => Some(secret),
-                }
-            }
+            UpstreamText::Secret(secret) => self.upstream_secret(at, secret),
             UpstreamText::Plain(value) => self.plain(at, name, value),
+        }
+    }
+
+    fn upstream_secret(&mut self, at: &[&str], written: &UpstreamSecret) -> Option<SecretString> {
+        let source = written.source();
+        if self.document.has(&[at, &["basic"]].concat()) {
+            return self.basic(at, written);
+        }
+        let secret = match written.optional {
+            true => self.optional_secret(at, &source)?,
+            false => self.secret(at, &source)?,
+        };
+        Some(match &written.prefix {
+            Some(prefix) => prefixed(prefix, &secret),
+            None => secret,
+        })
+    }
+
+    /// A value of HTTP Basic (RFC 7617).
+    fn basic(&mut self, at: &[&str], written: &UpstreamSecret) -> Option<SecretString> {
+        let mut others = SOURCES.iter().chain(&["prefix"]).copied();
+        if let Some(other) = others.find(|other| self.document.has(&[at, &[*other]].concat())) {
+            let message = format!("`basic` is the whole value, and this also names `{other}`");
+            self.error(&[at, &[other]].concat(), message, "leave one of them");
+            return None;
+        }
+        let BasicLogin { user, password } = written.basic.as_ref()?;
+        let inner = |name| [at, &["basic", name]].concat();
+        let user = self.basic_user(&inner("user"), user, written.optional);
+        let password = match written.optional {
+            true => self.optional_secret(&inner("password"), password),
+            false => self.secret(&inner("password"), password),
+        };
+        let (user, password) = (user?, password?);
+        if user.expose_secret().contains(':') {
+            let message = "the user of HTTP Basic contains a colon, which would end it";
+            self.error(&inner("user"), message, "use a user without a colon");
+            return None;
+        }
+        let pair = Zeroizing::new(format!("{}:{}", user.expose_secret(), password.expose_secret()));
+        Some(prefixed(BASIC, &STANDARD.encode(pair.as_bytes()).into()))
+    }
+
+    fn basic_user(&mut self, at: &[&str], user: &Text, is_optional: bool) -> Option<SecretString> {
+        match user {
+            Text::Plain(name) => Some(name.as_str().into()),
+            Text::Secret(source) if is_optional => self.optional_secret(at, source),
+            Text::Secret(source) => self.secret(at, source),
         }
     }
 
@@ -106,66 +181,4 @@ fn prefixed(prefix: &str, secret: &SecretString) -> SecretString {
     text.push_str(prefix);
     text.push_str(secret);
     text.into()
-}
-
-/// The secret in the text of a file, without the mark (U+FEFF) and the line break that editors add.
-pub fn in_file(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n'])
-}
-
-/// Reads a secret.
-pub(super) fn read_secret(
-    source: &SecretSource,
-    environment: &Environment,
-    path: impl Fn(&str) -> PathBuf,
-) -> Result<SecretString, MissingSecret> {
-    match (&source.env, &source.file) {
-        (Some(name), None) => from_variable(name, environment),
-        (None, Some(file)) => from_file(path(file)),
-        (Some(_), Some(_)) => Err(MissingSecret::new(
-            "a secret has one source, and this names both `env` and `file`",
-            "leave one of them out",
-        )),
-        (None, None) => Err(MissingSecret::new(
-            "nothing says where this secret comes from",
-            "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
-        )),
-    }
-}
-
-fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, MissingSecret> {
-    if let Some(value) = environment.get(name) {
-        return Ok(value.into());
-    }
-    let state = if environment.has(name) { "is empty" } else { "is not set" };
-    let near = nearest(name, environment.names().filter(|other| *other != name));
-    let help = match near {
-        Some(near) => {
-            format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts")
-        }
-        None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
-    };
-    Err(MissingSecret::new(format!("the environment variable `{name}` {state}"), help))
-}
-
-fn from_file(path: PathBuf) -> Result<SecretString, MissingSecret> {
-    let shown = path.display();
-    let bytes = Zeroizing::new(std::fs::read(&path).map_err(|error| MissingSecret {
-        message: match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
-            _ => format!("the file `{shown}` cannot be read: {error}"),
-        },
-        help: "write the secret into it, and let only the user who starts Witgate read it".to_owned(),
-        cause: Cause::of(&error),
-    })?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
-        MissingSecret::new(
-            format!("the file `{shown}` is not text in UTF-8"),
-            "a secret is text; encode other bytes, for example in base64",
-        )
-    })?;
-    match in_file(text) {
-        "" => Err(MissingSecret::new(format!("the file `{shown}` is empty"), "write the secret into it")),
-        secret => Ok(secret.into()),
-    }
 }

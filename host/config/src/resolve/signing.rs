@@ -4,13 +4,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use url::Url;
 use witgate_plugin::issuer::is_issuer;
 
 use super::resolver::Resolver;
 use super::server::listen;
+use crate::Signing;
 use crate::raw::{self, SecretSource};
-use crate::{Signing, resolve::secret};
+use crate::secret_text::in_file;
+use crate::secrets::Secret;
 use witgate_base::cause::Cause;
 use witgate_base::signing::{PublicKey, Signer};
 
@@ -47,7 +50,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn signing_key(&mut self, written: Option<&SecretSource>) -> Option<secrecy::SecretString> {
+    fn signing_key(&mut self, written: Option<&SecretSource>) -> Option<SecretString> {
         let Some(source) = written else {
             if !self.document.has(&["signing", "key"]) {
                 let help = format!("write `key = {{ file = \"PATH\" }}`; {NEW_KEY}");
@@ -55,10 +58,19 @@ impl Resolver<'_> {
             }
             return None;
         };
+        self.private_key(&["signing", "key"], source)
+    }
+
+    /// A private key. If it comes from a file, nobody but its owner and its group may use that.
+    pub(super) fn private_key(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
         if let Some(file) = &source.file {
-            self.is_private(&["signing", "key"], &self.path(file));
+            self.is_private(at, &self.path(file));
         }
-        self.secret(&["signing", "key"], source)
+        if !self.is_endless(at, source) {
+            return None;
+        }
+        let read = self.sources.read(source, &self.base, &mut self.files);
+        self.accept(at, read.map(|secret| Secret { warning: None, ..secret }))
     }
 
     /// Checks that only the owner can read the key. Any other reader could sign in its name.
@@ -102,7 +114,7 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        match PublicKey::from_pem(secret::in_file(&text)) {
+        match PublicKey::from_pem(in_file(&text)) {
             Ok(key) => Some(key),
             Err(fault) => {
                 let help = "write the public half: `openssl pkey -in KEY -pubout -out FILE`";

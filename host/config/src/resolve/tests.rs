@@ -5,9 +5,11 @@ mod api_keys;
 mod audit;
 mod env_file;
 mod identity;
+mod secrets;
 mod wrapped;
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
@@ -29,7 +31,7 @@ impl Folder {
             ("secret", "from a file\n"),
             ("empty", "\n"),
         ] {
-            std::fs::write(folder.path().join(name), content).unwrap();
+            write_private(&folder.path().join(name), content);
         }
         std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
         Self(folder)
@@ -53,6 +55,12 @@ impl Folder {
         let lines: Vec<_> = diagnostics.iter().map(|fault| format!("{fault}\n")).collect();
         lines.concat().replace(&format!("{}/", self.0.path().display()), "")
     }
+}
+
+/// Writes a file that only its owner may read.
+fn write_private(path: &Path, content: &str) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A good upstream, policy and pipeline, for cases that are about something else.
@@ -338,7 +346,7 @@ fn all_missing_secrets_are_reported_at_once() {
              Witgate read it)",
             "witgate.toml:3:135: nothing says where this secret comes from (write `{ env = \"NAME\" }` or `{ file = \
              \"PATH\" }`)",
-            "witgate.toml:3:143: a secret has one source, and this names both `env` and `file` (leave one of them out)",
+            "witgate.toml:3:143: a secret has one source, and this names `env` and `file` (leave one of them)",
         ],
     );
 }

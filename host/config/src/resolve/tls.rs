@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::resolver::Resolver;
-use super::secret::{MissingSecret, read_secret};
 use crate::raw::{self, SecretSource};
 use crate::{ClientCertificates, TlsKey, TlsSettings};
+use witgate_base::fingerprints::Fingerprints;
 
 impl Resolver<'_> {
     /// Resolves `[server.tls]` to paths. The content of the files is read later, so that a reload of the rest does not
@@ -43,15 +43,23 @@ impl Resolver<'_> {
             self.error(&["server", "tls"], "TLS needs the `key` of its certificate", help);
             return None;
         };
-        if let (Some(file), None) = (&source.file, &source.env) {
-            return Some(TlsKey::File(self.path(file)));
-        }
-        match read_secret(source, self.environment, |file| self.path(file)) {
-            Ok(text) => Some(TlsKey::Text(text)),
-            Err(MissingSecret { message, help, cause }) => {
-                self.error_of(cause, &["server", "tls", "key"], message, help);
-                None
+        let at = ["server", "tls", "key"];
+        match source {
+            SecretSource { file: Some(file), env: None, credential: None, exec: None, .. } => {
+                Some(TlsKey::File(self.path(file)))
             }
+            SecretSource { credential: Some(name), env: None, file: None, exec: None, .. } => {
+                match self.sources.credential_path(name) {
+                    Ok(path) => Some(TlsKey::File(path)),
+                    Err(missing) => self.accept(&at, Err(missing)).map(TlsKey::Text),
+                }
+            }
+            source if self.is_endless(&at, source) => {
+                // A change is not in force before a restart, so these files are not watched.
+                let read = self.sources.read(source, &self.base, &mut Fingerprints::default());
+                self.accept(&at, read).map(TlsKey::Text)
+            }
+            _ => None,
         }
     }
 

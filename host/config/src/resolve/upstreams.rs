@@ -97,13 +97,16 @@ impl Resolver<'_> {
         self.named_well(name);
         let path = self.endpoint(name, written, alone);
         let resource = self.resource(file, name, written, &path, alone);
+        self.lifetimes.clear();
         let target = self.target(name, written).unwrap_or(UpstreamTarget::Broken);
+        let lifetimes = std::mem::take(&mut self.lifetimes);
         Upstream {
             name: name.to_owned(),
             path,
             resource,
             about: ResourceDescription::default(),
             target,
+            lifetimes,
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
             scopes: self.scopes(file, name, written),

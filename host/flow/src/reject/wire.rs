@@ -498,7 +498,10 @@ fn full(what: &'static str, retry_after: u32) -> Wire {
 
 fn upstream(fault: UpstreamFault, message: &str) -> Wire {
     let code = match fault {
-        UpstreamFault::Unreachable | UpstreamFault::BadAnswer | UpstreamFault::Flood => 502,
+        UpstreamFault::Unreachable
+        | UpstreamFault::BadAnswer
+        | UpstreamFault::Flood
+        | UpstreamFault::SecretExpired => 502,
         UpstreamFault::Timeout => 504,
     };
     Wire { code, ..plain(StatusCode::OK, fault.reason(), message.to_owned()) }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use super::OWN;
+use witgate_base::own_children::OwnChildren;
 
 /// The time in which a task reaps its own child after the child has ended.
 const SOON: Duration = Duration::from_millis(50);
@@ -38,10 +38,10 @@ pub fn adopt_orphans() {
 /// hide ended orphans.
 fn reap() -> bool {
     loop {
-        let own = OWN.lock();
+        let own = OwnChildren::hold();
         let ended = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
         let Ok(WaitStatus::Exited(id, _) | WaitStatus::Signaled(id, ..)) = ended else { return true };
-        if own.contains(&id.as_raw()) {
+        if own.contain(id.as_raw()) {
             return false;
         }
         tracing::debug!(process = id.as_raw(), "an orphan has ended");
@@ -70,11 +70,11 @@ pub async fn end_orphans() {
 
 /// The running children that no task waits for.
 fn orphans() -> Vec<Pid> {
-    let own = OWN.lock();
+    let own = OwnChildren::hold();
     let mine = getpid().as_raw_nonzero().get();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter(|id| !own.contains(id) && is_running_child(*id, mine)).filter_map(Pid::from_raw).collect()
+    ids.filter(|id| !own.contain(*id) && is_running_child(*id, mine)).filter_map(Pid::from_raw).collect()
 }
 
 /// True if the process runs and is a child of `parent`. The format is in proc_pid_stat(5): `ID (NAME) STATE PARENT …`,

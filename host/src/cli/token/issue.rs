@@ -13,9 +13,9 @@ use witgate_plugin::RolesClaim;
 use crate::cli::context::Context;
 use crate::cli::key::{from_now, now, written};
 use crate::cli::outcome::{CommandFailure, Exit};
-use witgate_config::environment::Environment;
 use witgate_config::raw::Key;
 use witgate_config::resolve::{self, Outline};
+use witgate_config::secrets::SecretSources;
 use witgate_config::{KeySource, PolicyKind, raw};
 
 #[derive(Debug, clap::Args)]
@@ -290,9 +290,9 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
     }
 }
 
-/// The variables that the file may name.
-fn variables(outline: &Outline, context: &Context) -> Result<Environment, String> {
-    outline.environment(&context.environment).map_err(|fault| fault.to_string())
+/// The sources of secrets that the file may name.
+fn secrets(outline: &Outline, context: &Context) -> Result<SecretSources, String> {
+    outline.secrets(&context.environment).map_err(|fault| fault.to_string())
 }
 
 /// The source of keys and policies: a file, of which only the needed parts are read, or the environment
@@ -346,13 +346,13 @@ impl ConfigSource {
     fn key(&self, context: &Context, key: &Value) -> Result<KeySource, String> {
         match (self, key) {
             (Self::File(outline), Value::String(name)) => match outline.file.keys.get(name) {
-                Some(key) => resolve::key(key, &outline.base, &variables(outline, context)?),
+                Some(key) => resolve::key(key, &outline.base, &secrets(outline, context)?),
                 None => Err("there is no such key under `[keys]`".to_owned()),
             },
             (Self::File(outline), inline) => {
                 let key: Key =
                     serde_json::from_value(inline.clone()).map_err(|_| "this is not a key".to_owned())?;
-                resolve::key(&key, &outline.base, &variables(outline, context)?)
+                resolve::key(&key, &outline.base, &secrets(outline, context)?)
             }
             (Self::Environment(config), Value::String(name)) => config
                 .keys

@@ -23,4 +23,9 @@ pub trait Launch: Send + Sync {
     /// separated. This does not wait, so the caller cannot disconnect meanwhile. The owner of the pipes ends the
     /// server.
     fn launch(&self, seat: Share, principal: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>>;
+
+    /// True if the lifetime of a secret for the server is over, so that none may be started.
+    fn has_expired(&self) -> bool {
+        false
+    }
 }

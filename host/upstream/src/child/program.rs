@@ -16,6 +16,7 @@ use witgate_base::party::Principal;
 use witgate_base::printable;
 use witgate_config::environment;
 use witgate_config::identity::IdentityField;
+use witgate_config::secret_programs::SecretLifetime;
 use witgate_runtime::descriptors;
 use witgate_runtime::lines::input::{LineOutcome, LineReader};
 use witgate_runtime::processes;
@@ -71,6 +72,8 @@ pub struct Program {
     pub argv: Vec<String>,
     /// Environment variables in addition to the inherited ones.
     pub env: Vec<(String, SecretString)>,
+    /// The lifetimes of the secrets in these variables.
+    pub lifetimes: Vec<SecretLifetime>,
     /// Variables with the caller's identity.
     pub identity: Vec<(IdentityField, String)>,
 }
@@ -84,6 +87,10 @@ impl Launch for Program {
             })?;
             self.spawn(seat, identity)
         })
+    }
+
+    fn has_expired(&self) -> bool {
+        self.lifetimes.iter().any(SecretLifetime::is_over)
     }
 }
 

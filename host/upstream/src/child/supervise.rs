@@ -211,7 +211,11 @@ impl Slot {
     }
 
     async fn start_one(&self, seat: Share) -> Result<HandshakeResult, Rejection> {
-        let pipes = self.start.launcher().launch(seat, self.principal.as_ref()).await.map_err(|why| {
+        let launcher = self.start.launcher();
+        if launcher.has_expired() {
+            return Err(Rejection::secret_expired());
+        }
+        let pipes = launcher.launch(seat, self.principal.as_ref()).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;

@@ -29,6 +29,7 @@ use crate::child::pipes::{Launch, Pipes};
 use crate::child::wire::{Incoming, MessageType};
 use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
+use witgate_config::secret_programs::SecretLifetime;
 use witgate_flow::account::Account;
 use witgate_flow::body::{BodyReadError, gather};
 use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
@@ -57,6 +58,8 @@ pub struct Sse {
     patience: Duration,
     /// The largest message of the server, in bytes.
     max_message: usize,
+    /// The lifetimes of the secrets in the headers.
+    lifetimes: Vec<SecretLifetime>,
 }
 
 impl Sse {
@@ -72,7 +75,13 @@ impl Sse {
         max_message: usize,
     ) -> Result<Self, SetUpError> {
         let line = Arc::new(UpstreamLine::over_the_network(Arc::clone(ways)));
-        Ok(Self { line, url: url.clone(), own: own_headers(headers)?, patience, max_message })
+        let (own, lifetimes) = (own_headers(headers)?, Vec::new());
+        Ok(Self { line, url: url.clone(), own, patience, max_message, lifetimes })
+    }
+
+    /// The same server, with the lifetimes of the secrets in its headers.
+    pub fn with_lifetimes(self, lifetimes: &[SecretLifetime]) -> Self {
+        Self { lifetimes: lifetimes.to_vec(), ..self }
     }
 
     /// The same server with other headers.
@@ -82,7 +91,8 @@ impl Sse {
     pub fn with_headers(&self, headers: &[(String, SecretString)]) -> Result<Self, SetUpError> {
         let (line, url) = (Arc::clone(&self.line), self.url.clone());
         let Self { patience, max_message, .. } = *self;
-        Ok(Self { line, url, own: own_headers(headers)?, patience, max_message })
+        let (own, lifetimes) = (own_headers(headers)?, Vec::new());
+        Ok(Self { line, url, own, patience, max_message, lifetimes })
     }
 }
 
@@ -98,6 +108,7 @@ impl Launch for Sse {
                 line: Arc::clone(&self.line),
                 place,
                 own: self.own.clone(),
+                lifetimes: self.lifetimes.clone(),
                 answers: Mutex::new(answers),
             };
             tokio::spawn(async move {
@@ -111,6 +122,10 @@ impl Launch for Sse {
             let (output, input) = tokio::io::split(ours);
             Ok(Pipes { input: Box::new(input), output: Box::new(output), process: None })
         })
+    }
+
+    fn has_expired(&self) -> bool {
+        self.lifetimes.iter().any(SecretLifetime::is_over)
     }
 }
 
@@ -164,6 +179,7 @@ struct SseConversation {
     line: Arc<UpstreamLine>,
     place: Uri,
     own: HeaderMap,
+    lifetimes: Vec<SecretLifetime>,
     answers: Mutex<WriteHalf<DuplexStream>>,
 }
 
@@ -204,6 +220,9 @@ impl SseConversation {
     }
 
     async fn post(&self, line: Bytes) -> Result<(), SessionOver> {
+        if self.lifetimes.iter().any(SecretLifetime::is_over) {
+            return Err(SessionOver);
+        }
         let mut headers = self.own.clone();
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, JSON);

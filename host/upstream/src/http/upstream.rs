@@ -20,6 +20,7 @@ use crate::session::{Session, SessionError, SessionLimits, Sessions, StreamLease
 use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
 use witgate_config::identity::IdentitySettings;
+use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
@@ -90,6 +91,8 @@ pub struct HttpUpstream {
 pub(super) struct RequestSettings {
     /// The upstream's own headers, such as its credential.
     own: HeaderMap,
+    /// The lifetimes of the secrets in these headers.
+    lifetimes: Vec<SecretLifetime>,
     /// The identity that the upstream receives.
     identity: IdentitySettings,
 }
@@ -106,10 +109,11 @@ impl LiveRequestSettings {
     pub(crate) fn replace(
         &self,
         headers: &[(String, SecretString)],
+        lifetimes: &[SecretLifetime],
         identity: &IdentitySettings,
     ) -> Result<(), SetUpError> {
-        self.given
-            .store(Arc::new(RequestSettings { own: own_headers(headers)?, identity: identity.clone() }));
+        let (own, lifetimes) = (own_headers(headers)?, lifetimes.to_vec());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity: identity.clone() }));
         self.held.clear();
         Ok(())
     }
@@ -182,8 +186,17 @@ impl HttpUpstream {
 
     /// The same, with the caller's identity in requests.
     pub fn with_identity(self, identity: IdentitySettings) -> Self {
-        let own = self.given.load().own.clone();
-        self.given.store(Arc::new(RequestSettings { own, identity }));
+        let (own, lifetimes) = (self.given.load().own.clone(), self.given.load().lifetimes.clone());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity }));
+        self
+    }
+
+    /// The same, with the lifetimes of the secrets in its headers.
+    pub fn with_lifetimes(self, lifetimes: &[SecretLifetime]) -> Self {
+        let given = self.given.load();
+        let (own, identity, lifetimes) = (given.own.clone(), given.identity.clone(), lifetimes.to_vec());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity }));
+        drop(given);
         self
     }
 
@@ -238,6 +251,9 @@ impl HttpUpstream {
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
     ) -> Result<Outgoing, Rejection> {
         let given = self.given.load();
+        if given.lifetimes.iter().any(SecretLifetime::is_over) {
+            return Err(Rejection::secret_expired());
+        }
         let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
         if let RequestSender::Caller(caller, _) = sender {
             self.line.introduce(&mut outgoing, caller);

@@ -1,12 +1,12 @@
 //! Keys of `api-key` policies that come from secrets.
 
-use super::Folder;
+use super::{Folder, write_private};
 
 fn says(config: &str) -> String {
     let rest =
         "[upstreams.own]\nown_tools = true\n[pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";
     let folder = Folder::with(&format!("[policies.keys]\nkind = 'api-key'\nconfig = {config}\n{rest}"));
-    std::fs::write(folder.0.path().join("long"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    write_private(&folder.0.path().join("long"), "0123456789abcdef0123456789abcdef\n");
     folder.says()
 }
 

@@ -152,6 +152,7 @@ async fn a_missing_program_is_a_clear_error() {
         name: "gone".to_owned(),
         argv: vec!["no-such-program-x".to_owned()],
         env: Vec::new(),
+        lifetimes: Vec::new(),
         identity: Vec::new(),
     };
     let settings = ChildSettings::new("gone", false, TIMEOUT, TIMEOUT);

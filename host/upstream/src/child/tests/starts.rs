@@ -8,7 +8,13 @@ use super::*;
 fn deaf(pids: &std::path::Path, change: impl FnOnce(&mut ChildSettings)) -> Small {
     let script = format!("trap '' TERM; echo $$ >> {}; while :; do sleep 0.05; done", pids.display());
     let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    let program = Program { name: "deaf".to_owned(), argv, env: Vec::new(), identity: Vec::new() };
+    let program = Program {
+        name: "deaf".to_owned(),
+        argv,
+        env: Vec::new(),
+        lifetimes: Vec::new(),
+        identity: Vec::new(),
+    };
     let mut settings = ChildSettings::new("deaf", false, TIMEOUT, Duration::from_millis(100));
     change(&mut settings);
     Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) }

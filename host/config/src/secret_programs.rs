@@ -1,0 +1,268 @@
+//! Secrets that programs print: `vault kv get`, `sops -d` and the like. Each has a lifetime, and is renewed before it
+//! ends.
+
+mod program;
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
+
+pub(crate) use self::program::SecretProgram;
+
+/// The number of programs whose values are kept. More than a configuration has; those of former configurations are
+/// forgotten.
+const MOST: usize = 256;
+
+/// The shortest pause after a failure; each further failure doubles it.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause after a failure.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+const LOOK_INTO_LOG: &str = "look into the log for the reason why it could not be renewed";
+
+const RUN_IT: &str =
+    "run the command yourself, as the user who starts Witgate and with the variables of `exec_env` only";
+
+/// The end of a secret's use, which a renewal with the same value postpones.
+#[derive(Clone, Debug)]
+pub struct SecretLifetime(Arc<Mutex<Instant>>);
+
+impl SecretLifetime {
+    fn until(end: Instant) -> Self {
+        Self(Arc::new(Mutex::new(end)))
+    }
+
+    /// True if the secret may not be used any more.
+    pub fn is_over(&self) -> bool {
+        self.is_over_at(Instant::now())
+    }
+
+    fn is_over_at(&self, now: Instant) -> bool {
+        *self.0.lock() <= now
+    }
+}
+
+impl PartialEq for SecretLifetime {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// The reason why a program's secret cannot be used, and the advice.
+#[derive(Debug)]
+pub(crate) struct ProgramFault {
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// The values that programs have printed. Clones share them.
+#[derive(Clone, Default)]
+pub struct SecretPrograms(Arc<Mutex<KnownPrograms>>);
+
+#[derive(Default)]
+struct KnownPrograms {
+    known: BTreeMap<SecretProgram, PrintedSecret>,
+    /// The number of changes so far.
+    changes: u64,
+}
+
+/// The last result of a program.
+struct PrintedSecret {
+    value: Result<(SecretString, SecretLifetime), String>,
+    /// The time of the next run.
+    next: Instant,
+    failures: u32,
+    /// True if there was a value, whose lifetime is over.
+    has_ended: bool,
+    is_running: bool,
+    /// The last time at which a configuration asked for the value.
+    asked: Instant,
+}
+
+impl std::fmt::Debug for SecretPrograms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretPrograms").finish_non_exhaustive()
+    }
+}
+
+impl SecretPrograms {
+    /// The value that `program` has printed. The first time, it runs now.
+    ///
+    /// # Errors
+    /// If its last run has failed and its last value has ended.
+    pub(crate) fn value(
+        &self,
+        program: &SecretProgram,
+    ) -> Result<(SecretString, SecretLifetime), ProgramFault> {
+        let asked = Instant::now();
+        if let Some(known) = self.0.lock().known.get_mut(program) {
+            known.asked = asked;
+            return known.current(program, asked);
+        }
+        let printed = program.run();
+        let now = Instant::now();
+        let first = PrintedSecret {
+            value: Err("it has not run yet".to_owned()),
+            next: now,
+            failures: 0,
+            has_ended: false,
+            is_running: false,
+            asked,
+        };
+        let mut state = self.0.lock();
+        state.make_room();
+        let known = state.known.entry(program.clone()).or_insert(first);
+        known.take(program, printed, now);
+        known.current(program, now)
+    }
+
+    /// The number of changes so far: new values, and values whose lifetime has ended. A change is a reason to read the
+    /// configuration again.
+    pub fn changes(&self) -> u64 {
+        self.0.lock().changes
+    }
+
+    /// Starts the runs that are due, each on a thread of its own, and notices the end of lifetimes. To be called every
+    /// second.
+    pub fn tend(&self) {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        let KnownPrograms { known, changes } = &mut *state;
+        for (program, printed) in known {
+            if printed.end(now) {
+                tracing::error!(
+                    program = program.name(),
+                    "secret-expired: the lifetime of what it printed is over, and no run has succeeded since"
+                );
+                *changes += 1;
+            }
+            if printed.is_due(now) {
+                printed.is_running = self.run_beside(program.clone());
+            }
+        }
+    }
+
+    /// Forgets programs that no configuration has asked for since `then`.
+    pub fn forget_unasked(&self, then: Instant) {
+        self.0.lock().known.retain(|_, printed| printed.asked >= then || printed.is_running);
+    }
+
+    /// Runs a program on another thread. False: the system gives none.
+    fn run_beside(&self, program: SecretProgram) -> bool {
+        let programs = self.clone();
+        let run = move || {
+            let printed = program.run();
+            let mut state = programs.0.lock();
+            let KnownPrograms { known, changes } = &mut *state;
+            if let Some(known) = known.get_mut(&program)
+                && known.take(&program, printed, Instant::now())
+            {
+                *changes += 1;
+            }
+        };
+        thread::Builder::new().name("secret".to_owned()).spawn(run).is_ok()
+    }
+}
+
+impl KnownPrograms {
+    /// Forgets the program that no configuration has asked for the longest.
+    fn make_room(&mut self) {
+        if self.known.len() < MOST {
+            return;
+        }
+        let oldest = self.known.iter().min_by_key(|(_, printed)| printed.asked);
+        if let Some(oldest) = oldest.map(|(program, _)| program.clone()) {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+impl PrintedSecret {
+    fn current(
+        &self,
+        program: &SecretProgram,
+        now: Instant,
+    ) -> Result<(SecretString, SecretLifetime), ProgramFault> {
+        let name = program.name();
+        let fault = |message, help: &str| Err(ProgramFault { message, help: help.to_owned() });
+        let expired = format!("secret-expired: the lifetime of what the program `{name}` printed is over");
+        match &self.value {
+            Ok((_, lifetime)) if lifetime.is_over_at(now) => fault(expired, LOOK_INTO_LOG),
+            Ok((value, lifetime)) => Ok((value.clone(), lifetime.clone())),
+            Err(message) if self.has_ended => fault(format!("{expired}; {message}"), RUN_IT),
+            Err(message) => fault(
+                format!("secret-unavailable: the program `{name}` printed no secret: {message}"),
+                RUN_IT,
+            ),
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.next <= now && !self.is_running
+    }
+
+    /// Ends a value whose lifetime is over. True: it has just ended.
+    fn end(&mut self, now: Instant) -> bool {
+        let is_over = matches!(&self.value, Ok((_, lifetime)) if lifetime.is_over_at(now));
+        if is_over {
+            self.value = Err("no run has succeeded since".to_owned());
+            self.has_ended = true;
+        }
+        is_over
+    }
+
+    /// Takes the result of a run. True: the value is another one.
+    fn take(&mut self, program: &SecretProgram, run: Result<SecretString, String>, now: Instant) -> bool {
+        self.is_running = false;
+        match run {
+            Ok(value) => {
+                self.failures = 0;
+                self.next = now + program.ttl() * 4 / 5;
+                self.renew(value, now + program.ttl(), now)
+            }
+            Err(message) => {
+                self.failures = self.failures.saturating_add(1);
+                let pause = SHORTEST_PAUSE.saturating_mul(1 << (self.failures - 1).min(6));
+                self.next = now + pause.min(LONGEST_PAUSE);
+                self.fail(program, message, now);
+                false
+            }
+        }
+    }
+
+    fn renew(&mut self, value: SecretString, end: Instant, now: Instant) -> bool {
+        if let Ok((before, lifetime)) = &self.value
+            && before.expose_secret() == value.expose_secret()
+            && !lifetime.is_over_at(now)
+        {
+            *lifetime.0.lock() = end;
+            return false;
+        }
+        self.has_ended = false;
+        self.value = Ok((value, SecretLifetime::until(end)));
+        true
+    }
+
+    /// A failure keeps the value until its lifetime is over.
+    fn fail(&mut self, program: &SecretProgram, message: String, now: Instant) {
+        let name = program.name();
+        match &self.value {
+            Ok((_, lifetime)) if !lifetime.is_over_at(now) => {
+                tracing::warn!(
+                    program = name,
+                    "a secret is not renewed, and stays until its lifetime is over: {message}"
+                );
+            }
+            _ => self.value = Err(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
