@@ -1,41 +1,30 @@
-//! Refuses messages that contain the credential of their sender, or a key of Witgate: an upstream must not learn them.
+//! Finds messages that contain the credential of their sender, or a key of Witgate: an upstream must not learn them.
 
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use witgate_message::credential::Credentials;
-use witgate_message::fault::MessageFault;
 use witgate_message::search::SearchedMessage;
 use witgate_plugin::Scheme;
 use witgate_policy::generation::Generation;
 use witgate_policy::known_keys::KEY_PREFIX;
 
 use crate::parsing;
-use crate::reject::Rejection;
 use crate::request::Request;
 
 static PREFIX: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(KEY_PREFIX));
 
-/// Searches the message of a caller who is known, or whom the pipeline accepts without a credential.
-///
-/// # Errors
-/// `CredentialInArguments`.
-pub(super) async fn check(
-    generation: &Arc<Generation>,
-    request: &Request,
-    shown: &Credentials,
-) -> Result<(), Rejection> {
+/// True if the message contains a credential. Its caller is known, or one whom the pipeline accepts without a credential.
+pub(super) async fn finds_one(generation: &Arc<Generation>, request: &Request, shown: &Credentials) -> bool {
     let message = request.call.body();
-    let has_credential = if parsing::is_small(message.len()) {
-        is_in(message, generation, shown)
-    } else {
-        let (message, generation, shown) = (message.clone(), Arc::clone(generation), shown.copy());
-        let search = move || is_in(&message, &generation, &shown);
-        // If the search is lost, nothing is forwarded.
-        Box::pin(parsing::in_background(request.peer, search)).await.unwrap_or(true)
-    };
-    if has_credential { Err(MessageFault::CredentialInArguments.into()) } else { Ok(()) }
+    if parsing::is_small(message.len()) {
+        return is_in(message, generation, shown);
+    }
+    let (message, generation, shown) = (message.clone(), Arc::clone(generation), shown.copy());
+    let search = move || is_in(&message, &generation, &shown);
+    // If the search is lost, nothing is forwarded.
+    Box::pin(parsing::in_background(request.peer, search)).await.unwrap_or(true)
 }
 
 fn is_in(message: &Bytes, generation: &Generation, shown: &Credentials) -> bool {

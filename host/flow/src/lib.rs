@@ -220,16 +220,16 @@ impl<U: Upstream> Flow<U> {
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
         let established = self.establish(&generation, &request, &shown).await;
-        let searched = match established.result {
-            Ok(_) => credential_search::check(&generation, &request, &shown).await,
-            Err(_) => Ok(()),
-        };
-        let is_clean = established.result.is_ok() && searched.is_ok();
+        let is_known = established.result.is_ok();
+        let has_credential = is_known && credential_search::finds_one(&generation, &request, &shown).await;
+        let is_clean = is_known && !has_credential;
         record.note_arguments(&request, is_clean.then_some(&shown)).await;
         record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
-        searched?;
+        if has_credential {
+            return Err(MessageFault::CredentialInArguments.into());
+        }
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
