@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod argument;
 pub mod diagnostic;
 pub mod document;
 pub mod env_file;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
+pub use argument::{ArgumentSchema, ArgumentSettings};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
 use witgate_audit::note::CheckpointSigner;
@@ -34,6 +36,7 @@ use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
 use witgate_base::signing::{PublicKey, Signer};
+use witgate_plugin::Pattern;
 
 /// All settings of `serve`.
 #[derive(Debug)]
@@ -529,6 +532,8 @@ pub struct Pipeline {
     pub authorize: Vec<String>,
     /// Roles of callers without a credential. None: such callers are refused.
     pub anonymous: Option<Vec<String>>,
+    /// The tools that such callers see in lists, if a credential can be in their arguments.
+    pub shown_to_anonymous: Vec<Pattern>,
 }
 
 /// `[policies.NAME]`.
@@ -544,6 +549,8 @@ pub struct Policy {
     pub fallback: Fallback,
     /// Enforced or shadow.
     pub mode: Mode,
+    /// The argument of tools that contains the policy's credential. None: no argument does.
+    pub argument: Option<ArgumentSettings>,
     /// The policy's settings, as JSON, with paths as configured.
     pub config: serde_json::Value,
     /// The required provenance of the component.
@@ -571,7 +578,7 @@ impl Policy {
     pub fn is_configured_as(&self, other: &Self) -> bool {
         let parts =
             |policy: &Self| (policy.kind, policy.mode, policy.component.clone(), policy.config.clone());
-        parts(self) == parts(other)
+        parts(self) == parts(other) && self.argument == other.argument
     }
 }
 

@@ -731,6 +731,8 @@ pub struct Policy {
     pub fallback: Option<Fallback>,
     /// `enforce` (the default), or `shadow`: its result is logged and not enforced.
     pub mode: Option<Mode>,
+    /// An argument of tools that contains the policy's credential: its name, or a table. It is taken out of every call.
+    pub argument: Option<Argument>,
     /// The policy's own settings; `witgate plugin inspect` prints their schema.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
@@ -757,6 +759,42 @@ pub struct Policy {
     /// The circuit breaker of a failing component.
     #[serde(default)]
     pub breaker: Breaker,
+}
+
+/// An argument of tools that contains a credential.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Argument {
+    /// Its name, for all tools.
+    Name(String),
+    /// Its name and the tools that have it.
+    Settings(ArgumentSettings),
+}
+
+/// An argument of tools that contains a credential.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArgumentSettings {
+    /// The name of a top-level member of `params.arguments`.
+    pub name: String,
+    /// Patterns of the tools that have it. Default: `*`, all tools.
+    pub on: Option<Vec<String>>,
+    /// The argument in the input schemas that callers see: `auto` (the default), `show`, `hide` or `keep`.
+    pub schema: Option<ArgumentSchema>,
+}
+
+/// The argument in the input schemas of tools.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArgumentSchema {
+    /// Callers without a credential see it, and others do not.
+    Auto,
+    /// All callers see it.
+    Show,
+    /// No caller sees it.
+    Hide,
+    /// The schema is that of the server.
+    Keep,
 }
 
 /// The kind of a policy.
@@ -918,6 +956,9 @@ pub struct Pipeline {
 pub struct Anonymous {
     /// Roles that such a caller has.
     pub roles: Vec<String>,
+    /// Patterns of tools that such a caller sees in lists, because a credential can be in their `argument`. A call still
+    /// needs it. Default: none.
+    pub lists: Vec<String>,
 }
 
 /// The JSON Schema of `witgate.toml`.

@@ -1,6 +1,7 @@
 //! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
 //! faults at once.
 
+mod arguments;
 mod audit;
 mod checkpoint_places;
 mod configured_keys;

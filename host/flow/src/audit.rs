@@ -471,5 +471,6 @@ fn of_malformed(malformed: &MessageFault) -> (&'static str, Option<&str>) {
         MessageFault::MethodNotAllowed => ("method-not-allowed", None),
         MessageFault::ForbiddenOrigin => ("forbidden-origin", None),
         MessageFault::ForbiddenHost => ("forbidden-host", None),
+        MessageFault::CredentialInArguments => ("credential-in-arguments", None),
     }
 }

@@ -13,6 +13,7 @@ use super::request::Request;
 use super::stage_result::StageResult;
 use super::subject::CallSubject;
 use crate::authenticate::identity::Caller;
+pub use entries::EntryAccess;
 use judge::Judge;
 use witgate_message::call::Call;
 use witgate_message::names;
@@ -63,11 +64,11 @@ impl Permit {
     }
 
     /// Decides for each of `names` whether the caller may see it in a list, exactly as [`authorize`] decides whether
-    /// they may call it.
+    /// they may call it. Callers without a credential also see tools that they may be allowed to call with one.
     ///
     /// # Errors
     /// `Failed`: a policy could not decide, so the list would be wrong both with and without the entry.
-    pub(super) async fn sees(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<bool>> {
+    pub(super) async fn sees(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<EntryAccess>> {
         self.judge.permits_entries(kind, names).await
     }
 

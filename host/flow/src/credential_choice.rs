@@ -4,13 +4,29 @@ use std::sync::Arc;
 
 use witgate_plugin::Credential;
 
+use witgate_config::{self as config, Mode};
+use witgate_message::argument_credentials::CredentialArgument;
 use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
+use witgate_policy::generation::Pipeline;
 use witgate_services::traces::Traces;
+
+/// The arguments of tools that the authenticators of a pipeline have declared as credentials, also those of the
+/// pipeline that is held back.
+pub(super) fn arguments(pipeline: &Pipeline) -> Vec<CredentialArgument> {
+    let declared = |(policy, argument): (&Policy, &config::ArgumentSettings)| CredentialArgument {
+        policy: Arc::clone(policy.name()),
+        name: Arc::clone(&argument.name),
+        on: Arc::clone(&argument.on),
+        watched: policy.mode() == Mode::Shadow,
+    };
+    pipeline.credential_arguments().map(declared).collect()
+}
 
 /// The credential that `policy` judges, if the request has one.
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
-    shown.first_of(&policy.wants()?.schemes, policy.credential_header())
+    let of_argument = policy.credential_argument().map(|_| &**policy.name());
+    shown.first_of(&policy.wants()?.schemes, policy.credential_header(), of_argument)
 }
 
 /// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is

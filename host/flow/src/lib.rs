@@ -10,6 +10,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body;
 mod credential_choice;
+mod credential_search;
 pub mod decision;
 pub mod disagreement_log;
 pub mod dpop;
@@ -219,10 +220,16 @@ impl<U: Upstream> Flow<U> {
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
         let established = self.establish(&generation, &request, &shown).await;
-        record.note_arguments(&request, established.result.is_ok().then_some(&shown)).await;
+        let is_known = established.result.is_ok();
+        let has_credential = is_known && credential_search::finds_one(&generation, &request, &shown).await;
+        let is_clean = is_known && !has_credential;
+        record.note_arguments(&request, is_clean.then_some(&shown)).await;
         record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
+        if has_credential {
+            return Err(MessageFault::CredentialInArguments.into());
+        }
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;

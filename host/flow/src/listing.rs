@@ -2,6 +2,7 @@
 //! owner. Everything else stays unchanged, byte for byte.
 
 pub(crate) mod parts;
+mod schema;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,8 +20,13 @@ use super::parsing;
 use super::reject::{Rejection, UpstreamFault};
 use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
+use crate::authorize::EntryAccess;
 use crate::event::Event;
-use parts::{List, ListPlace, Lists, MOST_ITEMS, MessageParts, NoticeTarget, ResultParts, UnreadableMessage};
+use parts::{
+    Entry, List, ListPlace, Lists, MOST_ITEMS, MessageParts, NoticeTarget, ResultParts, ShownEntries,
+    UnreadableMessage,
+};
+use schema::SchemaChanges;
 use witgate_message::era::Era;
 use witgate_message::json::{MessageForm, form, splice};
 use witgate_message::strict_json::{StrictMembers, string};
@@ -217,7 +223,9 @@ impl AnswerFilter {
         let text = std::str::from_utf8(message).map_err(|_| garbage())?;
         let mut shown = Vec::with_capacity(lists.lists.len());
         for list in &lists.lists {
-            shown.push(self.shown(list, text, fallback).await?);
+            let access = self.shown(list, text, fallback).await?;
+            let changed = self.changed(list, text, &access);
+            shown.push(ShownEntries { access, changed });
         }
         Ok(lists.filtered(text, &shown, self.permit.request().era == Era::Stateless))
     }
@@ -228,7 +236,7 @@ impl AnswerFilter {
         list: &ListPlace,
         text: &str,
         fallback: &mut FallbackUse,
-    ) -> Result<Vec<bool>, Rejection> {
+    ) -> Result<Vec<EntryAccess>, Rejection> {
         let names: Vec<Option<&str>> = list.entries.iter().map(|entry| entry.name(text)).collect();
         let kind = match list.list {
             List::Things(kind, _) => kind,
@@ -237,20 +245,39 @@ impl AnswerFilter {
         };
         let named: Vec<&str> = names.iter().copied().flatten().collect();
         let mut seen = fallback.note(self.permit.sees(kind, &named).await)?.into_iter();
-        Ok(names.iter().map(|name| name.is_some() && seen.next().unwrap_or(false)).collect())
+        let of = |name: &Option<&str>| name.and_then(|_| seen.next()).unwrap_or(EntryAccess::None);
+        Ok(names.iter().map(of).collect())
+    }
+
+    /// The texts of those tools whose schema is another one for the caller, because of arguments that are credentials,
+    /// with their places in the list.
+    fn changed(&self, list: &ListPlace, text: &str, access: &[EntryAccess]) -> Vec<(usize, String)> {
+        let (request, is_anonymous) = (self.permit.request(), self.permit.caller().is_anonymous());
+        let pipeline = self.permit.generation().pipeline(request.route.pipeline);
+        if list.list != List::TOOLS || pipeline.credential_arguments().next().is_none() {
+            return Vec::new();
+        }
+        let entries = list.entries.iter().zip(access).enumerate();
+        let change = |(place, (entry, access)): (usize, (&Entry, &EntryAccess))| {
+            let name = entry.name(text).filter(|_| *access != EntryAccess::None)?;
+            let changes = SchemaChanges::of(pipeline, name, is_anonymous, *access);
+            Some((place, changes.apply(entry.text(text))?))
+        };
+        entries.filter_map(change).collect()
     }
 
     async fn shown_tasks(
         &self,
         names: &[Option<&str>],
         fallback: &mut FallbackUse,
-    ) -> Result<Vec<bool>, Rejection> {
+    ) -> Result<Vec<EntryAccess>, Rejection> {
         let mut shown = Vec::with_capacity(names.len());
         for name in names {
-            shown.push(match name {
+            let is_listed = match name {
                 Some(task) => fallback.note(self.tasks.is_listed(task, &self.permit).await)?,
                 None => false,
-            });
+            };
+            shown.push(if is_listed { EntryAccess::Full } else { EntryAccess::None });
         }
         Ok(shown)
     }

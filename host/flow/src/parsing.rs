@@ -10,6 +10,7 @@ use std::thread;
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 use witgate_base::peer::Peer;
+use witgate_message::argument_credentials::{ArgumentCredentials, CredentialArgument};
 use witgate_message::call::Call;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_runtime::shares::{Capacity, Shares};
@@ -54,16 +55,38 @@ static TURNS: LazyLock<Shares<Option<Peer>>> = LazyLock::new(|| {
     Shares::new(Capacity { most, most_of_one: most })
 });
 
-/// Parses a message of `peer`.
+/// A message, and the credentials that were in its arguments.
+pub(super) type ParsedMessage = (Call, Option<Box<ArgumentCredentials>>);
+
+/// Parses a message of `peer`, and cuts the `declared` credentials out of its arguments.
 ///
 /// # Errors
-/// As [`Call::parse`].
-pub(super) async fn parse(body: Bytes, peer: Option<IpAddr>) -> Result<Call, ParseError> {
+/// As [`Call::parse`] and [`Call::cut`].
+pub(super) async fn parse(
+    body: Bytes,
+    peer: Option<IpAddr>,
+    declared: Vec<CredentialArgument>,
+) -> Result<ParsedMessage, ParseError> {
     if body.len() < LARGE {
-        return Call::parse(body);
+        return parse_here(body, &declared);
     }
     let unparsed = || ParseError { id: None, malformed: MessageFault::Parse("it cannot be read".to_owned()) };
-    Box::pin(in_background(peer, || Call::parse(body))).await.unwrap_or_else(|| Err(unparsed()))
+    let parsing = in_background(peer, move || parse_here(body, &declared));
+    Box::pin(parsing).await.unwrap_or_else(|| Err(unparsed()))
+}
+
+fn parse_here(body: Bytes, declared: &[CredentialArgument]) -> Result<ParsedMessage, ParseError> {
+    let call = Call::parse(body)?;
+    if declared.is_empty() {
+        return Ok((call, None));
+    }
+    let id = call.id().map(Box::from);
+    call.cut(declared).map_err(|malformed| ParseError { id, malformed })
+}
+
+/// True if a message of this size is searched on the thread that has the connection: that takes a few microseconds.
+pub(super) fn is_small(size: usize) -> bool {
+    size < LARGE_ANSWER
 }
 
 /// Reads an answer of this size for `peer`. None: it cannot be read.
@@ -125,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn small_and_large_messages_are_parsed_alike() {
         for size in [10, LARGE, 1 << 20] {
-            let call = parse(message(size), Some(IpAddr::from([192, 0, 2, 1]))).await;
+            let call = parse(message(size), Some(IpAddr::from([192, 0, 2, 1])), Vec::new()).await;
             // A name has at most some hundred characters.
             assert_eq!(call.is_ok(), size == 10, "{size}");
             assert_eq!(call.err().map(|error| error.id), (size != 10).then(|| Some("7".into())), "{size}");
@@ -134,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_message_lets_other_tasks_run() {
-        let mut large = Box::pin(parse(message(8 << 20), None));
+        let mut large = Box::pin(parse(message(8 << 20), None, Vec::new()));
         assert!((&mut large).now_or_never().is_none(), "it is parsed elsewhere");
         assert!(large.await.is_err());
     }
@@ -173,9 +196,9 @@ mod tests {
     #[tokio::test]
     async fn turns_are_given_back() {
         for _ in 0..64 {
-            let mut large = Box::pin(parse(message(LARGE), None));
+            let mut large = Box::pin(parse(message(LARGE), None, Vec::new()));
             let _ = (&mut large).now_or_never();
         }
-        assert!(parse(message(LARGE), None).await.is_err());
+        assert!(parse(message(LARGE), None, Vec::new()).await.is_err());
     }
 }

@@ -13,6 +13,7 @@ use witgate_message::headers::{agree, credentials};
 use witgate_plugin::{Scheme, Transport};
 use witgate_policy::generation::Generation;
 
+use crate::credential_choice;
 use crate::decision::DecisionId;
 use crate::in_flight::InFlight;
 use crate::known_sender::KnownSender;
@@ -61,13 +62,21 @@ pub(crate) async fn receive(
         shown = Some(taken);
     }
     let is_shown = shown.is_some();
-    let call = parsing::parse(body, peer).await?;
+    let declared = credential_choice::arguments(generation.pipeline(route.pipeline));
+    let (call, in_arguments) = parsing::parse(body, peer, declared).await?;
+    if let Some(in_arguments) = &in_arguments {
+        in_arguments.remove_headers(&mut headers);
+    }
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, shown, generation, route),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
+    let joined = examined.and_then(|(era, mut shown, session)| {
+        in_arguments.map_or(Ok(()), |in_arguments| in_arguments.add_to(&mut shown))?;
+        Ok((era, shown, session))
+    });
     let (era, mut shown, session) =
-        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
+        joined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), ..rejection.into() })?;
     if !is_shown {
         show_certificate(&mut shown, certificate.as_deref(), generation, route);
     }

@@ -1,5 +1,7 @@
 //! The credentials of a request, in types that never print their values. Here they are only extracted, not verified.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Credential, Scheme};
@@ -28,6 +30,8 @@ struct Item {
     scheme: Scheme,
     /// The header, for [`Scheme::Header`]. None over stdio, where `MCP_API_KEY` stands for any header.
     header: Option<HeaderName>,
+    /// The policy that has declared the argument, for [`Scheme::Argument`]. No other policy judges it.
+    policy: Option<Arc<str>>,
     value: SecretString,
     /// True if the credential is only for shadow policies. The live policies do not see it.
     watched: bool,
@@ -36,12 +40,33 @@ struct Item {
 impl Credentials {
     /// Adds a credential. The caller ensures that there is one of each scheme and header.
     pub fn add(&mut self, scheme: Scheme, header: Option<HeaderName>, value: SecretString) {
-        self.items.push(Item { scheme, header, value, watched: false });
+        self.items.push(Item { scheme, header, policy: None, value, watched: false });
+    }
+
+    /// Adds the credential in an argument that `policy` has declared. With `watched`, the policy is a shadow.
+    pub(crate) fn add_argument(&mut self, policy: Arc<str>, value: SecretString, watched: bool) {
+        self.items.push(Item {
+            scheme: Scheme::Argument,
+            header: None,
+            policy: Some(policy),
+            value,
+            watched,
+        });
+    }
+
+    /// Moves the credentials of `others` here.
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.items.append(&mut others.items);
+    }
+
+    /// Removes the credentials of this scheme that live policies judge.
+    pub(crate) fn remove(&mut self, scheme: Scheme) {
+        self.items.retain(|item| item.scheme != scheme || item.watched);
     }
 
     /// Adds a credential that only shadow policies judge.
     pub fn add_watched(&mut self, scheme: Scheme, value: SecretString) {
-        self.items.push(Item { scheme, header: None, value, watched: true });
+        self.items.push(Item { scheme, header: None, policy: None, value, watched: true });
     }
 
     /// Adds a proof of possession.
@@ -69,9 +94,12 @@ impl Credentials {
         items.chain(self.proof.iter().map(|proof| (None, proof.expose_secret())))
     }
 
-    /// All credentials: the scheme, the header, and the text.
+    /// The credentials that live policies judge: the scheme, the header, and the text.
     pub fn items(&self) -> impl Iterator<Item = (Scheme, Option<&HeaderName>, &str)> {
-        self.items.iter().map(|item| (item.scheme, item.header.as_ref(), item.value.expose_secret()))
+        self.items
+            .iter()
+            .filter(|item| !item.watched)
+            .map(|item| (item.scheme, item.header.as_ref(), item.value.expose_secret()))
     }
 
     /// A copy, for a shadow policy that judges after the request has been forwarded.
@@ -79,6 +107,7 @@ impl Credentials {
         let copy = |item: &Item| Item {
             scheme: item.scheme,
             header: item.header.clone(),
+            policy: item.policy.clone(),
             value: SecretString::from(item.value.expose_secret()),
             watched: item.watched,
         };
@@ -94,13 +123,21 @@ impl Credentials {
         self.items.iter().all(|item| item.watched)
     }
 
-    /// The first credential that a policy judges, in the policy's order of preference.
-    pub fn first_of(&self, schemes: &[Scheme], header: Option<&HeaderName>) -> Option<Credential<'_>> {
+    /// The first credential that a policy judges, in the policy's order of preference. `policy` is its name if it has
+    /// declared an argument.
+    pub fn first_of(
+        &self,
+        schemes: &[Scheme],
+        header: Option<&HeaderName>,
+        policy: Option<&str>,
+    ) -> Option<Credential<'_>> {
+        let is_own = |item: &Item| match item.scheme {
+            Scheme::Header => item.header.is_none() || item.header.as_ref() == header,
+            Scheme::Argument => policy.is_some() && item.policy.as_deref() == policy,
+            _ => true,
+        };
         schemes.iter().find_map(|&scheme| {
-            let item = self.items.iter().find(|item| {
-                item.scheme == scheme
-                    && (scheme != Scheme::Header || item.header.is_none() || item.header.as_ref() == header)
-            })?;
+            let item = self.items.iter().find(|item| item.scheme == scheme && is_own(item))?;
             Some(Credential { scheme, value: item.value.expose_secret() })
         })
     }

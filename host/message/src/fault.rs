@@ -36,6 +36,8 @@ pub enum MessageFault {
     ForbiddenHost,
     /// A credential at a place where none may be (in the query), or more credentials than permitted.
     BadCredential(String),
+    /// The message contains the credential of its sender, or a key of Witgate.
+    CredentialInArguments,
 }
 
 /// The fault of a message that could not be parsed.

@@ -144,6 +144,28 @@ pub fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
+/// The spans to cut so that the elements that are `cut` leave an object or array, each with one comma. `opening` is the
+/// place after the opening bracket, and `ends` are the ends of the elements in `body`, in order.
+pub fn cuts(body: &[u8], opening: usize, ends: &[usize], cut: &[bool]) -> Vec<Range<usize>> {
+    let after_comma = |end: usize| {
+        let comma = body.get(end..).and_then(|rest| rest.iter().position(|byte| *byte == b','));
+        comma.map(|comma| end + comma + 1)
+    };
+    let (mut spans, mut start, mut keeps_one) = (Vec::new(), opening, false);
+    for (end, is_cut) in ends.iter().zip(cut) {
+        let next = after_comma(*end);
+        match (is_cut, keeps_one, next) {
+            (false, _, _) => keeps_one = true,
+            // The comma before it.
+            (true, true, _) => spans.push(start.saturating_sub(1)..*end),
+            (true, false, Some(next)) if ends.last() != Some(end) => spans.push(start..next),
+            (true, false, _) => spans.push(start..*end),
+        }
+        start = next.unwrap_or(*end);
+    }
+    spans
+}
+
 /// `body` with the text at each span replaced. All other bytes stay unchanged.
 pub fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
     edits.sort_by_key(|(span, _)| span.start);

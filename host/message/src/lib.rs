@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod argument_credentials;
 pub mod call;
 pub mod certificate;
 pub mod credential;
@@ -17,4 +18,5 @@ pub mod names;
 mod nulls;
 mod numbers;
 pub mod parse;
+pub mod search;
 pub mod strict_json;

@@ -76,6 +76,7 @@ fn read<'a>(
     if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
+    refuse_auth(members)?;
     let mut strict = StrictCheck::default();
     strict.check_keys(members).map_err(parse)?;
     for (key, value) in &members.0 {
@@ -194,6 +195,7 @@ impl<'a> Params<'a> {
             Some(strict_json::StrictParams::Object(members)) => members,
         };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
+        refuse_auth(&members)?;
         strict.check_keys(&members).map_err(parse)?;
         for (key, value) in members.0.iter().filter(|(key, _)| key != "_meta") {
             check(strict, key, value, 2)?;
@@ -364,6 +366,18 @@ fn refuse_look_alikes(members: &StrictMembers<'_>, names: &[&str]) -> Result<(),
     }
     Ok(())
 }
+
+/// Refuses an object `auth` in a message or its `params`. Some servers read credentials there, which no version of MCP
+/// does. An upstream would get them.
+fn refuse_auth(members: &StrictMembers<'_>) -> Result<(), MessageFault> {
+    let mut objects = members.iter().filter(|(_, value)| value.get().starts_with('{'));
+    match objects.any(|(key, _)| folds_to(key, "auth")) {
+        true => Err(MessageFault::BadCredential(AUTH.to_owned())),
+        false => Ok(()),
+    }
+}
+
+const AUTH: &str = "credentials in `auth` are not read: send the header Authorization: Bearer, or your API key in its header; over stdio, set MCP_API_KEY or MCP_BEARER_TOKEN";
 
 /// True if a reader that ignores case reads `key` as `name`.
 pub fn folds_to(key: &str, name: &str) -> bool {

@@ -135,6 +135,12 @@ impl Generation {
         Self { is_stale, ..self }
     }
 
+    /// True if a text is a key of one of the policies.
+    pub fn has_key(&self, text: &str) -> bool {
+        let all = self.policies.values().chain(self.pipelines.iter().flat_map(Pipeline::policies));
+        all.into_iter().any(|policy| policy.known_keys().has(text))
+    }
+
     /// The generation's number; the first is 1.
     pub fn number(&self) -> u64 {
         self.number

@@ -11,6 +11,7 @@ pub mod generation;
 mod guarded_component;
 pub mod hook_times;
 pub mod key_expiries;
+pub mod known_keys;
 pub mod limits;
 pub mod make;
 mod recipe;
@@ -34,6 +35,7 @@ use self::counts::HookTally;
 use self::guarded_component::GuardedComponent;
 use self::hook_times::{Form, Hook, HookTimes};
 use self::key_expiries::KeyExpiries;
+use self::known_keys::KnownKeys;
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
@@ -69,6 +71,7 @@ pub struct Policy {
     stand_in: Option<Builtin>,
     source: Source,
     credential_header: Option<HeaderName>,
+    credential_argument: Option<config::ArgumentSettings>,
     counts: Counts,
     times: HookTimes,
     disagreements: Disagreements,
@@ -76,6 +79,7 @@ pub struct Policy {
     written: Box<RecordedSettings>,
     files: BTreeMap<PathBuf, Option<Digest>>,
     key_expiries: KeyExpiries,
+    known_keys: KnownKeys,
 }
 
 #[derive(Debug)]
@@ -131,6 +135,7 @@ impl Policy {
             stand_in,
             source,
             credential_header,
+            credential_argument: config.argument.clone(),
             counts: Counts::default(),
             times: HookTimes::default(),
             disagreements: Disagreements::default(),
@@ -138,12 +143,22 @@ impl Policy {
             written: Box::new(written),
             files: BTreeMap::new(),
             key_expiries: KeyExpiries::default(),
+            known_keys: KnownKeys::default(),
         }
     }
 
-    /// Records the files that the policy was built from, and when their keys expire.
-    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>, key_expiries: KeyExpiries) -> Self {
-        Self { files, key_expiries, ..self }
+    /// Records the files that the policy was built from, and the keys in its settings.
+    fn made_from(
+        self,
+        files: BTreeMap<PathBuf, Option<Digest>>,
+        (key_expiries, known_keys): (KeyExpiries, KnownKeys),
+    ) -> Self {
+        Self { files, key_expiries, known_keys, ..self }
+    }
+
+    /// The keys of its store.
+    pub fn known_keys(&self) -> &KnownKeys {
+        &self.known_keys
     }
 
     /// The times at which keys of its store expire.
@@ -207,6 +222,11 @@ impl Policy {
     /// The header that contains the credential, besides `Authorization`.
     pub fn credential_header(&self) -> Option<&HeaderName> {
         self.credential_header.as_ref()
+    }
+
+    /// The argument of tools that contains the credential.
+    pub fn credential_argument(&self) -> Option<&config::ArgumentSettings> {
+        self.credential_argument.as_ref()
     }
 
     /// The counters.

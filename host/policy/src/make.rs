@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
-use witgate_plugin::{ConfigError, Description, Digest};
+use witgate_plugin::{ConfigError, Description, Digest, Scheme, Wants};
 
 use super::builtin::Builtin;
 use super::guarded_component::GuardedComponent;
 use super::key_expiries::KeyExpiries;
+use super::known_keys::KnownKeys;
 use super::recipe::Recipe;
 use super::tap::RecordedSettings;
 use super::{Check, Policy, Source, shipped_components};
@@ -25,7 +26,7 @@ use witgate_component::instance::{PrepareError, PreparedComponent};
 use witgate_component::load::{LoadError, LoadedComponent, Loader};
 use witgate_component::pool::Pool;
 use witgate_component::settings::{self, Schema, Settings, SettingsError, Surroundings};
-use witgate_config::{self as config, Fallback, Limits};
+use witgate_config::{self as config, Fallback, Limits, PolicyKind};
 use witgate_services::Services;
 use witgate_services::cache::Cache;
 use witgate_services::fetch::{Fetcher, HttpExchange};
@@ -212,12 +213,13 @@ impl Policy {
                 let message = at_setting(&error);
                 MakeError::setting(error, message, &place)
             })?;
+        judges_its_argument(config, &wants)?;
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
-        let expiries = KeyExpiries::of(config.kind, &settings.json);
+        let keys = keys(config.kind, &settings.json);
         let services = services(config, making, settings);
         let builtin = Check::Builtin(Box::new(builtin));
-        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read, expiries))
+        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read, keys))
     }
 
     async fn make_component(
@@ -236,7 +238,7 @@ impl Policy {
         let json = settings.json.to_string();
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
-        let expiries = KeyExpiries::of(config.kind, &settings.json);
+        let keys = keys(config.kind, &settings.json);
         let services = services(config, making, settings);
         let limits = config.limits.with_settings(json.len());
         let prepared =
@@ -249,11 +251,26 @@ impl Policy {
             }
             _ => error.into(),
         })?;
+        judges_its_argument(config, &wants)?;
         let source = Source::Component { digest: loaded.digest, description };
         let component = GuardedComponent::new(Arc::clone(&services.policy), pool, config.breaker);
         let component = Check::Component(component);
-        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read, expiries))
+        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read, keys))
     }
+}
+
+/// The keys in the settings of a policy.
+fn keys(kind: PolicyKind, settings: &Value) -> (KeyExpiries, KnownKeys) {
+    (KeyExpiries::of(kind, settings), KnownKeys::of(kind, settings))
+}
+
+/// Checks that a policy with an `argument` judges credentials in arguments.
+fn judges_its_argument(config: &config::Policy, wants: &Wants) -> Result<(), MakeError> {
+    if config.argument.is_none() || wants.schemes.contains(&Scheme::Argument) {
+        return Ok(());
+    }
+    Err("it judges no credentials in arguments (`configure` does not return the scheme `argument`): leave `argument` out"
+        .into())
 }
 
 /// The content at a component's path.

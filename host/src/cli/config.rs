@@ -10,8 +10,8 @@ use witgate_audit::{KEY_FILE, SyncMode};
 use witgate_config::identity::IdentitySettings;
 use witgate_config::limits::CallLimit;
 use witgate_config::{
-    Audit, AuditKey, AuditOverflow, ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource,
-    Network, Pipeline, Policy, Telemetry, TlsKey, Transport, UpstreamTarget, raw,
+    ArgumentSettings, Audit, AuditKey, AuditOverflow, ClientCertificates, Config, Denials, Forwarded,
+    KeyPlace, KeySource, Network, Pipeline, Policy, Telemetry, TlsKey, Transport, UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -186,7 +186,9 @@ fn pipeline(pipeline: &Pipeline) -> Value {
     json!({
         "authenticate": pipeline.authenticate,
         "authorize": pipeline.authorize,
-        "anonymous": pipeline.anonymous.as_ref().map(|roles| json!({ "roles": roles })),
+        "anonymous": pipeline.anonymous.as_ref().map(|roles| {
+            json!({ "roles": roles, "lists": pipeline.shown_to_anonymous.len() })
+        }),
     })
 }
 
@@ -196,6 +198,7 @@ fn policy(policy: &Policy) -> Value {
         "component": policy.component,
         "fallback": format!("{:?}", policy.fallback).to_lowercase(),
         "mode": format!("{:?}", policy.mode).to_lowercase(),
+        "argument": policy.argument.as_ref().map(argument),
         "config": policy.config,
         "digest": policy.provenance.digest.map(|digest| witgate_base::digest::digest_text(&digest)),
         "signed_by": policy.provenance.signed_by.len(),
@@ -209,6 +212,10 @@ fn policy(policy: &Policy) -> Value {
             "crypto": policy.grants.crypto,
         },
     })
+}
+
+fn argument(argument: &ArgumentSettings) -> Value {
+    json!({ "name": &*argument.name, "on": &*argument.on_texts, "schema": argument.schema.name() })
 }
 
 fn limit(limit: &CallLimit) -> Value {

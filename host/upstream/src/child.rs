@@ -18,6 +18,7 @@ use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, InitializeAnswer, MODERN, Uplift};
 use super::era::{EraCache, EraVerdict, PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
+use crate::session_owner::SessionOwner;
 use audience::Member;
 use connection::{ChildConnection, ChildExchange, ConversationTerms};
 use conversation::fault;
@@ -268,7 +269,7 @@ impl ChildState {
         let opened = slot.opened().unwrap_or_default();
         let member = Arc::new(Member {
             session: Arc::clone(&name),
-            principal: sent.principal.clone(),
+            owner: SessionOwner::new(sent.principal.clone()),
             inbox: audience::Inbox::default(),
             capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),
@@ -345,7 +346,7 @@ impl ChildState {
             }
             _ => {}
         }
-        let exchange = self.request(&session.slot, sent, Some(&session.member.session)).await?;
+        let exchange = self.request(&session.slot, sent, Some(&session.member)).await?;
         Ok(ChildOutcome::Running(exchange, None))
     }
 
@@ -363,7 +364,7 @@ impl ChildState {
             }
             CANCELLED => {
                 let Some(connection) = session.slot.running() else { return Ok(()) };
-                return cancel(&connection, sent, Some(&session.member.session)).await;
+                return cancel(&connection, sent, Some(&session.member)).await;
             }
             // The named request may be another session's, unless the child waits for this session.
             "notifications/progress" | "notifications/tasks/status" if self.settings.shared => {
@@ -386,17 +387,17 @@ impl ChildState {
         &self,
         slot: &Arc<Slot>,
         sent: &OutgoingMessage<'_>,
-        session: Option<&Arc<str>>,
+        member: Option<&Member>,
     ) -> Result<ChildExchange, Rejection> {
         let connection = slot.connection().await?;
         let call = sent.call;
-        connection.request(ask(sent, session), |number| with_number(call, number)).await
+        connection.request(ask(sent, member), |number| with_number(call, number)).await
     }
 
     /// The session of this name, if it is the principal's.
     fn session(&self, name: &str, principal: &Principal) -> Result<Arc<ChildSession>, Rejection> {
         let session = self.rooms.lock().session(name);
-        session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
+        session.filter(|session| session.member.owner.is(principal)).ok_or(Rejection::SessionNotFound)
     }
 
     /// The place for the child of `key`, created if needed and possible.
@@ -558,14 +559,17 @@ fn handshake(capabilities: &str) -> Handshake {
     Handshake::Handshake { request, id, complete: AtomicBool::new(true) }
 }
 
-/// The properties of a request for the connection.
-fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
+/// The properties of a request for the connection. Within a session, the request belongs to the principal that has
+/// opened it, so that a notification about the request does as well, which has no arguments.
+fn ask(sent: &OutgoingMessage<'_>, member: Option<&Member>) -> Asker {
     let call = sent.call;
+    let session = member.map(|member| &member.session);
+    let principal = member.map_or(&sent.principal, |member| member.owner.opened_by());
     let stateless = call.meta_version().is_some();
     let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
     Asker {
         session: session.cloned(),
-        owner: Some(Owner::new(&sent.principal, session)),
+        owner: Some(Owner::new(principal, session)),
         party: sent.party.clone(),
         account: sent.account.clone(),
         places: sent.places.clone(),
@@ -590,12 +594,12 @@ fn with_number(call: &Call, number: &str) -> Bytes {
 async fn cancel(
     connection: &ChildConnection,
     sent: &OutgoingMessage<'_>,
-    session: Option<&Arc<str>>,
+    member: Option<&Member>,
 ) -> Result<(), Rejection> {
     let params = bridge::params(sent.call).unwrap_or_default();
     let Some(id) = params.get("requestId") else { return Ok(()) };
     let reason = params.get("reason").and_then(witgate_message::json::unquote).unwrap_or_default();
-    connection.cancel(&ask(sent, session), id, &reason).await
+    connection.cancel(&ask(sent, member), id, &reason).await
 }
 
 /// A response with another id.

@@ -1,5 +1,5 @@
-//! Sessions of the stateful era. Their ids are Witgate's own. A session belongs to the principal that has opened it,
-//! because an id alone is no credential (MCP "Session Hijacking"). For others the session does not exist.
+//! Sessions of the stateful era. Their ids are Witgate's own. A session belongs to one principal, because an id alone is
+//! no credential (MCP "Session Hijacking"). For others the session does not exist.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 
+use crate::session_owner::SessionOwner;
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::Rejection;
 use witgate_runtime::metrics::session_meter::SessionMeter;
@@ -64,7 +65,7 @@ type EvictedSessions<T> = Vec<Arc<Session<T>>>;
 pub struct Session<T> {
     /// The upstream's id of the session.
     pub upstream: T,
-    principal: Principal,
+    owner: SessionOwner,
     /// The party whose share the session uses.
     party: Party,
     began: Instant,
@@ -113,7 +114,8 @@ impl<T> Sessions<T> {
         let evicted = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
         table.meter.begin();
-        let session = Session { upstream, principal, party, began, used, streams };
+        let owner = SessionOwner::new(principal);
+        let session = Session { upstream, owner, party, began, used, streams };
         table.by_id.insert(id.clone(), Arc::new(session));
         Ok((id, evicted))
     }
@@ -124,7 +126,7 @@ impl<T> Sessions<T> {
     /// `SessionNotFound`, whether another principal has such a session or not.
     pub fn find(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
         let table = self.table.lock();
-        let session = table.by_id.get(id).filter(|session| session.is_for(principal));
+        let session = table.by_id.get(id).filter(|session| session.owner.is(principal));
         let session = session.ok_or(Rejection::SessionNotFound)?;
         if session.idle() > self.limits.idle {
             return Err(Rejection::SessionNotFound);
@@ -140,7 +142,9 @@ impl<T> Sessions<T> {
     pub fn close(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
         let mut table = self.table.lock();
         match table.by_id.get(id) {
-            Some(session) if session.is_for(principal) => table.remove(id).ok_or(Rejection::SessionNotFound),
+            Some(session) if session.owner.is(principal) => {
+                table.remove(id).ok_or(Rejection::SessionNotFound)
+            }
             _ => Err(Rejection::SessionNotFound),
         }
     }
@@ -194,10 +198,6 @@ impl<T> Session<T> {
     pub fn hold(self: &Arc<Self>) -> StreamLease<T> {
         self.streams.fetch_add(1, Ordering::Relaxed);
         StreamLease(Arc::clone(self))
-    }
-
-    fn is_for(&self, principal: &Principal) -> bool {
-        self.principal == *principal
     }
 
     fn idle(&self) -> Duration {

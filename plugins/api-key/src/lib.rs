@@ -126,7 +126,7 @@ impl Plugin for ApiKey {
         let store = store.map_err(|e| ConfigError::at("/store", e.to_string()))?;
         let store = with_keys(store, config.keys)?;
         let wants = Wants {
-            schemes: vec![Scheme::Header, Scheme::Bearer],
+            schemes: vec![Scheme::Header, Scheme::Bearer, Scheme::Argument],
             credential_header: Some(config.header),
             ..Wants::default()
         };
@@ -228,10 +228,10 @@ impl Authenticate for ApiKey {
         _call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Verdict {
-        let bearer = match credential.scheme {
+        let may_be_a_token = match credential.scheme {
             Scheme::Header => false,
-            Scheme::Bearer => true,
-            Scheme::Basic | Scheme::Dpop | Scheme::Argument | Scheme::Certificate => {
+            Scheme::Bearer | Scheme::Argument => true,
+            Scheme::Basic | Scheme::Dpop | Scheme::Certificate => {
                 return Verdict::NotMine;
             }
         };
@@ -244,7 +244,7 @@ impl Authenticate for ApiKey {
                 verdict
             }
             // It may be a token for another policy.
-            None if bearer && !credential.value.starts_with(KEY_PREFIX) => Verdict::NotMine,
+            None if may_be_a_token && !credential.value.starts_with(KEY_PREFIX) => Verdict::NotMine,
             None => Verdict::refused("unknown-key", "the store does not contain this key"),
         }
     }

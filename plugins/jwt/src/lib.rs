@@ -39,7 +39,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(schema_with = "issuers")]
     pub issuer: Option<OneOrMany>,
-    /// The accepted audiences (`aud`). Default: the upstream's `resource`.
+    /// The accepted audiences (`aud`). Default: the upstream's `resource`. `none`: a token may have no audience, so
+    /// tokens for other servers with the same key are accepted as well.
     pub audience: Option<OneOrMany>,
     /// The claim with the audience, for issuers that do not write `aud`: for Cognito `client_id`. It has to contain
     /// one of `audience`. If the token has an `aud`, that is judged as well.
@@ -52,6 +53,9 @@ pub struct Config {
     /// as `{ token_use = "access" }`.
     #[serde(default)]
     pub required_claims: RequiredClaims,
+    /// The claim with the subject, for issuers that do not write `sub`; dots lead into objects. Default: `sub`, else
+    /// `client_id`, else `azp`.
+    pub subject_claim: Option<String>,
     /// The claim with the roles, a string or a list of strings; dots lead into objects. Or a list of
     /// such claims, each of which may also be a list of names of nested objects. An empty list: no roles.
     #[serde(default)]
@@ -96,6 +100,9 @@ fn issuers(_: &mut SchemaGenerator) -> Schema {
 #[schemars(inline, extend("format" = "witgate-key"))]
 pub struct KeyName(pub String);
 
+/// The setting `audience` of tokens without an audience.
+const NO_AUDIENCE: &str = "none";
+
 /// The usual drift of clocks that are not synchronised.
 fn default_leeway() -> u32 {
     60
@@ -119,10 +126,11 @@ impl Plugin for Jwt {
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check(&config)?;
         let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
+        let may_be_missing = config.audience.as_ref().is_some_and(|audience| audience.0 == [NO_AUDIENCE]);
         let audience = Audience {
-            ours: config.audience.clone(),
+            ours: config.audience.clone().filter(|_| !may_be_missing),
             claim: config.audience_claim.clone(),
-            may_be_missing: false,
+            may_be_missing,
         };
         let terms = Terms::new(audience, leeway, config.dpop)?;
         let revoked = config.revoked.as_deref().map(RevokedTokens::parse).transpose();
@@ -158,6 +166,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if list.is_some_and(|list| list.0.is_empty() || list.has("")) {
             return Err(ConfigError::at(pointer, "empty; leave it out to use the default"));
         }
+    }
+    if config.subject_claim.as_deref() == Some("") {
+        return Err(ConfigError::at("/subject_claim", "empty; leave it out to use `sub`"));
     }
     config.required_claims.check()?;
     match !config.roles_claim.is_usable() || config.scopes_claim.as_deref() == Some("") {
@@ -290,13 +301,22 @@ impl Jwt {
             revoked.judge(claims)?;
         }
         Ok(Identity {
-            subject: claims.subject(&["client_id", "azp"])?.to_owned(),
+            subject: self.subject(claims)?.to_owned(),
             issuer: claims.name("iss")?.map(str::to_owned),
             roles: self.roles().read(host, claims),
             scopes: claims.spaced_words(self.scopes_claim(claims))?,
             claims: Some(token.payload.clone()),
             expires_at: Some(end.saturating_add(self.terms.leeway().end.into())),
         })
+    }
+
+    fn subject<'c>(&self, claims: &'c Claims<'_>) -> Result<&'c str, Refusal> {
+        match &self.config.subject_claim {
+            None => Ok(claims.subject(&["client_id", "azp"])?),
+            Some(claim) => claims
+                .name(claim)?
+                .ok_or_else(|| Refusal::new("missing-claim", format!("the claim `{claim}` is missing"))),
+        }
     }
 
     /// Checks that the token has the required claims with the required values.

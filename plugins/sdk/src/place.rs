@@ -29,16 +29,18 @@ impl TokenPlace {
 
     /// The data that a policy for such tokens needs.
     pub fn wants(&self) -> Wants {
-        let schemes = match self.header {
+        let mut schemes = match self.header {
             Some(_) => vec![Scheme::Header],
             None => self.dpop.schemes(),
         };
+        schemes.push(Scheme::Argument);
         Wants { schemes, credential_header: self.header.clone(), ..Wants::default() }
     }
 
-    /// True if a token with this scheme is judged.
+    /// True if a token with this scheme is judged. An argument that the operator has declared may always contain it.
     pub fn takes(&self, scheme: Scheme) -> bool {
         match self.header {
+            _ if scheme == Scheme::Argument => true,
             Some(_) => scheme == Scheme::Header,
             None => self.dpop.takes(scheme),
         }

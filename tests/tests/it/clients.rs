@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use witgate_tests::clients::{Client, Clients, Report, Session, Stage};
 use witgate_tests::gateway::Setup;
 
+mod arguments;
 mod direct;
 mod eras;
 mod http;

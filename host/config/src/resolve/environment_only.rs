@@ -244,6 +244,7 @@ fn for_everybody() -> (Vec<Policy>, Pipeline) {
         authenticate: Vec::new(),
         authorize: vec!["everybody".to_owned()],
         anonymous: Some(vec!["everybody".to_owned()]),
+        shown_to_anonymous: Vec::new(),
     };
     (vec![policy], pipeline)
 }
@@ -265,7 +266,7 @@ fn checked(
             "holders"
         }
     };
-    let pipeline = Pipeline { authenticate, authorize: vec![authorize.to_owned()], anonymous: None };
+    let pipeline = Pipeline { authenticate, authorize: vec![authorize.to_owned()], ..Pipeline::default() };
     (policies, pipeline)
 }
 

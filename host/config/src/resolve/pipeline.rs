@@ -69,6 +69,7 @@ impl Resolver<'_> {
             authenticate: written.authenticate.clone().unwrap_or_default(),
             authorize: written.authorize.clone().unwrap_or_default(),
             anonymous: written.anonymous.as_ref().map(|anonymous| anonymous.roles.clone()),
+            shown_to_anonymous: self.shown_to_anonymous(at, written, policies),
         };
         // A server with anonymous callers needs no authenticator.
         if pipeline.anonymous.is_none() || written.authenticate.is_some() {

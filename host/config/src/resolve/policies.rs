@@ -36,6 +36,7 @@ impl Policy {
             component: None,
             fallback: Fallback::default(),
             mode: Mode::default(),
+            argument: None,
             config,
             provenance: Provenance::default(),
             cases: None,
@@ -66,6 +67,7 @@ impl Resolver<'_> {
                 Some(raw::Mode::Shadow) => Mode::Shadow,
                 Some(raw::Mode::Enforce) | None => Mode::Enforce,
             },
+            argument: self.argument(name, kind, written.argument.as_ref()),
             provenance: Provenance {
                 digest: self.digest(name, written),
                 signed_by: self.signed_by(name, written),

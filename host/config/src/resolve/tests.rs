@@ -2,6 +2,7 @@
 //! it.
 
 mod api_keys;
+mod arguments;
 mod audit;
 mod env_file;
 mod identity;

@@ -20,7 +20,11 @@ impl Judge {
     ///
     /// # Errors
     /// `Failed`.
-    pub(super) async fn permits_entries(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<bool>> {
+    pub(super) async fn permits_entries(
+        &self,
+        kind: TargetKind,
+        names: &[&str],
+    ) -> StageResult<Vec<EntryAccess>> {
         let (mut permitted, mut fallback) = (Vec::with_capacity(names.len()), FallbackUse::default());
         for batch in names.chunks(MOST_ENTRIES) {
             // A list may be long, and policies may answer without yielding. Neither other tasks nor other threads wait.
@@ -36,13 +40,13 @@ impl Judge {
         StageResult { result: Ok(permitted), fallback }
     }
 
-    async fn permits_batch(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<bool>> {
+    async fn permits_batch(&self, kind: TargetKind, names: &[&str]) -> StageResult<Vec<EntryAccess>> {
         let method = match kind {
             TargetKind::Tool => "tools/call",
             TargetKind::Resource => "resources/read",
             TargetKind::Prompt => "prompts/get",
             // Methods are in no list.
-            TargetKind::Method => return Ok(vec![false; names.len()]).into(),
+            TargetKind::Method => return Ok(vec![EntryAccess::None; names.len()]).into(),
         };
         let call = Call { listing: true, ..self.call(method, kind, "") };
         let (scope, mut fallback) = (self.scope(true), FallbackUse::default());
@@ -50,6 +54,17 @@ impl Judge {
         let result = batch.decide(self.pipeline(), &self.subject, &self.caller, true, &mut fallback).await;
         StageResult { result, fallback }
     }
+}
+
+/// The access of a caller to an entry of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryAccess {
+    /// The caller does not see the entry.
+    None,
+    /// The caller has no credential, and may be allowed to call the tool with one in its arguments.
+    WithCredential,
+    /// The caller may call it.
+    Full,
 }
 
 /// Entries of a list, about which the hooks are called together.
@@ -76,7 +91,7 @@ impl ListBatch<'_> {
         caller: &Caller,
         has_to_allow: bool,
         fallback: &mut FallbackUse,
-    ) -> Result<Vec<bool>, Rejection> {
+    ) -> Result<Vec<EntryAccess>, Rejection> {
         let permitted = self.ask(pipeline, caller, has_to_allow, fallback).await?;
         match &pipeline.next {
             None => Ok(permitted),
@@ -90,15 +105,15 @@ impl ListBatch<'_> {
         next: &NextPipeline,
         subject: &CallSubject,
         caller: &Caller,
-        mut permitted: Vec<bool>,
+        mut permitted: Vec<EntryAccess>,
         fallback: &mut FallbackUse,
-    ) -> Result<Vec<bool>, Rejection> {
-        let Some(by_next) = caller.by_next() else { return Ok(vec![false; permitted.len()]) };
+    ) -> Result<Vec<EntryAccess>, Rejection> {
+        let Some(by_next) = caller.by_next() else { return Ok(vec![EntryAccess::None; permitted.len()]) };
         let open: Vec<&str> = self
             .names
             .iter()
             .zip(&permitted)
-            .filter(|(_, is_open)| **is_open)
+            .filter(|(_, access)| **access != EntryAccess::None)
             .map(|(name, _)| *name)
             .collect();
         if open.is_empty() {
@@ -108,8 +123,9 @@ impl ListBatch<'_> {
         let batch = ListBatch { scope: &scope, names: &open, ..self };
         let decided =
             batch.decide(&next.pipeline, &subject, by_next, next.has_all_authorizers, fallback).await?;
-        for (entry, decided) in permitted.iter_mut().filter(|is_open| **is_open).zip(decided) {
-            *entry = decided;
+        let open = permitted.iter_mut().filter(|access| **access != EntryAccess::None);
+        for (entry, decided) in open.zip(decided) {
+            *entry = decided.min(*entry);
         }
         Ok(permitted)
     }
@@ -122,8 +138,8 @@ impl ListBatch<'_> {
         caller: &Caller,
         has_to_allow: bool,
         fallback: &mut FallbackUse,
-    ) -> Result<Vec<bool>, Rejection> {
-        let mut permitted = vec![false; self.names.len()];
+    ) -> Result<Vec<EntryAccess>, Rejection> {
+        let mut permitted = vec![EntryAccess::None; self.names.len()];
         if known(caller).is_err() {
             return Ok(permitted);
         }
@@ -145,15 +161,29 @@ impl ListBatch<'_> {
             open = decided;
         }
         for entry in open {
-            if let Some(place) = permitted.get_mut(entry.place) {
-                *place = entry.combination.conclude(has_to_allow).is_ok();
+            if let Some(place) = permitted.get_mut(entry.place)
+                && entry.combination.conclude(has_to_allow).is_ok()
+            {
+                *place = EntryAccess::Full;
             }
+        }
+        if caller.is_anonymous() && self.call.kind == TargetKind::Tool {
+            self.show_to_anonymous(pipeline, &mut permitted);
         }
         Ok(permitted)
     }
 }
 
 impl<'a> ListBatch<'a> {
+    /// Shows the tools that the configuration shows to callers who have not shown a credential yet.
+    fn show_to_anonymous(self, pipeline: &Pipeline, permitted: &mut [EntryAccess]) {
+        for (name, access) in self.names.iter().zip(permitted) {
+            if *access == EntryAccess::None && pipeline.lists_for_credential(name) {
+                *access = EntryAccess::WithCredential;
+            }
+        }
+    }
+
     fn open_entries(self) -> Vec<OpenEntry<'a>> {
         let open =
             |(place, name): (usize, &&'a str)| OpenEntry { place, name, combination: Combination::default() };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
+use crate::authorize::EntryAccess;
 use crate::durations::AnswerPeek;
 use crate::parsing;
 use witgate_message::json::{span_in, splice};
@@ -32,10 +33,15 @@ pub(super) enum List {
     Tasks,
 }
 
+impl List {
+    /// The list of tools.
+    pub(super) const TOOLS: Self = Self::Things(TargetKind::Tool, "name");
+}
+
 /// The members of results that are lists. They are recognised by their names, because a resumed event stream replays
 /// answers without their requests.
 const LISTS: &[(&str, List)] = &[
-    ("tools", List::Things(TargetKind::Tool, "name")),
+    ("tools", List::TOOLS),
     ("resources", List::Things(TargetKind::Resource, "uri")),
     ("resourceTemplates", List::Templates),
     ("prompts", List::Things(TargetKind::Prompt, "name")),
@@ -276,28 +282,49 @@ impl Entry {
             EntryName::Unescaped(name) => Some(name),
         }
     }
+
+    /// The whole entry.
+    pub(super) fn text<'a>(&self, text: &'a str) -> &'a str {
+        text.get(self.span.clone()).unwrap_or_default()
+    }
+}
+
+/// The entries of a list for one caller.
+#[derive(Debug)]
+pub(super) struct ShownEntries {
+    /// The access to each.
+    pub(super) access: Vec<EntryAccess>,
+    /// The places and texts of those that are changed, in order.
+    pub(super) changed: Vec<(usize, String)>,
 }
 
 impl ListPlace {
     /// The place of all entries, and the text of those that are `shown`. None: the list is empty.
-    fn kept(&self, text: &str, shown: &[bool]) -> Option<(Range<usize>, String)> {
+    fn kept(&self, text: &str, shown: &ShownEntries) -> Option<(Range<usize>, String)> {
         let all = self.entries.first()?.span.start..self.entries.last()?.span.end;
-        let visible = || self.entries.iter().zip(shown).filter(|(_, is_shown)| **is_shown);
-        let mut kept = String::with_capacity(visible().map(|(entry, _)| entry.span.len() + 1).sum());
-        for (entry, _) in visible() {
+        let entries = || self.entries.iter().zip(&shown.access).enumerate();
+        let visible = || entries().filter(|(_, (_, access))| **access != EntryAccess::None);
+        let size: usize = visible().map(|(_, (entry, _))| entry.span.len() + 1).sum();
+        let longer: usize = shown.changed.iter().map(|(_, text)| text.len()).sum();
+        let mut kept = String::with_capacity(size + longer);
+        let mut changed = shown.changed.iter().peekable();
+        for (place, (entry, _)) in visible() {
             if !kept.is_empty() {
                 kept.push(',');
             }
-            kept.push_str(text.get(entry.span.clone()).unwrap_or_default());
+            match changed.next_if(|(changed, _)| *changed == place) {
+                Some((_, text)) => kept.push_str(text),
+                None => kept.push_str(entry.text(text)),
+            }
         }
         Some((all, kept))
     }
 }
 
 impl Lists {
-    /// The message with only those entries that are `shown`. A list that depends on the caller must not be cached for
+    /// The message with only those entries that are `shown`, each in its form for the caller. A list that depends on the caller must not be cached for
     /// others; `adds_scope` says so also if the upstream does not speak about caches.
-    pub(super) fn filtered(&self, message: &str, shown: &[Vec<bool>], adds_scope: bool) -> Bytes {
+    pub(super) fn filtered(&self, message: &str, shown: &[ShownEntries], adds_scope: bool) -> Bytes {
         let kept = self.lists.iter().zip(shown).filter_map(|(list, shown)| list.kept(message, shown));
         let kept: Vec<_> = kept.collect();
         let mut edits: Vec<_> = kept.iter().map(|(place, text)| (place.clone(), text.as_str())).collect();
@@ -319,7 +346,16 @@ mod tests {
     fn filtered(message: &str, shown: &[&[bool]], adds_scope: bool) -> String {
         let parts = MessageParts::read(message.as_bytes()).unwrap();
         let lists = parts.result.unwrap().lists.unwrap();
-        let shown: Vec<Vec<bool>> = shown.iter().map(|shown| shown.to_vec()).collect();
+        let access = |is_shown: &bool| if *is_shown { EntryAccess::Full } else { EntryAccess::None };
+        let entries = |shown: &&[bool]| {
+            let changed = shown.iter().position(|is_shown| *is_shown).map(|place| (place, "{}".to_owned()));
+            let access = shown.iter().map(access).collect();
+            ShownEntries {
+                access,
+                changed: changed.into_iter().filter(|_| message.contains("changed")).collect(),
+            }
+        };
+        let shown: Vec<_> = shown.iter().map(entries).collect();
         String::from_utf8(lists.filtered(message, &shown, adds_scope).to_vec()).unwrap()
     }
 
@@ -335,6 +371,13 @@ mod tests {
             let expected = format!(r#"{{ "id" : 1, "result":{{"a":1.0, "tools" : [ {tools} ],"b":[ ]}} }}"#);
             assert_eq!(filtered(message, &[&shown], false), expected);
         }
+    }
+
+    #[test]
+    fn changed_entries_are_in_their_places() {
+        let message = r#"{"result":{"tools":[ {"name":"x"},{"name":"changed"} ,{"name":"z"}]}}"#;
+        let expected = r#"{"result":{"tools":[ {},{"name":"z"}]}}"#;
+        assert_eq!(filtered(message, &[&[false, true, true]], false), expected);
     }
 
     #[test]

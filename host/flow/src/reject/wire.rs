@@ -119,16 +119,12 @@ impl Rejection {
                 ..plain(
                     StatusCode::UNAUTHORIZED,
                     "no-credential",
-                    "A credential is needed: send Authorization: Bearer, or your API key in its header",
+                    "Authentication failed: a credential is needed; send Authorization: Bearer, or your API key in its header",
                 )
             },
             Self::Refused { reason, .. } => Wire {
                 challenge: Challenge::InvalidToken,
-                ..plain(
-                    StatusCode::UNAUTHORIZED,
-                    reason.clone(),
-                    "The credential is not accepted: get a new one, or check that it is complete",
-                )
+                ..plain(StatusCode::UNAUTHORIZED, reason.clone(), RefusedCredential::of(reason).over_http())
             },
             Self::LockedOut { retry_after } => Wire {
                 retry_after: Some(*retry_after),
@@ -259,6 +255,11 @@ fn of_malformed(malformed: &MessageFault) -> Wire {
             challenge: Challenge::InvalidRequest,
             ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
         },
+        MessageFault::CredentialInArguments => plain(
+            StatusCode::BAD_REQUEST,
+            "credential-in-arguments",
+            "The message contains a credential, which the MCP server must not get: take it out of the arguments",
+        ),
     }
 }
 
@@ -297,16 +298,57 @@ impl RejectedMessage {
         let wire = self.wire_at(Denials::Http);
         match &self.rejection {
             Rejection::NoCredential => Wire { message: NO_VARIABLE.into(), ..wire },
-            Rejection::Refused { .. } => Wire { message: WRONG_VARIABLE.into(), ..wire },
+            Rejection::Refused { reason, .. } => {
+                Wire { message: RefusedCredential::of(reason).over_stdio().into(), ..wire }
+            }
             _ => wire,
         }
     }
 }
 
-const NO_VARIABLE: &str =
-    "A credential is needed: set MCP_API_KEY, or MCP_BEARER_TOKEN, in the environment of Witgate";
+const NO_VARIABLE: &str = "Authentication failed: a credential is needed; set MCP_API_KEY, or MCP_BEARER_TOKEN, in the environment of Witgate";
 
-const WRONG_VARIABLE: &str = "The credential is not accepted: check that MCP_API_KEY, or MCP_BEARER_TOKEN, is complete in the environment of Witgate";
+/// The kind of a credential that is refused, for the message. The reason code says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RefusedCredential {
+    /// A token that was issued, and is not or no longer valid here.
+    Token,
+    /// Any other text.
+    Other,
+}
+
+impl RefusedCredential {
+    /// The kind that a reason of a shipped policy is about.
+    fn of(reason: &str) -> Self {
+        match reason {
+            "malformed" | "bad-signature" | "algorithm" | "expired" | "not-yet-valid" | "revoked"
+            | "inactive" | "wrong-issuer" | "wrong-audience" | "missing-claim" | "wrong-claim"
+            | "wrong-type" | "not-proven" | "wrong-key" | "not-bound" | "dpop-required"
+            | "unknown-binding" => Self::Token,
+            _ => Self::Other,
+        }
+    }
+
+    fn over_http(self) -> &'static str {
+        match self {
+            Self::Token => "Invalid or expired token: get a new one, or check that it is complete",
+            Self::Other => {
+                "Authentication failed: the credential is not accepted; get a new one, or check that it is complete"
+            }
+        }
+    }
+
+    fn over_stdio(self) -> &'static str {
+        match self {
+            Self::Token => {
+                "Invalid or expired token: check that MCP_BEARER_TOKEN, or MCP_API_KEY, is complete in the environment of Witgate"
+            }
+            Self::Other => {
+                "Authentication failed: the credential is not accepted; check that MCP_API_KEY, or MCP_BEARER_TOKEN, is complete in the environment of Witgate"
+            }
+        }
+    }
+}
 
 impl Wire {
     /// The JSON-RPC error, under the request's id as JSON text.
@@ -426,9 +468,12 @@ pub fn is_offered(scope: &str) -> bool {
 
 fn denied(denial: &Denial) -> Wire {
     let (message, challenge) = if denial.scopes.is_empty() {
-        ("You are not allowed to do this: ask for access if you need it", Challenge::None)
+        ("Permission denied: ask for access if you need it", Challenge::None)
     } else {
-        ("This needs a token with more scopes", Challenge::InsufficientScope(denial.scopes.clone()))
+        (
+            "Permission denied: this needs a token with more scopes",
+            Challenge::InsufficientScope(denial.scopes.clone()),
+        )
     };
     let mut wire = plain(StatusCode::FORBIDDEN, denial.reason.clone(), message);
     if !denial.scopes.is_empty() {

@@ -10,9 +10,9 @@ use super::DPOP;
 use crate::credential::Credentials;
 use crate::fault::MessageFault;
 
-/// The longest credential that is read. JWTs of one or two kilobytes are common, and hardly any server accepts a
+/// The longest credential that is read, in bytes. JWTs of one or two kilobytes are common, and hardly any server accepts a
 /// header line above 16 KiB.
-const MAX_LENGTH: usize = 16 << 10;
+pub const MAX_LENGTH: usize = 16 << 10;
 
 /// The reason why the credentials cannot be extracted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ const IN_QUERIES: &[&str] = &[
 ];
 
 /// The name without case, hyphens and underscores.
-fn fold(name: &str) -> String {
+pub(super) fn fold(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric());
     kept.map(|c| c.to_ascii_lowercase()).collect()
 }

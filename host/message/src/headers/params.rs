@@ -2,10 +2,13 @@
 //! them by `x-mcp-header`. An HTTP upstream of that version checks them itself. A child never gets them, so Witgate
 //! checks them.
 
-use http::{HeaderMap, HeaderName};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
+use super::credentials::fold;
 use super::{PARAM_PREFIX, SingleValue, single};
 use crate::fault::MessageFault;
 use crate::parse::folds_to;
@@ -54,6 +57,22 @@ impl HeaderArguments {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the headers that repeat one of these arguments, by its name or its value. A tool may choose any name for the
+/// header.
+pub fn remove(headers: &mut HeaderMap, names: &[Arc<str>], is_value: impl Fn(&str) -> bool) {
+    let is_name = |folded: String| names.iter().any(|name| fold(name) == folded);
+    let repeats = |(name, value): (&HeaderName, &HeaderValue)| {
+        let argument = name.as_str().strip_prefix(PARAM_PREFIX)?;
+        let text = value.to_str().ok().map(|text| text.trim_matches([' ', '\t']));
+        let text = text.and_then(|text| decode(name, text).ok());
+        (is_name(fold(argument)) || text.is_some_and(|text| is_value(&text))).then(|| name.clone())
+    };
+    let found: Vec<HeaderName> = headers.iter().filter_map(repeats).collect();
+    for name in found {
+        headers.remove(name);
     }
 }
 

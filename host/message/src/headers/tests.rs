@@ -273,8 +273,8 @@ fn credentials_are_removed_from_the_headers() {
     ]);
     let shown = credentials::take(&mut headers, &declared).unwrap();
     assert_eq!(headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["traceparent"]);
-    assert_eq!(shown.first_of(&[Scheme::Bearer], None).unwrap().value, "abc.def");
-    assert_eq!(shown.first_of(&[Scheme::Header], declared.first()).unwrap().value, "k1");
+    assert_eq!(shown.first_of(&[Scheme::Bearer], None, None).unwrap().value, "abc.def");
+    assert_eq!(shown.first_of(&[Scheme::Header], declared.first(), None).unwrap().value, "k1");
 }
 
 #[test]

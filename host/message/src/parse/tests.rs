@@ -16,6 +16,7 @@ fn refusal(body: &str) -> String {
         Err(MessageFault::InvalidRequest(what)) => format!("request: {what}"),
         Err(MessageFault::InvalidParams(what)) => format!("params: {what}"),
         Err(MessageFault::UnknownMethod(what)) => format!("unknown: {what}"),
+        Err(MessageFault::BadCredential(what)) => format!("credential: {what}"),
         Err(other) => panic!("refused with {other:?}"),
     }
 }
@@ -474,4 +475,21 @@ fn a_call_that_may_start_a_task_is_marked() {
     assert!(starts(&declaring(r#"{"io.modelcontextprotocol/tasks":{}}"#)));
     assert!(starts(&declaring(r#"{"io.modelcontextprotocol\/tasks":{}}"#)));
     assert!(!starts(&declaring("{}")));
+}
+
+#[test]
+fn credentials_of_other_protocols_are_refused() {
+    let auth = r#"{"type":"api_key","api_key":"k"}"#;
+    for body in [
+        request("tools/call", &format!(r#"{{"name":"a","auth":{auth}}}"#)),
+        request("x/y", &format!(r#"{{"\u0061uth":{auth}}}"#)),
+        request("tools/call", &format!(r#"{{"name":"a","Auth":{auth}}}"#)),
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","auth":{auth}}}"#),
+    ] {
+        assert_eq!(refusal(&body), format!("credential: {AUTH}"), "{body}");
+    }
+    for params in [r#"{"name":"a","auth":"none"}"#, r#"{"name":"a","arguments":{"auth":{"type":"api_key"}}}"#]
+    {
+        parse(&request("tools/call", params)).unwrap();
+    }
 }

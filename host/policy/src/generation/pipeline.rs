@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use witgate_plugin::Scheme;
+use witgate_plugin::{Pattern, Scheme, TargetKind};
 
 use super::Recipe;
 use crate::{Policy, PolicyError};
@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub shadow_authorize: Vec<Arc<Policy>>,
     /// The roles of callers without a credential. None: such callers are refused.
     pub anonymous: Option<Vec<String>>,
+    /// The tools that such callers see in lists if a credential can be in their arguments.
+    pub shown_to_anonymous: Vec<Pattern>,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
     /// True if no credential is required, and credentials are ignored.
@@ -108,6 +110,23 @@ impl Pipeline {
         self.own_authenticators().chain(next).filter_map(|policy| policy.credential_header())
     }
 
+    /// The arguments of tools that its authenticators have declared as credentials, with the policy of each.
+    pub fn credential_arguments(&self) -> impl Iterator<Item = (&Policy, &config::ArgumentSettings)> {
+        let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());
+        let all = self.own_authenticators().chain(next);
+        all.filter_map(|policy| Some((&**policy, policy.credential_argument()?)))
+    }
+
+    /// True if callers without a credential see the tool in lists, because an enforced authenticator judges an argument of
+    /// its calls.
+    pub fn lists_for_credential(&self, tool: &str) -> bool {
+        self.shown_to_anonymous.iter().any(|pattern| pattern.matches(TargetKind::Tool, tool))
+            && self
+                .authenticate
+                .iter()
+                .any(|policy| policy.credential_argument().is_some_and(|argument| argument.is_of(tool)))
+    }
+
     fn own_authenticators(&self) -> impl Iterator<Item = &Arc<Policy>> + Clone {
         self.authenticate.iter().chain(&self.shadow_authenticate)
     }
@@ -128,6 +147,7 @@ impl Pipeline {
         same(&self.authenticate, &other.authenticate)
             && same(&self.authorize, &other.authorize)
             && self.anonymous == other.anonymous
+            && self.shown_to_anonymous == other.shown_to_anonymous
             && self.unchecked == other.unchecked
             && !is_pending(self)
             && !is_pending(other)
@@ -179,6 +199,7 @@ pub fn assemble(
         shadow_authenticate: authenticators.shadows,
         shadow_authorize: authorizers.shadows,
         anonymous: written.anonymous.clone(),
+        shown_to_anonymous: written.shown_to_anonymous.clone(),
         scopes: upstream.scopes.clone(),
         unchecked: config.auth_disabled,
         recipe: Arc::clone(recipe),

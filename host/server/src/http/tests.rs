@@ -25,6 +25,7 @@ use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
+mod argument_credentials;
 mod attacks;
 mod browsers;
 mod forwarding;
@@ -148,10 +149,22 @@ pub(super) async fn gateway_with<F>(server: &str, respond: F) -> TestGateway
 where
     F: Fn(&Received) -> StubAnswer + Send + Sync + 'static,
 {
+    gateway_guarded(server, KEYS, respond).await
+}
+
+/// The policies of the gateway: one for keys in a header.
+const KEYS: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+                    [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";
+
+/// Starts the gateway with these `policies` and their pipeline.
+pub(super) async fn gateway_guarded<F>(server: &str, policies: &str, respond: F) -> TestGateway
+where
+    F: Fn(&Received) -> StubAnswer + Send + Sync + 'static,
+{
     let received = Arc::new(Mutex::new(Vec::new()));
     let upstream = stub(Arc::clone(&received), respond).await;
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), &upstream, server);
+    let config = config(folder.path(), &upstream, server, policies);
     let engine = Engine::new().unwrap();
     let clock = Arc::new(AtomicU64::new(Clock::System.now()));
     let factory = Factory::new(
@@ -206,7 +219,7 @@ fn flows(
     config.upstreams.iter().enumerate().map(flow).collect()
 }
 
-fn config(folder: &std::path::Path, upstream: &str, server: &str) -> config::Config {
+fn config(folder: &std::path::Path, upstream: &str, server: &str, policies: &str) -> config::Config {
     let key = |name: &str, text: &str, allow: &str| {
         let sha256: String = sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         format!(
@@ -222,9 +235,7 @@ fn config(folder: &std::path::Path, upstream: &str, server: &str) -> config::Con
     std::fs::write(folder.join("keys.toml"), store).unwrap();
     let path = folder.join("witgate.toml");
     let text = format!(
-        "[server]\n{server}\n[upstreams.stub]\nurl = '{upstream}'\nheaders = {{ Authorization = {{ env = 'TOKEN' }} }}\ntimeout_s = 1\n\
-         [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
-         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
+        "[server]\n{server}\n[upstreams.stub]\nurl = '{upstream}'\nheaders = {{ Authorization = {{ env = 'TOKEN' }} }}\ntimeout_s = 1\n{policies}"
     );
     std::fs::write(&path, text).unwrap();
     let environment = [("TOKEN", "upstreams-own")].into_iter().collect();

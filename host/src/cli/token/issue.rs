@@ -80,6 +80,7 @@ struct TokenTerms {
     issuer: Option<String>,
     audience: Option<Value>,
     audience_claim: Option<String>,
+    subject_claim: Option<String>,
     /// Required claims, by name.
     required: Map<String, Value>,
     roles_claim: RolesClaim,
@@ -135,8 +136,13 @@ fn claims(
     set("exp", now.saturating_add(arguments.expires.as_secs()).into());
     // An id, so that the token can be revoked.
     set("jti", random_id()?.into());
+    if let Some(claim) = &expected.subject_claim {
+        set(claim, arguments.sub.as_str().into());
+    }
     let audience_claim = expected.audience_claim.as_deref().unwrap_or("aud");
-    set(audience_claim, audience(arguments, expected, source)?);
+    if let Some(audience) = audience(arguments, expected, source)? {
+        set(audience_claim, audience);
+    }
     for (name, value) in &expected.required {
         let one = value.as_array().and_then(|several| several.first()).unwrap_or(value);
         set(name, one.clone());
@@ -188,20 +194,23 @@ fn put(claims: &mut Value, path: &[&str], value: Value) {
     *place = value;
 }
 
+/// The audience of the token. None: the policy needs none.
 fn audience(
     arguments: &Arguments,
     expected: &TokenTerms,
     source: &ConfigSource,
-) -> Result<Value, CommandFailure> {
-    match arguments.audience.as_slice() {
+) -> Result<Option<Value>, CommandFailure> {
+    let audience = match arguments.audience.as_slice() {
         [] => match &expected.audience {
-            Some(Value::Array(several)) => Ok(several.first().cloned().unwrap_or_default()),
-            Some(one) => Ok(one.clone()),
-            None => source.resource(arguments.upstream.as_deref()).map(Value::from),
+            Some(Value::Array(several)) => several.first().cloned().unwrap_or_default(),
+            Some(Value::String(none)) if none == "none" => return Ok(None),
+            Some(one) => one.clone(),
+            None => source.resource(arguments.upstream.as_deref())?.into(),
         },
-        [one] => Ok(one.as_str().into()),
-        several => Ok(several.to_vec().into()),
-    }
+        [one] => one.as_str().into(),
+        several => several.to_vec().into(),
+    };
+    Ok(Some(audience))
 }
 
 fn signer(
@@ -407,6 +416,7 @@ impl TokenTerms {
             issuer: first("issuer"),
             audience: config.get("audience").cloned(),
             audience_claim: first("audience_claim"),
+            subject_claim: first("subject_claim"),
             required: config.get("required_claims").and_then(Value::as_object).cloned().unwrap_or_default(),
             // The policy's default takes the audience for the role; this command writes roles to a claim of their own.
             roles_claim: config

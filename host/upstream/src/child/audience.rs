@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::capacity::full;
-use witgate_base::party::Principal;
+use crate::session_owner::SessionOwner;
 use witgate_flow::event::Event;
 use witgate_flow::reject::Rejection;
 use witgate_message::fault::MessageFault;
@@ -36,7 +36,7 @@ pub(super) struct ChildSessions {
 #[derive(Debug)]
 pub(super) struct Member {
     pub session: Arc<str>,
-    pub principal: Principal,
+    pub owner: SessionOwner,
     pub(crate) inbox: Inbox,
     /// The names of the client's capabilities.
     pub capabilities: BTreeSet<String>,

@@ -139,6 +139,16 @@ pub(super) async fn send<U: Upstream>(
     method: &str,
     params: &Value,
 ) -> Result<Value, Rejection> {
+    send_showing(flow, method, params, credentials(Scheme::Bearer)).await
+}
+
+/// The same with other credentials.
+pub(super) async fn send_showing<U: Upstream>(
+    flow: &Flow<U>,
+    method: &str,
+    params: &Value,
+    shown: Credentials,
+) -> Result<Value, Rejection> {
     let arrival = Arrival {
         under_way: Default::default(),
         known: Default::default(),
@@ -147,7 +157,7 @@ pub(super) async fn send<U: Upstream>(
         certificate: None,
         headers: HeaderMap::new(),
         body: message(method, params),
-        shown: Some(credentials(Scheme::Bearer)),
+        shown: Some(shown),
         session: None,
     };
     let reply = flow.handle(arrival).await?;

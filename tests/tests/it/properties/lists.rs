@@ -10,11 +10,13 @@ use witgate_flow::Flow;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::Rejection;
+use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
+use witgate_plugin::{Pattern, TargetKind};
 use witgate_policy::generation::Generations;
 use witgate_tests::gateway::component;
 
-use super::generation_setup::{GenerationSetup, Says, flow, send, store};
+use super::generation_setup::{GenerationSetup, KEY, Says, flow, send, send_showing, store};
 use super::{RUNTIME, cases};
 
 /// Rules, and the names for trying them.
@@ -179,6 +181,66 @@ fn an_entry_is_listed_exactly_if_its_call_is_allowed() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(allowed.get() > 100 && denied.get() > 100, "the rules say little: {allowed:?}, {denied:?}");
+}
+
+/// The tools with an argument for the key, those that are shown without it, and those that need no key.
+type Patterns = (Vec<String>, Vec<String>, Vec<String>);
+
+/// A caller who can show a key only in an argument sees what may be allowed without one, and what the configuration
+/// shows because a call can have one.
+#[test]
+fn a_tool_is_listed_without_a_key_exactly_if_its_call_may_be_allowed() {
+    let setup = GenerationSetup::new();
+    setup.file("keys.toml", &store(&[], &["*".to_owned()], &[]));
+    let tool_pattern = || prop_oneof![Just("*".to_owned()), "[ab*]{1,3}"];
+    let patterns = || prop::collection::vec(tool_pattern(), 1..3);
+    let world = (patterns(), patterns(), patterns(), prop::collection::vec("[ab]{1,3}", 8));
+    let (callable, shown, hidden) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let outcome = TestRunner::new(cases(64)).run(&world, |(on, lists, open, tools)| {
+        let config = argument_config(&(on.clone(), lists.clone(), open));
+        let generation = RUNTIME.block_on(setup.generation(&config));
+        let list = json!({ "tools": tools.iter().map(|name| json!({ "name": name, "inputSchema": {} })).collect::<Vec<_>>() });
+        let flow = flow(Arc::new(Generations::new(generation, 1)), Says(move |_: &Admitted| list.clone()));
+        let call = |params: Value| RUNTIME.block_on(send_showing(&flow, "tools/call", &params, Credentials::default()));
+        let answer = RUNTIME.block_on(send_showing(&flow, "tools/list", &json!({}), Credentials::default()));
+        let visible = answer.unwrap()["result"]["tools"].as_array().unwrap().clone();
+        let matches = |patterns: &[String], name: &str| {
+            patterns.iter().any(|text| text.parse::<Pattern>().unwrap().matches(TargetKind::Tool, name))
+        };
+        for name in &tools {
+            let entry = visible.iter().find(|entry| entry["name"] == **name);
+            let without_key = call(json!({ "name": name, "arguments": {} })).is_ok();
+            let has_argument = matches(&on, name);
+            let with_key = call(json!({ "name": name, "arguments": { "auth_token": KEY } }));
+            prop_assert_eq!(entry.is_some(), without_key || (has_argument && matches(&lists, name)), "{}", name);
+            // Elsewhere, the key is an argument like any other, and reaches no tool: nobody has shown it.
+            prop_assert_eq!(with_key.is_ok(), has_argument || without_key, "{}: {:?}", name, with_key);
+            let schema = entry.map(|entry| &entry["inputSchema"]);
+            let is_shown = schema.is_some_and(|schema| schema["properties"]["auth_token"].is_object());
+            let is_required = schema.is_some_and(|schema| schema["required"] == json!(["auth_token"]));
+            prop_assert_eq!(is_shown, entry.is_some() && has_argument, "{}", name);
+            prop_assert_eq!(is_required, is_shown && !without_key, "{}", name);
+            let count = if without_key { &callable } else if is_shown { &shown } else { &hidden };
+            count.set(count.get() + 1);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        [&callable, &shown, &hidden].iter().all(|count| count.get() > 50),
+        "{callable:?} {shown:?} {hidden:?}"
+    );
+}
+
+fn argument_config((on, lists, open): &Patterns) -> String {
+    format!(
+        "[upstreams.up]\nown_tools = true\n\
+         [policies.keys]\nkind = 'api-key'\nargument = {{ name = 'auth_token', on = {on:?} }}\n\
+         config = {{ store = 'keys.toml' }}\n\
+         [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ public = {{ allow = {open:?} }} }} }}\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys', 'roles']\n\
+         anonymous = {{ roles = ['public'], lists = {lists:?} }}\n"
+    )
 }
 
 fn names(items: &Value, key: &str) -> Vec<String> {

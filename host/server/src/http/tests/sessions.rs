@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn with_sessions(request: &Received) -> StubAnswer {
+pub(super) fn with_sessions(request: &Received) -> StubAnswer {
     let method = request.json()["method"].as_str().unwrap_or_default().to_owned();
     if request.method == Method::GET {
         let list =
@@ -22,7 +22,7 @@ fn with_sessions(request: &Received) -> StubAnswer {
     answer
 }
 
-async fn open(gateway: &TestGateway, key: &str) -> String {
+pub(super) async fn open(gateway: &TestGateway, key: &str) -> String {
     let got = gateway.post(key, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
     assert_eq!(got.status, 200, "{got:?}");
     got.headers["mcp-session-id"].to_str().unwrap().to_owned()

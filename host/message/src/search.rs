@@ -1,0 +1,231 @@
+//! The search for credentials in a message: verbatim, or with the escapes of JSON in place of characters. Other
+//! encodings are not found, such as base64 and percent signs, and neither is a text in several parts.
+
+use std::cell::OnceCell;
+use std::sync::LazyLock;
+
+use memchr::memchr;
+use memchr::memmem::{self, Finder};
+
+/// Minimum length of a credential that is searched. A shorter one may occur by accident.
+const SHORTEST: usize = 8;
+
+/// The bytes at the end of a credential that are searched first. The search for a short text needs no preparation, and
+/// the ends of tokens differ more than their beginnings.
+const TAIL: usize = 16;
+
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 512;
+
+/// Maximum number of texts in the form of a key. A message with more of them is no ordinary one.
+const MOST_KEYS: usize = 1000;
+
+static UNICODE_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));
+static SOLIDUS_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\/"));
+
+/// A message that is searched.
+pub struct SearchedMessage<'a> {
+    raw: &'a [u8],
+    has_unicode_escapes: bool,
+    plain: OnceCell<Vec<u8>>,
+}
+
+impl<'a> SearchedMessage<'a> {
+    /// A message, which is valid JSON.
+    pub fn new(raw: &'a [u8]) -> Self {
+        // Most messages have no backslash, and the search for one character is cheap.
+        let from_escape = memchr(b'\\', raw).and_then(|first| raw.get(first..));
+        let has_unicode_escapes = from_escape.is_some_and(|rest| UNICODE_ESCAPE.find(rest).is_some());
+        Self { raw, has_unicode_escapes, plain: OnceCell::new() }
+    }
+
+    /// True if the message contains `text`.
+    pub fn has(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        if text.len() < SHORTEST || text.len() > self.raw.len() {
+            return false;
+        }
+        let is_escaped = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+        let has_escapes = self.has_unicode_escapes
+            || text.iter().any(is_escaped)
+            || (memchr(b'/', text).is_some() && SOLIDUS_ESCAPE.find(self.raw).is_some());
+        contains(if has_escapes { self.plain() } else { self.raw }, text)
+    }
+
+    /// True if the message contains a key: a text that begins with the `prefix` of keys and that `is_key` knows. A
+    /// message with very many such texts counts as one with a key.
+    pub fn has_key(&self, prefix: &Finder<'_>, is_key: impl Fn(&str) -> bool) -> bool {
+        let within = if self.has_unicode_escapes { self.plain() } else { self.raw };
+        for (number, place) in prefix.find_iter(within).enumerate() {
+            let rest = within.get(place..).unwrap_or_default();
+            let length = rest.iter().take(LONGEST_KEY).take_while(|byte| is_of_key(**byte)).count();
+            let text = rest.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+            if number >= MOST_KEYS || is_key(text) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The message with characters in place of their escapes.
+    fn plain(&self) -> &[u8] {
+        self.plain.get_or_init(|| without_escapes(self.raw))
+    }
+}
+
+/// True for the characters of base64url, of which keys consist.
+fn is_of_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+fn contains(within: &[u8], text: &[u8]) -> bool {
+    let tail = text.get(text.len().saturating_sub(TAIL)..).unwrap_or_default();
+    match memmem::find(within, tail) {
+        None => false,
+        Some(place) => {
+            let before = within.get(..place + tail.len());
+            before.is_some_and(|before| before.ends_with(text)) || memmem::find(within, text).is_some()
+        }
+    }
+}
+
+fn without_escapes(raw: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(place) = memchr(b'\\', rest) {
+        let (before, escape) = rest.split_at(place);
+        plain.extend_from_slice(before);
+        let (text, length) = unescaped(escape);
+        let mut buffer = [0; 4];
+        plain.extend_from_slice(text.encode_utf8(&mut buffer).as_bytes());
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    plain.extend_from_slice(rest);
+    plain
+}
+
+/// The character of the escape at the beginning of `text`, and the length of the escape.
+fn unescaped(text: &[u8]) -> (char, usize) {
+    match text.get(1) {
+        Some(b'u') => unicode(text),
+        Some(b'n') => ('\n', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        // A quotation mark, a solidus or a backslash.
+        Some(other) => (char::from(*other), 2),
+        None => ('\\', 1),
+    }
+}
+
+/// The same for an escape of four or, with surrogates, eight digits.
+fn unicode(text: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let Some(first) = unit(2) else { return ('\\', 1) };
+    let second = unit(8).filter(|_| text.get(6..8) == Some(br"\u".as_slice()));
+    match (char::from_u32(first.into()), second) {
+        (Some(character), _) => (character, 6),
+        (None, Some(second)) => {
+            let pair = char::decode_utf16([first, second]).next().and_then(Result::ok);
+            pair.map_or((char::REPLACEMENT_CHARACTER, 6), |pair| (pair, 12))
+        }
+        (None, None) => (char::REPLACEMENT_CHARACTER, 6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use witgate_testing::growth::assert_linear;
+
+    use super::*;
+
+    const KEY: &str = "wgk_AbCdEfGhIjKlMnOpQrStUvWxYz-0123456789_abcde";
+
+    fn has(message: &str, text: &str) -> bool {
+        SearchedMessage::new(message.as_bytes()).has(text)
+    }
+
+    fn escaped(text: &str) -> String {
+        text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+    }
+
+    #[test]
+    fn a_credential_is_found_in_every_form_of_json() {
+        for text in
+            [KEY, "abc/def+ghi==", "with \"quotes\" and \\", "\u{e9}t\u{e9} \u{1f511} key", "12345678"]
+        {
+            let written = json!({ "a": [{ "b": format!("before {text} after") }] }).to_string();
+            assert!(has(&written, text), "{written}");
+            assert!(has(&written.replace('/', r"\/"), text), "{written}");
+            assert!(has(&format!(r#"{{"{}":1}}"#, escaped(text)), text), "{text}");
+            let half = text.char_indices().nth(4).unwrap().0;
+            let mixed = format!(
+                r#"["\n{}{}"]"#,
+                escaped(&text[..half]),
+                json!(&text[half..]).to_string().trim_matches('"')
+            );
+            assert!(has(&mixed, text), "{mixed}");
+        }
+        assert!(!has(r#"{"a":"wgk_AbCdEfGhIjKlMnOpQrStUvWxYz-0123456789_abcd"}"#, KEY));
+        assert!(!has(r#"{"a":"of 7 characters: 1234567"}"#, "1234567"), "it is too short");
+        assert!(!has("{}", KEY));
+    }
+
+    #[test]
+    fn the_whole_text_counts_and_not_only_its_end() {
+        let text = "a-0123456789abcdef";
+        assert!(!has(r#""b-0123456789abcdef""#, text));
+        assert!(has(r#""b-0123456789abcdef a-0123456789abcdef""#, text));
+    }
+
+    #[test]
+    fn keys_are_found_by_their_prefix() {
+        let prefix = Finder::new("wgk_");
+        let has_key =
+            |message: &str| SearchedMessage::new(message.as_bytes()).has_key(&prefix, |text| text == KEY);
+        assert!(has_key(&format!(r#"{{"a":"{KEY}"}}"#)));
+        assert!(has_key(&format!(r#"["wgk_other","x={KEY}&y"]"#)));
+        assert!(has_key(&format!(r#"["{}"]"#, escaped(KEY))));
+        assert!(!has_key(&format!(r#"["{KEY}x"]"#)));
+        assert!(!has_key(r#"["wgk_","wgk_other"]"#));
+        assert!(has_key(&format!("[\"{}\"]", "wgk_ ".repeat(MOST_KEYS + 1))), "nobody sends so many");
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_are_those_of_json(text in "\\PC{0,40}", blank in "[\\n\\t\"\\\\/\u{1}]{0,3}") {
+            let text = format!("{text}{blank}");
+            let written = json!(text).to_string();
+            prop_assert_eq!(without_escapes(written.as_bytes()), format!("\"{text}\"").into_bytes());
+            prop_assert_eq!(without_escapes(escaped(&text).as_bytes()), text.into_bytes());
+        }
+    }
+
+    /// The name of a case, and the function that makes a message of a given size.
+    type Case = (&'static str, fn(usize) -> String);
+
+    #[test]
+    fn the_search_is_linear() {
+        let prefix = Finder::new("wgk_");
+        let texts: [Case; 5] = [
+            ("ends of a key", |n| "6789_abcde".repeat(n)),
+            ("keys", |n| "wgk_".repeat(n)),
+            ("escapes", |n| r"\u0077\/\n".repeat(n)),
+            ("halves of a pair", |n| r"\ud83d".repeat(n)),
+            ("one letter", |n| "a".repeat(n)),
+        ];
+        let long = "a".repeat(5000);
+        for (name, text) in texts {
+            assert_linear(name, 20_000, text, |message| {
+                let message = SearchedMessage::new(message.as_bytes());
+                _ = (message.has(KEY), message.has(&long), message.has_key(&prefix, |text| text == KEY));
+            });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The digests of the keys of an `api-key` policy, by which a key is recognised in a message that it does not belong in.
+
+use serde_json::Value;
+use witgate_base::digest::sha256;
+use witgate_config::PolicyKind;
+use witgate_plugin::Digest;
+
+pub use witgate_api_key::store::KEY_PREFIX;
+
+/// The digests, in order.
+#[derive(Debug, Default)]
+pub struct KnownKeys(Box<[Digest]>);
+
+impl KnownKeys {
+    /// Those in the `settings` of a policy. Policies of other kinds have none.
+    pub(super) fn of(kind: PolicyKind, settings: &Value) -> Self {
+        if kind != PolicyKind::ApiKey {
+            return Self::default();
+        }
+        let store = settings.get("store").and_then(Value::as_str);
+        let configured = settings.get("keys").and_then(Value::as_array).into_iter().flatten();
+        let configured = configured.filter_map(|key| key.get("key")?.as_str());
+        let mut digests: Vec<_> = store.into_iter().chain(configured).flat_map(digests).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        Self(digests.into())
+    }
+
+    /// True if the text is one of the keys. An expired or revoked one counts as well.
+    pub fn has(&self, text: &str) -> bool {
+        !self.0.is_empty() && self.0.binary_search(&sha256(text.as_bytes())).is_ok()
+    }
+}
+
+/// The texts of 64 hexadecimal digits. In a store, no other text has this form, and nobody can find a text with a given
+/// digest, so the store need not be parsed a second time.
+fn digests(text: &str) -> impl Iterator<Item = Digest> {
+    let words = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64);
+    words.filter_map(|word| {
+        let mut digest = Digest::default();
+        for (byte, pair) in digest.iter_mut().zip(word.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(digest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_of_the_store_and_of_the_settings_are_known() {
+        let hex =
+            |text: &str| sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let store = format!(
+            "version = 1\n[[keys]]\nsha256 = \"{}\"\nrevoked = 2026-01-01T00:00:00Z\nprevious = {{ sha256 = '{}' }}\n",
+            hex("new"),
+            hex("old").to_uppercase(),
+        );
+        let settings = json!({ "store": store, "keys": [{ "name": "a", "key": hex("configured") }] });
+        let keys = KnownKeys::of(PolicyKind::ApiKey, &settings);
+        assert_eq!(["new", "old", "configured", "other"].map(|key| keys.has(key)), [true, true, true, false]);
+        assert!(!KnownKeys::of(PolicyKind::Custom, &settings).has("new"));
+    }
+}
