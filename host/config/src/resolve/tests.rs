@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod audit;
+mod credentials;
 mod env_file;
 mod identity;
 mod wrapped;

@@ -21,6 +21,8 @@ use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
 use witgate_config::identity::IdentitySettings;
 use witgate_config::{self as config, SessionBounds};
+use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
@@ -92,6 +94,8 @@ pub(super) struct RequestSettings {
     own: HeaderMap,
     /// The identity that the upstream receives.
     identity: IdentitySettings,
+    /// The credential in requests.
+    credential: Option<Arc<UpstreamCredential>>,
 }
 
 /// The replaceable headers and settings of requests to an HTTP upstream.
@@ -107,9 +111,10 @@ impl LiveRequestSettings {
         &self,
         headers: &[(String, SecretString)],
         identity: &IdentitySettings,
+        credential: Option<Arc<UpstreamCredential>>,
     ) -> Result<(), SetUpError> {
-        self.given
-            .store(Arc::new(RequestSettings { own: own_headers(headers)?, identity: identity.clone() }));
+        let (own, identity) = (own_headers(headers)?, identity.clone());
+        self.given.store(Arc::new(RequestSettings { own, identity, credential }));
         self.held.clear();
         Ok(())
     }
@@ -132,6 +137,9 @@ pub enum SetUpError {
     /// A configured header is invalid. The error does not contain its value.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
     Header(String),
+    /// A credential is invalid.
+    #[error(transparent)]
+    Credential(#[from] InvalidCredential),
 }
 
 impl HttpUpstream {
@@ -182,9 +190,29 @@ impl HttpUpstream {
 
     /// The same, with the caller's identity in requests.
     pub fn with_identity(self, identity: IdentitySettings) -> Self {
-        let own = self.given.load().own.clone();
-        self.given.store(Arc::new(RequestSettings { own, identity }));
+        let RequestSettings { own, credential, .. } = &**self.given.load();
+        let (own, credential) = (own.clone(), credential.clone());
+        self.given.store(Arc::new(RequestSettings { own, identity, credential }));
         self
+    }
+
+    /// The same, with a credential in requests.
+    pub fn with_credential(self, credential: Option<Arc<UpstreamCredential>>) -> Self {
+        let RequestSettings { own, identity, .. } = &**self.given.load();
+        let (own, identity) = (own.clone(), identity.clone());
+        self.given.store(Arc::new(RequestSettings { own, identity, credential }));
+        self
+    }
+
+    /// The credential in requests.
+    ///
+    /// # Errors
+    /// If a secret of it is missing.
+    pub(crate) fn delegation(&self) -> Result<Option<Delegation>, OutboundFault> {
+        let given = self.given.load();
+        let Some(credential) = &given.credential else { return Ok(None) };
+        credential.check()?;
+        Ok(Some(credential.delegation()))
     }
 
     /// The same, with the eras of the configuration if it names them.
@@ -239,6 +267,9 @@ impl HttpUpstream {
     ) -> Result<Outgoing, Rejection> {
         let given = self.given.load();
         let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
+        if let Some(credential) = &given.credential {
+            credential.add_to(outgoing.headers_mut())?;
+        }
         if let RequestSender::Caller(caller, _) = sender {
             self.line.introduce(&mut outgoing, caller);
         }
@@ -321,9 +352,19 @@ impl HttpUpstream {
             },
             (status, _) => {
                 let account = admitted.account();
+                if let Some(fault) = self.rejected(status) {
+                    return Err(fault);
+                }
                 Box::pin(error_answer(request, has_session, status, &head.headers, body, account)).await
             }
         }
+    }
+
+    /// The rejection if the server does not accept the credential of the configuration.
+    pub(super) fn rejected(&self, status: StatusCode) -> Option<Rejection> {
+        let given = self.given.load();
+        let credential = given.credential.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED)?;
+        Some(credential.rejected().into())
     }
 
     /// A JSON answer: as a whole if it is small or needs a filter, otherwise passed on as it comes.
