@@ -37,6 +37,7 @@ use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{Strictness, fault_at, policy_fault};
 use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarget, resolve};
+use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
@@ -255,7 +256,8 @@ pub(crate) async fn run(
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
     let lockout = audit.lockout();
     let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
-    let around = ((&*logs, &audit), factory.ways(), &lockout);
+    let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
+    let around = ((&*logs, &audit), &*credentials, &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone());
     let flows: Vec<_> = flows.into_iter().map(traced).collect();
@@ -269,7 +271,8 @@ pub(crate) async fn run(
         let generations = Arc::clone(&generations);
         let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
         let upstreams = flows.iter().zip(&config.upstreams);
-        let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
+        let upstreams =
+            upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream, &credentials));
         let reloader = reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys));
         Arc::new(reloader.recorded_in(audit.clone()))
     });
@@ -389,7 +392,7 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    ((logs, log), ways, lockout): ((&Logs, &OperationLog), &Arc<Ways>, &Arc<LockoutTable>),
+    ((logs, log), credentials, lockout): ((&Logs, &OperationLog), &OutboundCredentials, &Arc<LockoutTable>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let auth = auth_status(generations);
@@ -400,7 +403,7 @@ fn flows(
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
         let own = OwnTools::new(auth).with_limits(caller_limits(generations, &route.upstream));
-        let target = AnyUpstream::new(upstream, grace, own, kept, ways)
+        let target = AnyUpstream::new(upstream, grace, own, kept, credentials)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(metrics, &upstream.name);
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
+use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::RejectedMessage;
 use witgate_flow::{Arrival, Flow, Reply};
@@ -278,7 +279,8 @@ const KEYS: &str = "kind = 'api-key'\nconfig = { store = 'keys.toml' }\n";
 pub(crate) fn any_upstream(scene: &Scene) -> AnyUpstream {
     let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
     let grace = Duration::from_secs(1);
-    AnyUpstream::new(&scene.config.upstreams[0], grace, own, None, scene.factory.ways()).unwrap()
+    let credentials = OutboundCredentials::new(Arc::clone(scene.factory.ways()));
+    AnyUpstream::new(&scene.config.upstreams[0], grace, own, None, &credentials).unwrap()
 }
 
 /// A scene with an HTTP upstream within this program, which answers with three events.

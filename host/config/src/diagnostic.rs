@@ -32,6 +32,8 @@ pub enum Part {
     Upstream(String),
     /// `[upstreams.NAME.pipeline]`.
     Pipeline(String),
+    /// `[credentials.NAME]`.
+    Credential(String),
     /// `[network]`.
     Network,
 }
@@ -46,6 +48,7 @@ impl Part {
             ("keys", _) => Some(Self::Key(name)),
             ("upstreams", Some("pipeline")) => Some(Self::Pipeline(name)),
             ("upstreams", _) => Some(Self::Upstream(name)),
+            ("credentials", _) => Some(Self::Credential(name)),
             ("network", _) => Some(Self::Network),
             _ => None,
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod argument;
+pub mod credentials;
 pub mod diagnostic;
 pub mod document;
 pub mod env_file;
@@ -28,6 +29,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use argument::{ArgumentSchema, ArgumentSettings};
+use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
 use witgate_audit::note::CheckpointSigner;
@@ -55,6 +57,8 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// The keys of the host, by name.
     pub keys: BTreeMap<String, KeySource>,
+    /// The credentials with which Witgate calls upstreams, by name.
+    pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
     /// The limits of calls, in the order of their names.
@@ -398,6 +402,8 @@ pub struct Upstream {
     pub denials: Denials,
     /// The identity that the upstream receives with each call.
     pub identity: IdentitySettings,
+    /// The credentials towards the upstream.
+    pub credentials: UpstreamCredentials,
     /// The supported eras. None: the upstream is asked.
     pub eras: Option<Eras>,
     /// The largest message of the server that is buffered completely, in bytes.

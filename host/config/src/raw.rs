@@ -1,6 +1,8 @@
 //! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
 //! checked here; [`super::resolve`] does the rest.
 
+mod credentials;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -8,6 +10,7 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+pub use self::credentials::{CredentialTable, OptionalSecret, OptionalText, OutboundKind};
 use crate::limits::{CredentialKind, LimitPer};
 
 /// The configuration of Witgate.
@@ -25,6 +28,8 @@ pub struct File {
     pub policies: BTreeMap<String, Policy>,
     /// Keys that the host holds, by name. Policies use them by name and never see them.
     pub keys: BTreeMap<String, Key>,
+    /// Credentials with which Witgate calls upstreams, by name. No policy sees them.
+    pub credentials: BTreeMap<String, CredentialTable>,
     /// The pipeline of every upstream that has none of its own.
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
@@ -485,6 +490,11 @@ pub struct Upstream {
     /// Headers that Witgate sends to the URL. Credentials come from `{ env = "NAME" }` or
     /// `{ file = "PATH" }`, with a `prefix` such as `"Bearer "` if they need one.
     pub headers: BTreeMap<String, UpstreamText>,
+    /// With a URL: the name under `[credentials]` of the credential in requests to the server.
+    pub credential: Option<String>,
+    /// For tools, by name: the credentials that a call needs, by their names under `[credentials]`. As long as one is
+    /// missing, the call is denied.
+    pub needs: BTreeMap<String, Vec<String>>,
     /// Seconds for the server to begin its answer to a request. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,

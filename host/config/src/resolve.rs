@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod checkpoint_places;
 mod configured_keys;
+mod credentials;
 mod description;
 mod environment_only;
 mod identity;
@@ -318,9 +319,10 @@ impl Resolver<'_> {
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
+        let credentials = self.credentials(file);
         let signing = self.signing(file);
         let audit = self.audit(file);
-        let upstreams = self.upstreams(file, &policies, signing.as_ref());
+        let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
         self.unused(file, &policies);
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);
@@ -338,6 +340,7 @@ impl Resolver<'_> {
             upstreams,
             policies,
             keys,
+            credentials,
             signing,
             limits,
             lockout,

@@ -28,6 +28,8 @@ use destination::RecordPlace;
 use entry::UnsettledEntry;
 use facts::AuditFacts;
 use stages::StageClock;
+use witgate_credentials::fault::OutboundProblem;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::{Access, Target};
 use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
@@ -108,6 +110,10 @@ impl AuditOutcome {
             | Rejection::TaskNotFound
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
+            Rejection::Outbound(fault) => match fault.problem {
+                OutboundProblem::Missing(_) => Self::Denied,
+                OutboundProblem::Rejected => Self::UpstreamFailed,
+            },
             Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
             | Rejection::LimitReached(_)
@@ -184,6 +190,8 @@ pub struct Record<'a> {
     pub request: Option<Arc<Request>>,
     /// The caller, after authentication.
     pub caller: Option<Arc<Caller>>,
+    /// The credential with which the message goes to the upstream, after authorization.
+    pub delegation: Option<Delegation>,
     /// The first fallback of the finished stages.
     pub fallback: FallbackUse,
 }
@@ -209,6 +217,7 @@ impl<'a> Record<'a> {
             peer: None,
             request: None,
             caller: None,
+            delegation: None,
             fallback: FallbackUse::default(),
         }
     }
@@ -351,6 +360,7 @@ impl<'a> Record<'a> {
             issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
             proven_by: caller.map(|caller| &**caller.proven_by()),
             policy: cause.policy,
+            delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
             limit: cause.limit,
             fallback: self.fallback.policy(),
             reason: cause.reason,
@@ -410,6 +420,8 @@ struct OutcomeCause<'a> {
     limit: Option<&'a LimitHit>,
     reason: Option<&'a str>,
     detail: Option<&'a str>,
+    /// The credential for the upstream that the message lacks.
+    delegation: Option<Delegation>,
 }
 
 impl<'a> OutcomeCause<'a> {
@@ -445,12 +457,17 @@ impl<'a> OutcomeCause<'a> {
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
+            Rejection::Outbound(fault) => (None, fault.reason(), None),
         };
         let limit = match rejection {
             Rejection::LimitReached(hit) => Some(hit),
             _ => None,
         };
-        Self { policy, limit, reason: Some(reason), detail }
+        let delegation = match rejection {
+            Rejection::Outbound(fault) => Some(Delegation::of(fault)),
+            _ => None,
+        };
+        Self { policy, limit, reason: Some(reason), detail, delegation }
     }
 }
 

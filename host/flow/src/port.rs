@@ -14,6 +14,8 @@ use super::limit::{Admitted, RawAnswerPermit};
 use super::reject::Rejection;
 use super::request::Request;
 use crate::authenticate::identity::Caller;
+use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_runtime::memory::Hold;
 
 /// An upstream's answer to one message.
@@ -78,6 +80,15 @@ pub struct SessionRequest {
 
 /// An upstream of any kind.
 pub trait Upstream: Send + Sync {
+    /// The credential with which an authorized request goes to the server. None: the server gets no credential that has
+    /// a name.
+    ///
+    /// # Errors
+    /// If the request needs a credential that is missing.
+    fn delegation(&self, _request: &Request) -> Result<Option<Delegation>, OutboundFault> {
+        Ok(None)
+    }
+
     /// Sends an admitted message, and returns the answer as soon as it begins.
     fn forward(&self, admitted: Admitted) -> impl Future<Output = Result<Answer, Rejection>> + Send;
 

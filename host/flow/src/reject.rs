@@ -7,6 +7,7 @@ use witgate_plugin::Denial;
 use super::decision::DecisionId;
 use super::dpop::ProofError;
 use super::limit_hit::LimitHit;
+use witgate_credentials::fault::OutboundFault;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
 use witgate_policy::answer::Failed;
@@ -80,6 +81,8 @@ pub enum Rejection {
     },
     /// The upstream needs the caller's identity, which cannot be sent: the reason.
     UnsendableIdentity(&'static str),
+    /// The call has no credential for its upstream, so it is not made.
+    Outbound(Box<OutboundFault>),
     /// The upstream failed.
     Upstream {
         /// The kind of fault.
@@ -110,6 +113,12 @@ impl From<CredentialError> for Rejection {
 impl From<ProofError> for Rejection {
     fn from(error: ProofError) -> Self {
         Self::Proof(error)
+    }
+}
+
+impl From<OutboundFault> for Rejection {
+    fn from(fault: OutboundFault) -> Self {
+        Self::Outbound(Box::new(fault))
     }
 }
 

@@ -1,12 +1,14 @@
 //! `witgate config`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_audit::{KEY_FILE, SyncMode};
+use witgate_config::credentials::{CredentialSettings, UpstreamCredentials};
 use witgate_config::identity::IdentitySettings;
 use witgate_config::limits::CallLimit;
 use witgate_config::{
@@ -52,6 +54,8 @@ fn shown(config: &Config) -> Value {
             "max_sessions_per_caller": upstream.sessions.most_of_one,
             "max_message_mib": upstream.max_message >> 20,
             "identity": identity(&upstream.identity),
+            "credential": upstream.credentials.own.as_ref().map(|own| &*own.name),
+            "needs": needs(&upstream.credentials),
             "eras": upstream.eras.map(|eras| json!({ "stateful": eras.stateful, "stateless": eras.stateless })),
             "denials": match upstream.denials { Denials::Http => "http", Denials::JsonRpc => "json-rpc" },
             "pipeline": pipeline(&upstream.pipeline),
@@ -67,6 +71,7 @@ fn shown(config: &Config) -> Value {
         })),
         "audit": config.audit.as_ref().map(audit),
         "secrets": { "strict_files": config.secrets.are_files_strict() },
+        "credentials": config.credentials.iter().map(|(name, it)| named(name, credential(it))).collect::<serde_json::Map<_, _>>(),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -180,6 +185,22 @@ fn identity(identity: &IdentitySettings) -> Value {
             "claims": token.claims.iter().map(|claim| claim.name()).collect::<Vec<_>>(),
         })),
     })
+}
+
+fn credential(credential: &CredentialSettings) -> Value {
+    json!({
+        "kind": credential.source.kind(),
+        "header": credential.header.as_str(),
+        "is_missing": credential.source.missing().is_some(),
+    })
+}
+
+/// The names of the credentials that tools need.
+fn needs(credentials: &UpstreamCredentials) -> BTreeMap<&str, Vec<String>> {
+    let names = |needed: &[Arc<CredentialSettings>]| -> Vec<String> {
+        needed.iter().map(|credential| credential.name.to_string()).collect()
+    };
+    credentials.needs.iter().map(|(tool, needed)| (tool.as_str(), names(needed))).collect()
 }
 
 fn pipeline(pipeline: &Pipeline) -> Value {

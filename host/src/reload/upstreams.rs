@@ -43,7 +43,7 @@ impl FixedSettings {
         };
         let moved = now.places.iter().filter(moved).map(|(name, _)| {
             format!(
-                "a change of the upstream `{name}` beyond its headers, environment, scopes, identity and pipeline"
+                "a change of the upstream `{name}` beyond its headers, environment, credentials, scopes, identity and pipeline"
             )
         });
         server.into_iter().chain(audit).chain(telemetry).chain(moved).collect()

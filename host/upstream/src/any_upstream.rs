@@ -13,19 +13,29 @@ use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
+use super::needs::{self, NeededCredentials};
 use super::own_tools::OwnTools;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
+use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::registry::OutboundCredentials;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_flow::body::BodyError;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::{Answer, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
+use witgate_flow::request::Request;
 use witgate_runtime::metrics::Metrics;
-use witgate_services::network::Ways;
 
 /// An upstream of any kind.
-pub enum AnyUpstream {
+pub struct AnyUpstream {
+    pub(crate) kind: UpstreamKind,
+    pub(crate) needs: Arc<NeededCredentials>,
+}
+
+/// An upstream, by its transport.
+pub(crate) enum UpstreamKind {
     /// Over HTTP.
     Http(Box<HttpUpstream>),
     /// A child process, or Witgate's own tools, with which messages are exchanged in the same way.
@@ -35,18 +45,20 @@ pub enum AnyUpstream {
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes. Nothing is started or connected yet. `own` are Witgate's own tools. `cache` is the directory for the
-    /// eras of commands, if there is one. `ways` makes the connections to URLs. Must be called within a Tokio runtime.
+    /// The upstream that `config` describes. Nothing is started or connected yet. `own` are Witgate's own tools. `cache`
+    /// is the directory for the eras of commands, if there is one. `credentials` are those in use, with the connections to URLs. Must be called within
+    /// a Tokio runtime.
     ///
     /// # Errors
-    /// If an HTTP upstream's URL or headers are invalid.
+    /// If an HTTP upstream's URL, headers or credential are invalid.
     pub fn new(
         config: &config::Upstream,
         grace: Duration,
         own: OwnTools,
         cache: Option<&Path>,
-        ways: &Arc<Ways>,
+        credentials: &OutboundCredentials,
     ) -> Result<Self, SetUpError> {
+        let ways = credentials.ways();
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings = ChildSettings {
                 max_message: config.max_message,
@@ -55,26 +67,30 @@ impl AnyUpstream {
             };
             ChildUpstream::new(settings, launcher, eras)
         };
-        Ok(match &config.target {
-            UpstreamTarget::Url { url, headers } => Self::Http(Box::new(
+        let kind = match &config.target {
+            UpstreamTarget::Url { url, headers } => UpstreamKind::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
                     .with_lifetimes(&config.lifetimes)
                     .with_eras(config.eras)
-                    .with_messages(config.max_message),
+                    .with_messages(config.max_message)
+                    .with_credential(needs::own(&config.credentials, credentials)?),
             )),
             UpstreamTarget::Sse { url, headers } => {
                 let sse = Sse::new(ways, url, headers, config.timeout, config.max_message)?;
                 let sse = Arc::new(sse.with_lifetimes(&config.lifetimes));
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
-                Self::Sse(child(false, launcher, EraCache::known(EraVerdict::known(true, false))), sse)
+                UpstreamKind::Sse(
+                    child(false, launcher, EraCache::known(EraVerdict::known(true, false))),
+                    sse,
+                )
             }
             UpstreamTarget::Embedded => return Err(SetUpError::Embedded),
             UpstreamTarget::Broken => return Err(SetUpError::Broken),
             UpstreamTarget::OwnTools => {
                 let eras = EraCache::known(EraVerdict::known(true, true));
-                Self::Child(child(false, Arc::new(own), eras))
+                UpstreamKind::Child(child(false, Arc::new(own), eras))
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
@@ -85,9 +101,11 @@ impl AnyUpstream {
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
                     (None, None) => EraCache::default(),
                 };
-                Self::Child(child(*shared, Arc::new(program), eras))
+                UpstreamKind::Child(child(*shared, Arc::new(program), eras))
             }
-        })
+        };
+        let needs = NeededCredentials::of(&config.credentials, credentials)?;
+        Ok(Self { kind, needs: Arc::new(needs) })
     }
 
     /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
@@ -99,18 +117,19 @@ impl AnyUpstream {
     {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
-        Self::Http(Box::new(upstream.with_messages(config.max_message)))
+        let kind = UpstreamKind::Http(Box::new(upstream.with_messages(config.max_message)));
+        Self { kind, needs: Arc::default() }
     }
 }
 
 impl AnyUpstream {
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
-        match self {
-            Self::Http(upstream) => {
+        match &self.kind {
+            UpstreamKind::Http(upstream) => {
                 upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
             }
-            Self::Child(upstream) | Self::Sse(upstream, _) => {
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => {
                 upstream.count_in(metrics.children(name), metrics.sessions(name, false));
             }
         }
@@ -129,39 +148,49 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 }
 
 impl Upstream for AnyUpstream {
+    fn delegation(&self, request: &Request) -> Result<Option<Delegation>, OutboundFault> {
+        self.needs.check(&request.call)?;
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.delegation(),
+            UpstreamKind::Child(_) | UpstreamKind::Sse(..) => Ok(None),
+        }
+    }
+
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        match self {
-            Self::Http(upstream) => upstream.forward(admitted).await,
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.forward(admitted).await,
             // Boxed, because it is larger than the one above, which has to be fast.
-            Self::Child(upstream) | Self::Sse(upstream, _) => Box::pin(upstream.forward(admitted)).await,
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => {
+                Box::pin(upstream.forward(admitted)).await
+            }
         }
     }
 
     async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
-        match self {
-            Self::Http(upstream) => upstream.listen(listener).await,
-            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.listen(listener).await,
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.listen(listener).await,
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.listen(listener).await,
         }
     }
 
     async fn keeps_sessions(&self) -> bool {
-        match self {
-            Self::Http(upstream) => upstream.keeps_sessions().await,
-            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.keeps_sessions().await,
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.keeps_sessions().await,
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.keeps_sessions().await,
         }
     }
 
     async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
-        match self {
-            Self::Http(upstream) => upstream.close(listener).await,
-            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.close(listener).await,
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.close(listener).await,
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.close(listener).await,
         }
     }
 
     async fn shut_down(&self) {
-        match self {
-            Self::Http(upstream) => upstream.shut_down().await,
-            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.shut_down().await,
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.shut_down().await,
+            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.shut_down().await,
         }
     }
 }

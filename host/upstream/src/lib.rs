@@ -9,6 +9,7 @@ pub mod child;
 pub mod era;
 pub mod http;
 mod identity;
+mod needs;
 pub mod own_tools;
 pub mod renewal;
 pub mod session;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::any_upstream::AnyUpstream;
+use super::any_upstream::{AnyUpstream, UpstreamKind};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
+use super::needs::{self, NeededCredentials};
 use witgate_base::signing::Signer;
+use witgate_config::credentials::UpstreamCredentials;
 use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, UpstreamTarget};
+use witgate_credentials::registry::OutboundCredentials;
 
 type NamedSecrets = Vec<(String, SecretString)>;
 
@@ -21,15 +24,35 @@ type NamedSecrets = Vec<(String, SecretString)>;
 pub struct Renewable {
     name: String,
     place: String,
-    taken: Mutex<TakenSettings>,
+    taken: Mutex<RenewableSettings>,
     own: RenewableParts,
+    needs: Arc<NeededCredentials>,
+    credentials: Arc<OutboundCredentials>,
 }
 
-/// The settings in use.
-struct TakenSettings {
+/// The settings that are in use.
+struct RenewableSettings {
     texts: NamedSecrets,
     lifetimes: Vec<SecretLifetime>,
     identity: IdentitySettings,
+    credentials: UpstreamCredentials,
+}
+
+impl RenewableSettings {
+    fn new(texts: &NamedSecrets, config: &config::Upstream) -> Self {
+        let (identity, credentials) = (config.identity.clone(), config.credentials.clone());
+        Self { texts: texts.clone(), lifetimes: config.lifetimes.clone(), identity, credentials }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.launches_same(other) && self.credentials == other.credentials
+    }
+
+    /// True if processes and streams start in the same way.
+    fn launches_same(&self, other: &Self) -> bool {
+        let is_same = same(&self.texts, &other.texts) && self.lifetimes == other.lifetimes;
+        is_same && self.identity == other.identity
+    }
 }
 
 enum RenewableParts {
@@ -46,21 +69,26 @@ impl std::fmt::Debug for Renewable {
 
 impl Renewable {
     /// `upstream`, which was built from `config`. None: a reload can change nothing of it.
-    pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
-        let (own, taken) = match (upstream, &config.target) {
-            (AnyUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
+    pub fn of(
+        upstream: &AnyUpstream,
+        config: &config::Upstream,
+        credentials: &Arc<OutboundCredentials>,
+    ) -> Option<Self> {
+        let (own, taken) = match (&upstream.kind, &config.target) {
+            (UpstreamKind::Http(http), UpstreamTarget::Url { headers, .. }) => {
                 (RenewableParts::Headers(http.giving()), headers)
             }
-            (AnyUpstream::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
+            (UpstreamKind::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
                 (RenewableParts::Streams(child.launching(), Arc::clone(sse)), headers)
             }
-            (AnyUpstream::Child(child), UpstreamTarget::Command { env, .. }) => {
+            (UpstreamKind::Child(child), UpstreamTarget::Command { env, .. }) => {
                 (RenewableParts::Environment(child.launching()), env)
             }
             _ => return None,
         };
-        let taken = Mutex::new(TakenSettings::of(taken, config));
-        Some(Self { name: config.name.clone(), place: config.place(), taken, own })
+        let taken = Mutex::new(RenewableSettings::new(taken, config));
+        let (needs, credentials) = (Arc::clone(&upstream.needs), Arc::clone(credentials));
+        Some(Self { name: config.name.clone(), place: config.place(), taken, own, needs, credentials })
     }
 
     /// The upstream's name.
@@ -78,7 +106,7 @@ impl Renewable {
     /// restart, so that a credential for another place is not sent to this one.
     ///
     /// # Errors
-    /// If a header is invalid.
+    /// If a header or a credential is invalid.
     pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
         let (UpstreamTarget::Url { headers: texts, .. }
         | UpstreamTarget::Sse { headers: texts, .. }
@@ -86,13 +114,19 @@ impl Renewable {
         else {
             return Ok(false);
         };
+        let new = RenewableSettings::new(texts, config);
         let mut taken = self.taken.lock();
-        if config.place() != self.place || taken.is_same(texts, config) {
+        if config.place() != self.place || taken.is_same(&new) {
             return Ok(false);
         }
+        self.needs.replace(&config.credentials, &self.credentials)?;
         match (&self.own, &config.target) {
+            // Processes and streams get nothing of what has changed.
+            (RenewableParts::Environment(_) | RenewableParts::Streams(..), _)
+                if taken.launches_same(&new) => {}
             (RenewableParts::Headers(headers), UpstreamTarget::Url { .. }) => {
-                headers.replace(texts, &config.lifetimes, &config.identity)?
+                let credential = needs::own(&config.credentials, &self.credentials)?;
+                headers.replace(texts, &config.lifetimes, &config.identity, credential)?;
             }
             (RenewableParts::Streams(launching, sse), UpstreamTarget::Sse { .. }) => {
                 launching.replace(Arc::new(sse.with_headers(texts)?.with_lifetimes(&config.lifetimes)));
@@ -110,19 +144,8 @@ impl Renewable {
             }
             _ => return Ok(false),
         }
-        *taken = TakenSettings::of(texts, config);
+        *taken = new;
         Ok(true)
-    }
-}
-
-impl TakenSettings {
-    fn of(texts: &NamedSecrets, config: &config::Upstream) -> Self {
-        let (lifetimes, identity) = (config.lifetimes.clone(), config.identity.clone());
-        Self { texts: texts.clone(), lifetimes, identity }
-    }
-
-    fn is_same(&self, texts: &NamedSecrets, config: &config::Upstream) -> bool {
-        same(&self.texts, texts) && self.lifetimes == config.lifetimes && self.identity == config.identity
     }
 }
 

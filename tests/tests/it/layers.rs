@@ -18,10 +18,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("message", &["base"]),
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
+    ("credentials", &["config", "services"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
-    ("flow", &["base", "runtime", "audit", "message", "config", "services", "component", "policy"]),
-    ("upstream", &["base", "runtime", "message", "config", "services", "flow"]),
+    (
+        "flow",
+        &["base", "runtime", "audit", "message", "config", "services", "credentials", "component", "policy"],
+    ),
+    ("upstream", &["base", "runtime", "message", "config", "services", "credentials", "flow"]),
     ("server", &["base", "runtime", "message", "config", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
 ];

@@ -17,6 +17,7 @@ mod caller;
 mod clients;
 mod confinement;
 mod conformance;
+mod credentials;
 mod dpop;
 mod embed;
 mod eras;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use witgate_component::failure::Failure;
+use witgate_credentials::fault::{MissingSource, OutboundFault, OutboundProblem};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
@@ -90,6 +91,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::Failed(Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None })
     };
     let upstream = |fault| Rejection::Upstream { fault, message: text() };
+    let outbound = |problem| Rejection::from(OutboundFault { credential: Arc::from("c"), problem });
     let mut all = vec![
         Rejection::Malformed(MessageFault::Parse(text())),
         Rejection::Malformed(MessageFault::InvalidRequest(text())),
@@ -116,6 +118,8 @@ fn rejections() -> Vec<Rejection> {
         Rejection::SessionNotFound,
         Rejection::RateLimited { retry_after: 1 },
         Rejection::UnsendableIdentity("why"),
+        outbound(OutboundProblem::Missing(MissingSource::File)),
+        outbound(OutboundProblem::Rejected),
     ];
     all.extend(
         [

@@ -14,6 +14,7 @@ use super::load::{LoadedConfig, Strictness, finish};
 use super::server::mib;
 use super::telemetry;
 use super::upstreams::DEFAULT_MESSAGE_MIB;
+use crate::credentials::UpstreamCredentials;
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
 use crate::identity::IdentitySettings;
@@ -200,6 +201,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         upstreams: vec![upstream(target, resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
+        credentials: BTreeMap::new(),
         signing: None,
         limits: Vec::new(),
         lockout: None,
@@ -232,6 +234,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         sessions: SessionBounds::default(),
         denials: Denials::default(),
         identity: IdentitySettings::default(),
+        credentials: UpstreamCredentials::default(),
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
     }

@@ -1,7 +1,7 @@
 //! The result of a resolution: a configuration with its warnings, or its faults.
 
 use crate::diagnostic::{Diagnostic, Part};
-use crate::{BrokenParts, Config};
+use crate::{BrokenParts, Config, Upstream};
 
 /// A usable configuration.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ pub(super) fn finish(
     };
     let Some(config) = config.filter(|_| faults.iter().all(is_tolerable)) else { return Err(faults) };
     let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
-    let broken = broken(&faults);
+    let broken = broken(&faults, &config.upstreams);
     let network = config.network.filter(|_| !broken.network);
     Ok(LoadedConfig { config: Config { broken, network, ..config }, warnings, faults })
 }
 
-fn broken(faults: &[Diagnostic]) -> BrokenParts {
+fn broken(faults: &[Diagnostic], upstreams: &[Upstream]) -> BrokenParts {
     let mut broken = BrokenParts::default();
     for fault in faults {
         match fault.part() {
@@ -49,6 +49,11 @@ fn broken(faults: &[Diagnostic]) -> BrokenParts {
             }
             Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
             Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
+            // Whoever uses it is not forwarded to without it.
+            Some(Part::Credential(name)) => {
+                let users = upstreams.iter().filter(|upstream| upstream.credentials.names.contains(name));
+                broken.upstreams.extend(users.map(|upstream| upstream.name.clone()));
+            }
             Some(Part::Network) => broken.network = true,
             // A policy with this key reports the fault.
             Some(Part::Key(_)) | None => {}

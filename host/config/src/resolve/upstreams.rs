@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -12,6 +13,7 @@ use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 use super::identity::IdentityContext;
 use super::resolver::{Presence, Resolver};
 use super::server::{listen, mib};
+use crate::credentials::{CredentialSettings, UpstreamCredentials};
 use crate::identity::IdentitySettings;
 use crate::raw::{self, UpstreamText, UpstreamTransport};
 use crate::shape::listed;
@@ -30,6 +32,7 @@ impl Resolver<'_> {
         file: &raw::File,
         policies: &BTreeMap<String, Policy>,
         signing: Option<&Signing>,
+        credentials: &BTreeMap<String, Arc<CredentialSettings>>,
     ) -> Vec<Upstream> {
         self.at_least_one(file);
         let common = file.pipeline.as_ref().map(|written| self.pipeline(&["pipeline"], written, policies));
@@ -41,7 +44,8 @@ impl Resolver<'_> {
             let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
             let about = self.own_about(&file.server, name, written).or(&servers_about);
             let identity = self.identity(name, written, &pipeline, &around);
-            Upstream { about, identity, ..self.upstream(file, name, written, pipeline, alone) }
+            let credentials = self.upstream_credentials(name, written, credentials, &identity);
+            Upstream { about, identity, credentials, ..self.upstream(file, name, written, pipeline, alone) }
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
@@ -113,6 +117,7 @@ impl Resolver<'_> {
             sessions: self.sessions(name, written),
             denials: written.denials.map(Denials::from).unwrap_or_default(),
             identity: IdentitySettings::default(),
+            credentials: UpstreamCredentials::default(),
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
         }
@@ -372,7 +377,7 @@ pub fn resources(file: &raw::File) -> Vec<(String, String)> {
 }
 
 /// True for headers of the protocol or of a single hop.
-fn own_header(name: &HeaderName) -> bool {
+pub(super) fn own_header(name: &HeaderName) -> bool {
     const OWN: [&str; 10] = [
         "host",
         "content-length",

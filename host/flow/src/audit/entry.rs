@@ -19,6 +19,7 @@ use crate::request::Request;
 use witgate_audit::{AuditLog, DurableEntry, EntryPlace, SyncMode, WRITE_DEADLINE, time_text};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::AuditOverflow;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -194,6 +195,8 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    delegated: Option<DelegationEntry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_state: Option<LimitState>,
@@ -214,6 +217,26 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stages: Option<StageTimes>,
     micros: u64,
+}
+
+/// The credential with which a call goes to the upstream.
+#[derive(Serialize)]
+struct DelegationEntry<'a> {
+    credential: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<BoundedText<'a>>,
+}
+
+impl<'a> DelegationEntry<'a> {
+    fn of(delegation: &'a Delegation) -> Self {
+        Self {
+            credential: &delegation.credential,
+            account: delegation.account.as_deref().map(BoundedText),
+            issuer: delegation.issuer.as_deref().map(BoundedText),
+        }
+    }
 }
 
 /// The state of a limit that has refused a call.
@@ -255,6 +278,7 @@ impl<'a> DecisionEntry<'a> {
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
             policy: facts.policy,
+            delegated: facts.delegation.map(DelegationEntry::of),
             limit: facts.limit.map(|hit| &*hit.limit),
             limit_state: facts.limit.map(LimitState::of),
             fallback: facts.fallback,
@@ -347,6 +371,7 @@ mod tests {
             issuer: None,
             proven_by: Some("keys"),
             policy: Some("rules"),
+            delegation: None,
             limit: None,
             fallback: None,
             reason: Some("not-allowed"),

@@ -6,6 +6,7 @@ use super::arguments::ArgumentFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
 use crate::limit_hit::LimitHit;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
 use witgate_message::era::Era;
 use witgate_plugin::Transport;
@@ -36,6 +37,7 @@ pub(super) struct AuditFacts<'a> {
     pub(super) issuer: Option<&'a str>,
     pub(super) proven_by: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
+    pub(super) delegation: Option<&'a Delegation>,
     pub(super) limit: Option<&'a LimitHit>,
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
@@ -73,6 +75,7 @@ impl AuditFacts<'_> {
         text(&mut entry, "issuer", self.issuer, ISSUER);
         text(&mut entry, "proven_by", self.proven_by, NAME);
         text(&mut entry, "policy", self.policy, NAME);
+        text(&mut entry, "delegated", self.delegated(), NAME);
         text(&mut entry, "limit", self.limit.map(|hit| &*hit.limit), NAME);
         text(&mut entry, "fallback", self.fallback, NAME);
         text(&mut entry, "reason", self.reason, REASON);
@@ -82,6 +85,11 @@ impl AuditFacts<'_> {
         }
         entry.number("micros", self.micros);
         entry.end();
+    }
+
+    /// The name of the credential for the upstream.
+    fn delegated(&self) -> Option<&str> {
+        self.delegation.map(|delegation| &*delegation.credential)
     }
 
     /// The first targets, as in patterns.
@@ -116,6 +124,7 @@ impl AuditFacts<'_> {
             issuer,
             proven_by = self.proven_by,
             policy = self.policy,
+            delegated = self.delegated(),
             limit = self.limit.map(|hit| &*hit.limit),
             fallback = self.fallback,
             reason,
@@ -145,6 +154,7 @@ pub(super) mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
+            delegation: None,
             limit: None,
             fallback: Some(text),
             reason: Some(text),

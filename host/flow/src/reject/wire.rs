@@ -14,6 +14,7 @@ use crate::decision::DecisionId;
 use crate::dpop::{ALGORITHMS, ProofError};
 use crate::limit_hit::{ExhaustedBound, LIMIT, LimitHit};
 use witgate_config::Denials;
+use witgate_credentials::fault::{OutboundFault, OutboundProblem};
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
 use witgate_policy::answer::Failed;
@@ -178,6 +179,7 @@ impl Rejection {
                 "identity-untold",
                 "The MCP server needs your identity, which cannot be sent to it: tell the operator",
             ),
+            Self::Outbound(fault) => outbound(fault),
             Self::Upstream { fault, message } => upstream(*fault, message),
         }
     }
@@ -550,6 +552,17 @@ fn upstream(fault: UpstreamFault, message: &str) -> Wire {
         UpstreamFault::Timeout => 504,
     };
     Wire { code, ..plain(StatusCode::OK, fault.reason(), message.to_owned()) }
+}
+
+/// A JSON-RPC error with status 200, as for an upstream's fault: the caller cannot change it by a login at the gateway.
+fn outbound(fault: &OutboundFault) -> Wire {
+    let mut wire = plain(StatusCode::OK, fault.reason(), fault.message());
+    wire.code = match fault.problem {
+        OutboundProblem::Missing(_) | OutboundProblem::Rejected => 502,
+    };
+    wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
+    wire.data.insert("how".to_owned(), Value::from(fault.advice()));
+    wire
 }
 
 fn bad_request(code: i64, reason: &'static str, message: String) -> Wire {

@@ -19,6 +19,7 @@ use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_config::resolve;
+use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::request::Route;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
@@ -205,6 +206,7 @@ fn flows(
     ways: &Arc<Ways>,
 ) -> Vec<Flow<AnyUpstream>> {
     let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
+    let credentials = OutboundCredentials::new(Arc::clone(ways));
     let flow = |(pipeline, upstream): (usize, &config::Upstream)| {
         let route = Route {
             upstream: upstream.name.as_str().into(),
@@ -213,7 +215,8 @@ fn flows(
             extensions: Vec::new(),
             disagreements: None,
         };
-        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), own.clone(), None, ways).unwrap();
+        let grace = Duration::from_secs(1);
+        let upstream = AnyUpstream::new(upstream, grace, own.clone(), None, &credentials).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
     };
     config.upstreams.iter().enumerate().map(flow).collect()

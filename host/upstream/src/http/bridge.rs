@@ -157,6 +157,9 @@ impl HttpUpstream {
                 Ok(AnswerBody::Events(all.map(TranslatedEvent::into_event).boxed()))
             }
             (status, _) => {
+                if let Some(fault) = self.rejected(status) {
+                    return Err(fault);
+                }
                 let (head, body) = response.into_parts();
                 error_answer(request, true, status, &head.headers, body, account).await
             }

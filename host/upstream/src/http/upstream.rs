@@ -22,6 +22,8 @@ use witgate_base::party::Principal;
 use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
+use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::{Admitted, UnansweredCall};
@@ -95,6 +97,8 @@ pub(super) struct RequestSettings {
     lifetimes: Vec<SecretLifetime>,
     /// The identity that the upstream receives.
     identity: IdentitySettings,
+    /// The credential in requests.
+    credential: Option<Arc<UpstreamCredential>>,
 }
 
 /// The replaceable headers and settings of requests to an HTTP upstream.
@@ -111,9 +115,10 @@ impl LiveRequestSettings {
         headers: &[(String, SecretString)],
         lifetimes: &[SecretLifetime],
         identity: &IdentitySettings,
+        credential: Option<Arc<UpstreamCredential>>,
     ) -> Result<(), SetUpError> {
-        let (own, lifetimes) = (own_headers(headers)?, lifetimes.to_vec());
-        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity: identity.clone() }));
+        let (own, lifetimes, identity) = (own_headers(headers)?, lifetimes.to_vec(), identity.clone());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
         self.held.clear();
         Ok(())
     }
@@ -136,6 +141,9 @@ pub enum SetUpError {
     /// A configured header is invalid. The error does not contain its value.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
     Header(String),
+    /// A credential is invalid.
+    #[error(transparent)]
+    Credential(#[from] InvalidCredential),
 }
 
 impl HttpUpstream {
@@ -186,18 +194,38 @@ impl HttpUpstream {
 
     /// The same, with the caller's identity in requests.
     pub fn with_identity(self, identity: IdentitySettings) -> Self {
-        let (own, lifetimes) = (self.given.load().own.clone(), self.given.load().lifetimes.clone());
-        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity }));
+        let RequestSettings { own, lifetimes, credential, .. } = &**self.given.load();
+        let (own, lifetimes, credential) = (own.clone(), lifetimes.clone(), credential.clone());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
         self
     }
 
     /// The same, with the lifetimes of the secrets in its headers.
     pub fn with_lifetimes(self, lifetimes: &[SecretLifetime]) -> Self {
-        let given = self.given.load();
-        let (own, identity, lifetimes) = (given.own.clone(), given.identity.clone(), lifetimes.to_vec());
-        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity }));
-        drop(given);
+        let RequestSettings { own, identity, credential, .. } = &**self.given.load();
+        let (own, identity, credential) = (own.clone(), identity.clone(), credential.clone());
+        let lifetimes = lifetimes.to_vec();
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
         self
+    }
+
+    /// The same, with a credential in requests.
+    pub fn with_credential(self, credential: Option<Arc<UpstreamCredential>>) -> Self {
+        let RequestSettings { own, lifetimes, identity, .. } = &**self.given.load();
+        let (own, lifetimes, identity) = (own.clone(), lifetimes.clone(), identity.clone());
+        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
+        self
+    }
+
+    /// The credential in requests.
+    ///
+    /// # Errors
+    /// If a secret of it is missing.
+    pub(crate) fn delegation(&self) -> Result<Option<Delegation>, OutboundFault> {
+        let given = self.given.load();
+        let Some(credential) = &given.credential else { return Ok(None) };
+        credential.check()?;
+        Ok(Some(credential.delegation()))
     }
 
     /// The same, with the eras of the configuration if it names them.
@@ -255,6 +283,9 @@ impl HttpUpstream {
             return Err(Rejection::secret_expired());
         }
         let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
+        if let Some(credential) = &given.credential {
+            credential.add_to(outgoing.headers_mut())?;
+        }
         if let RequestSender::Caller(caller, _) = sender {
             self.line.introduce(&mut outgoing, caller);
         }
@@ -338,9 +369,19 @@ impl HttpUpstream {
             },
             (status, _) => {
                 let account = admitted.account();
+                if let Some(fault) = self.rejected(status) {
+                    return Err(fault);
+                }
                 Box::pin(error_answer(request, has_session, status, &head.headers, body, account)).await
             }
         }
+    }
+
+    /// The rejection if the server does not accept the credential of the configuration.
+    pub(super) fn rejected(&self, status: StatusCode) -> Option<Rejection> {
+        let given = self.given.load();
+        let credential = given.credential.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED)?;
+        Some(credential.rejected().into())
     }
 
     /// A JSON answer: as a whole if it is small or needs a filter, otherwise passed on as it comes.

@@ -1,0 +1,136 @@
+//! `[credentials]`, and their use by upstreams.
+
+use super::{Folder, good, says};
+use crate::credentials::{OutboundSource, Retrieval, SecretPlace};
+
+const PIPELINE: &str = "\n[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+                        [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";
+
+/// An upstream that uses the credential `a`, which begins in the fourth line.
+fn with(credential: &str) -> String {
+    format!("[upstreams.u]\nurl = 'http://x/mcp'\ncredential = 'a'\n{credential}\n{PIPELINE}")
+}
+
+#[track_caller]
+fn reports(config: &str, expected: &[&str]) {
+    assert_eq!(says(config).lines().collect::<Vec<_>>(), expected, "{config}");
+}
+
+#[test]
+fn a_credential_has_the_settings_of_its_kind() {
+    reports(&with("[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }"), &[]);
+    reports(&with("[credentials.a]\nkind = 'basic'\nuser = 'me'\npassword = { file = 'secret' }"), &[]);
+    reports(
+        &with("[credentials.a]\nkind = 'static'"),
+        &["witgate.toml:4:14: the credential `a` has no `value` (add `value = { env = \"NAME\" }`)"],
+    );
+    reports(
+        &with("[credentials.a]\nkind = 'basic'\nuser = 'a:b'\npassword = { file = 'secret' }\nprefix = 'x'"),
+        &[
+            "witgate.toml:6:8: a user of Basic authentication has no colon and no control characters (correct the name)",
+            "witgate.toml:8:10: `prefix` has no effect for a credential of this kind (leave it out)",
+        ],
+    );
+    reports(
+        &with("[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }\nheader = 'Host'"),
+        &["witgate.toml:7:10: Witgate sets this header itself: `Host` (name another one)"],
+    );
+}
+
+#[test]
+fn a_missing_secret_is_an_error_unless_it_is_optional() {
+    reports(
+        &with("[credentials.a]\nkind = 'static'\nvalue = { env = 'NOT_HERE_AT_ALL' }"),
+        &[
+            "witgate.toml:6:1: the environment variable `NOT_HERE_AT_ALL` is not set (set `NOT_HERE_AT_ALL` before Witgate starts, or read the secret from a `file`)",
+        ],
+    );
+    for (source, place, absence) in [
+        (
+            "env = 'NOT_HERE_AT_ALL'",
+            SecretPlace::Variable("NOT_HERE_AT_ALL".to_owned()),
+            "the environment variable `NOT_HERE_AT_ALL` is not set or is empty",
+        ),
+        (
+            "env = 'EMPTY'",
+            SecretPlace::Variable("EMPTY".to_owned()),
+            "the environment variable `EMPTY` is not set or is empty",
+        ),
+        ("file = 'absent'", SecretPlace::File, "its file does not exist or is empty"),
+        ("file = 'empty'", SecretPlace::File, "its file does not exist or is empty"),
+    ] {
+        let config =
+            with(&format!("[credentials.a]\nkind = 'static'\nvalue = {{ {source}, optional = true }}"));
+        let warning = format!(
+            "witgate.toml:4:14: the credential `a` is missing: {absence} (calls that need it are denied with `credential-missing` until then)"
+        );
+        reports(&config, &[&warning]);
+        let credential = good(&config).upstreams.remove(0).credentials.own.unwrap();
+        assert_eq!(credential.source, OutboundSource::Static(Retrieval::Missing(place)));
+    }
+    // A source that is no source is an error in any case.
+    reports(
+        &with("[credentials.a]\nkind = 'static'\nvalue = { optional = true }"),
+        &[
+            "witgate.toml:6:1: nothing says where this secret comes from (write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`)",
+        ],
+    );
+}
+
+#[test]
+fn an_upstream_names_an_existing_credential_that_it_can_use() {
+    let credential = "[credentials.weather]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }";
+    let upstream = |rest: &str| format!("[upstreams.u]\n{rest}\n{credential}\n{PIPELINE}");
+    let unused = "the credential `weather` is used nowhere (write `credential = \"NAME\"` at an upstream, or remove it)";
+    reports(
+        &upstream("url = 'http://x/mcp'\ncredential = 'wether'"),
+        &[
+            "witgate.toml:3:14: there is no credential `wether` (did you mean `weather`?)",
+            &format!("witgate.toml:4:14: {unused}"),
+        ],
+    );
+    reports(
+        &upstream("own_tools = true\ncredential = 'weather'"),
+        &["witgate.toml:3:14: `credential` has no effect for this upstream (leave it out)"],
+    );
+    reports(
+        &upstream("url = 'http://x/sse'\ntransport = 'sse'\ncredential = 'weather'"),
+        &[
+            "witgate.toml:4:14: `credential` has no effect for HTTP+SSE (write it into `headers`, or have the server speak Streamable HTTP)",
+        ],
+    );
+    reports(
+        &upstream(
+            "url = 'http://x/mcp'\ncredential = 'weather'\nheaders = { AUTHORIZATION = { env = 'UPSTREAM_TOKEN' } }",
+        ),
+        &[
+            "witgate.toml:3:14: the header `authorization` has this credential and an entry in `headers` (leave one of them out, or give one another header)",
+        ],
+    );
+    reports(
+        &upstream("url = 'http://x/mcp'\nneeds = { get_weather = ['weather', 'other'] }"),
+        &["witgate.toml:3:37: there is no credential `other` (add `[credentials.other]`)"],
+    );
+}
+
+/// An upstream is not called without its credential because the credential is invalid.
+#[test]
+fn an_invalid_credential_breaks_the_upstreams_that_use_it() {
+    let config = format!(
+        "[upstreams.u]\nurl = 'http://x/mcp'\ncredential = 'a'\n[upstreams.v]\nurl = 'http://y/mcp'\n\
+         [upstreams.w]\nurl = 'http://z/mcp'\nneeds = {{ t = ['a'] }}\n\
+         [credentials.a]\nkind = 'static'\nvalue = {{ env = 'NOT_HERE_AT_ALL' }}{PIPELINE}"
+    );
+    let folder = Folder::with(&config);
+    let environment = std::iter::empty::<(&str, &str)>().collect();
+    let loaded = crate::resolve::load_parts(&folder.path(), &environment, crate::resolve::Strictness::Parts);
+    let broken = loaded.unwrap().config.broken.upstreams;
+    assert_eq!(broken.iter().map(String::as_str).collect::<Vec<_>>(), ["u", "w"]);
+}
+
+#[test]
+fn a_credential_has_no_effect_on_the_place_of_an_upstream() {
+    let place = |credential: &str| good(&with(credential)).upstreams.remove(0).place();
+    let one = place("[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }");
+    assert_eq!(one, place("[credentials.a]\nkind = 'static'\nvalue = { file = 'secret' }"));
+}

@@ -1,0 +1,114 @@
+//! The reasons why a call gets no credential for its upstream.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A call without its credential for the upstream. It is not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the credential `{credential}`: {problem}")]
+pub struct OutboundFault {
+    /// The name of the credential.
+    pub credential: Arc<str>,
+    /// The problem.
+    pub problem: OutboundProblem,
+}
+
+/// The problem of a credential. It contains no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboundProblem {
+    /// A secret of the credential does not exist.
+    Missing(MissingSource),
+    /// The server does not accept the credential.
+    Rejected,
+}
+
+/// The source of a secret that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissingSource {
+    /// The environment variable with this name.
+    Variable(Arc<str>),
+    /// A file.
+    File,
+}
+
+impl OutboundFault {
+    /// The reason code.
+    pub fn reason(&self) -> &'static str {
+        match self.problem {
+            OutboundProblem::Missing(_) => "credential-missing",
+            OutboundProblem::Rejected => "credential-rejected",
+        }
+    }
+
+    /// The message for the caller, without paths and addresses.
+    pub fn message(&self) -> String {
+        match &self.problem {
+            OutboundProblem::Missing(source) => {
+                let name = match source {
+                    MissingSource::Variable(name) => name,
+                    MissingSource::File => &self.credential,
+                };
+                format!("Missing required auth: {name}. {}.", self.advice())
+            }
+            OutboundProblem::Rejected => {
+                format!(
+                    "The MCP server does not accept the credential `{}`: {}",
+                    self.credential,
+                    self.advice()
+                )
+            }
+        }
+    }
+
+    /// The advice how to provide the credential.
+    pub fn advice(&self) -> String {
+        match &self.problem {
+            OutboundProblem::Missing(MissingSource::Variable(name)) => {
+                format!("Set the {name} environment variable")
+            }
+            OutboundProblem::Missing(MissingSource::File) => {
+                "Write it into the file that the configuration names".to_owned()
+            }
+            OutboundProblem::Rejected => "tell the operator".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for OutboundProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(MissingSource::Variable(name)) => {
+                write!(f, "the environment variable {name} is not set or is empty")
+            }
+            Self::Missing(MissingSource::File) => f.write_str("its file does not exist or is empty"),
+            Self::Rejected => f.write_str("the server does not accept it"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(problem: OutboundProblem) -> OutboundFault {
+        OutboundFault { credential: "weather".into(), problem }
+    }
+
+    #[test]
+    fn a_message_names_the_variable_to_set() {
+        let missing = fault(OutboundProblem::Missing(MissingSource::Variable("WEATHER_API_KEY".into())));
+        assert_eq!(
+            missing.message(),
+            "Missing required auth: WEATHER_API_KEY. Set the WEATHER_API_KEY environment variable."
+        );
+        assert_eq!(missing.reason(), "credential-missing");
+    }
+
+    #[test]
+    fn a_message_about_a_file_has_no_path() {
+        assert_eq!(
+            fault(OutboundProblem::Missing(MissingSource::File)).message(),
+            "Missing required auth: weather. Write it into the file that the configuration names."
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The credentials with which Witgate calls upstreams. They are chosen after a call is authorized, no policy sees them,
+//! and a call whose credential is missing is not made.
+
+#![forbid(unsafe_code)]
+
+pub mod fault;
+pub mod registry;
+pub mod upstream_credential;

@@ -1,0 +1,78 @@
+//! The credentials that are in use. Upstreams with the same settings of a credential share it, and so its tokens.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::upstream_credential::{InvalidCredential, UpstreamCredential};
+use witgate_config::credentials::CredentialSettings;
+use witgate_services::network::Ways;
+
+/// The credentials in use, and the outgoing connections for their requests.
+#[derive(Debug)]
+pub struct OutboundCredentials {
+    ways: Arc<Ways>,
+    in_use: Mutex<HashMap<Arc<str>, Vec<Weak<UpstreamCredential>>>>,
+}
+
+impl OutboundCredentials {
+    /// No credentials yet.
+    pub fn new(ways: Arc<Ways>) -> Arc<Self> {
+        Arc::new(Self { ways, in_use: Mutex::default() })
+    }
+
+    /// The outgoing connections.
+    pub fn ways(&self) -> &Arc<Ways> {
+        &self.ways
+    }
+
+    /// The credential with these settings: the one in use, or a new one.
+    ///
+    /// # Errors
+    /// If a secret does not fit into a header.
+    pub fn with(
+        &self,
+        settings: &Arc<CredentialSettings>,
+    ) -> Result<Arc<UpstreamCredential>, InvalidCredential> {
+        let mut in_use = self.in_use.lock();
+        let same_name = in_use.entry(Arc::clone(&settings.name)).or_default();
+        same_name.retain(|credential| credential.strong_count() > 0);
+        let found = same_name.iter().filter_map(Weak::upgrade).find(|other| other.settings() == &**settings);
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let new = Arc::new(UpstreamCredential::new(settings)?);
+        same_name.push(Arc::downgrade(&new));
+        Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::AUTHORIZATION;
+    use witgate_config::credentials::{EqualSecret, OutboundSource, Retrieval};
+
+    use super::*;
+
+    fn settings(name: &str, secret: &str) -> Arc<CredentialSettings> {
+        Arc::new(CredentialSettings {
+            name: name.into(),
+            header: AUTHORIZATION,
+            prefix: "Bearer ".to_owned(),
+            source: OutboundSource::Static(Retrieval::Secret(EqualSecret(secret.to_owned().into()))),
+        })
+    }
+
+    #[test]
+    fn equal_settings_share_a_credential_and_others_do_not() {
+        let all = OutboundCredentials::new(Ways::closed());
+        let one = all.with(&settings("a", "1")).unwrap();
+        assert!(Arc::ptr_eq(&one, &all.with(&settings("a", "1")).unwrap()));
+        assert!(!Arc::ptr_eq(&one, &all.with(&settings("a", "2")).unwrap()), "a new secret");
+        assert!(!Arc::ptr_eq(&one, &all.with(&settings("b", "1")).unwrap()), "another name");
+        drop(one);
+        all.with(&settings("a", "1")).unwrap();
+        assert!(all.in_use.lock()["a"].len() <= 2, "those without users are forgotten");
+    }
+}

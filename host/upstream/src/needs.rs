@@ -1,0 +1,82 @@
+//! The credentials that calls of tools need. As long as one is missing, Witgate denies the call before the server does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use witgate_config::credentials::UpstreamCredentials;
+use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::registry::OutboundCredentials;
+use witgate_credentials::upstream_credential::{InvalidCredential, UpstreamCredential};
+use witgate_message::call::{Access, Call};
+use witgate_plugin::TargetKind;
+
+type CredentialsOfTools = BTreeMap<String, Vec<Arc<UpstreamCredential>>>;
+
+/// The credentials that calls of tools need, which a reload can replace.
+#[derive(Debug, Default)]
+pub(crate) struct NeededCredentials(ArcSwap<CredentialsOfTools>);
+
+impl NeededCredentials {
+    /// Those of the configuration.
+    ///
+    /// # Errors
+    /// If a secret is invalid.
+    pub(crate) fn of(
+        written: &UpstreamCredentials,
+        all: &OutboundCredentials,
+    ) -> Result<Self, InvalidCredential> {
+        let needs = Self::default();
+        needs.replace(written, all)?;
+        Ok(needs)
+    }
+
+    /// Uses those of a changed configuration from now on.
+    ///
+    /// # Errors
+    /// If a secret is invalid. Then the former ones stay.
+    pub(crate) fn replace(
+        &self,
+        written: &UpstreamCredentials,
+        all: &OutboundCredentials,
+    ) -> Result<(), InvalidCredential> {
+        let mut tools = CredentialsOfTools::new();
+        for (tool, needed) in &written.needs {
+            let needed = needed.iter().map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
+            tools.insert(tool.clone(), needed);
+        }
+        self.0.store(Arc::new(tools));
+        Ok(())
+    }
+
+    /// Checks that a call has the credentials that its tool needs.
+    ///
+    /// # Errors
+    /// With the first one that is missing.
+    pub(crate) fn check(&self, call: &Call) -> Result<(), OutboundFault> {
+        let tools = self.0.load();
+        if tools.is_empty() || call.method() != "tools/call" {
+            return Ok(());
+        }
+        let targets = match call.access() {
+            Access::Open => &[][..],
+            Access::Target(target) => std::slice::from_ref(target),
+            Access::Targets(targets) => targets,
+        };
+        let called = targets.iter().filter(|target| target.kind == TargetKind::Tool);
+        let needed = called.filter_map(|target| tools.get(&*target.name)).flatten();
+        needed.into_iter().try_for_each(|credential| credential.check())
+    }
+}
+
+/// The credential in requests to an upstream.
+///
+/// # Errors
+/// If a secret is invalid.
+pub(crate) fn own(
+    written: &UpstreamCredentials,
+    all: &OutboundCredentials,
+) -> Result<Option<Arc<UpstreamCredential>>, InvalidCredential> {
+    written.own.as_ref().map(|settings| all.with(settings)).transpose()
+}
