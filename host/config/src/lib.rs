@@ -12,6 +12,7 @@ pub mod limits;
 pub mod raw;
 pub mod resolve;
 pub mod shape;
+pub mod user_store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -573,6 +574,8 @@ impl Policy {
 pub enum PolicyKind {
     /// API keys.
     ApiKey,
+    /// User names and passwords.
+    Basic,
     /// JSON Web Tokens.
     Jwt,
     /// OAuth 2.0 token introspection.
@@ -590,6 +593,7 @@ impl PolicyKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "api-key",
+            Self::Basic => "basic",
             Self::Jwt => "jwt",
             Self::Introspection => "oauth2-introspection",
             Self::ClientCertificate => "client-certificate",
