@@ -1,6 +1,6 @@
 //! Checks of passwords. A good hash takes 19 MiB and tens of milliseconds of a processor, so few checks run at the same
-//! time, on threads that take no time from others, and the rest waits in a bounded queue. Each network has a share of
-//! both. A password that was right is remembered for some minutes, without a copy of it.
+//! time, all but two a second on threads that take no time from others, and the rest waits in a bounded queue. Each
+//! network has a share of both. A password that was right is remembered for some minutes, without a copy of it.
 
 pub mod algorithm;
 mod memory;
@@ -8,10 +8,12 @@ mod memory;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use witgate_basic::hash::PasswordHash;
@@ -29,8 +31,12 @@ use witgate_runtime::workers::background;
 /// The number of checks that may wait for a processor.
 const MOST_WAITING: usize = 32;
 
-/// The longest time for which a check waits. Its hook may take two seconds longer.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// The longest time of a check, with its wait. Its hook may take a second longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time between two checks with the usual priority. So a login succeeds on a machine whose processors are always
+/// busy, and a flood of logins takes no more than a twentieth of a processor from others.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Seconds until a retry makes sense when the queue is full.
 const RETRY_S: u32 = 2;
@@ -47,7 +53,9 @@ pub struct PasswordChecks {
     places: Shares<CallerDigest>,
     /// The checks that run.
     turns: Shares<CallerDigest>,
-    right: RightPasswords,
+    right: Arc<RightPasswords>,
+    /// The start of the last check with the usual priority.
+    last_usual: Mutex<Option<Instant>>,
     hashed: AtomicU64,
 }
 
@@ -78,7 +86,8 @@ impl PasswordChecks {
         Self {
             places: Shares::new(Capacity { most: all, most_of_one: all.div_ceil(2) }),
             turns: Shares::lasting(Capacity { most: at_once, most_of_one: half }),
-            right: RightPasswords::default(),
+            right: Arc::default(),
+            last_usual: Mutex::default(),
             hashed: AtomicU64::new(0),
         }
     }
@@ -108,20 +117,43 @@ impl PasswordChecks {
             return Ok(PasswordCheck::WRONG);
         }
         let _place = self.places.take(&source).ok_or(BUSY)?;
-        let turn = timeout(PATIENCE, self.turns.wait_for_one(&source)).await.map_err(|_| BUSY)?;
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
+        let checked = timeout(PATIENCE, Box::pin(self.in_turn(parsed, password, source, renews)));
+        checked.await.unwrap_or(Err(BUSY))
+    }
+
+    /// Waits for a turn, and computes the hash.
+    async fn in_turn(
+        &self,
+        hash: PasswordHash,
+        password: &str,
+        source: CallerDigest,
+        renews: bool,
+    ) -> Result<PasswordCheck, PasswordError> {
+        let turn = self.turns.wait_for_one(&source).await;
         // Several requests of one client wait at the same time. After the first one, the others are answered at once.
-        if self.right.has(hash, password, Instant::now()) {
+        if self.right.has(hash.as_str(), password, Instant::now()) {
             return Ok(PasswordCheck::RIGHT);
         }
         self.hashed.fetch_add(1, Ordering::Relaxed);
-        let checked = compute(parsed, password, renews, turn).await.ok_or(BUSY)?;
-        if checked.is_right {
-            self.right.add(hash, password, Instant::now());
-            if let Some(renewed) = &checked.renewed {
-                self.right.add(renewed.as_str(), password, Instant::now());
-            }
+        let work = HashWork {
+            hash,
+            password: Zeroizing::new(password.to_owned()),
+            renews,
+            steps_back: !self.is_usual(Instant::now()),
+            right: Arc::clone(&self.right),
+        };
+        work.run(turn).await.ok_or(BUSY)
+    }
+
+    /// True if a check that starts now may have the usual priority.
+    fn is_usual(&self, now: Instant) -> bool {
+        let mut last = self.last_usual.lock();
+        let is_usual = last.is_none_or(|last| now.duration_since(last) >= PAUSE);
+        if is_usual {
+            *last = Some(now);
         }
-        Ok(checked)
+        is_usual
     }
 }
 
@@ -151,23 +183,42 @@ pub(crate) fn renew(store: &Path, former: &str, renewed: &PasswordHash) {
     drop(background().spawn_blocking(work));
 }
 
-/// Computes the hash on a thread of its own, which has the turn until its end, even if nobody waits any more. None: the
-/// system gives no thread.
-async fn compute(
+/// The work of one check.
+struct HashWork {
     hash: PasswordHash,
-    password: &str,
+    password: Zeroizing<String>,
     renews: bool,
-    turn: Share<CallerDigest>,
-) -> Option<PasswordCheck> {
-    let password = Zeroizing::new(password.to_owned());
-    let (sender, receiver) = oneshot::channel();
-    let work = move || {
-        priority::step_back();
-        let is_right = algorithm::is_right(&hash, &password);
-        let renewed = (is_right && renews && !hash.is_current()).then(|| algorithm::hash_of(&password).ok());
-        drop(sender.send(PasswordCheck { is_right, renewed: renewed.flatten() }));
-        drop(turn);
-    };
-    thread::Builder::new().name("witgate-password".to_owned()).spawn(work).ok()?;
-    receiver.await.ok()
+    /// True if it must take no time from others.
+    steps_back: bool,
+    right: Arc<RightPasswords>,
+}
+
+impl HashWork {
+    /// Computes the hash on a thread of its own, which has the turn until its end and remembers a right password, even
+    /// if nobody waits any more. None: the system gives no thread.
+    async fn run(self, turn: Share<CallerDigest>) -> Option<PasswordCheck> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move || {
+            drop(sender.send(self.check()));
+            drop(turn);
+        };
+        thread::Builder::new().name("witgate-password".to_owned()).spawn(work).ok()?;
+        receiver.await.ok()
+    }
+
+    fn check(&self) -> PasswordCheck {
+        if self.steps_back {
+            priority::step_back();
+        }
+        let Self { hash, password, renews, right, .. } = self;
+        if !algorithm::is_right(hash, password) {
+            return PasswordCheck::WRONG;
+        }
+        let is_renewed = *renews && !hash.is_current();
+        let renewed = if is_renewed { algorithm::hash_of(password).ok() } else { None };
+        for hash in [hash].into_iter().chain(&renewed) {
+            right.add(hash.as_str(), password, Instant::now());
+        }
+        PasswordCheck { is_right: true, renewed }
+    }
 }

@@ -1,22 +1,23 @@
 //! `witgate user`.
 
+mod entry;
 mod import;
 mod password;
 mod users_place;
 
-use serde_json::{Value, json};
 use witgate_basic::credential::composed;
-use witgate_basic::hash::{HashKind, PasswordHash};
-use witgate_basic::users::{StoredUser, Users};
+use witgate_basic::hash::PasswordHash;
+use witgate_basic::users::StoredUser;
 
+use self::entry::{algorithm, finish, has, state, to_json};
 use self::password::PasswordOptions;
 use self::users_place::{UsersPlace, place};
-use super::change_state::{self, ChangeState, WaitOption};
+use super::change_state::WaitOption;
 use super::context::Context;
-use super::key::{now, written};
+use super::key::now;
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
-use witgate_config::user_store::{NewUser, UserStore};
+use witgate_config::user_store::NewUser;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -179,69 +180,4 @@ fn remove(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFailu
     context.terminal.say(&format!("The user `{}` is removed from {}.", user.name, store.path().display()));
     let is_gone = |users: &[StoredUser]| users.iter().all(|now| now.id != user.id);
     Ok(finish(context, &store, arguments.wait, &user, is_gone))
-}
-
-/// True if a store has a user with this hash. A login may have renewed the hash meanwhile.
-fn has(users: &[StoredUser], user: &StoredUser) -> bool {
-    users.iter().any(|now| now.id == user.id && (now.hash == user.hash || now.hash.is_current()))
-}
-
-/// Waits until the running Witgate uses the change of `user`, and prints the result.
-fn finish(
-    context: &Context,
-    store: &UserStore,
-    until: WaitOption,
-    user: &StoredUser,
-    has: impl Fn(&[StoredUser]) -> bool,
-) -> Exit {
-    let outcome = wait(context, store, until, has);
-    if context.terminal.is_json() {
-        let mut json = to_json(user);
-        if let Some(members) = json.as_object_mut() {
-            members.insert("in_force".to_owned(), outcome.json());
-        }
-        context.terminal.print_json(&json);
-    }
-    outcome.say(&context.terminal);
-    outcome.exit()
-}
-
-fn wait(
-    context: &Context,
-    store: &UserStore,
-    until: WaitOption,
-    has: impl Fn(&[StoredUser]) -> bool,
-) -> ChangeState {
-    change_state::wait(context, store.path(), until, |text| {
-        Users::parse(text).is_ok_and(|users| has(&users.users))
-    })
-}
-
-fn to_json(user: &StoredUser) -> Value {
-    json!({
-        "name": user.name,
-        "id": user.id,
-        "state": state(user),
-        "roles": user.roles,
-        "scopes": user.scopes,
-        "allow": user.allow,
-        "deny": user.deny,
-        "hash": algorithm(user),
-        "created": written(user.created),
-        "disabled": user.disabled.map(written),
-    })
-}
-
-fn state(user: &StoredUser) -> &'static str {
-    if user.disabled.is_some() { "disabled" } else { "good" }
-}
-
-/// The algorithm of the hash.
-fn algorithm(user: &StoredUser) -> &'static str {
-    match user.hash.kind() {
-        HashKind::Argon2(_) => "argon2",
-        HashKind::Bcrypt(_) => "bcrypt",
-        HashKind::Scrypt { .. } => "scrypt",
-        HashKind::Pbkdf2Sha256(_) => "pbkdf2",
-    }
 }

@@ -1,5 +1,4 @@
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
@@ -157,6 +156,13 @@ async fn a_network_that_floods_leaves_room_for_others() {
     for check in flood {
         drop(check.await.unwrap());
     }
+}
+
+#[test]
+fn two_checks_a_second_have_the_usual_priority() {
+    let (checks, now) = (PasswordChecks::default(), Instant::now());
+    let usual: Vec<_> = (0..20).filter(|tenth| checks.is_usual(now + PAUSE / 5 * *tenth)).collect();
+    assert_eq!(usual, [0, 5, 10, 15]);
 }
 
 #[test]

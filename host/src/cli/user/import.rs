@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::entry::{has, to_json, wait};
 use super::users_place::{UsersPlace, place};
-use super::{has, to_json, wait};
 use crate::cli::change_state::WaitOption;
 use crate::cli::context::Context;
 use crate::cli::key::now;
