@@ -21,6 +21,7 @@ mod runtime;
 mod serve;
 mod terminal;
 mod token;
+mod user;
 mod wrap;
 
 use std::path::PathBuf;
@@ -81,6 +82,9 @@ enum Command {
     /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Add, list, disable and import users with passwords
+    #[command(subcommand)]
+    User(user::Command),
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -125,6 +129,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Init(arguments)) => init::run(&context, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
+        Some(Command::User(command)) => user::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),

@@ -12,8 +12,9 @@ use witgate_config::PolicyKind;
 use crate::gateway::{component, workspace};
 
 /// The kinds that have a table.
-pub const KINDS: [PolicyKind; 5] = [
+pub const KINDS: [PolicyKind; 6] = [
     PolicyKind::ApiKey,
+    PolicyKind::Basic,
     PolicyKind::Jwt,
     PolicyKind::Introspection,
     PolicyKind::ClientCertificate,

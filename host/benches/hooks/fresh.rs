@@ -50,6 +50,8 @@ async fn prepared() -> PreparedComponent {
         keys: Keyring::new(HashMap::new()),
         secrets: HashMap::new(),
         cache: None,
+        passwords: Arc::default(),
+        user_store: None,
         verdicts: VerdictMemory::default(),
         fetcher: None,
         clock: Clock::System,

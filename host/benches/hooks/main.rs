@@ -9,6 +9,7 @@ mod cpu_time;
 mod flow;
 mod fresh;
 mod immediate_upstream;
+mod passwords;
 mod scene;
 mod tokens;
 
@@ -74,7 +75,7 @@ fn criterion() -> Bench {
 criterion_group! {
     name = hooks;
     config = criterion();
-    targets = together_and_singly, flatness, tokens::first_sight_and_again, fresh::an_instance_per_call,
+    targets = together_and_singly, flatness, tokens::first_sight_and_again, passwords::remembered, fresh::an_instance_per_call,
         flow::parse, flow::whole
 }
 criterion_main!(hooks);

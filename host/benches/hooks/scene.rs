@@ -88,6 +88,11 @@ pub(crate) struct Scene {
     _dir: TempDir,
 }
 
+/// A password, and a hash of it with the lowest cost: only logins that are remembered are measured.
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD_HASH: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$0hrD2JsTwtibkzKG8F6L8Q$djR0Qf8q2IVYMDfc6eIFyBOl61AuM1AkZNVbd6N+cD8";
+
 /// A secret for HMAC.
 pub(crate) const SECRET: &str = "a secret of the benches that is long enough";
 
@@ -103,6 +108,23 @@ impl Scene {
         let policy = format!(
             "kind = 'jwt'\nconfig = {{ keys = ['signing'], algorithms = ['{algorithm}'] }}\n{}[keys.signing]\n{key}\n",
             form.component("jwt")
+        );
+        Self::new(form, &policy).await
+    }
+
+    /// A scene with 100 users who have the same password, in front of 20 roles.
+    pub(crate) async fn with_users(form: Form) -> Self {
+        let user = |number| {
+            format!(
+                "[[users]]\nname = \"user-{number}\"\nid = \"u{number}\"\nhash = \"{PASSWORD_HASH}\"\n\
+                 created = 2026-01-01T00:00:00Z\nroles = {}\n",
+                json!(HELD)
+            )
+        };
+        let users: String = (0..100).map(user).collect();
+        let policy = format!(
+            "kind = 'basic'\nconfig.users.content = '''version = 1\n{users}'''\n{}",
+            form.component("basic")
         );
         Self::new(form, &policy).await
     }

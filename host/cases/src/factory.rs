@@ -24,6 +24,7 @@ use witgate_policy::generation::{Contents, Generation, Generations, Recipe, Rest
 use witgate_policy::limits::{CallLimits, LimitTables};
 use witgate_policy::{MakeInputs, Policy, PolicyError};
 use witgate_services::network::Ways;
+use witgate_services::passwords::PasswordChecks;
 
 /// Builds generations.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Factory {
     environment: Environment,
     clock: Clock,
     limits: Arc<LimitTables>,
+    passwords: Arc<PasswordChecks>,
 }
 
 /// The mode of compilation.
@@ -81,8 +83,8 @@ impl Factory {
     pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
-        let (remote, limits) = (RemoteKeys::new(Ways::closed()), Arc::default());
-        Self { loader, queue, remote, environment, clock, limits }
+        let (remote, limits, passwords) = (RemoteKeys::new(Ways::closed()), Arc::default(), Arc::default());
+        Self { loader, queue, remote, environment, clock, limits, passwords }
     }
 
     /// The outgoing connections, with the network settings of the last configuration.
@@ -219,6 +221,7 @@ impl Factory {
                 on_stage: false,
             },
             clock: &self.clock,
+            passwords: &self.passwords,
             before: live.map(Generation::before),
             repeated,
             stage: None,

@@ -116,6 +116,7 @@ impl TestSubject {
             queue: None,
             around,
             clock: &Clock::System,
+            passwords: &Arc::default(),
             before: None,
             repeated: None,
             stage: None,

@@ -38,6 +38,7 @@ async fn fault(
         queue: None,
         around,
         clock: &Clock::System,
+        passwords: &Arc::default(),
         before: None,
         repeated: None,
         stage: None,

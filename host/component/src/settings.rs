@@ -176,7 +176,7 @@ pub fn resolve(
 fn granted(policy: &Policy, settings: &Settings) -> GrantedInterfaces {
     let Grants { cache, crypto, .. } = policy.grants;
     let by_kind = match policy.kind {
-        PolicyKind::ApiKey | PolicyKind::Jwt => {
+        PolicyKind::ApiKey | PolicyKind::Basic | PolicyKind::Jwt => {
             GrantedInterfaces { crypto: true, ..GrantedInterfaces::default() }
         }
         PolicyKind::Introspection => {

@@ -4,12 +4,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, thread};
 
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
+use witgate_runtime::priority::step_back;
 
 /// The threads of a hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,17 +45,6 @@ impl SlowLane {
         let runtime = self.runtime.as_ref()?;
         AbortOnDropHandle::new(runtime.spawn(work)).await.ok()
     }
-}
-
-/// Lowers the priority of the current thread. A low priority alone is not enough on Linux, because a thread that wakes
-/// up still waits for the time slice of the running thread, which is milliseconds. The class for idle threads
-/// (`sched(7)`) yields at once. If the system does not permit it, the threads have the usual priority.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    #[cfg(not(target_os = "linux"))]
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
-    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
 }
 
 impl Drop for SlowLane {

@@ -38,6 +38,8 @@ pub(super) enum WaitKind {
     Instance,
     /// A server that the hook asks, or that the host asks for keys.
     Server,
+    /// The check of a password.
+    Password,
 }
 
 impl HookTime {
@@ -115,6 +117,9 @@ impl WaitKind {
     fn fault(self) -> Fault {
         match self {
             Self::Instance => Fault::new(Failure::Busy, "all instances of the policy were at work"),
+            Self::Password => {
+                Fault::new(Failure::Unavailable, "its time ended while a password was checked, or soon after")
+            }
             Self::Server => {
                 Fault::new(Failure::Unavailable, "its time ended while it waited for a server, or soon after")
             }

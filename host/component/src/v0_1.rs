@@ -21,6 +21,7 @@ mod bindings {
         world: "list-policy",
         imports: {
             "witgate:auth/crypto.verify": async | trappable,
+            "witgate:auth/crypto.verify-password": async | trappable,
             "witgate:auth/http.send": async | trappable,
             default: trappable,
         },

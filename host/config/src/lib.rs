@@ -17,6 +17,7 @@ pub mod secret_programs;
 pub mod secret_text;
 pub mod secrets;
 pub mod shape;
+pub mod user_store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -593,6 +594,8 @@ impl Policy {
 pub enum PolicyKind {
     /// API keys.
     ApiKey,
+    /// User names and passwords.
+    Basic,
     /// JSON Web Tokens.
     Jwt,
     /// OAuth 2.0 token introspection.
@@ -610,6 +613,7 @@ impl PolicyKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "api-key",
+            Self::Basic => "basic",
             Self::Jwt => "jwt",
             Self::Introspection => "oauth2-introspection",
             Self::ClientCertificate => "client-certificate",

@@ -93,6 +93,8 @@ impl LimitPer {
 pub enum CredentialKind {
     /// An API key.
     ApiKey,
+    /// A user name and a password.
+    Basic,
     /// A JSON Web Token.
     Jwt,
     /// A token that an authorization server is asked about.
@@ -111,6 +113,7 @@ impl CredentialKind {
     pub fn of(policy: PolicyKind) -> Option<Self> {
         match policy {
             PolicyKind::ApiKey => Some(Self::ApiKey),
+            PolicyKind::Basic => Some(Self::Basic),
             PolicyKind::Jwt => Some(Self::Jwt),
             PolicyKind::Introspection => Some(Self::Introspection),
             PolicyKind::ClientCertificate => Some(Self::ClientCertificate),
@@ -123,6 +126,7 @@ impl CredentialKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::ApiKey => PolicyKind::ApiKey.name(),
+            Self::Basic => PolicyKind::Basic.name(),
             Self::Jwt => PolicyKind::Jwt.name(),
             Self::Introspection => PolicyKind::Introspection.name(),
             Self::ClientCertificate => PolicyKind::ClientCertificate.name(),
@@ -186,7 +190,9 @@ mod tests {
     #[test]
     fn kinds_and_properties_have_the_names_by_which_they_are_read() {
         let read = |name: &str| serde_json::from_value::<CredentialKind>(name.into()).unwrap();
-        for kind in ["api-key", "jwt", "oauth2-introspection", "client-certificate", "custom", "anonymous"] {
+        for kind in
+            ["api-key", "basic", "jwt", "oauth2-introspection", "client-certificate", "custom", "anonymous"]
+        {
             assert_eq!(read(kind).name(), kind);
         }
         for per in ["principal", "credential", "role", "peer", "upstream", "target"] {

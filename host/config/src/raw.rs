@@ -813,6 +813,8 @@ pub enum ArgumentSchema {
 pub enum Kind {
     /// API keys from a store that `witgate key` writes.
     ApiKey,
+    /// User names and passwords, with a store that `witgate user` writes.
+    Basic,
     /// JSON Web Tokens.
     Jwt,
     /// OAuth 2.0 token introspection (RFC 7662).

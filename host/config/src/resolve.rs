@@ -15,6 +15,7 @@ mod load;
 mod lockout;
 mod network;
 mod pipeline;
+mod plain_http;
 mod policies;
 mod proxies;
 mod resolver;
@@ -324,6 +325,9 @@ impl Resolver<'_> {
         let audit = self.audit(file);
         let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
         self.unused(file, &policies);
+        if let Some(server) = &server {
+            self.no_passwords_in_clear(&file.server, server, &policies);
+        }
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use witgate_api_key::ApiKey;
+use witgate_basic::Basic;
 use witgate_client_certificate::CertificatePolicy;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
@@ -18,6 +19,7 @@ use witgate_services::PolicyHost;
 /// A shipped check with its settings.
 pub(super) enum Builtin {
     ApiKey(ApiKey),
+    Basic(Basic),
     Jwt(Jwt),
     Introspection(Introspection),
     ClientCertificate(CertificatePolicy),
@@ -28,6 +30,7 @@ impl std::fmt::Debug for Builtin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::ApiKey(_) => "ApiKey",
+            Self::Basic(_) => "Basic",
             Self::Jwt(_) => "Jwt",
             Self::Introspection(_) => "Introspection",
             Self::ClientCertificate(_) => "ClientCertificate",
@@ -41,6 +44,7 @@ impl Builtin {
     pub(super) fn describe(kind: PolicyKind) -> Option<Description> {
         match kind {
             PolicyKind::ApiKey => Some(ApiKey::describe()),
+            PolicyKind::Basic => Some(Basic::describe()),
             PolicyKind::Jwt => Some(Jwt::describe()),
             PolicyKind::Introspection => Some(Introspection::describe()),
             PolicyKind::ClientCertificate => Some(CertificatePolicy::describe()),
@@ -65,6 +69,7 @@ impl Builtin {
         }
         match kind {
             PolicyKind::ApiKey => configured(policy, config, Self::ApiKey),
+            PolicyKind::Basic => configured(policy, config, Self::Basic),
             PolicyKind::Jwt => configured(policy, config, Self::Jwt),
             PolicyKind::Introspection => configured(policy, config, Self::Introspection),
             PolicyKind::ClientCertificate => configured(policy, config, Self::ClientCertificate),
@@ -78,7 +83,7 @@ impl Builtin {
     }
 
     pub(super) fn authorizes(&self) -> bool {
-        matches!(self, Self::Rbac(_) | Self::ApiKey(_))
+        matches!(self, Self::Rbac(_) | Self::ApiKey(_) | Self::Basic(_))
     }
 
     /// A check without this hook recognises no credential.
@@ -90,6 +95,7 @@ impl Builtin {
     ) -> Verdict {
         match self {
             Self::ApiKey(check) => check.authenticate(host, call, credential).await,
+            Self::Basic(check) => check.authenticate(host, call, credential).await,
             Self::Jwt(check) => check.authenticate(host, call, credential).await,
             Self::Introspection(check) => check.authenticate(host, call, credential).await,
             Self::ClientCertificate(check) => check.authenticate(host, call, credential).await,
@@ -106,6 +112,7 @@ impl Builtin {
     ) -> Decision {
         match self {
             Self::ApiKey(check) => check.authorize(host, call, principal).await,
+            Self::Basic(check) => check.authorize(host, call, principal).await,
             Self::Rbac(check) => check.authorize(host, call, principal).await,
             Self::Jwt(_) | Self::Introspection(_) | Self::ClientCertificate(_) => Decision::Abstain,
         }
@@ -121,6 +128,7 @@ impl Builtin {
     ) -> Result<Vec<EntryDecision>, Unavailability> {
         match self {
             Self::ApiKey(check) => check.authorize_entries(host, call, targets, principal).await,
+            Self::Basic(check) => check.authorize_entries(host, call, targets, principal).await,
             Self::Rbac(check) => check.authorize_entries(host, call, targets, principal).await,
             Self::Jwt(_) | Self::Introspection(_) | Self::ClientCertificate(_) => {
                 Ok(vec![EntryDecision::Abstain; targets.len()])

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderName;
+use witgate_basic::{DEFAULT_REALM, is_realm};
 use witgate_plugin::{
     Call, Credential, Decision, Description, Digest, EntryDecision, Identity, Principal, Scheme,
     Unavailability, Verdict, Wants,
@@ -72,6 +73,7 @@ pub struct Policy {
     source: Source,
     credential_header: Option<HeaderName>,
     credential_argument: Option<config::ArgumentSettings>,
+    realm: Option<Box<str>>,
     counts: Counts,
     times: HookTimes,
     disagreements: Disagreements,
@@ -80,6 +82,12 @@ pub struct Policy {
     files: BTreeMap<PathBuf, Option<Digest>>,
     key_expiries: KeyExpiries,
     known_keys: KnownKeys,
+}
+
+/// The realm in the settings of a `basic` policy.
+fn realm(config: &config::Policy) -> Option<Box<str>> {
+    let realm = config.config.get("realm").and_then(serde_json::Value::as_str);
+    realm.filter(|realm| config.kind == PolicyKind::Basic && is_realm(realm)).map(Into::into)
 }
 
 #[derive(Debug)]
@@ -136,6 +144,7 @@ impl Policy {
             source,
             credential_header,
             credential_argument: config.argument.clone(),
+            realm: realm(config),
             counts: Counts::default(),
             times: HookTimes::default(),
             disagreements: Disagreements::default(),
@@ -227,6 +236,11 @@ impl Policy {
     /// The argument of tools that contains the credential.
     pub fn credential_argument(&self) -> Option<&config::ArgumentSettings> {
         self.credential_argument.as_ref()
+    }
+
+    /// The realm in challenges for user names and passwords. None: the policy does not judge them.
+    pub fn realm(&self) -> Option<&str> {
+        self.judges(Scheme::Basic).then(|| self.realm.as_deref().unwrap_or(DEFAULT_REALM))
     }
 
     /// The counters.
@@ -378,12 +392,19 @@ impl Policy {
         let basis = Arc::new(verdicts.basis());
         let scope = &Scope { basis: Some(Arc::clone(&basis)), ..scope.clone() };
         let verdict = self.ask_authenticator(scope, call, credential).await;
-        if let Ok(HookAnswer { answer: Verdict::Identity(identity), by_fallback }) = &verdict
-            && *by_fallback == self.is_fallback()
-        {
-            verdicts.keep(&question, &basis, identity);
+        match &verdict {
+            Ok(HookAnswer { answer: Verdict::Identity(identity), by_fallback })
+                if *by_fallback == self.is_fallback() =>
+            {
+                verdicts.keep(&question, &basis, identity);
+                verdict
+            }
+            Ok(HookAnswer { answer: Verdict::Unavailable(said), .. }) if basis.is_crowded() => {
+                self.counts.fail(Failure::Busy);
+                Err(self.failed(Failure::Busy, said.detail.clone(), said.retry_after))
+            }
+            _ => verdict,
         }
-        verdict
     }
 
     /// True if verdicts may be used again. Those of a shadow are compared, and those of a sandbox are observed, so their

@@ -1,7 +1,7 @@
 //! Builds policies from their configuration: component or built-in, settings, grants, and the fallback.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -26,12 +26,13 @@ use witgate_component::instance::{PrepareError, PreparedComponent};
 use witgate_component::load::{LoadError, LoadedComponent, Loader};
 use witgate_component::pool::Pool;
 use witgate_component::settings::{self, Schema, Settings, SettingsError, Surroundings};
-use witgate_config::{self as config, Fallback, Limits, PolicyKind};
+use witgate_config::{self as config, Fallback, Limits, Mode, PolicyKind};
 use witgate_services::Services;
 use witgate_services::cache::Cache;
 use witgate_services::fetch::{Fetcher, HttpExchange};
 use witgate_services::host_calls::HostCallReplay;
 use witgate_services::keys::Keyring;
+use witgate_services::passwords::PasswordChecks;
 use witgate_services::verdicts::VerdictMemory;
 use witgate_services::witness::Witness;
 
@@ -67,6 +68,8 @@ pub struct MakeInputs<'a> {
     pub around: Surroundings<'a>,
     /// The clock of the policies.
     pub clock: &'a Clock,
+    /// The checks of passwords.
+    pub passwords: &'a Arc<PasswordChecks>,
     /// The live policies. None: at the start, when a built-in may replace a missing component.
     pub before: Option<LivePolicies<'a>>,
     /// The recipe with the digests of the components. None: the files determine the components.
@@ -234,7 +237,7 @@ impl Policy {
         let mut settings = resolve(config, &schema, making, files)?;
         let stand_in = stand_in(config, loaded, &settings)?;
         let granted = settings.granted;
-        let waits = granted.http || !settings.keys.is_empty();
+        let waits = granted.http || !settings.keys.is_empty() || config.kind == PolicyKind::Basic;
         let json = settings.json.to_string();
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
@@ -429,6 +432,13 @@ fn stand_in(
     Ok(Some(configured.map_err(|error| at_setting(&error))?.0))
 }
 
+/// The store in which outdated hashes of passwords are replaced. A sandbox replaces none.
+fn user_store(config: &config::Policy, making: MakeInputs<'_>) -> Option<PathBuf> {
+    let is_live = config.kind == PolicyKind::Basic && config.mode == Mode::Enforce && making.stage.is_none();
+    let store = config.config.get("users").and_then(Value::as_str).filter(|_| is_live)?;
+    Some(making.around.dir.join(store))
+}
+
 fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings) -> Arc<Services> {
     let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, scopes, .. } = settings;
     Arc::new(Services {
@@ -443,6 +453,8 @@ fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings)
             None => Fetcher::new(Arc::clone(making.around.remote.ways()), origins, client_secrets)
                 .signing_with(signing_keys),
         }),
+        passwords: Arc::clone(making.passwords),
+        user_store: user_store(config, making),
         clock: making.clock.clone(),
         scopes,
         witness: making.stage.and_then(|stage| stage.witness.clone()),

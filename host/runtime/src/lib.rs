@@ -10,6 +10,7 @@ pub mod lines;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod priority;
 pub mod processes;
 pub mod shares;
 pub mod workers;

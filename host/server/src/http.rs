@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, CONTENT_TYPE};
+use ::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -477,7 +477,7 @@ fn answer(reply: Reply) -> Response<Body> {
 }
 
 impl<U: Upstream> Endpoint<U> {
-    /// The response to a refused message. A challenge names every scheme that is accepted, bearer tokens first.
+    /// The response to a refused message. A challenge names every scheme that is accepted, bearer tokens first, and user names last.
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
@@ -487,6 +487,10 @@ impl<U: Upstream> Endpoint<U> {
             for (name, value) in wire.dpop_headers() {
                 response.headers_mut().append(name, value);
             }
+        }
+        let realm = generation.pipeline(self.place).realm();
+        if let Some(challenge) = realm.and_then(|realm| wire.basic_challenge(realm)) {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
         }
         response
     }

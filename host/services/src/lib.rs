@@ -9,6 +9,7 @@ pub mod jwks;
 pub mod keys;
 pub mod lookups;
 pub mod network;
+pub mod passwords;
 pub mod subject;
 pub mod traces;
 pub mod verdicts;
@@ -16,11 +17,13 @@ pub mod witness;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{
-    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, SignedMessage, VerifyError, Wants,
+    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, PasswordError, SignedMessage, VerifyError,
+    Wants,
 };
 
 use self::cache::Cache;
@@ -28,6 +31,7 @@ use self::fetch::Fetcher;
 use self::host_calls::{HostCallLog, HostCallReplay};
 use self::keys::Keyring;
 use self::lookups::Lookups;
+use self::passwords::{PasswordCheck, PasswordChecks};
 use self::subject::Subject;
 use self::traces::Traces;
 use self::verdicts::{VerdictBasis, VerdictMemory};
@@ -54,6 +58,11 @@ pub struct Services {
     pub verdicts: VerdictMemory,
     /// HTTP requests, if granted.
     pub fetcher: Option<Fetcher>,
+    /// The checks of passwords.
+    pub passwords: Arc<PasswordChecks>,
+    /// The store of the users whose passwords the policy has checked. A hash in it that is outdated is replaced at the
+    /// next login.
+    pub user_store: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
     /// The OAuth scopes that the policy may require of callers.
@@ -93,6 +102,8 @@ impl Services {
             cache: None,
             verdicts: VerdictMemory::default(),
             fetcher: None,
+            passwords: Arc::default(),
+            user_store: None,
             clock: Clock::System,
             scopes: BTreeSet::new(),
             witness: None,
@@ -336,6 +347,18 @@ impl Host for PolicyHost<'_> {
             format!("{key:?}, {:?}{id}", signed.algorithm)
         };
         self.note_call("crypto.verify", asked, outcome)
+    }
+
+    async fn verify_password(&self, hash: &str, password: &str) -> Result<bool, PasswordError> {
+        let Services { passwords, user_store, .. } = self.services;
+        let checked = passwords.check(hash, password, self.source(), user_store.is_some()).await;
+        if let (Ok(PasswordCheck { renewed: Some(renewed), .. }), Some(store)) = (&checked, user_store) {
+            passwords::renew(store, hash, renewed);
+        }
+        if let (Err(PasswordError::Busy(_)), Some(basis)) = (&checked, self.basis()) {
+            basis.met_full_queue();
+        }
+        self.note_call("crypto.verify-password", nothing, checked.map(|checked| checked.is_right))
     }
 
     fn secret(&self, name: &str) -> Option<String> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
+use witgate_plugin::{Digest, HttpError, HttpResponse, Level, PasswordError, VerifyError};
 
 use witgate_base::digest::digest_text;
 use witgate_base::printable::clean;
@@ -14,7 +14,7 @@ use witgate_base::printable::clean;
 const MOST: usize = 10_000;
 
 /// The imports of the WIT package, by the names under which they are counted.
-pub const IMPORTS: [&str; 22] = [
+pub const IMPORTS: [&str; 23] = [
     "request.upstream",
     "request.audience",
     "request.peer",
@@ -32,6 +32,7 @@ pub const IMPORTS: [&str; 22] = [
     "crypto.sha256",
     "crypto.equal",
     "crypto.verify",
+    "crypto.verify-password",
     "secrets.reveal",
     "cache.get",
     "cache.put",
@@ -177,6 +178,16 @@ impl AnswerSummary for Result<(), VerifyError> {
     fn summary(&self) -> String {
         match self {
             Ok(()) => "good".to_owned(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}
+
+impl AnswerSummary for Result<bool, PasswordError> {
+    fn summary(&self) -> String {
+        match self {
+            Ok(true) => "right".to_owned(),
+            Ok(false) => "wrong".to_owned(),
             Err(error) => format!("{error:?}"),
         }
     }

@@ -2,6 +2,7 @@
 
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
+use witgate_config::user_store::UserStoreError;
 
 /// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,12 @@ impl CommandFailure {
 
 impl From<KeyStoreError> for CommandFailure {
     fn from(error: KeyStoreError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<UserStoreError> for CommandFailure {
+    fn from(error: UserStoreError) -> Self {
         Self::new(error.to_string())
     }
 }

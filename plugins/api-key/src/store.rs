@@ -24,15 +24,15 @@
 //! The store contains only the SHA-256 of a key. That is secure for keys of 256 random bits, which nobody can
 //! guess. It is weak for keys that a person made up, so do not import such keys.
 
-mod time;
-
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use witgate_plugin::{Digest, PatternError, Rules};
+use witgate_stores::bounds::fits;
+use witgate_stores::{EntryFault, EntryFile};
 
-pub use time::Time;
+pub use witgate_stores::Time;
 
 /// The version of the format that this release reads and writes.
 pub const VERSION: u32 = 1;
@@ -230,7 +230,7 @@ impl Store {
     /// # Errors
     /// If it is damaged, has another version, or contains an invalid entry. Then no part of it is used.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
-        let store = in_parts(text).map_or_else(|| whole(text), Ok)?;
+        let store: Self = witgate_stores::parse(text)?;
         store.check()?;
         Ok(store)
     }
@@ -263,7 +263,6 @@ impl Store {
 
 impl StoredKey {
     fn check(&self) -> Result<(), KeyFault> {
-        let fits = |text: &str, most| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control);
         if !fits(&self.name, 512) {
             return Err(KeyFault::Name);
         }
@@ -317,59 +316,25 @@ impl<'a> UniqueValues<'a> {
     }
 }
 
-fn whole(text: &str) -> Result<Store, StoreError> {
-    toml::from_str(text).map_err(|error| StoreError::Format {
-        line: line_of(text, error.span().map_or(0, |span| span.start)),
-        message: without_values(error.message()),
-    })
-}
-
-/// The line that begins a key's entry.
-const ENTRY: &str = "\n[[keys]]\n";
-
-/// The part of a store before the first entry.
+/// The entries of a part of a store.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
-    version: u32,
-}
-
-/// One entry, or several entries in another form of TOML.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoreEntry {
+pub struct KeyEntries {
     keys: Vec<StoredKey>,
 }
 
-/// Reads a store entry by entry, because a reader of TOML takes fifteen times the memory of the text that it reads at
-/// once. None: the store cannot be read in parts, or is invalid. If each part is valid TOML, the parts together mean
-/// the same as the whole text: a value of several lines, such as a list, would not be valid TOML after a cut.
-fn in_parts(text: &str) -> Option<Store> {
-    let mut at = text.find(ENTRY)? + 1;
-    let Head { version } = toml::from_str(text.get(..at)?).ok()?;
-    let mut keys = Vec::new();
-    while at < text.len() {
-        let rest = text.get(at..)?;
-        let length = rest.find(ENTRY).map_or(rest.len(), |next| next + 1);
-        let entry: StoreEntry = toml::from_str(rest.get(..length)?).ok()?;
-        keys.extend(entry.keys);
-        at += length;
+impl EntryFile for Store {
+    type Entries = KeyEntries;
+    const HEADING: &'static str = "\n[[keys]]\n";
+
+    fn of(version: u32, parts: Vec<KeyEntries>) -> Self {
+        Self { version, keys: parts.into_iter().flat_map(|part| part.keys).collect() }
     }
-    Some(Store { version, keys })
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
-}
-
-/// The message of an error, without the values that it quotes.
-fn without_values(message: &str) -> String {
-    match (message.find('"'), message.rfind('"')) {
-        (Some(start), Some(end)) if start < end => {
-            let (head, tail) = (message.get(..start), message.get(end + 1..));
-            format!("{}\"…\"{}", head.unwrap_or_default(), tail.unwrap_or_default())
-        }
-        _ => message.to_owned(),
+impl From<EntryFault> for StoreError {
+    fn from(EntryFault { line, message }: EntryFault) -> Self {
+        Self::Format { line, message }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::process::run;
 use crate::toolchain::{CargoBuild, TARGET, Toolchain};
 
 /// The shipped policies. Their crates are called `witgate-NAME`.
-pub const SHIPPED: [&str; 5] = ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"];
+pub const SHIPPED: [&str; 6] =
+    ["api-key", "basic", "jwt", "oauth2-introspection", "client-certificate", "rbac"];
 
 /// The profile of components that ship.
 pub const STRIPPED: &str = "component";

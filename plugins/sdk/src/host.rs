@@ -66,6 +66,15 @@ pub enum VerifyError {
     Unavailable,
 }
 
+/// The reason why the host did not check a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordError {
+    /// The hash has another form, or a check of it would cost more than the host permits.
+    UnusableHash,
+    /// Too many checks wait. The value is the number of seconds until a retry makes sense.
+    Busy(u32),
+}
+
 /// A request method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "HTTP says it")]
@@ -245,6 +254,17 @@ pub trait Host: Sync {
         key: &str,
         signed: &SignedMessage<'_>,
     ) -> impl Future<Output = Result<(), VerifyError>> + Send;
+
+    /// Checks that `hash` is a hash of `password`: Argon2, scrypt or PBKDF2 in the PHC string format, or bcrypt. For an
+    /// unknown user, have the password checked as well, with a hash of the same cost.
+    ///
+    /// # Errors
+    /// With the reason why the host did not check it.
+    fn verify_password(
+        &self,
+        hash: &str,
+        password: &str,
+    ) -> impl Future<Output = Result<bool, PasswordError>> + Send;
 
     /// The value of the secret named `name`, if it is granted.
     fn secret(&self, name: &str) -> Option<String>;

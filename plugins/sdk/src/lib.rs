@@ -122,7 +122,7 @@ pub use claims::{ClaimError, Claims, Leeway};
 pub use hooks::{Authenticate, Authorize, ConfigError, Data, Description, Plugin, Wants};
 pub use host::{
     Algorithm, Assertion, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level,
-    Method, SignedMessage, VerifyError,
+    Method, PasswordError, SignedMessage, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, RuleVerdict, Rules};
 pub use place::{TokenPlace, check_credential_header};

@@ -50,7 +50,7 @@ use sha2::{Digest as _, Sha256};
 use self::lock::lock;
 use crate::{
     Authenticate, Authorize, Call, Credential, Decision, Digest, Host, HttpError, HttpRequest, HttpResponse,
-    Level, Method, Principal, SignedMessage, Verdict, VerifyError, Wants,
+    Level, Method, PasswordError, Principal, SignedMessage, Verdict, VerifyError, Wants,
 };
 
 pub use http::{json, status};
@@ -75,6 +75,8 @@ pub struct FakeHost {
     claims: Option<String>,
     expires_at: Option<u64>,
     keys: BTreeMap<String, TestKey>,
+    passwords: BTreeMap<String, String>,
+    password_error: Option<PasswordError>,
     secrets: BTreeMap<String, String>,
     /// None: hooks get all data.
     wants: Option<Wants>,
@@ -128,6 +130,8 @@ impl Default for FakeHost {
             claims: None,
             expires_at: None,
             keys: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            password_error: None,
             secrets: BTreeMap::new(),
             wants: None,
             answers: http::Answers::default(),
@@ -246,6 +250,28 @@ impl FakeHost {
     ) -> Self {
         self.keys.insert(name.to_owned(), TestKey(Box::new(judge)));
         self
+    }
+
+    /// With a hash of this password. Other hashes have no password.
+    ///
+    /// ```
+    /// use witgate_plugin::testing::{FakeHost, block_on};
+    /// use witgate_plugin::Host;
+    ///
+    /// let host = FakeHost::new().password("$argon2id$…", "secret");
+    /// assert_eq!(block_on(host.verify_password("$argon2id$…", "secret")), Ok(true));
+    /// assert_eq!(block_on(host.verify_password("$argon2id$…", "other")), Ok(false));
+    /// ```
+    #[must_use]
+    pub fn password(mut self, hash: &str, password: &str) -> Self {
+        self.passwords.insert(hash.to_owned(), password.to_owned());
+        self
+    }
+
+    /// Checking no passwords, for this reason.
+    #[must_use]
+    pub fn password_error(self, error: PasswordError) -> Self {
+        Self { password_error: Some(error), ..self }
     }
 
     /// With a secret that is granted.
@@ -452,6 +478,12 @@ impl Host for FakeHost {
     async fn verify(&self, key: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         self.note("verify");
         self.keys.get(key).map_or(Err(VerifyError::UnknownKey), |TestKey(judge)| judge(signed))
+    }
+
+    async fn verify_password(&self, hash: &str, password: &str) -> Result<bool, PasswordError> {
+        self.note("verify_password");
+        let known = self.passwords.get(hash).is_some_and(|known| known == password);
+        self.password_error.map_or(Ok(known), Err)
     }
 
     fn secret(&self, name: &str) -> Option<String> {

@@ -18,6 +18,7 @@ pub mod jwks;
 pub mod jwt;
 mod scan;
 pub mod strict_json;
+pub mod users;
 pub mod wit_output;
 
 /// Takes any input, and panics where something does not hold.
@@ -31,5 +32,6 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("jwks", jwks::check),
     ("jwt", jwt::check),
     ("strict_json", strict_json::check),
+    ("users", users::check),
     ("wit_output", wit_output::check),
 ];

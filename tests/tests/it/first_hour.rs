@@ -10,7 +10,7 @@ use witgate_tests::gateway::{Setup, await_some, component};
 use crate::caller::Caller;
 use crate::swap::policy;
 
-const KINDS: [&str; 5] = ["api-key", "client-certificate", "jwt", "oauth2-introspection", "rbac"];
+const KINDS: [&str; 6] = ["api-key", "basic", "client-certificate", "jwt", "oauth2-introspection", "rbac"];
 
 /// The output of `init --json`, with the starter's server and address replaced by those of the test.
 fn init(setup: &Setup, arguments: &[&str]) -> Value {

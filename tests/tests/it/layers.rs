@@ -62,7 +62,9 @@ fn roots() -> Vec<PathBuf> {
     let others = [
         "plugins/sdk",
         "plugins/build",
+        "plugins/stores",
         "plugins/api-key",
+        "plugins/basic",
         "plugins/client-certificate",
         "plugins/jwt",
         "plugins/oauth2-introspection",

@@ -54,4 +54,5 @@ mod telemetry;
 mod tls;
 mod tokens;
 mod upstream_faults;
+mod users;
 mod wrong_plugins;

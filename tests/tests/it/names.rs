@@ -46,6 +46,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/token/issue.rs",
             "host/src/cli/token/revoke.rs",
             "host/src/cli/token/verify.rs",
+            "host/src/cli/user/import.rs",
             "host/src/cli/wrap.rs",
         ],
         "the command line of the command that the file is named after",
@@ -81,6 +82,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/peers.rs",
             "host/src/cli/plugin.rs",
             "host/src/cli/token.rs",
+            "host/src/cli/user.rs",
         ],
         "the commands below the one that the file is named after",
     ),
@@ -89,6 +91,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         &[
             RESOLVED,
             "plugins/api-key/src/lib.rs",
+            "plugins/basic/src/lib.rs",
             "plugins/client-certificate/src/lib.rs",
             "plugins/jwt/src/lib.rs",
             "plugins/oauth2-introspection/src/lib.rs",

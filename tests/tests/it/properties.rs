@@ -11,6 +11,7 @@ mod generations;
 mod held_back_pipelines;
 mod lists;
 mod outcomes;
+mod passwords;
 mod patterns;
 mod readers;
 

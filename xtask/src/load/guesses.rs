@@ -1,4 +1,4 @@
-//! Callers with wrong keys, at many addresses of this machine and at a steady rate.
+//! Callers with wrong keys or passwords, at many addresses of this machine and at a steady rate.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -6,24 +6,55 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::call::RequestKind;
+use super::scene::USER;
 
 /// Addresses, each with a connection.
 const SENDERS: u32 = 500;
 
-/// Guesses a second, of all senders together.
-const RATE: u32 = 10_000;
-
 /// The guesses of a tick are sent at once.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The guesses of one tick: each sender has a turn in every fifth.
-const IN_A_TICK: usize = RATE as usize / 100;
+/// Ticks in a second.
+const TICKS: u32 = 100;
 
-/// The senders of wrong keys.
+/// The kind of guesses.
+#[derive(Clone, Copy)]
+pub(super) enum Guess {
+    /// API keys.
+    Key,
+    /// Passwords of a user that there is.
+    Password,
+}
+
+impl Guess {
+    /// Guesses a second, of all senders together.
+    fn rate(self) -> u32 {
+        match self {
+            Self::Key => 10_000,
+            Self::Password => 1_000,
+        }
+    }
+
+    /// The header of the guess with this number.
+    fn header(self, number: u64) -> String {
+        match self {
+            Self::Key => format!("X-API-Key: wgk_{number:043}"),
+            Self::Password => {
+                let credential = STANDARD.encode(format!("{USER}:{number:020}"));
+                format!("Authorization: Basic {credential}")
+            }
+        }
+    }
+}
+
+/// The senders of wrong keys or passwords.
 pub(super) struct Guesses {
+    guess: Guess,
     senders: Vec<Sender>,
     head: String,
     body: String,
@@ -38,7 +69,7 @@ struct Sender {
 
 impl Guesses {
     /// Opens the connections to `address`.
-    pub(super) fn open(address: &str, path: &str) -> Result<Self> {
+    pub(super) fn open(guess: Guess, address: &str, path: &str) -> Result<Self> {
         let to: SocketAddrV4 = address.parse()?;
         let senders = (0..SENDERS).map(|sender| Sender::from(sender, to)).collect::<Result<_>>()?;
         let (kind, mut head) = (RequestKind::Call, format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n"));
@@ -47,14 +78,14 @@ impl Guesses {
         }
         let body = kind.body();
         head += &format!("Content-Length: {}\r\n", body.len());
-        Ok(Self { senders, head, body, number: 0 })
+        Ok(Self { guess, senders, head, body, number: 0 })
     }
 
     /// Sends guesses for a time. Returns the number of answers in a second.
     pub(super) fn send_for(&mut self, time: Duration) -> Result<f64> {
         let (begin, mut answers, mut turn, mut tick) = (Instant::now(), 0_u32, 0, 0_u32);
         while begin.elapsed() < time {
-            for _ in 0..IN_A_TICK {
+            for _ in 0..self.guess.rate() / TICKS {
                 answers += self.guess(turn)?;
                 turn = (turn + 1) % self.senders.len();
             }
@@ -70,7 +101,8 @@ impl Guesses {
         let answers = sender.answers().context("a connection with wrong keys broke")?;
         if !sender.waits {
             self.number += 1;
-            let guess = format!("{}X-API-Key: wgk_{:043}\r\n\r\n{}", self.head, self.number, self.body);
+            let header = self.guess.header(self.number);
+            let guess = format!("{}{header}\r\n\r\n{}", self.head, self.body);
             sender.stream.write_all(guess.as_bytes()).context("a connection with wrong keys broke")?;
             sender.waits = true;
         }
@@ -96,7 +128,7 @@ impl Sender {
     fn answers(&mut self) -> std::io::Result<u32> {
         let mut answer = [0; 4096];
         match self.stream.read(&mut answer) {
-            Ok(read) if answer.get(..read).is_some_and(|read| read.starts_with(b"HTTP/1.1 4")) => {
+            Ok(read) if answer.get(..read).is_some_and(is_refusal) => {
                 self.waits = false;
                 Ok(1)
             }
@@ -105,4 +137,9 @@ impl Sender {
             Err(error) => Err(error),
         }
     }
+}
+
+/// True for an answer that refuses a guess. 503: too many passwords are being checked.
+fn is_refusal(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 503")
 }

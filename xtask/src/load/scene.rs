@@ -155,6 +155,24 @@ const AUDIENCE: &str = "https://mcp.example.com/mcp";
 /// Three of the twenty roles.
 const HELD: [&str; 3] = ["role03", "role09", "role15"];
 
+/// A user with a password, of the tables of [`users`].
+pub(super) const USER: &str = "user";
+
+/// The path at which passwords are checked.
+pub(super) const USERS_PATH: &str = "/users";
+
+/// Tables with a user and an upstream at [`USERS_PATH`]. The hash has the cost of new ones, and no password.
+pub(super) fn users(root: &Path, upstream: &str) -> String {
+    let component = root.join("target/plugins/basic.wasm").display().to_string();
+    let hash = format!("$argon2id$v=19$m=19456,t=2,p=1${}${}", "A".repeat(22), "A".repeat(43));
+    format!(
+        "[upstreams.users]\nurl = \"http://{upstream}/mcp\"\npath = \"{USERS_PATH}\"\nresource = \"{AUDIENCE}\"\n\
+         pipeline = {{ authenticate = [\"users\"], authorize = [\"rules\"] }}\n\
+         [policies.users]\nkind = \"basic\"\ncomponent = {component:?}\nconfig.users.content = '''\nversion = 1\n\
+         [[users]]\nname = \"{USER}\"\nid = \"u\"\nhash = \"{hash}\"\ncreated = 2026-01-01T00:00:00Z\n'''\n"
+    )
+}
+
 fn export_components(program: &Path, directory: &Path, to: &Path) -> Result<()> {
     let mut export = Command::new(program);
     export.current_dir(directory).args(["plugin", "export", "--to"]).arg(to);

@@ -1,5 +1,5 @@
 //! The price of settings: gateways of one build beside each other, each with another setting, called in turns. Then wrong
-//! keys beside a good caller.
+//! keys and passwords beside a good caller.
 
 use std::fmt::{self, Display};
 use std::path::Path;
@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::cores::Cores;
+use super::guesses::Guess;
 use super::measure::{Figures, measure};
 use super::median::{interval, median};
 use super::places::{Place, through};
-use super::scene::{Installation, Upstreams};
+use super::scene::{Installation, Upstreams, users};
 use super::wrong_keys::WrongKeys;
 use super::{build, start};
 use crate::servers::Server;
@@ -37,8 +38,13 @@ const SETTINGS: [(&str, &str); 7] = [
     ("`[telemetry]`, all", "[telemetry]\notlp_endpoint = 'http://COLLECTOR'\nsample = 1.0\n"),
 ];
 
-/// The places in [`SETTINGS`] whose gateways get wrong keys.
-const GUESSED: [(&str, usize); 2] = [("without a lockout", 0), ("with a lockout", 1)];
+/// The places in [`SETTINGS`] whose gateways get wrong keys or passwords.
+const GUESSED: [(&str, usize, Guess); 4] = [
+    ("keys, without a lockout", 0, Guess::Key),
+    ("keys, with a lockout", 1, Guess::Key),
+    ("passwords, without a lockout", 0, Guess::Password),
+    ("passwords, with a lockout", 1, Guess::Password),
+];
 
 /// A gateway with one of the settings, and its figures.
 struct SettingPlace {
@@ -58,6 +64,7 @@ pub(super) fn run(root: &Path, rounds: usize) -> Result<()> {
         let directory = directory.path().join(number.to_string());
         let installation = Installation::make(root, directory, programs.join("witgate"), &upstreams, cores)?;
         installation.extend(&tables.replace("COLLECTOR", &collector.address))?;
+        installation.extend(&users(root, &upstreams.plain.address))?;
         SettingPlace::open(installation)
     };
     let mut places = SETTINGS.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
@@ -74,17 +81,17 @@ pub(super) fn run(root: &Path, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Measures wrong keys.
+/// Measures wrong keys and passwords.
 fn guessed(places: &mut [SettingPlace], rounds: usize, cores: Cores) -> Result<String> {
     let mut table =
-        "| wrong keys | answered/s | requests/s alone | beside them | ratio | 95 % interval | target |\n\
+        "| guesses | answered/s | requests/s alone | beside them | ratio | 95 % interval | target |\n\
                      |---|---|---|---|---|---|---|\n"
             .to_owned();
-    for (name, number) in GUESSED {
+    for (name, number, guess) in GUESSED {
         let place = places.get_mut(number).context("each setting has a place")?;
-        let mut guesses = WrongKeys::open(name, &place.place)?;
+        let mut guesses = WrongKeys::open(name, guess, &place.place)?;
         for round in 1..=rounds {
-            eprintln!("load: wrong keys {name}: round {round} of {rounds}");
+            eprintln!("load: wrong {name}: round {round} of {rounds}");
             guesses.round(&place.place, SECONDS, cores)?;
             place.installation.forget_log()?;
         }

@@ -1,4 +1,4 @@
-//! A good caller beside callers with wrong keys: 10,000 guesses a second from many addresses.
+//! A good caller beside callers with wrong keys or passwords, from many addresses.
 
 use std::fmt::{self, Display};
 use std::thread;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 
 use super::cores::Cores;
-use super::guesses::Guesses;
+use super::guesses::{Guess, Guesses};
 use super::measure::measure;
 use super::median::{interval, median};
 use super::places::Place;
+use super::scene::USERS_PATH;
 
 /// Connections of the good caller.
 const CONNECTIONS: u32 = 4;
@@ -31,8 +32,12 @@ pub(super) struct WrongKeys {
 
 impl WrongKeys {
     /// Opens the connections of the guesses to the place of the good caller.
-    pub(super) fn open(name: &'static str, good: &Place) -> Result<Self> {
-        let guesses = Guesses::open(&good.address, &good.path)?;
+    pub(super) fn open(name: &'static str, guess: Guess, good: &Place) -> Result<Self> {
+        let path = match guess {
+            Guess::Key => &good.path,
+            Guess::Password => USERS_PATH,
+        };
+        let guesses = Guesses::open(guess, &good.address, path)?;
         Ok(Self { name, guesses, rounds: Vec::new() })
     }
 

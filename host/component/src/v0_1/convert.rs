@@ -153,6 +153,13 @@ pub(super) fn verify_error(error: sdk::VerifyError) -> crypto::VerifyError {
     }
 }
 
+pub(super) fn password_error(error: sdk::PasswordError) -> crypto::PasswordError {
+    match error {
+        sdk::PasswordError::UnusableHash => crypto::PasswordError::UnusableHash,
+        sdk::PasswordError::Busy(seconds) => crypto::PasswordError::Busy(seconds),
+    }
+}
+
 pub(super) fn outgoing(request: http::Outgoing) -> sdk::HttpRequest {
     let client = |c: http::Client| sdk::Client { id: c.id, secret: c.secret };
     sdk::HttpRequest {

@@ -3,6 +3,7 @@
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 use witgate_plugin::{Host as _, HttpError, SignedMessage, VerifyError};
+use zeroize::Zeroizing;
 
 use super::bindings::witgate::auth::{
     cache, caller, clock, crypto, http, log, request, secrets, types, verdict_memory,
@@ -131,6 +132,19 @@ impl crypto::Host for State {
                 Ok(Err(crypto::VerifyError::UnknownKey))
             }
             Ok(outcome) => Ok(outcome.map_err(convert::verify_error)),
+            Err(overrun) => Err(self.overrun_by_the_clock(overrun)),
+        }
+    }
+
+    async fn verify_password(
+        &mut self,
+        hash: String,
+        password: String,
+    ) -> Result<Result<bool, crypto::PasswordError>> {
+        let (time, password) = (self.time(), Zeroizing::new(password));
+        let checked = time.waits(WaitKind::Password, self.host()?.verify_password(&hash, &password)).await;
+        match checked {
+            Ok(checked) => Ok(checked.map_err(convert::password_error)),
             Err(overrun) => Err(self.overrun_by_the_clock(overrun)),
         }
     }

@@ -164,6 +164,18 @@ pub enum ImportChange {
     Skipped,
 }
 
+impl ImportChange {
+    /// The name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 impl KeyStore {
     /// Imports keys of another server, hashed: all of them or none.
     ///

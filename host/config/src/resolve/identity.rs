@@ -257,7 +257,7 @@ fn takes_several_issuers(policy: &Policy) -> bool {
         _ => false,
     };
     match policy.kind {
-        PolicyKind::ApiKey | PolicyKind::Rbac => false,
+        PolicyKind::ApiKey | PolicyKind::Basic | PolicyKind::Rbac => false,
         PolicyKind::Jwt | PolicyKind::Introspection => !is_one("issuer"),
         PolicyKind::ClientCertificate => !is_one("issuers"),
         PolicyKind::Custom => true,

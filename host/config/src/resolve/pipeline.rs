@@ -14,7 +14,7 @@ impl PolicyKind {
     }
 
     fn authorizes(self) -> bool {
-        matches!(self, Self::ApiKey | Self::Rbac | Self::Custom)
+        matches!(self, Self::ApiKey | Self::Basic | Self::Rbac | Self::Custom)
     }
 }
 

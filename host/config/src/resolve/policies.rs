@@ -18,6 +18,7 @@ impl From<raw::Kind> for PolicyKind {
     fn from(kind: raw::Kind) -> Self {
         match kind {
             raw::Kind::ApiKey => Self::ApiKey,
+            raw::Kind::Basic => Self::Basic,
             raw::Kind::Jwt => Self::Jwt,
             raw::Kind::Introspection => Self::Introspection,
             raw::Kind::ClientCertificate => Self::ClientCertificate,

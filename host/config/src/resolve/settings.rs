@@ -91,6 +91,7 @@ impl Resolver<'_> {
         }
         let help = match kind {
             PolicyKind::Jwt => "make it empty: `witgate token revoke` writes it",
+            PolicyKind::Basic => "make it with the first user: `witgate user add NAME --role ROLE`",
             PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
             _ => "correct the path; a relative path begins in the directory of this file",
         };
@@ -119,6 +120,7 @@ fn plugin_schema(kind: PolicyKind) -> Option<Value> {
 pub fn description(kind: PolicyKind) -> Option<Description> {
     match kind {
         PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),
+        PolicyKind::Basic => Some(witgate_basic::Basic::describe()),
         PolicyKind::Jwt => Some(witgate_jwt::Jwt::describe()),
         PolicyKind::Introspection => Some(witgate_oauth2_introspection::Introspection::describe()),
         PolicyKind::ClientCertificate => Some(witgate_client_certificate::CertificatePolicy::describe()),

@@ -7,6 +7,7 @@ mod audit;
 mod credentials;
 mod env_file;
 mod identity;
+mod passwords;
 mod secrets;
 mod wrapped;
 
@@ -386,14 +387,14 @@ fn invalid_policies_are_refused() {
     with_rest(
         "[policies.x]\nkind = 'rbca'\n[policies.y]\nkind = 'custom'\nfallback = 'builtin'\n[policies.z]\ncomponent = 'no'",
         &[
-            "witgate.toml:2:8: `policies.x.kind` cannot be `rbca` (did you mean `rbac`? It is one of `api-key`, `jwt`, \
+            "witgate.toml:2:8: `policies.x.kind` cannot be `rbca` (did you mean `rbac`? It is one of `api-key`, `basic`, `jwt`, \
              `oauth2-introspection`, `client-certificate`, `rbac` and `custom`)",
             "witgate.toml:3:11: the policy `y` is of the kind `custom` and has no component (write `component = \
              \"PATH.wasm\"`; only the shipped kinds have a built-in)",
             "witgate.toml:3:11: the policy `y` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:5:12: a policy of the kind `custom` has no built-in to fall back to (write `fallback = \
              \"deny\"`, or leave it out)",
-            "witgate.toml:6:11: `[policies.z]` has no `kind` (add `kind = \"api-key\"`, or one of `api-key`, `jwt`, \
+            "witgate.toml:6:11: `[policies.z]` has no `kind` (add `kind = \"api-key\"`, or one of `api-key`, `basic`, `jwt`, \
              `oauth2-introspection`, `client-certificate`, `rbac` and `custom`)",
         ],
     );

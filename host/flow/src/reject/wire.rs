@@ -406,6 +406,12 @@ impl Wire {
         let challenge = self.challenge.dpop_header().map(|value| (WWW_AUTHENTICATE, value));
         challenge.into_iter().chain(nonce.map(|nonce| (DPOP_NONCE, nonce)))
     }
+
+    /// The challenge for user names and passwords in `realm`, if a policy accepts them. It is a field of its own after
+    /// the others, because clients for OAuth may ignore a field that begins with another scheme.
+    pub fn basic_challenge(&self, realm: &str) -> Option<HeaderValue> {
+        self.challenge.basic_header(realm)
+    }
 }
 
 impl Challenge {
@@ -423,6 +429,16 @@ impl Challenge {
             Self::UseNonce(_) => "error=\"use_dpop_nonce\", ".to_owned(),
         };
         HeaderValue::try_from(format!("DPoP {error}algs=\"{ALGORITHMS}\"")).ok()
+    }
+
+    /// RFC 7617 §2 and §2.1, if another credential would help.
+    fn basic_header(&self, realm: &str) -> Option<HeaderValue> {
+        match self {
+            Self::Needed | Self::InvalidToken | Self::InvalidProof | Self::UseNonce(_) => {
+                HeaderValue::try_from(format!("Basic realm=\"{realm}\", charset=\"UTF-8\"")).ok()
+            }
+            Self::None | Self::InvalidRequest | Self::InsufficientScope(_) => None,
+        }
     }
 
     /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, so there is a realm if there is no

@@ -78,6 +78,11 @@ impl Pipeline {
         self.authenticate.iter().any(|policy| policy.judges(scheme))
     }
 
+    /// The realm of user names and passwords, if an enforced authenticator judges them.
+    pub fn realm(&self) -> Option<&str> {
+        self.authenticate.iter().find_map(|policy| policy.realm())
+    }
+
     /// True if a shadow authenticator judges credentials of this scheme.
     pub fn watches(&self, scheme: Scheme) -> bool {
         self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))

@@ -4,13 +4,15 @@ use parking_lot::Mutex;
 
 /// The host functions whose results belong to a kept verdict or depend on the question only. A verdict that rests on
 /// any other function is not kept.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 7] = [
     // Its result is compared with the declared end.
     "clock.now",
     "request.upstream",
     "request.audience",
     "crypto.sha256",
     "crypto.equal",
+    // Hash and password are of the settings and of the credential.
+    "crypto.verify-password",
     // The versions of its keys are noted.
     "crypto.verify",
 ];
@@ -30,6 +32,8 @@ pub struct VerdictBasis {
 struct BasisState {
     /// True if the verdict rests on something that the next request may change.
     is_unknown: bool,
+    /// True if the hook found the queue of the password checks full.
+    is_crowded: bool,
     /// The latest time that the hook has seen.
     seen: u64,
     /// The declared end.
@@ -61,6 +65,16 @@ impl VerdictBasis {
     /// Notes that the verdict rests on something that the next request may change.
     pub(crate) fn is_unknown(&self) {
         self.state.lock().is_unknown = true;
+    }
+
+    /// Notes that a password was not checked, because the queue was full.
+    pub(crate) fn met_full_queue(&self) {
+        self.state.lock().is_crowded = true;
+    }
+
+    /// True if a password was not checked, because the queue was full.
+    pub fn is_crowded(&self) -> bool {
+        self.state.lock().is_crowded
     }
 
     /// Notes the time that the hook sees.

@@ -70,7 +70,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let json = |(change, key): &(ImportChange, _)| {
             let mut json = to_json(key);
             if let Some(members) = json.as_object_mut() {
-                members.insert("change".to_owned(), json!(word(*change)));
+                members.insert("change".to_owned(), json!(change.name()));
             }
             json
         };
@@ -183,13 +183,4 @@ fn read(file: &Path, lenient: bool) -> Result<ForeignKeys, CommandFailure> {
             error.column()
         ))
     })
-}
-
-fn word(change: ImportChange) -> &'static str {
-    match change {
-        ImportChange::Added => "added",
-        ImportChange::Updated => "updated",
-        ImportChange::Unchanged => "unchanged",
-        ImportChange::Skipped => "skipped",
-    }
 }

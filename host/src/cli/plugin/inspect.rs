@@ -24,8 +24,9 @@ use witgate_config::{Limits, PolicyKind};
 use witgate_policy::describe_component;
 
 pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, CommandFailure> {
-    const SHIPPED: [PolicyKind; 5] = [
+    const SHIPPED: [PolicyKind; 6] = [
         PolicyKind::ApiKey,
+        PolicyKind::Basic,
         PolicyKind::Jwt,
         PolicyKind::Introspection,
         PolicyKind::ClientCertificate,

@@ -1,3 +1,5 @@
+use witgate_stores::{in_parts, whole};
+
 use super::*;
 
 /// An entry whose lines after the first are `lines`.
@@ -40,7 +42,7 @@ fn reading_in_parts_equals_reading_as_a_whole() {
         ("none", store(&[]), false),
     ];
     for (what, text, is_in_parts) in cases {
-        let in_parts = in_parts(&text);
+        let in_parts = in_parts::<Store>(&text);
         assert_eq!(in_parts.is_some(), is_in_parts, "{what}");
         if let Some(in_parts) = in_parts {
             assert_eq!(Ok(in_parts), whole(&text), "{what}");

@@ -109,6 +109,13 @@ impl sdk::Host for GuestHost {
             })
     }
 
+    async fn verify_password(&self, hash: &str, password: &str) -> Result<bool, sdk::PasswordError> {
+        crypto::verify_password(hash, password).map_err(|error| match error {
+            crypto::PasswordError::UnusableHash => sdk::PasswordError::UnusableHash,
+            crypto::PasswordError::Busy(seconds) => sdk::PasswordError::Busy(seconds),
+        })
+    }
+
     fn secret(&self, name: &str) -> Option<String> {
         secrets::reveal(name).ok()
     }

@@ -36,6 +36,24 @@ fn oauth_clients_are_sent_to_a_login_only_if_there_is_one() {
 }
 
 #[test]
+fn user_names_are_challenged_for_if_another_credential_would_help() {
+    let basic = |rejection: &Rejection| rejection.wire().basic_challenge("my tools");
+    for rejection in [Rejection::NoCredential, refused()] {
+        assert_eq!(basic(&rejection).unwrap(), r#"Basic realm="my tools", charset="UTF-8""#);
+    }
+    let busy = Failed {
+        policy: "people".into(),
+        failure: Failure::Busy,
+        detail: String::new(),
+        retry_after: Some(2),
+    };
+    let malformed = Rejection::Malformed(MessageFault::BadCredential("it is empty".to_owned()));
+    for rejection in [denied(&[]), denied(&["a"]), malformed, Rejection::Failed(busy)] {
+        assert_eq!(basic(&rejection), None, "{rejection:?}");
+    }
+}
+
+#[test]
 fn scopes_are_requested_only_if_they_would_help() {
     assert_eq!(challenge(&denied(&[]), METADATA), None);
     assert_eq!(

@@ -1,0 +1,31 @@
+//! Passwords over plain HTTP.
+
+use std::collections::BTreeMap;
+
+use super::resolver::Resolver;
+use crate::{Policy, PolicyKind, Server, Transport, raw};
+
+impl Resolver<'_> {
+    /// Refuses policies for passwords if a network could read them: anybody on the way could use a password again, here
+    /// and wherever else its owner has it.
+    pub(super) fn no_passwords_in_clear(
+        &mut self,
+        written: &raw::Server,
+        server: &Server,
+        policies: &BTreeMap<String, Policy>,
+    ) {
+        let is_local = server.transport == Transport::Stdio || server.listen.ip().is_loopback();
+        let is_public_plain = written.resource.as_deref().is_some_and(|url| url.starts_with("http://"));
+        let is_behind_proxy = !written.trusted_proxies.is_empty() && !is_public_plain;
+        if is_local || is_behind_proxy || written.tls.is_some() {
+            return;
+        }
+        for (name, _) in policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic) {
+            let message =
+                "passwords would cross the network in clear: other machines may call, by plain HTTP";
+            let help = "add `[server.tls]`, or listen on 127.0.0.1; if a proxy ends TLS, name it in \
+                        `server.trusted_proxies`, and its URL `https://…` as `server.resource`";
+            self.error(&["policies", name, "kind"], message, help);
+        }
+    }
+}

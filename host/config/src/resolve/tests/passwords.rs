@@ -1,0 +1,32 @@
+//! Policies for passwords.
+
+use super::Folder;
+
+/// Everything that is reported about a configuration with a `basic` policy and this `[server]`.
+fn says(server: &str) -> String {
+    let text = format!(
+        "[server]\n{server}\n[upstreams.u]\nown_tools = true\n[policies.people]\nkind = 'basic'\n\
+         config.users.content = 'version = 1'\n[pipeline]\nauthenticate = ['people']\nauthorize = ['people']\n"
+    );
+    Folder::with(&text).says()
+}
+
+#[test]
+fn passwords_do_not_cross_a_network_in_clear() {
+    let refused = |server: &str| says(server).contains("in clear");
+    let proxies = "trusted_proxies = ['10.0.0.0/8']\nforwarded = 'forwarded'";
+    for (server, expected) in [
+        ("", false),
+        ("listen = '127.0.0.1:1'", false),
+        ("listen = '[::1]:1'", false),
+        ("transport = 'stdio'\nlisten = '0.0.0.0:1'", false),
+        ("listen = '0.0.0.0:1'", true),
+        ("listen = '192.0.2.1:1'\nresource = 'https://mcp.example.com/mcp'", true),
+        (&format!("listen = '0.0.0.0:1'\nresource = 'https://mcp.example.com/mcp'\n{proxies}"), false),
+        (&format!("listen = '0.0.0.0:1'\nresource = 'http://mcp.example.com/mcp'\n{proxies}"), true),
+    ] {
+        assert_eq!(refused(server), expected, "{server}");
+    }
+    let fault = says("listen = '0.0.0.0:1'\nresource = 'https://mcp.example.com/mcp'");
+    assert!(fault.contains(":7:8: passwords would cross the network in clear"), "{fault}");
+}

@@ -1,0 +1,224 @@
+//! Checks of passwords. A good hash takes 19 MiB and tens of milliseconds of a processor, so few checks run at the same
+//! time, all but two a second on threads that take no time from others, and the rest waits in a bounded queue. Each
+//! network has a share of both. A password that was right is remembered for some minutes, without a copy of it.
+
+pub mod algorithm;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use witgate_basic::hash::PasswordHash;
+use witgate_plugin::PasswordError;
+use zeroize::Zeroizing;
+
+use self::memory::RightPasswords;
+use witgate_base::breaker::CallerDigest;
+use witgate_base::printable::clean;
+use witgate_config::user_store::UserStore;
+use witgate_runtime::priority;
+use witgate_runtime::shares::{Capacity, Share, Shares};
+use witgate_runtime::workers::background;
+
+/// The number of checks that may wait for a processor.
+const MOST_WAITING: usize = 32;
+
+/// The longest time of a check, with its wait. Its hook may take a second longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time between two checks with the usual priority. So a login succeeds on a machine whose processors are always
+/// busy, and a flood of logins takes no more than a twentieth of a processor from others.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Seconds until a retry makes sense when the queue is full.
+const RETRY_S: u32 = 2;
+
+/// The longest password that is checked, in bytes.
+const LONGEST_PASSWORD: usize = 4_096;
+
+const BUSY: PasswordError = PasswordError::Busy(RETRY_S);
+
+/// The checks of passwords for all policies of the process. It outlives generations.
+#[derive(Debug)]
+pub struct PasswordChecks {
+    /// The checks that run or wait.
+    places: Shares<CallerDigest>,
+    /// The checks that run.
+    turns: Shares<CallerDigest>,
+    right: Arc<RightPasswords>,
+    /// The start of the last check with the usual priority.
+    last_usual: Mutex<Option<Instant>>,
+    hashed: AtomicU64,
+}
+
+/// The result of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordCheck {
+    /// True if the password is right.
+    pub is_right: bool,
+    /// A stronger hash of the password, if it is right and the hash is not as new ones are.
+    pub renewed: Option<PasswordHash>,
+}
+
+impl PasswordCheck {
+    const RIGHT: Self = Self { is_right: true, renewed: None };
+    const WRONG: Self = Self { is_right: false, renewed: None };
+}
+
+impl Default for PasswordChecks {
+    /// One check per processor, of which one network gets half.
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get))
+    }
+}
+
+impl PasswordChecks {
+    fn new(at_once: usize) -> Self {
+        let (all, half) = (at_once + MOST_WAITING, at_once.div_ceil(2));
+        Self {
+            places: Shares::new(Capacity { most: all, most_of_one: all.div_ceil(2) }),
+            turns: Shares::lasting(Capacity { most: at_once, most_of_one: half }),
+            right: Arc::default(),
+            last_usual: Mutex::default(),
+            hashed: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of hashes that were computed so far.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
+    }
+
+    /// Checks that `hash` is a hash of `password`, for a request from `source`. With `renews`, it also makes a stronger
+    /// hash.
+    ///
+    /// # Errors
+    /// If the hash is not usable, or too many checks wait.
+    pub async fn check(
+        &self,
+        hash: &str,
+        password: &str,
+        source: CallerDigest,
+        renews: bool,
+    ) -> Result<PasswordCheck, PasswordError> {
+        if self.right.has(hash, password, Instant::now()) {
+            return Ok(PasswordCheck::RIGHT);
+        }
+        let parsed: PasswordHash = hash.parse().map_err(|_| PasswordError::UnusableHash)?;
+        if password.len() > LONGEST_PASSWORD {
+            return Ok(PasswordCheck::WRONG);
+        }
+        let _place = self.places.take(&source).ok_or(BUSY)?;
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
+        let checked = timeout(PATIENCE, Box::pin(self.in_turn(parsed, password, source, renews)));
+        checked.await.unwrap_or(Err(BUSY))
+    }
+
+    /// Waits for a turn, and computes the hash.
+    async fn in_turn(
+        &self,
+        hash: PasswordHash,
+        password: &str,
+        source: CallerDigest,
+        renews: bool,
+    ) -> Result<PasswordCheck, PasswordError> {
+        let turn = self.turns.wait_for_one(&source).await;
+        // Several requests of one client wait at the same time. After the first one, the others are answered at once.
+        if self.right.has(hash.as_str(), password, Instant::now()) {
+            return Ok(PasswordCheck::RIGHT);
+        }
+        self.hashed.fetch_add(1, Ordering::Relaxed);
+        let work = HashWork {
+            hash,
+            password: Zeroizing::new(password.to_owned()),
+            renews,
+            steps_back: !self.is_usual(Instant::now()),
+            right: Arc::clone(&self.right),
+        };
+        work.run(turn).await.ok_or(BUSY)
+    }
+
+    /// True if a check that starts now may have the usual priority.
+    fn is_usual(&self, now: Instant) -> bool {
+        let mut last = self.last_usual.lock();
+        let is_usual = last.is_none_or(|last| now.duration_since(last) >= PAUSE);
+        if is_usual {
+            *last = Some(now);
+        }
+        is_usual
+    }
+}
+
+/// Replaces `former` in a store of users, in the background. If that fails, the former hash stays, and the next login
+/// tries again.
+pub(crate) fn renew(store: &Path, former: &str, renewed: &PasswordHash) {
+    let (store, former, renewed) = (UserStore::at(store), former.to_owned(), renewed.clone());
+    let work = move || {
+        let store_path = store.path().display().to_string();
+        match store.renew(&former, &renewed) {
+            Ok(Some(user)) => {
+                let user = clean(&user.name);
+                tracing::info!(user, store = store_path, "the password is hashed anew, with Argon2id");
+            }
+            // Somebody has changed the password meanwhile.
+            Ok(None) => {}
+            Err(error) => {
+                let error = error.to_string();
+                tracing::warn!(
+                    store = store_path,
+                    error,
+                    "an outdated hash of a password stays: the store cannot be written"
+                );
+            }
+        }
+    };
+    drop(background().spawn_blocking(work));
+}
+
+/// The work of one check.
+struct HashWork {
+    hash: PasswordHash,
+    password: Zeroizing<String>,
+    renews: bool,
+    /// True if it must take no time from others.
+    steps_back: bool,
+    right: Arc<RightPasswords>,
+}
+
+impl HashWork {
+    /// Computes the hash on a thread of its own, which has the turn until its end and remembers a right password, even
+    /// if nobody waits any more. None: the system gives no thread.
+    async fn run(self, turn: Share<CallerDigest>) -> Option<PasswordCheck> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move || {
+            drop(sender.send(self.check()));
+            drop(turn);
+        };
+        thread::Builder::new().name("witgate-password".to_owned()).spawn(work).ok()?;
+        receiver.await.ok()
+    }
+
+    fn check(&self) -> PasswordCheck {
+        if self.steps_back {
+            priority::step_back();
+        }
+        let Self { hash, password, renews, right, .. } = self;
+        if !algorithm::is_right(hash, password) {
+            return PasswordCheck::WRONG;
+        }
+        let is_renewed = *renews && !hash.is_current();
+        let renewed = if is_renewed { algorithm::hash_of(password).ok() } else { None };
+        for hash in [hash].into_iter().chain(&renewed) {
+            right.add(hash.as_str(), password, Instant::now());
+        }
+        PasswordCheck { is_right: true, renewed }
+    }
+}

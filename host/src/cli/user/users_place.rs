@@ -1,0 +1,67 @@
+//! The store of users that a command is about.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cli::context::Context;
+use crate::cli::outcome::CommandFailure;
+use witgate_config::raw::Kind;
+use witgate_config::resolve::Outline;
+use witgate_config::user_store::UserStore;
+
+/// The options that choose a store of users.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct UsersPlace {
+    /// Policy of kind basic whose store of users to use, if there are several
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// Path of the store of users, if there is no configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
+    store: Option<PathBuf>,
+}
+
+/// The store that the arguments name, or else the configuration.
+pub(super) fn place(context: &Context, place: &UsersPlace) -> Result<UserStore, CommandFailure> {
+    if let Some(store) = &place.store {
+        return Ok(UserStore::at(store));
+    }
+    let Some(path) = context.config_path() else {
+        return Err(CommandFailure::new(
+            "there is no configuration file that says where the users are; name the store with `--store FILE`, or the \
+             configuration with `--config FILE`",
+        ));
+    };
+    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
+    let policies = outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::Basic));
+    let policies: Vec<_> = policies.collect();
+    let names = || policies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let shown = path.display();
+    let (name, policy) = match (&place.policy, policies.as_slice()) {
+        (Some(wanted), _) => policies.iter().find(|(name, _)| *name == wanted).copied().ok_or_else(|| {
+            CommandFailure::new(format!("{shown} has no basic policy `{wanted}`; there are: {}", names()))
+        })?,
+        (None, [only]) => *only,
+        (None, []) => {
+            return Err(CommandFailure::new(format!(
+                "{shown} has no basic policy; add `[policies.people]` with `kind = \"basic\"` and `config = {{ users = \
+                 \"users.toml\" }}`, or name a store with `--store FILE`"
+            )));
+        }
+        (None, _) => {
+            return Err(CommandFailure::new(format!(
+                "{shown} has several basic policies; name one with `--policy NAME`: {}",
+                names()
+            )));
+        }
+    };
+    match policy.config.get("users") {
+        Some(Value::String(store)) => Ok(UserStore::at(outline.base.join(store))),
+        Some(_) => Err(CommandFailure::new(format!(
+            "the users of `{name}` are in the configuration itself; move them into a file"
+        ))),
+        None => Err(CommandFailure::new(format!(
+            "the policy `{name}` names no store; add `users = \"users.toml\"` to its `config`"
+        ))),
+    }
+}
