@@ -526,11 +526,13 @@ impl BackgroundTasks {
     fn stop_on_signal(&self, logs: Arc<Logs>) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
         let (cut, tidy, audit) = (self.cut.clone(), self.tidy.clone(), self.audit.clone());
+        // Before anything says that Witgate serves: a signal without a handler would end the process at once.
+        let told = stdio::stop_signal();
         tokio::spawn(async move {
-            stdio::told_to_stop().await;
+            told.await;
             tracing::info!("stopping: running calls may finish; a second signal ends them");
             stop.cancel();
-            stdio::told_to_stop().await;
+            stdio::stop_signal().await;
             cut.cancel();
             ended.cancel();
             tidy.close();

@@ -34,6 +34,8 @@ pub(crate) struct CheckpointCopies {
     sender: Option<SyncSender<CheckpointText>>,
     thread: JoinHandle<()>,
     state: Arc<CopyState>,
+    /// The time until which a drop waits for the thread, after the last checkpoint.
+    end: Option<Instant>,
 }
 
 /// The state of a place elsewhere.
@@ -84,7 +86,7 @@ impl CheckpointCopies {
         let (own, directory, network) = (Arc::clone(&state), directory.to_owned(), network.cloned());
         let work = move || own.copy(&receiver, directory, network);
         let thread = thread::Builder::new().name("audit-checkpoint".to_owned()).spawn(work)?;
-        Ok(Self { sender: Some(sender), thread, state })
+        Ok(Self { sender: Some(sender), thread, state, end: None })
     }
 
     /// The state of the place.
@@ -104,10 +106,18 @@ impl CheckpointCopies {
     }
 }
 
+impl CheckpointCopies {
+    /// Lets the thread end after what waits. All places have the same time, if each is told before one is dropped.
+    pub(crate) fn end(&mut self) {
+        drop(self.sender.take());
+        self.end.get_or_insert_with(|| Instant::now() + LAST);
+    }
+}
+
 impl Drop for CheckpointCopies {
     fn drop(&mut self) {
-        drop(self.sender.take());
-        let end = Instant::now() + LAST;
+        self.end();
+        let end = self.end.unwrap_or_else(Instant::now);
         while !self.thread.is_finished() && Instant::now() < end {
             thread::sleep(Duration::from_millis(2));
         }

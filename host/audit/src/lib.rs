@@ -125,6 +125,8 @@ pub(crate) struct LogState {
     /// The time of the first line that no checkpoint signs, in the same form.
     unsigned_since: AtomicU64,
     started: Option<Instant>,
+    /// True if everything is written. Checkpoints may still be on the way to places elsewhere.
+    is_complete: AtomicBool,
 }
 
 impl LogState {
@@ -165,6 +167,11 @@ impl LogState {
             0 => Duration::ZERO,
             since => Duration::from_millis(self.now().saturating_sub(since)),
         }
+    }
+
+    /// Notes that everything is written.
+    pub(crate) fn note_complete(&self) {
+        self.is_complete.store(true, Ordering::Release);
     }
 
     pub(crate) fn take_unreported(&self) -> u64 {
@@ -296,14 +303,15 @@ impl AuditLog {
         self.state.queue.lost()
     }
 
-    /// Ends the log: writes what waits, and a last checkpoint. Waits for at most `longest`. False: it is not done.
+    /// Ends the log: writes what waits, and a last checkpoint, which also goes to the places elsewhere. Waits for at most
+    /// `longest`. False: the log itself is not written.
     pub fn stop(&self, longest: Duration) -> bool {
         self.state.queue.end();
         let end = Instant::now() + longest;
         let Some(thread) = self.thread.lock().take() else { return true };
         while !thread.is_finished() {
             if Instant::now() >= end {
-                return false;
+                return self.state.is_complete.load(Ordering::Acquire);
             }
             thread::sleep(Duration::from_millis(2));
         }

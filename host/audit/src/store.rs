@@ -182,6 +182,12 @@ impl LogFiles {
     }
 }
 
+impl Drop for LogFiles {
+    fn drop(&mut self) {
+        self.copies.iter_mut().for_each(CheckpointCopies::end);
+    }
+}
+
 impl CurrentSegment {
     /// True if the file is no longer the one that was written: it was removed, renamed or changed.
     fn is_lost(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::segment::{self, Segment, SegmentHeader};
 use crate::tree::marked_leaf_hash;
 use known_checkpoints::KnownCheckpoints;
 
-pub use verdict::LogVerdict;
+pub use verdict::{LogVerdict, WitnessVerification};
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,19 +36,6 @@ pub struct LogVerification {
     pub incomplete: u64,
     /// The cosignatures of each witness.
     pub witnesses: Vec<WitnessVerification>,
-}
-
-/// The cosignatures of a witness, all of which are good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WitnessVerification {
-    /// The public key of the witness.
-    pub key: WitnessKey,
-    /// The number of checkpoints that it has cosigned.
-    pub checkpoints: u64,
-    /// The number of lines in the last of them.
-    pub lines: u64,
-    /// The time of that cosignature, in seconds since 1970.
-    pub at: u64,
 }
 
 /// Checks the log in `directory` with the public keys of its signers. `known` are files with checkpoints that are kept

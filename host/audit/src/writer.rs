@@ -80,6 +80,7 @@ impl LogWriter {
             }
             self.attend(&mut schedule, requests.checkpoint || requests.end);
             if requests.end {
+                self.state.note_complete();
                 self.upkeep.end();
                 break;
             }

@@ -48,7 +48,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
-    &["config", "operation"],
+    &["config", "operation", "outgoing_checkpoints"],
     &["reload", "revocation"],
     &["admin", "control", "traces"],
     &["serve"],

@@ -18,7 +18,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The checkpoint that waits, and the time for it.
-struct Pace {
+struct CheckpointPace {
     waiting: Option<CheckpointText>,
     due: Instant,
     /// The pause after the next failure.
@@ -29,7 +29,8 @@ struct Pace {
 /// Calls `send` for the newest checkpoint whenever one is due, until there are no more. `send` returns true if it is
 /// taken; otherwise, the same or a newer one follows later. The last one gets one attempt.
 pub(super) fn for_each_due(from: &Receiver<CheckpointText>, mut send: impl FnMut(&CheckpointText) -> bool) {
-    let mut pace = Pace { waiting: None, due: Instant::now(), retry: FIRST_RETRY, is_failing: false };
+    let mut pace =
+        CheckpointPace { waiting: None, due: Instant::now(), retry: FIRST_RETRY, is_failing: false };
     loop {
         match from.recv_timeout(pace.time_left(Instant::now())) {
             Ok(checkpoint) => {
@@ -50,7 +51,7 @@ pub(super) fn for_each_due(from: &Receiver<CheckpointText>, mut send: impl FnMut
     }
 }
 
-impl Pace {
+impl CheckpointPace {
     fn time_left(&self, now: Instant) -> Duration {
         self.waiting.as_ref().map_or(LONG, |_| self.due.saturating_duration_since(now))
     }
@@ -91,7 +92,7 @@ mod tests {
     /// The texts that are due in each of these seconds, if one checkpoint comes in each of the first `busy`.
     fn sent(busy: u64, seconds: u64, takes: impl Fn(u64) -> bool, ends: &[u64]) -> Vec<(u64, String)> {
         let start = Instant::now();
-        let mut pace = Pace { waiting: None, due: start, retry: FIRST_RETRY, is_failing: false };
+        let mut pace = CheckpointPace { waiting: None, due: start, retry: FIRST_RETRY, is_failing: false };
         let mut sent = Vec::new();
         for second in 0..seconds {
             let now = start + Duration::from_secs(second);

@@ -6,8 +6,7 @@ use std::fs::File;
 use std::io::{Read as _, Take};
 use std::path::{Path, PathBuf};
 
-use super::WitnessVerification;
-use super::verdict::LogVerdict;
+use super::verdict::{LogVerdict, WitnessVerification};
 use crate::checkpoint_file::{CheckpointPart, CheckpointReader};
 use crate::note::{self, Checkpoint, CheckpointError, CheckpointKey};
 

@@ -1,9 +1,10 @@
-//! The result of a check in one word, with its place.
+//! The result of a check in one word, with its place, and the cosignatures that it has found.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::cosignature::WitnessKey;
 use crate::segment::Segment;
 
 /// The state of a log.
@@ -74,4 +75,17 @@ impl LogVerdict {
     pub(super) fn altered(segment: &Segment, line: u64, what: impl fmt::Display) -> Self {
         Self::Altered { file: segment.name(), line: Some(line), what: what.to_string() }
     }
+}
+
+/// The cosignatures of a witness, all of which are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessVerification {
+    /// The public key of the witness.
+    pub key: WitnessKey,
+    /// The number of checkpoints that it has cosigned.
+    pub checkpoints: u64,
+    /// The number of lines in the last of them.
+    pub lines: u64,
+    /// The time of that cosignature, in seconds since 1970.
+    pub at: u64,
 }
