@@ -10,7 +10,7 @@ use witgate_services::traces::Traces;
 
 /// The credential that `policy` judges, if the request has one.
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
-    shown.first_of(&policy.wants()?.schemes, policy.credential_header())
+    shown.first_of(&policy.wants()?.schemes, policy.credential_headers())
 }
 
 /// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is

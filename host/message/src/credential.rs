@@ -74,6 +74,15 @@ impl Credentials {
         self.items.iter().map(|item| (item.scheme, item.header.as_ref(), item.value.expose_secret()))
     }
 
+    /// Two of these headers with different credentials, one of which a policy would have to choose.
+    pub fn conflict(&self, headers: &[HeaderName]) -> Option<[&HeaderName; 2]> {
+        let is_there = |item: &&Item| item.header.as_ref().is_some_and(|name| headers.contains(name));
+        let mut items = self.items.iter().filter(is_there);
+        let first = items.next()?;
+        let other = items.find(|item| item.value.expose_secret() != first.value.expose_secret())?;
+        Some([first.header.as_ref()?, other.header.as_ref()?])
+    }
+
     /// A copy, for a shadow policy that judges after the request has been forwarded.
     pub fn copy(&self) -> Self {
         let copy = |item: &Item| Item {
@@ -95,12 +104,12 @@ impl Credentials {
     }
 
     /// The first credential that a policy judges, in the policy's order of preference.
-    pub fn first_of(&self, schemes: &[Scheme], header: Option<&HeaderName>) -> Option<Credential<'_>> {
+    pub fn first_of(&self, schemes: &[Scheme], headers: &[HeaderName]) -> Option<Credential<'_>> {
+        let is_there = |item: &&Item| {
+            item.scheme != Scheme::Header || item.header.as_ref().is_none_or(|name| headers.contains(name))
+        };
         schemes.iter().find_map(|&scheme| {
-            let item = self.items.iter().find(|item| {
-                item.scheme == scheme
-                    && (scheme != Scheme::Header || item.header.is_none() || item.header.as_ref() == header)
-            })?;
+            let item = self.items.iter().filter(|item| item.scheme == scheme).find(is_there)?;
             Some(Credential { scheme, value: item.value.expose_secret() })
         })
     }

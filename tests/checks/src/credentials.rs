@@ -138,5 +138,7 @@ fn what_was_shown(before: &HeaderMap, credentials: &Credentials, declared: &[Hea
 }
 
 fn value<'a>(credentials: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
-    credentials.first_of(&[scheme], header).map(|credential| credential.value)
+    credentials
+        .first_of(&[scheme], header.map_or(&[], std::slice::from_ref))
+        .map(|credential| credential.value)
 }

@@ -29,7 +29,7 @@ impl Drop for Dropped {
 impl MessageHandler for Echo {
     async fn handle(&self, sent: IncomingMessage) -> Result<MessageAnswer, RejectedMessage> {
         let call = Call::parse(sent.body)?;
-        let shown = sent.shown.first_of(&[Scheme::Header], None).map(|shown| shown.value.to_owned());
+        let shown = sent.shown.first_of(&[Scheme::Header], &[]).map(|shown| shown.value.to_owned());
         let note = format!(
             "{} {} {}",
             call.method(),
