@@ -185,6 +185,8 @@ pub struct Server {
     pub admin_listen: Option<SocketAddr>,
     /// Extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
+    /// True if clients are told which kinds of credentials are accepted.
+    pub advertise_auth: bool,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<ControlSocket>,
     /// Time that running calls may take after a signal to stop.
@@ -452,7 +454,7 @@ pub struct SessionBounds {
     pub most_of_one: Option<usize>,
 }
 
-/// The form over HTTP of a denial that no login can resolve.
+/// The form of a denial that no login can resolve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denials {
     /// With status 403, and a JSON-RPC error in the body.
@@ -460,6 +462,8 @@ pub enum Denials {
     Http,
     /// With status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
     JsonRpc,
+    /// For calls of tools, with the result of a failed tool in place of the error. Reached limits have this form, too.
+    Result,
 }
 
 impl Upstream {

@@ -43,6 +43,9 @@ pub struct File {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallLimit {
+    /// Several limits at once, in place of all other settings: `chapter-6` admits 1000 calls a minute of a caller with an
+    /// API key, 500 with a token, and 100 with another credential or none.
+    pub preset: Option<LimitPreset>,
     /// Patterns of the limited calls. `method:NAME` stands for all messages of a method. Default: `*`, every call of
     /// tools, resources and prompts.
     pub on: Option<Vec<String>>,
@@ -62,6 +65,15 @@ pub struct CallLimit {
     pub kinds: Option<Vec<CredentialKind>>,
     /// Only for these upstreams. Default: all upstreams.
     pub upstreams: Option<Vec<String>>,
+}
+
+/// Limits that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitPreset {
+    /// By the kind of credential: 1000, 500 and 100 calls a minute.
+    #[serde(rename = "chapter-6")]
+    Chapter6,
 }
 
 /// Pauses after failed authentications, for each address and each credential.
@@ -225,6 +237,9 @@ pub struct Server {
     pub authorization_servers: Vec<String>,
     /// Extensions of MCP authorization that the authorization servers support; Witgate announces them to clients.
     pub extensions: Vec<Extension>,
+    /// Tell clients in the handshake whether a credential is required, and which kinds are accepted
+    /// (`capabilities.experimental.authentication`). Default: false.
+    pub advertise_auth: Option<bool>,
     /// OAuth scopes that a client requests at its first login; a 401 names them. Default: none, and clients request
     /// the scopes that the metadata lists.
     pub scopes: Vec<String>,
@@ -452,8 +467,9 @@ pub struct Upstream {
     /// Number of open sessions of one caller. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions_per_caller: Option<u64>,
-    /// The form over HTTP of a denial that no login can resolve: `http` (the default), with status 403, or `json-rpc`,
-    /// with status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
+    /// The form of a denial that no login can resolve: `http` (the default), over HTTP with status 403; `json-rpc`, with
+    /// status 200 and the same JSON-RPC error, for clients that cannot handle a 403; or `result`, for calls of tools the
+    /// result of a failed tool.
     pub denials: Option<Denials>,
     /// The eras that it supports: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default:
     /// Witgate asks the server, a command in a separate process, which takes as long as a start.
@@ -567,6 +583,8 @@ pub enum Denials {
     Http,
     /// In the JSON-RPC message only, with status 200.
     JsonRpc,
+    /// As the result of a failed tool.
+    Result,
 }
 
 /// A text that may be a secret.

@@ -198,6 +198,7 @@ fn flows(
             resource: upstream.resource.as_str().into(),
             pipeline,
             extensions: Vec::new(),
+            advertise_auth: false,
             disagreements: None,
         };
         let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), own.clone(), None, ways).unwrap();

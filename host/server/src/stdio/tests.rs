@@ -86,7 +86,8 @@ fn talk() -> Talk {
     let pipeline = Arc::new(Echo::default());
     let stop = Arc::new(Notify::new());
     let environment = EnvironmentCredentials { api_key: Some("the-key".into()), bearer: None };
-    let bounds = StdioLimits { grace: Duration::from_secs(5), max_request: LINE };
+    let bounds =
+        StdioSettings { grace: Duration::from_secs(5), max_request: LINE, denials: Denials::default() };
     let serving = tokio::spawn({
         let (pipeline, stop) = (Arc::clone(&pipeline), Arc::clone(&stop));
         let stopped = async move { stop.notified().await };
