@@ -416,7 +416,7 @@ impl JsonSchema for Address {
     }
 }
 
-/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools` and `embedded`.
+/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools = true` and `embedded`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
@@ -427,8 +427,8 @@ pub struct Upstream {
     pub url: Option<String>,
     /// The transport at the URL: `streamable-http` (the default), or `sse` for HTTP+SSE of 2024-11-05.
     pub transport: Option<UpstreamTransport>,
-    /// `true`: Witgate's own small tools.
-    pub own_tools: Option<bool>,
+    /// `true`: Witgate's own small tools, in place of a server. Or a list of own tools beside those of the server.
+    pub own_tools: Option<OwnToolChoice>,
     /// `true`: a service of the program that embeds Witgate as a library.
     pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
@@ -573,6 +573,28 @@ pub enum UpstreamTransport {
     StreamableHttp,
     /// HTTP+SSE, of 2024-11-05.
     Sse,
+}
+
+/// The choice of own tools.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OwnToolChoice {
+    /// The tools in place of a server.
+    InPlace(bool),
+    /// Single tools beside those of a server.
+    Beside(#[schemars(length(min = 1))] Vec<OwnTool>),
+}
+
+/// An own tool that may be offered beside those of a server.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnTool {
+    /// Whether the gateway works, and the names of the credentials that it has for the server.
+    HealthCheck,
+    /// Whether authentication is enabled and a key is configured.
+    AuthStatus,
+    /// The limits of calls, and what remains of them.
+    LimitsStatus,
 }
 
 /// The form of denials over HTTP.

@@ -53,6 +53,7 @@ fn shown(config: &Config) -> Value {
             "max_message_mib": upstream.max_message >> 20,
             "identity": identity(&upstream.identity),
             "eras": upstream.eras.map(|eras| json!({ "stateful": eras.stateful, "stateless": eras.stateless })),
+            "own_tools_beside": upstream.own_tools.iter().map(|tool| tool.name()).collect::<Vec<_>>(),
             "denials": match upstream.denials {
                 Denials::Http => "http",
                 Denials::JsonRpc => "json-rpc",

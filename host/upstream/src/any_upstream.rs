@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::http::Uri;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 
 use super::child::pipes::Launch;
 use super::child::program::Program;
@@ -14,6 +15,7 @@ use super::child::{ChildSettings, ChildUpstream};
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::own_tools::OwnTools;
+use super::tools_beside::ToolsBeside;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_flow::body::BodyError;
@@ -24,8 +26,14 @@ use witgate_flow::reject::Rejection;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 
-/// An upstream of any kind.
-pub enum AnyUpstream {
+/// An upstream of any kind, with the own tools beside those of the server.
+pub struct AnyUpstream {
+    server: ServerUpstream,
+    own: Option<Arc<ToolsBeside>>,
+}
+
+/// The connection to a server of any kind.
+pub(super) enum ServerUpstream {
     /// Over HTTP.
     Http(Box<HttpUpstream>),
     /// A child process, or Witgate's own tools, with which messages are exchanged in the same way.
@@ -47,6 +55,8 @@ impl AnyUpstream {
         cache: Option<&Path>,
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
+        let credentials = credentials(&config.target).map(|(name, _)| name.clone());
+        let beside = ToolsBeside::new(&config.own_tools, own.clone(), credentials);
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings = ChildSettings {
                 max_message: config.max_message,
@@ -55,8 +65,8 @@ impl AnyUpstream {
             };
             ChildUpstream::new(settings, launcher, eras)
         };
-        Ok(match &config.target {
-            UpstreamTarget::Url { url, headers } => Self::Http(Box::new(
+        let server = match &config.target {
+            UpstreamTarget::Url { url, headers } => ServerUpstream::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
@@ -66,13 +76,16 @@ impl AnyUpstream {
             UpstreamTarget::Sse { url, headers } => {
                 let sse = Arc::new(Sse::new(ways, url, headers, config.timeout, config.max_message)?);
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
-                Self::Sse(child(false, launcher, EraCache::known(EraVerdict::known(true, false))), sse)
+                ServerUpstream::Sse(
+                    child(false, launcher, EraCache::known(EraVerdict::known(true, false))),
+                    sse,
+                )
             }
             UpstreamTarget::Embedded => return Err(SetUpError::Embedded),
             UpstreamTarget::Broken => return Err(SetUpError::Broken),
             UpstreamTarget::OwnTools => {
                 let eras = EraCache::known(EraVerdict::known(true, true));
-                Self::Child(child(false, Arc::new(own), eras))
+                ServerUpstream::Child(child(false, Arc::new(own), eras))
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
@@ -82,9 +95,10 @@ impl AnyUpstream {
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
                     (None, None) => EraCache::default(),
                 };
-                Self::Child(child(*shared, Arc::new(program), eras))
+                ServerUpstream::Child(child(*shared, Arc::new(program), eras))
             }
-        })
+        };
+        Ok(Self { server, own: beside })
     }
 
     /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
@@ -96,18 +110,33 @@ impl AnyUpstream {
     {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
-        Self::Http(Box::new(upstream.with_messages(config.max_message)))
+        Self { server: ServerUpstream::Http(Box::new(upstream.with_messages(config.max_message))), own: None }
     }
 }
 
+/// The variables or headers of a target, which are its credentials.
+fn credentials(target: &UpstreamTarget) -> impl Iterator<Item = &(String, SecretString)> {
+    let named: &[_] = match target {
+        UpstreamTarget::Command { env, .. } => env,
+        UpstreamTarget::Url { headers, .. } | UpstreamTarget::Sse { headers, .. } => headers,
+        UpstreamTarget::OwnTools | UpstreamTarget::Embedded | UpstreamTarget::Broken => &[],
+    };
+    named.iter()
+}
+
 impl AnyUpstream {
+    /// The connection to the server.
+    pub(super) fn server(&self) -> &ServerUpstream {
+        &self.server
+    }
+
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
-        match self {
-            Self::Http(upstream) => {
+        match &self.server {
+            ServerUpstream::Http(upstream) => {
                 upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
             }
-            Self::Child(upstream) | Self::Sse(upstream, _) => {
+            ServerUpstream::Child(upstream) | ServerUpstream::Sse(upstream, _) => {
                 upstream.count_in(metrics.children(name), metrics.sessions(name, false));
             }
         }
@@ -126,6 +155,31 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 }
 
 impl Upstream for AnyUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        match &self.own {
+            None => self.server.forward(admitted).await,
+            Some(own) => Box::pin(own.forward(admitted, &self.server)).await,
+        }
+    }
+
+    async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
+        self.server.listen(listener).await
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        self.server.keeps_sessions().await
+    }
+
+    async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
+        self.server.close(listener).await
+    }
+
+    async fn shut_down(&self) {
+        self.server.shut_down().await;
+    }
+}
+
+impl Upstream for ServerUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match self {
             Self::Http(upstream) => upstream.forward(admitted).await,

@@ -12,3 +12,4 @@ mod identity;
 pub mod own_tools;
 pub mod renewal;
 pub mod session;
+mod tools_beside;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::any_upstream::AnyUpstream;
+use super::any_upstream::{AnyUpstream, ServerUpstream};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
@@ -39,14 +39,14 @@ impl std::fmt::Debug for Renewable {
 impl Renewable {
     /// `upstream`, which was built from `config`. None: a reload can change nothing of it.
     pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
-        let (own, taken) = match (upstream, &config.target) {
-            (AnyUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
+        let (own, taken) = match (upstream.server(), &config.target) {
+            (ServerUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
                 (RenewableParts::Headers(http.giving()), headers)
             }
-            (AnyUpstream::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
+            (ServerUpstream::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
                 (RenewableParts::Streams(child.launching(), Arc::clone(sse)), headers)
             }
-            (AnyUpstream::Child(child), UpstreamTarget::Command { env, .. }) => {
+            (ServerUpstream::Child(child), UpstreamTarget::Command { env, .. }) => {
                 (RenewableParts::Environment(child.launching()), env)
             }
             _ => return None,

@@ -230,6 +230,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         identity: IdentitySettings::default(),
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
+        own_tools: Vec::new(),
     }
 }
 
