@@ -19,6 +19,7 @@ mod peers;
 mod plugin;
 mod runtime;
 mod serve;
+mod status;
 mod terminal;
 mod token;
 mod user;
@@ -59,7 +60,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 First steps:
   witgate wrap -- COMMAND         guard your own server over stdio with the key in MCP_API_KEY
-  witgate init                    write a starter configuration and create a key
+  witgate init --command CMD ARG  write a configuration for your own server and create a key
   witgate check                   check it
   witgate serve                   run the gateway with this configuration
   witgate key create NAME --role user --allow 'get-*'
@@ -88,6 +89,8 @@ enum Command {
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Show who may call the running Witgate: upstreams, policies, whether credentials are required
+    Status,
     /// Show what remains of the limits in the running Witgate
     Limits,
     /// Show and end the pauses after failed authentications in the running Witgate
@@ -131,6 +134,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::User(command)) => user::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
+        Some(Command::Status) => status::run(&context),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),

@@ -6,6 +6,7 @@
 
 pub(crate) mod limits;
 pub(crate) mod operator;
+mod overview;
 pub(crate) mod place;
 pub(crate) mod protocol;
 mod recording;

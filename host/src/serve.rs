@@ -422,6 +422,7 @@ pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Up
         resource: upstream.resource.as_str().into(),
         pipeline: place,
         extensions: config.server.extensions.clone(),
+        advertise_auth: config.server.advertise_auth,
         disagreements: None,
     }
 }
@@ -674,12 +675,12 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
 
 async fn over_stdio(config: &Config, flows: Vec<AnyFlow>, stop: CancellationToken) {
     // A configuration for stdio has exactly one upstream.
-    let Some(flow) = flows.into_iter().next() else { return };
+    let (Some(flow), Some(upstream)) = (flows.into_iter().next(), config.upstreams.first()) else { return };
     let flow = Arc::new(flow);
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
-    let bounds = stdio::StdioLimits { grace, max_request };
-    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;
+    let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
+    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
     witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
 }

@@ -158,6 +158,7 @@ impl Scene {
             resource: RESOURCE.into(),
             pipeline: 0,
             extensions: Vec::new(),
+            advertise_auth: false,
             disagreements: None,
         };
         Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }

@@ -86,7 +86,7 @@ fn differences(expected: &Exchange, request: &HttpRequest, sent: &str) -> Vec<Fi
         }
     };
     compare("http", &expected.request, sent);
-    compare("http client", &expected.auth, &auth(&request.client_auth));
+    compare("http client", &expected.auth, &auth(request));
     if let Some(form) = &expected.form
         && request.method == Method::Post
     {
@@ -108,6 +108,13 @@ fn fields(body: &[u8]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
     form_urlencoded::parse(body).collect()
 }
 
+/// The bearer token that the policy itself sends.
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let mut headers = request.headers.iter();
+    let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
+    value.strip_prefix("Bearer ")
+}
+
 pub(crate) fn verb(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
@@ -116,9 +123,11 @@ pub(crate) fn verb(method: Method) -> &'static str {
 }
 
 /// The authentication in the form of a case.
-pub(crate) fn auth(auth: &ClientAuth) -> String {
-    match auth {
-        ClientAuth::None => "none".to_owned(),
+pub(crate) fn auth(request: &HttpRequest) -> String {
+    match &request.client_auth {
+        ClientAuth::None => {
+            bearer(request).map_or_else(|| "none".to_owned(), |token| format!("bearer {token}"))
+        }
         ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),
         ClientAuth::Post(client) => format!("post {} {}", client.id, client.secret),
         ClientAuth::PrivateKeyJwt(assertion) => {

@@ -297,7 +297,8 @@ pub(super) struct Exchange {
     /// The form in the body. Default of a POST about a credential: that of RFC 7662; otherwise any body.
     pub form: Option<BTreeMap<String, String>>,
     /// The authentication of the client: `none` (the default); `basic` or `post` with the client's id and the setting
-    /// with its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and audience.
+    /// with its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and audience; or `bearer`
+    /// with a token.
     pub auth: Option<String>,
     /// The status. Default: 200.
     #[schemars(range(min = 100, max = 599))]

@@ -420,7 +420,7 @@ impl CaseReader<'_> {
             .form
             .as_ref()
             .map(|form| form.iter().map(|(name, value)| (name.clone(), filled(value))).collect());
-        let auth = raw.auth.clone().unwrap_or_else(|| "none".to_owned());
+        let auth = raw.auth.as_ref().map_or_else(|| "none".to_owned(), filled);
         match self.answer(&raw) {
             Ok(answer) => Some(Exchange { request, form, auth, answer }),
             Err(why) => {

@@ -177,10 +177,12 @@ pub fn check_description(description: &Description) -> CheckResult {
 pub fn check_wants(wants: &Wants) -> CheckResult {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
     let odd = |name: &&String| !is_header(name);
-    if let Some(name) = wants.credential_header.iter().find(odd) {
+    let names = || wants.credential_header.iter().flat_map(|names| names.split(',')).map(str::trim);
+    ensure(names().count() <= 8, || "there are more than 8 credential headers")?;
+    if let Some(name) = names().find(|name| name.parse::<http::HeaderName>().is_err()) {
         return Err(format!("the credential header {} is not the name of a header", shown(name)));
     }
-    if let Some(name) = wants.credential_header.as_deref().filter(|name| is_of_the_protocol(name)) {
+    if let Some(name) = names().find(|name| is_of_the_protocol(name)) {
         return Err(format!(
             "the credential header {} is a header of HTTP or MCP itself; choose another one, such as \"X-API-Key\"",
             shown(name)

@@ -60,6 +60,12 @@ impl<'t> Document<'t> {
         table.into_iter().flatten().map(|(key, _)| key.get_ref().to_string()).collect()
     }
 
+    /// True if there is a list at `path`.
+    pub(crate) fn is_list(&self, path: &[&str]) -> bool {
+        let value = self.find(path).and_then(|found| found.value);
+        value.is_some_and(|value| value.get_ref().as_array().is_some())
+    }
+
     /// True if there is an empty list at `path`.
     pub(crate) fn is_empty_list(&self, path: &[&str]) -> bool {
         let value = self.find(path).and_then(|found| found.value);

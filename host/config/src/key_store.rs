@@ -231,7 +231,8 @@ impl KeyStore {
         })
     }
 
-    /// Gives a key a new text. The old text is valid until `until`. With `expires`, the key also gets a new expiry.
+    /// Gives a key a new text of this form and length. The old text is valid until `until`. With `expires`, the key also
+    /// gets a new expiry.
     ///
     /// # Errors
     /// If there is no such key, it is revoked, or the store cannot be changed.
@@ -240,8 +241,9 @@ impl KeyStore {
         name: &str,
         until: Option<Time>,
         expires: Option<Time>,
+        (format, length): (KeyFormat, Option<usize>),
     ) -> Result<IssuedKey, KeyStoreError> {
-        let text = KeyText::random(KeyFormat::default(), None)?;
+        let text = KeyText::random(format, length)?;
         let sha256 = text.sha256();
         let key = self.change_existing(|store| {
             let key = find(store, name)?;
@@ -292,7 +294,8 @@ impl KeyStore {
         self.change_unless(false, change)
     }
 
-    /// The only way to change the store. With `dry_run`, the change is checked and not written.
+    /// The only way to change the store. With `dry_run`, the change is checked and not written. A store that stays the
+    /// same is not written either.
     fn change_unless<T>(
         &self,
         dry_run: bool,
@@ -304,8 +307,12 @@ impl KeyStore {
             return store.check().map(|()| changed).map_err(|error| invalid(&store, &error));
         }
         let lock = whole_file::Lock::take(&self.path)?;
-        let mut store = self.parse()?.unwrap_or_default();
+        let before = self.parse()?;
+        let mut store = before.clone().unwrap_or_default();
         let changed = change(&mut store)?;
+        if before.as_ref() == Some(&store) {
+            return Ok(changed);
+        }
         store.check().map_err(|error| invalid(&store, &error))?;
         let text = store.to_toml().map_err(|_| KeyStoreError::TooLong)?;
         lock.replace(&format!("{HEADING}{text}"))?;

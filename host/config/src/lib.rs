@@ -198,6 +198,8 @@ pub struct Server {
     pub admin_listen: Option<SocketAddr>,
     /// Extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
+    /// True if clients are told which kinds of credentials are accepted.
+    pub advertise_auth: bool,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<ControlSocket>,
     /// Time that running calls may take after a signal to stop.
@@ -409,6 +411,40 @@ pub struct Upstream {
     pub eras: Option<Eras>,
     /// The largest message of the server that is buffered completely, in bytes.
     pub max_message: usize,
+    /// The own tools beside those of the server.
+    pub own_tools: Vec<OwnTool>,
+}
+
+/// An own tool that may be offered beside those of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTool {
+    /// Whether the gateway works, and the names of the credentials that it has for the server.
+    HealthCheck,
+    /// Whether authentication is enabled and a key is configured.
+    AuthStatus,
+    /// The limits of calls, and what remains of them.
+    LimitsStatus,
+}
+
+impl OwnTool {
+    /// The name of the tool.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HealthCheck => "health_check",
+            Self::AuthStatus => "auth_status",
+            Self::LimitsStatus => "limits_status",
+        }
+    }
+}
+
+impl From<raw::OwnTool> for OwnTool {
+    fn from(written: raw::OwnTool) -> Self {
+        match written {
+            raw::OwnTool::HealthCheck => Self::HealthCheck,
+            raw::OwnTool::AuthStatus => Self::AuthStatus,
+            raw::OwnTool::LimitsStatus => Self::LimitsStatus,
+        }
+    }
 }
 
 /// The supported eras of an upstream, at least one.
@@ -469,7 +505,7 @@ pub struct SessionBounds {
     pub most_of_one: Option<usize>,
 }
 
-/// The form over HTTP of a denial that no login can resolve.
+/// The form of a denial that no login can resolve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denials {
     /// With status 403, and a JSON-RPC error in the body.
@@ -477,6 +513,8 @@ pub enum Denials {
     Http,
     /// With status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
     JsonRpc,
+    /// For calls of tools, with the result of a failed tool in place of the error. Reached limits have this form, too.
+    Result,
 }
 
 impl Upstream {
@@ -484,6 +522,7 @@ impl Upstream {
     /// out, because a reload can change them.
     pub fn place(&self) -> String {
         let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
+        let own_tools = &self.own_tools;
         let target = match target {
             UpstreamTarget::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
             UpstreamTarget::Url { url, .. } => format!("url {url}"),
@@ -491,7 +530,7 @@ impl Upstream {
             other => format!("{other:?}"),
         };
         format!(
-            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target}"
+            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} {own_tools:?}"
         )
     }
 }

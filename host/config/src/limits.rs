@@ -109,6 +109,16 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::ApiKey,
+        Self::Jwt,
+        Self::Introspection,
+        Self::ClientCertificate,
+        Self::Custom,
+        Self::Anonymous,
+    ];
+
     /// The kind of credentials that policies of a kind accept, if they accept any.
     pub fn of(policy: PolicyKind) -> Option<Self> {
         match policy {
@@ -190,11 +200,12 @@ mod tests {
     #[test]
     fn kinds_and_properties_have_the_names_by_which_they_are_read() {
         let read = |name: &str| serde_json::from_value::<CredentialKind>(name.into()).unwrap();
-        for kind in
-            ["api-key", "basic", "jwt", "oauth2-introspection", "client-certificate", "custom", "anonymous"]
-        {
+        let kinds =
+            ["api-key", "basic", "jwt", "oauth2-introspection", "client-certificate", "custom", "anonymous"];
+        for kind in kinds {
             assert_eq!(read(kind).name(), kind);
         }
+        assert_eq!(CredentialKind::ALL.map(CredentialKind::name), kinds);
         for per in ["principal", "credential", "role", "peer", "upstream", "target"] {
             assert_eq!(serde_json::from_value::<LimitPer>(per.into()).unwrap().name(), per);
         }

@@ -59,6 +59,9 @@ pub struct SecretSettings {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallLimit {
+    /// Several limits at once, in place of all other settings: `chapter-6` admits 1000 calls a minute of a caller with an
+    /// API key, 500 with a token, and 100 with another credential or none.
+    pub preset: Option<LimitPreset>,
     /// Patterns of the limited calls. `method:NAME` stands for all messages of a method. Default: `*`, every call of
     /// tools, resources and prompts.
     pub on: Option<Vec<String>>,
@@ -78,6 +81,15 @@ pub struct CallLimit {
     pub kinds: Option<Vec<CredentialKind>>,
     /// Only for these upstreams. Default: all upstreams.
     pub upstreams: Option<Vec<String>>,
+}
+
+/// Limits that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitPreset {
+    /// By the kind of credential: 1000, 500 and 100 calls a minute.
+    #[serde(rename = "chapter-6")]
+    Chapter6,
 }
 
 /// Pauses after failed authentications, for each address and each credential.
@@ -275,6 +287,9 @@ pub struct Server {
     pub authorization_servers: Vec<String>,
     /// Extensions of MCP authorization that the authorization servers support; Witgate announces them to clients.
     pub extensions: Vec<Extension>,
+    /// Tell clients in the handshake whether a credential is required, and which kinds are accepted
+    /// (`capabilities.experimental.authentication`). Default: false.
+    pub advertise_auth: Option<bool>,
     /// OAuth scopes that a client requests at its first login; a 401 names them. Default: none, and clients request
     /// the scopes that the metadata lists.
     pub scopes: Vec<String>,
@@ -451,7 +466,7 @@ impl JsonSchema for Address {
     }
 }
 
-/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools` and `embedded`.
+/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools = true` and `embedded`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
@@ -462,8 +477,8 @@ pub struct Upstream {
     pub url: Option<String>,
     /// The transport at the URL: `streamable-http` (the default), or `sse` for HTTP+SSE of 2024-11-05.
     pub transport: Option<UpstreamTransport>,
-    /// `true`: Witgate's own small tools.
-    pub own_tools: Option<bool>,
+    /// `true`: Witgate's own small tools, in place of a server. Or a list of own tools beside those of the server.
+    pub own_tools: Option<OwnToolChoice>,
     /// `true`: a service of the program that embeds Witgate as a library.
     pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
@@ -507,8 +522,9 @@ pub struct Upstream {
     /// Number of open sessions of one caller. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions_per_caller: Option<u64>,
-    /// The form over HTTP of a denial that no login can resolve: `http` (the default), with status 403, or `json-rpc`,
-    /// with status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
+    /// The form of a denial that no login can resolve: `http` (the default), over HTTP with status 403; `json-rpc`, with
+    /// status 200 and the same JSON-RPC error, for clients that cannot handle a 403; or `result`, for calls of tools the
+    /// result of a failed tool.
     pub denials: Option<Denials>,
     /// The eras that it supports: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default:
     /// Witgate asks the server, a command in a separate process, which takes as long as a start.
@@ -614,6 +630,28 @@ pub enum UpstreamTransport {
     Sse,
 }
 
+/// The choice of own tools.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OwnToolChoice {
+    /// The tools in place of a server.
+    InPlace(bool),
+    /// Single tools beside those of a server.
+    Beside(#[schemars(length(min = 1))] Vec<OwnTool>),
+}
+
+/// An own tool that may be offered beside those of a server.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnTool {
+    /// Whether the gateway works, and the names of the credentials that it has for the server.
+    HealthCheck,
+    /// Whether authentication is enabled and a key is configured.
+    AuthStatus,
+    /// The limits of calls, and what remains of them.
+    LimitsStatus,
+}
+
 /// The form of denials over HTTP.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -622,6 +660,8 @@ pub enum Denials {
     Http,
     /// In the JSON-RPC message only, with status 200.
     JsonRpc,
+    /// As the result of a failed tool.
+    Result,
 }
 
 /// A text that may be a secret.

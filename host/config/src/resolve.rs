@@ -10,6 +10,7 @@ mod description;
 mod environment_only;
 mod identity;
 mod keys;
+mod limit_preset;
 mod limits;
 mod load;
 mod lockout;

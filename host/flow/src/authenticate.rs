@@ -16,6 +16,7 @@ use super::subject::CallSubject;
 use identity::Caller;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_component::failure::Failure;
+use witgate_config::PolicyKind;
 use witgate_config::key_store::diagnosis;
 use witgate_message::call::Access;
 use witgate_message::credential::Credentials;
@@ -77,7 +78,9 @@ async fn establish(
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}
             Verdict::Refused(Refusal { reason, detail }) => {
-                if reason == UNKNOWN_KEY && matches!(credential.scheme, Scheme::Header | Scheme::Bearer) {
+                // A jwt policy has the same reason code, for a key that a token names.
+                let is_key = policy.kind() == PolicyKind::ApiKey && reason == UNKNOWN_KEY;
+                if is_key && matches!(credential.scheme, Scheme::Header | Scheme::Bearer) {
                     let shape = || diagnosis::shape(credential.value);
                     tracing::debug!(policy = %policy.name(), reason, shape = shape(), "a credential was refused");
                 }

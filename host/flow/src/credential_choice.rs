@@ -26,7 +26,7 @@ pub(super) fn arguments(pipeline: &Pipeline) -> Vec<CredentialArgument> {
 /// The credential that `policy` judges, if the request has one.
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
     let of_argument = policy.credential_argument().map(|_| &**policy.name());
-    shown.first_of(&policy.wants()?.schemes, policy.credential_header(), of_argument)
+    shown.first_of(&policy.wants()?.schemes, policy.credential_headers(), of_argument)
 }
 
 /// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is

@@ -241,6 +241,7 @@ mod tests {
                 resource: "https://a/mcp".into(),
                 pipeline: 0,
                 extensions: Vec::new(),
+                advertise_auth: false,
                 disagreements: None,
             }),
         };

@@ -329,7 +329,7 @@ impl<U: Upstream> Flow<U> {
         let record = self.record(&self.generations.live(), peer);
         let decision = Some(record.decision);
         record.refuse(&rejection);
-        RejectedMessage { id: None, decision, rejection }
+        RejectedMessage { decision, ..rejection.into() }
     }
 
     /// Handles a request on a session without a message. It passes the same stages; the upstream, which keeps the
@@ -483,8 +483,8 @@ async fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessag
     let refused = Err::<(), _>(rejection);
     let mut record = record.close(&refused);
     match record.settle(refused).await {
-        Ok(()) => RejectedMessage { id, decision, rejection: Rejection::Unrecorded },
-        Err(rejection) => RejectedMessage { id, decision, rejection },
+        Ok(()) => RejectedMessage { id, decision, ..Rejection::Unrecorded.into() },
+        Err(rejection) => RejectedMessage { id, decision, ..rejection.into() },
     }
 }
 
@@ -507,7 +507,9 @@ fn rejected_message(record: &Record<'_>, rejection: Rejection) -> RejectedMessag
         }
         (rejection, _) => rejection,
     };
-    RejectedMessage { id, decision: Some(record.decision), rejection }
+    let tool_call = request.filter(|request| request.call.method() == "tools/call");
+    let tool_call = tool_call.map(|request| request.era);
+    RejectedMessage { id, decision: Some(record.decision), tool_call, rejection }
 }
 
 fn is_unknown_method(request: &Request) -> bool {

@@ -1,6 +1,7 @@
 //! Filters answers before the caller gets them. The entries of lists are decided as calls are, and new tasks get an
 //! owner. Everything else stays unchanged, byte for byte.
 
+mod announcement;
 pub(crate) mod parts;
 mod schema;
 
@@ -8,7 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::answer_message::AnswerMessage;
@@ -22,6 +22,7 @@ use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
 use crate::authorize::EntryAccess;
 use crate::event::Event;
+use announcement::announced;
 use parts::{
     Entry, List, ListPlace, Lists, MOST_ITEMS, MessageParts, NoticeTarget, ResultParts, ShownEntries,
     UnreadableMessage,
@@ -149,7 +150,7 @@ impl AnswerFilter {
         if let Some(lists) = result.lists {
             return Ok(FilterInput::Lists(lists));
         }
-        match self.with_extensions(text, &result) {
+        match self.with_announcement(text, &result) {
             Some((place, extended)) => {
                 Ok(FilterInput::Changed(splice(message, &mut [(place, extended.as_str())])))
             }
@@ -175,20 +176,17 @@ impl AnswerFilter {
         }
     }
 
-    /// The place of the capabilities in the result of a handshake, and the same with the configured extensions of MCP
-    /// authorization. The upstream's other extensions stay.
-    fn with_extensions(&self, text: &str, result: &ResultParts) -> Option<(Range<usize>, String)> {
+    /// The place of the capabilities in the result of a handshake, and the same with the announcements of Witgate. The
+    /// upstream's other capabilities stay.
+    fn with_announcement(&self, text: &str, result: &ResultParts) -> Option<(Range<usize>, String)> {
         let request = self.permit.request();
-        if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
+        if !request.call.asks_capabilities() {
             return None;
         }
         let place = result.capabilities.as_ref()?;
-        let mut capabilities: serde_json::Value = serde_json::from_str(text.get(place.clone())?).ok()?;
-        let extensions = capabilities.as_object_mut()?.entry("extensions").or_insert_with(|| json!({}));
-        for extension in &request.route.extensions {
-            extensions.as_object_mut()?.insert(extension.name().to_owned(), json!({}));
-        }
-        Some((place.clone(), capabilities.to_string()))
+        let pipeline = self.permit.generation().pipeline(request.route.pipeline);
+        let announced = announced(&request.route, pipeline, text.get(place.clone())?)?;
+        Some((place.clone(), announced))
     }
 
     /// The message with those entries that the caller may see, unchanged. A large one is filtered in the background.

@@ -9,6 +9,7 @@ use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::{agree, credentials};
 use witgate_plugin::{Scheme, Transport};
 use witgate_policy::generation::Generation;
@@ -108,8 +109,16 @@ fn credentials_in(
     generation: &Generation,
     route: &Route,
 ) -> Result<Credentials, Rejection> {
-    let declared = generation.pipeline(route.pipeline).credential_headers();
-    Ok(credentials::take(headers, declared)?)
+    let pipeline = generation.pipeline(route.pipeline);
+    let shown = credentials::take(headers, pipeline.credential_headers())?;
+    match pipeline.header_groups().find_map(|headers| shown.conflict(headers)) {
+        None => Ok(shown),
+        Some([one, other]) => {
+            let message =
+                format!("the headers {one} and {other} hold different credentials; send one of them");
+            Err(MessageFault::BadCredential(message).into())
+        }
+    }
 }
 
 /// Compares the headers with the body, and takes the credentials out of them, unless they are `shown` already.

@@ -8,6 +8,7 @@ use super::decision::DecisionId;
 use super::dpop::ProofError;
 use super::limit_hit::LimitHit;
 use witgate_credentials::fault::OutboundFault;
+use witgate_message::era::Era;
 use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
 use witgate_policy::answer::Failed;
@@ -141,19 +142,21 @@ pub struct RejectedMessage {
     pub id: Option<Box<str>>,
     /// The id of the message in the audit, if it has one.
     pub decision: Option<DecisionId>,
+    /// The era, if the message is the call of a tool.
+    pub tool_call: Option<Era>,
     /// The rejection.
     pub rejection: Rejection,
 }
 
 impl From<Rejection> for RejectedMessage {
     fn from(rejection: Rejection) -> Self {
-        Self { id: None, decision: None, rejection }
+        Self { id: None, decision: None, tool_call: None, rejection }
     }
 }
 
 impl From<ParseError> for RejectedMessage {
     fn from(ParseError { id, malformed }: ParseError) -> Self {
-        Self { id, decision: None, rejection: malformed.into() }
+        Self { id, ..Rejection::from(malformed).into() }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Route {
     pub pipeline: usize,
     /// The extensions of MCP authorization that clients are told about.
     pub extensions: Vec<Extension>,
+    /// True if clients are told which kinds of credentials are accepted.
+    pub advertise_auth: bool,
     /// The audit log, which gets the disagreements of shadow policies.
     pub disagreements: Option<Arc<dyn DisagreementLog>>,
 }

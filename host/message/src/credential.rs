@@ -102,6 +102,15 @@ impl Credentials {
             .map(|item| (item.scheme, item.header.as_ref(), item.value.expose_secret()))
     }
 
+    /// Two of these headers with different credentials, one of which a policy would have to choose.
+    pub fn conflict(&self, headers: &[HeaderName]) -> Option<[&HeaderName; 2]> {
+        let is_there = |item: &&Item| item.header.as_ref().is_some_and(|name| headers.contains(name));
+        let mut items = self.items.iter().filter(is_there);
+        let first = items.next()?;
+        let other = items.find(|item| item.value.expose_secret() != first.value.expose_secret())?;
+        Some([first.header.as_ref()?, other.header.as_ref()?])
+    }
+
     /// A copy, for a shadow policy that judges after the request has been forwarded.
     pub fn copy(&self) -> Self {
         let copy = |item: &Item| Item {
@@ -128,11 +137,11 @@ impl Credentials {
     pub fn first_of(
         &self,
         schemes: &[Scheme],
-        header: Option<&HeaderName>,
+        headers: &[HeaderName],
         policy: Option<&str>,
     ) -> Option<Credential<'_>> {
         let is_own = |item: &Item| match item.scheme {
-            Scheme::Header => item.header.is_none() || item.header.as_ref() == header,
+            Scheme::Header => item.header.as_ref().is_none_or(|name| headers.contains(name)),
             Scheme::Argument => policy.is_some() && item.policy.as_deref() == policy,
             _ => true,
         };

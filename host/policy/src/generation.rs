@@ -100,7 +100,7 @@ impl Generation {
         }
         let all = || policies.values().chain(pipelines.iter().flat_map(Pipeline::policies));
         let mut credential_headers = Vec::new();
-        for header in all().filter_map(|policy| policy.credential_header()) {
+        for header in all().flat_map(|policy| policy.credential_headers()) {
             if !credential_headers.contains(header) {
                 credential_headers.push(header.clone());
             }

@@ -71,7 +71,7 @@ pub struct Policy {
     /// The fallback, which decides if the component fails, if the configuration has one.
     stand_in: Option<Builtin>,
     source: Source,
-    credential_header: Option<HeaderName>,
+    credential_headers: Vec<HeaderName>,
     credential_argument: Option<config::ArgumentSettings>,
     realm: Option<Box<str>>,
     counts: Counts,
@@ -132,7 +132,8 @@ impl Policy {
         wants: Wants,
         written: RecordedSettings,
     ) -> Self {
-        let credential_header = wants.credential_header.as_ref().and_then(|name| name.parse().ok());
+        let names = wants.credential_header.iter().flat_map(|names| names.split(','));
+        let credential_headers = names.filter_map(|name| name.trim().parse().ok()).collect();
         let _ = services.wants.set(wants);
         Self {
             name: Arc::clone(&services.policy),
@@ -142,7 +143,7 @@ impl Policy {
             check,
             stand_in,
             source,
-            credential_header,
+            credential_headers,
             credential_argument: config.argument.clone(),
             realm: realm(config),
             counts: Counts::default(),
@@ -228,9 +229,10 @@ impl Policy {
         }
     }
 
-    /// The header that contains the credential, besides `Authorization`.
-    pub fn credential_header(&self) -> Option<&HeaderName> {
-        self.credential_header.as_ref()
+    /// The headers with the credentials that the policy judges, in its order. A request has the credential in one of
+    /// them.
+    pub fn credential_headers(&self) -> &[HeaderName] {
+        &self.credential_headers
     }
 
     /// The argument of tools that contains the credential.

@@ -63,8 +63,7 @@ const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// The response to a client whose connection is refused because there are too many.
 fn too_many(decision: DecisionId) -> Vec<u8> {
-    let rejected =
-        RejectedMessage { id: None, decision: Some(decision), rejection: Rejection::TooManyConnections };
+    let rejected = RejectedMessage { decision: Some(decision), ..Rejection::TooManyConnections.into() };
     let wire = rejected.wire_at(Denials::default());
     let (status, body) = (wire.status, wire.body(None));
     let mut head = format!(

@@ -22,6 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use witgate_plugin::{Scheme, Transport};
 
+use witgate_config::Denials;
 use witgate_flow::body::RawBody;
 use witgate_flow::event::Event;
 use witgate_flow::in_flight::InFlight;
@@ -111,13 +112,15 @@ impl EnvironmentCredentials {
     }
 }
 
-/// Limits in time and size.
+/// The settings of the transport.
 #[derive(Clone, Copy, Debug)]
-pub struct StdioLimits {
+pub struct StdioSettings {
     /// The time that running calls may take during a shutdown.
     pub grace: Duration,
     /// The maximum size of a line from the client, in bytes.
     pub max_request: usize,
+    /// The form of denials.
+    pub denials: Denials,
 }
 
 /// Serves one client until its input ends or until `stop`. Then lets running requests finish within the grace period.
@@ -126,7 +129,7 @@ pub async fn serve<P: MessageHandler>(
     environment: EnvironmentCredentials,
     pipes: (impl AsyncRead + Unpin, impl AsyncWrite + Send + Unpin + 'static),
     stop: impl Future<Output = ()>,
-    StdioLimits { grace, max_request }: StdioLimits,
+    StdioSettings { grace, max_request, denials }: StdioSettings,
 ) {
     let (out, lines) = mpsc::channel(LINES);
     let writing = tokio::spawn(write(pipes.1, lines));
@@ -137,6 +140,7 @@ pub async fn serve<P: MessageHandler>(
             out,
             session: Mutex::default(),
             running: Mutex::default(),
+            denials,
         }),
         tasks: JoinSet::new(),
         pump: None,
@@ -224,6 +228,8 @@ struct StdioClient<P> {
     session: Mutex<Option<Box<str>>>,
     /// The running requests by id, as JSON text.
     running: Mutex<HashMap<Box<str>, RunningRequest>>,
+    /// The form of denials.
+    denials: Denials,
 }
 
 struct RunningRequest {
@@ -424,7 +430,7 @@ impl<P: MessageHandler> StdioClient<P> {
     }
 
     async fn refuse(&self, rejected: RejectedMessage) {
-        self.say(rejected.wire_over_stdio().body(rejected.id.as_deref())).await;
+        self.say(rejected.wire_over_stdio(self.denials).body(rejected.id.as_deref())).await;
     }
 
     /// Writes a message as one line, and waits until the client accepts it. An empty message is left out, because it

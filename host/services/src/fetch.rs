@@ -195,6 +195,16 @@ impl Fetcher {
         });
         for (name, value) in headers {
             let name: HeaderName = name.parse().map_err(|_| HttpError::InvalidRequest)?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| HttpError::InvalidRequest)?;
+            if name == AUTHORIZATION && client_auth == ClientAuth::None && is_bearer(&value) {
+                let is_second = builder.headers_ref().is_some_and(|headers| headers.contains_key(&name));
+                value.set_sensitive(true);
+                builder = builder.header(name, value);
+                if is_second {
+                    return Err(HttpError::InvalidRequest);
+                }
+                continue;
+            }
             if is_the_hosts_own(&name) {
                 return Err(HttpError::InvalidRequest);
             }
@@ -247,6 +257,13 @@ fn basic(id: &str, secret: &SecretString) -> Result<HeaderValue, HttpError> {
         .map_err(|_| HttpError::InvalidRequest)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// True if the value has a bearer token (RFC 6750, section 2.1), such as one that an authenticator judges.
+fn is_bearer(value: &HeaderValue) -> bool {
+    let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    !token.is_empty() && token.chars().all(fits)
 }
 
 fn is_the_hosts_own(name: &HeaderName) -> bool {

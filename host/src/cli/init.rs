@@ -1,69 +1,113 @@
 //! `witgate init`.
 
-use std::borrow::Cow;
+mod client;
+mod gitignore;
+mod own_server;
+mod starter;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use self::client::{Client, Entry};
+use self::own_server::{OwnServer, ServerOptions};
+use self::starter::Starter;
 use super::context::{Context, DEFAULT_CONFIG};
+use super::key::import::ImportForm;
 use super::key::now;
 use super::outcome::{CommandFailure, Exit};
 use super::plugin::export::{ExportedComponent, export};
 use witgate_base::path::absolute;
-use witgate_config::key_store::{IssuedKey, KeyStore, KeyStoreError, NewKey};
+use witgate_config::key_store::{ExistingKeys, ImportTerms, IssuedKey, KeyStore, KeyStoreError, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Overwrite an existing configuration; keep its key store and add a key to it
     #[arg(long)]
     force: bool,
-    /// Name of the first key
-    #[arg(long, value_name = "NAME", default_value = "claude-desktop")]
-    name: String,
+    /// Name of the first key [default: that of the client, such as `claude-desktop`]
+    #[arg(long, value_name = "NAME", conflicts_with = "import")]
+    name: Option<String>,
     /// Use the built-in policies instead of WebAssembly components
     #[arg(long)]
     builtin: bool,
+    #[command(flatten)]
+    server: ServerOptions,
+    /// Client whose settings to print
+    #[arg(long, value_enum, default_value = "claude")]
+    client: Client,
+    /// Import the keys of another server instead of creating one, as `witgate key import` does; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+    #[command(flatten)]
+    form: ImportForm,
 }
-
-/// The starter configuration: it works without a change, and lists the other options.
-pub(super) const STARTER: &str = include_str!("init/witgate.toml");
 
 const STORE: &str = "keys.toml";
 
 /// The directory of the starter's components, in the directory of the configuration.
 const PLUGINS: &str = "plugins";
 
+/// The keys of a new configuration.
+enum FirstKeys {
+    /// A new key.
+    Issued(Box<IssuedKey>),
+    /// The names of imported keys.
+    Imported(Vec<String>),
+}
+
+impl FirstKeys {
+    /// The text of the new key.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Issued(made) => Some(made.text.reveal()),
+            Self::Imported(_) => None,
+        }
+    }
+}
+
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let path = absolute(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
+    let server = arguments.server.resolve()?;
+    let starter = Starter {
+        builtin: arguments.builtin,
+        server: server.as_ref(),
+        // Imported keys have patterns, and no roles.
+        by_roles: arguments.import.is_none(),
+    };
     // The components and the key come first: a configuration without them would not start.
     let components = match arguments.builtin {
         true => Vec::new(),
-        false => starters(&path, arguments.force)?,
+        false => starters(&path, &starter.text(), arguments.force)?,
     };
     let store = KeyStore::at(path.with_file_name(STORE));
-    let made = make_key(&store, &arguments.name)?;
-    write(&path, &starter(arguments.builtin), arguments.force)?;
-    show(context, &path, &store, &made, &components);
+    let keys = first_keys(context, &store, arguments)?;
+    write(&path, &starter.text(), arguments.force)?;
+    let ignored = gitignore::extend(&path.with_file_name(".gitignore"), arguments.client);
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
+    let entry = Entry {
+        name: arguments.server.name().unwrap_or("witgate"),
+        program: &program,
+        config: &path,
+        key: keys.text(),
+    };
+    let summary = Summary { path: &path, store: &store, keys: &keys, components, ignored, entry };
+    match context.terminal.is_json() {
+        true => summary.print_json(context, arguments.client),
+        false => summary.print(context, arguments.client, server.as_ref()),
+    }
     Ok(Exit::Done)
 }
 
 /// Writes the components that the starter configuration names.
-fn starters(path: &Path, force: bool) -> Result<Vec<ExportedComponent>, CommandFailure> {
-    let wanted = |kind: &str| STARTER.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
+fn starters(path: &Path, starter: &str, force: bool) -> Result<Vec<ExportedComponent>, CommandFailure> {
+    let wanted = |kind: &str| starter.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
     let exported = export(&path.with_file_name(PLUGINS), wanted, force);
     exported.map_err(|failure| {
         CommandFailure::new(format!("{failure}\n`witgate init --builtin` needs no components."))
     })
-}
-
-/// The starter configuration; with `builtin`, its lines about components are comments.
-fn starter(builtin: bool) -> Cow<'static, str> {
-    if !builtin {
-        return STARTER.into();
-    }
-    STARTER.replace("\ncomponent = ", "\n# component = ").replace("\nfallback = ", "\n# fallback = ").into()
 }
 
 fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
@@ -74,6 +118,25 @@ fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Command
         )));
     }
     Ok(())
+}
+
+/// Imports the keys of the file that the arguments name, or makes one.
+fn first_keys(
+    context: &Context,
+    store: &KeyStore,
+    arguments: &Arguments,
+) -> Result<FirstKeys, CommandFailure> {
+    let Some(file) = &arguments.import else {
+        let name = arguments.name.as_deref().unwrap_or(arguments.client.key_name());
+        return make_key(store, name).map(Box::new).map(FirstKeys::Issued);
+    };
+    let foreign = arguments.form.read(file)?;
+    let terms = ImportTerms { weak: arguments.form.weak, existing: ExistingKeys::Refuse, dry_run: false };
+    let changes = store.import(&foreign, terms, now())?;
+    if changes.is_empty() {
+        context.terminal.say(&format!("{} has no keys; `witgate key create` makes one.", file.display()));
+    }
+    Ok(FirstKeys::Imported(changes.into_iter().map(|(_, key)| key.name).collect()))
 }
 
 /// Makes a key with this name, or, if an earlier `init` has made one, with the name and a number.
@@ -108,73 +171,96 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandFailure> {
     written.map_err(|error| CommandFailure::new(format!("{} cannot be written: {error}", path.display())))
 }
 
-fn show(
-    context: &Context,
-    path: &Path,
-    store: &KeyStore,
-    made: &IssuedKey,
-    components: &[ExportedComponent],
-) {
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
-    let snippet = json!({ "mcpServers": { "witgate": {
-        "command": program,
-        "args": ["serve", "--transport", "stdio", "--config", path],
-        "env": { "MCP_API_KEY": made.text.reveal() },
-    } } });
-    let terminal = &context.terminal;
-    if terminal.is_json() {
-        return terminal.print_json(&json!({
-            "config": path,
-            "store": store.path(),
-            "components": components.iter().map(ExportedComponent::json).collect::<Vec<_>>(),
-            "name": made.key.name,
-            "key": made.text.reveal(),
-            "claude_desktop": snippet,
-        }));
-    }
-    terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
-    if !components.is_empty() {
-        terminal.say(&format!(
-            "The policies are WebAssembly components in {}, which can be swapped while Witgate runs. If one fails, its built-in decides. `witgate init --builtin` uses the built-in checks only.",
-            path.with_file_name(PLUGINS).display()
-        ));
-    }
-    terminal.say(&format!(
-        "\nThe key of `{}`, shown only this once ({} characters, 256 random bits):\n",
-        made.key.name,
-        made.text.reveal().len()
-    ));
-    terminal.print(made.text.reveal());
-    terminal.say("\nFor Claude Desktop (claude_desktop_config.json):\n");
-    terminal.print(&claude_desktop(&program, path, made));
-    if !on_path("npx", context.environment.get("PATH")) {
-        terminal.say("\nThe example server needs Node.js, and there is no `npx` on PATH: install it, or name your own server.");
-    }
-    terminal.say(&format!(
-        "\nNext: `witgate check`, then `witgate serve`; over HTTP, clients call http://127.0.0.1:8787/mcp with the header \
-         X-API-Key.\nThe permissions are in {}.",
-        path.display()
-    ));
+/// The work of the command.
+struct Summary<'a> {
+    path: &'a Path,
+    store: &'a KeyStore,
+    keys: &'a FirstKeys,
+    components: Vec<ExportedComponent>,
+    /// The lines that were added to `.gitignore`, or the reason why none could be.
+    ignored: Result<Vec<&'static str>, String>,
+    entry: Entry<'a>,
 }
 
-/// Written by hand, in the order in which people write it.
-fn claude_desktop(program: &Path, path: &Path, made: &IssuedKey) -> String {
-    format!(
-        r#"{{
-  "mcpServers": {{
-    "witgate": {{
-      "command": {},
-      "args": ["serve", "--transport", "stdio", "--config", {}],
-      "env": {{ "MCP_API_KEY": {} }}
-    }}
-  }}
-}}"#,
-        json!(program),
-        json!(path),
-        json!(made.text.reveal()),
-    )
+impl Summary<'_> {
+    fn print_json(&self, context: &Context, client: Client) {
+        let mut summary = json!({
+            "config": self.path,
+            "store": self.store.path(),
+            "components": self.components.iter().map(ExportedComponent::json).collect::<Vec<_>>(),
+            "client": client.key_name(),
+            "client_file": client.file(),
+            "client_settings": client.settings_json(&self.entry),
+            "ignored": self.ignored.as_ref().ok(),
+        });
+        let keys = match self.keys {
+            FirstKeys::Issued(made) => json!({ "name": made.key.name, "key": made.text.reveal() }),
+            FirstKeys::Imported(names) => json!({ "imported": names }),
+        };
+        if let (Some(summary), Some(keys)) = (summary.as_object_mut(), keys.as_object()) {
+            summary.extend(keys.clone());
+        }
+        context.terminal.print_json(&summary);
+    }
+
+    fn print(&self, context: &Context, client: Client, server: Option<&OwnServer>) {
+        let terminal = &context.terminal;
+        terminal.say(&format!("Wrote {} and {}.", self.path.display(), self.store.path().display()));
+        for note in server.map(OwnServer::notes).unwrap_or_default() {
+            terminal.say(&note);
+        }
+        if !self.components.is_empty() {
+            terminal.say(&format!(
+                "The policies are WebAssembly components in {}, which can be swapped while Witgate runs. If one fails, its built-in decides. `witgate init --builtin` uses the built-in checks only.",
+                self.path.with_file_name(PLUGINS).display()
+            ));
+        }
+        match &self.ignored {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) => terminal.say(&format!("Added to .gitignore: {}.", lines.join(", "))),
+            Err(error) => terminal.say(&format!(
+                "{error}. Keep these files out of version control: {}.",
+                gitignore::lines(client).join(", ")
+            )),
+        }
+        self.print_keys(context);
+        terminal.say(&format!("\nFor {} ({}):\n", client.title(), client.file()));
+        terminal.print(&client.settings(&self.entry));
+        if let Some(note) = client.note() {
+            terminal.say(&format!("\n{note}"));
+        }
+        if server.is_none() && !on_path("npx", context.environment.get("PATH")) {
+            terminal.say("\nThe example server needs Node.js, and there is no `npx` on PATH: install it, or name your own server.");
+        }
+        terminal.say(&format!(
+            "\nNext: `witgate check`, then `witgate serve`; over HTTP, clients call http://127.0.0.1:8787/mcp with the header \
+             X-API-Key.\nThe permissions are in {}.",
+            self.path.display()
+        ));
+    }
+
+    fn print_keys(&self, context: &Context) {
+        let terminal = &context.terminal;
+        match self.keys {
+            FirstKeys::Issued(made) => {
+                let text = made.text.reveal();
+                terminal.say(&format!(
+                    "\nThe key of `{}`, shown only this once ({} characters, 256 random bits):\n",
+                    made.key.name,
+                    text.len()
+                ));
+                terminal.print(text);
+            }
+            FirstKeys::Imported(names) => {
+                terminal.say(&format!("\nImported, hashed: {}.", names.join(", ")));
+            }
+        }
+    }
 }
 
 fn on_path(program: &str, search: Option<&str>) -> bool {
     search.is_some_and(|search| std::env::split_paths(search).any(|folder| folder.join(program).is_file()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 mod check;
 mod entry;
-mod import;
+pub(super) mod import;
 mod store_place;
 
 use std::time::Duration;
@@ -54,19 +54,35 @@ pub(super) struct Create {
     /// Scope of the caller, for authorizers that require scopes; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
+    #[command(flatten)]
+    form: FormOption,
+    /// Lifetime of the key, such as `30d` or `12h` [default: unlimited]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    place: StorePlace,
+}
+
+/// The form of a new text.
+#[derive(Debug, clap::Args)]
+struct FormOption {
     /// Form of the key: `wgk_` and 43 characters, 64 hexadecimal digits, or 43 characters of base64url
     #[arg(long, value_enum, default_value = "wgk")]
     format: Format,
     /// Number of characters of the key, from 32 to 512 [default: that of the form]
     #[arg(long, value_name = "N")]
     length: Option<usize>,
-    /// Lifetime of the key, such as `30d` or `12h` [default: unlimited]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    expires: Option<Duration>,
-    #[command(flatten)]
-    wait: WaitOption,
-    #[command(flatten)]
-    place: StorePlace,
+}
+
+/// A lifetime. A key without one would have expired already.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match lifetime.as_secs() {
+        0 => Err("the key would have expired at once; choose a longer lifetime, such as `30d`".to_owned()),
+        _ => Ok(lifetime),
+    }
 }
 
 /// The form of a new key.
@@ -105,8 +121,10 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     overlap: Duration,
     /// Lifetime of the key from now on [default: its former expiry stays]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     expires: Option<Duration>,
+    #[command(flatten)]
+    form: FormOption,
     #[command(flatten)]
     wait: WaitOption,
     #[command(flatten)]
@@ -136,8 +154,8 @@ fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure>
         allow,
         deny,
         expires: expires.map(from_now),
-        format: arguments.format.into(),
-        length: arguments.length,
+        format: arguments.form.format.into(),
+        length: arguments.form.length,
     };
     let made = store.create(new, now())?;
     context.terminal.say(&format!(
@@ -215,7 +233,8 @@ fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, CommandFailure>
 fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
-    let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
+    let form = (arguments.form.format.into(), arguments.form.length);
+    let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now), form)?;
     let old = until.map_or_else(
         || "The old one is no longer valid".to_owned(),
         |until| format!("The old one stays valid until {}", written(until)),

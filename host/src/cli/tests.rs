@@ -42,6 +42,11 @@ fn wrong_usage_exits_with_2() {
         "witgate key",
         "witgate key create",
         "witgate key create a --expires soon",
+        "witgate key create a --expires 0s",
+        "witgate key rotate a --expires 500ms",
+        "witgate key import a --preset chapter-7",
+        "witgate init --client emacs",
+        "witgate init --import a.json --name b",
         "witgate key import",
         "witgate key import a --skip --update",
         "witgate key import --env =a",
@@ -67,12 +72,16 @@ fn every_documented_command_exists() {
         "witgate wrap --log-level warning --env TOKEN --env URL -- server",
         "witgate check",
         "witgate init --force --builtin",
+        "witgate init --command python3 server.py --server-name chat --client kiro",
+        "witgate init --url http://127.0.0.1:9000/mcp --client vscode",
+        "witgate init --import api_keys.json --preset chapter-6 --weak -- npx -y server",
+        "witgate status --json",
         "witgate plugin export rbac jwt --to DIR --force",
         "witgate demo --once",
         "witgate key create NAME --allow get_* --deny P --role R --scope S --expires 30d --json --policy keys",
         "witgate key list --store keys.toml",
         "witgate key revoke a",
-        "witgate key rotate a --overlap 7d",
+        "witgate key rotate a --overlap 7d --format hex64 --length 96",
         "witgate key import f.json",
         "witgate key import - --skip --dry-run --lenient --weak",
         "witgate key import --env MCP_API_KEY=default --allow * --update",
@@ -157,6 +166,22 @@ fn init_writes_a_valid_configuration_and_overwrites_none() {
         .map(|key| key.name)
         .collect();
     assert_eq!(names, ["claude-desktop", "claude-desktop-2"]);
+}
+
+#[test]
+fn init_guards_the_users_server_with_imported_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = r#"{"api_keys": {"readonly": "0123456789abcdef0123456789abcdef"}}"#;
+    std::fs::write(folder.path().join("api_keys.json"), keys).unwrap();
+    let init = "witgate init --builtin --json --config DIR/witgate.toml --url http://127.0.0.1:9/mcp --server-name chat \
+                --import DIR/api_keys.json --client cursor";
+    assert_eq!(runs(folder.path(), &format!("{init} --preset chapter-6"), &[]), Exit::Done);
+    assert_eq!(runs(folder.path(), "witgate check --json --config DIR/witgate.toml", &[]), Exit::Done);
+    let keys = KeyStore::at(folder.path().join("keys.toml")).read().unwrap().keys;
+    let keys: Vec<_> = keys.into_iter().map(|key| (key.name, key.allow)).collect();
+    assert_eq!(keys, [("readonly".to_owned(), vec!["get_*".to_owned(), "list_*".to_owned()])]);
+    let ignored = std::fs::read_to_string(folder.path().join(".gitignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == ".cursor/mcp.json"), "{ignored}");
 }
 
 #[test]

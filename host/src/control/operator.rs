@@ -11,7 +11,7 @@ use super::protocol::{
     LogLevelReport,
 };
 use super::status::StatusReader;
-use super::{ControlClient, recording};
+use super::{ControlClient, overview, recording};
 use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult};
 use crate::revocation::forget_token;
@@ -46,6 +46,9 @@ impl Operator {
         client: ControlClient,
     ) -> Result<Value, String> {
         match command {
+            ControlCommand::Status => {
+                protocol::written(&overview::overview(&self.status, &self.generations.live()))
+            }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
             ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to, client).await?),

@@ -15,6 +15,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum ControlCommand {
+    /// Who may call, in short: [`Overview`].
+    Status,
     /// The policies of the live generation, and the result of the last candidate: a [`GatewayStatus`].
     PluginList,
     /// The disagreements of shadow policies: [`Differences`].
@@ -83,6 +85,52 @@ impl ControlCommand {
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
+}
+
+/// Who may call a running Witgate, in short.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Overview {
+    /// The version of the running Witgate.
+    pub version: String,
+    /// True if no upstream serves callers without a credential.
+    pub auth_enabled: bool,
+    /// True if a live policy knows API keys.
+    pub api_key_configured: bool,
+    /// The number of the live generation.
+    pub generation: u64,
+    /// The time at which it went live.
+    pub since: u64,
+    /// True if every pipeline is made from the files as they are now.
+    pub whole: bool,
+    /// The live policies.
+    pub policies: Vec<PolicySummary>,
+    /// The upstreams, in the order of the configuration.
+    pub upstreams: Vec<UpstreamSummary>,
+}
+
+/// A live policy, in short.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PolicySummary {
+    pub name: String,
+    pub kind: String,
+    pub state: PolicyState,
+}
+
+/// An upstream, in short.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpstreamSummary {
+    pub name: String,
+    /// True if callers without a credential are refused.
+    pub requires_credential: bool,
+    /// The policies that establish who a caller is.
+    pub authenticate: Vec<String>,
+    /// The policies that have to allow a call.
+    pub authorize: Vec<String>,
+    /// The reason why it denies every call. None: the policies decide.
+    pub closed: Option<String>,
 }
 
 /// The filter of the log.

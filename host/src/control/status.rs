@@ -36,13 +36,12 @@ impl StatusReader {
     pub(super) fn read(&self) -> GatewayStatus {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
-        let files = files(&live);
         let reloader = self.reloader.as_ref();
         GatewayStatus {
             generation: live.number(),
             digest: digest_text(&digest(&live)),
             since: seconds(live.since()),
-            policies: live.policies().map(|policy| policy_status(policy, &files, last.as_ref())).collect(),
+            policies: self.policies(&live),
             last_change: last.as_ref().map(change),
             looked_ms_ago: reloader.map(|reloader| millis(reloader.looked_ago())),
             whole: live.is_whole(),
@@ -51,6 +50,13 @@ impl StatusReader {
             unwatched: self.unwatched().into_iter().map(unwatched).collect(),
             generations: self.generations.kept().iter().map(kept).collect(),
         }
+    }
+
+    /// The policies of `live`.
+    pub(super) fn policies(&self, live: &Generation) -> Vec<PolicyStatus> {
+        let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
+        let files = files(live);
+        live.policies().map(|policy| policy_status(policy, &files, last.as_ref())).collect()
     }
 
     /// Files whose changes bring no notification, with the reason.

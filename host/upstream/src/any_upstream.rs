@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::http::Uri;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 
 use super::child::pipes::Launch;
 use super::child::program::Program;
@@ -15,6 +16,7 @@ use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
 use super::own_tools::OwnTools;
+use super::tools_beside::ToolsBeside;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
@@ -28,14 +30,15 @@ use witgate_flow::reject::Rejection;
 use witgate_flow::request::Request;
 use witgate_runtime::metrics::Metrics;
 
-/// An upstream of any kind.
+/// An upstream of any kind, with the own tools beside those of the server.
 pub struct AnyUpstream {
-    pub(crate) kind: UpstreamKind,
+    server: ServerUpstream,
+    own: Option<Arc<ToolsBeside>>,
     pub(crate) needs: Arc<NeededCredentials>,
 }
 
-/// An upstream, by its transport.
-pub(crate) enum UpstreamKind {
+/// The connection to a server of any kind.
+pub(super) enum ServerUpstream {
     /// Over HTTP.
     Http(Box<HttpUpstream>),
     /// A child process, or Witgate's own tools, with which messages are exchanged in the same way.
@@ -59,6 +62,8 @@ impl AnyUpstream {
         credentials: &OutboundCredentials,
     ) -> Result<Self, SetUpError> {
         let ways = credentials.ways();
+        let secrets = secrets(&config.target).map(|(name, _)| name.clone());
+        let beside = ToolsBeside::new(&config.own_tools, own.clone(), secrets);
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings = ChildSettings {
                 max_message: config.max_message,
@@ -67,8 +72,8 @@ impl AnyUpstream {
             };
             ChildUpstream::new(settings, launcher, eras)
         };
-        let kind = match &config.target {
-            UpstreamTarget::Url { url, headers } => UpstreamKind::Http(Box::new(
+        let server = match &config.target {
+            UpstreamTarget::Url { url, headers } => ServerUpstream::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
@@ -81,7 +86,7 @@ impl AnyUpstream {
                 let sse = Sse::new(ways, url, headers, config.timeout, config.max_message)?;
                 let sse = Arc::new(sse.with_lifetimes(&config.lifetimes));
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
-                UpstreamKind::Sse(
+                ServerUpstream::Sse(
                     child(false, launcher, EraCache::known(EraVerdict::known(true, false))),
                     sse,
                 )
@@ -90,7 +95,7 @@ impl AnyUpstream {
             UpstreamTarget::Broken => return Err(SetUpError::Broken),
             UpstreamTarget::OwnTools => {
                 let eras = EraCache::known(EraVerdict::known(true, true));
-                UpstreamKind::Child(child(false, Arc::new(own), eras))
+                ServerUpstream::Child(child(false, Arc::new(own), eras))
             }
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
@@ -101,11 +106,11 @@ impl AnyUpstream {
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
                     (None, None) => EraCache::default(),
                 };
-                UpstreamKind::Child(child(*shared, Arc::new(program), eras))
+                ServerUpstream::Child(child(*shared, Arc::new(program), eras))
             }
         };
         let needs = NeededCredentials::of(&config.credentials, credentials)?;
-        Ok(Self { kind, needs: Arc::new(needs) })
+        Ok(Self { server, own: beside, needs: Arc::new(needs) })
     }
 
     /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
@@ -117,19 +122,34 @@ impl AnyUpstream {
     {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
-        let kind = UpstreamKind::Http(Box::new(upstream.with_messages(config.max_message)));
-        Self { kind, needs: Arc::default() }
+        let server = ServerUpstream::Http(Box::new(upstream.with_messages(config.max_message)));
+        Self { server, own: None, needs: Arc::default() }
     }
 }
 
+/// The variables or headers of a target, which are its credentials.
+fn secrets(target: &UpstreamTarget) -> impl Iterator<Item = &(String, SecretString)> {
+    let named: &[_] = match target {
+        UpstreamTarget::Command { env, .. } => env,
+        UpstreamTarget::Url { headers, .. } | UpstreamTarget::Sse { headers, .. } => headers,
+        UpstreamTarget::OwnTools | UpstreamTarget::Embedded | UpstreamTarget::Broken => &[],
+    };
+    named.iter()
+}
+
 impl AnyUpstream {
+    /// The connection to the server.
+    pub(super) fn server(&self) -> &ServerUpstream {
+        &self.server
+    }
+
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => {
+        match &self.server {
+            ServerUpstream::Http(upstream) => {
                 upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
             }
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => {
+            ServerUpstream::Child(upstream) | ServerUpstream::Sse(upstream, _) => {
                 upstream.count_in(metrics.children(name), metrics.sessions(name, false));
             }
         }
@@ -150,47 +170,72 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 impl Upstream for AnyUpstream {
     fn delegation(&self, request: &Request) -> Result<Option<Delegation>, OutboundFault> {
         self.needs.check(&request.call)?;
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.delegation(),
-            UpstreamKind::Child(_) | UpstreamKind::Sse(..) => Ok(None),
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.delegation(),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => Ok(None),
         }
     }
 
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.forward(admitted).await,
+        match &self.own {
+            None => self.server.forward(admitted).await,
+            Some(own) => Box::pin(own.forward(admitted, &self.server)).await,
+        }
+    }
+
+    async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
+        self.server.listen(listener).await
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        self.server.keeps_sessions().await
+    }
+
+    async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
+        self.server.close(listener).await
+    }
+
+    async fn shut_down(&self) {
+        self.server.shut_down().await;
+    }
+}
+
+impl Upstream for ServerUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.forward(admitted).await,
             // Boxed, because it is larger than the one above, which has to be fast.
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => {
+            Self::Child(upstream) | Self::Sse(upstream, _) => {
                 Box::pin(upstream.forward(admitted)).await
             }
         }
     }
 
     async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.listen(listener).await,
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.listen(listener).await,
+        match self {
+            Self::Http(upstream) => upstream.listen(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.listen(listener).await,
         }
     }
 
     async fn keeps_sessions(&self) -> bool {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.keeps_sessions().await,
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.keeps_sessions().await,
+        match self {
+            Self::Http(upstream) => upstream.keeps_sessions().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.keeps_sessions().await,
         }
     }
 
     async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.close(listener).await,
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.close(listener).await,
+        match self {
+            Self::Http(upstream) => upstream.close(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.close(listener).await,
         }
     }
 
     async fn shut_down(&self) {
-        match &self.kind {
-            UpstreamKind::Http(upstream) => upstream.shut_down().await,
-            UpstreamKind::Child(upstream) | UpstreamKind::Sse(upstream, _) => upstream.shut_down().await,
+        match self {
+            Self::Http(upstream) => upstream.shut_down().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.shut_down().await,
         }
     }
 }

@@ -14,3 +14,4 @@ pub mod own_tools;
 pub mod renewal;
 pub mod session;
 mod session_owner;
+mod tools_beside;

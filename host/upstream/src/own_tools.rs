@@ -78,6 +78,16 @@ impl OwnTools {
         Self { auth, limits: Arc::new(|_| Vec::new()), caller: None }
     }
 
+    /// The data of `auth_status`.
+    pub(super) fn auth(&self) -> AuthStatus {
+        self.auth
+    }
+
+    /// The limits of a caller.
+    pub(super) fn limits_of(&self, caller: &Principal) -> Vec<CallerLimit> {
+        (self.limits)(Some(caller))
+    }
+
     /// The same, with the limits that `limits` reads.
     #[must_use]
     pub fn with_limits(self, limits: LimitReader) -> Self {

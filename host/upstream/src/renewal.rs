@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::any_upstream::{AnyUpstream, UpstreamKind};
+use super::any_upstream::{AnyUpstream, ServerUpstream};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
@@ -74,14 +74,14 @@ impl Renewable {
         config: &config::Upstream,
         credentials: &Arc<OutboundCredentials>,
     ) -> Option<Self> {
-        let (own, taken) = match (&upstream.kind, &config.target) {
-            (UpstreamKind::Http(http), UpstreamTarget::Url { headers, .. }) => {
+        let (own, taken) = match (upstream.server(), &config.target) {
+            (ServerUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
                 (RenewableParts::Headers(http.giving()), headers)
             }
-            (UpstreamKind::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
+            (ServerUpstream::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
                 (RenewableParts::Streams(child.launching(), Arc::clone(sse)), headers)
             }
-            (UpstreamKind::Child(child), UpstreamTarget::Command { env, .. }) => {
+            (ServerUpstream::Child(child), UpstreamTarget::Command { env, .. }) => {
                 (RenewableParts::Environment(child.launching()), env)
             }
             _ => return None,

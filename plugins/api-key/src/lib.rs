@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use witgate_plugin::{
-    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity, Plugin,
-    Principal, RuleVerdict, Rules, Scheme, Verdict, Wants, check_credential_header,
+    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity, OneOrMany,
+    Plugin, Principal, RuleVerdict, Rules, Scheme, Verdict, Wants, check_credential_headers,
 };
 
 use store::{KEY_PREFIX, Store, StoreError};
@@ -27,9 +27,10 @@ pub struct Config {
     /// Further keys, from variables or files.
     #[serde(default)]
     pub keys: Vec<SecretKey>,
-    /// The header that contains a key. The policy also reads `Authorization: Bearer`.
+    /// The header that contains a key, or several: a caller uses one of them. The policy also reads
+    /// `Authorization: Bearer`.
     #[serde(default = "default_header")]
-    pub header: String,
+    pub header: OneOrMany,
 }
 
 /// A key from a variable or a file.
@@ -77,8 +78,8 @@ impl SecretKey {
     }
 }
 
-fn default_header() -> String {
-    "X-API-Key".to_owned()
+fn default_header() -> OneOrMany {
+    OneOrMany(vec!["X-API-Key".to_owned()])
 }
 
 /// One configured `api-key` policy.
@@ -118,7 +119,7 @@ impl Plugin for ApiKey {
     type Config = Config;
 
     fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
-        check_credential_header(&config.header)?;
+        check_credential_headers(&config.header)?;
         if config.store.is_none() && config.keys.is_empty() {
             return Err(ConfigError::at("/store", "missing; name a `store` of keys, or write `keys`"));
         }
@@ -127,7 +128,7 @@ impl Plugin for ApiKey {
         let store = with_keys(store, config.keys)?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer, Scheme::Argument],
-            credential_header: Some(config.header),
+            credential_header: Some(config.header.0.join(", ")),
             ..Wants::default()
         };
         Ok((Self::new(policy, store)?, wants))
@@ -357,6 +358,31 @@ mod tests {
         assert!(twice.contains("/keys/1") && twice.contains("(`world`)"), "{twice}");
         let taken = fault(serde_json::json!({ "store": STORE, "keys": [{ "name": "ben", "key": sha256 }] }));
         assert!(taken.contains("/keys/0") && taken.contains("(`ben`)"), "{taken}");
+    }
+
+    #[test]
+    fn a_key_may_come_in_one_of_several_headers() {
+        let configured = |header: serde_json::Value| {
+            let config = serde_json::json!({ "store": STORE, "header": header }).to_string();
+            ApiKey::configure_json("keys", &config)
+                .map(|(_, wants)| wants.credential_header.unwrap_or_default())
+        };
+        for (header, wanted) in [
+            (serde_json::json!("api-key"), "api-key"),
+            (serde_json::json!(["X-API-Key", "api-key"]), "X-API-Key, api-key"),
+        ] {
+            assert_eq!(configured(header).expect("the settings are good"), wanted);
+        }
+        for (header, place) in [
+            (serde_json::json!(["X-API-Key", "a b"]), "/header/1"),
+            (serde_json::json!(["X-API-Key", "x-api-key"]), "/header/1"),
+            (serde_json::json!(["Authorization"]), "/header"),
+            (serde_json::json!("a,b"), "/header"),
+            (serde_json::json!([]), "/header"),
+        ] {
+            let fault = configured(header.clone()).expect_err("the settings are bad").to_string();
+            assert!(fault.contains(place), "{header}: {fault}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{Assertion, Client, ClientAuth, ConfigError};
 
-use crate::Config;
+use crate::{Config, Style};
 
 /// The client's method of authentication to the authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -19,8 +19,11 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
-/// The authentication from the settings, which have to contain exactly one.
+/// The authentication from the settings, which have to contain exactly one. A tokeninfo endpoint needs none.
 pub(crate) fn auth(config: &Config) -> Result<ClientAuth, ConfigError> {
+    if config.style == Style::TokenInfo {
+        return Ok(ClientAuth::None);
+    }
     match (&config.client_secret, &config.client_key) {
         (Some(secret), None) => with_secret(config, secret),
         (None, Some(key)) => with_key(config, key),

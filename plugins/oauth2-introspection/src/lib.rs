@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod server;
 mod signed_answer;
+mod tokeninfo;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,6 +25,10 @@ use signed_answer::Signatures;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The form of the question: `rfc7662` (the default), or `tokeninfo` for a GET of `endpoint` with the token as bearer,
+    /// whose answer has `expires_in` and no `active`.
+    #[serde(default)]
+    pub style: Style,
     /// The introspection endpoint. Either this or `issuer` is needed.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub endpoint: Option<String>,
@@ -32,9 +37,11 @@ pub struct Config {
     /// one.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub issuer: Option<String>,
-    /// The id of Witgate's client at the server, which has to be allowed to introspect.
+    /// The id of Witgate's client at the server, which has to be allowed to introspect. With `tokeninfo`, the client
+    /// whose tokens are accepted (`aud`, `azp`), unless there is an `audience`.
     pub client_id: String,
-    /// The client's secret, which the host adds to requests. Either this or `client_key` is needed.
+    /// The client's secret, which the host adds to requests. Either this or `client_key` is needed, except with
+    /// `tokeninfo`.
     #[schemars(extend("format" = "witgate-secret"))]
     pub client_secret: Option<String>,
     /// The client's private key in PEM. The host signs assertions (RFC 7523) with it, for `issuer`, or else for
@@ -90,6 +97,18 @@ pub struct Config {
     pub dpop: Dpop,
 }
 
+/// The form of a question about a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Style {
+    /// RFC 7662.
+    #[default]
+    Rfc7662,
+    /// A GET with the token as bearer. Each answer with status 200 is about an active token.
+    TokenInfo,
+}
+
 fn keys(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "array", "items": { "type": "string", "format": "witgate-key" } })
 }
@@ -114,6 +133,8 @@ pub struct Introspection {
     config: Config,
     place: TokenPlace,
     terms: Terms,
+    /// The terms for tokens with `azp`, if the policy accepts the tokens of one client.
+    terms_of_client: Option<Box<Terms>>,
     /// In a box, because it is large, and the type of all policies would have its size.
     server: Box<AuthorizationServer>,
 }
@@ -129,21 +150,60 @@ impl Plugin for Introspection {
         check(&config)?;
         let signatures = Signatures::of(&config)?;
         let (endpoint, issuer) = (config.endpoint.as_deref(), config.issuer.as_deref());
-        let server =
-            Box::new(AuthorizationServer::new(endpoint, issuer, client::auth(&config)?, signatures)?);
-        let audience = Audience {
-            ours: config.audience.clone(),
-            claim: config.audience_claim.clone(),
-            may_be_missing: config.accept_without_audience,
-        };
-        let terms = Terms::new(audience, LEEWAY, config.dpop)?;
+        let server = AuthorizationServer::new(endpoint, issuer, client::auth(&config)?, signatures)?;
+        let server = Box::new(server.asked_in(config.style));
+        let (terms, terms_of_client) = terms(&config)?;
         let place = TokenPlace::new(config.header.clone(), config.dpop)?;
         let wants = place.wants();
-        Ok((Self { config, place, terms, server }, wants))
+        Ok((Self { config, place, terms, terms_of_client, server }, wants))
+    }
+}
+
+/// The terms for tokens, and those for tokens with `azp`. A tokeninfo endpoint names the client of a token, and not the
+/// resource.
+fn terms(config: &Config) -> Result<(Terms, Option<Box<Terms>>), ConfigError> {
+    let audience = Audience {
+        ours: config.audience.clone(),
+        claim: config.audience_claim.clone(),
+        may_be_missing: config.accept_without_audience,
+    };
+    let made = |audience| Terms::new(audience, LEEWAY, config.dpop);
+    if config.style == Style::Rfc7662 || config.audience.is_some() || config.audience_claim.is_some() {
+        return Ok((made(audience)?, None));
+    }
+    let client = |claim| {
+        let ours = Some(OneOrMany(vec![config.client_id.clone()]));
+        made(Audience { ours, claim, may_be_missing: false })
+    };
+    Ok((client(None)?, Some(Box::new(client(Some("azp".to_owned()))?))))
+}
+
+/// Refuses settings that a tokeninfo endpoint has no use for.
+fn check_tokeninfo(config: &Config) -> Result<(), ConfigError> {
+    if config.endpoint.is_none() {
+        return Err(ConfigError::at("/endpoint", "needed with `style = \"tokeninfo\"`"));
+    }
+    if config.accept_without_audience {
+        let message = "not possible with `tokeninfo`: a token of any client would be accepted; name the member by `audience_claim`";
+        return Err(ConfigError::at("/accept_without_audience", message));
+    }
+    let useless = [
+        ("/client_secret", config.client_secret.is_some()),
+        ("/client_key", config.client_key.is_some()),
+        ("/auth_method", config.auth_method.is_some()),
+        ("/answer_keys", !config.answer_keys.is_empty()),
+        ("/dpop", config.dpop != Dpop::default()),
+    ];
+    match useless.into_iter().find(|(_, is_there)| *is_there) {
+        None => Ok(()),
+        Some((pointer, _)) => Err(ConfigError::at(pointer, "has no effect with `tokeninfo`; leave it out")),
     }
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
+    if config.style == Style::TokenInfo {
+        check_tokeninfo(config)?;
+    }
     if config.client_id.is_empty() {
         return Err(ConfigError::at("/client_id", "empty; write the id of the client at the server"));
     }
@@ -210,7 +270,8 @@ impl Introspection {
         text: &str,
         scheme: Scheme,
     ) -> Result<Identity, Refusal> {
-        let expires_at = self.terms.judge(host, scheme, claims)?;
+        let of_client = self.terms_of_client.as_deref().filter(|_| claims.get("azp").is_some());
+        let expires_at = of_client.unwrap_or(&self.terms).judge(host, scheme, claims)?;
         self.config.required_claims.judge(claims)?;
         let (claims_passed_on, roles) = match answer::passed_on(text, &self.config.roles_claim) {
             Some(text) => (Some(text), self.roles().read(host, claims)),

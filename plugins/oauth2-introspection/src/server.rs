@@ -7,6 +7,7 @@ use witgate_plugin::{
 };
 
 use crate::signed_answer::{self, Signatures};
+use crate::{Style, tokeninfo};
 
 /// The longest answer that is read, in bytes: enough for a user in thousands of groups. The cache does not store an
 /// answer that is too long for the claims of an identity.
@@ -27,6 +28,7 @@ pub(crate) struct AuthorizationServer {
     auth: ClientAuth,
     /// None: answers are not signed.
     signatures: Option<Signatures>,
+    style: Style,
 }
 
 #[derive(Debug)]
@@ -59,11 +61,46 @@ impl AuthorizationServer {
                 return Err(ConfigError::at("", "either `endpoint` or `issuer` is needed"));
             }
         };
-        Ok(Self { place, auth, signatures })
+        Ok(Self { place, auth, signatures, style: Style::default() })
     }
 
-    /// Sends an introspection request for a token, and returns the text of the answer.
+    /// The same server, with questions of this form.
+    pub(crate) fn asked_in(self, style: Style) -> Self {
+        Self { style, ..self }
+    }
+
+    /// Asks about a token, and returns the answer in the form of an introspection.
     pub(crate) async fn introspect<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
+        match self.style {
+            Style::Rfc7662 => self.post(host, token).await,
+            Style::TokenInfo => self.get(host, token).await,
+        }
+    }
+
+    async fn get<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
+        let response = host
+            .send(HttpRequest {
+                method: Method::Get,
+                url: self.endpoint(host).await?,
+                headers: vec![
+                    ("Authorization".to_owned(), format!("Bearer {token}")),
+                    ("Accept".to_owned(), JSON.to_owned()),
+                ],
+                body: Vec::new(),
+                client_auth: ClientAuth::None,
+                share: true,
+            })
+            .await
+            .map_err(unanswered)?;
+        match response.status {
+            200 => tokeninfo::as_introspection(&body(response, JSON)?, host.now()),
+            // Witgate sends no credential of its own: these are about the token.
+            400 | 401 => Ok(tokeninfo::INACTIVE.to_owned()),
+            _ => Err(unexpected("tokeninfo endpoint", &response)),
+        }
+    }
+
+    async fn post<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
         let response = host
             .send(HttpRequest {
                 method: Method::Post,

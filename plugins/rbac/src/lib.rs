@@ -8,6 +8,7 @@ mod condition;
 mod facts;
 mod patterns;
 mod rules;
+mod scope_template;
 pub mod settings;
 
 use witgate_plugin::{
@@ -47,7 +48,7 @@ impl Authorize for Rbac {
         let facts = Facts::new(call, principal, &texts);
         match self.decide(&self.rules.roles_of(&facts), &facts) {
             Ok(()) => Decision::Allow,
-            Err(obstacle) => Decision::Deny(self.denial(&obstacle, call)),
+            Err(obstacle) => Decision::Deny(self.denial(&obstacle, call, principal)),
         }
     }
 
@@ -121,11 +122,11 @@ impl Rbac {
     }
 
     fn scopes_held(&self, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'_>> {
+        let held = facts.principal.scopes;
         let mut needed = self.rules.scopes_for(facts.call);
-        match needed.all(|scope| self.rules.has_scope(facts.principal.scopes, scope)) {
-            true => Ok(()),
-            false => Err(Obstacle::Scopes),
-        }
+        let is_held = needed.all(|scope| self.rules.has_scope(held, scope))
+            && self.rules.has_template_scope(held, facts.call);
+        is_held.then_some(()).ok_or(Obstacle::Scopes)
     }
 
     fn conditions_hold(&self, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'_>> {
@@ -135,7 +136,7 @@ impl Rbac {
         }
     }
 
-    fn denial(&self, obstacle: &Obstacle<'_>, call: &Call<'_>) -> Denial {
+    fn denial(&self, obstacle: &Obstacle<'_>, call: &Call<'_>, principal: &Principal<'_>) -> Denial {
         match obstacle {
             Obstacle::DenyPattern(role) => {
                 denial("denied", format!("a deny pattern of role `{}` covers the call", role.name))
@@ -145,17 +146,18 @@ impl Rbac {
                 denial("condition", format!("a condition of role `{}` does not hold", role.name))
             }
             Obstacle::Scopes => Denial {
-                scopes: self.needed_scopes(call),
+                scopes: self.needed_scopes(call, principal.scopes),
                 ..denial("insufficient-scope", "the caller lacks a scope")
             },
             Obstacle::Condition(place) => denial("condition", format!("condition {place} does not hold")),
         }
     }
 
-    /// The scopes of all matching patterns. A denial names all of them, so that the caller needs only one more
-    /// authorization.
-    fn needed_scopes(&self, call: &Call<'_>) -> Vec<String> {
+    /// The scopes of all matching patterns, or that of the template. A denial names all of them, so that the caller needs
+    /// only one more authorization.
+    fn needed_scopes(&self, call: &Call<'_>, held: &[String]) -> Vec<String> {
         let mut scopes: Vec<String> = self.rules.scopes_for(call).cloned().collect();
+        scopes.extend(self.rules.template_scopes(held, call));
         scopes.sort_unstable();
         scopes.dedup();
         scopes

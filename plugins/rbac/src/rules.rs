@@ -7,6 +7,7 @@ use witgate_plugin::{Call, ConfigError, Data, Pattern, is_scope};
 use crate::condition::ParsedCondition;
 use crate::facts::Facts;
 use crate::patterns::{pattern, patterns};
+use crate::scope_template::ScopeTemplate;
 use crate::settings::{self, Config};
 
 /// All rules.
@@ -19,6 +20,8 @@ pub(crate) struct RbacRules {
     /// For each role, the role itself and all roles that it inherits from.
     closures: Vec<RoleSet>,
     scopes: Vec<(Pattern, Vec<String>)>,
+    /// The scope of calls that no pattern covers.
+    scope_template: Option<ScopeTemplate>,
     /// For each scope that calls need, the scopes that imply it.
     standing_for: BTreeMap<String, Vec<String>>,
     /// Conditions for all roles.
@@ -67,7 +70,8 @@ impl RbacRules {
                 .iter()
                 .map(|(on, scopes)| required(on, scopes))
                 .collect::<Result<_, _>>()?,
-            standing_for: standing_for(&config.scope_implies),
+            scope_template: ScopeTemplate::compile(config.scope_template.as_deref(), config.scope_wildcards)?,
+            standing_for: standing_for(without_braces(&config.scope_implies)?),
             conditions: conditions(&config.conditions, &[])?,
             subjects: assigned(&config.subjects, &names)?,
         })
@@ -124,6 +128,36 @@ impl RbacRules {
         self.scopes.iter().filter(|(on, _)| on.matches(call.kind, call.target)).flat_map(|(_, scopes)| scopes)
     }
 }
+
+impl RbacRules {
+    /// The scope that the template gives a call. None: the call needs none, or a pattern in `scopes` covers it.
+    fn template_scope(&self, call: &Call<'_>) -> Option<(&ScopeTemplate, String)> {
+        let template = self.scope_template.as_ref()?;
+        let is_covered = self.scopes.iter().any(|(on, _)| on.matches(call.kind, call.target));
+        let needed = template.scope_for(call).filter(|_| !is_covered)?;
+        Some((template, needed))
+    }
+
+    /// True if `held` contain the scope that the template gives a call, or one that stands for it.
+    pub(crate) fn has_template_scope(&self, held: &[String], call: &Call<'_>) -> bool {
+        self.template_scope(call).is_none_or(|(template, needed)| {
+            self.has_scope(held, &needed) || held.iter().any(|own| template.stands_for(own, &needed))
+        })
+    }
+
+    /// The scope that the template gives a call, and the caller's other scopes of this form: a client that asks only for
+    /// the first would lose the others.
+    pub(crate) fn template_scopes(&self, held: &[String], call: &Call<'_>) -> Vec<String> {
+        // No token can have a scope with spaces, for example: then no login helps.
+        let needed = self.template_scope(call).filter(|(_, needed)| is_scope(needed));
+        let Some((template, needed)) = needed else { return Vec::new() };
+        let kept = held.iter().filter(|own| template.resembles(own)).take(MOST_KEPT).cloned();
+        kept.chain([needed]).collect()
+    }
+}
+
+/// The most scopes of a caller in a denial, which has room for 256.
+const MOST_KEPT: usize = 128;
 
 /// For each scope, the scopes that imply it, directly or over others.
 fn standing_for(implies: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
@@ -291,6 +325,9 @@ fn is(subject: &settings::RoleHolder, facts: &Facts<'_, '_>) -> bool {
 
 fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), ConfigError> {
     let pattern = pattern(on, &["scopes", on])?;
+    if let Some(index) = scopes.iter().position(|scope| has_braces(scope)) {
+        return Err(ConfigError::at_path(&["scopes", on, &index.to_string()], BRACES));
+    }
     match scopes.iter().position(|scope| !is_scope(scope)) {
         None => Ok((pattern, scopes.to_vec())),
         Some(index) => {
@@ -305,4 +342,23 @@ fn conditions(settings: &[settings::Condition], place: &[&str]) -> Result<Vec<Pa
         ParsedCondition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
     settings.iter().enumerate().map(compile).collect()
+}
+
+/// A placeholder that nobody replaces would be a scope that nobody has.
+const BRACES: &str = "a scope with braces stands for itself only; write it as `scope_template`";
+
+fn has_braces(scope: &str) -> bool {
+    scope.contains(['{', '}'])
+}
+
+fn without_braces(
+    implies: &BTreeMap<String, Vec<String>>,
+) -> Result<&BTreeMap<String, Vec<String>>, ConfigError> {
+    let is_bad = |(scope, implied): &(&String, &Vec<String>)| {
+        has_braces(scope) || implied.iter().any(|scope| has_braces(scope))
+    };
+    match implies.iter().find(is_bad) {
+        None => Ok(implies),
+        Some((scope, _)) => Err(ConfigError::at_path(&["scope_implies", scope], BRACES)),
+    }
 }

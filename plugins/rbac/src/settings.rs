@@ -17,6 +17,15 @@ pub struct Config {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<ScopeName>>")]
     pub scopes: BTreeMap<String, Vec<String>>,
+    /// The scope of each call that no pattern in `scopes` covers, such as `mcp:tool:{tool}`. `{kind}` and `{name}` stand
+    /// for the kind and the name of a tool, a resource or a prompt; `{tool}` is the name of a tool, and such a template
+    /// is about tools only.
+    #[serde(default)]
+    pub scope_template: Option<String>,
+    /// True if `*` in a caller's scope stands for any characters in the place of the template's first placeholder and
+    /// after it.
+    #[serde(default)]
+    pub scope_wildcards: bool,
     /// Scopes that imply others: a caller with the scope also has those of its list, and all that these imply.
     #[serde(default)]
     pub scope_implies: BTreeMap<String, Vec<String>>,

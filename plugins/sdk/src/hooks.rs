@@ -38,7 +38,8 @@ pub struct Data {
 pub struct Wants {
     /// Credential schemes that the plugin judges, in order of preference.
     pub schemes: Vec<Scheme>,
-    /// Name of the header that contains the credential, for [`Scheme::Header`].
+    /// Name of the header that contains the credential, for [`Scheme::Header`]; or the names of several, separated by
+    /// commas, one of which a caller uses.
     pub credential_header: Option<String>,
     /// Names of other headers that the plugin reads.
     pub headers: Vec<String>,

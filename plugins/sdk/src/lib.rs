@@ -125,7 +125,7 @@ pub use host::{
     Method, PasswordError, SignedMessage, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, RuleVerdict, Rules};
-pub use place::{TokenPlace, check_credential_header};
+pub use place::{TokenPlace, check_credential_header, check_credential_headers};
 pub use required_claims::RequiredClaims;
 pub use roles::{ClaimPath, Roles, RolesClaim, UNREAD_ROLES};
 pub use scope::{OFFLINE_ACCESS, is_scope};

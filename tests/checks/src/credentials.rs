@@ -138,5 +138,6 @@ fn what_was_shown(before: &HeaderMap, credentials: &Credentials, declared: &[Hea
 }
 
 fn value<'a>(credentials: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
-    credentials.first_of(&[scheme], header, None).map(|credential| credential.value)
+    let headers = header.map_or(&[][..], std::slice::from_ref);
+    credentials.first_of(&[scheme], headers, None).map(|credential| credential.value)
 }

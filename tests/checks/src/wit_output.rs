@@ -144,11 +144,13 @@ fn description_within(description: &Description, within: Within) -> bool {
 }
 
 fn wants_within(wants: &Wants) -> bool {
-    let is_name = |name: &String| {
+    let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
-    wants.credential_header.iter().chain(&wants.headers).all(is_name)
-        && !wants.credential_header.as_deref().is_some_and(is_of_the_protocol)
+    let names = || wants.credential_header.iter().flat_map(|names| names.split(',')).map(str::trim);
+    names().chain(wants.headers.iter().map(String::as_str)).all(is_name)
+        && !names().any(is_of_the_protocol)
+        && names().count() <= 8
         && wants.headers.len() <= 64
         && wants.schemes.len() <= 16
 }

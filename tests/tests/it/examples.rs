@@ -37,7 +37,7 @@ fn every_example_is_valid_and_its_readme_runs() {
 #[test]
 fn every_plugin_passes_its_cases() {
     let plugins = examples("plugin.toml");
-    assert!(plugins.len() >= 11, "found only {plugins:?}");
+    assert!(plugins.len() >= 12, "found only {plugins:?}");
     for plugin in plugins {
         let name = plugin.file_name().unwrap().to_str().unwrap();
         let setup = Setup::new();

@@ -32,6 +32,7 @@ mod kill;
 mod language;
 mod layers;
 mod limits;
+mod moving_over;
 mod names;
 mod network;
 mod oauth;

@@ -107,6 +107,31 @@ async fn the_metadata_lists_the_scopes_of_the_live_policies() {
     until("the new scope", async || (supported(&running).await == wanted).then_some(())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_names_the_scope_that_a_template_gives_the_tool() {
+    for component in ["", "component = 'plugins/rbac.wasm'\n"] {
+        let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
+        setup.component("rbac");
+        setup.config(
+            "authorization_servers = [\"https://idp.example.com\"]",
+            &format!(
+                "[upstreams.own]\nown_tools = true\n[keys.session]\nsecret = {{ env = 'KEY' }}\n\
+                 [policies.tokens]\nkind = 'jwt'\nconfig = {{ keys = ['session'], algorithms = ['HS256'] }}\n\
+                 [policies.rules]\nkind = 'rbac'\n{component}[policies.rules.config]\n\
+                 roles = {{ user = {{ allow = ['*'] }} }}\nscope_template = 'mcp:tool:{{tool}}'\nscope_wildcards = true\n\
+                 [pipeline]\nauthenticate = ['tokens']\nauthorize = ['rules']\n"
+            ),
+        );
+        let running = setup.serve();
+        assert_eq!(supported(&running).await, Value::Null, "no template is listed");
+        let held = token(&running, &["mcp:tool:add"]);
+        let wanted = Some("mcp:tool:add mcp:tool:get_time".to_owned());
+        assert_eq!(challenge(&held, "tools/call", "get_time").await, (403, wanted));
+        assert!(held.call("add", json!({ "a": 1, "b": 2 })).await.is_result());
+        assert!(token(&running, &["mcp:tool:get_*"]).call("get_time", json!({})).await.is_result());
+    }
+}
+
 #[test]
 fn an_invalid_scope_is_refused_with_its_place() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");

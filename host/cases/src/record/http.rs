@@ -29,13 +29,16 @@ pub(super) fn written(
             form.into_iter().map(|(name, value)| (name, without(&value, credential).into())).collect();
         exchange.insert("form".to_owned(), form.into());
     }
-    let auth = auth(&request.client_auth);
+    let auth = auth(request);
     if auth != "none" {
-        exchange.insert("auth".to_owned(), auth.into());
+        exchange.insert("auth".to_owned(), without(&auth, credential).into());
     }
     let body = String::from_utf8_lossy(&request.body);
-    let is_personal = personal.iter().any(|text| sent.contains(text) || body.contains(text))
-        || credential.is_some_and(|credential| holds(&sent, credential) || holds(&body, credential));
+    let headers = request.headers.iter().map(|(_, value)| value.as_str());
+    let is_personal = headers.chain([sent.as_str(), &body]).any(|part| {
+        personal.iter().any(|text| part.contains(text))
+            || credential.is_some_and(|credential| holds(part, credential))
+    });
     match answer {
         Ok(answer) => exchange.extend(answered(answer, is_personal, claims)?),
         Err(error) => drop(exchange.insert("error".to_owned(), error_name(*error)?.into())),

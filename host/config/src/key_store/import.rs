@@ -120,6 +120,14 @@ impl ForeignKeys {
         is_new
     }
 
+    /// Gives the key `name` these patterns, if it is there and has no permissions.
+    pub fn allow_one(&mut self, name: &str, patterns: &[&str]) {
+        if self.api_keys.contains_key(name) {
+            let patterns = || patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+            self.key_permissions.entry(name.to_owned()).or_insert_with(patterns);
+        }
+    }
+
     /// Gives the keys without permissions these patterns.
     pub fn allow(&mut self, patterns: &[String]) {
         for name in self.api_keys.keys().filter(|_| !patterns.is_empty()) {

@@ -57,7 +57,7 @@ fn a_revoked_key_stays_revoked_and_keeps_its_name() {
     let id = store.create(new("ci"), NOW).unwrap().key.id;
     store.revoke(&id, NOW).unwrap();
     assert_eq!(store.revoke("ci", Time(NOW.0 + 9)).unwrap().revoked, Some(NOW));
-    assert!(matches!(store.rotate("ci", None, None), Err(KeyStoreError::Revoked(_))));
+    assert!(matches!(store.rotate("ci", None, None, Default::default()), Err(KeyStoreError::Revoked(_))));
     assert!(matches!(store.create(new("ci"), NOW), Err(KeyStoreError::TakenByRevoked(_))));
     let unknown = store.revoke("nobody", NOW).unwrap_err().to_string();
     assert_eq!(unknown, "there is no key `nobody`; there are: ci");
@@ -69,11 +69,11 @@ fn a_rotated_key_has_two_valid_texts_for_a_while() {
     let store = store(&folder);
     let first = store.create(new("ci"), NOW).unwrap();
     let until = Time(NOW.0 + 60);
-    let second = store.rotate("ci", Some(until), None).unwrap();
+    let second = store.rotate("ci", Some(until), None, Default::default()).unwrap();
     let previous = second.key.previous.unwrap();
     assert_eq!((previous.sha256, previous.until), (sha256(first.text.reveal()), until));
     assert_eq!(second.key.sha256, sha256(second.text.reveal()));
-    assert_eq!(store.rotate("ci", None, Some(until)).unwrap().key.previous, None);
+    assert_eq!(store.rotate("ci", None, Some(until), Default::default()).unwrap().key.previous, None);
     assert_eq!(store.read().unwrap().keys[0].expires, Some(until));
 }
 
@@ -180,7 +180,7 @@ fn a_damaged_store_is_left_as_it_is() {
         for error in [
             store.create(new("b"), NOW).err(),
             store.revoke("a", NOW).err(),
-            store.rotate("a", None, None).err(),
+            store.rotate("a", None, None, Default::default()).err(),
         ] {
             let error = error.unwrap();
             assert!(matches!(error, KeyStoreError::Damaged { .. }), "{damaged:?}: {error}");
@@ -348,4 +348,26 @@ fn a_text_that_cannot_be_meant_is_not_imported() {
         let fault = store.import(&foreign, ImportTerms::default(), NOW);
         assert!(matches!(fault, Err(KeyStoreError::Twice(name)) if name == "ci"));
     }
+}
+
+#[test]
+fn an_import_that_changes_nothing_does_not_write_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let keys = r#"{"api_keys": {"readonly": "0123456789abcdef0123456789abcdef", "mine": "1123456789abcdef0123456789abcdef"},
+                   "key_permissions": {"mine": ["echo"]}}"#;
+    let import = || {
+        let mut foreign: ForeignKeys = serde_json::from_str(keys).unwrap();
+        for (name, patterns) in [("readonly", &["get_*"][..]), ("mine", &["*"]), ("nobody", &["*"])] {
+            foreign.allow_one(name, patterns);
+        }
+        store.import(&foreign, ImportTerms::default(), NOW).unwrap()
+    };
+    let allowed: Vec<_> = import().into_iter().map(|(_, key)| (key.name, key.allow)).collect();
+    let wanted = [("mine", "echo"), ("readonly", "get_*")];
+    assert_eq!(allowed, wanted.map(|(name, pattern)| (name.to_owned(), vec![pattern.to_owned()])));
+    let commented = format!("# Mine.\n{}", std::fs::read_to_string(store.path()).unwrap());
+    std::fs::write(store.path(), &commented).unwrap();
+    assert!(import().iter().all(|(change, _)| *change == Unchanged));
+    assert_eq!(std::fs::read_to_string(store.path()).unwrap(), commented);
 }

@@ -52,7 +52,10 @@ pub(super) fn load(
     let mut faults = Vec::new();
     let auth = Auth::read(environment, server, &mut faults);
     let target = target(environment, server, &mut faults);
-    faults.extend(environment.misspelt().map(|(_, fault)| fault));
+    let passed = server.map(|server| server.passed.as_slice()).unwrap_or_default();
+    // What the server gets is meant for the server.
+    let misspelt = environment.misspelt().filter(|(name, _)| !passed.iter().any(|passed| passed == name));
+    faults.extend(misspelt.map(|(_, fault)| fault));
     let (telemetry, ignored) = telemetry::without_file(environment);
     let ignored = ignored.into_iter().map(|fault| Diagnostic::warning(fault).help("the variable is ignored"));
     faults.extend(ignored);
@@ -237,6 +240,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         credentials: UpstreamCredentials::default(),
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
+        own_tools: Vec::new(),
     }
 }
 

@@ -34,7 +34,7 @@ impl Resolver<'_> {
     ) -> IdentitySettings {
         let Some(written) = &upstream.identity else { return IdentitySettings::default() };
         let at = ["upstreams", name, "identity"];
-        if upstream.own_tools.is_some() || upstream.embedded.is_some() {
+        if matches!(upstream.own_tools, Some(raw::OwnToolChoice::InPlace(_))) || upstream.embedded.is_some() {
             let message = match upstream.embedded {
                 Some(_) => {
                     "a service of the program itself finds the caller in the extensions of each request"

@@ -24,7 +24,7 @@ const RATE_HELP: &str =
     "write a number and a unit, such as `100/min`; the units are `s`, `min`, `h` and `day`";
 
 /// The rest of the configuration, as far as limits refer to it.
-struct LimitContext<'a> {
+pub(super) struct LimitContext<'a> {
     upstreams: &'a [Upstream],
     policies: &'a BTreeMap<String, Policy>,
 }
@@ -37,7 +37,17 @@ impl Resolver<'_> {
         policies: &BTreeMap<String, Policy>,
     ) -> Vec<CallLimit> {
         let around = LimitContext { upstreams, policies };
-        file.limits.iter().map(|(name, written)| self.limit(name, written, &around)).collect()
+        let mut limits = Vec::new();
+        for (name, written) in &file.limits {
+            match written.preset {
+                Some(preset) => {
+                    self.limit_name(&["limits", name], name);
+                    limits.extend(self.preset_limits(file, name, preset, &around));
+                }
+                None => limits.push(self.limit(name, written, &around)),
+            }
+        }
+        limits
     }
 
     fn limit(&mut self, name: &str, written: &raw::CallLimit, around: &LimitContext<'_>) -> CallLimit {
@@ -76,6 +86,9 @@ impl Resolver<'_> {
     fn limits_something(&mut self, at: &[&str; 2], written: &raw::CallLimit) {
         // A value of a wrong type is already reported.
         let has = |setting: &str| self.document.has(&[at[0], at[1], setting]);
+        if has("preset") {
+            return;
+        }
         if !has("rate") && !has("concurrent") {
             let message = format!("the limit `{}` limits nothing", at[1]);
             let help = "add `rate = \"100/min\"`, `concurrent = 4`, or both";
@@ -261,6 +274,11 @@ impl<'a> LimitContext<'a> {
             limit.upstreams.as_ref().is_none_or(|names| names.contains(&upstream.name))
         };
         self.upstreams.iter().filter(is_reached).collect()
+    }
+
+    /// True if some pipeline has callers with this kind of credential.
+    pub(super) fn is_accepted(&self, kind: CredentialKind) -> bool {
+        self.upstreams.iter().any(|upstream| self.accepts(upstream, kind))
     }
 
     /// True if the pipeline of `upstream` has callers with this kind of credential. An unusable policy may be of any

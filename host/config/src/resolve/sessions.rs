@@ -27,6 +27,7 @@ impl From<raw::Denials> for Denials {
         match written {
             raw::Denials::Http => Self::Http,
             raw::Denials::JsonRpc => Self::JsonRpc,
+            raw::Denials::Result => Self::Result,
         }
     }
 }

@@ -976,6 +976,29 @@ fn limits_have_the_patterns_and_the_bursts_of_their_settings() {
 }
 
 #[test]
+fn a_preset_of_limits_is_by_the_kind_of_credential() {
+    let of = |rest: &str| {
+        let config = good(&format!("[limits.calls]\npreset = 'chapter-6'\n{rest}"));
+        let limit = |limit: &crate::limits::CallLimit| {
+            let kinds: Vec<_> = limit.kinds.iter().flatten().map(|kind| kind.name()).collect();
+            format!("{} {} {}", limit.name, limit.rate.unwrap(), kinds.join("+"))
+        };
+        config.limits.iter().map(limit).collect::<Vec<_>>()
+    };
+    assert_eq!(of(REST), ["calls-api-key 1000/min api-key"]);
+    let open = REST.replace("authorize = ['keys']", "authorize = ['keys']\nanonymous = { roles = [] }");
+    assert_eq!(of(&open), ["calls-api-key 1000/min api-key", "calls-other 100/min anonymous"]);
+    with_rest(
+        "[limits.a]\npreset = 'chapter-6'\nrate = '1/s'\n[limits.a-api-key]\nrate = '1/s'\n[limits.b]\npreset = 'x'",
+        &[
+            "witgate.toml:3:8: `rate` has no effect beside `preset` (leave it out, or write single limits instead of the preset)",
+            "witgate.toml:4:9: the preset `a` has a limit `a-api-key` already (give one of them another name)",
+            "witgate.toml:7:10: `limits.b.preset` cannot be `x` (write one of `chapter-6`)",
+        ],
+    );
+}
+
+#[test]
 fn invalid_lockouts_and_denied_peers_are_refused() {
     with_rest(
         "[lockout]\nfailure = 3\npause_s = 60\nmax_pause_s = 30\n[server]\ndeny_peers = ['10.0.0.1/8', 'localhost', '192.0.2.0/24']",

@@ -15,9 +15,11 @@ use super::resolver::{Presence, Resolver};
 use super::server::{listen, mib};
 use crate::credentials::{CredentialSettings, UpstreamCredentials};
 use crate::identity::IdentitySettings;
-use crate::raw::{self, UpstreamText, UpstreamTransport};
+use crate::raw::{self, OwnToolChoice, UpstreamText, UpstreamTransport};
 use crate::shape::listed;
-use crate::{Denials, Eras, Pipeline, Policy, ResourceDescription, Signing, Upstream, UpstreamTarget};
+use crate::{
+    Denials, Eras, OwnTool, Pipeline, Policy, ResourceDescription, Signing, Upstream, UpstreamTarget,
+};
 use witgate_base::cause::Cause;
 
 /// The default timeout of the MCP SDKs.
@@ -120,7 +122,27 @@ impl Resolver<'_> {
             credentials: UpstreamCredentials::default(),
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
+            own_tools: self.tools_beside(name, written),
         }
+    }
+
+    /// The own tools beside those of the server, each once.
+    fn tools_beside(&mut self, name: &str, written: &raw::Upstream) -> Vec<OwnTool> {
+        let Some(OwnToolChoice::Beside(chosen)) = &written.own_tools else { return Vec::new() };
+        let mut tools: Vec<OwnTool> = Vec::new();
+        for (index, tool) in chosen.iter().map(|tool| OwnTool::from(*tool)).enumerate() {
+            let at = ["upstreams", name, "own_tools", &index.to_string()];
+            if tools.contains(&tool) {
+                self.error(&at, format!("`{}` is there twice", tool.name()), "leave one of them out");
+            } else {
+                tools.push(tool);
+            }
+        }
+        if written.embedded == Some(true) {
+            let message = "own tools cannot be beside a service of the program itself";
+            self.error(&["upstreams", name, "own_tools"], message, "leave `own_tools` out");
+        }
+        tools
     }
 
     /// The scopes (RFC 6749, section 3.3) for a first login.
@@ -192,12 +214,18 @@ impl Resolver<'_> {
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<UpstreamTarget> {
         let targets = ["command", "url", "own_tools", "embedded"];
-        let present: Vec<_> =
-            targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
+        // A list of own tools is no target: they are beside those of the server.
+        let is_target =
+            |key: &&str| !(*key == "own_tools" && self.document.is_list(&["upstreams", name, key]));
+        let present: Vec<_> = targets
+            .into_iter()
+            .filter(|key| self.document.has(&["upstreams", name, key]))
+            .filter(is_target)
+            .collect();
         match (present.as_slice(), written) {
             (["command"], raw::Upstream { command: Some(argv), .. }) => self.child(name, written, argv),
             (["url"], raw::Upstream { url: Some(url), .. }) => self.remote(name, written, url),
-            (["own_tools"], raw::Upstream { own_tools: Some(true), .. }) => {
+            (["own_tools"], raw::Upstream { own_tools: Some(OwnToolChoice::InPlace(true)), .. }) => {
                 self.useless(
                     name,
                     written,
@@ -212,7 +240,9 @@ impl Resolver<'_> {
                 Some(UpstreamTarget::Embedded)
             }
             // It has the wrong type, which is already reported.
-            ([_], raw::Upstream { own_tools: None, embedded: None, .. }) => None,
+            ([_], raw::Upstream { own_tools: None | Some(OwnToolChoice::Beside(_)), embedded: None, .. }) => {
+                None
+            }
             ([] | [_], _) => {
                 let message = format!("nothing says where the upstream `{name}` is");
                 let help =

@@ -102,7 +102,8 @@ fn a_stream_keeps_no_part_of_the_buffers_of_its_events() {
 fn request() -> Arc<Request> {
     let (upstream, resource) = ("u".into(), "http://127.0.0.1/mcp".into());
     let (extensions, disagreements) = Default::default();
-    let route = Arc::new(Route { upstream, resource, pipeline: 0, extensions, disagreements });
+    let route =
+        Arc::new(Route { upstream, resource, pipeline: 0, extensions, advertise_auth: false, disagreements });
     Arc::new(Request {
         call: parsed("tools/call"),
         decision: DecisionId::default(),

@@ -41,7 +41,12 @@ impl Salt {
         hasher.write_usize(upstream);
         let judged = shown.items().filter(|(scheme, header, _)| pipeline.enforces(*scheme, *header));
         let mut number = 0_usize;
+        let mut previous = None;
         for (scheme, _, text) in judged {
+            // The same key in two headers is one credential.
+            if previous.replace((scheme, text)) == Some((scheme, text)) {
+                continue;
+            }
             discriminant(&scheme).hash(&mut hasher);
             hasher.write_usize(text.len());
             hasher.write(text.as_bytes());

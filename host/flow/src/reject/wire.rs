@@ -15,6 +15,7 @@ use crate::dpop::{ALGORITHMS, ProofError};
 use crate::limit_hit::{ExhaustedBound, LIMIT, LimitHit};
 use witgate_config::Denials;
 use witgate_credentials::fault::{OutboundFault, OutboundProblem};
+use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
 use witgate_policy::answer::Failed;
@@ -60,6 +61,8 @@ pub struct Wire {
     pub allow: Option<&'static str>,
     /// The limit that is reached, if any.
     pub limit: Option<Box<LimitHit>>,
+    /// The era of a tool's call that is answered with a result in place of an error.
+    pub as_result: Option<Era>,
     /// The id of the message in the audit, if it has one.
     pub decision: Option<DecisionId>,
 }
@@ -270,7 +273,7 @@ impl Rejection {
     pub fn code(&self) -> i64 {
         match self {
             Self::NoCredential | Self::Refused { .. } => 401,
-            Self::Denied { .. } => 403,
+            Self::Denied { denial, .. } => denied_status(denial).as_u16().into(),
             Self::Failed(_) => 503,
             other => other.wire().code,
         }
@@ -292,12 +295,23 @@ impl Rejection {
 impl RejectedMessage {
     /// The form at an endpoint with this setting for denials, with the id of the message in the audit.
     pub fn wire_at(&self, denials: Denials) -> Wire {
-        Wire { decision: self.decision, ..self.rejection.wire_at(denials) }
+        let wire = Wire { decision: self.decision, ..self.rejection.wire_at(denials) };
+        let is_final = match self.rejection {
+            Rejection::Denied { .. } => wire.challenge == Challenge::None,
+            Rejection::LimitReached(_) | Rejection::RateLimited { .. } | Rejection::Full { .. } => true,
+            _ => false,
+        };
+        match (denials, self.tool_call) {
+            (Denials::Result, Some(era)) if is_final && self.id.is_some() => {
+                Wire { status: StatusCode::OK, as_result: Some(era), ..wire }
+            }
+            _ => wire,
+        }
     }
 
     /// The form over stdio, where the environment of Witgate has the credential, and there is no status.
-    pub fn wire_over_stdio(&self) -> Wire {
-        let wire = self.wire_at(Denials::Http);
+    pub fn wire_over_stdio(&self, denials: Denials) -> Wire {
+        let wire = self.wire_at(denials);
         match &self.rejection {
             Rejection::NoCredential => Wire { message: NO_VARIABLE.into(), ..wire },
             Rejection::Refused { reason, .. } => {
@@ -353,15 +367,20 @@ impl RefusedCredential {
 }
 
 impl Wire {
-    /// The JSON-RPC error, under the request's id as JSON text.
+    /// The JSON-RPC error, under the request's id as JSON text. For clients that show only results, it is the result of a
+    /// tool that has failed.
     pub fn body(&self, id: Option<&str>) -> Bytes {
         let mut data = self.data.clone();
         data.insert("reason".to_owned(), Value::from(&*self.reason));
         if let Some(decision) = self.decision {
             data.insert("decision".to_owned(), Value::from(decision.to_string()));
         }
-        let error = json!({ "code": self.code, "message": self.message, "data": data });
         let id = id.unwrap_or("null");
+        if let Some(era) = self.as_result {
+            let result = failed_tool(&self.message, data, era);
+            return Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+        }
+        let error = json!({ "code": self.code, "message": self.message, "data": data });
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
     }
 
@@ -413,6 +432,22 @@ impl Wire {
         self.challenge.basic_header(realm)
     }
 }
+
+/// The result of a tool's call with `isError`. The stateless era also requires a `resultType`.
+fn failed_tool(message: &str, data: Map<String, Value>, era: Era) -> Value {
+    let mut result = json!({
+        "content": [{ "type": "text", "text": message }],
+        "isError": true,
+        "_meta": { REFUSAL: data },
+    });
+    if let (Era::Stateless, Some(members)) = (era, result.as_object_mut()) {
+        members.insert("resultType".to_owned(), "complete".into());
+    }
+    result
+}
+
+/// The member of a result's `_meta` with the data that an error would have.
+const REFUSAL: &str = "witgate/refusal";
 
 impl Challenge {
     /// RFC 9449 §7.1: a challenge in addition to that for bearer tokens, which clients without DPoP read.
@@ -484,16 +519,28 @@ pub fn is_offered(scope: &str) -> bool {
     is_scope(scope) && scope != OFFLINE_ACCESS
 }
 
+/// A denial that ends by itself is about the number of calls. If more scopes help, the caller need not wait.
+fn denied_status(denial: &Denial) -> StatusCode {
+    match denial.retry_after {
+        Some(_) if denial.scopes.is_empty() => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
 fn denied(denial: &Denial) -> Wire {
-    let (message, challenge) = if denial.scopes.is_empty() {
-        ("Permission denied: ask for access if you need it", Challenge::None)
-    } else {
-        (
-            "Permission denied: this needs a token with more scopes",
+    let status = denied_status(denial);
+    let (message, challenge): (Cow<'static, str>, _) = match denial.retry_after {
+        _ if !denial.scopes.is_empty() => (
+            "Permission denied: this needs a token with more scopes".into(),
             Challenge::InsufficientScope(denial.scopes.clone()),
-        )
+        ),
+        Some(seconds) => (format!("Not now: try again in {seconds} s").into(), Challenge::None),
+        None => ("Permission denied: ask for access if you need it".into(), Challenge::None),
     };
-    let mut wire = plain(StatusCode::FORBIDDEN, denial.reason.clone(), message);
+    let mut wire = plain(status, denial.reason.clone(), message);
+    if let (StatusCode::TOO_MANY_REQUESTS, Some(seconds)) = (status, denial.retry_after) {
+        wire.data.insert("retryAfter".to_owned(), Value::from(seconds));
+    }
     if !denial.scopes.is_empty() {
         wire.data.insert("scopes".to_owned(), Value::from(denial.scopes.clone()));
     }
@@ -600,6 +647,7 @@ fn plain(
         challenge: Challenge::None,
         allow: None,
         limit: None,
+        as_result: None,
         decision: None,
     }
 }

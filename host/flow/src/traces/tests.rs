@@ -20,6 +20,7 @@ fn request(meta: &str, headers: HeaderMap) -> Request {
         resource: "http://localhost/mcp".into(),
         pipeline: 0,
         extensions: Vec::new(),
+        advertise_auth: false,
         disagreements: None,
     };
     Request {

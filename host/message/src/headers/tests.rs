@@ -273,8 +273,27 @@ fn credentials_are_removed_from_the_headers() {
     ]);
     let shown = credentials::take(&mut headers, &declared).unwrap();
     assert_eq!(headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["traceparent"]);
-    assert_eq!(shown.first_of(&[Scheme::Bearer], None, None).unwrap().value, "abc.def");
-    assert_eq!(shown.first_of(&[Scheme::Header], declared.first(), None).unwrap().value, "k1");
+    assert_eq!(shown.first_of(&[Scheme::Bearer], &[], None).unwrap().value, "abc.def");
+    assert_eq!(shown.first_of(&[Scheme::Header], &declared, None).unwrap().value, "k1");
+}
+
+#[test]
+fn several_headers_of_a_policy_hold_one_credential() {
+    let declared = ["x-api-key", "api-key", "x-other"].map(|name| name.parse().unwrap());
+    let group = &declared[..2];
+    for (values, first, conflict) in [
+        (&[("api-key", "k1")][..], Some("k1"), false),
+        (&[("api-key", "k1"), ("x-api-key", "k1")], Some("k1"), false),
+        (&[("api-key", "k1"), ("x-api-key", "k2")], Some("k2"), true),
+        // The header of another policy.
+        (&[("api-key", "k1"), ("x-other", "k2")], Some("k1"), false),
+        (&[("x-other", "k2")], None, false),
+    ] {
+        let shown = credentials::take(&mut headers(values), &declared).unwrap();
+        let credential = shown.first_of(&[Scheme::Header], group, None);
+        assert_eq!(credential.map(|credential| credential.value), first, "{values:?}");
+        assert_eq!(shown.conflict(group).is_some(), conflict, "{values:?}");
+    }
 }
 
 #[test]

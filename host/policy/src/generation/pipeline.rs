@@ -92,7 +92,7 @@ impl Pipeline {
     /// or in the one that is held back.
     pub fn enforces(&self, scheme: Scheme, header: Option<&HeaderName>) -> bool {
         let is_there = |policy: &Policy| {
-            scheme != Scheme::Header || header.is_none() || policy.credential_header() == header
+            scheme != Scheme::Header || header.is_none_or(|name| policy.credential_headers().contains(name))
         };
         let next = self.next.iter().flat_map(|next| &next.pipeline.authenticate);
         self.authenticate.iter().chain(next).any(|policy| policy.judges(scheme) && is_there(policy))
@@ -112,7 +112,13 @@ impl Pipeline {
     /// Headers that contain credentials, besides `Authorization`, as its authenticators have declared them.
     pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> + Clone {
         let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());
-        self.own_authenticators().chain(next).filter_map(|policy| policy.credential_header())
+        self.own_authenticators().chain(next).flat_map(|policy| policy.credential_headers())
+    }
+
+    /// The headers of each authenticator that is not a shadow, in this pipeline and in the one that is held back.
+    pub fn header_groups(&self) -> impl Iterator<Item = &[HeaderName]> {
+        let next = self.next.iter().flat_map(|next| &next.pipeline.authenticate);
+        self.authenticate.iter().chain(next).map(|policy| policy.credential_headers())
     }
 
     /// The arguments of tools that its authenticators have declared as credentials, with the policy of each.

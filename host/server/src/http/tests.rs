@@ -213,6 +213,7 @@ fn flows(
             resource: upstream.resource.as_str().into(),
             pipeline,
             extensions: Vec::new(),
+            advertise_auth: false,
             disagreements: None,
         };
         let grace = Duration::from_secs(1);

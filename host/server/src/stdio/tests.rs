@@ -29,7 +29,7 @@ impl Drop for Dropped {
 impl MessageHandler for Echo {
     async fn handle(&self, sent: IncomingMessage) -> Result<MessageAnswer, RejectedMessage> {
         let call = Call::parse(sent.body)?;
-        let shown = sent.shown.first_of(&[Scheme::Header], None, None).map(|shown| shown.value.to_owned());
+        let shown = sent.shown.first_of(&[Scheme::Header], &[], None).map(|shown| shown.value.to_owned());
         let note = format!(
             "{} {} {}",
             call.method(),
@@ -86,7 +86,8 @@ fn talk() -> Talk {
     let pipeline = Arc::new(Echo::default());
     let stop = Arc::new(Notify::new());
     let environment = EnvironmentCredentials { api_key: Some("the-key".into()), bearer: None };
-    let bounds = StdioLimits { grace: Duration::from_secs(5), max_request: LINE };
+    let bounds =
+        StdioSettings { grace: Duration::from_secs(5), max_request: LINE, denials: Denials::default() };
     let serving = tokio::spawn({
         let (pipeline, stop) = (Arc::clone(&pipeline), Arc::clone(&stop));
         let stopped = async move { stop.notified().await };

@@ -123,7 +123,7 @@ mod tests {
             assert!(fault.starts_with("unknown-key: ") && fault.contains(said), "{fault}");
             assert!(!fault.contains(&key[4..12]) && !fault.contains("012"), "{fault}");
         }
-        let turned = store.rotate("ci", Some(now()), None).unwrap();
+        let turned = store.rotate("ci", Some(now()), None, Default::default()).unwrap();
         assert!(judged(key).1.unwrap().starts_with("expired: it is the text of `ci` before a rotation"));
         store.revoke("ci", now()).unwrap();
         assert_eq!(judged(turned.text.reveal()).1.unwrap(), "revoked: it is the key `ci`, which is revoked");

@@ -26,9 +26,6 @@ pub(in crate::cli) struct Arguments {
     /// Pattern of allowed calls, for keys without permissions in the file; may be repeated
     #[arg(long, value_name = "PATTERN")]
     allow: Vec<String>,
-    /// Accept keys of fewer than 32 characters, too
-    #[arg(long)]
-    weak: bool,
     /// Replace text and patterns of keys that the store has with another text
     #[arg(long, conflicts_with = "skip")]
     update: bool,
@@ -38,13 +35,65 @@ pub(in crate::cli) struct Arguments {
     /// Print what would change, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Ignore unknown members, and permissions for missing keys
-    #[arg(long)]
-    lenient: bool,
+    #[command(flatten)]
+    form: ImportForm,
     #[command(flatten)]
     wait: WaitOption,
     #[command(flatten)]
     place: StorePlace,
+}
+
+/// The accepted form of a file of keys.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ImportForm {
+    /// Accept keys of fewer than 32 characters, too
+    #[arg(long)]
+    pub(in crate::cli) weak: bool,
+    /// Ignore unknown members, and permissions for missing keys
+    #[arg(long)]
+    lenient: bool,
+    /// Default patterns for keys without permissions in the file, by their names
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+}
+
+/// The default patterns of a server.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Preset {
+    /// `default`: `*`; `readonly`: `get_*`, `list_*`; `limited`: `hello_world`, `echo`
+    #[value(name = "chapter-6")]
+    Chapter6,
+}
+
+impl Preset {
+    /// The patterns by the names of keys.
+    fn patterns(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Chapter6 => &[
+                ("default", &["*"]),
+                ("readonly", &["get_*", "list_*"]),
+                ("limited", &["hello_world", "echo"]),
+            ],
+        }
+    }
+}
+
+impl ImportForm {
+    /// The keys in a file of this form.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has another form.
+    pub(in crate::cli) fn read(&self, file: &Path) -> Result<ForeignKeys, CommandFailure> {
+        let mut foreign = read(file, self.lenient)?;
+        self.apply_preset(&mut foreign);
+        Ok(foreign)
+    }
+
+    fn apply_preset(&self, foreign: &mut ForeignKeys) {
+        for (name, patterns) in self.preset.map(Preset::patterns).unwrap_or_default() {
+            foreign.allow_one(name, patterns);
+        }
+    }
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -64,7 +113,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         (_, true) => ExistingKeys::Skip,
         _ => ExistingKeys::Refuse,
     };
-    let terms = ImportTerms { weak: arguments.weak, existing, dry_run: arguments.dry_run };
+    let terms = ImportTerms { weak: arguments.form.weak, existing, dry_run: arguments.dry_run };
     let changes = store.import(&foreign, terms, now())?;
     if context.terminal.is_json() {
         let json = |(change, key): &(ImportChange, _)| {
@@ -130,7 +179,7 @@ fn say(context: &Context, store: &KeyStore, arguments: &Arguments, named: impl F
 
 fn foreign(context: &Context, arguments: &Arguments) -> Result<ForeignKeys, CommandFailure> {
     let mut foreign = match &arguments.file {
-        Some(file) => read(file, arguments.lenient)?,
+        Some(file) => arguments.form.read(file)?,
         None => ForeignKeys::default(),
     };
     let environment = environment(context, arguments)?;
@@ -144,6 +193,7 @@ fn foreign(context: &Context, arguments: &Arguments) -> Result<ForeignKeys, Comm
             return Err(CommandFailure::new(format!("there are two keys `{name}`; nothing was imported")));
         }
     }
+    arguments.form.apply_preset(&mut foreign);
     foreign.allow(&arguments.allow);
     Ok(foreign)
 }

@@ -111,6 +111,7 @@ fn route(config: &Config, upstream: Option<&str>) -> Result<Route, CommandFailur
         resource: upstream.resource.as_str().into(),
         pipeline,
         extensions: Vec::new(),
+        advertise_auth: false,
         disagreements: None,
     })
 }

@@ -7,7 +7,7 @@ use witgate_guest_hostile::{
 /// Headers that are the host's own, and such as would be two.
 const HEADERS: [(&str, &str); 7] = [
     ("Host", "forged.example"),
-    ("Authorization", "Bearer forged"),
+    ("Authorization", "Basic Zm9yZ2Vk"),
     ("Content-Length", "0"),
     ("Transfer-Encoding", "chunked"),
     ("X-One", "1\r\nX-Two: 2"),

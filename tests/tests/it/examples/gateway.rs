@@ -101,7 +101,7 @@ fn a_quota_is_counted_exactly_by_one_instance() {
     });
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 10);
     for denied in answers.iter().filter(|answer| answer.status != 200) {
-        assert_eq!(denied.refusal(), (403, 403, "quota".to_owned()));
+        assert_eq!(denied.refusal(), (429, 429, "quota".to_owned()));
         assert!(denied.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok()), "{denied:?}");
     }
     let list = Request::stateless(&running.address(), "/mcp", "tools/list", json!({})).bearer(&key).send();

@@ -97,6 +97,7 @@ pub(super) fn route(pipeline: usize) -> Arc<Route> {
         resource: "https://mcp.example.com/up".into(),
         pipeline,
         extensions: Vec::new(),
+        advertise_auth: false,
         disagreements: None,
     })
 }

@@ -29,6 +29,11 @@ fn a_wrapped_server_needs_a_key_and_gets_no_credential_for_witgate() {
     let fault = wrapped(&[], &[("MCP_APIKEY", KEY.1)]).unwrap_err();
     assert!(fault.contains("MCP_APIKEY is set") && fault.contains("did you mean `MCP_API_KEY`?"), "{fault}");
     assert!(!fault.contains(KEY.1));
+    let warnings = |passed: &[&str]| {
+        let loaded = wrapped(passed, &[("JWT_SECRET", KEY.1), ("MCP_API_KEYS", KEY.1)]);
+        loaded.unwrap().warnings.len()
+    };
+    assert_eq!((warnings(&[]), warnings(&["MCP_API_KEYS"])), (1, 0), "what the server gets is not misspelt");
     for own in ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET"] {
         let fault = wrapped(&[own], &[KEY]).unwrap_err();
         assert!(fault.starts_with(&format!("{own} is a credential for Witgate")), "{fault}");

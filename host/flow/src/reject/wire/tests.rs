@@ -163,14 +163,73 @@ fn an_endpoint_may_answer_a_final_denial_with_status_200() {
 }
 
 #[test]
+fn a_denial_that_ends_by_itself_is_too_many_requests() {
+    let with = |scopes: &[&str], retry_after| {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let denial = Denial { reason: "quota".to_owned(), scopes, retry_after, detail: None };
+        Rejection::Denied { policy: None, denial }
+    };
+    let rejection = with(&[], Some(7));
+    let wire = rejection.wire();
+    assert_eq!((wire.status, wire.code, rejection.code()), (StatusCode::TOO_MANY_REQUESTS, 429, 429));
+    assert_eq!((&*wire.reason, &*wire.message), ("quota", "Not now: try again in 7 s"));
+    assert_eq!(
+        (&wire.data["retryAfter"], wire.headers(None, &[]).get("retry-after").is_some()),
+        (&json!(7), true)
+    );
+    for (rejection, seconds) in [(with(&["write"], Some(7)), Some(7)), (with(&[], None), None)] {
+        let wire = rejection.wire();
+        assert_eq!((wire.status, rejection.code(), wire.retry_after), (StatusCode::FORBIDDEN, 403, seconds));
+    }
+}
+
+#[test]
+fn a_denied_tool_may_be_a_result() {
+    let message = |rejection: Rejection, tool_call| RejectedMessage {
+        id: Some("1".into()),
+        tool_call,
+        ..rejection.into()
+    };
+    for (era, kind) in [(Era::Stateful, json!(null)), (Era::Stateless, json!("complete"))] {
+        let wire = message(denied(&[]), Some(era)).wire_at(Denials::Result);
+        let body: Value = serde_json::from_slice(&wire.body(Some("1"))).unwrap();
+        let result = &body["result"];
+        assert_eq!(
+            (wire.status(true), &result["isError"], &body["id"]),
+            (StatusCode::OK, &json!(true), &json!(1))
+        );
+        assert_eq!(result["content"], json!([{ "type": "text", "text": wire.message }]));
+        assert_eq!(
+            (&result["_meta"]["witgate/refusal"]["reason"], &result["resultType"]),
+            (&json!("scope"), &kind)
+        );
+    }
+    // Clients act on the challenge of these, and nobody called a tool.
+    for other in [
+        message(denied(&["mcp:write"]), Some(Era::Stateful)),
+        message(refused(), Some(Era::Stateful)),
+        message(denied(&[]), None),
+        RejectedMessage { id: None, ..message(denied(&[]), Some(Era::Stateful)) },
+    ] {
+        assert_eq!(other.wire_at(Denials::Result), other.rejection.wire());
+    }
+    assert!(
+        message(Rejection::RateLimited { retry_after: 1 }, Some(Era::Stateful))
+            .wire_over_stdio(Denials::Result)
+            .as_result
+            .is_some()
+    );
+}
+
+#[test]
 fn refusals_over_stdio_name_variables_and_not_headers() {
     for (rejection, reason) in [(Rejection::NoCredential, "no-credential"), (refused(), "expired")] {
-        let wire = RejectedMessage::from(rejection).wire_over_stdio();
+        let wire = RejectedMessage::from(rejection).wire_over_stdio(Denials::Http);
         assert_eq!((wire.code, &*wire.reason), (401, reason));
         assert!(wire.message.contains("MCP_API_KEY") && !wire.message.contains("Authorization"), "{wire:?}");
     }
     let denial = RejectedMessage::from(denied(&[]));
-    assert_eq!(denial.wire_over_stdio(), denial.rejection.wire());
+    assert_eq!(denial.wire_over_stdio(Denials::Http), denial.rejection.wire());
 }
 
 #[test]

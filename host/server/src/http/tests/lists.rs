@@ -149,6 +149,7 @@ async fn an_unchecked_list_is_not_forwarded() {
         resource: "r".into(),
         pipeline: 0,
         extensions: Vec::new(),
+        advertise_auth: false,
         disagreements: None,
     };
     let generations = Arc::clone(&gateway.generations);

@@ -1,0 +1,152 @@
+//! The settings of MCP clients.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// A client that starts Witgate over stdio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Client {
+    /// Claude Desktop
+    Claude,
+    /// Cursor
+    Cursor,
+    /// Visual Studio Code
+    Vscode,
+    /// Kiro
+    Kiro,
+}
+
+/// An entry in the settings of a client.
+pub(super) struct Entry<'a> {
+    /// The name of the server in the client.
+    pub(super) name: &'a str,
+    /// The path of Witgate's program.
+    pub(super) program: &'a Path,
+    /// The path of the configuration.
+    pub(super) config: &'a Path,
+    /// The text of the key. None: the person has it.
+    pub(super) key: Option<&'a str>,
+}
+
+/// The place of a key that only the person has.
+const PLACEHOLDER: &str = "the key";
+
+impl Client {
+    /// Its name for people.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Claude => "Claude Desktop",
+            Self::Cursor => "Cursor",
+            Self::Vscode => "Visual Studio Code",
+            Self::Kiro => "Kiro",
+        }
+    }
+
+    /// The default name of its key.
+    pub(super) fn key_name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude-desktop",
+            Self::Cursor => "cursor",
+            Self::Vscode => "vscode",
+            Self::Kiro => "kiro",
+        }
+    }
+
+    /// The file for its settings.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Claude if cfg!(target_os = "macos") => {
+                "~/Library/Application Support/Claude/claude_desktop_config.json"
+            }
+            Self::Claude => "~/.config/Claude/claude_desktop_config.json",
+            Self::Cursor => ".cursor/mcp.json in the project, or ~/.cursor/mcp.json",
+            Self::Vscode => ".vscode/mcp.json in the workspace",
+            Self::Kiro => ".kiro/settings/mcp.json in the project, or ~/.kiro/settings/mcp.json",
+        }
+    }
+
+    /// The file in a project that contains the key.
+    pub(super) fn file_with_key(self) -> Option<&'static str> {
+        match self {
+            Self::Cursor => Some(".cursor/mcp.json"),
+            Self::Kiro => Some(".kiro/settings/mcp.json"),
+            // The first has no file in a project, the second asks for the key.
+            Self::Claude | Self::Vscode => None,
+        }
+    }
+
+    /// A remark about the settings.
+    pub(super) fn note(self) -> Option<&'static str> {
+        let note =
+            "Visual Studio Code asks for the key at the first start, and keeps it outside of the workspace.";
+        (self == Self::Vscode).then_some(note)
+    }
+
+    /// Its settings, written by hand in the order in which people write them.
+    pub(super) fn settings(self, entry: &Entry<'_>) -> String {
+        let name = json!(entry.name);
+        let inner = self.inner(entry);
+        match self {
+            Self::Claude | Self::Cursor | Self::Kiro => {
+                format!("{{\n  \"mcpServers\": {{\n    {name}: {{\n{inner}\n    }}\n  }}\n}}")
+            }
+            Self::Vscode => {
+                let input = json!(format!("Witgate key of {}", entry.name));
+                format!(
+                    "{{\n  \"inputs\": [\n    {{ \"type\": \"promptString\", \"id\": \"witgate-key\", \"description\": \
+                     {input}, \"password\": true }}\n  ],\n  \"servers\": {{\n    {name}: {{\n{inner}\n    }}\n  }}\n}}"
+                )
+            }
+        }
+    }
+
+    /// The same for programs.
+    pub(super) fn settings_json(self, entry: &Entry<'_>) -> Value {
+        serde_json::from_str(&self.settings(entry)).unwrap_or_default()
+    }
+
+    fn inner(self, entry: &Entry<'_>) -> String {
+        let key = match self {
+            Self::Vscode => "${input:witgate-key}",
+            _ => entry.key.unwrap_or(PLACEHOLDER),
+        };
+        let common = format!(
+            "      \"command\": {},\n      \"args\": [\"serve\", \"--transport\", \"stdio\", \"--config\", {}],\n      \
+             \"env\": {{ \"MCP_API_KEY\": {} }}",
+            json!(entry.program),
+            json!(entry.config),
+            json!(key)
+        );
+        match self {
+            Self::Claude | Self::Cursor => common,
+            Self::Vscode => format!("      \"type\": \"stdio\",\n{common}"),
+            Self::Kiro => format!("{common},\n      \"disabled\": false,\n      \"autoApprove\": []"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_gets_its_own_shape() {
+        let (program, config) = (Path::new("/opt/a \"b\"/witgate"), Path::new("/home/me/witgate.toml"));
+        let entry = Entry { name: "in\"st", program, config, key: Some("wgk_1") };
+        let server = |client: Client, outer: &str| client.settings_json(&entry)[outer]["in\"st"].clone();
+        let args = json!(["serve", "--transport", "stdio", "--config", "/home/me/witgate.toml"]);
+        for client in [Client::Claude, Client::Cursor, Client::Kiro] {
+            let server = server(client, "mcpServers");
+            assert_eq!((&server["command"], &server["args"]), (&json!(program), &args), "{client:?}");
+            assert_eq!(server["env"], json!({ "MCP_API_KEY": "wgk_1" }));
+        }
+        assert_eq!(server(Client::Kiro, "mcpServers")["disabled"], json!(false));
+        let vscode = Client::Vscode.settings(&entry);
+        assert!(!vscode.contains("wgk_1"), "the file is often in version control: {vscode}");
+        let id = &Client::Vscode.settings_json(&entry)["inputs"][0]["id"];
+        let server = server(Client::Vscode, "servers");
+        assert_eq!((&server["type"], &server["args"]), (&json!("stdio"), &args));
+        assert_eq!(server["env"]["MCP_API_KEY"], json!(format!("${{input:{}}}", id.as_str().unwrap())));
+    }
+}

@@ -1,0 +1,40 @@
+//! Who may call a running Witgate, for `witgate status`.
+
+use super::protocol::{Overview, PolicyStatus, PolicySummary, UpstreamSummary};
+use super::status::{StatusReader, seconds};
+use witgate_config::PolicyKind;
+use witgate_policy::Policy;
+use witgate_policy::generation::{Generation, Pipeline};
+
+/// Who may call at this moment.
+pub(super) fn overview(status: &StatusReader, live: &Generation) -> Overview {
+    let upstreams: Vec<_> = live.pipelines().iter().map(upstream).collect();
+    let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
+    Overview {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        auth_enabled: upstreams.iter().all(|upstream| upstream.requires_credential),
+        api_key_configured: live.policies().any(|policy| knows_keys(policy)),
+        generation: live.number(),
+        since: seconds(live.since()),
+        whole: live.is_whole(),
+        policies: status.policies(live).into_iter().map(policy).collect(),
+        upstreams,
+    }
+}
+
+fn policy(status: PolicyStatus) -> PolicySummary {
+    PolicySummary { name: status.name, kind: status.kind, state: status.state }
+}
+
+fn upstream(pipeline: &Pipeline) -> UpstreamSummary {
+    let names = |policies: &[std::sync::Arc<Policy>]| {
+        policies.iter().map(|policy| policy.name().to_string()).collect()
+    };
+    UpstreamSummary {
+        name: pipeline.upstream.to_string(),
+        requires_credential: pipeline.anonymous.is_none() && !pipeline.unchecked,
+        authenticate: names(&pipeline.authenticate),
+        authorize: names(&pipeline.authorize),
+        closed: pipeline.closed.as_ref().map(|closed| format!("{}: {}", closed.name, closed.reason)),
+    }
+}
