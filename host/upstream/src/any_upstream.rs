@@ -205,9 +205,7 @@ impl Upstream for ServerUpstream {
         match self {
             Self::Http(upstream) => upstream.forward(admitted).await,
             // Boxed, because it is larger than the one above, which has to be fast.
-            Self::Child(upstream) | Self::Sse(upstream, _) => {
-                Box::pin(upstream.forward(admitted)).await
-            }
+            Self::Child(upstream) | Self::Sse(upstream, _) => Box::pin(upstream.forward(admitted)).await,
         }
     }
 

@@ -26,7 +26,7 @@ fn call(arguments: &str) -> Call {
 fn cut(arguments: &str) -> (String, Option<String>) {
     let (call, taken) = call(arguments).cut(&auth_token()).unwrap();
     let value = taken.and_then(|taken| {
-        taken.shown.first_of(&[Scheme::Argument], None, Some("keys")).map(|own| own.value.to_owned())
+        taken.shown.first_of(&[Scheme::Argument], &[], Some("keys")).map(|own| own.value.to_owned())
     });
     assert_eq!((call.id(), call.progress_token()), (Some(r#""7""#), Some(r#""t""#)));
     assert_eq!(call.meta(), Some(r#"{"progressToken":"t"}"#));
@@ -111,9 +111,9 @@ fn a_call_has_one_credential() {
 
     let mut shown = Credentials::default();
     taken(r#"{"auth_token":"K","jwt_token":"K"}"#).add_to(&mut shown).unwrap();
-    let of = |policy| shown.first_of(&[Scheme::Argument], None, Some(policy)).map(|own| own.value);
+    let of = |policy| shown.first_of(&[Scheme::Argument], &[], Some(policy)).map(|own| own.value);
     assert_eq!([of("keys"), of("tokens"), of("others")], [Some("K"), Some("K"), None]);
-    assert!(shown.first_of(&[Scheme::Argument], None, None).is_none(), "it is for these policies alone");
+    assert!(shown.first_of(&[Scheme::Argument], &[], None).is_none(), "it is for these policies alone");
 
     let with = |scheme, value: &str| {
         let mut shown = Credentials::default();
@@ -140,7 +140,7 @@ fn what_a_shadow_judges_is_cut_and_does_not_count() {
     let mut shown = Credentials::default();
     taken.unwrap().add_to(&mut shown).unwrap();
     assert!(shown.is_empty() && shown.items().next().is_none());
-    assert!(shown.first_of(&[Scheme::Argument], None, Some("trial")).is_some());
+    assert!(shown.first_of(&[Scheme::Argument], &[], Some("trial")).is_some());
 }
 
 #[test]
