@@ -138,5 +138,5 @@ fn what_was_shown(before: &HeaderMap, credentials: &Credentials, declared: &[Hea
 }
 
 fn value<'a>(credentials: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
-    credentials.first_of(&[scheme], header).map(|credential| credential.value)
+    credentials.first_of(&[scheme], header, None).map(|credential| credential.value)
 }
