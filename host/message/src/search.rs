@@ -20,13 +20,15 @@ const LONGEST_KEY: usize = 512;
 /// Maximum number of texts in the form of a key. A message with more of them is no ordinary one.
 const MOST_KEYS: usize = 1000;
 
-static UNICODE_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));
+static LATIN_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u00"));
 static SOLIDUS_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\/"));
 
 /// A message that is searched.
 pub struct SearchedMessage<'a> {
     raw: &'a [u8],
-    has_unicode_escapes: bool,
+    has_escapes: bool,
+    /// True if there are escapes of visible ASCII, of which nearly all credentials consist.
+    has_ascii_escapes: bool,
     plain: OnceCell<Vec<u8>>,
 }
 
@@ -35,8 +37,10 @@ impl<'a> SearchedMessage<'a> {
     pub fn new(raw: &'a [u8]) -> Self {
         // Most messages have no backslash, and the search for one character is cheap.
         let from_escape = memchr(b'\\', raw).and_then(|first| raw.get(first..));
-        let has_unicode_escapes = from_escape.is_some_and(|rest| UNICODE_ESCAPE.find(rest).is_some());
-        Self { raw, has_unicode_escapes, plain: OnceCell::new() }
+        let is_ascii = |rest: &[u8], place: usize| matches!(rest.get(place + 4), Some(b'2'..=b'7'));
+        let has_ascii_escapes =
+            from_escape.is_some_and(|rest| LATIN_ESCAPE.find_iter(rest).any(|place| is_ascii(rest, place)));
+        Self { raw, has_escapes: from_escape.is_some(), has_ascii_escapes, plain: OnceCell::new() }
     }
 
     /// True if the message contains `text`.
@@ -45,17 +49,16 @@ impl<'a> SearchedMessage<'a> {
         if text.len() < SHORTEST || text.len() > self.raw.len() {
             return false;
         }
-        let is_escaped = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
-        let has_escapes = self.has_unicode_escapes
-            || text.iter().any(is_escaped)
-            || (memchr(b'/', text).is_some() && SOLIDUS_ESCAPE.find(self.raw).is_some());
-        contains(if has_escapes { self.plain() } else { self.raw }, text)
+        let may_differ = self.has_ascii_escapes
+            || (self.has_escapes && text.iter().fold(false, |any, byte| any | needs_escape(*byte)))
+            || (self.has_escapes && memchr(b'/', text).is_some() && SOLIDUS_ESCAPE.find(self.raw).is_some());
+        contains(if may_differ { self.plain() } else { self.raw }, text)
     }
 
     /// True if the message contains a key: a text that begins with the `prefix` of keys and that `is_key` knows. A
     /// message with very many such texts counts as one with a key.
     pub fn has_key(&self, prefix: &Finder<'_>, is_key: impl Fn(&str) -> bool) -> bool {
-        let within = if self.has_unicode_escapes { self.plain() } else { self.raw };
+        let within = if self.has_ascii_escapes { self.plain() } else { self.raw };
         for (number, place) in prefix.find_iter(within).enumerate() {
             let rest = within.get(place..).unwrap_or_default();
             let length = rest.iter().take(LONGEST_KEY).take_while(|byte| is_of_key(**byte)).count();
@@ -71,6 +74,11 @@ impl<'a> SearchedMessage<'a> {
     fn plain(&self) -> &[u8] {
         self.plain.get_or_init(|| without_escapes(self.raw))
     }
+}
+
+/// True for the bytes of characters that JSON has to escape, or often does: all but visible ASCII.
+fn needs_escape(byte: u8) -> bool {
+    !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\'
 }
 
 /// True for the characters of base64url, of which keys consist.
