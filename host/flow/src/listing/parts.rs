@@ -381,6 +381,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_at_most_one_place_more_than_may_pass() {
+        let items = vec!["{}"; MOST_ITEMS + 100].join(",");
+        let message = format!(r#"{{"result":{{"tools":[{items}]}}}}"#);
+        let lists = MessageParts::read(message.as_bytes()).unwrap().result.unwrap().lists.unwrap();
+        assert_eq!(lists.lists[0].entries.len(), MOST_ITEMS + 1);
+    }
+
+    #[test]
     fn a_list_is_private() {
         for (message, expected) in [
             (r#"{"result":{"tools":[]}}"#, r#"{"result":{"cacheScope":"private","tools":[]}}"#),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lists::with_tasks;
+use super::lists::{declaring_tasks, with_tasks};
 use super::*;
 
 async fn limited(limits: &str) -> TestGateway {
@@ -127,6 +127,40 @@ async fn a_task_is_a_running_call_until_its_owner_learns_of_its_end() {
     assert_eq!(call().await, 429);
     assert_eq!(with_tasks(&gateway, BOB, "tasks/get", task(true)).await.status, 200);
     assert_eq!((call().await, call().await), (200, 429));
+}
+
+/// Nobody learns whether a task has begun, so that its call counts until the time limit of the upstream.
+#[tokio::test]
+async fn a_call_that_may_start_a_task_outlasts_its_caller() {
+    let params = json!({ "name": "get_it" });
+    for may_start_task in [false, true] {
+        let (feed, stream) = fed();
+        let stream = Mutex::new(Some(stream));
+        let gateway = gateway_with("[limits.at-once]\nconcurrent = 1\nper = ['principal']", move |request| {
+            let streamed = || stream.lock().take();
+            discovers(request).or_else(streamed).unwrap_or_else(|| result(request, json!({})))
+        })
+        .await;
+        let message = match may_start_task {
+            true => declaring_tasks("tools/call", &params),
+            false => modern("tools/call", params.clone()),
+        };
+        let lines = modern_lines(BOB, "tools/call", &params);
+        feed.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n".to_owned()).unwrap();
+        let mut running = gateway.open("", Method::POST, &lines, message.to_string()).await;
+        assert!(running.body_mut().frame().await.is_some());
+        drop(running);
+        // The time limit of this upstream is a second.
+        let most = if may_start_task { 5 } else { 500 };
+        let mut statuses = Vec::new();
+        while statuses.len() < most && statuses.last() != Some(&200) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            statuses.push(calls(&gateway, BOB, "get_it").await.status);
+        }
+        let is_running = statuses.iter().all(|status| *status == 429);
+        assert_eq!(is_running, may_start_task, "{statuses:?}");
+        assert_eq!(calls(&gateway, ALICE, "get_it").await.status, 200);
+    }
 }
 
 #[tokio::test]

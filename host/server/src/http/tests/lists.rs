@@ -108,10 +108,16 @@ async fn a_task_belongs_to_the_caller_that_started_it() {
 
 /// A request of a client that has declared the tasks extension.
 pub(super) async fn with_tasks(gateway: &TestGateway, key: &str, method: &str, params: Value) -> Got {
+    let message = declaring_tasks(method, &params);
+    gateway.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
+}
+
+/// The message of such a request.
+pub(super) fn declaring_tasks(method: &str, params: &Value) -> Value {
     let mut message = modern(method, params.clone());
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
         json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-    gateway.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
+    message
 }
 
 /// An upstream that keeps the permission to answer one call with unread bytes, and uses it for the next call.
