@@ -2,15 +2,33 @@
 
 use std::sync::Arc;
 
-use witgate_plugin::Credential;
+use witgate_plugin::{Credential, Scheme};
 
+use crate::authenticate::identity::Caller;
+use witgate_config::PolicyKind;
+use witgate_credentials::caller_token::CallerToken;
 use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
+use witgate_policy::generation::Generation;
 use witgate_services::traces::Traces;
 
 /// The credential that `policy` judges, if the request has one.
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
     shown.first_of(&policy.wants()?.schemes, policy.credential_header())
+}
+
+/// The token with which the caller has authenticated, for an exchange. None: they have authenticated otherwise. An API key
+/// is no token, even in `Authorization: Bearer`.
+pub(super) fn caller_token(
+    shown: &Credentials,
+    generation: &Generation,
+    caller: &Caller,
+) -> Option<Arc<CallerToken>> {
+    let policy = generation.policy(caller.proven_by())?;
+    let judges_tokens = matches!(policy.kind(), PolicyKind::Jwt | PolicyKind::Introspection);
+    let token = for_policy(shown, policy)?;
+    let is_token = judges_tokens && matches!(token.scheme, Scheme::Bearer | Scheme::Dpop);
+    is_token.then(|| Arc::new(CallerToken::new(caller.principal(), token.value)))
 }
 
 /// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is

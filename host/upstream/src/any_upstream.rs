@@ -153,6 +153,13 @@ impl Upstream for AnyUpstream {
         }
     }
 
+    fn exchanges_tokens(&self) -> bool {
+        match &self.kind {
+            UpstreamKind::Http(upstream) => upstream.exchanges_tokens(),
+            UpstreamKind::Child(_) | UpstreamKind::Sse(..) => false,
+        }
+    }
+
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match &self.kind {
             UpstreamKind::Http(upstream) => upstream.forward(admitted).await,

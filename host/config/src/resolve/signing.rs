@@ -9,7 +9,7 @@ use witgate_plugin::issuer::is_issuer;
 
 use super::resolver::Resolver;
 use super::server::listen;
-use crate::raw::{self, SecretSource};
+use crate::raw::{self, OutboundKind, SecretSource};
 use crate::{Signing, resolve::secret};
 use witgate_base::cause::Cause;
 use witgate_base::signing::{PublicKey, Signer};
@@ -37,12 +37,13 @@ impl Resolver<'_> {
 
     pub(super) fn signing_is_used(&mut self, file: &raw::File) {
         let mut identities = file.upstreams.values().filter_map(|upstream| upstream.identity.as_ref());
-        let signs = identities.any(|identity| identity.token.is_some());
+        let signs = identities.any(|identity| identity.token.is_some())
+            || file.credentials.values().any(|credential| credential.kind == OutboundKind::Signed);
         if signs && matches!(file.server.transport, Some(raw::Transport::Stdio)) {
             let message = "over stdio, there is no listener that could serve the public key";
             self.warning(&["signing"], message, "give it to the upstream in another way");
         } else if file.signing.is_some() && !signs {
-            let help = "add `token` to the `identity` of an upstream, or leave `[signing]` out";
+            let help = "add `token` to the `identity` of an upstream, or a credential of the kind `signed`, or leave `[signing]` out";
             self.warning(&["signing"], "no upstream gets a signed token", help);
         }
     }
