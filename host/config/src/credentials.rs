@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+use witgate_base::signing::Signer;
 
 /// `[credentials.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,71 @@ pub enum OutboundSource {
         /// The password.
         password: Retrieval,
     },
+    /// A token for Witgate (RFC 6749, section 4.4).
+    ClientCredentials(TokenSettings),
+    /// A token in exchange for that of the caller (RFC 8693).
+    Exchange(TokenSettings),
+    /// A token that Witgate signs.
+    Signed {
+        /// The key.
+        signer: Arc<Signer>,
+        /// The issuer in its tokens.
+        issuer: Arc<str>,
+        /// The claim `aud`.
+        audience: String,
+        /// The claim `sub`.
+        subject: Arc<str>,
+        /// The lifetime of a token.
+        lifetime: Duration,
+    },
+}
+
+/// The requests for tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// The id of Witgate at the authorization server.
+    pub client_id: Arc<str>,
+    /// The proof that Witgate is this client.
+    pub proof: ClientProof,
+    /// The scopes of tokens.
+    pub scopes: Vec<String>,
+    /// The audience of tokens, if the server wants one.
+    pub audience: Option<String>,
+    /// The resource of tokens (RFC 8707), if the server wants one.
+    pub resource: Option<String>,
+    /// The time before the end of a token at which it is renewed.
+    pub refresh_before: Duration,
+}
+
+/// The proof that Witgate is a client of an authorization server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientProof {
+    /// A public client has none.
+    None,
+    /// A secret in the header `Authorization`.
+    Basic(Retrieval),
+    /// A secret in the body.
+    Post(Retrieval),
+    /// Assertions that a private key in PEM signs (RFC 7523, section 2.2).
+    PrivateKey {
+        /// The key.
+        key: Retrieval,
+        /// The audience of the assertions.
+        audience: String,
+    },
+}
+
+impl ClientProof {
+    fn secret(&self) -> Option<&Retrieval> {
+        match self {
+            Self::None => None,
+            Self::Basic(secret) | Self::Post(secret) | Self::PrivateKey { key: secret, .. } => Some(secret),
+        }
+    }
 }
 
 impl OutboundSource {
@@ -40,16 +108,21 @@ impl OutboundSource {
         match self {
             Self::Static(_) => "static",
             Self::Basic { .. } => "basic",
+            Self::ClientCredentials(_) => "client-credentials",
+            Self::Exchange(_) => "exchange",
+            Self::Signed { .. } => "signed",
         }
     }
 
     /// The place of the first secret that is missing. None: all are known.
     pub fn missing(&self) -> Option<&SecretPlace> {
-        let secrets: &[&Retrieval] = match self {
-            Self::Static(value) => &[value],
-            Self::Basic { user, password } => &[user, password],
+        let secrets = match self {
+            Self::Static(value) => [Some(value), None],
+            Self::Basic { user, password } => [Some(user), Some(password)],
+            Self::ClientCredentials(settings) | Self::Exchange(settings) => [settings.proof.secret(), None],
+            Self::Signed { .. } => [None, None],
         };
-        secrets.iter().find_map(|secret| match secret {
+        secrets.into_iter().flatten().find_map(|secret| match secret {
             Retrieval::Missing(place) => Some(place),
             Retrieval::Secret(_) => None,
         })

@@ -110,8 +110,9 @@ pub enum CredentialKind {
 
 impl CredentialKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ApiKey,
+        Self::Basic,
         Self::Jwt,
         Self::Introspection,
         Self::ClientCertificate,

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub use self::credentials::{CredentialTable, OptionalSecret, OptionalText, OutboundKind};
+pub use self::credentials::{ClientAuthForm, CredentialTable, OptionalSecret, OptionalText, OutboundKind};
 use crate::limits::{CredentialKind, LimitPer};
 
 /// The configuration of Witgate.

@@ -27,6 +27,7 @@ mod settings;
 mod signing;
 mod telemetry;
 mod tls;
+mod tokens;
 mod upstreams;
 
 use std::io;
@@ -321,8 +322,8 @@ impl Resolver<'_> {
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
-        let credentials = self.credentials(file);
         let signing = self.signing(file);
+        let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
         let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
         self.unused(file, &policies);

@@ -20,6 +20,33 @@ pub enum OutboundProblem {
     Missing(MissingSource),
     /// The server does not accept the credential.
     Rejected,
+    /// The authorization server issues no token.
+    Refused {
+        /// Its error code (RFC 6749, section 5.2).
+        error: Arc<str>,
+    },
+    /// There is no answer of the authorization server.
+    Unreachable {
+        /// The reason, for the operator.
+        why: Arc<str>,
+    },
+    /// The caller has shown no token that could be exchanged.
+    NoCallerToken,
+}
+
+impl OutboundProblem {
+    /// A detail for the operator.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Refused { error: detail } | Self::Unreachable { why: detail } => Some(detail),
+            Self::Missing(_) | Self::Rejected | Self::NoCallerToken => None,
+        }
+    }
+
+    /// No answer, with the reason for the operator.
+    pub(crate) fn unreachable(why: String) -> Self {
+        Self::Unreachable { why: why.into() }
+    }
 }
 
 /// The source of a secret that does not exist.
@@ -36,7 +63,9 @@ impl OutboundFault {
     pub fn reason(&self) -> &'static str {
         match self.problem {
             OutboundProblem::Missing(_) => "credential-missing",
-            OutboundProblem::Rejected => "credential-rejected",
+            OutboundProblem::Rejected | OutboundProblem::Refused { .. } => "credential-rejected",
+            OutboundProblem::Unreachable { .. } => "provider-unreachable",
+            OutboundProblem::NoCallerToken => "no-caller-token",
         }
     }
 
@@ -57,6 +86,19 @@ impl OutboundFault {
                     self.advice()
                 )
             }
+            OutboundProblem::Refused { .. } => {
+                format!("The credential `{}` is not issued any more: {}", self.credential, self.advice())
+            }
+            OutboundProblem::Unreachable { .. } => {
+                format!(
+                    "The issuer of the credential `{}` gives no answer: {}",
+                    self.credential,
+                    self.advice()
+                )
+            }
+            OutboundProblem::NoCallerToken => {
+                format!("The credential `{}` is made from your own token: {}", self.credential, self.advice())
+            }
         }
     }
 
@@ -69,7 +111,11 @@ impl OutboundFault {
             OutboundProblem::Missing(MissingSource::File) => {
                 "Write it into the file that the configuration names".to_owned()
             }
-            OutboundProblem::Rejected => "tell the operator".to_owned(),
+            OutboundProblem::Rejected | OutboundProblem::Refused { .. } => "tell the operator".to_owned(),
+            OutboundProblem::Unreachable { .. } => "try again later".to_owned(),
+            OutboundProblem::NoCallerToken => {
+                "authenticate with a token of the authorization server".to_owned()
+            }
         }
     }
 }
@@ -82,6 +128,9 @@ impl fmt::Display for OutboundProblem {
             }
             Self::Missing(MissingSource::File) => f.write_str("its file does not exist or is empty"),
             Self::Rejected => f.write_str("the server does not accept it"),
+            Self::Refused { error } => write!(f, "the authorization server refuses it: {error}"),
+            Self::Unreachable { why } => write!(f, "the authorization server gives no answer: {why}"),
+            Self::NoCallerToken => f.write_str("the caller has shown no token that could be exchanged"),
         }
     }
 }

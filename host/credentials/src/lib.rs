@@ -3,6 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caller_token;
+mod exchanged_tokens;
 pub mod fault;
 pub mod registry;
+mod token_answer;
+mod token_keeper;
+mod token_sources;
 pub mod upstream_credential;

@@ -30,7 +30,7 @@ impl OutboundCredentials {
     /// The credential with these settings: the one in use, or a new one.
     ///
     /// # Errors
-    /// If a secret does not fit into a header.
+    /// If a secret does not fit into a header, or a key cannot sign.
     pub fn with(
         &self,
         settings: &Arc<CredentialSettings>,
@@ -42,7 +42,7 @@ impl OutboundCredentials {
         if let Some(found) = found {
             return Ok(found);
         }
-        let new = Arc::new(UpstreamCredential::new(settings)?);
+        let new = Arc::new(UpstreamCredential::new(settings, &self.ways)?);
         same_name.push(Arc::downgrade(&new));
         Ok(new)
     }

@@ -8,13 +8,32 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
+use crate::caller_token::CallerToken;
+use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{MissingSource, OutboundFault, OutboundProblem};
-use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, SecretPlace};
+use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
+use crate::token_sources::{SignedToken, TokenEndpoint};
+use witgate_config::credentials::{
+    ClientProof, CredentialSettings, OutboundSource, Retrieval, SecretPlace, TokenSettings,
+};
+use witgate_services::fetch::{SigningKey, TokenClient, TokenClientAuth};
+use witgate_services::network::Ways;
 
 /// A credential in use.
 pub struct UpstreamCredential {
     settings: Arc<CredentialSettings>,
-    value: Result<HeaderValue, OutboundFault>,
+    state: CredentialState,
+}
+
+enum CredentialState {
+    /// It never changes.
+    Value(HeaderValue),
+    /// A secret is missing.
+    Missing(OutboundProblem),
+    /// A token for all callers.
+    Token(Arc<TokenKeeper>),
+    /// A token for each caller.
+    Exchange(ExchangedTokens),
 }
 
 /// The facts about the credential of a call, for the audit.
@@ -35,22 +54,31 @@ impl Delegation {
     }
 }
 
-/// The error if a secret does not fit into a header. It does not contain the secret.
+/// The error if a credential cannot be used. It does not contain a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the credential `{0}` contains characters that a header cannot have")]
-pub struct InvalidCredential(Arc<str>);
+#[error("the credential `{credential}` cannot be used: {why}")]
+pub struct InvalidCredential {
+    credential: Arc<str>,
+    why: String,
+}
 
 impl UpstreamCredential {
-    /// The credential with these settings.
+    /// The credential with these settings, whose issuer is asked over `ways`.
     ///
     /// # Errors
-    /// If a secret does not fit into a header.
-    pub(crate) fn new(settings: &Arc<CredentialSettings>) -> Result<Self, InvalidCredential> {
-        let value = match value(settings) {
-            Ok(text) => Ok(header_value(settings, &text)?),
-            Err(problem) => Err(OutboundFault { credential: Arc::clone(&settings.name), problem }),
+    /// If a secret does not fit into a header, or a key cannot sign.
+    pub(crate) fn new(
+        settings: &Arc<CredentialSettings>,
+        ways: &Arc<Ways>,
+    ) -> Result<Self, InvalidCredential> {
+        let state = match CredentialState::of(settings, ways) {
+            Err(StateError::Missing(problem)) => CredentialState::Missing(problem),
+            Err(StateError::Invalid(why)) => {
+                return Err(InvalidCredential { credential: Arc::clone(&settings.name), why });
+            }
+            Ok(state) => state,
         };
-        Ok(Self { settings: Arc::clone(settings), value })
+        Ok(Self { settings: Arc::clone(settings), state })
     }
 
     /// The settings.
@@ -58,12 +86,61 @@ impl UpstreamCredential {
         &self.settings
     }
 
-    /// Adds the credential to the headers of a request, in place of others in its header.
+    /// True if it is made from the token of each caller.
+    pub fn is_exchanged(&self) -> bool {
+        matches!(self.state, CredentialState::Exchange(_))
+    }
+
+    /// True if another one can take the place of one that the server refuses.
+    pub fn is_renewable(&self) -> bool {
+        matches!(self.state, CredentialState::Token(_) | CredentialState::Exchange(_))
+    }
+
+    /// Adds the credential to the headers of a request, in place of others in its header. It waits at most five seconds
+    /// for a token.
     ///
     /// # Errors
     /// If there is no credential. Then the request must not be sent.
-    pub fn add_to(&self, headers: &mut HeaderMap) -> Result<(), OutboundFault> {
-        let value = self.value.clone()?;
+    pub async fn add_to(
+        &self,
+        headers: &mut HeaderMap,
+        caller: Option<&Arc<CallerToken>>,
+    ) -> Result<(), OutboundFault> {
+        let value = match self.at_hand(caller) {
+            Some(value) => value,
+            // Boxed, because most calls do not wait.
+            None => Box::pin(self.value(caller)).await.map_err(|problem| self.fault(problem))?,
+        };
+        headers.insert(self.settings.header.clone(), value);
+        Ok(())
+    }
+
+    /// Adds the credential if that needs no waiting.
+    ///
+    /// # Errors
+    /// If there is none at hand.
+    pub fn add_at_once(&self, headers: &mut HeaderMap) -> Result<(), OutboundFault> {
+        let late = || self.fault(OutboundProblem::unreachable("there is no token yet".to_owned()));
+        headers.insert(self.settings.header.clone(), self.at_hand(None).ok_or_else(late)?);
+        Ok(())
+    }
+
+    /// Replaces the credential in `headers`, which the server does not accept.
+    ///
+    /// # Errors
+    /// If there is no other one.
+    pub async fn replace_in(
+        &self,
+        headers: &mut HeaderMap,
+        caller: Option<&Arc<CallerToken>>,
+    ) -> Result<(), OutboundFault> {
+        let refused = headers.get(&self.settings.header);
+        let keeper = match (&self.state, caller) {
+            (CredentialState::Token(keeper), _) => Arc::clone(keeper),
+            (CredentialState::Exchange(tokens), Some(caller)) => tokens.of(caller),
+            _ => return Err(self.rejected()),
+        };
+        let value = keeper.in_place_of(refused, caller).await.map_err(|problem| self.fault(problem))?;
         headers.insert(self.settings.header.clone(), value);
         Ok(())
     }
@@ -73,46 +150,144 @@ impl UpstreamCredential {
     /// # Errors
     /// With the missing secret.
     pub fn check(&self) -> Result<(), OutboundFault> {
-        self.value.as_ref().map(drop).map_err(Clone::clone)
+        match &self.state {
+            CredentialState::Missing(problem) => Err(self.fault(problem.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// The fault if the server has refused the credential.
     pub fn rejected(&self) -> OutboundFault {
-        OutboundFault { credential: Arc::clone(&self.settings.name), problem: OutboundProblem::Rejected }
+        self.fault(OutboundProblem::Rejected)
     }
 
     /// The facts for the audit.
     pub fn delegation(&self) -> Delegation {
-        Delegation { credential: Arc::clone(&self.settings.name), account: None, issuer: None }
+        let (account, issuer) = match &self.settings.source {
+            OutboundSource::ClientCredentials(settings) => {
+                (Some(&settings.client_id), Some(&settings.issuer))
+            }
+            OutboundSource::Exchange(settings) => (None, Some(&settings.issuer)),
+            OutboundSource::Signed { subject, issuer, .. } => (Some(subject), Some(issuer)),
+            OutboundSource::Static(_) | OutboundSource::Basic { .. } => (None, None),
+        };
+        let credential = Arc::clone(&self.settings.name);
+        Delegation { credential, account: account.cloned(), issuer: issuer.cloned() }
+    }
+
+    fn at_hand(&self, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
+        match &self.state {
+            CredentialState::Value(value) => Some(value.clone()),
+            CredentialState::Missing(_) => None,
+            CredentialState::Token(keeper) => keeper.at_hand(None),
+            CredentialState::Exchange(tokens) => tokens.of(caller?).at_hand(caller),
+        }
+    }
+
+    async fn value(&self, caller: Option<&Arc<CallerToken>>) -> Result<HeaderValue, OutboundProblem> {
+        match &self.state {
+            CredentialState::Value(value) => Ok(value.clone()),
+            CredentialState::Missing(problem) => Err(problem.clone()),
+            CredentialState::Token(keeper) => keeper.token(None).await,
+            CredentialState::Exchange(tokens) => {
+                let token = caller.ok_or(OutboundProblem::NoCallerToken)?;
+                tokens.of(token).token(caller).await
+            }
+        }
+    }
+
+    fn fault(&self, problem: OutboundProblem) -> OutboundFault {
+        OutboundFault { credential: Arc::clone(&self.settings.name), problem }
     }
 }
 
-fn header_value(settings: &CredentialSettings, text: &str) -> Result<HeaderValue, InvalidCredential> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| InvalidCredential(Arc::clone(&settings.name)))?;
+/// The reason why a credential has no state.
+enum StateError {
+    Missing(OutboundProblem),
+    Invalid(String),
+}
+
+impl CredentialState {
+    fn of(settings: &CredentialSettings, ways: &Arc<Ways>) -> Result<Self, StateError> {
+        let form = |refresh_before| TokenForm {
+            credential: Arc::clone(&settings.name),
+            prefix: settings.prefix.clone(),
+            refresh_before,
+        };
+        Ok(match &settings.source {
+            OutboundSource::Static(value) => {
+                Self::Value(header_value(&format!("{}{}", settings.prefix, secret(value)?))?)
+            }
+            OutboundSource::Basic { user, password } => Self::Value(basic(&settings.prefix, user, password)?),
+            OutboundSource::ClientCredentials(token) => {
+                let source = endpoint(token, "client_credentials", ways)?;
+                Self::Token(TokenKeeper::new(source, form(token.refresh_before)))
+            }
+            OutboundSource::Exchange(token) => {
+                let source = endpoint(token, "urn:ietf:params:oauth:grant-type:token-exchange", ways)?;
+                Self::Exchange(ExchangedTokens::new(source, form(token.refresh_before)))
+            }
+            OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {
+                let (signer, audience, subject) = (Arc::clone(signer), audience.clone(), subject.to_string());
+                let source = SignedToken { signer, audience, subject, lifetime: *lifetime };
+                Self::Token(TokenKeeper::new(Arc::new(source), form(*lifetime / 2)))
+            }
+        })
+    }
+}
+
+fn endpoint(
+    settings: &TokenSettings,
+    grant: &str,
+    ways: &Arc<Ways>,
+) -> Result<Arc<dyn TokenSource>, StateError> {
+    let mut fields = vec![("grant_type", grant.to_owned())];
+    if !settings.scopes.is_empty() {
+        fields.push(("scope", settings.scopes.join(" ")));
+    }
+    fields.extend(settings.audience.iter().map(|audience| ("audience", audience.clone())));
+    fields.extend(settings.resource.iter().map(|resource| ("resource", resource.clone())));
+    let client =
+        TokenClient { id: settings.client_id.to_string(), authentication: authentication(settings)? };
+    Ok(Arc::new(TokenEndpoint { ways: Arc::clone(ways), url: settings.token_url.clone(), client, fields }))
+}
+
+fn authentication(settings: &TokenSettings) -> Result<TokenClientAuth, StateError> {
+    Ok(match &settings.proof {
+        ClientProof::None => TokenClientAuth::None,
+        ClientProof::Basic(value) => TokenClientAuth::Basic(secret(value)?.into()),
+        ClientProof::Post(value) => TokenClientAuth::Post(secret(value)?.into()),
+        ClientProof::PrivateKey { key, audience } => {
+            let key = SigningKey::from_pem(&secret(key)?.into());
+            let key = Arc::new(key.map_err(|error| StateError::Invalid(error.to_string()))?);
+            TokenClientAuth::PrivateKey { key, audience: audience.clone() }
+        }
+    })
+}
+
+/// RFC 7617, section 2.
+fn basic(prefix: &str, user: &Retrieval, password: &Retrieval) -> Result<HeaderValue, StateError> {
+    let pair = Zeroizing::new(format!("{}:{}", secret(user)?, secret(password)?));
+    header_value(&format!("{prefix}{}", STANDARD.encode(pair.as_bytes())))
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, StateError> {
+    let unfit = |_| StateError::Invalid("it contains characters that a header cannot have".to_owned());
+    let mut value = HeaderValue::from_str(text).map_err(unfit)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The text of the header.
-fn value(settings: &CredentialSettings) -> Result<Zeroizing<String>, OutboundProblem> {
-    let prefix = &settings.prefix;
-    match &settings.source {
-        OutboundSource::Static(value) => Ok(Zeroizing::new(format!("{prefix}{}", secret(value)?))),
-        OutboundSource::Basic { user, password } => {
-            let pair = Zeroizing::new(format!("{}:{}", secret(user)?, secret(password)?));
-            Ok(Zeroizing::new(format!("{prefix}{}", STANDARD.encode(pair.as_bytes()))))
-        }
-    }
-}
-
-fn secret(retrieval: &Retrieval) -> Result<&str, OutboundProblem> {
-    match retrieval {
-        Retrieval::Secret(secret) => Ok(secret.expose()),
-        Retrieval::Missing(SecretPlace::Variable(name)) => {
-            Err(OutboundProblem::Missing(MissingSource::Variable(name.as_str().into())))
-        }
-        Retrieval::Missing(SecretPlace::File) => Err(OutboundProblem::Missing(MissingSource::File)),
-    }
+fn secret(retrieval: &Retrieval) -> Result<&str, StateError> {
+    let place = match retrieval {
+        Retrieval::Secret(secret) => return Ok(secret.expose()),
+        Retrieval::Missing(place) => place,
+    };
+    let source = match place {
+        SecretPlace::Variable(name) => MissingSource::Variable(name.as_str().into()),
+        SecretPlace::File => MissingSource::File,
+    };
+    Err(StateError::Missing(OutboundProblem::Missing(source)))
 }
 
 impl fmt::Debug for UpstreamCredential {
@@ -122,85 +297,4 @@ impl fmt::Debug for UpstreamCredential {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::header::{AUTHORIZATION, HeaderName};
-    use proptest::prelude::*;
-    use witgate_config::credentials::EqualSecret;
-
-    use super::*;
-
-    fn known(text: &str) -> Retrieval {
-        Retrieval::Secret(EqualSecret(text.to_owned().into()))
-    }
-
-    fn credential(source: OutboundSource, header: HeaderName, prefix: &str) -> UpstreamCredential {
-        let (name, prefix) = ("a".into(), prefix.to_owned());
-        UpstreamCredential::new(&Arc::new(CredentialSettings { name, header, prefix, source })).unwrap()
-    }
-
-    fn sent(credential: &UpstreamCredential) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer of-the-caller"));
-        credential.add_to(&mut headers).unwrap();
-        headers
-    }
-
-    #[test]
-    fn a_static_secret_is_sent_in_its_header_with_its_prefix() {
-        let bearer = credential(OutboundSource::Static(known("sesame")), AUTHORIZATION, "Bearer ");
-        assert_eq!(sent(&bearer)[AUTHORIZATION], "Bearer sesame");
-        assert!(sent(&bearer)[AUTHORIZATION].is_sensitive());
-        let key = HeaderName::from_static("x-api-key");
-        let key = credential(OutboundSource::Static(known("sesame")), key, "");
-        assert_eq!(sent(&key)["x-api-key"], "sesame");
-    }
-
-    /// RFC 7617, section 2.
-    #[test]
-    fn a_user_and_a_password_are_sent_as_basic_authentication() {
-        let source = OutboundSource::Basic { user: known("Aladdin"), password: known("open sesame") };
-        let basic = credential(source, AUTHORIZATION, "Basic ");
-        assert_eq!(sent(&basic)[AUTHORIZATION], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-    }
-
-    #[test]
-    fn a_missing_secret_leaves_the_headers_as_they_are() {
-        let missing = Retrieval::Missing(SecretPlace::Variable("X".to_owned()));
-        for source in [
-            OutboundSource::Static(missing.clone()),
-            OutboundSource::Basic { user: known("u"), password: missing.clone() },
-            OutboundSource::Basic { user: missing, password: known("p") },
-        ] {
-            let credential = credential(source, AUTHORIZATION, "Bearer ");
-            let mut headers = HeaderMap::new();
-            let fault = credential.add_to(&mut headers).unwrap_err();
-            assert_eq!(fault.reason(), "credential-missing");
-            assert_eq!(credential.check(), Err(fault));
-            assert!(headers.is_empty());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_secret_never_prints(secret in "[a-zA-Z0-9]{12,40}") {
-            let credential = credential(OutboundSource::Static(known(&secret)), AUTHORIZATION, "Bearer ");
-            let printed = format!("{credential:?} {:?} {:?}", credential.settings(), sent(&credential));
-            prop_assert!(!printed.contains(&secret));
-        }
-
-        #[test]
-        fn a_pair_is_read_back_as_it_was(user in "[^:\\pC]{0,20}", password in "\\PC{0,20}") {
-            let source = OutboundSource::Basic { user: known(&user), password: known(&password) };
-            let value = value(&CredentialSettings {
-                name: "a".into(),
-                header: AUTHORIZATION,
-                prefix: "Basic ".to_owned(),
-                source,
-            });
-            let value = value.unwrap();
-            let decoded = STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap();
-            let decoded = String::from_utf8(decoded).unwrap();
-            prop_assert_eq!(decoded.split_once(':'), Some((user.as_str(), password.as_str())));
-        }
-    }
-}
+mod tests;

@@ -111,8 +111,10 @@ impl AuditOutcome {
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Outbound(fault) => match fault.problem {
-                OutboundProblem::Missing(_) => Self::Denied,
-                OutboundProblem::Rejected => Self::UpstreamFailed,
+                OutboundProblem::Missing(_) | OutboundProblem::NoCallerToken => Self::Denied,
+                OutboundProblem::Rejected
+                | OutboundProblem::Refused { .. }
+                | OutboundProblem::Unreachable { .. } => Self::UpstreamFailed,
             },
             Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
@@ -457,7 +459,7 @@ impl<'a> OutcomeCause<'a> {
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
             Rejection::UnsendableIdentity(why) => (None, "identity-untold", Some(*why)),
-            Rejection::Outbound(fault) => (None, fault.reason(), None),
+            Rejection::Outbound(fault) => (None, fault.reason(), fault.problem.detail()),
         };
         let limit = match rejection {
             Rejection::LimitReached(hit) => Some(hit),

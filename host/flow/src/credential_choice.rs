@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use witgate_plugin::Credential;
+use witgate_plugin::{Credential, Scheme};
 
-use witgate_config::{self as config, Mode};
+use crate::authenticate::identity::Caller;
+use witgate_config::{self as config, Mode, PolicyKind};
+use witgate_credentials::caller_token::CallerToken;
 use witgate_message::argument_credentials::CredentialArgument;
 use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
-use witgate_policy::generation::Pipeline;
+use witgate_policy::generation::{Generation, Pipeline};
 use witgate_services::traces::Traces;
 
 /// The arguments of tools that the authenticators of a pipeline have declared as credentials, also those of the
@@ -27,6 +29,20 @@ pub(super) fn arguments(pipeline: &Pipeline) -> Vec<CredentialArgument> {
 pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
     let of_argument = policy.credential_argument().map(|_| &**policy.name());
     shown.first_of(&policy.wants()?.schemes, policy.credential_headers(), of_argument)
+}
+
+/// The token with which the caller has authenticated, for an exchange. None: they have authenticated otherwise. An API key
+/// is no token, even in `Authorization: Bearer`.
+pub(super) fn caller_token(
+    shown: &Credentials,
+    generation: &Generation,
+    caller: &Caller,
+) -> Option<Arc<CallerToken>> {
+    let policy = generation.policy(caller.proven_by())?;
+    let judges_tokens = matches!(policy.kind(), PolicyKind::Jwt | PolicyKind::Introspection);
+    let token = for_policy(shown, policy)?;
+    let is_token = judges_tokens && matches!(token.scheme, Scheme::Bearer | Scheme::Dpop);
+    is_token.then(|| Arc::new(CallerToken::new(caller.principal(), token.value)))
 }
 
 /// The traces by which a recording recognises these credentials, which it must not contain. None if nothing is

@@ -73,6 +73,7 @@ use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
 use traces::Tracer;
+use witgate_credentials::caller_token::CallerToken;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -244,7 +245,7 @@ impl<U: Upstream> Flow<U> {
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
         record.delegation = self.upstream.delegation(permit.request())?;
-        let admitted = admitted.traced(record.trace_headers());
+        let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -364,9 +365,10 @@ impl<U: Upstream> Flow<U> {
             let permit = Arc::new(record.fallback.note(authorized)?);
             record.delegation = self.upstream.delegation(&request)?;
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
-            let caller = Arc::clone(permit.caller());
+            let (caller, caller_token) = (Arc::clone(permit.caller()), self.caller_token(&shown, &permit));
             let account = Account::new(&self.answers, &permit);
-            act(SessionRequest { caller, session, request, last_event_id, account }, permit, shown).await
+            let listener = SessionRequest { caller, session, request, last_event_id, account, caller_token };
+            act(listener, permit, shown).await
         };
         let result = stages.await;
         let mut record = record.close(&result);
@@ -448,6 +450,14 @@ impl<U: Upstream> Flow<U> {
 
     fn right(&self, permit: &Arc<Permit>, shown: Credentials) -> Right {
         Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
+    }
+
+    /// The caller's token, if the upstream's credential is made from it.
+    fn caller_token(&self, shown: &Credentials, permit: &Permit) -> Option<Arc<CallerToken>> {
+        if !self.upstream.exchanges_tokens() {
+            return None;
+        }
+        credential_choice::caller_token(shown, permit.generation(), permit.caller())
     }
 
     /// The caller's share of the open streams.

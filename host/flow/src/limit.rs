@@ -14,6 +14,7 @@ use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
 pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
 use needs::needs;
+use witgate_credentials::caller_token::CallerToken;
 use witgate_policy::limits::{CallLimits, LimitRule};
 use witgate_runtime::buckets::{Lack, take_all};
 use witgate_runtime::memory::AnswerMemory;
@@ -26,6 +27,7 @@ pub struct Admitted {
     account: Account,
     places: CallPlaces,
     trace: Option<TraceHeaders>,
+    caller_token: Option<Arc<CallerToken>>,
 }
 
 impl Admitted {
@@ -37,6 +39,16 @@ impl Admitted {
     /// The trace context for the upstream. None: the call is not traced.
     pub fn trace(&self) -> Option<&TraceHeaders> {
         self.trace.as_ref()
+    }
+
+    /// The same, with the caller's token, from which the upstream's credential is made.
+    pub(super) fn exchanging(self, caller_token: Option<Arc<CallerToken>>) -> Self {
+        Self { caller_token, ..self }
+    }
+
+    /// The caller's token, if the upstream's credential is made from it.
+    pub fn caller_token(&self) -> Option<&Arc<CallerToken>> {
+        self.caller_token.as_ref()
     }
 
     /// The permit that was admitted.
@@ -82,7 +94,9 @@ pub fn admit(
 ) -> Result<(Admitted, CallPlaces), Rejection> {
     let places = take_places(&permit)?;
     let account = Account::new(answers, &permit);
-    Ok((Admitted { permit, session, account, places: places.clone(), trace: None }, places))
+    let admitted =
+        Admitted { permit, session, account, places: places.clone(), trace: None, caller_token: None };
+    Ok((admitted, places))
 }
 
 /// Takes what a call needs from the buckets of its limits.

@@ -1,5 +1,6 @@
 //! The interface to upstreams. An upstream accepts only admitted messages, and uses its own credential; the caller's
-//! credential never reaches it.
+//! credential never reaches it. Of a caller's token, it gets at most another one that an authorization server has issued
+//! in exchange.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::limit::{Admitted, RawAnswerPermit};
 use super::reject::Rejection;
 use super::request::Request;
 use crate::authenticate::identity::Caller;
+use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_runtime::memory::Hold;
@@ -76,6 +78,8 @@ pub struct SessionRequest {
     pub last_event_id: Option<String>,
     /// The memory for the messages of the stream.
     pub account: Account,
+    /// The caller's token, if the upstream's credential is made from it.
+    pub caller_token: Option<Arc<CallerToken>>,
 }
 
 /// An upstream of any kind.
@@ -87,6 +91,11 @@ pub trait Upstream: Send + Sync {
     /// If the request needs a credential that is missing.
     fn delegation(&self, _request: &Request) -> Result<Option<Delegation>, OutboundFault> {
         Ok(None)
+    }
+
+    /// True if the server gets a credential that is made from the token of each caller.
+    fn exchanges_tokens(&self) -> bool {
+        false
     }
 
     /// Sends an admitted message, and returns the answer as soon as it begins.

@@ -5,6 +5,7 @@ mod assertion;
 mod client;
 mod exchange;
 mod server;
+mod token_endpoint;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use client::exchange;
 use exchange::HttpAnswer;
 pub use exchange::{FetchError, HttpExchange, Origin, WholeResponse};
 use server::OriginServer;
+pub use token_endpoint::{TOKEN_ANSWER, TokenClient, TokenClientAuth, ask_token_endpoint};
 use witgate_base::breaker::CallerDigest;
 use witgate_runtime::log::throttle::LogThrottle;
 use witgate_runtime::workers;

@@ -176,6 +176,13 @@ impl Upstream for AnyUpstream {
         }
     }
 
+    fn exchanges_tokens(&self) -> bool {
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.exchanges_tokens(),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
+        }
+    }
+
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match &self.own {
             None => self.server.forward(admitted).await,

@@ -2,6 +2,7 @@
 //! decided call, so that no unchecked header of the caller is passed on.
 
 mod answer_stream;
+mod authorization;
 mod bridge;
 pub(super) mod events;
 mod fault;

@@ -19,6 +19,7 @@ use witgate_plugin::UNREAD_ROLES;
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_config::identity::{IdentityField, IdentitySettings, IdentityToken};
+use witgate_credentials::caller_token::CallerToken;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::decision::DecisionId;
 use witgate_flow::port::SessionRequest;
@@ -38,15 +39,15 @@ const IN_PRINCIPAL: AsciiSet = SPECIAL.add(b'|');
 /// The sender of a request to an upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RequestSender<'a> {
-    /// A caller, with the decision about the call.
-    Caller(&'a Arc<Caller>, DecisionId),
+    /// A caller, with the decision about the call, and the token from which the credential for the upstream is made.
+    Caller(&'a Arc<Caller>, DecisionId, Option<&'a Arc<CallerToken>>),
     /// Witgate itself: for finding out the era, or ending an unused session.
     Witgate,
 }
 
 impl<'a> From<&'a SessionRequest> for RequestSender<'a> {
     fn from(listener: &'a SessionRequest) -> Self {
-        Self::Caller(&listener.caller, listener.request.decision)
+        Self::Caller(&listener.caller, listener.request.decision, listener.caller_token.as_ref())
     }
 }
 
@@ -193,14 +194,22 @@ impl<'a> RequestSender<'a> {
     /// The principal. None: the request is Witgate's own.
     pub(super) fn principal(self) -> Option<Principal> {
         match self {
-            Self::Caller(caller, _) => Some(caller.principal()),
+            Self::Caller(caller, ..) => Some(caller.principal()),
+            Self::Witgate => None,
+        }
+    }
+
+    /// The caller's token.
+    pub(super) fn caller_token(self) -> Option<&'a Arc<CallerToken>> {
+        match self {
+            Self::Caller(_, _, token) => token,
             Self::Witgate => None,
         }
     }
 
     fn facts(self) -> Option<CallerFacts<'a>> {
         match self {
-            Self::Caller(caller, decision) => {
+            Self::Caller(caller, decision, _) => {
                 Some(CallerFacts { principal: caller.principal(), known: caller.identity(), decision })
             }
             Self::Witgate => None,

@@ -18,7 +18,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("message", &["base"]),
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
-    ("credentials", &["config", "services"]),
+    ("credentials", &["base", "runtime", "config", "services"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
     (
@@ -37,7 +37,18 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("wasmparser", &["component"]),
     (
         "tokio",
-        &["runtime", "audit", "services", "component", "policy", "flow", "upstream", "server", "cases"],
+        &[
+            "runtime",
+            "audit",
+            "services",
+            "credentials",
+            "component",
+            "policy",
+            "flow",
+            "upstream",
+            "server",
+            "cases",
+        ],
     ),
     ("hyper", &["flow", "server"]),
     ("tokio-rustls", &["server"]),

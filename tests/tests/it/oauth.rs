@@ -9,6 +9,7 @@ mod flows;
 mod introspection;
 mod login;
 mod outage;
+mod outbound;
 mod page;
 mod possession;
 mod revocation;

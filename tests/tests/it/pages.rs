@@ -120,6 +120,9 @@ fn rejections() -> Vec<Rejection> {
         Rejection::UnsendableIdentity("why"),
         outbound(OutboundProblem::Missing(MissingSource::File)),
         outbound(OutboundProblem::Rejected),
+        outbound(OutboundProblem::Refused { error: Arc::from("e") }),
+        outbound(OutboundProblem::Unreachable { why: Arc::from("w") }),
+        outbound(OutboundProblem::NoCallerToken),
     ];
     all.extend(
         [

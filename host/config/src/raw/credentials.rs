@@ -20,8 +20,38 @@ pub struct CredentialTable {
     pub password: Option<OptionalSecret>,
     /// The header that carries the credential. Default: `Authorization`.
     pub header: Option<String>,
-    /// With `static`: the text before the secret. Default: `"Bearer "` in `Authorization`, nothing in other headers.
+    /// The text before the secret or token. Default: `"Bearer "` in `Authorization`, nothing in other headers.
     pub prefix: Option<String>,
+    /// With `client-credentials` and `exchange`: the URL of the authorization server's token endpoint.
+    pub token_url: Option<String>,
+    /// With `client-credentials` and `exchange`: the issuer, for the audit and as the audience of assertions. Default:
+    /// `token_url`.
+    pub issuer: Option<String>,
+    /// With `client-credentials` and `exchange`: the id of Witgate as a client of the authorization server.
+    pub client_id: Option<String>,
+    /// With `client-credentials` and `exchange`: the secret of that client.
+    pub client_secret: Option<OptionalSecret>,
+    /// With `client-credentials` and `exchange`: the private key of that client in PEM, in place of a secret.
+    pub client_key: Option<OptionalSecret>,
+    /// The place of the client's secret in requests for tokens. Default: `basic`.
+    pub client_auth: Option<ClientAuthForm>,
+    /// With `client-credentials` and `exchange`: the scopes of tokens.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// With `client-credentials` and `exchange`: the parameter `audience` of requests for tokens. With `signed`: the claim
+    /// `aud`.
+    pub audience: Option<String>,
+    /// With `client-credentials` and `exchange`: the parameter `resource` of requests for tokens (RFC 8707).
+    pub resource: Option<String>,
+    /// With `client-credentials` and `exchange`: seconds before the end of a token at which it is renewed. Default: 300.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub refresh_before_s: Option<u64>,
+    /// With `signed`: the claim `sub`. Default: `witgate`.
+    #[schemars(length(min = 1, max = 255))]
+    pub subject: Option<String>,
+    /// With `signed`: seconds until a token ends. Default: 300.
+    #[schemars(range(min = 10, max = 86_400))]
+    pub lifetime_s: Option<u64>,
 }
 
 /// The kind of a credential towards upstreams.
@@ -32,6 +62,22 @@ pub enum OutboundKind {
     Static,
     /// The name and the password of a user (RFC 7617).
     Basic,
+    /// A token that an authorization server issues to Witgate (RFC 6749, section 4.4).
+    ClientCredentials,
+    /// A token that an authorization server issues in exchange for that of the caller (RFC 8693).
+    Exchange,
+    /// A JSON Web Token that Witgate signs with the key of `[signing]`.
+    Signed,
+}
+
+/// The place of a client's secret in requests for tokens (RFC 6749, section 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAuthForm {
+    /// In the header `Authorization`.
+    Basic,
+    /// In the body.
+    Post,
 }
 
 /// A text that may be a secret.

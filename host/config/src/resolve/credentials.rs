@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::resolver::Resolver;
 use super::upstreams::own_header;
+use crate::Signing;
 use crate::credentials::{
     CredentialSettings, EqualSecret, OutboundSource, Retrieval, SecretPlace, UpstreamCredentials,
 };
@@ -18,19 +19,25 @@ use crate::shape::nearest;
 type CredentialsByName = BTreeMap<String, Arc<CredentialSettings>>;
 
 impl Resolver<'_> {
-    pub(super) fn credentials(&mut self, file: &raw::File) -> CredentialsByName {
+    pub(super) fn credentials(&mut self, file: &raw::File, signing: Option<&Signing>) -> CredentialsByName {
         let resolve = |(name, table): (&String, &CredentialTable)| {
-            Some((name.clone(), Arc::new(self.outbound_credential(name, table)?)))
+            let credential = self.outbound_credential(name, table, signing)?;
+            Some((name.clone(), Arc::new(credential)))
         };
         let all = file.credentials.iter().filter_map(resolve).collect();
         self.credentials_unused(file);
         all
     }
 
-    fn outbound_credential(&mut self, name: &str, table: &CredentialTable) -> Option<CredentialSettings> {
+    fn outbound_credential(
+        &mut self,
+        name: &str,
+        table: &CredentialTable,
+        signing: Option<&Signing>,
+    ) -> Option<CredentialSettings> {
         self.of_kind(name, table);
         let header = self.credential_header(name, table);
-        let source = self.outbound_source(name, table);
+        let source = self.outbound_source(name, table, signing);
         let (header, source) = (header?, source?);
         let prefix = match (&table.prefix, table.kind) {
             (_, OutboundKind::Basic) => "Basic ",
@@ -52,9 +59,11 @@ impl Resolver<'_> {
         let fit: &[&str] = match table.kind {
             OutboundKind::Static => &["value", "header", "prefix"],
             OutboundKind::Basic => &["user", "password", "header"],
+            OutboundKind::ClientCredentials | OutboundKind::Exchange => &TOKEN_SETTINGS,
+            OutboundKind::Signed => &["audience", "subject", "lifetime_s", "header", "prefix"],
         };
         for setting in self.document.keys(&["credentials", name]) {
-            if setting != "kind" && !fit.contains(&&*setting) && is_setting(&setting) {
+            if setting != "kind" && !fit.contains(&&*setting) && SETTINGS.contains(&&*setting) {
                 let message = format!("`{setting}` has no effect for a credential of this kind");
                 self.error(&["credentials", name, &setting], message, "leave it out");
             }
@@ -83,7 +92,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn outbound_source(&mut self, name: &str, table: &CredentialTable) -> Option<OutboundSource> {
+    fn outbound_source(
+        &mut self,
+        name: &str,
+        table: &CredentialTable,
+        signing: Option<&Signing>,
+    ) -> Option<OutboundSource> {
         match table.kind {
             OutboundKind::Static => {
                 let value = self.needed(name, "value", table.value.as_ref())?;
@@ -101,21 +115,34 @@ impl Resolver<'_> {
                 self.fit_basic(name, &user, &password)?;
                 Some(OutboundSource::Basic { user, password })
             }
+            OutboundKind::ClientCredentials => {
+                self.token_settings(name, table).map(OutboundSource::ClientCredentials)
+            }
+            OutboundKind::Exchange => self.token_settings(name, table).map(OutboundSource::Exchange),
+            OutboundKind::Signed => self.signed_token(name, table, signing),
         }
     }
 
     /// A setting that the kind requires.
-    fn needed<'t, T>(&mut self, name: &str, setting: &str, written: Option<&'t T>) -> Option<&'t T> {
+    pub(super) fn needed<'t, T>(
+        &mut self,
+        name: &str,
+        setting: &str,
+        written: Option<&'t T>,
+    ) -> Option<&'t T> {
         if written.is_none() && !self.document.has(&["credentials", name, setting]) {
             let message = format!("the credential `{name}` has no `{setting}`");
-            let help = format!("add `{setting} = {{ env = \"NAME\" }}`");
+            let help = match setting {
+                "value" | "user" | "password" => format!("add `{setting} = {{ env = \"NAME\" }}`"),
+                _ => format!("add `{setting} = \"…\"`"),
+            };
             self.error(&["credentials", name], message, help);
         }
         written
     }
 
     /// The secret of `source`, which may be missing if it is optional.
-    fn retrieve(&mut self, at: &[&str], source: &OptionalSecret) -> Option<Retrieval> {
+    pub(super) fn retrieve(&mut self, at: &[&str], source: &OptionalSecret) -> Option<Retrieval> {
         if source.optional == Some(true)
             && let Some(place) = self.absent(source)
         {
@@ -191,6 +218,7 @@ impl Resolver<'_> {
             self.is_over_http(name, written)?;
             let own = self.credential_named(&at, credential, all)?;
             self.is_only_one_in_header(&at, &own.header, written, identity)?;
+            self.knows_eras(&at, &own, written)?;
             Some(own)
         });
         let mut needs = BTreeMap::new();
@@ -206,6 +234,16 @@ impl Resolver<'_> {
             self.error(&["upstreams", name, "needs"], message, "leave it out");
         }
         UpstreamCredentials { own, needs, names: names_in(written).cloned().collect() }
+    }
+
+    /// Witgate asks a server for its eras in its own name, for which there is no token of a caller.
+    fn knows_eras(&mut self, at: &[&str], own: &CredentialSettings, written: &raw::Upstream) -> Option<()> {
+        if matches!(own.source, OutboundSource::Exchange(_)) && written.eras.is_none() {
+            let message = "this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras";
+            self.error(at, message, "add `eras`, with `\"stateful\"`, `\"stateless\"`, or both");
+            return None;
+        }
+        Some(())
     }
 
     fn is_over_http(&mut self, name: &str, written: &raw::Upstream) -> Option<()> {
@@ -275,10 +313,42 @@ fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
     upstream.credential.iter().chain(upstream.needs.values().flatten())
 }
 
-/// True for settings that some kind has. Others are unknown keys, which are reported as such.
-fn is_setting(name: &str) -> bool {
-    ["value", "user", "password", "header", "prefix"].contains(&name)
-}
+/// The settings that some kind has. Others are unknown keys, which are reported as such.
+const SETTINGS: [&str; 17] = [
+    "value",
+    "user",
+    "password",
+    "header",
+    "prefix",
+    "token_url",
+    "issuer",
+    "client_id",
+    "client_secret",
+    "client_key",
+    "client_auth",
+    "scopes",
+    "audience",
+    "resource",
+    "refresh_before_s",
+    "subject",
+    "lifetime_s",
+];
+
+/// The settings of the kinds with an authorization server.
+const TOKEN_SETTINGS: [&str; 12] = [
+    "header",
+    "prefix",
+    "token_url",
+    "issuer",
+    "client_id",
+    "client_secret",
+    "client_key",
+    "client_auth",
+    "scopes",
+    "audience",
+    "resource",
+    "refresh_before_s",
+];
 
 fn absence(place: &SecretPlace) -> String {
     match place {

@@ -11,7 +11,7 @@ use witgate_plugin::issuer::is_issuer;
 use super::resolver::Resolver;
 use super::server::listen;
 use crate::Signing;
-use crate::raw::{self, SecretSource};
+use crate::raw::{self, OutboundKind, SecretSource};
 use crate::secret_text::in_file;
 use crate::secrets::Secret;
 use witgate_base::cause::Cause;
@@ -40,12 +40,13 @@ impl Resolver<'_> {
 
     pub(super) fn signing_is_used(&mut self, file: &raw::File) {
         let mut identities = file.upstreams.values().filter_map(|upstream| upstream.identity.as_ref());
-        let signs = identities.any(|identity| identity.token.is_some());
+        let signs = identities.any(|identity| identity.token.is_some())
+            || file.credentials.values().any(|credential| credential.kind == OutboundKind::Signed);
         if signs && matches!(file.server.transport, Some(raw::Transport::Stdio)) {
             let message = "over stdio, there is no listener that could serve the public key";
             self.warning(&["signing"], message, "give it to the upstream in another way");
         } else if file.signing.is_some() && !signs {
-            let help = "add `token` to the `identity` of an upstream, or leave `[signing]` out";
+            let help = "add `token` to the `identity` of an upstream, or a credential of the kind `signed`, or leave `[signing]` out";
             self.warning(&["signing"], "no upstream gets a signed token", help);
         }
     }

@@ -621,7 +621,9 @@ fn upstream(fault: UpstreamFault, message: &str) -> Wire {
 fn outbound(fault: &OutboundFault) -> Wire {
     let mut wire = plain(StatusCode::OK, fault.reason(), fault.message());
     wire.code = match fault.problem {
-        OutboundProblem::Missing(_) | OutboundProblem::Rejected => 502,
+        OutboundProblem::NoCallerToken => 403,
+        OutboundProblem::Unreachable { .. } => 503,
+        OutboundProblem::Missing(_) | OutboundProblem::Rejected | OutboundProblem::Refused { .. } => 502,
     };
     wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
     wire.data.insert("how".to_owned(), Value::from(fault.advice()));

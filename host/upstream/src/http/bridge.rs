@@ -82,7 +82,7 @@ impl HttpUpstream {
     ) -> Result<Arc<HttpHeldSession>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let response = self.send(self.compose(sender, draft)?).await?;
+        let response = self.send(self.compose(sender, draft).await?).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
@@ -100,12 +100,12 @@ impl HttpUpstream {
         let meter = self.bridged.get().cloned().unwrap_or_default();
         let held = HttpHeldSession::begin(opened, session, meter);
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized, sender, None)?).await?;
+        self.send(self.post_within(&held, initialized, sender, None).await?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
 
-    fn post_within(
+    async fn post_within(
         &self,
         held: &HttpHeldSession,
         body: Bytes,
@@ -115,6 +115,7 @@ impl HttpUpstream {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
         let session = held.session.as_ref();
         self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session).traced(trace))
+            .await
     }
 
     /// The answer in the form of the stateless era. The status has to be known before a stream begins, so an answer
@@ -207,10 +208,10 @@ impl HttpUpstream {
 
     async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> ProbeResult {
         let asking = async {
-            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else {
+            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft).await else {
                 return ProbeResult::Unknown;
             };
-            let Ok(response) = self.line.request(outgoing).await else { return ProbeResult::Unknown };
+            let Ok(response) = self.request(outgoing).await else { return ProbeResult::Unknown };
             // A question that has opened a session ends it.
             if let Some(session) = response.headers().get(SESSION_ID) {
                 self.close_in_background(session);
@@ -276,7 +277,7 @@ impl HeldSession for BridgeExchange<'_> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
         let outgoing =
-            self.upstream.post_within(self.held, compose(&number, token), self.sender, self.trace)?;
+            self.upstream.post_within(self.held, compose(&number, token), self.sender, self.trace).await?;
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

@@ -31,8 +31,8 @@ impl HttpUpstream {
     async fn try_session(&self) -> Option<bool> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let outgoing = self.compose(RequestSender::Witgate, draft).ok()?;
-        let response = self.line.request(outgoing).await.ok()?;
+        let outgoing = self.compose(RequestSender::Witgate, draft).await.ok()?;
+        let response = self.request(outgoing).await.ok()?;
         let session = response.headers().get(SESSION_ID);
         if let Some(session) = session {
             self.close_in_background(session);
@@ -60,8 +60,8 @@ impl HttpUpstream {
         // Without a version, because the caller's version may be the reason of the refusal.
         let ping = Bytes::from_static(PING);
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
-        let Ok(ping) = self.compose(sender, draft) else { return status == StatusCode::NOT_FOUND };
-        match self.line.request(ping).await.map(|response| response.status()) {
+        let Ok(ping) = self.compose(sender, draft).await else { return status == StatusCode::NOT_FOUND };
+        match self.request(ping).await.map(|response| response.status()) {
             Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => true,
             Ok(answered) if answered.is_success() => false,
             _ => status == StatusCode::NOT_FOUND,

@@ -272,24 +272,31 @@ impl HttpUpstream {
             && Box::pin(self.is_older()).await
     }
 
-    /// A request with its headers and its sender.
-    pub(super) fn compose(
+    /// A request with its headers and its sender, without the credential that is returned beside it.
+    pub(super) fn introduced(
         &self,
         sender: RequestSender<'_>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> Result<Outgoing, Rejection> {
+    ) -> Result<(Outgoing, Option<Arc<UpstreamCredential>>), Rejection> {
         let given = self.given.load();
         if given.lifetimes.iter().any(SecretLifetime::is_over) {
             return Err(Rejection::secret_expired());
         }
         let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
-        if let Some(credential) = &given.credential {
-            credential.add_to(outgoing.headers_mut())?;
-        }
-        if let RequestSender::Caller(caller, _) = sender {
+        if let RequestSender::Caller(caller, ..) = sender {
             self.line.introduce(&mut outgoing, caller);
         }
-        Ok(outgoing)
+        Ok((outgoing, given.credential.clone()))
+    }
+
+    /// The credential in requests.
+    pub(super) fn credential(&self) -> Option<Arc<UpstreamCredential>> {
+        self.given.load().credential.clone()
+    }
+
+    /// True if the credential is made from the tokens of callers.
+    pub(crate) fn exchanges_tokens(&self) -> bool {
+        self.given.load().credential.as_ref().is_some_and(|credential| credential.is_exchanged())
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
@@ -297,7 +304,7 @@ impl HttpUpstream {
     }
 
     async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
-        self.line.request(outgoing).await.map_err(|error| {
+        self.request(outgoing).await.map_err(|error| {
             tracing::warn!(upstream = %self.uri, error = with_sources(&*error), "no answer");
             fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
         })
@@ -336,7 +343,7 @@ impl HttpUpstream {
     /// Tells the upstream that a session has ended, without waiting for the answer.
     pub(super) fn close_in_background(&self, session: &HeaderValue) {
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
-        let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { return };
+        let Ok(outgoing) = self.compose_at_once(draft) else { return };
         let pending = self.line.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
@@ -428,7 +435,7 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         if self.needs_bridge(request).await {
-            let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
+            let sender = caller(&admitted);
             let body = Box::pin(self.bridged(&admitted, sender)).await?;
             return Ok(Answer { session: None, body });
         }
@@ -438,10 +445,10 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
-        let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
+        let sender = caller(&admitted);
         let trace = admitted.trace();
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
-        let outgoing = self.compose(sender, draft)?;
+        let outgoing = self.compose(sender, draft).await?;
         let may_start_task = request.call.may_start_task();
         let mut unanswered =
             may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
@@ -471,7 +478,7 @@ impl Upstream for HttpUpstream {
         let session = self.listeners_session(&listener)?;
         let sender = RequestSender::from(&listener);
         let theirs = &session.upstream.id;
-        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
+        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
         let response = self.send(outgoing).await?;
         if self.has_lost(theirs, response.status(), sender).await {
             self.lose(Some(&listener.session), &listener.caller.principal());
@@ -502,9 +509,9 @@ impl Upstream for HttpUpstream {
         let session = self.sessions.close(&listener.session, &principal)?;
         let theirs = &session.upstream.id;
         let callers = &listener.request.headers;
-        let outgoing = self.compose(RequestSender::from(&listener), |uri, own| {
-            outgoing::delete(uri, own, callers, theirs)
-        })?;
+        let outgoing = self
+            .compose(RequestSender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))
+            .await?;
         // The session has ended for the caller, whatever the upstream answers.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
@@ -513,11 +520,17 @@ impl Upstream for HttpUpstream {
         for session in self.sessions.drain() {
             let theirs = &session.upstream.id;
             let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
-            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { continue };
+            let Ok(outgoing) = self.compose_at_once(draft) else { continue };
             // The upstream would notice by itself; a dead one must not delay the stop.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }
     }
+}
+
+/// The sender of an admitted call.
+fn caller(admitted: &Admitted) -> RequestSender<'_> {
+    let permit = admitted.permit();
+    RequestSender::Caller(permit.caller(), permit.request().decision, admitted.caller_token())
 }
 
 fn not_opened(error: &SessionError) -> Rejection {

@@ -134,3 +134,55 @@ fn a_credential_has_no_effect_on_the_place_of_an_upstream() {
     let one = place("[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }");
     assert_eq!(one, place("[credentials.a]\nkind = 'static'\nvalue = { file = 'secret' }"));
 }
+
+const ENDPOINT: &str = "token_url = 'https://idp.example.com/token'\nclient_id = 'gate'\n";
+
+#[test]
+fn a_token_has_an_endpoint_and_a_client() {
+    let secret = "client_secret = { env = 'UPSTREAM_TOKEN' }";
+    reports(&with(&format!("[credentials.a]\nkind = 'client-credentials'\n{ENDPOINT}{secret}")), &[]);
+    reports(
+        &with("[credentials.a]\nkind = 'client-credentials'"),
+        &[
+            "witgate.toml:4:14: the credential `a` has no `token_url` (add `token_url = \"…\"`)",
+            "witgate.toml:4:14: the credential `a` has no `client_id` (add `client_id = \"…\"`)",
+            "witgate.toml:4:14: nothing proves to the authorization server that Witgate is the client of `a` (add `client_secret = { env = \"NAME\" }`, or `client_key = { file = \"PATH\" }`)",
+        ],
+    );
+    reports(
+        &with(&format!(
+            "[credentials.a]\nkind = 'client-credentials'\n{ENDPOINT}client_key = {{ file = 'secret' }}\n\
+             client_auth = 'post'\nscopes = ['a b']\nsubject = 'x'"
+        )),
+        &[
+            "witgate.toml:8:14: this is not a private key in PEM (it begins with `-----BEGIN PRIVATE KEY-----`)",
+            "witgate.toml:9:15: `client_auth` is the place of a `client_secret`, and there is none (leave it out)",
+            "witgate.toml:10:11: `a b` is not a scope (write one scope, without spaces and quotes)",
+            "witgate.toml:11:11: `subject` has no effect for a credential of this kind (leave it out)",
+        ],
+    );
+}
+
+/// Witgate asks a server for its eras in its own name.
+#[test]
+fn an_exchange_needs_the_eras_of_the_upstream() {
+    let exchange = format!("[credentials.a]\nkind = 'exchange'\n{ENDPOINT}");
+    reports(
+        &with(&exchange),
+        &[
+            "witgate.toml:3:14: this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras (add `eras`, with `\"stateful\"`, `\"stateless\"`, or both)",
+        ],
+    );
+    reports(&with(&format!("eras = ['stateful']\n{exchange}")), &[]);
+}
+
+#[test]
+fn a_signed_token_needs_a_key_and_an_audience() {
+    reports(
+        &with("[credentials.a]\nkind = 'signed'"),
+        &[
+            "witgate.toml:4:14: the credential `a` has no `audience` (add `audience = \"…\"`)",
+            "witgate.toml:5:8: nothing says which key signs this token (add `[signing]` with a `key`)",
+        ],
+    );
+}

@@ -1,0 +1,363 @@
+//! A token that is renewed before its end. There is one renewal for all callers, and it goes on if they go away, because
+//! its answer may exist only once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use http::HeaderValue;
+use parking_lot::Mutex;
+use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::caller_token::CallerToken;
+use crate::fault::OutboundProblem;
+use crate::token_answer::AccessToken;
+use witgate_runtime::workers;
+
+/// Maximum time of a renewal.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(30);
+
+/// Maximum time that a call waits for a token. Clients give up after some ten seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Minimum age of a token that is renewed because the server refuses it. Otherwise a server that refuses every token
+/// would make each call ask the issuer.
+const YOUNGEST: Duration = Duration::from_secs(10);
+
+/// The pauses after failed renewals: the first one, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// An issuer of tokens.
+pub(crate) trait TokenSource: Send + Sync + 'static {
+    /// A new token.
+    fn issue(&self, caller: Exchanger) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
+}
+
+/// The caller whose token is exchanged, if it is.
+pub(crate) type Exchanger = Option<Arc<CallerToken>>;
+
+/// The form of a token in requests, and the time of its renewal.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenForm {
+    /// The name of the credential, for the log.
+    pub(crate) credential: Arc<str>,
+    /// The text before the token.
+    pub(crate) prefix: String,
+    /// The time before its end.
+    pub(crate) refresh_before: Duration,
+}
+
+/// A token, and its renewal.
+pub(crate) struct TokenKeeper {
+    source: Arc<dyn TokenSource>,
+    form: TokenForm,
+    current: ArcSwapOption<HeldToken>,
+    renewal: Mutex<RenewalState>,
+}
+
+/// A token in use.
+#[derive(Debug)]
+struct HeldToken {
+    value: HeaderValue,
+    since: Instant,
+    renewal: Instant,
+    end: Instant,
+}
+
+type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>>>;
+
+#[derive(Default)]
+struct RenewalState {
+    running: Option<Renewal>,
+    failure: Option<RenewalFailure>,
+}
+
+/// The last failures in a row.
+#[derive(Clone, Debug)]
+struct RenewalFailure {
+    problem: OutboundProblem,
+    pause: Duration,
+    next_attempt: Instant,
+}
+
+impl TokenKeeper {
+    pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
+        Arc::new(Self { source, form, current: ArcSwapOption::empty(), renewal: Mutex::default() })
+    }
+
+    /// The token, if one lives. It is renewed in the background before its end.
+    pub(crate) fn at_hand(self: &Arc<Self>, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
+        let current = self.current.load();
+        let (held, now) = (current.as_ref()?, Instant::now());
+        if now >= held.end {
+            return None;
+        }
+        if now >= held.renewal {
+            // Nobody waits for it.
+            drop(self.renew(caller.cloned()));
+        }
+        Some(held.value.clone())
+    }
+
+    /// The token, or a new one.
+    ///
+    /// # Errors
+    /// If there is none in time.
+    pub(crate) async fn token(
+        self: &Arc<Self>,
+        caller: Option<&Arc<CallerToken>>,
+    ) -> Result<HeaderValue, OutboundProblem> {
+        match self.at_hand(caller) {
+            Some(value) => Ok(value),
+            None => self.wait(caller.cloned()).await,
+        }
+    }
+
+    /// A token in place of the one with the value `refused`, which the server does not accept.
+    ///
+    /// # Errors
+    /// If there is no other one, or none in time.
+    pub(crate) async fn in_place_of(
+        self: &Arc<Self>,
+        refused: Option<&HeaderValue>,
+        caller: Option<&Arc<CallerToken>>,
+    ) -> Result<HeaderValue, OutboundProblem> {
+        if let Some(held) = &*self.current.load() {
+            if Some(&held.value) != refused {
+                return Ok(held.value.clone());
+            }
+            if held.since.elapsed() < YOUNGEST {
+                return Err(OutboundProblem::Rejected);
+            }
+        }
+        self.wait(caller.cloned()).await
+    }
+
+    async fn wait(self: &Arc<Self>, caller: Exchanger) -> Result<HeaderValue, OutboundProblem> {
+        let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
+        let renewed = timeout(PATIENCE, self.renew(caller)).await.unwrap_or_else(late);
+        renewed.map(|held| held.value.clone())
+    }
+
+    /// The running renewal, or a new one. During the pause after a failure, there is no new one.
+    fn renew(self: &Arc<Self>, caller: Exchanger) -> Renewal {
+        let mut state = self.renewal.lock();
+        if let Some(running) = state.running.as_ref().filter(|running| running.peek().is_none()) {
+            return running.clone();
+        }
+        if let Some(failure) = state.failure.as_ref().filter(|failure| Instant::now() < failure.next_attempt)
+        {
+            return std::future::ready(Err(failure.problem.clone())).boxed().shared();
+        }
+        // It clears `running` at its end, for which it needs the lock.
+        let task = workers::background().spawn(Arc::clone(self).renewed(caller));
+        let lost = || Err(OutboundProblem::unreachable("the renewal has failed".to_owned()));
+        let renewal = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
+        state.running = Some(renewal.clone());
+        renewal
+    }
+
+    async fn renewed(self: Arc<Self>, caller: Exchanger) -> Result<Arc<HeldToken>, OutboundProblem> {
+        let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
+        let issued = timeout(LONGEST_RENEWAL, self.source.issue(caller)).await.unwrap_or_else(late);
+        let held = issued.and_then(|token| HeldToken::new(&token, &self.form).map(Arc::new));
+        let mut state = self.renewal.lock();
+        state.running = None;
+        let credential = &*self.form.credential;
+        match &held {
+            Ok(held) => {
+                self.current.store(Some(Arc::clone(held)));
+                if state.failure.take().is_some() {
+                    tracing::info!(credential, "there is a token again");
+                }
+            }
+            Err(problem) => {
+                let failure = RenewalFailure::after(state.failure.as_ref(), problem);
+                tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
+                state.failure = Some(failure);
+            }
+        }
+        held
+    }
+}
+
+impl HeldToken {
+    fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
+        let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
+        let unfit = |_| OutboundProblem::Refused { error: "its token does not fit into a header".into() };
+        let mut value = HeaderValue::from_str(&text).map_err(unfit)?;
+        value.set_sensitive(true);
+        let since = Instant::now();
+        let end = since + token.lifetime;
+        Ok(Self {
+            value,
+            since,
+            renewal: end - time_before(form.refresh_before, token.lifetime, chance()),
+            end,
+        })
+    }
+}
+
+impl RenewalFailure {
+    fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
+        let (first, longest) = PAUSES;
+        let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
+        Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
+    }
+}
+
+/// The time before the end at which a token is renewed: that of the settings, with a tenth more or less, so that several
+/// processes do not ask at the same time. Of a short lifetime, it is at most half.
+fn time_before(setting: Duration, lifetime: Duration, chance: f64) -> Duration {
+    setting.min(lifetime / 2).mul_f64(0.9 + 0.2 * chance).min(lifetime)
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    let mut byte = [0];
+    // Without random numbers, all processes ask at the same time, which is no danger.
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use proptest::prelude::*;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Issues the tokens 1, 2, 3, …, each after a notification, with these lifetimes in seconds. None: it fails.
+    struct Issuer {
+        asked: AtomicUsize,
+        go: Arc<Notify>,
+        lifetimes: Vec<Option<u64>>,
+    }
+
+    impl TokenSource for Issuer {
+        fn issue(&self, _: Exchanger) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+            let number = self.asked.fetch_add(1, Ordering::SeqCst);
+            let (go, lifetime) = (Arc::clone(&self.go), self.lifetimes.get(number).copied().flatten());
+            Box::pin(async move {
+                go.notified().await;
+                let lifetime = lifetime.map(Duration::from_secs);
+                let lifetime = lifetime.ok_or_else(|| OutboundProblem::unreachable("no".to_owned()))?;
+                Ok(AccessToken { access: (number + 1).to_string().into(), lifetime })
+            })
+        }
+    }
+
+    fn keeper(lifetimes: &[Option<u64>]) -> (Arc<TokenKeeper>, Arc<Issuer>) {
+        let (asked, go) = (AtomicUsize::new(0), Arc::default());
+        let issuer = Arc::new(Issuer { asked, go, lifetimes: lifetimes.to_vec() });
+        let form = TokenForm {
+            credential: "a".into(),
+            prefix: "Bearer ".to_owned(),
+            refresh_before: Duration::from_secs(300),
+        };
+        (TokenKeeper::new(Arc::<Issuer>::clone(&issuer), form), issuer)
+    }
+
+    #[tokio::test]
+    async fn a_hundred_calls_at_expiry_are_one_request() {
+        let (keeper, issuer) = keeper(&[Some(3600)]);
+        let calls = join_all((0..100).map(|_| keeper.token(None)));
+        let go = async {
+            tokio::task::yield_now().await;
+            issuer.go.notify_one();
+        };
+        let (tokens, ()) = tokio::join!(calls, go);
+        assert!(tokens.iter().all(|token| token.as_ref().unwrap() == "Bearer 1"), "{tokens:?}");
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");
+    }
+
+    #[tokio::test]
+    async fn a_renewal_goes_on_without_its_caller() {
+        let (keeper, issuer) = keeper(&[Some(3600)]);
+        {
+            let mut call = Box::pin(keeper.token(None));
+            assert!((&mut call).now_or_never().is_none());
+        }
+        issuer.go.notify_one();
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer 1");
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "the token of the first one");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_renewed_only_once_it_is_old() {
+        let (keeper, issuer) = keeper(&[Some(3600), Some(3600)]);
+        issuer.go.notify_one();
+        let used = keeper.token(None).await.unwrap();
+        assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
+        let other = HeaderValue::from_static("Bearer 0");
+        assert_eq!(keeper.in_place_of(Some(&other), None).await.unwrap(), used, "it is newer");
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+        let held = keeper.current.load_full().unwrap();
+        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
+        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        keeper.current.store(Some(Arc::new(older)));
+        issuer.go.notify_one();
+        assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_followed_by_a_pause() {
+        let (keeper, issuer) = keeper(&[None, Some(1)]);
+        issuer.go.notify_one();
+        let problem = keeper.token(None).await.unwrap_err();
+        assert_eq!(keeper.token(None).await, Err(problem));
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+        keeper.renewal.lock().failure.as_mut().unwrap().next_attempt = Instant::now();
+        issuer.go.notify_one();
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer 2");
+        assert!(keeper.renewal.lock().failure.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_living_token_is_used_while_it_is_renewed() {
+        let (keeper, issuer) = keeper(&[Some(3600), None, Some(3600)]);
+        issuer.go.notify_one();
+        keeper.token(None).await.unwrap();
+        let held = keeper.current.load_full().unwrap();
+        let due = HeldToken { value: held.value.clone(), renewal: Instant::now(), ..*held };
+        keeper.current.store(Some(Arc::new(due)));
+        for _ in 0..10 {
+            assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");
+        }
+        let running = keeper.renewal.lock().running.clone().unwrap();
+        issuer.go.notify_one();
+        assert!(running.await.is_err());
+        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1", "it still lives");
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "and nobody asks during the pause");
+    }
+
+    #[test]
+    fn pauses_grow_up_to_the_longest() {
+        let problem = OutboundProblem::unreachable(String::new());
+        let mut failure = RenewalFailure::after(None, &problem);
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(failure.pause.as_secs(), seconds);
+            failure = RenewalFailure::after(Some(&failure), &problem);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_renewal_comes_before_the_end_and_not_at_once(
+            setting in 1_u64..100_000, lifetime in 0_u64..100_000_000, chance in 0.0..=1.0_f64,
+        ) {
+            let (setting, lifetime) = (Duration::from_secs(setting), Duration::from_secs(lifetime));
+            let before = time_before(setting, lifetime, chance);
+            prop_assert!(before <= lifetime.mul_f64(0.56) + Duration::from_nanos(1), "{before:?}");
+            prop_assert!(before >= setting.min(lifetime / 2).mul_f64(0.89), "{before:?}");
+        }
+    }
+}
