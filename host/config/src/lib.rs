@@ -416,11 +416,12 @@ pub struct Upstream {
 }
 
 /// An own tool that may be offered beside those of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OwnTool {
-    /// Whether the gateway works, and the names of the credentials that it has for the server.
+    /// The state of the gateway, and the names of the credentials that it has for the server.
     HealthCheck,
-    /// Whether authentication is enabled and a key is configured.
+    /// The state of authentication: enabled, and with a key to compare with.
     AuthStatus,
     /// The limits of calls, and what remains of them.
     LimitsStatus,
@@ -433,16 +434,6 @@ impl OwnTool {
             Self::HealthCheck => "health_check",
             Self::AuthStatus => "auth_status",
             Self::LimitsStatus => "limits_status",
-        }
-    }
-}
-
-impl From<raw::OwnTool> for OwnTool {
-    fn from(written: raw::OwnTool) -> Self {
-        match written {
-            raw::OwnTool::HealthCheck => Self::HealthCheck,
-            raw::OwnTool::AuthStatus => Self::AuthStatus,
-            raw::OwnTool::LimitsStatus => Self::LimitsStatus,
         }
     }
 }

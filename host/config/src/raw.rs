@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 pub use self::credentials::{ClientAuthForm, CredentialTable, OptionalSecret, OptionalText, OutboundKind};
+use crate::OwnTool;
 use crate::limits::{CredentialKind, LimitPer};
 
 /// The configuration of Witgate.
@@ -638,18 +639,6 @@ pub enum OwnToolChoice {
     InPlace(bool),
     /// Single tools beside those of a server.
     Beside(#[schemars(length(min = 1))] Vec<OwnTool>),
-}
-
-/// An own tool that may be offered beside those of a server.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OwnTool {
-    /// Whether the gateway works, and the names of the credentials that it has for the server.
-    HealthCheck,
-    /// Whether authentication is enabled and a key is configured.
-    AuthStatus,
-    /// The limits of calls, and what remains of them.
-    LimitsStatus,
 }
 
 /// The form of denials over HTTP.

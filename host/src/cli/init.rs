@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use self::client::{Client, Entry};
+use self::client::{ClientEntry, ClientProgram};
 use self::own_server::{OwnServer, ServerOptions};
 use self::starter::Starter;
 use super::context::{Context, DEFAULT_CONFIG};
@@ -34,9 +34,9 @@ pub(super) struct Arguments {
     builtin: bool,
     #[command(flatten)]
     server: ServerOptions,
-    /// Client whose settings to print
+    /// ClientProgram whose settings to print
     #[arg(long, value_enum, default_value = "claude")]
-    client: Client,
+    client: ClientProgram,
     /// Import the keys of another server instead of creating one, as `witgate key import` does; `-`: standard input
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
@@ -87,7 +87,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     write(&path, &starter.text(), arguments.force)?;
     let ignored = gitignore::extend(&path.with_file_name(".gitignore"), arguments.client);
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
-    let entry = Entry {
+    let entry = ClientEntry {
         name: arguments.server.name().unwrap_or("witgate"),
         program: &program,
         config: &path,
@@ -179,11 +179,11 @@ struct Summary<'a> {
     components: Vec<ExportedComponent>,
     /// The lines that were added to `.gitignore`, or the reason why none could be.
     ignored: Result<Vec<&'static str>, String>,
-    entry: Entry<'a>,
+    entry: ClientEntry<'a>,
 }
 
 impl Summary<'_> {
-    fn print_json(&self, context: &Context, client: Client) {
+    fn print_json(&self, context: &Context, client: ClientProgram) {
         let mut summary = json!({
             "config": self.path,
             "store": self.store.path(),
@@ -203,7 +203,7 @@ impl Summary<'_> {
         context.terminal.print_json(&summary);
     }
 
-    fn print(&self, context: &Context, client: Client, server: Option<&OwnServer>) {
+    fn print(&self, context: &Context, client: ClientProgram, server: Option<&OwnServer>) {
         let terminal = &context.terminal;
         terminal.say(&format!("Wrote {} and {}.", self.path.display(), self.store.path().display()));
         for note in server.map(OwnServer::notes).unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! Who may call a running Witgate, for `witgate status`.
+//! The access to a running Witgate, for `witgate status`.
 
 use super::protocol::{Overview, PolicyStatus, PolicySummary, UpstreamSummary};
 use super::status::{StatusReader, seconds};
@@ -6,7 +6,7 @@ use witgate_config::PolicyKind;
 use witgate_policy::Policy;
 use witgate_policy::generation::{Generation, Pipeline};
 
-/// Who may call at this moment.
+/// The access at this moment.
 pub(super) fn overview(status: &StatusReader, live: &Generation) -> Overview {
     let upstreams: Vec<_> = live.pipelines().iter().map(upstream).collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();

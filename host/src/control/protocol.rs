@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum ControlCommand {
-    /// Who may call, in short: [`Overview`].
+    /// The access to the gateway, in short: an [`Overview`].
     Status,
     /// The policies of the live generation, and the result of the last candidate: a [`GatewayStatus`].
     PluginList,
@@ -87,7 +87,7 @@ impl ControlCommand {
     }
 }
 
-/// Who may call a running Witgate, in short.
+/// The access to a running Witgate, in short.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Overview {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{Assertion, Client, ClientAuth, ConfigError};
 
-use crate::{Config, Style};
+use crate::{Config, QuestionStyle};
 
 /// The client's method of authentication to the authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub enum AuthMethod {
 
 /// The authentication from the settings, which have to contain exactly one. A tokeninfo endpoint needs none.
 pub(crate) fn auth(config: &Config) -> Result<ClientAuth, ConfigError> {
-    if config.style == Style::TokenInfo {
+    if config.style == QuestionStyle::TokenInfo {
         return Ok(ClientAuth::None);
     }
     match (&config.client_secret, &config.client_key) {

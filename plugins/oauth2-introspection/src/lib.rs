@@ -28,7 +28,7 @@ pub struct Config {
     /// The form of the question: `rfc7662` (the default), or `tokeninfo` for a GET of `endpoint` with the token as bearer,
     /// whose answer has `expires_in` and no `active`.
     #[serde(default)]
-    pub style: Style,
+    pub style: QuestionStyle,
     /// The introspection endpoint. Either this or `issuer` is needed.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub endpoint: Option<String>,
@@ -101,7 +101,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Style {
+#[schemars(rename = "Style")]
+pub enum QuestionStyle {
     /// RFC 7662.
     #[default]
     Rfc7662,
@@ -168,7 +169,8 @@ fn terms(config: &Config) -> Result<(Terms, Option<Box<Terms>>), ConfigError> {
         may_be_missing: config.accept_without_audience,
     };
     let made = |audience| Terms::new(audience, LEEWAY, config.dpop);
-    if config.style == Style::Rfc7662 || config.audience.is_some() || config.audience_claim.is_some() {
+    if config.style == QuestionStyle::Rfc7662 || config.audience.is_some() || config.audience_claim.is_some()
+    {
         return Ok((made(audience)?, None));
     }
     let client = |claim| {
@@ -201,7 +203,7 @@ fn check_tokeninfo(config: &Config) -> Result<(), ConfigError> {
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
-    if config.style == Style::TokenInfo {
+    if config.style == QuestionStyle::TokenInfo {
         check_tokeninfo(config)?;
     }
     if config.client_id.is_empty() {

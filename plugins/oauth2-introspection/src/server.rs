@@ -7,7 +7,7 @@ use witgate_plugin::{
 };
 
 use crate::signed_answer::{self, Signatures};
-use crate::{Style, tokeninfo};
+use crate::{QuestionStyle, tokeninfo};
 
 /// The longest answer that is read, in bytes: enough for a user in thousands of groups. The cache does not store an
 /// answer that is too long for the claims of an identity.
@@ -28,7 +28,7 @@ pub(crate) struct AuthorizationServer {
     auth: ClientAuth,
     /// None: answers are not signed.
     signatures: Option<Signatures>,
-    style: Style,
+    style: QuestionStyle,
 }
 
 #[derive(Debug)]
@@ -61,19 +61,19 @@ impl AuthorizationServer {
                 return Err(ConfigError::at("", "either `endpoint` or `issuer` is needed"));
             }
         };
-        Ok(Self { place, auth, signatures, style: Style::default() })
+        Ok(Self { place, auth, signatures, style: QuestionStyle::default() })
     }
 
     /// The same server, with questions of this form.
-    pub(crate) fn asked_in(self, style: Style) -> Self {
+    pub(crate) fn asked_in(self, style: QuestionStyle) -> Self {
         Self { style, ..self }
     }
 
     /// Asks about a token, and returns the answer in the form of an introspection.
     pub(crate) async fn introspect<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
         match self.style {
-            Style::Rfc7662 => self.post(host, token).await,
-            Style::TokenInfo => self.get(host, token).await,
+            QuestionStyle::Rfc7662 => self.post(host, token).await,
+            QuestionStyle::TokenInfo => self.get(host, token).await,
         }
     }
 

@@ -5,7 +5,7 @@ use witgate_plugin::{Call, ConfigError, Glob, TargetKind, is_scope};
 /// A compiled template, such as `mcp:tool:{tool}`.
 #[derive(Debug)]
 pub(crate) struct ScopeTemplate {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
     /// True if it is about tools only.
     tools_only: bool,
     /// True if `*` in the scopes of callers stands for any characters.
@@ -13,7 +13,7 @@ pub(crate) struct ScopeTemplate {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     /// The kind of the target.
     Kind,
@@ -39,14 +39,14 @@ impl ScopeTemplate {
         let mut tools_only = false;
         while let Some(place) = rest.find(['{', '}']) {
             let (before, after) = rest.split_at(place);
-            parts.extend((!before.is_empty()).then(|| Part::Text(before.to_owned())));
+            parts.extend((!before.is_empty()).then(|| TemplatePart::Text(before.to_owned())));
             let placeholder = after.strip_prefix('{').and_then(|after| after.split_once('}'));
             let (name, after) =
                 placeholder.ok_or_else(|| fault("a brace without its counterpart".to_owned()))?;
             tools_only |= name == "tool";
             parts.push(match name {
-                "tool" | "name" => Part::Name,
-                "kind" => Part::Kind,
+                "tool" | "name" => TemplatePart::Name,
+                "kind" => TemplatePart::Kind,
                 _ => {
                     let known = "there are `{tool}`, `{kind}` and `{name}`";
                     return Err(fault(format!("`{{{name}}}` is not a placeholder; {known}")));
@@ -54,8 +54,8 @@ impl ScopeTemplate {
             });
             rest = after;
         }
-        parts.extend((!rest.is_empty()).then(|| Part::Text(rest.to_owned())));
-        if !parts.contains(&Part::Name) {
+        parts.extend((!rest.is_empty()).then(|| TemplatePart::Text(rest.to_owned())));
+        if !parts.contains(&TemplatePart::Name) {
             let help = "for one scope of all calls, write `scopes = { \"*\" = [\"…\"] }`";
             return Err(fault(format!("it has neither `{{tool}}` nor `{{name}}`; {help}")));
         }
@@ -79,10 +79,10 @@ impl ScopeTemplate {
     }
 
     fn with(&self, kind: TargetKind, name: &str) -> String {
-        let text = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Kind => word(kind).to_owned(),
-            Part::Name => name.to_owned(),
+        let text = |part: &TemplatePart| match part {
+            TemplatePart::Text(text) => text.clone(),
+            TemplatePart::Kind => word(kind).to_owned(),
+            TemplatePart::Name => name.to_owned(),
         };
         self.parts.iter().map(text).collect()
     }
@@ -96,7 +96,7 @@ impl ScopeTemplate {
     /// True if `scope` begins as the scopes of this template do.
     pub(crate) fn resembles(&self, scope: &str) -> bool {
         match self.parts.first() {
-            Some(Part::Text(beginning)) => scope.starts_with(beginning.as_str()),
+            Some(TemplatePart::Text(beginning)) => scope.starts_with(beginning.as_str()),
             _ => true,
         }
     }

@@ -1,4 +1,4 @@
-//! What users of other servers expect of a gateway in front of them.
+//! Features for users of other servers, with a gateway in front of them.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use witgate_tests::wire::{Answer, Request};
 
 /// A gateway in front of the fixture server, as a child process.
 fn before_fixture(server: &str, upstream: &str, policies: &str) -> (Running, String) {
-    let setup = Setup::new();
+    let setup = Setup::new().env("API_TOKEN", "x");
     let fixture = program("fixture-upstream");
     setup.config(
         server,
         &format!(
-            "[upstreams.fixture]\ncommand = [{fixture:?}, '--stdio']\nenv = {{ API_TOKEN = 'x' }}\n{upstream}\n\
+            "[upstreams.fixture]\ncommand = [{fixture:?}, '--stdio']\nenv = {{ API_TOKEN = {{ env = 'API_TOKEN' }} }}\n{upstream}\n\
              [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml', header = ['X-API-Key', 'api-key'] }}\n\
              {policies}[pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
         ),

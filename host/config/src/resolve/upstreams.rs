@@ -130,7 +130,7 @@ impl Resolver<'_> {
     fn tools_beside(&mut self, name: &str, written: &raw::Upstream) -> Vec<OwnTool> {
         let Some(OwnToolChoice::Beside(chosen)) = &written.own_tools else { return Vec::new() };
         let mut tools: Vec<OwnTool> = Vec::new();
-        for (index, tool) in chosen.iter().map(|tool| OwnTool::from(*tool)).enumerate() {
+        for (index, tool) in chosen.iter().copied().enumerate() {
             let at = ["upstreams", name, "own_tools", &index.to_string()];
             if tools.contains(&tool) {
                 self.error(&at, format!("`{}` is there twice", tool.name()), "leave one of them out");

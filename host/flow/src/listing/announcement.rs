@@ -34,7 +34,7 @@ fn object<'a>(capabilities: &'a mut Map<String, Value>, name: &str) -> Option<&'
     member.as_object_mut()
 }
 
-/// Whether a credential is required, and the accepted kinds. It replaces what the server says of itself.
+/// The accepted kinds of credentials, and `required`. It replaces what the server says of itself.
 fn authentication(pipeline: &Pipeline) -> Value {
     let required = pipeline.anonymous.is_none() && !pipeline.unchecked;
     let kinds = pipeline.authenticate.iter().filter(|_| !pipeline.unchecked);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_claims_is_replaced() {
+    fn a_claim_of_the_server_is_replaced() {
         let said = |pipeline: &Pipeline, capabilities: &str| {
             let text = announced(&route(true), pipeline, capabilities).unwrap();
             serde_json::from_str::<Value>(&text).unwrap()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A client that starts Witgate over stdio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Client {
+pub(super) enum ClientProgram {
     /// Claude Desktop
     Claude,
     /// Cursor
@@ -18,7 +18,7 @@ pub(super) enum Client {
 }
 
 /// An entry in the settings of a client.
-pub(super) struct Entry<'a> {
+pub(super) struct ClientEntry<'a> {
     /// The name of the server in the client.
     pub(super) name: &'a str,
     /// The path of Witgate's program.
@@ -32,7 +32,7 @@ pub(super) struct Entry<'a> {
 /// The place of a key that only the person has.
 const PLACEHOLDER: &str = "the key";
 
-impl Client {
+impl ClientProgram {
     /// Its name for people.
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Client {
     }
 
     /// Its settings, written by hand in the order in which people write them.
-    pub(super) fn settings(self, entry: &Entry<'_>) -> String {
+    pub(super) fn settings(self, entry: &ClientEntry<'_>) -> String {
         let name = json!(entry.name);
         let inner = self.inner(entry);
         match self {
@@ -102,11 +102,11 @@ impl Client {
     }
 
     /// The same for programs.
-    pub(super) fn settings_json(self, entry: &Entry<'_>) -> Value {
+    pub(super) fn settings_json(self, entry: &ClientEntry<'_>) -> Value {
         serde_json::from_str(&self.settings(entry)).unwrap_or_default()
     }
 
-    fn inner(self, entry: &Entry<'_>) -> String {
+    fn inner(self, entry: &ClientEntry<'_>) -> String {
         let key = match self {
             Self::Vscode => "${input:witgate-key}",
             _ => entry.key.unwrap_or(PLACEHOLDER),
@@ -133,19 +133,20 @@ mod tests {
     #[test]
     fn every_client_gets_its_own_shape() {
         let (program, config) = (Path::new("/opt/a \"b\"/witgate"), Path::new("/home/me/witgate.toml"));
-        let entry = Entry { name: "in\"st", program, config, key: Some("wgk_1") };
-        let server = |client: Client, outer: &str| client.settings_json(&entry)[outer]["in\"st"].clone();
+        let entry = ClientEntry { name: "in\"st", program, config, key: Some("wgk_1") };
+        let server =
+            |client: ClientProgram, outer: &str| client.settings_json(&entry)[outer]["in\"st"].clone();
         let args = json!(["serve", "--transport", "stdio", "--config", "/home/me/witgate.toml"]);
-        for client in [Client::Claude, Client::Cursor, Client::Kiro] {
+        for client in [ClientProgram::Claude, ClientProgram::Cursor, ClientProgram::Kiro] {
             let server = server(client, "mcpServers");
             assert_eq!((&server["command"], &server["args"]), (&json!(program), &args), "{client:?}");
             assert_eq!(server["env"], json!({ "MCP_API_KEY": "wgk_1" }));
         }
-        assert_eq!(server(Client::Kiro, "mcpServers")["disabled"], json!(false));
-        let vscode = Client::Vscode.settings(&entry);
+        assert_eq!(server(ClientProgram::Kiro, "mcpServers")["disabled"], json!(false));
+        let vscode = ClientProgram::Vscode.settings(&entry);
         assert!(!vscode.contains("wgk_1"), "the file is often in version control: {vscode}");
-        let id = &Client::Vscode.settings_json(&entry)["inputs"][0]["id"];
-        let server = server(Client::Vscode, "servers");
+        let id = &ClientProgram::Vscode.settings_json(&entry)["inputs"][0]["id"];
+        let server = server(ClientProgram::Vscode, "servers");
         assert_eq!((&server["type"], &server["args"]), (&json!("stdio"), &args));
         assert_eq!(server["env"]["MCP_API_KEY"], json!(format!("${{input:{}}}", id.as_str().unwrap())));
     }

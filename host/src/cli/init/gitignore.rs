@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use super::client::Client;
+use super::client::ClientProgram;
 
 /// The files in the directory of the configuration that are secret, or belong to a running process.
 const OWN: [&str; 4] = [".env", ".keys.toml.lock", "witgate.sock", "witgate.state/"];
 
 /// The lines, with the file of the client if it contains the key.
-pub(super) fn lines(client: Client) -> Vec<&'static str> {
+pub(super) fn lines(client: ClientProgram) -> Vec<&'static str> {
     OWN.into_iter().chain(client.file_with_key()).collect()
 }
 
@@ -17,7 +17,7 @@ pub(super) fn lines(client: Client) -> Vec<&'static str> {
 ///
 /// # Errors
 /// With a sentence, if the file cannot be read or written.
-pub(super) fn extend(path: &Path, client: Client) -> Result<Vec<&'static str>, String> {
+pub(super) fn extend(path: &Path, client: ClientProgram) -> Result<Vec<&'static str>, String> {
     let failed = |error: io::Error| format!("{} cannot be changed: {error}", path.display());
     let present = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -42,17 +42,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".gitignore");
         std::fs::write(&path, "target/\n/.env").unwrap();
-        let added = extend(&path, Client::Cursor).unwrap();
+        let added = extend(&path, ClientProgram::Cursor).unwrap();
         assert_eq!(added, [".keys.toml.lock", "witgate.sock", "witgate.state/", ".cursor/mcp.json"]);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("target/\n/.env\n.keys.toml.lock\n") && text.ends_with("mcp.json\n"),
             "{text}"
         );
-        assert!(extend(&path, Client::Cursor).unwrap().is_empty());
+        assert!(extend(&path, ClientProgram::Cursor).unwrap().is_empty());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         assert!(
-            extend(&folder.path().join("no/such"), Client::Claude).unwrap_err().contains("cannot be changed")
+            extend(&folder.path().join("no/such"), ClientProgram::Claude)
+                .unwrap_err()
+                .contains("cannot be changed")
         );
     }
 }

@@ -27,12 +27,12 @@ pub(super) struct ServerOptions {
 /// The user's own server.
 pub(super) struct OwnServer {
     name: String,
-    target: Target,
+    target: NamedServer,
     /// The arguments that were relative paths.
     made_absolute: Vec<String>,
 }
 
-enum Target {
+enum NamedServer {
     Command(Vec<String>),
     Url(Url),
 }
@@ -47,14 +47,14 @@ impl ServerOptions {
     pub(super) fn resolve(&self) -> Result<Option<OwnServer>, CommandFailure> {
         let name = self.server_name.clone().unwrap_or_else(|| "server".to_owned());
         if let Some(url) = &self.url {
-            let target = Target::Url(url.clone());
+            let target = NamedServer::Url(url.clone());
             return Ok(Some(OwnServer { name, target, made_absolute: Vec::new() }));
         }
         let mut made_absolute = Vec::new();
         let written = self.command.iter().chain(&self.rest).enumerate();
         let command: Vec<_> = written.map(|(place, text)| full(place, text, &mut made_absolute)).collect();
         match (command.is_empty(), &self.server_name) {
-            (false, _) => Ok(Some(OwnServer { name, target: Target::Command(command), made_absolute })),
+            (false, _) => Ok(Some(OwnServer { name, target: NamedServer::Command(command), made_absolute })),
             (true, None) => Ok(None),
             (true, Some(_)) => Err(CommandFailure::new(
                 "`--server-name` is the name of your own server; name the server by `--command` or `--url`",
@@ -82,17 +82,17 @@ impl OwnServer {
     pub(super) fn section(&self) -> String {
         let name = toml_edit::Key::new(self.name.as_str());
         let target = match &self.target {
-            Target::Command(command) => {
+            NamedServer::Command(command) => {
                 let words: toml_edit::Array = command.iter().map(String::as_str).collect();
                 format!("command = {}", words.to_string().trim())
             }
-            Target::Url(url) => format!("url = {}", toml_edit::Value::from(url.as_str())),
+            NamedServer::Url(url) => format!("url = {}", toml_edit::Value::from(url.as_str())),
         };
         let secrets = match &self.target {
-            Target::Command(_) => {
+            NamedServer::Command(_) => {
                 "# env = { API_TOKEN = { env = \"API_TOKEN\" } }   # secrets are never in this file"
             }
-            Target::Url(_) => {
+            NamedServer::Url(_) => {
                 "# headers = { Authorization = { env = \"API_TOKEN\", prefix = \"Bearer \" } }   # secrets are never in this file"
             }
         };
@@ -106,7 +106,7 @@ impl OwnServer {
             "These are written with their full paths, because clients start Witgate elsewhere: {moved}."
         );
         let environment = "The server gets only PATH, HOME and the like from the environment; name what it needs under `env`.";
-        let is_command = matches!(self.target, Target::Command(_));
+        let is_command = matches!(self.target, NamedServer::Command(_));
         let paths = (!moved.is_empty()).then_some(paths);
         paths.into_iter().chain(is_command.then(|| environment.to_owned())).collect()
     }
