@@ -191,7 +191,7 @@ type Patterns = (Vec<String>, Vec<String>, Vec<String>);
 #[test]
 fn a_tool_is_listed_without_a_key_exactly_if_its_call_may_be_allowed() {
     let setup = GenerationSetup::new();
-    setup.file("keys.toml", &store(&[], &["*".to_owned()], &[]));
+    setup.file("keys.toml", &store(&["holder".to_owned()], &["*".to_owned()], &[]));
     let tool_pattern = || prop_oneof![Just("*".to_owned()), "[ab*]{1,3}"];
     let patterns = || prop::collection::vec(tool_pattern(), 1..3);
     let world = (patterns(), patterns(), patterns(), prop::collection::vec("[ab]{1,3}", 8));
@@ -237,7 +237,7 @@ fn argument_config((on, lists, open): &Patterns) -> String {
         "[upstreams.up]\nown_tools = true\n\
          [policies.keys]\nkind = 'api-key'\nargument = {{ name = 'auth_token', on = {on:?} }}\n\
          config = {{ store = 'keys.toml' }}\n\
-         [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ public = {{ allow = {open:?} }} }} }}\n\
+         [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ public = {{ allow = {open:?} }}, holder = {{ allow = ['*'] }} }} }}\n\
          [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys', 'roles']\n\
          anonymous = {{ roles = ['public'], lists = {lists:?} }}\n"
     )
