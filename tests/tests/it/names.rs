@@ -21,6 +21,16 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         "a signature algorithm, in settings and for the host",
     ),
     (
+        "ArgumentSchema",
+        &["host/config/src/argument.rs", "host/config/src/raw.rs"],
+        "the setting `schema` of an argument, resolved and as written",
+    ),
+    (
+        "ArgumentSettings",
+        &["host/config/src/argument.rs", "host/config/src/raw.rs"],
+        "the setting `argument` of a policy, resolved and as written",
+    ),
+    (
         "Arguments",
         &[
             "host/src/cli/audit/check.rs",

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_stays() {
+    fn an_entry_without_a_schema_stays() {
         for entry in [
             "{}",
             "7",

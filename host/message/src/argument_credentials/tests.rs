@@ -72,7 +72,7 @@ fn the_value_is_read_without_its_escapes() {
 }
 
 #[test]
-fn what_is_no_credential_is_refused() {
+fn an_argument_that_is_no_credential_is_refused() {
     let long = format!(r#"{{"auth_token":"{}"}}"#, "x".repeat(MAX_LENGTH + 1));
     for (arguments, what) in [
         (r#"{"auth_token":7}"#, "the argument `auth_token` must be a string"),
@@ -133,7 +133,7 @@ fn a_call_has_one_credential() {
 }
 
 #[test]
-fn what_a_shadow_judges_is_cut_and_does_not_count() {
+fn an_argument_of_a_shadow_is_cut_and_does_not_count() {
     let shadow = [CredentialArgument { watched: true, ..declared("trial", "auth_token", "*") }];
     let (rest, taken) = call(r#"{"auth_token":"K"}"#).cut(&shadow).unwrap();
     assert_eq!(rest.arguments(), Some("{}"));
