@@ -706,7 +706,7 @@ pub struct UpstreamSecret {
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
     /// With `exec`: the lifetime of the secret in seconds. Default: 300.
-    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.
     pub exec_env: Vec<String>,
@@ -751,7 +751,7 @@ pub struct SecretSource {
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
     /// With `exec`: the lifetime of the secret in seconds. Default: 300.
-    #[schemars(range(min = 1, max = 2_592_000))]
+    #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.
     pub exec_env: Vec<String>,

@@ -29,6 +29,9 @@ const LOOK_INTO_LOG: &str = "look into the log for the reason why it could not b
 const RUN_IT: &str =
     "run the command yourself, as the user who starts Witgate and with the variables of `exec_env` only";
 
+/// The time before the end of a lifetime that is left for a renewal: two runs, with pauses.
+const LEFT: Duration = Duration::from_secs(30);
+
 /// The end of a secret's use, which a renewal with the same value postpones.
 #[derive(Clone, Debug)]
 pub struct SecretLifetime(Arc<Mutex<Instant>>);
@@ -170,6 +173,12 @@ impl SecretPrograms {
     }
 }
 
+/// The time after which a secret with this lifetime is renewed. Thirty seconds, or half of a shorter lifetime, are
+/// left for a slow program and for further attempts.
+fn renewal(lifetime: Duration) -> Duration {
+    lifetime.saturating_sub(LEFT).max(lifetime / 2)
+}
+
 impl KnownPrograms {
     /// Forgets the program that no configuration has asked for the longest.
     fn make_room(&mut self) {
@@ -223,7 +232,7 @@ impl PrintedSecret {
         match run {
             Ok(value) => {
                 self.failures = 0;
-                self.next = now + program.ttl() * 4 / 5;
+                self.next = now + renewal(program.ttl());
                 self.renew(value, now + program.ttl(), now)
             }
             Err(message) => {

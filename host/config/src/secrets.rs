@@ -22,7 +22,7 @@ const LARGEST: u64 = 1 << 20;
 /// The settings that name a source.
 pub(crate) const SOURCES: [&str; 4] = ["env", "file", "credential", "exec"];
 
-/// The default of `ttl_s`: a changed secret is in use after four minutes.
+/// The default of `ttl_s`: a changed secret is in use after five minutes at the latest.
 const DEFAULT_TTL_S: u64 = 300;
 
 /// The bits of a file's mode for users other than its owner.

@@ -45,6 +45,7 @@ mod properties;
 mod providers;
 mod record;
 mod scopes;
+mod secret_sources;
 mod secrets;
 mod seeds;
 mod servers;

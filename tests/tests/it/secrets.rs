@@ -1,6 +1,7 @@
 //! The caller's credential stays in Witgate: no upstream, log or answer contains it.
 
 use std::io::{BufRead, BufReader, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -18,6 +19,9 @@ use witgate_tests::wire::{Request, STATEFUL, contains, exchange};
 
 const JWT_SECRET: &str = "jwt-secret-0123456789-abcdefghijklmnop";
 const UPSTREAM_SECRET: &str = "upstream-secret-0123456789-abcdefghij";
+const PRINTED: &str = "printed-secret-0123456789-abcdefghijklm";
+const CREDENTIAL: &str = "credential-of-systemd-0123456789-abcdef";
+const PASSWORD: &str = "password-of-basic-0123456789-abcdefghij";
 const ENV_KEY: &str = "env-api-key-0123456789-abcdefghijklmnop";
 const ENV_BEARER: &str = "env-bearer-0123456789-abcdefghijklmnop";
 const STRAY: &str = "stray-secret-0123456789-abcdefghijklmno";
@@ -59,11 +63,19 @@ fn setup(recorder: &Recorder, collector: &Recorder, issuer: &Issuer) -> Setup {
         .env("CLIENT_SECRET_OF_TEST", CLIENT_SECRET)
         .env("MCP_BEARER_TOKEN", ENV_BEARER)
         .env("AWS_SECRET_ACCESS_KEY", STRAY);
+    let printer = setup.file("sources/print", format!("#!/bin/sh\necho {PRINTED}; echo {PRINTED} >&2\n"));
+    std::fs::set_permissions(printer, std::fs::Permissions::from_mode(0o700)).unwrap();
+    setup.file("sources/credential", CREDENTIAL);
+    setup.file("sources/password", PASSWORD);
+    let directory = setup.dir().join("sources").display().to_string();
+    let setup = setup.env("CREDENTIALS_DIRECTORY", &directory);
     let recording = program("recording-upstream");
     setup.config(
         "resource = 'https://mcp.example.com/mcp'",
         &format!(
-            "[upstreams.record]\nurl = '{}'\nheaders = {{ X-Upstream = {{ env = 'UPSTREAM_SECRET' }} }}\n\
+            "[upstreams.record]\nurl = '{}'\nheaders = {{ X-Upstream = {{ env = 'UPSTREAM_SECRET' }},\n\
+             X-Printed = {{ exec = ['sources/print'] }}, X-Credential = {{ credential = 'credential' }},\n\
+             X-Basic = {{ basic = {{ user = 'gate', password = {{ file = 'sources/password' }} }} }} }}\n\
              resource = '{AUDIENCE}'\n\
              [upstreams.child]\ncommand = ['{}', 'recorded.txt']\nenv = {{ OWN = {{ env = 'UPSTREAM_SECRET' }} }}\n\
              resource = '{AUDIENCE}'\n\
@@ -264,7 +276,14 @@ fn credentials_stay_with_witgate() {
     });
     let http = recorder.seen();
     // The test is not vacuous: calls with a key and with a token arrived, with the upstream's own credential.
-    assert!(contains(&http, b"tools/call") && contains(&http, UPSTREAM_SECRET.as_bytes()));
+    let basic = STANDARD.encode(format!("gate:{PASSWORD}"));
+    assert!(contains(&http, b"tools/call"));
+    for secret in [UPSTREAM_SECRET, PRINTED, CREDENTIAL, &basic] {
+        assert!(contains(&http, secret.as_bytes()), "{}", String::from_utf8_lossy(&http));
+    }
+    for secret in [PRINTED, CREDENTIAL, PASSWORD, &basic] {
+        assert!(!contains(&child, secret.as_bytes()), "{}", String::from_utf8_lossy(&child));
+    }
     assert!(contains(&child, format!("env OWN={UPSTREAM_SECRET}").as_bytes()));
     let good = answers.iter().filter(|answer| answer.contains("recorded")).count();
     assert!(good >= 10, "five good credentials before two upstreams: {good}");
@@ -279,7 +298,9 @@ fn credentials_stay_with_witgate() {
         assert!(!contains(&child, format!("env {name}").as_bytes()), "{}", String::from_utf8_lossy(&child));
     }
 
-    let secrets = Secrets([secrets.0, vec![("the upstream's", UPSTREAM_SECRET.to_owned())]].concat());
+    let upstreams = [UPSTREAM_SECRET, PRINTED, CREDENTIAL, PASSWORD, &basic];
+    let upstreams = upstreams.map(|secret| ("the upstream's", secret.to_owned())).to_vec();
+    let secrets = Secrets([secrets.0, upstreams].concat());
     for answer in &answers {
         assert_eq!(secrets.found_in(answer.as_bytes()), [""; 0], "answer: {answer}");
     }
@@ -319,7 +340,8 @@ fn credentials_stay_with_witgate() {
         assert!(has(what), "no {what}: {:?}", files.iter().map(|(path, _)| path).collect::<Vec<_>>());
     }
     for (path, content) in &files {
-        if path != &file && !path.ends_with(KEY_FILE) {
+        let is_a_source = path.starts_with(running.setup().dir().join("sources"));
+        if path != &file && !path.ends_with(KEY_FILE) && !is_a_source {
             assert_eq!(secrets.found_in(content), [""; 0], "{}", path.display());
         }
     }

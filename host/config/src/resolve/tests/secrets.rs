@@ -157,7 +157,7 @@ fn a_program_prints_a_secret_of_an_upstream_or_a_policy_and_of_nothing_else() {
     assert_eq!(
         errors(
             "A = { exec = [] }, B = { exec = ['/bin/false'] }, C = { exec = ['/bin/echo', 'x'], exec_env = ['NONE'] }, \
-             D = { env = 'UPSTREAM_TOKEN', ttl_s = 3 }, E = { exec = 'echo' }, F = { exec = [''] }, G = { exec = ['/bin/echo', 'x'], ttl_s = 0 }"
+             D = { env = 'UPSTREAM_TOKEN', ttl_s = 9 }, E = { exec = 'echo' }, F = { exec = [''] }, G = { exec = ['/bin/echo', 'x'], ttl_s = 0 }"
         ),
         [
             "witgate.toml:3:26: `upstreams.a.headers.A.exec` is empty (name at least one)",
@@ -166,7 +166,7 @@ fn a_program_prints_a_secret_of_an_upstream_or_a_policy_and_of_nothing_else() {
             "witgate.toml:3:119: `ttl_s` and `exec_env` are about the program of `exec`, and there is none (leave them out)",
             "witgate.toml:3:175: `upstreams.a.headers.E.exec` has to be a list, and this is a string (put it into brackets: `exec = [\"…\"]`)",
             "witgate.toml:3:185: the command of `exec` is empty (write program and arguments)",
-            "witgate.toml:3:247: `upstreams.a.headers.G.ttl_s` is out of range (write a number from 1 to 2592000)",
+            "witgate.toml:3:247: `upstreams.a.headers.G.ttl_s` is out of range (write a number from 5 to 2592000)",
         ]
     );
     for section in [
