@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod context;
 mod control;
+mod credential;
 mod demo;
 mod init;
 mod key;
@@ -84,6 +85,9 @@ enum Command {
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Log in for credentials towards upstreams, and show their state
+    #[command(subcommand)]
+    Credential(credential::Command),
     /// Show what remains of the limits in the running Witgate
     Limits,
     /// Show and end the pauses after failed authentications in the running Witgate
@@ -126,6 +130,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
+        Some(Command::Credential(command)) => credential::run(&context, command),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),

@@ -16,6 +16,8 @@ pub(super) struct Resolver<'a> {
     pub(super) environment: &'a Environment,
     pub(super) path: PathBuf,
     pub(super) base: PathBuf,
+    /// The directory for data that survives a restart.
+    pub(super) state: PathBuf,
     pub(super) faults: Vec<Diagnostic>,
     /// The files that were read, including the configuration file.
     pub(super) files: Fingerprints,
@@ -31,7 +33,9 @@ impl<'a> Resolver<'a> {
         faults: Vec<Diagnostic>,
         files: Fingerprints,
     ) -> Self {
-        Self { document, environment, path: absolute(path), base: base(path), faults, files, again: false }
+        let (path, base) = (absolute(path), base(path));
+        let state = base.clone();
+        Self { document, environment, path, base, state, faults, files, again: false }
     }
 
     pub(super) fn path(&self, written: &str) -> PathBuf {
