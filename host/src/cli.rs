@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod context;
 mod control;
+mod credential;
 mod demo;
 mod init;
 mod key;
@@ -91,6 +92,9 @@ enum Command {
     Token(token::Command),
     /// Show who may call the running Witgate: upstreams, policies, whether credentials are required
     Status,
+    /// Log in for credentials towards upstreams, and show their state
+    #[command(subcommand)]
+    Credential(credential::Command),
     /// Show what remains of the limits in the running Witgate
     Limits,
     /// Show and end the pauses after failed authentications in the running Witgate
@@ -135,6 +139,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::User(command)) => user::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
+        Some(Command::Credential(command)) => credential::run(&context, command),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum OutboundSource {
     ClientCredentials(TokenSettings),
     /// A token in exchange for that of the caller (RFC 8693).
     Exchange(TokenSettings),
+    /// Tokens of a person who has logged in.
+    Grant(Box<GrantSettings>),
     /// A token that Witgate signs.
     Signed {
         /// The key.
@@ -73,6 +76,27 @@ pub struct TokenSettings {
     pub resource: Option<String>,
     /// The time before the end of a token at which it is renewed.
     pub refresh_before: Duration,
+}
+
+/// A grant of a person (RFC 6749, section 4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSettings {
+    /// The page where a person logs in.
+    pub authorize_url: Url,
+    /// The requests for tokens.
+    pub token: TokenSettings,
+    /// The issuer that answers have to name if they name one (RFC 9207). None: it is not checked.
+    pub issuer: Option<String>,
+    /// Further parameters of the page.
+    pub params: BTreeMap<String, String>,
+    /// The URL on this machine to which the provider leads back. Without a port, it gets a free one.
+    pub redirect_uri: Url,
+    /// True if requests for new tokens name the scopes, as Entra needs it.
+    pub names_scopes: bool,
+    /// True if tokens without a lifetime have no end, as those of GitHub's OAuth Apps.
+    pub is_endless: bool,
+    /// The directory for data that survives a restart.
+    pub state: PathBuf,
 }
 
 /// The proof that Witgate is a client of an authorization server.
@@ -110,6 +134,7 @@ impl OutboundSource {
             Self::Basic { .. } => "basic",
             Self::ClientCredentials(_) => "client-credentials",
             Self::Exchange(_) => "exchange",
+            Self::Grant(_) => "oauth",
             Self::Signed { .. } => "signed",
         }
     }
@@ -120,6 +145,7 @@ impl OutboundSource {
             Self::Static(value) => [Some(value), None],
             Self::Basic { user, password } => [Some(user), Some(password)],
             Self::ClientCredentials(settings) | Self::Exchange(settings) => [settings.proof.secret(), None],
+            Self::Grant(settings) => [settings.token.proof.secret(), None],
             Self::Signed { .. } => [None, None],
         };
         secrets.into_iter().flatten().find_map(|secret| match secret {

@@ -10,7 +10,9 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-pub use self::credentials::{ClientAuthForm, CredentialTable, OptionalSecret, OptionalText, OutboundKind};
+pub use self::credentials::{
+    ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
+};
 use crate::OwnTool;
 use crate::limits::{CredentialKind, LimitPer};
 

@@ -8,6 +8,7 @@ mod configured_keys;
 mod credentials;
 mod description;
 mod environment_only;
+mod grants;
 mod identity;
 mod keys;
 mod limit_preset;
@@ -322,6 +323,7 @@ impl Resolver<'_> {
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
+        self.state = self.path(file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE));
         let signing = self.signing(file);
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);

@@ -54,15 +54,15 @@ mod tests {
     use super::*;
     use crate::fault::OutboundProblem;
     use crate::token_answer::AccessToken;
-    use crate::token_keeper::Exchanger;
+    use crate::token_keeper::TokenOrder;
 
     /// Issues the token of the caller, with a mark.
     struct Echo;
 
     impl TokenSource for Echo {
-        fn issue(&self, caller: Exchanger) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
-            let access = format!("for-{}", caller.unwrap().expose()).into();
-            Box::pin(async move { Ok(AccessToken { access, lifetime: std::time::Duration::from_secs(60) }) })
+        fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+            let access = format!("for-{}", order.caller.unwrap().expose()).into();
+            Box::pin(async move { Ok(AccessToken::of(access, None)) })
         }
     }
 
@@ -75,6 +75,7 @@ mod tests {
             credential: "a".into(),
             prefix: String::new(),
             refresh_before: std::time::Duration::from_secs(1),
+            recheck: None,
         };
         ExchangedTokens::new(Arc::new(Echo), form)
     }

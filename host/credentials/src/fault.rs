@@ -32,6 +32,8 @@ pub enum OutboundProblem {
     },
     /// The caller has shown no token that could be exchanged.
     NoCallerToken,
+    /// The grant of a person has ended.
+    Ended,
 }
 
 impl OutboundProblem {
@@ -39,7 +41,7 @@ impl OutboundProblem {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Refused { error: detail } | Self::Unreachable { why: detail } => Some(detail),
-            Self::Missing(_) | Self::Rejected | Self::NoCallerToken => None,
+            Self::Missing(_) | Self::Rejected | Self::NoCallerToken | Self::Ended => None,
         }
     }
 
@@ -56,6 +58,8 @@ pub enum MissingSource {
     Variable(Arc<str>),
     /// A file.
     File,
+    /// A login of a person.
+    Login,
 }
 
 impl OutboundFault {
@@ -66,6 +70,7 @@ impl OutboundFault {
             OutboundProblem::Rejected | OutboundProblem::Refused { .. } => "credential-rejected",
             OutboundProblem::Unreachable { .. } => "provider-unreachable",
             OutboundProblem::NoCallerToken => "no-caller-token",
+            OutboundProblem::Ended => "credential-ended",
         }
     }
 
@@ -75,7 +80,7 @@ impl OutboundFault {
             OutboundProblem::Missing(source) => {
                 let name = match source {
                     MissingSource::Variable(name) => name,
-                    MissingSource::File => &self.credential,
+                    MissingSource::File | MissingSource::Login => &self.credential,
                 };
                 format!("Missing required auth: {name}. {}.", self.advice())
             }
@@ -96,6 +101,9 @@ impl OutboundFault {
                     self.advice()
                 )
             }
+            OutboundProblem::Ended => {
+                format!("The login for the credential `{}` has ended. {}.", self.credential, self.advice())
+            }
             OutboundProblem::NoCallerToken => {
                 format!("The credential `{}` is made from your own token: {}", self.credential, self.advice())
             }
@@ -110,6 +118,9 @@ impl OutboundFault {
             }
             OutboundProblem::Missing(MissingSource::File) => {
                 "Write it into the file that the configuration names".to_owned()
+            }
+            OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::Ended => {
+                format!("Log in with `witgate credential login {}`", self.credential)
             }
             OutboundProblem::Rejected | OutboundProblem::Refused { .. } => "tell the operator".to_owned(),
             OutboundProblem::Unreachable { .. } => "try again later".to_owned(),
@@ -127,6 +138,8 @@ impl fmt::Display for OutboundProblem {
                 write!(f, "the environment variable {name} is not set or is empty")
             }
             Self::Missing(MissingSource::File) => f.write_str("its file does not exist or is empty"),
+            Self::Missing(MissingSource::Login) => f.write_str("nobody has logged in for it"),
+            Self::Ended => f.write_str("its login has ended"),
             Self::Rejected => f.write_str("the server does not accept it"),
             Self::Refused { error } => write!(f, "the authorization server refuses it: {error}"),
             Self::Unreachable { why } => write!(f, "the authorization server gives no answer: {why}"),

@@ -4,9 +4,16 @@
 #![forbid(unsafe_code)]
 
 pub mod caller_token;
+mod client;
 mod exchanged_tokens;
 pub mod fault;
+mod grant_source;
+pub mod grant_store;
+pub mod login;
+#[cfg(test)]
+mod provider_double;
 pub mod registry;
+mod seal;
 mod token_answer;
 mod token_keeper;
 mod token_sources;

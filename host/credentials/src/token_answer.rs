@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::fault::OutboundProblem;
-
-/// The lifetime of a token whose answer names none. Most providers issue tokens for an hour.
-const USUAL_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The longest lifetime that is believed, so that no number overflows a clock.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -19,8 +18,21 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) struct AccessToken {
     /// The access token.
     pub(crate) access: SecretString,
-    /// Its lifetime from now on.
-    pub(crate) lifetime: Duration,
+    /// Its lifetime from now on. None: the answer names none.
+    pub(crate) lifetime: Option<Duration>,
+    /// The refresh token, if there is one.
+    pub(crate) refresh: Option<SecretString>,
+    /// The scopes, if the answer names them.
+    pub(crate) scopes: Option<Vec<String>>,
+    /// The name of the account in the ID token, if there is one.
+    pub(crate) account: Option<String>,
+}
+
+impl AccessToken {
+    /// An access token alone.
+    pub(crate) fn of(access: SecretString, lifetime: Option<Duration>) -> Self {
+        Self { access, lifetime, refresh: None, scopes: None, account: None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -28,6 +40,9 @@ struct TokenBody {
     access_token: Option<String>,
     token_type: Option<String>,
     expires_in: Option<Lifetime>,
+    refresh_token: Option<String>,
+    scope: Option<String>,
+    id_token: Option<String>,
     error: Option<String>,
 }
 
@@ -75,13 +90,29 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
     let Some(access) = answer.access_token else {
         return Err(OutboundProblem::unreachable("its answer has no token".to_owned()));
     };
-    let lifetime = match answer.expires_in {
-        None => USUAL_LIFETIME,
-        Some(lifetime) => lifetime.seconds().map_or(USUAL_LIFETIME, |seconds| {
-            Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()))
-        }),
-    };
-    Ok(AccessToken { access: access.into(), lifetime })
+    let believed = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()));
+    Ok(AccessToken {
+        access: access.into(),
+        lifetime: answer.expires_in.and_then(|lifetime| lifetime.seconds()).map(believed),
+        refresh: answer.refresh_token.filter(|refresh| !refresh.is_empty()).map(SecretString::from),
+        scopes: answer.scope.as_deref().and_then(scopes),
+        account: answer.id_token.as_deref().and_then(account),
+    })
+}
+
+/// The scopes in an answer. GitHub separates them by commas, and names none for its Apps.
+fn scopes(text: &str) -> Option<Vec<String>> {
+    let scopes = text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned);
+    Some(scopes.collect::<Vec<_>>()).filter(|scopes| !scopes.is_empty())
+}
+
+/// The name of the account in an ID token. It comes from the token endpoint itself, so its signature need not be checked
+/// (OpenID Connect Core, section 3.1.3.7), and it is only shown.
+fn account(id_token: &str) -> Option<String> {
+    let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let claim = |name: &&str| claims.get(*name)?.as_str().filter(|text| text.len() <= 256).map(str::to_owned);
+    ["email", "preferred_username", "sub"].iter().find_map(claim)
 }
 
 /// Errors that say nothing about the credential (RFC 6749, section 4.1.2.1; GitHub's limit).
@@ -105,9 +136,9 @@ mod tests {
 
     use super::*;
 
-    fn ok(body: &str) -> (String, u64) {
+    fn ok(body: &str) -> (String, Option<u64>) {
         let token = read(StatusCode::OK, body.as_bytes()).unwrap();
-        (token.access.expose_secret().to_owned(), token.lifetime.as_secs())
+        (token.access.expose_secret().to_owned(), token.lifetime.map(|lifetime| lifetime.as_secs()))
     }
 
     fn refusal(status: u16, body: &str) -> OutboundProblem {
@@ -115,17 +146,37 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_a_number_or_a_text_or_an_hour() {
+    fn a_lifetime_is_a_number_or_a_text() {
         for (expires, seconds) in [
-            (r#","expires_in":60"#, 60),
-            (r#","expires_in":"60""#, 60),
-            (r#","expires_in":"soon""#, 3600),
-            (r#","expires_in":-5"#, 0),
-            (r#","expires_in":1e300"#, 365 * 24 * 3600),
-            ("", 3600),
+            (r#","expires_in":60"#, Some(60)),
+            (r#","expires_in":"60""#, Some(60)),
+            (r#","expires_in":"soon""#, None),
+            (r#","expires_in":-5"#, Some(0)),
+            (r#","expires_in":1e300"#, Some(365 * 24 * 3600)),
+            ("", None),
         ] {
             let body = format!(r#"{{"access_token":"t","token_type":"bEaReR"{expires}}}"#);
             assert_eq!(ok(&body), ("t".to_owned(), seconds), "{body}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_separated_by_spaces_or_commas() {
+        assert_eq!(scopes("repo,read:user"), Some(vec!["repo".to_owned(), "read:user".to_owned()]));
+        assert_eq!(scopes("a b"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(scopes(""), None);
+    }
+
+    #[test]
+    fn an_account_is_named_by_the_id_token() {
+        let token = |claims: &str| format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(
+            account(&token(r#"{"sub":"1","email":"ada@example.com"}"#)).as_deref(),
+            Some("ada@example.com")
+        );
+        assert_eq!(account(&token(r#"{"sub":"1"}"#)).as_deref(), Some("1"));
+        for wrong in ["", "a.b.c", &token("[]"), &token(r#"{"sub":1}"#)] {
+            assert_eq!(account(wrong), None, "{wrong}");
         }
     }
 

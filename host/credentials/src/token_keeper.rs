@@ -28,17 +28,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// would make each call ask the issuer.
 const YOUNGEST: Duration = Duration::from_secs(10);
 
+/// The lifetime of a token whose issuer names none. Most issue tokens for an hour.
+const USUAL_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// The pauses after failed renewals: the first one, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// An issuer of tokens.
 pub(crate) trait TokenSource: Send + Sync + 'static {
     /// A new token.
-    fn issue(&self, caller: Exchanger) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
+    fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
 }
 
-/// The caller whose token is exchanged, if it is.
-pub(crate) type Exchanger = Option<Arc<CallerToken>>;
+/// The order of a token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenOrder {
+    /// The caller whose token is exchanged.
+    pub(crate) caller: Option<Arc<CallerToken>>,
+    /// True if the server refuses the token before.
+    pub(crate) is_refused: bool,
+}
+
+impl TokenOrder {
+    fn of(caller: Option<&Arc<CallerToken>>) -> Self {
+        Self { caller: caller.cloned(), is_refused: false }
+    }
+}
 
 /// The form of a token in requests, and the time of its renewal.
 #[derive(Clone, Debug)]
@@ -49,6 +64,8 @@ pub(crate) struct TokenForm {
     pub(crate) prefix: String,
     /// The time before its end.
     pub(crate) refresh_before: Duration,
+    /// The time after which its source is asked again in any case, because others may change it.
+    pub(crate) recheck: Option<Duration>,
 }
 
 /// A token, and its renewal.
@@ -98,7 +115,7 @@ impl TokenKeeper {
         }
         if now >= held.renewal {
             // Nobody waits for it.
-            drop(self.renew(caller.cloned()));
+            drop(self.renew(TokenOrder::of(caller)));
         }
         Some(held.value.clone())
     }
@@ -113,7 +130,7 @@ impl TokenKeeper {
     ) -> Result<HeaderValue, OutboundProblem> {
         match self.at_hand(caller) {
             Some(value) => Ok(value),
-            None => self.wait(caller.cloned()).await,
+            None => self.wait(TokenOrder::of(caller)).await,
         }
     }
 
@@ -134,17 +151,26 @@ impl TokenKeeper {
                 return Err(OutboundProblem::Rejected);
             }
         }
-        self.wait(caller.cloned()).await
+        self.wait(TokenOrder { is_refused: true, ..TokenOrder::of(caller) }).await
     }
 
-    async fn wait(self: &Arc<Self>, caller: Exchanger) -> Result<HeaderValue, OutboundProblem> {
+    /// A new token from the issuer, however good the current one is.
+    ///
+    /// # Errors
+    /// If there is none in time.
+    pub(crate) async fn renewed_now(self: &Arc<Self>) -> Result<(), OutboundProblem> {
+        self.token(None).await?;
+        self.wait(TokenOrder { caller: None, is_refused: true }).await.map(drop)
+    }
+
+    async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<HeaderValue, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
-        let renewed = timeout(PATIENCE, self.renew(caller)).await.unwrap_or_else(late);
+        let renewed = timeout(PATIENCE, self.renew(order)).await.unwrap_or_else(late);
         renewed.map(|held| held.value.clone())
     }
 
     /// The running renewal, or a new one. During the pause after a failure, there is no new one.
-    fn renew(self: &Arc<Self>, caller: Exchanger) -> Renewal {
+    fn renew(self: &Arc<Self>, order: TokenOrder) -> Renewal {
         let mut state = self.renewal.lock();
         if let Some(running) = state.running.as_ref().filter(|running| running.peek().is_none()) {
             return running.clone();
@@ -154,16 +180,16 @@ impl TokenKeeper {
             return std::future::ready(Err(failure.problem.clone())).boxed().shared();
         }
         // It clears `running` at its end, for which it needs the lock.
-        let task = workers::background().spawn(Arc::clone(self).renewed(caller));
+        let task = workers::background().spawn(Arc::clone(self).renewed(order));
         let lost = || Err(OutboundProblem::unreachable("the renewal has failed".to_owned()));
         let renewal = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
         state.running = Some(renewal.clone());
         renewal
     }
 
-    async fn renewed(self: Arc<Self>, caller: Exchanger) -> Result<Arc<HeldToken>, OutboundProblem> {
+    async fn renewed(self: Arc<Self>, order: TokenOrder) -> Result<Arc<HeldToken>, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
-        let issued = timeout(LONGEST_RENEWAL, self.source.issue(caller)).await.unwrap_or_else(late);
+        let issued = timeout(LONGEST_RENEWAL, self.source.issue(order)).await.unwrap_or_else(late);
         let held = issued.and_then(|token| HeldToken::new(&token, &self.form).map(Arc::new));
         let mut state = self.renewal.lock();
         state.running = None;
@@ -179,6 +205,9 @@ impl TokenKeeper {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
                 tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
                 state.failure = Some(failure);
+                if matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended) {
+                    self.current.store(None);
+                }
             }
         }
         held
@@ -192,22 +221,28 @@ impl HeldToken {
         let mut value = HeaderValue::from_str(&text).map_err(unfit)?;
         value.set_sensitive(true);
         let since = Instant::now();
-        let end = since + token.lifetime;
-        Ok(Self {
-            value,
-            since,
-            renewal: end - time_before(form.refresh_before, token.lifetime, chance()),
-            end,
-        })
+        let lifetime = token.lifetime.unwrap_or(USUAL_LIFETIME);
+        let end = since + lifetime;
+        let due = end - time_before_end(form.refresh_before, lifetime);
+        let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
+        Ok(Self { value, since, renewal, end })
     }
 }
 
 impl RenewalFailure {
     fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
         let (first, longest) = PAUSES;
+        // A login helps at once.
+        let is_local = matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended);
+        let last = last.filter(|_| !is_local);
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
     }
+}
+
+/// The time before the end at which a token is renewed.
+pub(crate) fn time_before_end(setting: Duration, lifetime: Duration) -> Duration {
+    time_before(setting, lifetime, chance())
 }
 
 /// The time before the end at which a token is renewed: that of the settings, with a tenth more or less, so that several
@@ -242,14 +277,14 @@ mod tests {
     }
 
     impl TokenSource for Issuer {
-        fn issue(&self, _: Exchanger) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
             let number = self.asked.fetch_add(1, Ordering::SeqCst);
             let (go, lifetime) = (Arc::clone(&self.go), self.lifetimes.get(number).copied().flatten());
             Box::pin(async move {
                 go.notified().await;
                 let lifetime = lifetime.map(Duration::from_secs);
                 let lifetime = lifetime.ok_or_else(|| OutboundProblem::unreachable("no".to_owned()))?;
-                Ok(AccessToken { access: (number + 1).to_string().into(), lifetime })
+                Ok(AccessToken::of((number + 1).to_string().into(), Some(lifetime)))
             })
         }
     }
@@ -261,6 +296,7 @@ mod tests {
             credential: "a".into(),
             prefix: "Bearer ".to_owned(),
             refresh_before: Duration::from_secs(300),
+            recheck: None,
         };
         (TokenKeeper::new(Arc::<Issuer>::clone(&issuer), form), issuer)
     }

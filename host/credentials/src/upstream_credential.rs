@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +10,17 @@ use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use crate::caller_token::CallerToken;
+use crate::client::{SecretError, client, secret};
 use crate::exchanged_tokens::ExchangedTokens;
-use crate::fault::{MissingSource, OutboundFault, OutboundProblem};
+use crate::fault::{OutboundFault, OutboundProblem};
+use crate::grant_source::GrantSource;
 use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
 use crate::token_sources::{SignedToken, TokenEndpoint};
-use witgate_config::credentials::{
-    ClientProof, CredentialSettings, OutboundSource, Retrieval, SecretPlace, TokenSettings,
-};
-use witgate_services::fetch::{SigningKey, TokenClient, TokenClientAuth};
+use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, TokenSettings};
 use witgate_services::network::Ways;
+
+/// The time after which a grant is read again, so that a login, a logout, and a renewal of another process take effect.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// A credential in use.
 pub struct UpstreamCredential {
@@ -72,8 +75,8 @@ impl UpstreamCredential {
         ways: &Arc<Ways>,
     ) -> Result<Self, InvalidCredential> {
         let state = match CredentialState::of(settings, ways) {
-            Err(StateError::Missing(problem)) => CredentialState::Missing(problem),
-            Err(StateError::Invalid(why)) => {
+            Err(SecretError::Missing(problem)) => CredentialState::Missing(problem),
+            Err(SecretError::Invalid(why)) => {
                 return Err(InvalidCredential { credential: Arc::clone(&settings.name), why });
             }
             Ok(state) => state,
@@ -145,6 +148,20 @@ impl UpstreamCredential {
         Ok(())
     }
 
+    /// Gets a new token from the issuer.
+    ///
+    /// # Errors
+    /// If it is no token of Witgate, or there is none.
+    pub async fn renew(&self) -> Result<(), OutboundFault> {
+        match &self.state {
+            CredentialState::Token(keeper) => {
+                keeper.renewed_now().await.map_err(|problem| self.fault(problem))
+            }
+            CredentialState::Missing(problem) => Err(self.fault(problem.clone())),
+            CredentialState::Value(_) | CredentialState::Exchange(_) => Ok(()),
+        }
+    }
+
     /// Checks that no secret is missing.
     ///
     /// # Errors
@@ -168,6 +185,7 @@ impl UpstreamCredential {
                 (Some(&settings.client_id), Some(&settings.issuer))
             }
             OutboundSource::Exchange(settings) => (None, Some(&settings.issuer)),
+            OutboundSource::Grant(settings) => (None, Some(&settings.token.issuer)),
             OutboundSource::Signed { subject, issuer, .. } => (Some(subject), Some(issuer)),
             OutboundSource::Static(_) | OutboundSource::Basic { .. } => (None, None),
         };
@@ -201,18 +219,13 @@ impl UpstreamCredential {
     }
 }
 
-/// The reason why a credential has no state.
-enum StateError {
-    Missing(OutboundProblem),
-    Invalid(String),
-}
-
 impl CredentialState {
-    fn of(settings: &CredentialSettings, ways: &Arc<Ways>) -> Result<Self, StateError> {
+    fn of(settings: &CredentialSettings, ways: &Arc<Ways>) -> Result<Self, SecretError> {
         let form = |refresh_before| TokenForm {
             credential: Arc::clone(&settings.name),
             prefix: settings.prefix.clone(),
             refresh_before,
+            recheck: None,
         };
         Ok(match &settings.source {
             OutboundSource::Static(value) => {
@@ -227,6 +240,11 @@ impl CredentialState {
                 let source = endpoint(token, "urn:ietf:params:oauth:grant-type:token-exchange", ways)?;
                 Self::Exchange(ExchangedTokens::new(source, form(token.refresh_before)))
             }
+            OutboundSource::Grant(grant) => {
+                let form = TokenForm { recheck: Some(RECHECK), ..form(grant.token.refresh_before) };
+                let source = GrantSource::of(&settings.name, grant, ways)?;
+                Self::Token(TokenKeeper::new(Arc::new(source), form))
+            }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {
                 let (signer, audience, subject) = (Arc::clone(signer), audience.clone(), subject.to_string());
                 let source = SignedToken { signer, audience, subject, lifetime: *lifetime };
@@ -240,54 +258,28 @@ fn endpoint(
     settings: &TokenSettings,
     grant: &str,
     ways: &Arc<Ways>,
-) -> Result<Arc<dyn TokenSource>, StateError> {
+) -> Result<Arc<dyn TokenSource>, SecretError> {
     let mut fields = vec![("grant_type", grant.to_owned())];
     if !settings.scopes.is_empty() {
         fields.push(("scope", settings.scopes.join(" ")));
     }
     fields.extend(settings.audience.iter().map(|audience| ("audience", audience.clone())));
     fields.extend(settings.resource.iter().map(|resource| ("resource", resource.clone())));
-    let client =
-        TokenClient { id: settings.client_id.to_string(), authentication: authentication(settings)? };
-    Ok(Arc::new(TokenEndpoint { ways: Arc::clone(ways), url: settings.token_url.clone(), client, fields }))
-}
-
-fn authentication(settings: &TokenSettings) -> Result<TokenClientAuth, StateError> {
-    Ok(match &settings.proof {
-        ClientProof::None => TokenClientAuth::None,
-        ClientProof::Basic(value) => TokenClientAuth::Basic(secret(value)?.into()),
-        ClientProof::Post(value) => TokenClientAuth::Post(secret(value)?.into()),
-        ClientProof::PrivateKey { key, audience } => {
-            let key = SigningKey::from_pem(&secret(key)?.into());
-            let key = Arc::new(key.map_err(|error| StateError::Invalid(error.to_string()))?);
-            TokenClientAuth::PrivateKey { key, audience: audience.clone() }
-        }
-    })
+    let (ways, url, client) = (Arc::clone(ways), settings.token_url.clone(), client(settings)?);
+    Ok(Arc::new(TokenEndpoint { ways, url, client, fields, usual: None }))
 }
 
 /// RFC 7617, section 2.
-fn basic(prefix: &str, user: &Retrieval, password: &Retrieval) -> Result<HeaderValue, StateError> {
+fn basic(prefix: &str, user: &Retrieval, password: &Retrieval) -> Result<HeaderValue, SecretError> {
     let pair = Zeroizing::new(format!("{}:{}", secret(user)?, secret(password)?));
     header_value(&format!("{prefix}{}", STANDARD.encode(pair.as_bytes())))
 }
 
-fn header_value(text: &str) -> Result<HeaderValue, StateError> {
-    let unfit = |_| StateError::Invalid("it contains characters that a header cannot have".to_owned());
+fn header_value(text: &str) -> Result<HeaderValue, SecretError> {
+    let unfit = |_| SecretError::Invalid("it contains characters that a header cannot have".to_owned());
     let mut value = HeaderValue::from_str(text).map_err(unfit)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn secret(retrieval: &Retrieval) -> Result<&str, StateError> {
-    let place = match retrieval {
-        Retrieval::Secret(secret) => return Ok(secret.expose()),
-        Retrieval::Missing(place) => place,
-    };
-    let source = match place {
-        SecretPlace::Variable(name) => MissingSource::Variable(name.as_str().into()),
-        SecretPlace::File => MissingSource::File,
-    };
-    Err(StateError::Missing(OutboundProblem::Missing(source)))
 }
 
 impl fmt::Debug for UpstreamCredential {

@@ -111,7 +111,9 @@ impl AuditOutcome {
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Outbound(fault) => match fault.problem {
-                OutboundProblem::Missing(_) | OutboundProblem::NoCallerToken => Self::Denied,
+                OutboundProblem::Missing(_) | OutboundProblem::NoCallerToken | OutboundProblem::Ended => {
+                    Self::Denied
+                }
                 OutboundProblem::Rejected
                 | OutboundProblem::Refused { .. }
                 | OutboundProblem::Unreachable { .. } => Self::UpstreamFailed,

@@ -123,6 +123,7 @@ fn rejections() -> Vec<Rejection> {
         outbound(OutboundProblem::Refused { error: Arc::from("e") }),
         outbound(OutboundProblem::Unreachable { why: Arc::from("w") }),
         outbound(OutboundProblem::NoCallerToken),
+        outbound(OutboundProblem::Ended),
     ];
     all.extend(
         [

@@ -1,5 +1,7 @@
 //! `[credentials]` in its written form.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -46,6 +48,20 @@ pub struct CredentialTable {
     /// With `client-credentials` and `exchange`: seconds before the end of a token at which it is renewed. Default: 300.
     #[schemars(range(min = 1, max = 86_400))]
     pub refresh_before_s: Option<u64>,
+    /// With `oauth`: the provider.
+    pub preset: Option<ProviderPreset>,
+    /// With the preset `entra`: the id or the domain of the tenant.
+    pub tenant: Option<String>,
+    /// With the preset `custom`: the URL of the page where a person logs in.
+    pub authorize_url: Option<String>,
+    /// With `oauth`: further parameters of the URL where a person logs in.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// With `oauth`: the URL to which the provider leads back after a login, with a loopback host. Default:
+    /// `http://127.0.0.1:PORT/callback` with a free port.
+    pub redirect_uri: Option<String>,
+    /// With `oauth`: `shared`, one account for all callers.
+    pub per: Option<GrantOwner>,
     /// With `signed`: the claim `sub`. Default: `witgate`.
     #[schemars(length(min = 1, max = 255))]
     pub subject: Option<String>,
@@ -66,6 +82,8 @@ pub enum OutboundKind {
     ClientCredentials,
     /// A token that an authorization server issues in exchange for that of the caller (RFC 8693).
     Exchange,
+    /// Tokens of a person who has logged in (RFC 6749, section 4.1, with PKCE).
+    Oauth,
     /// A JSON Web Token that Witgate signs with the key of `[signing]`.
     Signed,
 }
@@ -78,6 +96,28 @@ pub enum ClientAuthForm {
     Basic,
     /// In the body.
     Post,
+}
+
+/// A provider of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderPreset {
+    /// GitHub, for OAuth Apps and GitHub Apps.
+    Github,
+    /// Google.
+    Google,
+    /// Microsoft Entra ID (Azure AD), version 2.0.
+    Entra,
+    /// Another provider.
+    Custom,
+}
+
+/// The owner of the account at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantOwner {
+    /// The operator: one account for all callers.
+    Shared,
 }
 
 /// A text that may be a secret.

@@ -60,6 +60,7 @@ impl Resolver<'_> {
             OutboundKind::Static => &["value", "header", "prefix"],
             OutboundKind::Basic => &["user", "password", "header"],
             OutboundKind::ClientCredentials | OutboundKind::Exchange => &TOKEN_SETTINGS,
+            OutboundKind::Oauth => &GRANT_SETTINGS,
             OutboundKind::Signed => &["audience", "subject", "lifetime_s", "header", "prefix"],
         };
         for setting in self.document.keys(&["credentials", name]) {
@@ -119,6 +120,7 @@ impl Resolver<'_> {
                 self.token_settings(name, table).map(OutboundSource::ClientCredentials)
             }
             OutboundKind::Exchange => self.token_settings(name, table).map(OutboundSource::Exchange),
+            OutboundKind::Oauth => self.grant(name, table).map(Box::new).map(OutboundSource::Grant),
             OutboundKind::Signed => self.signed_token(name, table, signing),
         }
     }
@@ -314,7 +316,13 @@ fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
 }
 
 /// The settings that some kind has. Others are unknown keys, which are reported as such.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 23] = [
+    "preset",
+    "tenant",
+    "authorize_url",
+    "params",
+    "redirect_uri",
+    "per",
     "value",
     "user",
     "password",
@@ -332,6 +340,27 @@ const SETTINGS: [&str; 17] = [
     "refresh_before_s",
     "subject",
     "lifetime_s",
+];
+
+/// The settings of the grant of a person.
+const GRANT_SETTINGS: [&str; 17] = [
+    "header",
+    "prefix",
+    "preset",
+    "tenant",
+    "authorize_url",
+    "token_url",
+    "issuer",
+    "params",
+    "redirect_uri",
+    "per",
+    "client_id",
+    "client_secret",
+    "client_key",
+    "client_auth",
+    "scopes",
+    "resource",
+    "refresh_before_s",
 ];
 
 /// The settings of the kinds with an authorization server.

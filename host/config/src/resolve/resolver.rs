@@ -19,6 +19,8 @@ pub(super) struct Resolver<'a> {
     pub(super) sources: &'a SecretSources,
     pub(super) path: PathBuf,
     pub(super) base: PathBuf,
+    /// The directory for data that survives a restart.
+    pub(super) state: PathBuf,
     pub(super) faults: Vec<Diagnostic>,
     /// The files that were read, including the configuration file.
     pub(super) files: Fingerprints,
@@ -37,8 +39,8 @@ impl<'a> Resolver<'a> {
         files: Fingerprints,
     ) -> Self {
         let (environment, path, base) = (sources.environment(), absolute(path), base(path));
-        let lifetimes = Vec::new();
-        Self { document, environment, sources, path, base, faults, files, lifetimes, again: false }
+        let (state, lifetimes) = (base.clone(), Vec::new());
+        Self { document, environment, sources, path, base, state, faults, files, lifetimes, again: false }
     }
 
     pub(super) fn path(&self, written: &str) -> PathBuf {

@@ -17,6 +17,11 @@ const REFRESH_BEFORE_S: u64 = 300;
 /// The default lifetime of a token that Witgate signs.
 const LIFETIME_S: u64 = 300;
 
+/// The time before the end of a token at which it is renewed.
+pub(super) fn refresh_before(table: &CredentialTable) -> Duration {
+    Duration::from_secs(table.refresh_before_s.unwrap_or(REFRESH_BEFORE_S))
+}
+
 impl Resolver<'_> {
     pub(super) fn token_settings(&mut self, name: &str, table: &CredentialTable) -> Option<TokenSettings> {
         let url = self.needed(name, "token_url", table.token_url.as_ref());
@@ -34,11 +39,11 @@ impl Resolver<'_> {
             scopes: table.scopes.clone(),
             audience: table.audience.clone(),
             resource: table.resource.clone(),
-            refresh_before: Duration::from_secs(table.refresh_before_s.unwrap_or(REFRESH_BEFORE_S)),
+            refresh_before: refresh_before(table),
         })
     }
 
-    fn scopes_of_tokens(&mut self, name: &str, scopes: &[String]) {
+    pub(super) fn scopes_of_tokens(&mut self, name: &str, scopes: &[String]) {
         for (index, scope) in scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
             let at = ["credentials", name, "scopes", &index.to_string()];
             let message = format!("`{scope}` is not a scope");
@@ -46,7 +51,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn client_proof(&mut self, name: &str, table: &CredentialTable, issuer: &str) -> Option<ClientProof> {
+    pub(super) fn client_proof(
+        &mut self,
+        name: &str,
+        table: &CredentialTable,
+        issuer: &str,
+    ) -> Option<ClientProof> {
         if table.client_auth.is_some() && table.client_secret.is_none() {
             let message = "`client_auth` is the place of a `client_secret`, and there is none";
             self.error(&["credentials", name, "client_auth"], message, "leave it out");

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, HeaderName};
 use proptest::prelude::*;
-use witgate_config::credentials::EqualSecret;
+use witgate_config::credentials::{EqualSecret, SecretPlace};
 
 use super::*;
 

@@ -623,7 +623,10 @@ fn outbound(fault: &OutboundFault) -> Wire {
     wire.code = match fault.problem {
         OutboundProblem::NoCallerToken => 403,
         OutboundProblem::Unreachable { .. } => 503,
-        OutboundProblem::Missing(_) | OutboundProblem::Rejected | OutboundProblem::Refused { .. } => 502,
+        OutboundProblem::Missing(_)
+        | OutboundProblem::Rejected
+        | OutboundProblem::Refused { .. }
+        | OutboundProblem::Ended => 502,
     };
     wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
     wire.data.insert("how".to_owned(), Value::from(fault.advice()));

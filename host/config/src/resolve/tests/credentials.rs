@@ -155,7 +155,7 @@ fn a_token_has_an_endpoint_and_a_client() {
              client_auth = 'post'\nscopes = ['a b']\nsubject = 'x'"
         )),
         &[
-            "witgate.toml:8:14: this is not a private key in PEM (it begins with `-----BEGIN PRIVATE KEY-----`)",
+            "witgate.toml:8:1: this is not a private key in PEM (it begins with `-----BEGIN PRIVATE KEY-----`)",
             "witgate.toml:9:15: `client_auth` is the place of a `client_secret`, and there is none (leave it out)",
             "witgate.toml:10:11: `a b` is not a scope (write one scope, without spaces and quotes)",
             "witgate.toml:11:11: `subject` has no effect for a credential of this kind (leave it out)",
@@ -183,6 +183,58 @@ fn a_signed_token_needs_a_key_and_an_audience() {
         &[
             "witgate.toml:4:14: the credential `a` has no `audience` (add `audience = \"…\"`)",
             "witgate.toml:5:8: nothing says which key signs this token (add `[signing]` with a `key`)",
+        ],
+    );
+}
+
+/// The settings of a login at a provider.
+fn grant(credential: &str) -> crate::credentials::GrantSettings {
+    let config = format!("[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\n{credential}");
+    match &good(&with(&config)).credentials["a"].source {
+        OutboundSource::Grant(grant) => (**grant).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_preset_has_the_peculiarities_of_its_provider() {
+    let github = grant("preset = 'github'\nscopes = ['repo']\nclient_secret = { env = 'UPSTREAM_TOKEN' }");
+    assert_eq!(github.token.token_url.as_str(), "https://github.com/login/oauth/access_token");
+    assert!(github.is_endless && matches!(github.token.proof, crate::credentials::ClientProof::Post(_)));
+    assert_eq!(github.redirect_uri.as_str(), "http://127.0.0.1/callback");
+    assert!(github.state.ends_with("witgate.state"), "{}", github.state.display());
+    let google = grant("preset = 'google'");
+    let params: Vec<_> = google.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(params, ["access_type=offline", "prompt=consent"]);
+    assert_eq!(google.token.proof, crate::credentials::ClientProof::None, "a public client");
+    let entra = grant("preset = 'entra'\ntenant = 'contoso.example'\nscopes = ['User.Read']");
+    assert_eq!(entra.token.scopes, ["User.Read", "offline_access"]);
+    assert!(entra.names_scopes && entra.token.resource.is_none());
+    assert_eq!(entra.redirect_uri.as_str(), "http://localhost/callback");
+    let place = "https://login.microsoftonline.com/contoso.example/oauth2/v2.0";
+    assert_eq!(entra.authorize_url.as_str(), format!("{place}/authorize"));
+}
+
+#[test]
+fn a_login_has_a_provider_and_ends_on_this_machine() {
+    let oauth = |rest: &str| with(&format!("[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\n{rest}"));
+    reports(&oauth(""), &["witgate.toml:4:14: the credential `a` has no `preset` (add `preset = \"…\"`)"]);
+    reports(
+        &oauth("preset = 'entra'\ntenant = '../evil'"),
+        &[
+            "witgate.toml:8:10: `../evil` is not the id or the domain of a tenant (copy it from the Entra admin center)",
+        ],
+    );
+    reports(
+        &oauth("preset = 'github'\ntoken_url = 'https://evil.example.com'"),
+        &[
+            "witgate.toml:8:13: `token_url` has no effect beside a preset (leave it out, or write `preset = \"custom\"`)",
+        ],
+    );
+    reports(
+        &oauth("preset = 'github'\nredirect_uri = 'https://elsewhere.example.com/callback'"),
+        &[
+            "witgate.toml:8:16: `https://elsewhere.example.com/callback` does not lead to this machine over http (write one such as `http://localhost:8080/callback`, and register it at the provider)",
         ],
     );
 }

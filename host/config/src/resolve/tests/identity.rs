@@ -251,7 +251,7 @@ fn a_key_is_used_for_its_purpose_only() {
         &[
             "witgate.toml:3:2: nothing says which key signs (write `key = { file = \"PATH\" }`; make one by `openssl genpkey \
          -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE`)",
-            "witgate.toml:3:2: no upstream gets a signed token (add `token` to the `identity` of an upstream, or \
+            "witgate.toml:3:2: no upstream gets a signed token (add `token` to the `identity` of an upstream, or a credential of the kind `signed`, or \
          leave `[signing]` out)",
         ],
     );

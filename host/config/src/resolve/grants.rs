@@ -1,0 +1,166 @@
+//! `[credentials.NAME]` of the kind `oauth`: presets of providers, and their endpoints.
+
+use url::{Host, Url};
+
+use super::resolver::Resolver;
+use super::tokens::refresh_before;
+use crate::credentials::{ClientProof, GrantSettings, TokenSettings};
+use crate::raw::{ClientAuthForm, CredentialTable, ProviderPreset};
+
+/// The points in which a provider differs from others.
+struct Provider {
+    authorize_url: String,
+    token_url: String,
+    /// The issuer, if it is known.
+    issuer: Option<String>,
+    params: &'static [(&'static str, &'static str)],
+    /// A scope without which there is no refresh token.
+    scope: Option<&'static str>,
+    names_scopes: bool,
+    is_endless: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn grant(&mut self, name: &str, table: &CredentialTable) -> Option<GrantSettings> {
+        let preset = self.needed(name, "preset", table.preset.as_ref());
+        let client_id = self.needed(name, "client_id", table.client_id.as_ref());
+        let provider = preset.and_then(|preset| self.provider(name, *preset, table));
+        self.scopes_of_tokens(name, &table.scopes);
+        // Entra permits any port only with this name.
+        let host = if preset == Some(&ProviderPreset::Entra) { "localhost" } else { "127.0.0.1" };
+        let redirect_uri = table.redirect_uri.clone().unwrap_or_else(|| format!("http://{host}/callback"));
+        let redirect_uri = self.loopback(name, &redirect_uri)?;
+        let (provider, client_id) = (provider?, client_id?);
+        let authorize_url = self.url(&["credentials", name, "authorize_url"], &provider.authorize_url);
+        let token_url = self.url(&["credentials", name, "token_url"], &provider.token_url);
+        let audience = provider.issuer.clone().unwrap_or_else(|| provider.token_url.clone());
+        let proof = self.grant_proof(name, table, &audience)?;
+        let fixed = provider.params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let own = table.params.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let wanted = provider.scope.map(str::to_owned).filter(|scope| !table.scopes.contains(scope));
+        let token = TokenSettings {
+            token_url: token_url?,
+            issuer: audience.into(),
+            client_id: client_id.as_str().into(),
+            proof,
+            scopes: table.scopes.iter().cloned().chain(wanted).collect(),
+            audience: None,
+            resource: table.resource.clone(),
+            refresh_before: refresh_before(table),
+        };
+        Some(GrantSettings {
+            authorize_url: authorize_url?,
+            token,
+            issuer: provider.issuer,
+            params: fixed.chain(own).collect(),
+            redirect_uri,
+            names_scopes: provider.names_scopes,
+            is_endless: provider.is_endless,
+            state: self.state.clone(),
+        })
+    }
+
+    fn provider(&mut self, name: &str, preset: ProviderPreset, table: &CredentialTable) -> Option<Provider> {
+        if preset != ProviderPreset::Custom {
+            let own = ["authorize_url", "token_url", "issuer", "resource"];
+            for setting in own.iter().filter(|setting| self.document.has(&["credentials", name, setting])) {
+                let message = format!("`{setting}` has no effect beside a preset");
+                self.error(
+                    &["credentials", name, setting],
+                    message,
+                    "leave it out, or write `preset = \"custom\"`",
+                );
+            }
+        }
+        if preset != ProviderPreset::Entra && table.tenant.is_some() {
+            let message = "`tenant` is of the preset `entra`";
+            self.error(&["credentials", name, "tenant"], message, "leave it out");
+        }
+        Some(match preset {
+            ProviderPreset::Github => Provider {
+                authorize_url: "https://github.com/login/oauth/authorize".to_owned(),
+                token_url: "https://github.com/login/oauth/access_token".to_owned(),
+                issuer: None,
+                params: &[],
+                scope: None,
+                names_scopes: false,
+                is_endless: true,
+            },
+            // Without both parameters, there is no refresh token at a second login.
+            ProviderPreset::Google => Provider {
+                authorize_url: "https://accounts.google.com/o/oauth2/v2/auth".to_owned(),
+                token_url: "https://oauth2.googleapis.com/token".to_owned(),
+                issuer: Some("https://accounts.google.com".to_owned()),
+                params: &[("access_type", "offline"), ("prompt", "consent")],
+                scope: None,
+                names_scopes: false,
+                is_endless: false,
+            },
+            ProviderPreset::Entra => {
+                let tenant = self.needed(name, "tenant", table.tenant.as_ref())?;
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+                if tenant.is_empty() || !tenant.chars().all(is_plain) {
+                    let message = format!("`{tenant}` is not the id or the domain of a tenant");
+                    self.error(
+                        &["credentials", name, "tenant"],
+                        message,
+                        "copy it from the Entra admin center",
+                    );
+                    return None;
+                }
+                let place = format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0");
+                Provider {
+                    authorize_url: format!("{place}/authorize"),
+                    token_url: format!("{place}/token"),
+                    issuer: None,
+                    params: &[],
+                    scope: Some("offline_access"),
+                    names_scopes: true,
+                    is_endless: false,
+                }
+            }
+            ProviderPreset::Custom => Provider {
+                authorize_url: self.needed(name, "authorize_url", table.authorize_url.as_ref())?.clone(),
+                token_url: self.needed(name, "token_url", table.token_url.as_ref())?.clone(),
+                issuer: table.issuer.clone(),
+                params: &[],
+                scope: None,
+                names_scopes: false,
+                is_endless: false,
+            },
+        })
+    }
+
+    /// GitHub reads a client's secret in the body only, and Google and Entra accept it there.
+    fn grant_proof(&mut self, name: &str, table: &CredentialTable, audience: &str) -> Option<ClientProof> {
+        if table.client_secret.is_none() && table.client_key.is_none() {
+            let written = ["client_secret", "client_key"];
+            let is_wrong = written.iter().any(|setting| self.document.has(&["credentials", name, setting]));
+            return (!is_wrong).then_some(ClientProof::None);
+        }
+        let proof = self.client_proof(name, table, audience)?;
+        Some(match (proof, table.client_auth, table.preset) {
+            (proof, _, Some(ProviderPreset::Custom)) => proof,
+            (ClientProof::Basic(secret), None | Some(ClientAuthForm::Post), _) => ClientProof::Post(secret),
+            (proof, ..) => proof,
+        })
+    }
+
+    /// A login from the command line ends on this machine.
+    fn loopback(&mut self, name: &str, url: &str) -> Option<Url> {
+        let at = ["credentials", name, "redirect_uri"];
+        let parsed = self.url(&at, url)?;
+        let is_loopback = match parsed.host() {
+            Some(Host::Domain(domain)) => domain == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if is_loopback && parsed.scheme() == "http" && parsed.query().is_none() {
+            return Some(parsed);
+        }
+        let help = "write one such as `http://localhost:8080/callback`, and register it at the provider";
+        self.error(&at, format!("`{url}` does not lead to this machine over http"), help);
+        None
+    }
+}

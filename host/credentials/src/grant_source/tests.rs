@@ -1,0 +1,193 @@
+//! Renewals of grants, at providers with their peculiarities.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde_json::json;
+use witgate_config::Network;
+use witgate_config::credentials::CredentialSettings;
+
+use super::*;
+use crate::fault::OutboundFault;
+use crate::provider_double::{ProviderDouble, grant_of};
+use crate::registry::OutboundCredentials;
+use crate::upstream_credential::UpstreamCredential;
+
+/// A stored grant whose access token ends in so many seconds.
+fn stored(store: &GrantStore, seconds: i64) {
+    let now = clock::since_epoch().as_secs();
+    let end = now.saturating_add_signed(seconds);
+    let grant = StoredGrant {
+        account: Some("octocat".to_owned()),
+        access: "access-0".into(),
+        refresh: Some("refresh-0".into()),
+        end: Some(end),
+        renewal: Some(end.saturating_sub(300)),
+        scopes: vec!["repo".to_owned()],
+        has_ended: false,
+    };
+    let lock = store.lock("hub").unwrap();
+    store.write("hub", &grant, &lock).unwrap();
+}
+
+/// A process: it shares nothing with others but the files.
+fn process(credential: &CredentialSettings) -> Arc<UpstreamCredential> {
+    let ways = Ways::new(&Network::default());
+    OutboundCredentials::new(ways).with(&Arc::new(credential.clone())).unwrap()
+}
+
+async fn sent(credential: &UpstreamCredential) -> Result<String, OutboundFault> {
+    let mut headers = HeaderMap::new();
+    credential.add_to(&mut headers, None).await?;
+    Ok(headers[AUTHORIZATION].to_str().unwrap().to_owned())
+}
+
+/// The answer of a provider with a new refresh token for each request.
+fn rotating(form: &crate::provider_double::FormFields, before: usize) -> (u16, String) {
+    let current = format!("refresh-{before}");
+    if form.get("refresh_token") != Some(&current) {
+        // GitHub answers errors with status 200.
+        return (200, json!({ "error": "bad_refresh_token" }).to_string());
+    }
+    let number = before + 1;
+    let answer = json!({
+        "access_token": format!("access-{number}"), "refresh_token": format!("refresh-{number}"),
+        "token_type": "bearer", "expires_in": 28_800, "scope": "repo,read:user",
+    });
+    (200, answer.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_calls_at_expiry_in_two_processes_are_one_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let credential = provider.credential(folder.path());
+    let store = GrantStore::in_state(folder.path());
+    stored(&store, -1);
+    let processes = [process(&credential), process(&credential)];
+    let calls = (0..100).map(|number| {
+        let process = Arc::clone(&processes[number % 2]);
+        async move { sent(&process).await }
+    });
+    let answers = join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.as_deref() == Ok("Bearer access-1")), "{answers:?}");
+    assert_eq!(provider.forms().len(), 1);
+    let kept = store.read("hub").unwrap().unwrap();
+    assert_eq!(kept.refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(kept.scopes, ["repo", "read:user"], "separated by commas");
+    assert_eq!(kept.account.as_deref(), Some("octocat"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_replaced_by_another_process_or_by_the_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let credential = provider.credential(folder.path());
+    stored(&GrantStore::in_state(folder.path()), 3600);
+    let [one, other] = [process(&credential), process(&credential)];
+    assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-0"));
+    assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-0"));
+    one.renew().await.unwrap();
+    assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-1"));
+    other.renew().await.unwrap();
+    assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-1"), "the other process has it already");
+    assert_eq!(provider.forms().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_stays_if_there_is_no_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(|_, _| {
+        (200, json!({ "access_token": "new", "token_type": "Bearer", "expires_in": 3599 }).to_string())
+    });
+    let store = GrantStore::in_state(folder.path());
+    stored(&store, -1);
+    assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer new"));
+    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_final_errors_end_a_grant() {
+    for (status, error, is_final) in [
+        (400, "invalid_grant", true),
+        (200, "bad_refresh_token", true),
+        (400, "interaction_required", true),
+        (401, "invalid_client", false),
+        (400, "invalid_request", false),
+        (503, "temporarily_unavailable", false),
+        (500, "<html>", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = ProviderDouble::start(move |_, _| match error {
+            "<html>" => (status, error.to_owned()),
+            _ => (status, json!({ "error": error }).to_string()),
+        });
+        let store = GrantStore::in_state(folder.path());
+        stored(&store, -1);
+        let credential = process(&provider.credential(folder.path()));
+        let fault = sent(&credential).await.unwrap_err();
+        let kept = store.read("hub").unwrap().unwrap();
+        assert_eq!((kept.has_ended, kept.refresh.is_none()), (is_final, is_final), "{error}");
+        assert_eq!(fault.reason() == "credential-ended", is_final, "{error}: {fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_living_token_is_used_while_the_provider_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(|_, _| (500, String::new()));
+    stored(&GrantStore::in_state(folder.path()), 100);
+    assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer access-0"));
+    assert_eq!(provider.forms().len(), 1, "it was due");
+}
+
+/// Entra refuses requests with `resource`, and those without scopes.
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_are_named_only_where_the_provider_needs_them() {
+    for names_scopes in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = ProviderDouble::start(rotating);
+        let mut credential = provider.credential(folder.path());
+        grant_of(&mut credential).names_scopes = names_scopes;
+        stored(&GrantStore::in_state(folder.path()), -1);
+        sent(&process(&credential)).await.unwrap();
+        let form = &provider.forms()[0];
+        assert_eq!(form.get("scope").map(String::as_str), names_scopes.then_some("repo read:user"));
+        assert_eq!(form.get("resource"), None);
+        assert_eq!((&*form["client_id"], &*form["client_secret"]), ("gate", "secret"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_needed_first_and_helps_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let credential = process(&provider.credential(folder.path()));
+    let fault = sent(&credential).await.unwrap_err();
+    assert_eq!(fault.message(), "Missing required auth: hub. Log in with `witgate credential login hub`.");
+    stored(&GrantStore::in_state(folder.path()), 3600);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_token_that_cannot_be_written_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let grants = folder.path().join("credentials");
+    let closed = grants.clone();
+    let provider = ProviderDouble::start(move |form, before| {
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o500)).unwrap();
+        rotating(form, before)
+    });
+    stored(&GrantStore::in_state(folder.path()), -1);
+    let result = sent(&process(&provider.credential(folder.path()))).await;
+    std::fs::set_permissions(&grants, std::fs::Permissions::from_mode(0o700)).unwrap();
+    if result.is_ok() {
+        eprintln!("not shown: root writes everywhere");
+        return;
+    }
+    assert_eq!(result.unwrap_err().reason(), "credential-ended");
+}

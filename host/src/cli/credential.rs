@@ -1,0 +1,229 @@
+//! `witgate credential`: the credentials towards upstreams, and the logins for them.
+
+mod import;
+mod login;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::outcome::{CommandFailure, Exit};
+use super::runtime::runtime;
+use super::terminal::table;
+use witgate_base::clock;
+use witgate_config::Config;
+use witgate_config::credentials::{CredentialSettings, GrantSettings, OutboundSource};
+use witgate_config::shape::nearest;
+use witgate_credentials::grant_store::{GrantError, GrantStore, StoredGrant};
+use witgate_credentials::registry::OutboundCredentials;
+use witgate_credentials::upstream_credential::UpstreamCredential;
+use witgate_services::network::Ways;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the credentials towards upstreams, with their state
+    List,
+    /// Show the state of one credential
+    Status(NameArgument),
+    /// Log in at the provider of a credential, with a browser
+    Login(login::Arguments),
+    /// Get a new token now, if the credential is a token
+    Refresh(NameArgument),
+    /// Forget the tokens of a login
+    Logout(NameArgument),
+    /// Store tokens that a provider has issued elsewhere
+    Import(import::Arguments),
+    /// Check that a credential can be obtained, without sending it to an upstream
+    Test(NameArgument),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct NameArgument {
+    /// Name under `[credentials]`
+    name: String,
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
+    let config = context.load()?.config;
+    match command {
+        Command::List => Ok(list(context, config.credentials.values())),
+        Command::Status(NameArgument { name }) => Ok(list(context, [named(&config, &name)?])),
+        Command::Login(arguments) => login::run(context, &config, &arguments),
+        Command::Refresh(NameArgument { name }) => refresh(context, &config, &name),
+        Command::Logout(NameArgument { name }) => logout(context, &config, &name),
+        Command::Import(arguments) => import::run(context, &config, &arguments),
+        Command::Test(NameArgument { name }) => test(context, &config, &name),
+    }
+}
+
+fn named<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<CredentialSettings>, CommandFailure> {
+    config.credentials.get(name).ok_or_else(|| {
+        let help = match nearest(name, config.credentials.keys().map(String::as_str)) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => "; `witgate credential list` lists all".to_owned(),
+        };
+        CommandFailure::new(format!("there is no credential `{name}`{help}"))
+    })
+}
+
+/// The settings of a login.
+fn grant<'c>(
+    config: &'c Config,
+    name: &str,
+) -> Result<(&'c CredentialSettings, &'c GrantSettings), CommandFailure> {
+    let credential = named(config, name)?;
+    match &credential.source {
+        OutboundSource::Grant(settings) => Ok((credential, settings)),
+        _ => Err(CommandFailure::new(format!(
+            "the credential `{name}` is of the kind `{}`, so nobody logs in for it",
+            credential.source.kind()
+        ))),
+    }
+}
+
+/// Replaces the stored grant of a credential.
+fn store(state: &Path, name: &str, grant: &StoredGrant) -> Result<(), CommandFailure> {
+    let store = GrantStore::in_state(state);
+    let lock = store.lock(name).map_err(failed)?;
+    store.write(name, grant, &lock).map_err(failed)
+}
+
+fn failed(error: GrantError) -> CommandFailure {
+    CommandFailure::new(error.to_string())
+}
+
+fn list<'c>(context: &Context, credentials: impl IntoIterator<Item = &'c Arc<CredentialSettings>>) -> Exit {
+    let states: Vec<_> = credentials.into_iter().map(|credential| CredentialRow::of(credential)).collect();
+    if context.terminal.is_json() {
+        let all: Vec<_> = states.iter().map(CredentialRow::json).collect();
+        context.terminal.print_json(&Value::from(all));
+    } else {
+        let rows: Vec<_> = states.iter().map(CredentialRow::row).collect();
+        context.terminal.print(&table(&["NAME", "KIND", "STATE", "ACCOUNT", "EXPIRES"], &rows));
+    }
+    Exit::Done
+}
+
+/// A credential with its state.
+struct CredentialRow {
+    name: Arc<str>,
+    kind: &'static str,
+    state: String,
+    account: Option<String>,
+    end: Option<u64>,
+}
+
+impl CredentialRow {
+    fn of(credential: &CredentialSettings) -> Self {
+        let (name, kind) = (Arc::clone(&credential.name), credential.source.kind());
+        let mut state = Self { name, kind, state: "configured".to_owned(), account: None, end: None };
+        if credential.source.missing().is_some() {
+            state.state = "missing".to_owned();
+        } else if let OutboundSource::Grant(settings) = &credential.source {
+            match GrantStore::in_state(&settings.state).read(&credential.name) {
+                Ok(None) => state.state = "not logged in".to_owned(),
+                Ok(Some(grant)) => state.add(grant),
+                Err(error) => state.state = error.to_string(),
+            }
+        }
+        state
+    }
+
+    fn add(&mut self, grant: StoredGrant) {
+        let is_over = grant.end.is_some_and(|end| end <= clock::since_epoch().as_secs());
+        let state = match (grant.has_ended, is_over, grant.refresh.is_some()) {
+            (true, ..) | (_, true, false) => "ended: log in again",
+            (false, true, true) => "logged in, to be renewed",
+            (false, false, _) => "logged in",
+        };
+        self.state = state.to_owned();
+        (self.account, self.end) = (grant.account, grant.end);
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": &*self.name,
+            "kind": self.kind,
+            "state": self.state,
+            "account": self.account,
+            "expires_at": self.end,
+        })
+    }
+
+    fn row(&self) -> Vec<String> {
+        let end = self.end.map(|end| {
+            let left = end.saturating_sub(clock::since_epoch().as_secs());
+            format!("in {}", humantime::format_duration(Duration::from_secs(left)))
+        });
+        let or_nothing = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.name.to_string(),
+            self.kind.to_owned(),
+            self.state.clone(),
+            or_nothing(self.account.clone()),
+            or_nothing(end),
+        ]
+    }
+}
+
+/// The credential, ready for use.
+fn usable(config: &Config, name: &str) -> Result<Arc<UpstreamCredential>, CommandFailure> {
+    let all = OutboundCredentials::new(ways(config));
+    all.with(named(config, name)?).map_err(|error| CommandFailure::new(error.to_string()))
+}
+
+fn ways(config: &Config) -> Arc<Ways> {
+    config.network.as_ref().map_or_else(Ways::closed, Ways::new)
+}
+
+fn test(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
+    let credential = usable(config, name)?;
+    if credential.is_exchanged() {
+        return Err(CommandFailure::new(format!(
+            "`{name}` is made from the token of each caller: call the upstream"
+        )));
+    }
+    let obtained = runtime()?.block_on(async { credential.add_to(&mut HeaderMap::new(), None).await });
+    match obtained {
+        Ok(()) => {
+            context.terminal.print(&format!("the credential `{name}` can be obtained"));
+            Ok(Exit::Done)
+        }
+        Err(fault) => {
+            context.terminal.print(&fault.to_string());
+            Ok(Exit::No)
+        }
+    }
+}
+
+fn refresh(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
+    let credential = usable(config, name)?;
+    match runtime()?.block_on(async { credential.renew().await }) {
+        Ok(()) => {
+            context.terminal.print(&format!("the credential `{name}` has a new token"));
+            Ok(Exit::Done)
+        }
+        Err(fault) => {
+            context.terminal.print(&fault.to_string());
+            Ok(Exit::No)
+        }
+    }
+}
+
+fn logout(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
+    let (_, settings) = grant(config, name)?;
+    let store = GrantStore::in_state(&settings.state);
+    let lock = store.lock(name).map_err(failed)?;
+    let (text, exit) = match store.remove(name, &lock).map_err(failed)? {
+        true => {
+            (format!("the tokens of `{name}` are forgotten; take them back at the provider, too"), Exit::Done)
+        }
+        false => (format!("nobody is logged in for `{name}`"), Exit::No),
+    };
+    context.terminal.print(&text);
+    Ok(exit)
+}

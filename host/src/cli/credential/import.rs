@@ -1,0 +1,50 @@
+//! `witgate credential import`: tokens that a provider has issued elsewhere.
+
+use secrecy::SecretString;
+
+use super::super::context::Context;
+use super::super::outcome::{CommandFailure, Exit};
+use super::{grant, store};
+use witgate_base::clock;
+use witgate_config::Config;
+use witgate_credentials::grant_store::StoredGrant;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Name under `[credentials]`
+    name: String,
+    /// Environment variable with the access token
+    #[arg(long, value_name = "VAR")]
+    access_token_env: String,
+    /// Environment variable with the refresh token
+    #[arg(long, value_name = "VAR")]
+    refresh_token_env: Option<String>,
+    /// Seconds until the access token ends [default: it counts as ended, if there is a refresh token]
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u32>,
+}
+
+pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    let (_, settings) = grant(config, &arguments.name)?;
+    let variable = |name: &String| {
+        let value = context.environment.get(name).map(SecretString::from);
+        value.ok_or_else(|| {
+            CommandFailure::new(format!("the environment variable `{name}` is not set or is empty"))
+        })
+    };
+    let access = variable(&arguments.access_token_env)?;
+    let refresh = arguments.refresh_token_env.as_ref().map(variable).transpose()?;
+    let now = clock::since_epoch().as_secs();
+    // A token of unknown age may end at any moment.
+    let end = match (arguments.expires_in, &refresh) {
+        (Some(seconds), _) => Some(now + u64::from(seconds)),
+        (None, Some(_)) => Some(now),
+        (None, None) => None,
+    };
+    let scopes = settings.token.scopes.clone();
+    let imported =
+        StoredGrant { account: None, access, refresh, end, renewal: end, scopes, has_ended: false };
+    store(&settings.state, &arguments.name, &imported)?;
+    context.terminal.print(&format!("the tokens of `{}` are stored", arguments.name));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,182 @@
+//! `witgate credential login`: a browser goes to the provider, and comes back to a port of this machine. If the browser
+//! runs elsewhere, the person pastes the address at which it ends.
+
+use std::io::{self, BufRead as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::super::context::Context;
+use super::super::outcome::{CommandFailure, Exit};
+use super::super::runtime::runtime;
+use super::{grant, store, ways};
+use witgate_config::Config;
+use witgate_config::credentials::GrantSettings;
+use witgate_credentials::login::{Login, LoginError};
+
+/// Maximum time for a login. People look for their second factor.
+const LONGEST_LOGIN: Duration = Duration::from_secs(600);
+
+/// Maximum size of the head of a request, and the time for it.
+const LARGEST_HEAD: usize = 16 << 10;
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Name under `[credentials]`
+    name: String,
+    /// Print the address only, and open no browser
+    #[arg(long)]
+    no_browser: bool,
+}
+
+pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    let name = &arguments.name;
+    let (credential, settings) = grant(config, name)?;
+    let logged_in = async {
+        let (listener, redirect) = listen(settings).await?;
+        let login = Login::begin(credential, &ways(config), redirect.clone()).map_err(refused)?;
+        invite(context, &login.url(), arguments.no_browser);
+        let code = timeout(LONGEST_LOGIN, code(&login, &listener, &redirect)).await;
+        let late = |_| CommandFailure::new("nobody has logged in within ten minutes; start again");
+        let code = code.map_err(late)?.map_err(refused)?;
+        let grant = login.redeem(&code).await.map_err(refused)?;
+        Ok::<_, CommandFailure>((login.not_granted(&grant), grant))
+    };
+    let (not_granted, grant) = runtime()?.block_on(logged_in)?;
+    store(&settings.state, name, &grant)?;
+    if !not_granted.is_empty() {
+        context.terminal.say(&format!("warning: the provider has not granted {}", not_granted.join(", ")));
+    }
+    if grant.refresh.is_none() && grant.end.is_some() {
+        context.terminal.say("warning: there is no refresh token, so this login ends with its access token");
+    }
+    let account = grant.account.map_or_else(String::new, |account| format!(" as {account}"));
+    context.terminal.print(&format!("connected `{name}`{account}"));
+    Ok(Exit::Done)
+}
+
+fn refused(error: LoginError) -> CommandFailure {
+    CommandFailure::new(error.to_string())
+}
+
+/// A port of this machine, and the URL that leads to it.
+async fn listen(settings: &GrantSettings) -> Result<(TcpListener, Url), CommandFailure> {
+    let mut redirect = settings.redirect_uri.clone();
+    let host = match redirect.host() {
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        // Browsers try both addresses of `localhost`.
+        Some(Host::Domain(_)) | None => "127.0.0.1".to_owned(),
+    };
+    let port = redirect.port().unwrap_or(0);
+    let failed = |error: io::Error| {
+        CommandFailure::new(format!("the port of `{}` cannot be used: {error}", settings.redirect_uri))
+    };
+    let listener = TcpListener::bind((host.as_str(), port)).await.map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    // It has a host, so it can have a port.
+    let _ = redirect.set_port(Some(port));
+    Ok((listener, redirect))
+}
+
+fn invite(context: &Context, url: &Url, no_browser: bool) {
+    context.terminal.print(&format!("Open this address in a browser:\n\n  {url}\n"));
+    context.terminal.say("If the browser runs on another machine, paste the address at which it ends here.");
+    if !no_browser {
+        let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        let mut browser = Command::new(program);
+        browser.arg(url.as_str()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Without a browser, the person opens the address.
+        drop(browser.spawn());
+    }
+}
+
+/// The code, from the browser or from standard input, whichever is first.
+async fn code(login: &Login, listener: &TcpListener, redirect: &Url) -> Result<SecretString, LoginError> {
+    tokio::select! {
+        code = from_browser(login, listener, redirect) => code,
+        code = from_paste(login) => code,
+    }
+}
+
+async fn from_browser(
+    login: &Login,
+    listener: &TcpListener,
+    redirect: &Url,
+) -> Result<SecretString, LoginError> {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let Ok(Some(target)) = timeout(HEAD_TIME, target(&mut stream)).await else { continue };
+        let is_ours = redirect.join(&target).is_ok_and(|url| url.path() == redirect.path());
+        if !is_ours {
+            answer(&mut stream, "404 Not Found", "There is nothing here.").await;
+            continue;
+        }
+        match login.code(&target) {
+            Ok(code) => {
+                answer(&mut stream, "200 OK", "You are connected. You can close this page.").await;
+                return Ok(code);
+            }
+            // Any page can send a browser here. The real answer may still come.
+            Err(error @ (LoginError::State | LoginError::NoAnswer)) => {
+                answer(&mut stream, "400 Bad Request", &error.to_string()).await;
+            }
+            Err(error) => {
+                answer(&mut stream, "400 Bad Request", &error.to_string()).await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// The target of a request.
+async fn target(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut part = [0; 1024];
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        head.extend(part.get(..read)?);
+        if head.len() > LARGEST_HEAD {
+            return None;
+        }
+    }
+    let line = std::str::from_utf8(&head).ok()?.lines().next()?;
+    let (method, rest) = line.split_once(' ')?;
+    let (target, _) = rest.split_once(' ')?;
+    (method == "GET" && target.starts_with('/')).then(|| target.to_owned())
+}
+
+async fn answer(stream: &mut TcpStream, status: &str, text: &str) {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let body = format!("<!doctype html><meta charset=utf-8><title>Witgate</title><p>{text}</p>");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+         Content-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    // The browser may be gone.
+    drop(stream.write_all((head + &body).as_bytes()).await);
+    drop(stream.shutdown().await);
+}
+
+/// The pasted address. A thread reads it, because nothing can interrupt the reading of standard input.
+async fn from_paste(login: &Login) -> Result<SecretString, LoginError> {
+    let (sender, pasted) = oneshot::channel();
+    std::thread::spawn(move || {
+        let line = io::stdin().lock().lines().map_while(Result::ok).find(|line| !line.trim().is_empty());
+        drop(line.map(|line| sender.send(line)));
+    });
+    match pasted.await {
+        Ok(line) => login.code(&line),
+        // Standard input is closed. The browser may come.
+        Err(_) => std::future::pending().await,
+    }
+}
