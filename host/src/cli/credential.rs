@@ -1,9 +1,9 @@
 //! `witgate credential`: the credentials towards upstreams, and the logins for them.
 
+mod grants;
 mod import;
 mod login;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,13 @@ use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
+use grants::{failed, grant, named, ways};
 use witgate_base::clock;
 use witgate_config::Config;
-use witgate_config::credentials::{CredentialSettings, GrantSettings, OutboundSource};
-use witgate_config::shape::nearest;
-use witgate_credentials::grant_store::{GrantError, GrantStore, StoredGrant};
+use witgate_config::credentials::{CredentialSettings, OutboundSource};
+use witgate_credentials::grant_store::{GrantStore, StoredGrant};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::UpstreamCredential;
-use witgate_services::network::Ways;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -58,42 +57,6 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::Import(arguments) => import::run(context, &config, &arguments),
         Command::Test(NameArgument { name }) => test(context, &config, &name),
     }
-}
-
-fn named<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<CredentialSettings>, CommandFailure> {
-    config.credentials.get(name).ok_or_else(|| {
-        let help = match nearest(name, config.credentials.keys().map(String::as_str)) {
-            Some(near) => format!("; did you mean `{near}`?"),
-            None => "; `witgate credential list` lists all".to_owned(),
-        };
-        CommandFailure::new(format!("there is no credential `{name}`{help}"))
-    })
-}
-
-/// The settings of a login.
-fn grant<'c>(
-    config: &'c Config,
-    name: &str,
-) -> Result<(&'c CredentialSettings, &'c GrantSettings), CommandFailure> {
-    let credential = named(config, name)?;
-    match &credential.source {
-        OutboundSource::Grant(settings) => Ok((credential, settings)),
-        _ => Err(CommandFailure::new(format!(
-            "the credential `{name}` is of the kind `{}`, so nobody logs in for it",
-            credential.source.kind()
-        ))),
-    }
-}
-
-/// Replaces the stored grant of a credential.
-fn store(state: &Path, name: &str, grant: &StoredGrant) -> Result<(), CommandFailure> {
-    let store = GrantStore::in_state(state);
-    let lock = store.lock(name).map_err(failed)?;
-    store.write(name, grant, &lock).map_err(failed)
-}
-
-fn failed(error: GrantError) -> CommandFailure {
-    CommandFailure::new(error.to_string())
 }
 
 fn list<'c>(context: &Context, credentials: impl IntoIterator<Item = &'c Arc<CredentialSettings>>) -> Exit {
@@ -174,10 +137,6 @@ impl CredentialRow {
 fn usable(config: &Config, name: &str) -> Result<Arc<UpstreamCredential>, CommandFailure> {
     let all = OutboundCredentials::new(ways(config));
     all.with(named(config, name)?).map_err(|error| CommandFailure::new(error.to_string()))
-}
-
-fn ways(config: &Config) -> Arc<Ways> {
-    config.network.as_ref().map_or_else(Ways::closed, Ways::new)
 }
 
 fn test(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {

@@ -2,9 +2,9 @@
 
 use secrecy::SecretString;
 
-use super::super::context::Context;
-use super::super::outcome::{CommandFailure, Exit};
-use super::{grant, store};
+use super::grants::{grant, store};
+use crate::cli::context::Context;
+use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_base::clock;
 use witgate_config::Config;
 use witgate_credentials::grant_store::StoredGrant;

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::super::context::Context;
-use super::super::outcome::{CommandFailure, Exit};
-use super::super::runtime::runtime;
-use super::{grant, store, ways};
+use super::grants::{grant, store, ways};
+use crate::cli::context::Context;
+use crate::cli::outcome::{CommandFailure, Exit};
+use crate::cli::runtime::runtime;
 use witgate_config::Config;
 use witgate_config::credentials::GrantSettings;
 use witgate_credentials::login::{Login, LoginError};
