@@ -258,7 +258,7 @@ impl OperationLog {
             masked: settings.arguments_masked.clone(),
         };
         let entries = EntryLog::new(Arc::clone(log), settings.sync, settings.unavailable);
-        Some(entries.with(&node(settings), shown))
+        Some(entries.with(&node(settings), shown).leaving_lines(settings.lines))
     }
 
     /// The state of the log. None: there is none.

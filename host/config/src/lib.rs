@@ -113,6 +113,8 @@ pub struct Audit {
     pub sync: SyncMode,
     /// Behaviour while entries cannot be written.
     pub unavailable: AuditOverflow,
+    /// The records that are also lines on standard error.
+    pub lines: RecordLines,
     /// The rules for segments.
     pub rules: SegmentRules,
     /// The further places that get every checkpoint.
@@ -242,6 +244,18 @@ pub enum Forwarded {
     Forwarded,
     /// By the PROXY protocol, version 2, at the beginning of each connection.
     ProxyProtocol,
+}
+
+/// The records of the audit log that are also lines on standard error, as long as entries can be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordLines {
+    /// All.
+    #[default]
+    All,
+    /// Those of calls that were not allowed, or that failed.
+    Refusals,
+    /// None.
+    None,
 }
 
 /// The treatment of calls while the audit cannot be written.

@@ -155,6 +155,8 @@ pub struct Audit {
     pub sync: Option<AuditSync>,
     /// Behaviour while entries cannot be written: `deny` (the default) or `count`.
     pub unavailable: Option<AuditUnavailable>,
+    /// The records that are also lines on standard error: `all` (the default), `refusals` or `none`.
+    pub lines: Option<AuditLines>,
     /// Size in MiB after which a new segment begins. Default: 64.
     #[schemars(range(min = 1, max = 4096))]
     pub rotate_size_mib: Option<u64>,
@@ -186,6 +188,18 @@ pub enum AuditSync {
     Batched,
     /// Before the answer.
     BeforeAnswer,
+}
+
+/// The records of the audit log that are also lines on standard error.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditLines {
+    /// All records.
+    All,
+    /// Those of calls that were not allowed, or that failed.
+    Refusals,
+    /// None, as long as entries can be written.
+    None,
 }
 
 /// The places of checkpoints.

@@ -13,7 +13,8 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::limits::CallLimit;
 use witgate_config::{
     ArgumentSettings, Audit, AuditKey, AuditOverflow, ClientCertificates, Config, Denials, Forwarded,
-    KeyPlace, KeySource, Network, Pipeline, Policy, Telemetry, TlsKey, Transport, UpstreamTarget, raw,
+    KeyPlace, KeySource, Network, Pipeline, Policy, RecordLines, Telemetry, TlsKey, Transport,
+    UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -90,6 +91,7 @@ fn audit(audit: &Audit) -> Value {
         },
         "sync": match audit.sync { SyncMode::Batched => "batched", SyncMode::BeforeAnswer => "before-answer" },
         "unavailable": match audit.unavailable { AuditOverflow::Deny => "deny", AuditOverflow::Count => "count" },
+        "lines": match audit.lines { RecordLines::All => "all", RecordLines::Refusals => "refusals", RecordLines::None => "none" },
         "rotate_size_mib": audit.rules.size >> 20,
         "rotate_age_h": audit.rules.age.as_secs() / 3600,
         "keep_days": audit.rules.keep.map(|keep| keep.as_secs() / (24 * 3600)),

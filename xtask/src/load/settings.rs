@@ -24,7 +24,7 @@ const CONNECTIONS: u32 = 32;
 
 /// The settings, each with the tables of its configuration. The first is without any. `COLLECTOR` stands for a server
 /// that takes traces.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("none", ""),
     (
         "`[limits]` and `[lockout]`",
@@ -32,6 +32,10 @@ const SETTINGS: [(&str, &str); 7] = [
          per = ['principal', 'target']\n[lockout]\n",
     ),
     ("`[audit]`, batched", "[audit]\ndirectory = 'log/audit'\nsync = 'batched'\n"),
+    (
+        "`[audit]`, batched, in place of lines",
+        "[audit]\ndirectory = 'log/audit'\nsync = 'batched'\nlines = 'none'\n",
+    ),
     ("`[audit]`, before answer", "[audit]\ndirectory = 'log/audit'\nsync = 'before-answer'\n"),
     ("`[telemetry]`, no sample", "[telemetry]\notlp_endpoint = 'http://COLLECTOR'\nsample = 0.0\n"),
     ("`[telemetry]`, 1 %", "[telemetry]\notlp_endpoint = 'http://COLLECTOR'\nsample = 0.01\n"),

@@ -11,7 +11,7 @@ use witgate_audit::{KEY_FILE, SegmentRules, SyncMode};
 use super::resolver::Resolver;
 use crate::raw;
 use crate::secret_text::in_file;
-use crate::{Audit, AuditKey, AuditOverflow};
+use crate::{Audit, AuditKey, AuditOverflow, RecordLines};
 use witgate_base::cause::Cause;
 use witgate_base::printable;
 
@@ -53,6 +53,11 @@ impl Resolver<'_> {
             unavailable: match written.unavailable {
                 None | Some(raw::AuditUnavailable::Deny) => AuditOverflow::Deny,
                 Some(raw::AuditUnavailable::Count) => AuditOverflow::Count,
+            },
+            lines: match written.lines {
+                None | Some(raw::AuditLines::All) => RecordLines::All,
+                Some(raw::AuditLines::Refusals) => RecordLines::Refusals,
+                Some(raw::AuditLines::None) => RecordLines::None,
             },
             rules: rules(written),
             checkpoint_to,

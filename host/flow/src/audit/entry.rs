@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use tokio::time::timeout;
 
+use super::AuditOutcome;
 use super::arguments::{ArgumentFacts, ShownArguments, arguments};
 use super::facts::AuditFacts;
 use super::stages::StageTimes;
@@ -18,7 +19,7 @@ use crate::reject::Rejection;
 use crate::request::Request;
 use witgate_audit::{AuditLog, DurableEntry, EntryPlace, SyncMode, WRITE_DEADLINE, time_text};
 use witgate_base::digest::{digest_text, sha256};
-use witgate_config::AuditOverflow;
+use witgate_config::{AuditOverflow, RecordLines};
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
@@ -40,6 +41,7 @@ pub struct EntryLog {
     unavailable: AuditOverflow,
     node: Arc<str>,
     arguments: Arc<ShownArguments>,
+    lines: RecordLines,
 }
 
 /// A shadow policy that would have decided otherwise. `docs/audit.md` describes its members.
@@ -82,13 +84,30 @@ thread_local! {
 impl EntryLog {
     /// Records as entries of `log`, with the behaviour while they cannot be written.
     pub fn new(log: Arc<AuditLog>, sync: SyncMode, unavailable: AuditOverflow) -> Self {
-        Self { log, sync, unavailable, node: "".into(), arguments: Arc::default() }
+        let (node, arguments, lines) = ("".into(), Arc::default(), RecordLines::All);
+        Self { log, sync, unavailable, node, arguments, lines }
     }
 
     /// The same, with the name of this instance, and with arguments that entries show.
     #[must_use]
     pub fn with(self, node: &str, arguments: ShownArguments) -> Self {
         Self { node: node.into(), arguments: Arc::new(arguments), ..self }
+    }
+
+    /// The same, with a choice of the records that are also lines.
+    #[must_use]
+    pub fn leaving_lines(self, lines: RecordLines) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// True if a record with this outcome is also a line. While entries cannot be written, all are.
+    pub(super) fn leaves_line(&self, outcome: &str) -> bool {
+        let is_chosen = match self.lines {
+            RecordLines::All => true,
+            RecordLines::Refusals => outcome != AuditOutcome::Allowed.name(),
+            RecordLines::None => false,
+        };
+        is_chosen || !self.log.is_available()
     }
 
     /// The arguments of a request.

@@ -100,6 +100,25 @@ async fn a_directory_that_is_gone_denies_until_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_of_the_log_need_no_lines_until_it_cannot_be_written() {
+    let setup = Setup::new();
+    config(&setup, "unavailable = 'count'\nlines = 'refusals'");
+    let key = setup.key(&["user", "--allow", "echo"]);
+    let running = setup.serve();
+    let caller = Caller::new(running.url(), Some(&key));
+    assert!(caller.call("echo", json!({ "text": "x" })).await.is_result());
+    assert_eq!(caller.call("add", json!({ "a": 1, "b": 2 })).await.status, 403);
+    let log = running.await_log("outcome=\"denied\"");
+    assert!(!log.contains("outcome=\"allowed\""), "{log}");
+    let directory = directory(running.setup());
+    std::fs::rename(&directory, running.setup().dir().join("away")).unwrap();
+    std::fs::write(&directory, "").unwrap();
+    running.await_log("the audit cannot be written");
+    assert!(caller.call("echo", json!({ "text": "x" })).await.is_result());
+    running.await_log("outcome=\"allowed\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_go_on_without_a_log_if_configured() {
     let setup = Setup::new();
     config(&setup, "unavailable = 'count'");
