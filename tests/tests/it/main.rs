@@ -44,6 +44,7 @@ mod policies;
 mod properties;
 mod providers;
 mod record;
+mod reference;
 mod scopes;
 mod secret_sources;
 mod secrets;
