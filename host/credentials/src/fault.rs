@@ -137,7 +137,7 @@ impl fmt::Display for OutboundProblem {
             Self::Missing(MissingSource::Variable(name)) => {
                 write!(f, "the environment variable {name} is not set or is empty")
             }
-            Self::Missing(MissingSource::File) => f.write_str("its file does not exist or is empty"),
+            Self::Missing(MissingSource::File) => f.write_str("its file does not exist"),
             Self::Missing(MissingSource::Login) => f.write_str("nobody has logged in for it"),
             Self::Ended => f.write_str("its login has ended"),
             Self::Rejected => f.write_str("the server does not accept it"),

@@ -382,6 +382,6 @@ const TOKEN_SETTINGS: [&str; 12] = [
 fn absence(place: &SecretPlace) -> String {
     match place {
         SecretPlace::Variable(name) => format!("the environment variable `{name}` is not set or is empty"),
-        SecretPlace::File => "its file does not exist or is empty".to_owned(),
+        SecretPlace::File => "its file does not exist".to_owned(),
     }
 }

@@ -56,8 +56,7 @@ fn a_missing_secret_is_an_error_unless_it_is_optional() {
             SecretPlace::Variable("EMPTY".to_owned()),
             "the environment variable `EMPTY` is not set or is empty",
         ),
-        ("file = 'absent'", SecretPlace::File, "its file does not exist or is empty"),
-        ("file = 'empty'", SecretPlace::File, "its file does not exist or is empty"),
+        ("file = 'absent'", SecretPlace::File, "its file does not exist"),
     ] {
         let config =
             with(&format!("[credentials.a]\nkind = 'static'\nvalue = {{ {source}, optional = true }}"));
@@ -68,6 +67,11 @@ fn a_missing_secret_is_an_error_unless_it_is_optional() {
         let credential = good(&config).upstreams.remove(0).credentials.own.unwrap();
         assert_eq!(credential.source, OutboundSource::Static(Retrieval::Missing(place)));
     }
+    // An empty file was meant to hold a secret.
+    reports(
+        &with("[credentials.a]\nkind = 'static'\nvalue = { file = 'empty', optional = true }"),
+        &["witgate.toml:6:1: the file `empty` is empty (write the secret into it)"],
+    );
     // A source that is no source is an error in any case.
     reports(
         &with("[credentials.a]\nkind = 'static'\nvalue = { optional = true }"),
