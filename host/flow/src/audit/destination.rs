@@ -76,7 +76,7 @@ impl Audit {
     /// Writes a record. Returns its entry if the answer has to wait for that.
     pub(super) fn write(&self, facts: &AuditFacts<'_>, place: RecordPlace) -> Option<UnsettledEntry> {
         match &self.lines {
-            _ if self.log.as_ref().is_some_and(|log| !log.leaves_line(facts.outcome)) => {}
+            _ if self.log.as_ref().is_some_and(|log| !log.leaves_line(facts)) => {}
             Sink::Log => facts.log(),
             Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
                 facts.write(line, *form);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use tokio::time::timeout;
 
-use super::AuditOutcome;
 use super::arguments::{ArgumentFacts, ShownArguments, arguments};
 use super::facts::AuditFacts;
 use super::stages::StageTimes;
@@ -100,11 +99,11 @@ impl EntryLog {
         Self { lines, ..self }
     }
 
-    /// True if a record with this outcome is also a line. While entries cannot be written, all are.
-    pub(super) fn leaves_line(&self, outcome: &str) -> bool {
+    /// True if a record is also a line. While entries cannot be written, all are.
+    pub(super) fn leaves_line(&self, facts: &AuditFacts<'_>) -> bool {
         let is_chosen = match self.lines {
             RecordLines::All => true,
-            RecordLines::Refusals => outcome != AuditOutcome::Allowed.name(),
+            RecordLines::Refusals => !facts.is_allowed(),
             RecordLines::None => false,
         };
         is_chosen || !self.log.is_available()

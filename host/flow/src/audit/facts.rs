@@ -53,6 +53,11 @@ pub(super) struct AuditFacts<'a> {
 }
 
 impl AuditFacts<'_> {
+    /// True if the message was allowed and answered.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.outcome == "allowed"
+    }
+
     pub(super) fn write(&self, line: &mut String, form: LogFormat) {
         let mut entry = LogEntry::begin(line, form, "INFO", "witgate::audit");
         let text = |entry: &mut LogEntry<'_>, name: &str, text: Option<&str>, most: usize| {

@@ -35,7 +35,8 @@ impl End {
             Self::Passes => outcome == (200, None),
             Self::Fails(reason) => outcome == (503, Some(reason)),
             Self::FailsAnyhow(reasons) => reasons.iter().any(|reason| outcome == (503, Some(reason))),
-            Self::Denies(reason) => outcome == (403, Some(reason)),
+            // A denial that ends by itself is 429.
+            Self::Denies(reason) => [(403, Some(reason)), (429, Some(reason))].contains(&outcome),
             Self::Refuses(reason) => outcome == (401, Some(reason)),
         }
     }

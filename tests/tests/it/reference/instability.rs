@@ -57,7 +57,7 @@ async fn run(client: Client, session: &Session) -> Report {
     Clients::installed().unwrap().run(client, session).await.unwrap()
 }
 
-/// What a process says that gets one message.
+/// The output of a process that gets one message.
 fn told(setup: &Setup, command: &[String], variables: &[(&str, &str)]) -> Output {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).current_dir(setup.dir()).env_clear().envs(variables.iter().copied());
