@@ -4,8 +4,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use witgate_tests::gateway::{PATIENCE, Setup, free_port, unframed};
 
@@ -16,16 +17,18 @@ const REST: &str = "[upstreams.own]\nown_tools = true\n\
 /// Runs a command that must end by itself.
 fn ends(setup: &Setup, arguments: &[&str]) -> Output {
     let mut command = setup.command(arguments);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            panic!("{arguments:?} does not end: {:?}", child.wait_with_output());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (sender, ended) = mpsc::channel();
+    // The output may be more than a pipe holds.
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    ended.recv_timeout(PATIENCE).map_or_else(
+        |_| {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!("{arguments:?} does not end: {:?}", ended.recv());
+        },
+        Result::unwrap,
+    )
 }
 
 fn code(output: &Output) -> i32 {
