@@ -165,7 +165,7 @@ fn the_log_explains_a_refusal_without_the_key() {
     command.extend(["--log-level", "debug"].map(str::to_owned));
     let output = told(&setup, &command, &[("MCP_API_KEY", cut)]);
     let log = text(&output.stderr);
-    assert!(log.contains("46 characters") && log.contains("outcome=\"unknown-key\""), "{log}");
+    assert!(log.contains("46 characters") && log.contains("reason=\"unknown-key\""), "{log}");
     assert!(!log.contains(&cut[4..20]), "the log shows a part of the key");
     let checked = |key: &str| {
         let mut command = setup.command(&["key", "check", key]);
