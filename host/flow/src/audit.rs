@@ -33,6 +33,7 @@ use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::{Access, Target};
 use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
+use witgate_message::method::NAMES;
 use witgate_policy::answer::Failed;
 use witgate_runtime::metrics::Metrics;
 
@@ -192,6 +193,9 @@ pub struct Record<'a> {
     pub peer: Option<IpAddr>,
     /// The message, after it has been parsed.
     pub request: Option<Arc<Request>>,
+    /// True if the message has been searched, and what the record shows of it contains no credential. Otherwise the
+    /// record leaves out the targets, and a method that the protocol does not have.
+    pub is_clean: bool,
     /// The caller, after authentication.
     pub caller: Option<Arc<Caller>>,
     /// The credential with which the message goes to the upstream, after authorization.
@@ -220,6 +224,7 @@ impl<'a> Record<'a> {
             generation,
             peer: None,
             request: None,
+            is_clean: false,
             caller: None,
             delegation: None,
             fallback: FallbackUse::default(),
@@ -358,8 +363,8 @@ impl<'a> Record<'a> {
             decision: self.decision,
             upstream: &self.route.upstream,
             generation: self.generation,
-            method: request.map(|request| request.call.method()),
-            targets: request.map_or(&[], |request| targets(request.call.access())),
+            method: request.map(|request| request.call.method()).filter(|method| self.may_show(method)),
+            targets: request.filter(|_| self.is_clean).map_or(&[], |request| targets(request.call.access())),
             subject: caller.map(|caller| caller.identity().subject.as_str()),
             issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
             proven_by: caller.map(|caller| &**caller.proven_by()),
@@ -385,6 +390,7 @@ impl<'a> Record<'a> {
                 let (sent, answered) = clock.upstream_times();
                 trace.end(&OperationFacts {
                     request,
+                    is_clean: self.is_clean,
                     is_known,
                     started: clock.started(),
                     sent,
@@ -401,6 +407,13 @@ impl<'a> Record<'a> {
     }
 }
 
+impl Record<'_> {
+    /// True if `method` contains no credential.
+    fn may_show(&self, method: &str) -> bool {
+        self.is_clean || NAMES.contains(&method)
+    }
+}
+
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.closed {
@@ -409,7 +422,8 @@ impl Drop for Record<'_> {
     }
 }
 
-fn targets(access: &Access) -> &[Target] {
+/// The targets of a call.
+pub(super) fn targets(access: &Access) -> &[Target] {
     match access {
         Access::Open => &[],
         Access::Target(target) => std::slice::from_ref(target),

@@ -223,8 +223,10 @@ impl<U: Upstream> Flow<U> {
         let established = self.establish(&generation, &request, &shown).await;
         let is_known = established.result.is_ok();
         let has_credential = is_known && credential_search::finds_one(&generation, &request, &shown).await;
-        let is_clean = is_known && !has_credential;
-        record.note_arguments(&request, is_clean.then_some(&shown)).await;
+        record.is_clean = !has_credential
+            && (is_known || !credential_search::shows_one(&generation, &request, &shown).await);
+        let credentials = (is_known && !has_credential).then_some(&shown);
+        record.note_arguments(&request, credentials).await;
         record.mark("authenticate");
         let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
@@ -350,6 +352,8 @@ impl<U: Upstream> Flow<U> {
                 Err(rejection) => return Err(refuse(record, rejection.into()).await),
             };
         record.request = Some(Arc::clone(&request));
+        // There is no message.
+        record.is_clean = true;
         let stages = async {
             record.reserve()?;
             let established = self.establish(&generation, &request, &shown).await;

@@ -196,6 +196,7 @@ impl Right {
         record.clock = None;
         record.decision = request.decision;
         record.request = Some(Arc::clone(request));
+        record.is_clean = true;
         record.caller = Some(Arc::clone(self.permit.caller()));
         record.fallback = fallback;
         record

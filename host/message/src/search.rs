@@ -17,8 +17,11 @@ const TAIL: usize = 16;
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 512;
 
-/// Maximum number of texts in the form of a key. A message with more of them is no ordinary one.
-const MOST_KEYS: usize = 1000;
+/// The length of a usual key: its prefix, and 32 bytes in base64url.
+const USUAL_KEY: usize = 47;
+
+/// Maximum number of texts in the form of a key. A message with more of them is no ordinary one, and each costs hashes.
+const MOST_KEYS: usize = 16;
 
 static LATIN_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u00"));
 static SOLIDUS_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\/"));
@@ -55,19 +58,20 @@ impl<'a> SearchedMessage<'a> {
         contains(if may_differ { self.plain() } else { self.raw }, text)
     }
 
-    /// True if the message contains a key: a text that begins with the `prefix` of keys and that `is_key` knows. A
-    /// message with very many such texts counts as one with a key.
+    /// True if the message contains a key: a text that begins with the `prefix` of keys and that `is_key` knows, or whose
+    /// beginning of the usual length it knows. A message with very many such texts counts as one with a key.
     pub fn has_key(&self, prefix: &Finder<'_>, is_key: impl Fn(&str) -> bool) -> bool {
         let within = if self.has_ascii_escapes { self.plain() } else { self.raw };
-        for (number, place) in prefix.find_iter(within).enumerate() {
+        let texts = prefix.find_iter(within).map(|place| {
             let rest = within.get(place..).unwrap_or_default();
             let length = rest.iter().take(LONGEST_KEY).take_while(|byte| is_of_key(**byte)).count();
-            let text = rest.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
-            if number >= MOST_KEYS || is_key(text) {
-                return true;
-            }
-        }
-        false
+            rest.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+        });
+        let mut texts = texts.filter(|text| text.len() >= SHORTEST).enumerate();
+        texts.any(|(number, text)| {
+            let usual = text.get(..USUAL_KEY).filter(|usual| usual.len() < text.len());
+            number >= MOST_KEYS || is_key(text) || usual.is_some_and(&is_key)
+        })
     }
 
     /// The message with characters in place of their escapes.
@@ -200,9 +204,13 @@ mod tests {
         assert!(has_key(&format!(r#"{{"a":"{KEY}"}}"#)));
         assert!(has_key(&format!(r#"["wgk_other","x={KEY}&y"]"#)));
         assert!(has_key(&format!(r#"["{}"]"#, escaped(KEY))));
-        assert!(!has_key(&format!(r#"["{KEY}x"]"#)));
+        assert!(has_key(&format!(r#"["{KEY}_x"]"#)), "a part of a longer text");
+        assert!(has_key(&format!(r#"["wgk_{KEY}"]"#)));
+        assert!(!has_key(&format!(r#"["{}"]"#, &KEY[..46])));
         assert!(!has_key(r#"["wgk_","wgk_other"]"#));
-        assert!(has_key(&format!("[\"{}\"]", "wgk_ ".repeat(MOST_KEYS + 1))), "nobody sends so many");
+        assert!(!has_key(&format!("[\"{}\"]", "wgk_other ".repeat(MOST_KEYS))));
+        assert!(has_key(&format!("[\"{}\"]", "wgk_other ".repeat(MOST_KEYS + 1))), "nobody sends so many");
+        assert!(!has_key(&format!("[\"{}\"]", "wgk_ ".repeat(MOST_KEYS + 1))), "the prefix alone is no key");
     }
 
     proptest! {

@@ -21,6 +21,7 @@ use crate::denied_peers::DeniedPeers;
 use crate::limits::CallLimits;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
+use witgate_base::digest::sha256;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::networks::Networks;
 use witgate_config::limits::Lockout;
@@ -46,6 +47,8 @@ pub struct Generation {
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
+    /// The policies that know keys, each once.
+    key_policies: Box<[Arc<Policy>]>,
     files: Fingerprints,
     /// The policies whose recipe is the generation's.
     written: BTreeSet<PathBuf>,
@@ -105,6 +108,10 @@ impl Generation {
                 credential_headers.push(header.clone());
             }
         }
+        let mut key_policies: Vec<_> =
+            all().filter(|policy| !policy.known_keys().is_empty()).cloned().collect();
+        key_policies.sort_unstable_by_key(Arc::as_ptr);
+        key_policies.dedup_by(|one, other| Arc::ptr_eq(one, other));
         Self {
             number,
             origin: number,
@@ -116,6 +123,7 @@ impl Generation {
             policies,
             pipelines,
             credential_headers,
+            key_policies: key_policies.into(),
             files,
             written,
             restrictions,
@@ -137,8 +145,11 @@ impl Generation {
 
     /// True if a text is a key of one of the policies.
     pub fn has_key(&self, text: &str) -> bool {
-        let all = self.policies.values().chain(self.pipelines.iter().flat_map(Pipeline::policies));
-        all.into_iter().any(|policy| policy.known_keys().has(text))
+        if self.key_policies.is_empty() {
+            return false;
+        }
+        let digest = sha256(text.as_bytes());
+        self.key_policies.iter().any(|policy| policy.known_keys().has(&digest))
     }
 
     /// The generation's number; the first is 1.

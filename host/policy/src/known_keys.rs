@@ -1,7 +1,6 @@
 //! The digests of the keys of an `api-key` policy, by which a key is recognised in a message that it does not belong in.
 
 use serde_json::Value;
-use witgate_base::digest::sha256;
 use witgate_config::PolicyKind;
 use witgate_plugin::Digest;
 
@@ -26,9 +25,14 @@ impl KnownKeys {
         Self(digests.into())
     }
 
-    /// True if the text is one of the keys. An expired or revoked one counts as well.
-    pub fn has(&self, text: &str) -> bool {
-        !self.0.is_empty() && self.0.binary_search(&sha256(text.as_bytes())).is_ok()
+    /// True if this is the SHA-256 digest of one of the keys. An expired or revoked one counts as well.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.0.binary_search(digest).is_ok()
+    }
+
+    /// True if there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -48,6 +52,7 @@ fn digests(text: &str) -> impl Iterator<Item = Digest> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use witgate_base::digest::sha256;
 
     use super::*;
 
@@ -62,7 +67,8 @@ mod tests {
         );
         let settings = json!({ "store": store, "keys": [{ "name": "a", "key": hex("configured") }] });
         let keys = KnownKeys::of(PolicyKind::ApiKey, &settings);
-        assert_eq!(["new", "old", "configured", "other"].map(|key| keys.has(key)), [true, true, true, false]);
-        assert!(!KnownKeys::of(PolicyKind::Custom, &settings).has("new"));
+        let has = |key: &str| keys.has(&sha256(key.as_bytes()));
+        assert_eq!(["new", "old", "configured", "other"].map(has), [true, true, true, false]);
+        assert!(!keys.is_empty() && KnownKeys::of(PolicyKind::Custom, &settings).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Checks of passwords. A good hash takes 19 MiB and tens of milliseconds of a processor, so few checks run at the same
-//! time, all but two a second on threads that take no time from others, and the rest waits in a bounded queue. Each
-//! network has a share of both. A password that was right is remembered for some minutes, without a copy of it.
+//! time, in a bounded memory, all but two a second on threads that take no time from others. The rest waits in a bounded
+//! queue. Each network has a share of both. A password that was right is remembered for some minutes, without a copy of it.
 
 pub mod algorithm;
 mod memory;
@@ -14,9 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
-use witgate_basic::hash::PasswordHash;
+use witgate_basic::hash::{PasswordHash, RECOMMENDED};
 use witgate_plugin::PasswordError;
 use zeroize::Zeroizing;
 
@@ -30,6 +30,9 @@ use witgate_runtime::workers::background;
 
 /// The number of checks that may wait for a processor.
 const MOST_WAITING: usize = 32;
+
+/// The memory of all hashes at the same time, in KiB. The most costly hash that is accepted takes all of it.
+const MEMORY_KIB: u32 = 128 << 10;
 
 /// The longest time of a check, with its wait. Its hook may take a second longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +56,8 @@ pub struct PasswordChecks {
     places: Shares<CallerDigest>,
     /// The checks that run.
     turns: Shares<CallerDigest>,
+    /// The memory for the checks that run: one permit for each KiB.
+    memory: Arc<Semaphore>,
     right: Arc<RightPasswords>,
     /// The start of the last check with the usual priority.
     last_usual: Mutex<Option<Instant>>,
@@ -74,7 +79,7 @@ impl PasswordCheck {
 }
 
 impl Default for PasswordChecks {
-    /// One check per processor, of which one network gets half.
+    /// At most one check per processor, of which one network gets half.
     fn default() -> Self {
         Self::new(thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get))
     }
@@ -86,6 +91,7 @@ impl PasswordChecks {
         Self {
             places: Shares::new(Capacity { most: all, most_of_one: all.div_ceil(2) }),
             turns: Shares::lasting(Capacity { most: at_once, most_of_one: half }),
+            memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
             right: Arc::default(),
             last_usual: Mutex::default(),
             hashed: AtomicU64::new(0),
@@ -122,7 +128,7 @@ impl PasswordChecks {
         checked.await.unwrap_or(Err(BUSY))
     }
 
-    /// Waits for a turn, and computes the hash.
+    /// Waits for a turn and for memory, and computes the hash.
     async fn in_turn(
         &self,
         hash: PasswordHash,
@@ -135,6 +141,8 @@ impl PasswordChecks {
         if self.right.has(hash.as_str(), password, Instant::now()) {
             return Ok(PasswordCheck::RIGHT);
         }
+        let memory = Arc::clone(&self.memory).acquire_many_owned(memory_kib(&hash, renews)).await;
+        let memory = memory.map_err(|_| BUSY)?;
         self.hashed.fetch_add(1, Ordering::Relaxed);
         let work = HashWork {
             hash,
@@ -143,7 +151,7 @@ impl PasswordChecks {
             steps_back: !self.is_usual(Instant::now()),
             right: Arc::clone(&self.right),
         };
-        work.run(turn).await.ok_or(BUSY)
+        work.run((turn, memory)).await.ok_or(BUSY)
     }
 
     /// True if a check that starts now may have the usual priority.
@@ -183,6 +191,13 @@ pub(crate) fn renew(store: &Path, former: &str, renewed: &PasswordHash) {
     drop(background().spawn_blocking(work));
 }
 
+/// The memory of a check in KiB, as a part of the memory of all.
+fn memory_kib(hash: &PasswordHash, renews: bool) -> u32 {
+    let own = algorithm::memory_kib(hash.kind());
+    let renewed = if renews { algorithm::memory_kib(RECOMMENDED) } else { 0 };
+    own.max(renewed).min(MEMORY_KIB)
+}
+
 /// The work of one check.
 struct HashWork {
     hash: PasswordHash,
@@ -194,31 +209,32 @@ struct HashWork {
 }
 
 impl HashWork {
-    /// Computes the hash on a thread of its own, which has the turn until its end and remembers a right password, even
-    /// if nobody waits any more. None: the system gives no thread.
-    async fn run(self, turn: Share<CallerDigest>) -> Option<PasswordCheck> {
+    /// Computes the hash on a thread of its own, which has the turn and the memory until its end and remembers a right
+    /// password, even if nobody waits any more. None: the system gives no thread or no memory.
+    async fn run(self, turn: (Share<CallerDigest>, OwnedSemaphorePermit)) -> Option<PasswordCheck> {
         let (sender, receiver) = oneshot::channel();
         let work = move || {
             drop(sender.send(self.check()));
             drop(turn);
         };
         thread::Builder::new().name("witgate-password".to_owned()).spawn(work).ok()?;
-        receiver.await.ok()
+        receiver.await.ok().flatten()
     }
 
-    fn check(&self) -> PasswordCheck {
+    /// None: the system has no memory for the hash, so nobody knows if the password is right.
+    fn check(&self) -> Option<PasswordCheck> {
         if self.steps_back {
             priority::step_back();
         }
         let Self { hash, password, renews, right, .. } = self;
-        if !algorithm::is_right(hash, password) {
-            return PasswordCheck::WRONG;
+        if !algorithm::is_right(hash, password)? {
+            return Some(PasswordCheck::WRONG);
         }
         let is_renewed = *renews && !hash.is_current();
         let renewed = if is_renewed { algorithm::hash_of(password).ok() } else { None };
         for hash in [hash].into_iter().chain(&renewed) {
             right.add(hash.as_str(), password, Instant::now());
         }
-        PasswordCheck { is_right: true, renewed }
+        Some(PasswordCheck { is_right: true, renewed })
     }
 }

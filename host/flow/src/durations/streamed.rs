@@ -77,12 +77,13 @@ impl Drop for StreamedOperation {
             let error = error.map(ErrorType::name);
             trace.end(&OperationFacts {
                 request: &self.request,
+                // Only an allowed call has a stream.
+                is_clean: true,
                 is_known,
                 started: self.clock.started(),
                 sent: self.clock.upstream_times().0,
                 answered: Some(ended),
                 ended,
-                // Only an allowed call has a stream.
                 outcome: "allowed",
                 reason: None,
                 policy: None,

@@ -13,7 +13,7 @@ use witgate_plugin::{TargetKind, Transport};
 use super::{StageTime, Trace};
 use crate::request::Request;
 use witgate_base::clock;
-use witgate_message::call::{Access, Target};
+use witgate_message::call::{Access, Call, Target};
 use witgate_message::method::NAMES;
 use witgate_services::subject::AnsweredHook;
 
@@ -24,6 +24,8 @@ const LONGEST_TEXT: usize = 1024;
 pub(in super::super) struct OperationFacts<'a> {
     /// The message.
     pub(in super::super) request: &'a Request,
+    /// True if nothing of the message that spans show contains a credential.
+    pub(in super::super) is_clean: bool,
     /// True if the caller has shown a valid credential.
     pub(in super::super) is_known: bool,
     /// The time at which the message arrived.
@@ -48,9 +50,12 @@ pub(in super::super) struct OperationFacts<'a> {
 
 impl Trace {
     /// Ends the trace, and sends its spans if it is recorded.
-    pub(in super::super) fn end(self, facts: &OperationFacts<'_>) {
+    pub(in super::super) fn end(mut self, facts: &OperationFacts<'_>) {
         if !self.is_recorded(facts.is_known) {
             return;
+        }
+        if !facts.is_clean {
+            self.parent = self.parent.map(without_state);
         }
         let clock = SpanClock::now();
         let mut hooks = facts.request.hooks.get().map(|hooks| hooks.take()).unwrap_or_default();
@@ -62,8 +67,8 @@ impl Trace {
         if let Some(sent) = facts.sent {
             let until = facts.answered.unwrap_or(facts.ended);
             let ids = SpanIds { own: self.client, parent: Some(self.server) };
-            let mut span = self.span(&clock, name(facts.request), SpanKind::Client, ids, (sent, until));
-            span.attributes = common(facts.request);
+            let mut span = self.span(&clock, name(facts), SpanKind::Client, ids, (sent, until));
+            span.attributes = common(facts);
             finish(&mut span, facts.upstream_error);
             self.tracer.send(span);
         }
@@ -93,9 +98,9 @@ impl Trace {
         let parent = self.parent.as_ref().map(SpanContext::span_id);
         let ids = SpanIds { own: self.server, parent };
         let times = (facts.started, facts.ended);
-        let mut span = self.span(clock, name(facts.request), SpanKind::Server, ids, times);
+        let mut span = self.span(clock, name(facts), SpanKind::Server, ids, times);
         span.parent_span_is_remote = parent.is_some();
-        span.attributes = common(facts.request);
+        span.attributes = common(facts);
         span.attributes.extend(self.decision(facts));
         if let Some(link) = &self.link {
             span.links.links.push(Link::new(link.clone(), Vec::new(), 0));
@@ -178,23 +183,34 @@ impl SpanClock {
     }
 }
 
+/// The same context, without the texts that its sender has chosen.
+fn without_state(context: SpanContext) -> SpanContext {
+    let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags());
+    SpanContext::new(trace, span, flags, context.is_remote(), TraceState::default())
+}
+
 /// `METHOD TARGET`, with the name of a tool or prompt, but not with the URI of a resource. An unknown method has a
 /// common name, because callers could make up any number.
-fn name(request: &Request) -> Cow<'static, str> {
-    let method = NAMES.iter().find(|name| **name == request.call.method()).copied().unwrap_or("_OTHER");
-    match request.call.access() {
-        Access::Target(Target { kind: TargetKind::Tool | TargetKind::Prompt, name }) => {
+fn name(facts: &OperationFacts<'_>) -> Cow<'static, str> {
+    let method = known_method(facts.request);
+    match facts.request.call.access() {
+        Access::Target(Target { kind: TargetKind::Tool | TargetKind::Prompt, name }) if facts.is_clean => {
             format!("{method} {}", cut(name)).into()
         }
         _ => method.into(),
     }
 }
 
-fn common(request: &Request) -> Vec<KeyValue> {
-    let call = &request.call;
+fn known_method(request: &Request) -> &'static str {
+    NAMES.iter().find(|name| **name == request.call.method()).copied().unwrap_or("_OTHER")
+}
+
+fn common(facts: &OperationFacts<'_>) -> Vec<KeyValue> {
+    let (request, call) = (facts.request, &facts.request.call);
+    let method = if facts.is_clean { call.method() } else { known_method(request) };
     let mut attributes = vec![
         KeyValue::new("jsonrpc.protocol.version", "2.0"),
-        text("mcp.method.name", call.method()),
+        text("mcp.method.name", method),
         text("witgate.upstream", &request.route.upstream),
         KeyValue::new(
             "network.transport",
@@ -207,6 +223,15 @@ fn common(request: &Request) -> Vec<KeyValue> {
     if request.transport == Transport::Http {
         attributes.push(KeyValue::new("network.protocol.name", "http"));
     }
+    if facts.is_clean {
+        attributes.extend(of_message(call));
+    }
+    attributes
+}
+
+/// The attributes whose texts the caller has chosen.
+fn of_message(call: &Call) -> Vec<KeyValue> {
+    let mut attributes = Vec::new();
     attributes.extend(call.id().map(|id| text("jsonrpc.request.id", id.trim_matches('"'))));
     attributes.extend(call.meta_version().map(|version| text("mcp.protocol.version", version)));
     match call.access() {

@@ -43,9 +43,14 @@ fn traces(share: f64, room: usize) -> (Arc<Tracer>, mpsc::Receiver<SpanData>, Co
 }
 
 fn end(trace: Trace, request: &Request, is_known: bool, error: Option<&'static str>) {
+    end_of(trace, request, (is_known, true), error);
+}
+
+fn end_of(trace: Trace, request: &Request, (is_known, is_clean): (bool, bool), error: Option<&'static str>) {
     let (started, ended) = (trace.stages[0].from, Instant::now());
     trace.end(&OperationFacts {
         request,
+        is_clean,
         is_known,
         started,
         sent: is_known.then_some(ended),
@@ -119,6 +124,19 @@ fn spans_name_the_server_and_the_protocols() {
             assert_eq!(value(span, "jsonrpc.protocol.version").as_deref(), Some("2.0"));
         }
     }
+}
+
+#[test]
+fn a_message_with_a_credential_has_neither_target_nor_id() {
+    let (traces, mut receiver, _) = traces(0.0, 16);
+    let meta = format!(r#"{{"traceparent":"{PARENT}","tracestate":"a=key"}}"#);
+    let request = request(&meta, HeaderMap::new());
+    let trace = traces.begin(&request, 3, Instant::now()).unwrap();
+    end_of(*trace, &request, (true, false), Some("400"));
+    let spans = received(&mut receiver);
+    let text = format!("{spans:?}");
+    assert!(spans.len() == 3 && text.contains("tools/call"), "{text}");
+    assert!(["echo", "seven", "key\""].iter().all(|word| !text.contains(word)), "{text}");
 }
 
 #[test]

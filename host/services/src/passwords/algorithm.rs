@@ -43,19 +43,38 @@ pub fn hash_of(password: &str) -> Result<PasswordHash, HashingError> {
     text.try_into().map_err(|_| HashingError::Parameters)
 }
 
-/// True if `hash` is a hash of `password`. It blocks the thread for the time of the hash.
-pub fn is_right(hash: &PasswordHash, password: &str) -> bool {
-    let Some((salt, digest)) = hash.salt_and_digest() else { return is_right_for_bcrypt(hash, password) };
-    let is_it = |found: Option<Zeroizing<Vec<u8>>>| {
-        found.is_some_and(|found| verify_slices_are_equal(&found, &digest).is_ok())
+/// The memory that a hash of this kind takes, in KiB. At least 1.
+pub(super) fn memory_kib(kind: HashKind) -> u32 {
+    let bytes = match kind {
+        HashKind::Argon2(costs) => return costs.memory_kib,
+        HashKind::Scrypt { log_n, r, p } => scrypt_memory(log_n, r, p),
+        // bcrypt has four tables of 1 KiB.
+        HashKind::Bcrypt(_) => 4 << 10,
+        HashKind::Pbkdf2Sha256(_) => 1,
     };
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
+}
+
+/// The bytes that scrypt takes: N blocks, one for each lane, and one to mix them.
+fn scrypt_memory(log_n: u8, r: u32, p: u32) -> usize {
+    let blocks = 1_usize.checked_shl(log_n.into()).and_then(|n| n.checked_add(p as usize + 1));
+    blocks.and_then(|blocks| blocks.checked_mul(128 * r as usize)).unwrap_or(usize::MAX)
+}
+
+/// True if `hash` is a hash of `password`. None: the system has no memory for the hash. It blocks the thread for the
+/// time of the hash.
+pub fn is_right(hash: &PasswordHash, password: &str) -> Option<bool> {
+    let Some((salt, digest)) = hash.salt_and_digest() else {
+        return Some(is_right_for_bcrypt(hash, password));
+    };
+    let is_it = |found: Zeroizing<Vec<u8>>| verify_slices_are_equal(&found, &digest).is_ok();
     match hash.kind() {
-        HashKind::Argon2(costs) => is_it(argon2(costs, password, &salt, digest.len())),
-        HashKind::Scrypt { log_n, r, p } => is_it(scrypt((log_n, r, p), password, &salt, digest.len())),
-        HashKind::Pbkdf2Sha256(rounds) => NonZeroU32::new(rounds).is_some_and(|rounds| {
+        HashKind::Argon2(costs) => argon2(costs, password, &salt, digest.len()).map(is_it),
+        HashKind::Scrypt { log_n, r, p } => scrypt((log_n, r, p), password, &salt, digest.len()).map(is_it),
+        HashKind::Pbkdf2Sha256(rounds) => Some(NonZeroU32::new(rounds).is_some_and(|rounds| {
             pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &digest).is_ok()
-        }),
-        HashKind::Bcrypt(_) => false,
+        })),
+        HashKind::Bcrypt(_) => Some(false),
     }
 }
 
@@ -88,7 +107,13 @@ fn scrypt(
     length: usize,
 ) -> Option<Zeroizing<Vec<u8>>> {
     let params = scrypt::Params::new(log_n, r, p).ok()?;
+    has_memory(scrypt_memory(log_n, r, p))?;
     let mut digest = Zeroizing::new(vec![0; length]);
     scrypt::scrypt(password.as_bytes(), salt, &params, &mut digest).ok()?;
     Some(digest)
+}
+
+/// None if the system does not give so many bytes. scrypt would end the process then.
+pub(super) fn has_memory(bytes: usize) -> Option<()> {
+    Vec::<u8>::new().try_reserve_exact(bytes).ok()
 }

@@ -43,9 +43,9 @@ fn hashes_of_other_programs_are_checked() {
     for text in HASHES {
         let hash: PasswordHash = text.parse().unwrap();
         assert!(!hash.is_current(), "{text}");
-        assert!(algorithm::is_right(&hash, "correct horse"), "{text}");
-        assert!(!algorithm::is_right(&hash, "correct horse "), "{text}");
-        assert!(!algorithm::is_right(&hash.decoy(), "correct horse"), "{text}");
+        assert_eq!(algorithm::is_right(&hash, "correct horse"), Some(true), "{text}");
+        assert_eq!(algorithm::is_right(&hash, "correct horse "), Some(false), "{text}");
+        assert_eq!(algorithm::is_right(&hash.decoy(), "correct horse"), Some(false), "{text}");
     }
 }
 
@@ -53,7 +53,8 @@ fn hashes_of_other_programs_are_checked() {
 fn a_new_hash_is_current_and_has_a_salt_of_its_own() {
     let (first, second) = (algorithm::hash_of("secret").unwrap(), algorithm::hash_of("secret").unwrap());
     assert!(first.is_current() && first != second);
-    assert!(algorithm::is_right(&first, "secret") && !algorithm::is_right(&first, "Secret"));
+    assert_eq!(algorithm::is_right(&first, "secret"), Some(true));
+    assert_eq!(algorithm::is_right(&first, "Secret"), Some(false));
 }
 
 /// bcrypt itself would accept it.
@@ -61,8 +62,8 @@ fn a_new_hash_is_current_and_has_a_salt_of_its_own() {
 fn a_password_beyond_what_bcrypt_reads_is_wrong() {
     let password = "x".repeat(72);
     let hash: PasswordHash = bcrypt::hash(&password, 4).unwrap().parse().unwrap();
-    assert!(algorithm::is_right(&hash, &password));
-    assert!(!algorithm::is_right(&hash, &format!("{password}y")));
+    assert_eq!(algorithm::is_right(&hash, &password), Some(true));
+    assert_eq!(algorithm::is_right(&hash, &format!("{password}y")), Some(false));
 }
 
 #[tokio::test]
@@ -148,6 +149,34 @@ async fn a_network_that_floods_leaves_room_for_others() {
     for check in flood {
         drop(check.await.unwrap());
     }
+}
+
+/// A machine with many processors has no more memory for hashes than one with few.
+#[tokio::test]
+async fn a_hash_waits_for_memory() {
+    let (checks, hash) = (PasswordChecks::new(64), quick("a"));
+    let taken = checks.memory.acquire_many(MEMORY_KIB).await.unwrap();
+    let mut check = Box::pin(checks.check(&hash, "secret", source(1), false));
+    assert!(check.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(checks.hashed(), 0);
+    drop(taken);
+    assert!(check.await.unwrap().is_right);
+}
+
+#[test]
+fn a_hash_counts_with_its_memory() {
+    let cost = |text: &str, renews| memory_kib(&text.parse().unwrap(), renews);
+    assert_eq!(HASHES.map(|text| cost(text, false)), [64, 64, 64, 4, 4, 18, 1, 1, 4]);
+    assert_eq!(cost(HASHES[3], true), 19_456, "the new hash");
+    let most = "$scrypt$ln=17,r=8,p=1$W0uplZLSujfmXOtd651zDg$IUId7q3k+T0tT8DOb0FMy2gbkOTecLi9x3E6lWrGjLo";
+    assert_eq!(cost(most, false), MEMORY_KIB, "there is room for at least one of each");
+}
+
+/// If it were wrong, its sender would be locked out.
+#[test]
+fn without_memory_no_password_is_wrong() {
+    assert_eq!(algorithm::has_memory(usize::MAX), None);
+    assert_eq!(algorithm::has_memory(1 << 10), Some(()));
 }
 
 #[test]

@@ -1,7 +1,14 @@
 //! Tests of credentials in the arguments of tools.
 
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+
 use super::sessions::{open, with_sessions};
 use super::*;
+use witgate_config::AuditOverflow;
+use witgate_flow::audit::Audit;
+use witgate_runtime::lines::{LineWriter, SharedOutput};
+use witgate_runtime::log::entry::LogFormat;
 
 /// A policy for keys in `auth_token`, whose holders see the tools `get_*` before they have shown a key.
 const ARGUMENT: &str = "[policies.keys]\nkind = 'api-key'\nargument = 'auth_token'\nconfig = { store = 'keys.toml' }\n\
@@ -163,6 +170,49 @@ async fn a_key_of_witgate_reaches_no_server_whoever_sends_it() {
         post(&gateway, &[("x-api-key", ALICE)], with("wgk_0123456789abcdefghijklmnopqrstuvwxyz0123457"))
             .await;
     assert_eq!(got.status, 200);
+}
+
+/// A message in which `text` is the name of its target.
+fn naming(method: &str, member: &str, text: &str) -> String {
+    call(method, json!({ member: text })).to_string()
+}
+
+#[tokio::test]
+async fn no_record_shows_a_credential() {
+    let gateway = guarded(|request| result(request, json!({ "content": [] }))).await;
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
+    let lines = Arc::new(LineWriter::start("test", output, 64, |_| "lost\n".into()).unwrap());
+    let TestGateway { config, generations, metrics, stop, factory, .. } = &gateway;
+    let mut flows = flows(config, generations, metrics, stop, factory.ways());
+    let audit = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Count);
+    let flow = flows.remove(0).with_audit(audit);
+    let uri = format!("https://docs.example/x?api_key={ALICE}");
+    for (key, body, status) in [
+        (ALICE, naming("resources/read", "uri", &uri), 400),
+        (ALICE, naming("tools/call", "name", ALICE), 400),
+        (ALICE, naming(ALICE, "x", "y"), 400),
+        ("a-key-of-nobody", naming("tools/call", "name", "a-key-of-nobody"), 401),
+        ("a-key-of-nobody", naming("a-key-of-nobody", "x", "y"), 401),
+        ("a-key-of-nobody", naming("tools/call", "name", "get_stranger"), 401),
+        (ALICE, naming("tools/call", "name", "drop_all"), 403),
+    ] {
+        let headers = [("x-api-key", key), JSON_BODY, BOTH].into_iter();
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let (transport, body) = (Transport::Http, body.into());
+        let (peer, certificate, shown, session, known, under_way) = Default::default();
+        let arrival =
+            Arrival { transport, peer, certificate, headers, body, shown, session, known, under_way };
+        let rejected = flow.handle(arrival).await.err().unwrap();
+        assert_eq!(rejected.rejection.wire().status.as_u16(), status);
+    }
+    drop((flow, lines));
+    let mut all = String::new();
+    reader.read_to_string(&mut all).unwrap();
+    assert_eq!(all.lines().count(), 7, "{all}");
+    assert!(!all.contains(ALICE) && !all.contains("a-key-of-nobody"), "{all}");
+    assert!(all.contains("credential-in-arguments") && all.contains("resources/read"), "{all}");
+    assert!(all.contains("get_stranger") && all.contains("drop_all"), "{all}");
 }
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_a","inputSchema":{"type":"object", "properties":{"a":{"type":"number"}},"required":["a"]}},{"name":"drop_a","inputSchema":{"type":"object"}},{"name":"get_b","inputSchema":{"properties":{ "auth_token":{"type":"string"},"b":{} },"required":["auth_token"]}}],"x": 1.0}}"#;
