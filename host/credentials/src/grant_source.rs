@@ -63,7 +63,7 @@ impl GrantSource {
             credential: Arc::clone(credential),
             endpoint: Arc::new(TokenEndpoint::of_grant(settings, ways)?),
             scope: settings.names_scopes.then_some(scopes),
-            store: GrantStore::in_state(&settings.state),
+            store: GrantStore::of(settings),
             refresh_before: settings.token.refresh_before,
             last: Arc::default(),
         })

@@ -87,7 +87,7 @@ impl CredentialRow {
         if credential.source.missing().is_some() {
             state.state = "missing".to_owned();
         } else if let OutboundSource::Grant(settings) = &credential.source {
-            match GrantStore::in_state(&settings.state).read(&credential.name) {
+            match GrantStore::of(settings).read(&credential.name) {
                 Ok(None) => state.state = "not logged in".to_owned(),
                 Ok(Some(grant)) => state.add(grant),
                 Err(error) => state.state = error.to_string(),
@@ -175,7 +175,7 @@ fn refresh(context: &Context, config: &Config, name: &str) -> Result<Exit, Comma
 
 fn logout(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
     let (_, settings) = grant(config, name)?;
-    let store = GrantStore::in_state(&settings.state);
+    let store = GrantStore::of(settings);
     let lock = store.lock(name).map_err(failed)?;
     let (text, exit) = match store.remove(name, &lock).map_err(failed)? {
         true => {

@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
         Ok::<_, CommandFailure>((login.not_granted(&grant), grant))
     };
     let (not_granted, grant) = runtime()?.block_on(logged_in)?;
-    store(&settings.state, name, &grant)?;
+    store(settings, name, &grant)?;
     if !not_granted.is_empty() {
         context.terminal.say(&format!("warning: the provider has not granted {}", not_granted.join(", ")));
     }
