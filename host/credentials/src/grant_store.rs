@@ -221,7 +221,10 @@ impl GrantStore {
             file.write_all(&text)?;
             file.sync_all()
         });
-        written.and_then(|()| whole_file::sync_folder(&path)).map_err(|error| GrantError::Io { path, error })
+        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(whole_file::sync_folder(&path));
+        Ok(())
     }
 
     /// Removes the grant of `credential`. False: there was none.

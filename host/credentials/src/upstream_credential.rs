@@ -14,6 +14,7 @@ use crate::client::{SecretError, client, secret};
 use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{OutboundFault, OutboundProblem};
 use crate::grant_source::GrantSource;
+use crate::open_renewals::OpenRenewals;
 use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
 use crate::token_sources::{SignedToken, TokenEndpoint};
 use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, TokenSettings};
@@ -66,15 +67,16 @@ pub struct InvalidCredential {
 }
 
 impl UpstreamCredential {
-    /// The credential with these settings, whose issuer is asked over `ways`.
+    /// The credential with these settings, whose issuer is asked over `ways`. Renewals of a grant are among those `open`.
     ///
     /// # Errors
     /// If a secret does not fit into a header, or a key cannot sign.
     pub(crate) fn new(
         settings: &Arc<CredentialSettings>,
         ways: &Arc<Ways>,
+        open: &OpenRenewals,
     ) -> Result<Self, InvalidCredential> {
-        let state = match CredentialState::of(settings, ways) {
+        let state = match CredentialState::of(settings, ways, open) {
             Err(SecretError::Missing(problem)) => CredentialState::Missing(problem),
             Err(SecretError::Invalid(why)) => {
                 return Err(InvalidCredential { credential: Arc::clone(&settings.name), why });
@@ -220,7 +222,7 @@ impl UpstreamCredential {
 }
 
 impl CredentialState {
-    fn of(settings: &CredentialSettings, ways: &Arc<Ways>) -> Result<Self, SecretError> {
+    fn of(settings: &CredentialSettings, ways: &Arc<Ways>, open: &OpenRenewals) -> Result<Self, SecretError> {
         let form = |refresh_before| TokenForm {
             credential: Arc::clone(&settings.name),
             prefix: settings.prefix.clone(),
@@ -242,7 +244,7 @@ impl CredentialState {
             }
             OutboundSource::Grant(grant) => {
                 let form = TokenForm { recheck: Some(RECHECK), ..form(grant.token.refresh_before) };
-                let source = GrantSource::of(&settings.name, grant, ways)?;
+                let source = GrantSource::of(&settings.name, grant, ways, open)?;
                 Self::Token(TokenKeeper::new(Arc::new(source), form))
             }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {

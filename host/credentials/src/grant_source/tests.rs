@@ -177,22 +177,69 @@ async fn a_login_is_needed_first_and_helps_at_once() {
     assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"));
 }
 
+/// The directory of grants is away while the provider answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_token_that_cannot_be_written_is_not_used() {
-    use std::os::unix::fs::PermissionsExt as _;
+async fn a_rotated_token_is_kept_until_it_can_be_written() {
     let folder = tempfile::tempdir().unwrap();
-    let grants = folder.path().join("credentials");
-    let closed = grants.clone();
+    let [grants, away] = ["credentials", "away"].map(|name| folder.path().join(name));
+    let (from, to) = (grants.clone(), away.clone());
     let provider = ProviderDouble::start(move |form, before| {
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o500)).unwrap();
+        std::fs::rename(&from, &to).unwrap();
+        std::fs::write(&from, "").unwrap();
         rotating(form, before)
     });
-    stored(&store_of(&provider, &folder), -1);
-    let result = sent(&process(&provider.credential(folder.path()))).await;
-    std::fs::set_permissions(&grants, std::fs::Permissions::from_mode(0o700)).unwrap();
-    if result.is_ok() {
-        eprintln!("not shown: root writes everywhere");
-        return;
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let all = OutboundCredentials::new(Ways::new(&Network::default()));
+    let credential = all.with(&Arc::new(provider.credential(folder.path()))).unwrap();
+    assert_eq!(sent(&credential).await.unwrap_err().reason(), "provider-unreachable", "it is not used");
+    std::fs::remove_file(&grants).unwrap();
+    std::fs::rename(&away, &grants).unwrap();
+    all.settle().await;
+    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(provider.forms().len(), 1);
+}
+
+/// GitHub's OAuth Apps issue such tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_a_refresh_token_lives_until_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let store = store_of(&provider, &folder);
+    for seconds in [None, Some(100)] {
+        let end = seconds.map(|seconds| clock::since_epoch().as_secs() + seconds);
+        stored(&store, -1);
+        let grant = store.read("hub").unwrap().unwrap();
+        let renewal = end.map(|_| 0);
+        let grant = StoredGrant { refresh: None, end, renewal, ..grant };
+        store.write("hub", &grant, &store.lock("hub").unwrap()).unwrap();
+        let credential = process(&provider.credential(folder.path()));
+        assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
+        assert_eq!(credential.renew().await.unwrap_err().reason(), "credential-rejected");
+        assert!(!store.read("hub").unwrap().unwrap().has_ended, "{seconds:?}");
+        assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
     }
-    assert_eq!(result.unwrap_err().reason(), "credential-ended");
+    assert!(provider.forms().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_goes_on_if_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, was_asked) = std::sync::mpsc::sync_channel(1);
+    let provider = ProviderDouble::start(move |form, before| {
+        asked.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        rotating(form, before)
+    });
+    let mut credential = provider.credential(folder.path());
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let (ways, open) = (Ways::new(&Network::default()), OpenRenewals::default());
+    let source = GrantSource::of(&"hub".into(), grant_of(&mut credential), &ways, &open).unwrap();
+    let call = tokio::spawn(source.issue(TokenOrder::default()));
+    tokio::task::spawn_blocking(move || was_asked.recv()).await.unwrap().unwrap();
+    call.abort();
+    assert!(call.await.is_err());
+    open.settle().await;
+    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
 }
