@@ -14,6 +14,7 @@ use crate::client::{SecretError, client, secret};
 use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{OutboundFault, OutboundProblem};
 use crate::grant_source::GrantSource;
+use crate::login_check::LoginCheck;
 use crate::open_renewals::OpenRenewals;
 use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
 use crate::token_sources::{SignedToken, TokenEndpoint};
@@ -27,6 +28,8 @@ const RECHECK: Duration = Duration::from_secs(10);
 pub struct UpstreamCredential {
     settings: Arc<CredentialSettings>,
     state: CredentialState,
+    /// The login, if it is the grant of a person.
+    login: Option<LoginCheck>,
 }
 
 enum CredentialState {
@@ -83,7 +86,11 @@ impl UpstreamCredential {
             }
             Ok(state) => state,
         };
-        Ok(Self { settings: Arc::clone(settings), state })
+        let login = match &settings.source {
+            OutboundSource::Grant(grant) => Some(LoginCheck::new(&settings.name, grant)),
+            _ => None,
+        };
+        Ok(Self { settings: Arc::clone(settings), state, login })
     }
 
     /// The settings.
@@ -173,6 +180,15 @@ impl UpstreamCredential {
             CredentialState::Missing(problem) => Err(self.fault(problem.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that no secret is missing, and that somebody has logged in, if that is needed.
+    ///
+    /// # Errors
+    /// With the missing secret or login.
+    pub fn check_with_login(&self) -> Result<(), OutboundFault> {
+        self.check()?;
+        self.login.as_ref().map_or(Ok(()), LoginCheck::check).map_err(|problem| self.fault(problem))
     }
 
     /// The fault if the server has refused the credential.

@@ -243,3 +243,20 @@ async fn a_renewal_goes_on_if_nobody_waits_for_it() {
     open.settle().await;
     assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
 }
+
+#[test]
+fn a_check_needs_a_login_that_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let credential = provider.credential(folder.path());
+    let reason = || process(&credential).check_with_login().err().map(|fault| fault.reason());
+    assert_eq!(reason(), Some("credential-missing"));
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    assert_eq!(reason(), None, "it can be renewed");
+    let grant = store.read("hub").unwrap().unwrap();
+    let lock = store.lock("hub").unwrap();
+    store.write("hub", &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
+    assert_eq!(reason(), Some("credential-ended"));
+    assert!(provider.forms().is_empty());
+}
