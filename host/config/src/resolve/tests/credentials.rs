@@ -157,6 +157,21 @@ fn a_credential_has_no_effect_on_the_place_of_an_upstream() {
     assert_eq!(one, place("[credentials.a]\nkind = 'static'\nvalue = { file = 'secret' }"));
 }
 
+/// So a secret reaches its upstream while another setting waits for a restart.
+#[test]
+fn only_another_target_is_another_place_for_secrets() {
+    let place = |settings: &str| {
+        let credential = "[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }";
+        let config = format!("[upstreams.u]\ncredential = 'a'\n{settings}\n{credential}\n{PIPELINE}");
+        let upstream = good(&config).upstreams.remove(0);
+        (upstream.target.place(), upstream.place())
+    };
+    let (target, whole) = place("url = 'https://x/mcp'");
+    let slower = place("url = 'https://x/mcp'\ntimeout_s = 7");
+    assert!(slower.0 == target && slower.1 != whole, "{slower:?}");
+    assert_ne!(place("url = 'https://y/mcp'").0, target);
+}
+
 const ENDPOINT: &str = "token_url = 'https://idp.example.com/token'\nclient_id = 'gate'\n";
 
 #[test]
