@@ -317,6 +317,7 @@ pub(crate) async fn run(
         }
         None => over_stdio(&config, flows, stop).await,
     }
+    credentials.settle().await;
     if background.cut.is_cancelled() {
         // The end was not graceful: the signal's handler sets the exit code.
         std::future::pending::<()>().await;

@@ -526,17 +526,24 @@ impl Upstream {
     /// A text of all settings that cannot change without a restart. Headers, environment, scopes and identity are left
     /// out, because a reload can change them.
     pub fn place(&self) -> String {
-        let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
-        let own_tools = &self.own_tools;
-        let target = match target {
-            UpstreamTarget::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
-            UpstreamTarget::Url { url, .. } => format!("url {url}"),
-            UpstreamTarget::Sse { url, .. } => format!("sse {url}"),
-            other => format!("{other:?}"),
-        };
+        let Self { path, resource, about, timeout, sessions, denials, eras, max_message, own_tools, .. } =
+            self;
+        let target = self.target.place();
         format!(
             "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} {own_tools:?}"
         )
+    }
+}
+
+impl UpstreamTarget {
+    /// A text of the server that gets the headers or the environment.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
+            Self::Url { url, .. } => format!("url {url}"),
+            Self::Sse { url, .. } => format!("sse {url}"),
+            other => format!("{other:?}"),
+        }
     }
 }
 

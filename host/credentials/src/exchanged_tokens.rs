@@ -4,27 +4,57 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
 use crate::caller_token::CallerToken;
-use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
+use crate::fault::OutboundProblem;
+use crate::token_answer::AccessToken;
+use crate::token_keeper::{TokenForm, TokenKeeper, TokenOrder, TokenSource};
 use witgate_base::party::Principal;
 use witgate_plugin::Digest;
 
 /// Callers whose tokens are remembered.
 const MOST_CALLERS: usize = 10_000;
 
-/// Tokens of one caller: several programs of a person, each with a token of its own.
+/// Tokens of one caller, and their renewals at a time: several programs of a person, each with a token of its own.
 const MOST_OF_ONE: usize = 4;
 
-type TokensOfCaller = Mutex<VecDeque<(Digest, Arc<TokenKeeper>)>>;
+/// The tokens of one caller, and the share of renewals that they have. Without it, a caller with ever new tokens could
+/// use the authorization server, or fill the memory.
+struct TokensOfCaller {
+    known: Mutex<VecDeque<(Digest, Arc<TokenKeeper>)>>,
+    source: Arc<dyn TokenSource>,
+}
 
 /// The exchanged tokens of all callers.
 pub(crate) struct ExchangedTokens {
     source: Arc<dyn TokenSource>,
     form: TokenForm,
     callers: Cache<Principal, Arc<TokensOfCaller>>,
+}
+
+/// A source that issues a bounded number of tokens at a time.
+struct BoundedSource {
+    source: Arc<dyn TokenSource>,
+    share: Arc<Semaphore>,
+}
+
+impl TokenSource for BoundedSource {
+    fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+        let Ok(permit) = Arc::clone(&self.share).try_acquire_owned() else {
+            let why = "too many tokens of this caller are being exchanged".to_owned();
+            return Box::pin(std::future::ready(Err(OutboundProblem::unreachable(why))));
+        };
+        let issued = self.source.issue(order);
+        Box::pin(async move {
+            let issued = issued.await;
+            drop(permit);
+            issued
+        })
+    }
 }
 
 impl ExchangedTokens {
@@ -34,27 +64,27 @@ impl ExchangedTokens {
 
     /// The token in exchange for this one.
     pub(crate) fn of(&self, caller: &CallerToken) -> Arc<TokenKeeper> {
-        let new = || Ok::<_, std::convert::Infallible>(Arc::default());
+        let new = || Ok::<_, std::convert::Infallible>(Arc::new(self.of_new_caller()));
         let Ok(tokens) = self.callers.get_or_insert_with(caller.principal(), new);
-        let mut tokens = tokens.lock();
-        if let Some((_, found)) = tokens.iter().find(|(digest, _)| digest == caller.digest()) {
+        let mut known = tokens.known.lock();
+        if let Some((_, found)) = known.iter().find(|(digest, _)| digest == caller.digest()) {
             return Arc::clone(found);
         }
-        tokens.truncate(MOST_OF_ONE - 1);
-        let keeper = TokenKeeper::new(Arc::clone(&self.source), self.form.clone());
-        tokens.push_front((*caller.digest(), Arc::clone(&keeper)));
+        known.truncate(MOST_OF_ONE - 1);
+        let keeper = TokenKeeper::new(Arc::clone(&tokens.source), self.form.clone());
+        known.push_front((*caller.digest(), Arc::clone(&keeper)));
         keeper
+    }
+
+    fn of_new_caller(&self) -> TokensOfCaller {
+        let (source, share) = (Arc::clone(&self.source), Arc::new(Semaphore::new(MOST_OF_ONE)));
+        TokensOfCaller { known: Mutex::default(), source: Arc::new(BoundedSource { source, share }) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::BoxFuture;
-
     use super::*;
-    use crate::fault::OutboundProblem;
-    use crate::token_answer::AccessToken;
-    use crate::token_keeper::TokenOrder;
 
     /// Issues the token of the caller, with a mark.
     struct Echo;
@@ -70,14 +100,44 @@ mod tests {
         Arc::new(CallerToken::new(Principal::new("idp".into(), None, subject), text))
     }
 
+    /// Never issues a token.
+    struct Silent;
+
+    impl TokenSource for Silent {
+        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_has_a_bounded_number_of_renewals() {
+        use futures_util::FutureExt as _;
+        let tokens = ExchangedTokens::new(Arc::new(Silent), form());
+        let begun = |subject: &str, number: usize| {
+            let caller = token(subject, &number.to_string());
+            let keeper = tokens.of(&caller);
+            async move { keeper.renewed_now().await }.boxed()
+        };
+        for number in 0..MOST_OF_ONE {
+            assert!(begun("ada", number).now_or_never().is_none());
+        }
+        tokio::task::yield_now().await;
+        let problem = begun("ada", MOST_OF_ONE).await.unwrap_err();
+        assert!(matches!(problem, OutboundProblem::Unreachable { .. }), "{problem}");
+        assert!(begun("bob", 0).now_or_never().is_none());
+    }
+
     fn tokens() -> ExchangedTokens {
-        let form = TokenForm {
+        ExchangedTokens::new(Arc::new(Echo), form())
+    }
+
+    fn form() -> TokenForm {
+        TokenForm {
             credential: "a".into(),
             prefix: String::new(),
             refresh_before: std::time::Duration::from_secs(1),
             recheck: None,
-        };
-        ExchangedTokens::new(Arc::new(Echo), form)
+        }
     }
 
     #[tokio::test]

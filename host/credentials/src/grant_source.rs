@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::client::SecretError;
 use crate::fault::{MissingSource, OutboundProblem};
 use crate::grant_store::{GrantError, GrantLock, GrantStore, StoredGrant};
+use crate::open_renewals::OpenRenewals;
 use crate::token_answer::AccessToken;
 use crate::token_keeper::{TokenOrder, TokenSource};
 use crate::token_sources::TokenEndpoint;
@@ -19,10 +20,11 @@ use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_config::credentials::GrantSettings;
 use witgate_plugin::Digest;
+use witgate_runtime::workers;
 use witgate_services::network::Ways;
 
-/// Attempts to write a new refresh token, which exists only once.
-const ATTEMPTS: usize = 3;
+/// The pauses between attempts to write a new refresh token: the first one, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// The errors after which only a new login helps: RFC 6749, section 5.2; GitHub; OpenID Connect and Entra.
 const FINAL: [&str; 3] = ["invalid_grant", "bad_refresh_token", "interaction_required"];
@@ -36,6 +38,7 @@ pub(crate) struct GrantSource {
     scope: Option<String>,
     store: GrantStore,
     refresh_before: Duration,
+    open: OpenRenewals,
     /// The access token that was returned last.
     last: Arc<Mutex<Option<Digest>>>,
 }
@@ -57,14 +60,16 @@ impl GrantSource {
         credential: &Arc<str>,
         settings: &GrantSettings,
         ways: &Arc<Ways>,
+        open: &OpenRenewals,
     ) -> Result<Self, SecretError> {
         let scopes = settings.token.scopes.join(" ");
         Ok(Self {
             credential: Arc::clone(credential),
             endpoint: Arc::new(TokenEndpoint::of_grant(settings, ways)?),
             scope: settings.names_scopes.then_some(scopes),
-            store: GrantStore::in_state(&settings.state),
+            store: GrantStore::of(settings),
             refresh_before: settings.token.refresh_before,
+            open: open.clone(),
             last: Arc::default(),
         })
     }
@@ -80,8 +85,11 @@ impl GrantSource {
         if self.is_good(&stored, is_refused) {
             return Ok(stored);
         }
-        let renewed = self.renew(&stored, lock).await;
-        match renewed {
+        if stored.refresh.is_none() {
+            let is_only_refused = is_alive(&stored);
+            return Err(if is_only_refused { OutboundProblem::Rejected } else { OutboundProblem::Ended });
+        }
+        match self.renewed(stored.clone(), lock).await {
             Err(OutboundProblem::Unreachable { why }) if !is_refused && is_alive(&stored) => {
                 tracing::warn!(credential = &*self.credential, %why, "the former token is used until its end");
                 Ok(stored)
@@ -90,11 +98,29 @@ impl GrantSource {
         }
     }
 
-    /// True if the access token is neither refused nor due.
+    /// True if the access token is neither refused nor due. Without a refresh token, it is used until its end.
     fn is_good(&self, stored: &StoredGrant, is_refused: bool) -> bool {
         let is_the_refused = is_refused && *self.last.lock() == Some(digest(stored));
+        let due = if stored.refresh.is_some() { stored.renewal } else { stored.end };
         let now = clock::since_epoch().as_secs();
-        !is_the_refused && stored.renewal.is_none_or(|renewal| now < renewal)
+        !is_the_refused && due.is_none_or(|due| now < due)
+    }
+
+    /// Renews the grant in a task of its own. From the request to the write, nothing may interrupt it, because a new
+    /// refresh token exists only once.
+    async fn renewed(
+        &self,
+        stored: StoredGrant,
+        lock: Arc<GrantLock>,
+    ) -> Result<StoredGrant, OutboundProblem> {
+        let (source, open) = (self.clone(), self.open.begin().await);
+        let renewal = async move {
+            let renewed = source.renew(&stored, lock).await;
+            drop(open);
+            renewed
+        };
+        let lost = |_| Err(OutboundProblem::unreachable("the renewal has failed".to_owned()));
+        workers::background().spawn(renewal).await.unwrap_or_else(lost)
     }
 
     async fn renew(
@@ -102,63 +128,48 @@ impl GrantSource {
         stored: &StoredGrant,
         lock: Arc<GrantLock>,
     ) -> Result<StoredGrant, OutboundProblem> {
-        let Some(refresh) = &stored.refresh else {
-            return self.ended(stored, lock).await;
-        };
+        let refresh = stored.refresh.as_ref().ok_or(OutboundProblem::Ended)?;
         let scope = self.scope.as_deref().map(|scope| ("scope", scope));
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
         let fields: Vec<_> = fields.into_iter().chain(scope).collect();
         match self.endpoint.ask(&fields).await {
             Ok(issued) => {
-                self.keep(StoredGrant::renewed(stored, issued, self.refresh_before), stored, lock).await
+                let new = StoredGrant::renewed(stored, issued, self.refresh_before);
+                self.keep(&new, stored, &lock).await;
+                Ok(new)
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
                 tracing::warn!(credential = &*self.credential, %error, "the grant has ended; log in again");
-                self.ended(stored, lock).await
+                self.end(stored, &lock).await;
+                Err(OutboundProblem::Ended)
             }
             Err(problem) => Err(problem),
         }
     }
 
-    /// Writes a new grant before it is used.
-    async fn keep(
-        &self,
-        new: StoredGrant,
-        former: &StoredGrant,
-        lock: Arc<GrantLock>,
-    ) -> Result<StoredGrant, OutboundProblem> {
-        let secret =
-            |grant: &StoredGrant| grant.refresh.as_ref().map(|refresh| refresh.expose_secret().to_owned());
-        let is_rotated = secret(&new) != secret(former);
-        let mut failure = None;
-        for _ in 0..ATTEMPTS {
-            match self.write(new.clone(), Arc::clone(&lock)).await {
-                Ok(()) => return Ok(new),
-                Err(error) => failure = Some(error),
+    /// Writes a new grant before it is used. The former refresh token may be used up, so the new one stays in memory
+    /// under the lock until it is written.
+    async fn keep(&self, new: &StoredGrant, former: &StoredGrant, lock: &Arc<GrantLock>) {
+        let secret = |grant: &StoredGrant| {
+            grant.refresh.as_ref().map(|refresh| sha256(refresh.expose_secret().as_bytes()))
+        };
+        let is_rotated = secret(new) != secret(former);
+        let (mut pause, longest) = PAUSES;
+        while let Err(error) = self.write(new.clone(), Arc::clone(lock)).await {
+            tracing::error!(credential = &*self.credential, %error, "the new grant cannot be written");
+            if !is_rotated {
+                return;
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
         }
-        let failure = failure.map(|error| error.to_string()).unwrap_or_default();
-        tracing::error!(credential = &*self.credential, error = failure, "the new grant cannot be written");
-        if !is_rotated {
-            return Ok(new);
-        }
-        // The former refresh token is used up. Nobody may take the file for a grant.
-        let (store, credential) = (self.store.clone(), Arc::clone(&self.credential));
-        let removed = spawn_blocking(move || store.remove(&credential, &lock)).await;
-        drop(removed);
-        Err(OutboundProblem::Ended)
     }
 
-    async fn ended(
-        &self,
-        stored: &StoredGrant,
-        lock: Arc<GrantLock>,
-    ) -> Result<StoredGrant, OutboundProblem> {
+    async fn end(&self, stored: &StoredGrant, lock: &Arc<GrantLock>) {
         let ended = StoredGrant { has_ended: true, refresh: None, ..stored.clone() };
-        if let Err(error) = self.write(ended, lock).await {
+        if let Err(error) = self.write(ended, Arc::clone(lock)).await {
             tracing::error!(credential = &*self.credential, %error, "the end of the grant cannot be written");
         }
-        Err(OutboundProblem::Ended)
     }
 
     /// The grant, if there is one that has not ended.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,6 +15,7 @@ use crate::token_answer::AccessToken;
 use crate::token_keeper::time_before_end;
 use witgate_base::clock;
 use witgate_base::whole_file;
+use witgate_config::credentials::{GrantSettings, TokenSettings};
 
 /// Maximum time to wait for the lock of a grant. The holder of the lock asks the provider for at most half a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(40);
@@ -96,6 +97,24 @@ pub enum GrantError {
 #[derive(Clone, Debug)]
 pub struct GrantStore {
     folder: PathBuf,
+    binding: GrantBinding,
+}
+
+/// The client and the server that a grant belongs to. With other settings, it is no grant: its tokens are not for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantBinding {
+    token_url: String,
+    client_id: String,
+    resource: Option<String>,
+}
+
+impl GrantBinding {
+    /// The place of a value. The binding is part of it, so that a changed file does not give its tokens to others.
+    fn place<'a>(&'a self, credential: &'a str, field: &'a str) -> [&'a str; 5] {
+        let resource = self.resource.as_deref().unwrap_or_default();
+        [credential, &self.token_url, &self.client_id, resource, field]
+    }
 }
 
 /// The right to change a grant. It excludes other threads and processes.
@@ -109,16 +128,21 @@ pub struct GrantLock {
 struct GrantFile {
     version: u64,
     credential: String,
+    binding: GrantBinding,
     values: BTreeMap<String, String>,
 }
 
 impl GrantStore {
-    /// The store in the directory for data that survives a restart.
-    pub fn in_state(state: &Path) -> Self {
-        Self { folder: state.join("credentials") }
+    /// The store for a credential with these settings.
+    pub fn of(settings: &GrantSettings) -> Self {
+        let TokenSettings { token_url, client_id, resource, .. } = &settings.token;
+        let (token_url, client_id) = (token_url.to_string(), client_id.to_string());
+        let binding = GrantBinding { token_url, client_id, resource: resource.clone() };
+        Self { folder: settings.state.join("credentials"), binding }
     }
 
-    /// The grant of `credential`. None: nobody has logged in.
+    /// The grant of `credential`. None: nobody has logged in at this authorization server, with this client and for this
+    /// resource.
     ///
     /// # Errors
     /// If the file cannot be read, or is damaged.
@@ -134,13 +158,16 @@ impl GrantStore {
         if file.version != VERSION {
             return Err(damaged(format!("its version {} is unknown", file.version)));
         }
+        if file.binding != self.binding {
+            return Ok(None);
+        }
         let key = self.key()?;
         self.opened(credential, &file, &key).map(Some).map_err(|error| damaged(error.to_string()))
     }
 
     fn opened(&self, credential: &str, file: &GrantFile, key: &SealingKey) -> Result<StoredGrant, SealError> {
         let value = |field: &str| match file.values.get(field) {
-            Some(sealed) => key.open(&[credential, "", field], sealed).map(Some),
+            Some(sealed) => key.open(&self.binding.place(credential, field), sealed).map(Some),
             None => Ok(None),
         };
         let secret = |field| value(field).map(|value| value.map(|value| SecretString::from(value.as_str())));
@@ -170,7 +197,7 @@ impl GrantStore {
         let mut values = BTreeMap::new();
         let mut put = |field: &str, value: Option<&str>| {
             if let Some(value) = value {
-                values.insert(field.to_owned(), key.seal(&[credential, "", field], value)?);
+                values.insert(field.to_owned(), key.seal(&self.binding.place(credential, field), value)?);
             }
             Ok::<_, SealError>(())
         };
@@ -182,14 +209,22 @@ impl GrantStore {
         put("renewal", renewal.as_deref()).map_err(damaged)?;
         put("scopes", Some(&grant.scopes.join(" "))).map_err(damaged)?;
         put("ended", grant.has_ended.then_some("true")).map_err(damaged)?;
-        let file = GrantFile { version: VERSION, credential: credential.to_owned(), values };
+        let file = GrantFile {
+            version: VERSION,
+            credential: credential.to_owned(),
+            binding: self.binding.clone(),
+            values,
+        };
         let text = serde_json::to_vec_pretty(&file)
             .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })?;
         let written = whole_file::replace(&path, |file| {
             file.write_all(&text)?;
             file.sync_all()
         });
-        written.and_then(|()| whole_file::sync_folder(&path)).map_err(|error| GrantError::Io { path, error })
+        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(whole_file::sync_folder(&path));
+        Ok(())
     }
 
     /// Removes the grant of `credential`. False: there was none.
@@ -211,7 +246,8 @@ impl GrantStore {
     /// If that takes too long.
     pub fn lock(&self, credential: &str) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
-        let path = self.folder.join(format!(".{}.lock", file_name(credential)));
+        // The key of the store has the lock `.key.lock`.
+        let path = self.folder.join(format!(".{}.json.lock", file_name(credential)));
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600);
         let held = options.open(&path).map_err(|error| GrantError::Io { path: path.clone(), error })?;
@@ -276,9 +312,14 @@ mod tests {
         }
     }
 
+    fn binding() -> GrantBinding {
+        let (token_url, client_id) = ("https://a.example.com/token".to_owned(), "gate".to_owned());
+        GrantBinding { token_url, client_id, resource: None }
+    }
+
     fn store() -> (tempfile::TempDir, GrantStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = GrantStore::in_state(folder.path());
+        let store = GrantStore { folder: folder.path().join("credentials"), binding: binding() };
         (folder, store)
     }
 
@@ -318,10 +359,42 @@ mod tests {
             "[]",
             r#"{"version":2,"credential":"a","values":{}}"#,
             r#"{"version":1,"credential":"a","values":{}}"#,
+            r#"{"version":1,"credential":"a","binding":{"token_url":"https://a.example.com/token","client_id":"gate","resource":null},"values":{}}"#,
         ] {
             fs::write(store.path("a"), text).unwrap();
             assert!(matches!(store.read("a"), Err(GrantError::Damaged { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_grant_is_only_for_the_server_and_the_client_of_its_login() {
+        let (_folder, store) = store();
+        let lock = store.lock("a").unwrap();
+        store.write("a", &grant("t"), &lock).unwrap();
+        let others = [
+            GrantBinding { token_url: "https://b.example.com/token".to_owned(), ..binding() },
+            GrantBinding { client_id: "other".to_owned(), ..binding() },
+            GrantBinding { resource: Some("https://c.example.com".to_owned()), ..binding() },
+        ];
+        let written = fs::read_to_string(store.path("a")).unwrap();
+        for binding in others {
+            let other = GrantStore { folder: store.folder.clone(), binding };
+            assert!(other.read("a").unwrap().is_none(), "{other:?}");
+            let mut file: GrantFile = serde_json::from_str(&written).unwrap();
+            file.binding = other.binding.clone();
+            fs::write(store.path("a"), serde_json::to_string(&file).unwrap()).unwrap();
+            assert!(matches!(other.read("a"), Err(GrantError::Damaged { .. })), "{other:?}");
+            fs::write(store.path("a"), &written).unwrap();
+        }
+        assert!(store.read("a").unwrap().is_some());
+    }
+
+    #[test]
+    fn the_lock_of_a_credential_is_not_that_of_the_key() {
+        let (_folder, store) = store();
+        let lock = store.lock("key").unwrap();
+        store.write("key", &grant("t"), &lock).unwrap();
+        assert!(store.read("key").unwrap().is_some());
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod fault;
 mod grant_source;
 pub mod grant_store;
 pub mod login;
+mod login_check;
+mod open_renewals;
 #[cfg(test)]
 mod provider_double;
 pub mod registry;

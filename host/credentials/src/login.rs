@@ -116,10 +116,12 @@ impl Login {
     /// If the answer belongs to another login, or is an error.
     pub fn code(&self, answer: &str) -> Result<SecretString, LoginError> {
         let answer = self.redirect.join(answer.trim()).map_err(|_| LoginError::NoAnswer)?;
-        let value = |name: &str| {
-            let mut values = answer.query_pairs().filter(|(other, _)| other == name).map(|(_, value)| value);
-            values.next().filter(|_| values.next().is_none()).map(|value| value.into_owned())
-        };
+        let values = |name: &'static str| answer.query_pairs().filter(move |(other, _)| other == name);
+        // A client has to refuse repeated parameters (RFC 6749, section 3.1): others may read another one of them.
+        if ["state", "iss", "error", "code"].into_iter().any(|name| values(name).count() > 1) {
+            return Err(LoginError::NoAnswer);
+        }
+        let value = |name| values(name).next().map(|(_, value)| value.into_owned());
         let state = value("state").ok_or(LoginError::NoAnswer)?;
         if verify_slices_are_equal(state.as_bytes(), self.state.as_bytes()).is_err() {
             return Err(LoginError::State);

@@ -2,29 +2,45 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
+use crate::open_renewals::OpenRenewals;
 use crate::upstream_credential::{InvalidCredential, UpstreamCredential};
 use witgate_config::credentials::CredentialSettings;
+use witgate_services::fetch::TOKEN_ANSWER;
 use witgate_services::network::Ways;
+
+/// Maximum time to wait for running renewals: that of an answer, and of a write.
+const LONGEST_END: Duration = TOKEN_ANSWER.saturating_add(Duration::from_secs(5));
 
 /// The credentials in use, and the outgoing connections for their requests.
 #[derive(Debug)]
 pub struct OutboundCredentials {
     ways: Arc<Ways>,
+    open: OpenRenewals,
     in_use: Mutex<HashMap<Arc<str>, Vec<Weak<UpstreamCredential>>>>,
 }
 
 impl OutboundCredentials {
     /// No credentials yet.
     pub fn new(ways: Arc<Ways>) -> Arc<Self> {
-        Arc::new(Self { ways, in_use: Mutex::default() })
+        Arc::new(Self { ways, open: OpenRenewals::default(), in_use: Mutex::default() })
     }
 
     /// The outgoing connections.
     pub fn ways(&self) -> &Arc<Ways> {
         &self.ways
+    }
+
+    /// Waits until the answers of running renewals are written, for as long as providers may take. Otherwise, new
+    /// refresh tokens would be lost at the end of the process.
+    pub async fn settle(&self) {
+        if timeout(LONGEST_END, self.open.settle()).await.is_err() {
+            tracing::error!("a new grant was not written; log in again");
+        }
     }
 
     /// The credential with these settings: the one in use, or a new one.
@@ -42,7 +58,7 @@ impl OutboundCredentials {
         if let Some(found) = found {
             return Ok(found);
         }
-        let new = Arc::new(UpstreamCredential::new(settings, &self.ways)?);
+        let new = Arc::new(UpstreamCredential::new(settings, &self.ways, &self.open)?);
         same_name.push(Arc::downgrade(&new));
         Ok(new)
     }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::fault::OutboundProblem;
 
@@ -35,44 +35,18 @@ impl AccessToken {
     }
 }
 
-#[derive(Deserialize)]
-struct TokenBody {
-    access_token: Option<String>,
-    token_type: Option<String>,
-    expires_in: Option<Lifetime>,
-    refresh_token: Option<String>,
-    scope: Option<String>,
-    id_token: Option<String>,
-    error: Option<String>,
-}
-
-/// Seconds. Some servers write them as a text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Lifetime {
-    Seconds(f64),
-    Text(String),
-}
-
-impl Lifetime {
-    fn seconds(&self) -> Option<f64> {
-        let seconds = match self {
-            Self::Seconds(seconds) => *seconds,
-            Self::Text(text) => text.parse().ok()?,
-        };
-        seconds.is_finite().then_some(seconds)
-    }
-}
-
-/// Reads an answer. An error may come with any status: GitHub sends 200.
+/// Reads an answer. An error may come with any status: GitHub sends 200. Only the tokens have to be as they should: a new
+/// refresh token exists only once, and must not be lost because of another member.
 ///
 /// # Errors
 /// `Refused` if the server has said no, `Unreachable` if it has not answered as an authorization server.
 pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, OutboundProblem> {
-    let Ok(answer) = serde_json::from_slice::<TokenBody>(body) else {
+    let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(body) else {
         return Err(OutboundProblem::unreachable(format!("HTTP {}, not in JSON", status.as_u16())));
     };
-    if let Some(error) = &answer.error {
+    let text = |name| answer.get(name).and_then(Value::as_str);
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+        let error = error.as_str().unwrap_or_default();
         return Err(match status {
             status if status.is_server_error() || is_passing(error) => {
                 OutboundProblem::unreachable(format!("HTTP {}, {}", status.as_u16(), code(error)))
@@ -83,21 +57,29 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
     if !status.is_success() {
         return Err(OutboundProblem::unreachable(format!("HTTP {}", status.as_u16())));
     }
-    let is_bearer = answer.token_type.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("bearer"));
-    if !is_bearer {
+    if text("token_type").is_some_and(|typ| !typ.eq_ignore_ascii_case("bearer")) {
         return Err(OutboundProblem::Refused { error: "its token is no bearer token".into() });
     }
-    let Some(access) = answer.access_token else {
+    let Some(access) = text("access_token") else {
         return Err(OutboundProblem::unreachable("its answer has no token".to_owned()));
     };
-    let believed = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()));
     Ok(AccessToken {
         access: access.into(),
-        lifetime: answer.expires_in.and_then(|lifetime| lifetime.seconds()).map(believed),
-        refresh: answer.refresh_token.filter(|refresh| !refresh.is_empty()).map(SecretString::from),
-        scopes: answer.scope.as_deref().and_then(scopes),
-        account: answer.id_token.as_deref().and_then(account),
+        lifetime: answer.get("expires_in").and_then(lifetime),
+        refresh: text("refresh_token").filter(|refresh| !refresh.is_empty()).map(SecretString::from),
+        scopes: text("scope").and_then(scopes),
+        account: text("id_token").and_then(account),
     })
+}
+
+/// A lifetime in seconds. Some servers write them as a text.
+fn lifetime(written: &Value) -> Option<Duration> {
+    let seconds = match written {
+        Value::String(text) => text.parse().ok()?,
+        seconds => seconds.as_f64()?,
+    };
+    let believed = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()));
+    seconds.is_finite().then(|| believed(seconds))
 }
 
 /// The scopes in an answer. GitHub separates them by commas, and names none for its Apps.
@@ -110,7 +92,7 @@ fn scopes(text: &str) -> Option<Vec<String>> {
 /// (OpenID Connect Core, section 3.1.3.7), and it is only shown.
 fn account(id_token: &str) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
     let claim = |name: &&str| claims.get(*name)?.as_str().filter(|text| text.len() <= 256).map(str::to_owned);
     ["email", "preferred_username", "sub"].iter().find_map(claim)
 }
@@ -161,6 +143,22 @@ mod tests {
     }
 
     #[test]
+    fn no_other_member_costs_a_token() {
+        for other in [
+            r#""expires_in":[60]"#,
+            r#""expires_in":null"#,
+            r#""scope":["repo"]"#,
+            r#""id_token":{}"#,
+            r#""token_type":1"#,
+            r#""error":null"#,
+        ] {
+            let body = format!(r#"{{"access_token":"t","refresh_token":"r",{other}}}"#);
+            let token = read(StatusCode::OK, body.as_bytes()).unwrap();
+            assert_eq!(token.refresh.unwrap().expose_secret(), "r", "{other}");
+        }
+    }
+
+    #[test]
     fn scopes_are_separated_by_spaces_or_commas() {
         assert_eq!(scopes("repo,read:user"), Some(vec!["repo".to_owned(), "read:user".to_owned()]));
         assert_eq!(scopes("a b"), Some(vec!["a".to_owned(), "b".to_owned()]));
@@ -185,6 +183,7 @@ mod tests {
         let refused = |error: &str| OutboundProblem::Refused { error: error.into() };
         assert_eq!(refusal(200, r#"{"error":"bad_refresh_token"}"#), refused("bad_refresh_token"));
         assert_eq!(refusal(401, r#"{"error":"invalid_client"}"#), refused("invalid_client"));
+        assert_eq!(refusal(400, r#"{"error":{"code":1}}"#), refused("an error without a code"));
         assert_eq!(refusal(400, r#"{"error":"<b>\u0000"}"#), refused("an error without a code"));
         let dpop = r#"{"access_token":"t","token_type":"DPoP"}"#;
         assert_eq!(refusal(200, dpop), refused("its token is no bearer token"));

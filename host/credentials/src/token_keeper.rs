@@ -18,7 +18,7 @@ use crate::fault::OutboundProblem;
 use crate::token_answer::AccessToken;
 use witgate_runtime::workers;
 
-/// Maximum time of a renewal.
+/// Maximum time of a renewal for its callers. That of a grant goes on, because its answer may exist only once.
 const LONGEST_RENEWAL: Duration = Duration::from_secs(30);
 
 /// Maximum time that a call waits for a token. Clients give up after some ten seconds.
@@ -151,16 +151,19 @@ impl TokenKeeper {
                 return Err(OutboundProblem::Rejected);
             }
         }
-        self.wait(TokenOrder { is_refused: true, ..TokenOrder::of(caller) }).await
+        let value = self.wait(TokenOrder { is_refused: true, ..TokenOrder::of(caller) }).await?;
+        if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
     }
 
-    /// A new token from the issuer, however good the current one is.
+    /// A new token from the issuer, however good the current one is. It waits as long as a renewal takes.
     ///
     /// # Errors
-    /// If there is none in time.
+    /// If there is none.
     pub(crate) async fn renewed_now(self: &Arc<Self>) -> Result<(), OutboundProblem> {
-        self.token(None).await?;
-        self.wait(TokenOrder { caller: None, is_refused: true }).await.map(drop)
+        if self.at_hand(None).is_none() {
+            self.renew(TokenOrder::default()).await?;
+        }
+        self.renew(TokenOrder { caller: None, is_refused: true }).await.map(drop)
     }
 
     async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<HeaderValue, OutboundProblem> {
@@ -189,8 +192,10 @@ impl TokenKeeper {
 
     async fn renewed(self: Arc<Self>, order: TokenOrder) -> Result<Arc<HeldToken>, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
+        let is_refused = order.is_refused;
         let issued = timeout(LONGEST_RENEWAL, self.source.issue(order)).await.unwrap_or_else(late);
-        let held = issued.and_then(|token| HeldToken::new(&token, &self.form).map(Arc::new));
+        let held = issued.and_then(|token| HeldToken::new(&token, &self.form));
+        let held = held.map(|held| Arc::new(if is_refused { held } else { self.with_its_age(held) }));
         let mut state = self.renewal.lock();
         state.running = None;
         let credential = &*self.form.credential;
@@ -214,6 +219,17 @@ impl TokenKeeper {
     }
 }
 
+impl TokenKeeper {
+    /// A token that was only read again is as old as before. If it was refused, its age counts from now on, because its
+    /// issuer has just confirmed it.
+    fn with_its_age(&self, held: HeldToken) -> HeldToken {
+        match &*self.current.load() {
+            Some(former) if former.value == held.value => HeldToken { since: former.since, ..held },
+            _ => held,
+        }
+    }
+}
+
 impl HeldToken {
     fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
         let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
@@ -232,8 +248,11 @@ impl HeldToken {
 impl RenewalFailure {
     fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
         let (first, longest) = PAUSES;
-        // A login helps at once.
-        let is_local = matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended);
+        // A login helps at once, and no issuer was asked.
+        let is_local = matches!(
+            problem,
+            OutboundProblem::Missing(_) | OutboundProblem::Ended | OutboundProblem::Rejected
+        );
         let last = last.filter(|_| !is_local);
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
@@ -342,6 +361,27 @@ mod tests {
         keeper.current.store(Some(Arc::new(older)));
         issuer.go.notify_one();
         assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_read_again_keeps_its_age() {
+        /// Issues the same token again and again.
+        struct Same;
+        impl TokenSource for Same {
+            fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+                Box::pin(async { Ok(AccessToken::of("same".into(), None)) })
+            }
+        }
+        let keeper = TokenKeeper::new(Arc::new(Same), keeper(&[]).0.form.clone());
+        let used = keeper.token(None).await.unwrap();
+        let held = keeper.current.load_full().unwrap();
+        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
+        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        keeper.current.store(Some(Arc::new(older)));
+        keeper.renew(TokenOrder::default()).await.unwrap();
+        assert_eq!(keeper.current.load_full().unwrap().since, since);
+        assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
+        assert!(keeper.current.load_full().unwrap().since > since, "its issuer has confirmed it");
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ use crate::client::{SecretError, client, secret};
 use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{OutboundFault, OutboundProblem};
 use crate::grant_source::GrantSource;
+use crate::login_check::LoginCheck;
+use crate::open_renewals::OpenRenewals;
 use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
 use crate::token_sources::{SignedToken, TokenEndpoint};
 use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, TokenSettings};
@@ -26,6 +28,8 @@ const RECHECK: Duration = Duration::from_secs(10);
 pub struct UpstreamCredential {
     settings: Arc<CredentialSettings>,
     state: CredentialState,
+    /// The login, if it is the grant of a person.
+    login: Option<LoginCheck>,
 }
 
 enum CredentialState {
@@ -66,22 +70,27 @@ pub struct InvalidCredential {
 }
 
 impl UpstreamCredential {
-    /// The credential with these settings, whose issuer is asked over `ways`.
+    /// The credential with these settings, whose issuer is asked over `ways`. Renewals of a grant are among those `open`.
     ///
     /// # Errors
     /// If a secret does not fit into a header, or a key cannot sign.
     pub(crate) fn new(
         settings: &Arc<CredentialSettings>,
         ways: &Arc<Ways>,
+        open: &OpenRenewals,
     ) -> Result<Self, InvalidCredential> {
-        let state = match CredentialState::of(settings, ways) {
+        let state = match CredentialState::of(settings, ways, open) {
             Err(SecretError::Missing(problem)) => CredentialState::Missing(problem),
             Err(SecretError::Invalid(why)) => {
                 return Err(InvalidCredential { credential: Arc::clone(&settings.name), why });
             }
             Ok(state) => state,
         };
-        Ok(Self { settings: Arc::clone(settings), state })
+        let login = match &settings.source {
+            OutboundSource::Grant(grant) => Some(LoginCheck::new(&settings.name, grant)),
+            _ => None,
+        };
+        Ok(Self { settings: Arc::clone(settings), state, login })
     }
 
     /// The settings.
@@ -173,6 +182,15 @@ impl UpstreamCredential {
         }
     }
 
+    /// Checks that no secret is missing, and that somebody has logged in, if that is needed.
+    ///
+    /// # Errors
+    /// With the missing secret or login.
+    pub fn check_with_login(&self) -> Result<(), OutboundFault> {
+        self.check()?;
+        self.login.as_ref().map_or(Ok(()), LoginCheck::check).map_err(|problem| self.fault(problem))
+    }
+
     /// The fault if the server has refused the credential.
     pub fn rejected(&self) -> OutboundFault {
         self.fault(OutboundProblem::Rejected)
@@ -220,7 +238,7 @@ impl UpstreamCredential {
 }
 
 impl CredentialState {
-    fn of(settings: &CredentialSettings, ways: &Arc<Ways>) -> Result<Self, SecretError> {
+    fn of(settings: &CredentialSettings, ways: &Arc<Ways>, open: &OpenRenewals) -> Result<Self, SecretError> {
         let form = |refresh_before| TokenForm {
             credential: Arc::clone(&settings.name),
             prefix: settings.prefix.clone(),
@@ -242,7 +260,7 @@ impl CredentialState {
             }
             OutboundSource::Grant(grant) => {
                 let form = TokenForm { recheck: Some(RECHECK), ..form(grant.token.refresh_before) };
-                let source = GrantSource::of(&settings.name, grant, ways)?;
+                let source = GrantSource::of(&settings.name, grant, ways, open)?;
                 Self::Token(TokenKeeper::new(Arc::new(source), form))
             }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {

@@ -18,6 +18,7 @@ use grants::{failed, grant, named, ways};
 use witgate_base::clock;
 use witgate_config::Config;
 use witgate_config::credentials::{CredentialSettings, OutboundSource};
+use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::grant_store::{GrantStore, StoredGrant};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::UpstreamCredential;
@@ -87,7 +88,7 @@ impl CredentialRow {
         if credential.source.missing().is_some() {
             state.state = "missing".to_owned();
         } else if let OutboundSource::Grant(settings) = &credential.source {
-            match GrantStore::in_state(&settings.state).read(&credential.name) {
+            match GrantStore::of(settings).read(&credential.name) {
                 Ok(None) => state.state = "not logged in".to_owned(),
                 Ok(Some(grant)) => state.add(grant),
                 Err(error) => state.state = error.to_string(),
@@ -133,49 +134,58 @@ impl CredentialRow {
     }
 }
 
-/// The credential, ready for use.
-fn usable(config: &Config, name: &str) -> Result<Arc<UpstreamCredential>, CommandFailure> {
+/// The result of `work` with the credential, after all that it has begun. A new refresh token is written before.
+fn with_credential<F>(
+    config: &Config,
+    name: &str,
+    work: impl FnOnce(Arc<UpstreamCredential>) -> F,
+) -> Result<Result<(), OutboundFault>, CommandFailure>
+where
+    F: Future<Output = Result<(), OutboundFault>>,
+{
     let all = OutboundCredentials::new(ways(config));
-    all.with(named(config, name)?).map_err(|error| CommandFailure::new(error.to_string()))
-}
-
-fn test(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
-    let credential = usable(config, name)?;
+    let credential = all.with(named(config, name)?);
+    let credential = credential.map_err(|error| CommandFailure::new(error.to_string()))?;
     if credential.is_exchanged() {
         return Err(CommandFailure::new(format!(
             "`{name}` is made from the token of each caller: call the upstream"
         )));
     }
-    let obtained = runtime()?.block_on(async { credential.add_to(&mut HeaderMap::new(), None).await });
-    match obtained {
-        Ok(()) => {
-            context.terminal.print(&format!("the credential `{name}` can be obtained"));
-            Ok(Exit::Done)
-        }
-        Err(fault) => {
-            context.terminal.print(&fault.to_string());
-            Ok(Exit::No)
-        }
-    }
+    Ok(runtime()?.block_on(async {
+        let done = work(credential).await;
+        all.settle().await;
+        done
+    }))
+}
+
+fn test(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
+    let obtained = with_credential(config, name, |credential| async move {
+        credential.add_to(&mut HeaderMap::new(), None).await
+    })?;
+    Ok(told(context, obtained, &format!("the credential `{name}` can be obtained")))
 }
 
 fn refresh(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
-    let credential = usable(config, name)?;
-    match runtime()?.block_on(async { credential.renew().await }) {
+    let renewed = with_credential(config, name, |credential| async move { credential.renew().await })?;
+    Ok(told(context, renewed, &format!("the credential `{name}` has a new token")))
+}
+
+fn told(context: &Context, result: Result<(), OutboundFault>, success: &str) -> Exit {
+    match result {
         Ok(()) => {
-            context.terminal.print(&format!("the credential `{name}` has a new token"));
-            Ok(Exit::Done)
+            context.terminal.print(success);
+            Exit::Done
         }
         Err(fault) => {
             context.terminal.print(&fault.to_string());
-            Ok(Exit::No)
+            Exit::No
         }
     }
 }
 
 fn logout(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
     let (_, settings) = grant(config, name)?;
-    let store = GrantStore::in_state(&settings.state);
+    let store = GrantStore::of(settings);
     let lock = store.lock(name).map_err(failed)?;
     let (text, exit) = match store.remove(name, &lock).map_err(failed)? {
         true => {

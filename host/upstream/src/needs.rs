@@ -66,7 +66,7 @@ impl NeededCredentials {
         };
         let called = targets.iter().filter(|target| target.kind == TargetKind::Tool);
         let needed = called.filter_map(|target| tools.get(&*target.name)).flatten();
-        needed.into_iter().try_for_each(|credential| credential.check())
+        needed.into_iter().try_for_each(|credential| credential.check_with_login())
     }
 }
 

@@ -23,7 +23,8 @@ type NamedSecrets = Vec<(String, SecretString)>;
 /// A running upstream, and the settings that a reload may change.
 pub struct Renewable {
     name: String,
-    place: String,
+    /// The text of its target.
+    target: String,
     taken: Mutex<RenewableSettings>,
     own: RenewableParts,
     needs: Arc<NeededCredentials>,
@@ -88,7 +89,14 @@ impl Renewable {
         };
         let taken = Mutex::new(RenewableSettings::new(taken, config));
         let (needs, credentials) = (Arc::clone(&upstream.needs), Arc::clone(credentials));
-        Some(Self { name: config.name.clone(), place: config.place(), taken, own, needs, credentials })
+        Some(Self {
+            name: config.name.clone(),
+            target: config.target.place(),
+            taken,
+            own,
+            needs,
+            credentials,
+        })
     }
 
     /// The upstream's name.
@@ -116,7 +124,7 @@ impl Renewable {
         };
         let new = RenewableSettings::new(texts, config);
         let mut taken = self.taken.lock();
-        if config.place() != self.place || taken.is_same(&new) {
+        if config.target.place() != self.target || taken.is_same(&new) {
             return Ok(false);
         }
         self.needs.replace(&config.credentials, &self.credentials)?;

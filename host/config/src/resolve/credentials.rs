@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
+use url::Url;
+
 use super::resolver::Resolver;
 use super::upstreams::own_header;
 use crate::Signing;
@@ -221,7 +223,10 @@ impl Resolver<'_> {
             let own = self.credential_named(&at, credential, all)?;
             self.is_only_one_in_header(&at, &own.header, written, identity)?;
             self.knows_eras(&at, &own, written)?;
-            Some(own)
+            // An invalid URL is reported elsewhere.
+            let url = written.url.as_deref().and_then(|url| Url::parse(url).ok());
+            let at = ["upstreams", name, "url"];
+            url.is_none_or(|url| self.no_secrets_in_clear(&at, &url)).then_some(own)
         });
         let mut needs = BTreeMap::new();
         for (tool, credentials) in &written.needs {

@@ -31,8 +31,9 @@ impl Resolver<'_> {
         let redirect_uri = table.redirect_uri.clone().unwrap_or_else(|| format!("http://{host}/callback"));
         let redirect_uri = self.loopback(name, &redirect_uri)?;
         let (provider, client_id) = (provider?, client_id?);
-        let authorize_url = self.url(&["credentials", name, "authorize_url"], &provider.authorize_url);
-        let token_url = self.url(&["credentials", name, "token_url"], &provider.token_url);
+        let authorize_url =
+            self.url_of_secrets(&["credentials", name, "authorize_url"], &provider.authorize_url);
+        let token_url = self.url_of_secrets(&["credentials", name, "token_url"], &provider.token_url);
         let audience = provider.issuer.clone().unwrap_or_else(|| provider.token_url.clone());
         let proof = self.grant_proof(name, table, &audience)?;
         let fixed = provider.params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

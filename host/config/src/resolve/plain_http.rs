@@ -1,6 +1,8 @@
-//! Passwords over plain HTTP.
+//! Secrets over plain HTTP.
 
 use std::collections::BTreeMap;
+
+use url::{Host, Url};
 
 use super::resolver::Resolver;
 use crate::{Policy, PolicyKind, Server, Transport, raw};
@@ -27,5 +29,27 @@ impl Resolver<'_> {
                         `server.trusted_proxies`, and its URL `https://…` as `server.resource`";
             self.error(&["policies", name, "kind"], message, help);
         }
+    }
+
+    /// The URL of a server that gets secrets of Witgate or issues some.
+    pub(super) fn url_of_secrets(&mut self, at: &[&str], text: &str) -> Option<Url> {
+        let url = self.url(at, text)?;
+        self.no_secrets_in_clear(at, &url).then_some(url)
+    }
+
+    /// Refuses to send secrets to `url` if a network could read them.
+    pub(super) fn no_secrets_in_clear(&mut self, at: &[&str], url: &Url) -> bool {
+        let is_local = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let is_safe = is_local || url.scheme() == "https";
+        if !is_safe {
+            let message = "a credential would cross the network in clear: this is plain HTTP";
+            self.error(at, message, "write an `https://` URL, or one of this machine");
+        }
+        is_safe
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn refresh_before(table: &CredentialTable) -> Duration {
 impl Resolver<'_> {
     pub(super) fn token_settings(&mut self, name: &str, table: &CredentialTable) -> Option<TokenSettings> {
         let url = self.needed(name, "token_url", table.token_url.as_ref());
-        let token_url = url.and_then(|url| self.url(&["credentials", name, "token_url"], url));
+        let token_url = url.and_then(|url| self.url_of_secrets(&["credentials", name, "token_url"], url));
         let client_id = self.needed(name, "client_id", table.client_id.as_ref());
         self.scopes_of_tokens(name, &table.scopes);
         let issuer = table.issuer.as_deref().or(table.token_url.as_deref()).unwrap_or_default();

@@ -32,6 +32,11 @@ fn stored(store: &GrantStore, seconds: i64) {
     store.write("hub", &grant, &lock).unwrap();
 }
 
+/// The store for the credential of `provider`.
+fn store_of(provider: &ProviderDouble, folder: &tempfile::TempDir) -> GrantStore {
+    GrantStore::of(grant_of(&mut provider.credential(folder.path())))
+}
+
 /// A process: it shares nothing with others but the files.
 fn process(credential: &CredentialSettings) -> Arc<UpstreamCredential> {
     let ways = Ways::new(&Network::default());
@@ -64,7 +69,7 @@ async fn a_hundred_calls_at_expiry_in_two_processes_are_one_request() {
     let folder = tempfile::tempdir().unwrap();
     let provider = ProviderDouble::start(rotating);
     let credential = provider.credential(folder.path());
-    let store = GrantStore::in_state(folder.path());
+    let store = store_of(&provider, &folder);
     stored(&store, -1);
     let processes = [process(&credential), process(&credential)];
     let calls = (0..100).map(|number| {
@@ -85,7 +90,7 @@ async fn a_refused_token_is_replaced_by_another_process_or_by_the_provider() {
     let folder = tempfile::tempdir().unwrap();
     let provider = ProviderDouble::start(rotating);
     let credential = provider.credential(folder.path());
-    stored(&GrantStore::in_state(folder.path()), 3600);
+    stored(&store_of(&provider, &folder), 3600);
     let [one, other] = [process(&credential), process(&credential)];
     assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-0"));
     assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-0"));
@@ -102,7 +107,7 @@ async fn a_refresh_token_stays_if_there_is_no_new_one() {
     let provider = ProviderDouble::start(|_, _| {
         (200, json!({ "access_token": "new", "token_type": "Bearer", "expires_in": 3599 }).to_string())
     });
-    let store = GrantStore::in_state(folder.path());
+    let store = store_of(&provider, &folder);
     stored(&store, -1);
     assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer new"));
     assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
@@ -124,7 +129,7 @@ async fn only_final_errors_end_a_grant() {
             "<html>" => (status, error.to_owned()),
             _ => (status, json!({ "error": error }).to_string()),
         });
-        let store = GrantStore::in_state(folder.path());
+        let store = store_of(&provider, &folder);
         stored(&store, -1);
         let credential = process(&provider.credential(folder.path()));
         let fault = sent(&credential).await.unwrap_err();
@@ -138,7 +143,7 @@ async fn only_final_errors_end_a_grant() {
 async fn a_living_token_is_used_while_the_provider_is_away() {
     let folder = tempfile::tempdir().unwrap();
     let provider = ProviderDouble::start(|_, _| (500, String::new()));
-    stored(&GrantStore::in_state(folder.path()), 100);
+    stored(&store_of(&provider, &folder), 100);
     assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer access-0"));
     assert_eq!(provider.forms().len(), 1, "it was due");
 }
@@ -151,7 +156,7 @@ async fn scopes_are_named_only_where_the_provider_needs_them() {
         let provider = ProviderDouble::start(rotating);
         let mut credential = provider.credential(folder.path());
         grant_of(&mut credential).names_scopes = names_scopes;
-        stored(&GrantStore::in_state(folder.path()), -1);
+        stored(&store_of(&provider, &folder), -1);
         sent(&process(&credential)).await.unwrap();
         let form = &provider.forms()[0];
         assert_eq!(form.get("scope").map(String::as_str), names_scopes.then_some("repo read:user"));
@@ -167,27 +172,91 @@ async fn a_login_is_needed_first_and_helps_at_once() {
     let credential = process(&provider.credential(folder.path()));
     let fault = sent(&credential).await.unwrap_err();
     assert_eq!(fault.message(), "Missing required auth: hub. Log in with `witgate credential login hub`.");
-    stored(&GrantStore::in_state(folder.path()), 3600);
+    stored(&store_of(&provider, &folder), 3600);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"));
 }
 
+/// The directory of grants is away while the provider answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_token_that_cannot_be_written_is_not_used() {
-    use std::os::unix::fs::PermissionsExt as _;
+async fn a_rotated_token_is_kept_until_it_can_be_written() {
     let folder = tempfile::tempdir().unwrap();
-    let grants = folder.path().join("credentials");
-    let closed = grants.clone();
+    let [grants, away] = ["credentials", "away"].map(|name| folder.path().join(name));
+    let (from, to) = (grants.clone(), away.clone());
     let provider = ProviderDouble::start(move |form, before| {
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o500)).unwrap();
+        std::fs::rename(&from, &to).unwrap();
+        std::fs::write(&from, "").unwrap();
         rotating(form, before)
     });
-    stored(&GrantStore::in_state(folder.path()), -1);
-    let result = sent(&process(&provider.credential(folder.path()))).await;
-    std::fs::set_permissions(&grants, std::fs::Permissions::from_mode(0o700)).unwrap();
-    if result.is_ok() {
-        eprintln!("not shown: root writes everywhere");
-        return;
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let all = OutboundCredentials::new(Ways::new(&Network::default()));
+    let credential = all.with(&Arc::new(provider.credential(folder.path()))).unwrap();
+    assert_eq!(sent(&credential).await.unwrap_err().reason(), "provider-unreachable", "it is not used");
+    std::fs::remove_file(&grants).unwrap();
+    std::fs::rename(&away, &grants).unwrap();
+    all.settle().await;
+    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(provider.forms().len(), 1);
+}
+
+/// GitHub's OAuth Apps issue such tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_a_refresh_token_lives_until_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let store = store_of(&provider, &folder);
+    for seconds in [None, Some(100)] {
+        let end = seconds.map(|seconds| clock::since_epoch().as_secs() + seconds);
+        stored(&store, -1);
+        let grant = store.read("hub").unwrap().unwrap();
+        let renewal = end.map(|_| 0);
+        let grant = StoredGrant { refresh: None, end, renewal, ..grant };
+        store.write("hub", &grant, &store.lock("hub").unwrap()).unwrap();
+        let credential = process(&provider.credential(folder.path()));
+        assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
+        assert_eq!(credential.renew().await.unwrap_err().reason(), "credential-rejected");
+        assert!(!store.read("hub").unwrap().unwrap().has_ended, "{seconds:?}");
+        assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
     }
-    assert_eq!(result.unwrap_err().reason(), "credential-ended");
+    assert!(provider.forms().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_goes_on_if_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, was_asked) = std::sync::mpsc::sync_channel(1);
+    let provider = ProviderDouble::start(move |form, before| {
+        asked.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        rotating(form, before)
+    });
+    let mut credential = provider.credential(folder.path());
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let (ways, open) = (Ways::new(&Network::default()), OpenRenewals::default());
+    let source = GrantSource::of(&"hub".into(), grant_of(&mut credential), &ways, &open).unwrap();
+    let call = tokio::spawn(source.issue(TokenOrder::default()));
+    tokio::task::spawn_blocking(move || was_asked.recv()).await.unwrap().unwrap();
+    call.abort();
+    assert!(call.await.is_err());
+    open.settle().await;
+    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+}
+
+#[test]
+fn a_check_needs_a_login_that_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let credential = provider.credential(folder.path());
+    let reason = || process(&credential).check_with_login().err().map(|fault| fault.reason());
+    assert_eq!(reason(), Some("credential-missing"));
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    assert_eq!(reason(), None, "it can be renewed");
+    let grant = store.read("hub").unwrap().unwrap();
+    let lock = store.lock("hub").unwrap();
+    store.write("hub", &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
+    assert_eq!(reason(), Some("credential-ended"));
+    assert!(provider.forms().is_empty());
 }

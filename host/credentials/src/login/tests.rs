@@ -60,6 +60,10 @@ async fn an_answer_of_another_login_is_refused() {
     assert_eq!(answer(&format!("state={state}")).err(), Some(LoginError::NoAnswer));
     assert_eq!(answer(&format!("code=c&code=d&state={state}")).err(), Some(LoginError::NoAnswer));
     assert_eq!(answer(&format!("code=c&state={state}&state=x")).err(), Some(LoginError::NoAnswer));
+    for twice in ["iss=https://idp.example.com", "error=access_denied"] {
+        let answer = answer(&format!("code=c&state={state}&{twice}&{twice}"));
+        assert_eq!(answer.err(), Some(LoginError::NoAnswer), "{twice}");
+    }
     let refused = LoginError::Refused("access_denied".to_owned());
     assert_eq!(answer(&format!("error=access_denied&state={state}")).err(), Some(refused));
     let evil = "https://evil.example.com";

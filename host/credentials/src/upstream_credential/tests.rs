@@ -13,8 +13,8 @@ fn known(text: &str) -> Retrieval {
 
 fn credential(source: OutboundSource, header: HeaderName, prefix: &str) -> UpstreamCredential {
     let (name, prefix) = ("a".into(), prefix.to_owned());
-    UpstreamCredential::new(&Arc::new(CredentialSettings { name, header, prefix, source }), &Ways::closed())
-        .unwrap()
+    let settings = Arc::new(CredentialSettings { name, header, prefix, source });
+    UpstreamCredential::new(&settings, &Ways::closed(), &OpenRenewals::default()).unwrap()
 }
 
 fn sent(credential: &UpstreamCredential) -> HeaderMap {

@@ -1,6 +1,5 @@
 //! The credentials of the configuration, and the store of their grants, for the commands.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::outcome::CommandFailure;
@@ -39,8 +38,8 @@ pub(super) fn grant<'c>(
 }
 
 /// Replaces the stored grant of a credential.
-pub(super) fn store(state: &Path, name: &str, grant: &StoredGrant) -> Result<(), CommandFailure> {
-    let store = GrantStore::in_state(state);
+pub(super) fn store(settings: &GrantSettings, name: &str, grant: &StoredGrant) -> Result<(), CommandFailure> {
+    let store = GrantStore::of(settings);
     let lock = store.lock(name).map_err(failed)?;
     store.write(name, grant, &lock).map_err(failed)
 }

@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     let scopes = settings.token.scopes.clone();
     let imported =
         StoredGrant { account: None, access, refresh, end, renewal: end, scopes, has_ended: false };
-    store(&settings.state, &arguments.name, &imported)?;
+    store(settings, &arguments.name, &imported)?;
     context.terminal.print(&format!("the tokens of `{}` are stored", arguments.name));
     Ok(Exit::Done)
 }

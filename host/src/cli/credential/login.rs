@@ -5,10 +5,12 @@ use std::io::{self, BufRead as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -27,6 +29,9 @@ const LONGEST_LOGIN: Duration = Duration::from_secs(600);
 const LARGEST_HEAD: usize = 16 << 10;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
+/// Maximum number of connections at a time.
+const MOST_CONNECTIONS: usize = 256;
+
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Name under `[credentials]`
@@ -43,14 +48,14 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
         let (listener, redirect) = listen(settings).await?;
         let login = Login::begin(credential, &ways(config), redirect.clone()).map_err(refused)?;
         invite(context, &login.url(), arguments.no_browser);
-        let code = timeout(LONGEST_LOGIN, code(&login, &listener, &redirect)).await;
+        let code = timeout(LONGEST_LOGIN, code(context, &login, &listener, &redirect)).await;
         let late = |_| CommandFailure::new("nobody has logged in within ten minutes; start again");
         let code = code.map_err(late)?.map_err(refused)?;
         let grant = login.redeem(&code).await.map_err(refused)?;
         Ok::<_, CommandFailure>((login.not_granted(&grant), grant))
     };
     let (not_granted, grant) = runtime()?.block_on(logged_in)?;
-    store(&settings.state, name, &grant)?;
+    store(settings, name, &grant)?;
     if !not_granted.is_empty() {
         context.terminal.say(&format!("warning: the provider has not granted {}", not_granted.join(", ")));
     }
@@ -99,10 +104,15 @@ fn invite(context: &Context, url: &Url, no_browser: bool) {
 }
 
 /// The code, from the browser or from standard input, whichever is first.
-async fn code(login: &Login, listener: &TcpListener, redirect: &Url) -> Result<SecretString, LoginError> {
+async fn code(
+    context: &Context,
+    login: &Login,
+    listener: &TcpListener,
+    redirect: &Url,
+) -> Result<SecretString, LoginError> {
     tokio::select! {
         code = from_browser(login, listener, redirect) => code,
-        code = from_paste(login) => code,
+        code = from_paste(context, login) => code,
     }
 }
 
@@ -111,9 +121,19 @@ async fn from_browser(
     listener: &TcpListener,
     redirect: &Url,
 ) -> Result<SecretString, LoginError> {
+    // Browsers open connections in advance, so they are read side by side.
+    let mut heads = FuturesUnordered::new();
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else { continue };
-        let Ok(Some(target)) = timeout(HEAD_TIME, target(&mut stream)).await else { continue };
+        let (mut stream, target) = tokio::select! {
+            accepted = listener.accept(), if heads.len() < MOST_CONNECTIONS => {
+                heads.extend(accepted.ok().map(|(stream, _)| request(stream)));
+                continue;
+            }
+            Some(request) = heads.next() => match request {
+                Some(request) => request,
+                None => continue,
+            },
+        };
         let is_ours = redirect.join(&target).is_ok_and(|url| url.path() == redirect.path());
         if !is_ours {
             answer(&mut stream, "404 Not Found", "There is nothing here.").await;
@@ -134,6 +154,12 @@ async fn from_browser(
             }
         }
     }
+}
+
+/// A connection with the target of its request. None: there is none in time.
+async fn request(mut stream: TcpStream) -> Option<(TcpStream, String)> {
+    let target = timeout(HEAD_TIME, target(&mut stream)).await.ok()??;
+    Some((stream, target))
 }
 
 /// The target of a request.
@@ -167,16 +193,31 @@ async fn answer(stream: &mut TcpStream, status: &str, text: &str) {
     drop(stream.shutdown().await);
 }
 
-/// The pasted address. A thread reads it, because nothing can interrupt the reading of standard input.
-async fn from_paste(login: &Login) -> Result<SecretString, LoginError> {
-    let (sender, pasted) = oneshot::channel();
-    std::thread::spawn(move || {
-        let line = io::stdin().lock().lines().map_while(Result::ok).find(|line| !line.trim().is_empty());
-        drop(line.map(|line| sender.send(line)));
-    });
-    match pasted.await {
-        Ok(line) => login.code(&line),
-        // Standard input is closed. The browser may come.
-        Err(_) => std::future::pending().await,
+/// The code in a pasted address. After a wrong one, the person can paste again.
+async fn from_paste(context: &Context, login: &Login) -> Result<SecretString, LoginError> {
+    let mut lines = pasted();
+    while let Some(line) = lines.recv().await {
+        match login.code(&line) {
+            Err(error @ (LoginError::State | LoginError::NoAnswer)) => {
+                context.terminal.say(&format!("{error}; paste the whole address"));
+            }
+            code => return code,
+        }
     }
+    // Standard input is closed. The browser may come.
+    std::future::pending().await
+}
+
+/// The lines of standard input. A thread reads them, because nothing can interrupt the reading.
+fn pasted() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let lines = io::stdin().lock().lines().map_while(Result::ok);
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }

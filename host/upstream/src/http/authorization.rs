@@ -70,7 +70,7 @@ impl HttpUpstream {
         match credential.replace_in(outgoing.headers_mut(), token.as_ref()).await {
             Ok(()) => self.line.request(outgoing).await,
             Err(fault) => {
-                tracing::warn!(upstream = %self.uri, %fault, "the server refuses the credential");
+                tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
                 Ok(response)
             }
         }

@@ -299,13 +299,18 @@ impl HttpUpstream {
         self.given.load().credential.as_ref().is_some_and(|credential| credential.is_exchanged())
     }
 
+    /// The URL without its query, which may contain a secret.
+    pub(super) fn name_in_log(&self) -> String {
+        without_query(&self.uri)
+    }
+
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
         self.in_time(self.response(outgoing)).await
     }
 
     async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
         self.request(outgoing).await.map_err(|error| {
-            tracing::warn!(upstream = %self.uri, error = with_sources(&*error), "no answer");
+            tracing::warn!(upstream = self.name_in_log(), error = with_sources(&*error), "no answer");
             fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
         })
     }
@@ -600,4 +605,10 @@ fn not_gathered(reason: BodyReadError) -> Rejection {
         BodyReadError::Broken(_) => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
         BodyReadError::NoRoom(exhausted) => exhausted.into(),
     }
+}
+
+fn without_query(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().map(|scheme| format!("{scheme}://")).unwrap_or_default();
+    let server = uri.authority().map(|server| server.as_str()).unwrap_or_default();
+    format!("{scheme}{server}{}", uri.path())
 }

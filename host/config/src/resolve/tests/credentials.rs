@@ -8,7 +8,7 @@ const PIPELINE: &str = "\n[policies.keys]\nkind = 'api-key'\nconfig = { store = 
 
 /// An upstream that uses the credential `a`, which begins in the fourth line.
 fn with(credential: &str) -> String {
-    format!("[upstreams.u]\nurl = 'http://x/mcp'\ncredential = 'a'\n{credential}\n{PIPELINE}")
+    format!("[upstreams.u]\nurl = 'https://x/mcp'\ncredential = 'a'\n{credential}\n{PIPELINE}")
 }
 
 #[track_caller]
@@ -117,6 +117,28 @@ fn an_upstream_names_an_existing_credential_that_it_can_use() {
     );
 }
 
+#[test]
+fn no_credential_crosses_the_network_in_clear() {
+    let clear = "a credential would cross the network in clear: this is plain HTTP (write an `https://` URL, or one of this machine)";
+    let to = |url: &str| {
+        let credential = "[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }";
+        format!("[upstreams.u]\nurl = '{url}'\ncredential = 'a'\n{credential}\n{PIPELINE}")
+    };
+    for local in ["http://127.0.0.1:8080/mcp", "http://[::1]/mcp", "http://localhost/mcp", "https://x/mcp"] {
+        reports(&to(local), &[]);
+    }
+    for far in ["http://x/mcp", "http://10.0.0.1/mcp", "http://localhost.example.com/mcp"] {
+        reports(&to(far), &[&format!("witgate.toml:2:7: {clear}")]);
+    }
+    let token =
+        "[credentials.a]\nkind = 'exchange'\ntoken_url = 'http://idp.example.com/token'\nclient_id = 'gate'";
+    assert!(says(&with(token)).contains(&format!("6:13: {clear}")), "{}", says(&with(token)));
+    let grant = "[credentials.a]\nkind = 'oauth'\npreset = 'custom'\nclient_id = 'gate'\n\
+                 authorize_url = 'http://idp.example.com/a'\ntoken_url = 'http://idp.example.com/t'";
+    let said = says(&with(grant));
+    assert!(said.contains(&format!("8:17: {clear}")) && said.contains(&format!("9:13: {clear}")), "{said}");
+}
+
 /// An upstream is not called without its credential because the credential is invalid.
 #[test]
 fn an_invalid_credential_breaks_the_upstreams_that_use_it() {
@@ -137,6 +159,21 @@ fn a_credential_has_no_effect_on_the_place_of_an_upstream() {
     let place = |credential: &str| good(&with(credential)).upstreams.remove(0).place();
     let one = place("[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }");
     assert_eq!(one, place("[credentials.a]\nkind = 'static'\nvalue = { file = 'secret' }"));
+}
+
+/// So a secret reaches its upstream while another setting waits for a restart.
+#[test]
+fn only_another_target_is_another_place_for_secrets() {
+    let place = |settings: &str| {
+        let credential = "[credentials.a]\nkind = 'static'\nvalue = { env = 'UPSTREAM_TOKEN' }";
+        let config = format!("[upstreams.u]\ncredential = 'a'\n{settings}\n{credential}\n{PIPELINE}");
+        let upstream = good(&config).upstreams.remove(0);
+        (upstream.target.place(), upstream.place())
+    };
+    let (target, whole) = place("url = 'https://x/mcp'");
+    let slower = place("url = 'https://x/mcp'\ntimeout_s = 7");
+    assert!(slower.0 == target && slower.1 != whole, "{slower:?}");
+    assert_ne!(place("url = 'https://y/mcp'").0, target);
 }
 
 const ENDPOINT: &str = "token_url = 'https://idp.example.com/token'\nclient_id = 'gate'\n";

@@ -1,0 +1,58 @@
+//! The check that somebody has logged in, for calls that do not carry the tokens themselves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::fault::{MissingSource, OutboundProblem};
+use crate::grant_store::{GrantStore, StoredGrant};
+use witgate_base::clock;
+use witgate_config::credentials::GrantSettings;
+
+/// The time for which a result is believed, so that not every call reads the file.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The last result of the check.
+pub(crate) struct LoginCheck {
+    credential: Arc<str>,
+    store: GrantStore,
+    last: Mutex<Option<(Instant, Result<(), OutboundProblem>)>>,
+}
+
+impl LoginCheck {
+    pub(crate) fn new(credential: &Arc<str>, settings: &GrantSettings) -> Self {
+        let (credential, store) = (Arc::clone(credential), GrantStore::of(settings));
+        Self { credential, store, last: Mutex::default() }
+    }
+
+    /// Checks that there is a grant that has not ended.
+    pub(crate) fn check(&self) -> Result<(), OutboundProblem> {
+        let mut last = self.last.lock();
+        match &*last {
+            Some((at, result)) if at.elapsed() < BELIEVED => result.clone(),
+            _ => {
+                let result = self.read();
+                *last = Some((Instant::now(), result.clone()));
+                result
+            }
+        }
+    }
+
+    fn read(&self) -> Result<(), OutboundProblem> {
+        let unreadable = |error| {
+            tracing::error!(credential = &*self.credential, %error, "the grant cannot be read");
+            OutboundProblem::Missing(MissingSource::Login)
+        };
+        match self.store.read(&self.credential).map_err(unreadable)? {
+            None => Err(OutboundProblem::Missing(MissingSource::Login)),
+            Some(grant) if has_ended(&grant) => Err(OutboundProblem::Ended),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn has_ended(grant: &StoredGrant) -> bool {
+    let is_over = grant.end.is_some_and(|end| end <= clock::since_epoch().as_secs());
+    grant.has_ended || (is_over && grant.refresh.is_none())
+}
