@@ -168,6 +168,33 @@ fn a_secret_is_renewed_and_ends_with_its_lifetime() {
     assert_eq!(value().unwrap(), "third");
 }
 
+/// Whoever uses the value would keep it without limit if its end were not counted.
+#[test]
+fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    fs::write(&source, "first").unwrap();
+    let program = program(folder.path(), "cat source", 60);
+    let programs = SecretPrograms::default();
+    let (_, lifetime) = programs.value(&program).unwrap();
+    fs::remove_file(&source).unwrap();
+    *lifetime.0.lock() = Instant::now();
+    assert!(programs.run_beside(program.clone()));
+    let began = Instant::now();
+    while programs.changes() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the end of the lifetime is no change");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let over = programs.value(&program).unwrap_err();
+    assert!(
+        over.message.contains("secret-expired") && over.message.contains("it failed"),
+        "{}",
+        over.message
+    );
+    programs.tend();
+    assert_eq!(programs.changes(), 1, "it ends once");
+}
+
 #[test]
 fn a_failed_program_is_not_run_again_at_once() {
     let folder = tempfile::tempdir().unwrap();
