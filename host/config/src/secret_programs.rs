@@ -1,6 +1,7 @@
 //! Secrets that programs print: `vault kv get`, `sops -d` and the like. Each has a lifetime, and is renewed before it
 //! ends.
 
+mod file_safety;
 mod program;
 mod run;
 
