@@ -62,7 +62,7 @@ use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
-use witgate_upstream::own_tools::{AuthStatus, LimitReader, OwnTools};
+use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, OwnTools};
 use witgate_upstream::renewal::Renewable;
 
 /// Time between two records of what was refused before there was a message.
@@ -396,14 +396,14 @@ fn flows(
     ((logs, log), credentials, lockout): ((&Logs, &OperationLog), &OutboundCredentials, &Arc<LockoutTable>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
-    let auth = auth_status(generations);
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let answers = AnswerMemory::new(config.server.answer_memory);
     answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
-        let own = OwnTools::new(auth).with_limits(caller_limits(generations, &route.upstream));
+        let own = OwnTools::reading(auth_status(generations, place))
+            .with_limits(caller_limits(generations, &route.upstream));
         let target = AnyUpstream::new(upstream, grace, own, kept, credentials)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(metrics, &upstream.name);
@@ -434,10 +434,17 @@ fn caller_limits(generations: &Arc<Generations>, upstream: &Arc<str>) -> LimitRe
     Arc::new(move |caller| limits::of_caller(&generations, &upstream, caller))
 }
 
-fn auth_status(generations: &Generations) -> AuthStatus {
-    let live = generations.live();
-    let key_configured = live.policies().any(|policy| policy.authenticates());
-    AuthStatus { enabled: live.pipeline(0).anonymous.is_none(), key_configured }
+/// The authentication at the upstream at `place`, for its own tools.
+fn auth_status(generations: &Arc<Generations>, place: usize) -> AuthStatusReader {
+    let generations = Arc::clone(generations);
+    Arc::new(move || {
+        let live = generations.live();
+        let pipeline = live.pipeline(place);
+        AuthStatus {
+            enabled: pipeline.anonymous.is_none() && !pipeline.unchecked,
+            key_configured: pipeline.authenticate.iter().any(|policy| policy.authenticates()),
+        }
+    })
 }
 
 struct Listeners {

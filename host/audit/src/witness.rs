@@ -1,7 +1,7 @@
 //! A witness elsewhere: it gets checkpoints with a proof that each continues those before it, and cosigns them (C2SP
 //! tlog-witness). Nobody who has the private key of the log can make it forget a line.
 
-mod growth;
+pub(crate) mod growth;
 
 use std::io;
 use std::path::{Path, PathBuf};

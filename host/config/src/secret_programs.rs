@@ -1,6 +1,7 @@
 //! Secrets that programs print: `vault kv get`, `sops -d` and the like. Each has a lifetime, and is renewed before it
 //! ends.
 
+mod file_safety;
 mod program;
 mod run;
 
@@ -138,13 +139,7 @@ impl SecretPrograms {
         let mut state = self.0.lock();
         let KnownPrograms { known, changes } = &mut *state;
         for (program, printed) in known {
-            if printed.end(now) {
-                tracing::error!(
-                    program = program.name(),
-                    "secret-expired: the lifetime of what it printed is over, and no run has succeeded since"
-                );
-                *changes += 1;
-            }
+            *changes += u64::from(printed.end(program, now));
             if printed.is_due(now) {
                 printed.is_running = self.run_beside(program.clone());
             }
@@ -217,16 +212,20 @@ impl PrintedSecret {
     }
 
     /// Ends a value whose lifetime is over. True: it has just ended.
-    fn end(&mut self, now: Instant) -> bool {
+    fn end(&mut self, program: &SecretProgram, now: Instant) -> bool {
         let is_over = matches!(&self.value, Ok((_, lifetime)) if lifetime.is_over_at(now));
         if is_over {
+            tracing::error!(
+                program = program.name(),
+                "secret-expired: the lifetime of what it printed is over, and no run has succeeded since"
+            );
             self.value = Err("no run has succeeded since".to_owned());
             self.has_ended = true;
         }
         is_over
     }
 
-    /// Takes the result of a run. True: the value is another one.
+    /// Takes the result of a run. True: the value is another one, or its lifetime has just ended.
     fn take(&mut self, program: &SecretProgram, run: Result<SecretString, String>, now: Instant) -> bool {
         self.is_running = false;
         match run {
@@ -239,8 +238,7 @@ impl PrintedSecret {
                 self.failures = self.failures.saturating_add(1);
                 let pause = SHORTEST_PAUSE.saturating_mul(1 << (self.failures - 1).min(6));
                 self.next = now + pause.min(LONGEST_PAUSE);
-                self.fail(program, message, now);
-                false
+                self.fail(program, message, now)
             }
         }
     }
@@ -258,18 +256,18 @@ impl PrintedSecret {
         true
     }
 
-    /// A failure keeps the value until its lifetime is over.
-    fn fail(&mut self, program: &SecretProgram, message: String, now: Instant) {
-        let name = program.name();
-        match &self.value {
-            Ok((_, lifetime)) if !lifetime.is_over_at(now) => {
-                tracing::warn!(
-                    program = name,
-                    "a secret is not renewed, and stays until its lifetime is over: {message}"
-                );
-            }
-            _ => self.value = Err(message),
+    /// A failure keeps the value until its lifetime is over. True: that has just ended.
+    fn fail(&mut self, program: &SecretProgram, message: String, now: Instant) -> bool {
+        let has_just_ended = self.end(program, now);
+        if self.value.is_ok() {
+            tracing::warn!(
+                program = program.name(),
+                "a secret is not renewed, and stays until its lifetime is over: {message}"
+            );
+        } else {
+            self.value = Err(message);
         }
+        has_just_ended
     }
 }
 

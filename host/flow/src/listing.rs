@@ -23,9 +23,9 @@ use super::tasks::Tasks;
 use crate::authorize::EntryAccess;
 use crate::event::Event;
 use announcement::announced;
+pub use parts::MOST_ITEMS;
 use parts::{
-    Entry, List, ListPlace, Lists, MOST_ITEMS, MessageParts, NoticeTarget, ResultParts, ShownEntries,
-    UnreadableMessage,
+    Entry, List, ListPlace, Lists, MessageParts, NoticeTarget, ResultParts, ShownEntries, UnreadableMessage,
 };
 use schema::SchemaChanges;
 use witgate_message::era::Era;

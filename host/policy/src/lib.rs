@@ -438,6 +438,8 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<HookAnswer<Verdict>, Failed> {
+        let judging = self.services.fetcher.as_ref().map(|_| scope.judging(credential.value));
+        let scope = judging.as_ref().unwrap_or(scope);
         let host = &self.host(scope);
         self.ask(
             Hook::Authenticate,

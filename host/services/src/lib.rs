@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bearer;
 pub mod cache;
 pub mod fetch;
 pub mod host_calls;
@@ -26,6 +27,7 @@ use witgate_plugin::{
     Wants,
 };
 
+use self::bearer::may_send_bearer;
 use self::cache::Cache;
 use self::fetch::Fetcher;
 use self::host_calls::{HostCallLog, HostCallReplay};
@@ -126,12 +128,20 @@ pub struct Scope {
     /// The traces of the caller's credentials, which a recording must not contain. They can be searched for, but not
     /// read.
     pub traces: Option<Arc<Traces>>,
+    /// The credential that the hook judges, if the policy may send it to a server.
+    pub judged: Option<Arc<SecretString>>,
 }
 
 impl Scope {
     /// The scope of a hook that is not recorded yet.
     pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
-        Self { subject, listing, call_log: None, basis: None, traces }
+        Self { subject, listing, call_log: None, basis: None, traces, judged: None }
+    }
+
+    /// The same, for a hook that judges this credential.
+    #[must_use]
+    pub fn judging(&self, credential: &str) -> Self {
+        Self { judged: Some(Arc::new(credential.into())), ..self.clone() }
     }
 
     /// The source to which a failure is attributed.
@@ -189,6 +199,10 @@ impl<'a> PolicyHost<'a> {
 
     fn call_log(&self) -> Option<&'a HostCallLog> {
         self.scope?.call_log.as_deref()
+    }
+
+    fn judged(&self) -> Option<&'a SecretString> {
+        self.scope?.judged.as_deref()
     }
 
     /// The party to which a server's failure is attributed.
@@ -398,6 +412,7 @@ impl Host for PolicyHost<'_> {
         let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
         let noted = self.call_log().map(|call_log| (call_log, request.clone()));
         let answer = match &self.services.fetcher {
+            Some(_) if !may_send_bearer(&request, self.judged()) => Err(HttpError::InvalidRequest),
             Some(fetcher) => fetcher.send(request, self.source()).await,
             None => Err(HttpError::NotGranted),
         };

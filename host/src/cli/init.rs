@@ -5,7 +5,8 @@ mod gitignore;
 mod own_server;
 mod starter;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -19,6 +20,7 @@ use super::key::now;
 use super::outcome::{CommandFailure, Exit};
 use super::plugin::export::{ExportedComponent, export};
 use witgate_base::path::absolute;
+use witgate_base::whole_file;
 use witgate_config::key_store::{ExistingKeys, ImportTerms, IssuedKey, KeyStore, KeyStoreError, NewKey};
 
 #[derive(Debug, clap::Args)]
@@ -85,7 +87,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let store = KeyStore::at(path.with_file_name(STORE));
     let keys = first_keys(context, &store, arguments)?;
     write(&path, &starter.text(), arguments.force)?;
-    let ignored = gitignore::extend(&path.with_file_name(".gitignore"), arguments.client);
+    let ignored =
+        gitignore::extend(&path.with_file_name(".gitignore"), arguments.client, arguments.form.weak);
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
     let entry = ClientEntry {
         name: arguments.server.name().unwrap_or("witgate"),
@@ -93,7 +96,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         config: &path,
         key: keys.text(),
     };
-    let summary = Summary { path: &path, store: &store, keys: &keys, components, ignored, entry };
+    let weak = arguments.form.weak;
+    let summary = Summary { path: &path, store: &store, keys: &keys, components, ignored, weak, entry };
     match context.terminal.is_json() {
         true => summary.print_json(context, arguments.client),
         false => summary.print(context, arguments.client, server.as_ref()),
@@ -165,10 +169,29 @@ fn first_key(name: &str) -> NewKey {
 }
 
 fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandFailure> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(!force).create(true).truncate(true);
-    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = match force {
+        true => replace(path, text),
+        false => File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())),
+    };
     written.map_err(|error| CommandFailure::new(format!("{} cannot be written: {error}", path.display())))
+}
+
+/// Writes a file as a whole: after an error, or a kill at any time, there is the former file. Its permissions stay, and
+/// so does a symbolic link to it.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let former = match path.canonicalize() {
+        Ok(former) => former,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return File::create(path)?.write_all(text.as_bytes());
+        }
+        Err(error) => return Err(error),
+    };
+    let permissions = former.metadata()?.permissions();
+    whole_file::replace(&former, |new| {
+        new.set_permissions(permissions)?;
+        new.write_all(text.as_bytes())?;
+        new.sync_all()
+    })
 }
 
 /// The work of the command.
@@ -179,6 +202,8 @@ struct Summary<'a> {
     components: Vec<ExportedComponent>,
     /// The lines that were added to `.gitignore`, or the reason why none could be.
     ignored: Result<Vec<&'static str>, String>,
+    /// True if the key store may have weak keys.
+    weak: bool,
     entry: ClientEntry<'a>,
 }
 
@@ -220,7 +245,7 @@ impl Summary<'_> {
             Ok(lines) => terminal.say(&format!("Added to .gitignore: {}.", lines.join(", "))),
             Err(error) => terminal.say(&format!(
                 "{error}. Keep these files out of version control: {}.",
-                gitignore::lines(client).join(", ")
+                gitignore::lines(client, self.weak).join(", ")
             )),
         }
         self.print_keys(context);

@@ -191,7 +191,12 @@ impl Upstream for AnyUpstream {
     }
 
     async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
-        self.server.listen(listener).await
+        let peer = listener.request.peer;
+        let events = self.server.listen(listener).await?;
+        Ok(match &self.own {
+            None => events,
+            Some(own) => own.complete_stream(events, peer, None),
+        })
     }
 
     async fn keeps_sessions(&self) -> bool {

@@ -21,7 +21,7 @@ const BUFFER: usize = 64 << 10;
 /// The tools, with the data that they may show.
 #[derive(Clone)]
 pub struct OwnTools {
-    auth: AuthStatus,
+    auth: AuthStatusReader,
     limits: LimitReader,
     /// The caller, if callers are separated.
     caller: Option<Principal>,
@@ -29,6 +29,9 @@ pub struct OwnTools {
 
 /// Reads the limits of a caller.
 pub type LimitReader = Arc<dyn Fn(Option<&Principal>) -> Vec<CallerLimit> + Send + Sync>;
+
+/// Reads the data of `auth_status`.
+pub type AuthStatusReader = Arc<dyn Fn() -> AuthStatus + Send + Sync>;
 
 /// The answer of `limits_status`.
 #[derive(Serialize, schemars::JsonSchema)]
@@ -75,12 +78,17 @@ pub struct AuthStatus {
 impl OwnTools {
     /// Tools that report `auth`.
     pub fn new(auth: AuthStatus) -> Self {
+        Self::reading(Arc::new(move || auth))
+    }
+
+    /// Tools that report what `auth` reads.
+    pub fn reading(auth: AuthStatusReader) -> Self {
         Self { auth, limits: Arc::new(|_| Vec::new()), caller: None }
     }
 
     /// The data of `auth_status`.
     pub(super) fn auth(&self) -> AuthStatus {
-        self.auth
+        (self.auth)()
     }
 
     /// The limits of a caller.
@@ -164,7 +172,7 @@ impl OwnTools {
 
     #[tool(description = "Tells whether authentication is enabled and a key is configured")]
     fn auth_status(&self) -> Json<AuthStatus> {
-        Json(self.auth)
+        Json(self.auth())
     }
 
     #[tool(description = "Tells the limits of calls, and what remains of them")]

@@ -4,12 +4,14 @@
 //! An own tool precedes a tool of the server that has its name, so that a server cannot answer in Witgate's place. The
 //! server's tool is then left out of lists.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use witgate_plugin::TargetKind;
@@ -18,13 +20,16 @@ use super::own_tools::OwnTools;
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_config::OwnTool;
+use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
+use witgate_flow::listing::MOST_ITEMS;
+use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, Upstream};
-use witgate_flow::reject::Rejection;
+use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::call::{Access, Call};
 use witgate_message::era::Era;
-use witgate_message::json::{Members, MessageForm, form};
+use witgate_message::json::{Members, MessageForm, cuts, form, span_in, splice};
 use witgate_message::strict_json::{StrictMembers, string};
 
 /// JSON-RPC 2.0 §5.1: the answer of a server without tools to a request for their list.
@@ -80,7 +85,7 @@ impl ToolsBeside {
             return Ok(answer);
         }
         let request = Arc::clone(admitted.permit().request());
-        Ok(self.complete(&request, server.forward(admitted).await?))
+        self.complete(&request, server.forward(admitted).await?).await
     }
 
     /// The answer to a call of an own tool. None: it is for the server.
@@ -92,33 +97,62 @@ impl ToolsBeside {
     }
 
     /// The server's answer, with the own tools in a list of tools and in the capabilities of a handshake.
-    fn complete(self: &Arc<Self>, request: &Arc<Request>, answer: Answer) -> Answer {
-        if request.call.method() != "tools/list" && !request.call.asks_capabilities() {
-            return answer;
-        }
-        let (own, request) = (Arc::clone(self), Arc::clone(request));
+    async fn complete(self: &Arc<Self>, request: &Arc<Request>, answer: Answer) -> Result<Answer, Rejection> {
+        let is_completed = request.call.method() == "tools/list" || request.call.asks_capabilities();
         let body = match answer.body {
-            AnswerBody::Message { status, message, hold } => {
+            AnswerBody::Message { status, message, hold } if is_completed => {
                 let text = message.into_text();
-                let message = own.completed(&(&*request).into(), &text).unwrap_or(text).into();
-                AnswerBody::Message { status, message, hold }
+                let (own, of, whole) = (Arc::clone(self), Arc::clone(request), text.clone());
+                let read = move || own.completed(&(&*of).into(), &whole);
+                match parsing::answer(request.peer, text.len(), read).await.ok_or_else(unread)? {
+                    // The status of the server may be that of an error.
+                    Some(message) => AnswerBody::held(message, hold),
+                    None => AnswerBody::Message { status, message: text.into(), hold },
+                }
             }
-            AnswerBody::Events(events) => AnswerBody::Events(
-                events
-                    .map(move |mut event| {
-                        if form(&event.data) == Some(MessageForm::Response)
-                            && let Some(data) = own.completed(&(&*request).into(), &event.data)
-                        {
-                            event.data = data;
-                        }
-                        event
-                    })
-                    .boxed(),
-            ),
+            AnswerBody::Events(events) => {
+                let completed = is_completed.then(|| Arc::clone(request));
+                AnswerBody::Events(self.complete_stream(events, request.peer, completed))
+            }
             // What needs no filter is neither a list nor a handshake.
             other => other,
         };
-        Answer { body, ..answer }
+        Ok(Answer { body, ..answer })
+    }
+
+    /// The events, with the own tools in lists. They may be answers to other requests of the caller, which a server
+    /// repeats after a broken stream. `request` is the one whose answer is completed.
+    pub(super) fn complete_stream(
+        self: &Arc<Self>,
+        events: BoxStream<'static, Event>,
+        peer: Option<IpAddr>,
+        request: Option<Arc<Request>>,
+    ) -> BoxStream<'static, Event> {
+        let own = Arc::clone(self);
+        let complete = move |mut event: Event| {
+            let (own, request, data) = (Arc::clone(&own), request.clone(), event.data.clone());
+            let read = move || own.completed_event(request.as_deref(), &data);
+            async move {
+                match parsing::answer(peer, event.data.len(), read).await {
+                    Some(None) => {}
+                    Some(Some(data)) => event.data = data,
+                    // What cannot be read does not pass the filter.
+                    None => event.data = Bytes::from_static(b"unread"),
+                }
+                event
+            }
+        };
+        events.then(complete).boxed()
+    }
+
+    fn completed_event(&self, request: Option<&Request>, data: &[u8]) -> Option<Bytes> {
+        if form(data) != Some(MessageForm::Response) {
+            return None;
+        }
+        match request {
+            Some(request) => self.completed(&request.into(), data),
+            None => self.listed(std::str::from_utf8(data).ok()?),
+        }
     }
 
     fn called(&self, call: &Call) -> Option<OwnTool> {
@@ -163,42 +197,61 @@ impl ToolsBeside {
 
     /// The message with the own tools. None: it stays as it is.
     fn completed(&self, request: &AnsweredRequest<'_>, message: &[u8]) -> Option<Bytes> {
-        let mut envelope = Members::read(std::str::from_utf8(message).ok()?)?;
+        let text = std::str::from_utf8(message).ok()?;
+        let envelope = Members::read(text)?;
         let Some(result) = envelope.came("result") else {
             let error = Members::read(envelope.came("error")?)?;
             let has_none = request.method == "tools/list" && error.get("code") == Some(METHOD_NOT_FOUND);
             return has_none.then(|| self.only_own(request));
         };
-        let mut result = Members::read(result)?;
-        match request.method {
-            "tools/list" => {
-                let tools: Vec<&RawValue> = serde_json::from_str(result.came("tools")?).ok()?;
-                let is_last = result.get("nextCursor").is_none();
-                result.set("tools", self.list(&tools, is_last));
-            }
-            _ => {
-                let mut capabilities = Members::read(result.came("capabilities")?)?;
-                capabilities.set_if_absent("tools", "{}");
-                let capabilities = capabilities.render();
-                result.set("capabilities", capabilities);
-            }
+        if request.method == "tools/list" {
+            return self.listed(text);
         }
-        let result = result.render();
-        envelope.set("result", result);
-        Some(envelope.render().into())
+        let result = Members::read(result)?;
+        let received = result.came("capabilities")?;
+        let mut capabilities = Members::read(received)?;
+        capabilities.set_if_absent("tools", "{}");
+        let place = span_in(message, received)?;
+        Some(splice(message, &mut [(place, &capabilities.render())]))
     }
 
-    /// The server's entries without those of the same names, and on the last page the own ones.
-    fn list(&self, tools: &[&RawValue], is_last: bool) -> String {
-        let is_other = |entry: &&&RawValue| {
-            let members = StrictMembers::read(entry.get()).ok();
-            let name = members.as_ref().and_then(|members| members.get("name")).and_then(string);
-            let own = name.and_then(|name| self.named(&name));
-            own.inspect(|own| self.tell_of(*own)).is_none()
-        };
-        let theirs = tools.iter().filter(is_other).map(|entry| entry.get().to_owned());
-        let own = self.offered.iter().filter(|_| is_last).map(|tool| entry(*tool).to_string());
-        format!("[{}]", theirs.chain(own).collect::<Vec<_>>().join(","))
+    /// The message with the own tools on the last page of its list of tools, and without the server's of the same names.
+    /// None: it stays as it is. That is so also with a list that is too long, which the flow refuses.
+    fn listed(&self, message: &str) -> Option<Bytes> {
+        let result = Members::read(Members::read(message)?.came("result")?)?;
+        let list = result.came("tools")?;
+        let tools: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+        if tools.len() > MOST_ITEMS {
+            return None;
+        }
+        // Only a string is a cursor. Clients take everything else as the end of the list.
+        let is_last = !result.get("nextCursor").is_some_and(|cursor| cursor.starts_with('"'));
+        let place = span_in(message.as_bytes(), list)?;
+        let ends = tools.iter().map(|entry| Some(span_in(message.as_bytes(), entry.get())?.end));
+        let ends: Vec<_> = ends.collect::<Option<_>>()?;
+        let is_own: Vec<_> = tools.iter().map(|entry| self.is_own(entry)).collect();
+        let spans = cuts(message.as_bytes(), place.start + 1, &ends, &is_own);
+        let mut edits: Vec<_> = spans.into_iter().map(|span| (span, "")).collect();
+        let has_theirs = is_own.contains(&false);
+        let own = format!("{}{}", if has_theirs { "," } else { "" }, self.entries());
+        if is_last {
+            edits.push((place.end - 1..place.end - 1, &own));
+        }
+        (!edits.is_empty()).then(|| splice(message.as_bytes(), &mut edits))
+    }
+
+    /// True if an entry of the server has the name of an own tool.
+    fn is_own(&self, entry: &RawValue) -> bool {
+        let members = StrictMembers::read(entry.get()).ok();
+        let name = members.as_ref().and_then(|members| members.get("name")).and_then(string);
+        let own = name.and_then(|name| self.named(&name));
+        own.inspect(|own| self.tell_of(*own)).is_some()
+    }
+
+    /// The entries of the own tools.
+    fn entries(&self) -> String {
+        let own: Vec<_> = self.offered.iter().map(|tool| entry(*tool).to_string()).collect();
+        own.join(",")
     }
 
     fn tell_of(&self, own: OwnTool) {
@@ -212,14 +265,21 @@ impl ToolsBeside {
 
     /// The list of a server without tools.
     fn only_own(&self, request: &AnsweredRequest<'_>) -> Bytes {
-        let tools = self.list(&[], true);
+        let tools = self.entries();
         let result = match request.era {
-            Era::Stateful => format!(r#"{{"tools":{tools}}}"#),
+            Era::Stateful => format!(r#"{{"tools":[{tools}]}}"#),
             Era::Stateless => {
-                format!(r#"{{"tools":{tools},"resultType":"complete","ttlMs":0,"cacheScope":"private"}}"#)
+                format!(r#"{{"tools":[{tools}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}}"#)
             }
         };
         response(request, &result)
+    }
+}
+
+fn unread() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's answer cannot be read".to_owned(),
     }
 }
 
@@ -247,6 +307,14 @@ fn entry(tool: OwnTool) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
+    use http::{HeaderMap, StatusCode};
+    use witgate_flow::decision::DecisionId;
+    use witgate_flow::request::Route;
+    use witgate_plugin::Transport;
+    use witgate_runtime::memory::Hold;
+
     use super::*;
     use crate::own_tools::AuthStatus;
 
@@ -278,8 +346,91 @@ mod tests {
         let same = list(r#"{"id":"7","result":{"tools":[{"name":"health\u005fcheck","z":1},{"name":"b"}]}}"#);
         assert_eq!(names(&same), ["b", "health_check", "auth_status"]);
         assert!(same["result"]["tools"][1].get("z").is_none());
-        let page = list(r#"{"id":"7","result":{"tools":[{"name":"b"}],"nextCursor":"2"}}"#);
-        assert_eq!(names(&page), ["b"]);
+        for (tools, shown) in [
+            (r#"{"name":"health_check"}"#, vec!["health_check", "auth_status"]),
+            ("", vec!["health_check", "auth_status"]),
+            (r#"{"name":"a"} , {"name":"auth_status"}"#, vec!["a", "health_check", "auth_status"]),
+        ] {
+            let all = list(&format!(r#"{{"id":"7","result":{{"tools": [ {tools} ]}}}}"#));
+            assert_eq!(names(&all), shown, "{tools}");
+        }
+        for no_cursor in ["null", "7", "{}"] {
+            let message = r#"{"id":"7","result":{"tools":[{"name":"b"}],"nextCursor": null}}"#;
+            let end = list(&message.replace("null", no_cursor));
+            assert_eq!(names(&end), ["b", "health_check", "auth_status"], "{no_cursor}");
+        }
+        let page = r#"{"id":"7","result":{"tools":[{"name":"b"},{"name":"auth_status"}],"nextCursor": "2"}}"#;
+        assert_eq!(names(&list(page)), ["b"]);
+        let page = page.replace("auth_status", "c");
+        assert_eq!(completed(&own, "tools/list", Era::Stateful, &page), None, "it keeps its bytes");
+    }
+
+    /// The flow refuses it, but only if it is as long as it came.
+    #[test]
+    fn a_list_that_is_too_long_stays_as_it_is() {
+        let own = beside(&[OwnTool::HealthCheck]);
+        let list = |entries: usize| {
+            let entries = vec![r#"{"name":"health_check"}"#; entries].join(",");
+            let message = format!(r#"{{"id":"7","result":{{"tools":[{entries}]}}}}"#);
+            completed(&own, "tools/list", Era::Stateful, &message)
+        };
+        assert_eq!(names(&list(MOST_ITEMS).unwrap()), ["health_check"]);
+        assert_eq!(list(MOST_ITEMS + 1), None);
+    }
+
+    /// A server may repeat a list on another stream, and answer a request of before on the stream of this one.
+    #[tokio::test]
+    async fn lists_on_every_stream_have_the_own_tools_only_once() {
+        let own = beside(&[OwnTool::HealthCheck]);
+        let data = [
+            r#"{"id":"7","result":{"tools":[{"name":"health_check"},{"name":"a"}]}}"#,
+            r#"{"id":"8","result":{"content":[]}}"#,
+            r#"{"method":"x","params":{"tools":[{"name":"health_check"}]}}"#,
+        ];
+        let events = data.map(|data| Event { data: data.into(), ..Event::default() });
+        let events = futures_util::stream::iter(events).boxed();
+        let seen: Vec<_> = own.complete_stream(events, None, None).map(|event| event.data).collect().await;
+        let list: Value = serde_json::from_slice(&seen[0]).unwrap();
+        assert_eq!(names(&list), ["a", "health_check"]);
+        assert!(list["result"]["tools"][1]["inputSchema"].is_object(), "{list}");
+        assert_eq!(seen[1..], data[1..]);
+    }
+
+    /// The server's status for the error that Witgate replaces would be one for its list, too.
+    #[tokio::test]
+    async fn a_list_that_witgate_makes_has_the_status_of_a_success() {
+        let own = beside(&[OwnTool::HealthCheck]);
+        let call = Call::parse(r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#.into()).unwrap();
+        let route = Route {
+            upstream: "main".into(),
+            resource: "http://localhost/mcp".into(),
+            pipeline: 0,
+            extensions: Vec::new(),
+            advertise_auth: false,
+            disagreements: None,
+        };
+        let request = Arc::new(Request {
+            call,
+            decision: DecisionId::default(),
+            era: Era::Stateful,
+            headers: HeaderMap::new(),
+            peer: None,
+            transport: Transport::Http,
+            route: Arc::new(route),
+            certificate: None,
+            hooks: OnceLock::default(),
+        });
+        for (code, status) in [(-32601, StatusCode::OK), (-32603, StatusCode::NOT_FOUND)] {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":{code},"message":"no"}}}}"#);
+            let body = AnswerBody::Message {
+                status: StatusCode::NOT_FOUND,
+                message: Bytes::from(message).into(),
+                hold: Hold::default(),
+            };
+            let answer = own.complete(&request, Answer { session: None, body }).await.unwrap();
+            let AnswerBody::Message { status: said, .. } = answer.body else { panic!("no message") };
+            assert_eq!(said, status, "{code}");
+        }
     }
 
     #[test]

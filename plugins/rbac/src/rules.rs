@@ -71,7 +71,7 @@ impl RbacRules {
                 .map(|(on, scopes)| required(on, scopes))
                 .collect::<Result<_, _>>()?,
             scope_template: ScopeTemplate::compile(config.scope_template.as_deref(), config.scope_wildcards)?,
-            standing_for: standing_for(without_braces(&config.scope_implies)?),
+            standing_for: standing_for(implied(&config.scope_implies, config.scope_wildcards)?),
             conditions: conditions(&config.conditions, &[])?,
             subjects: assigned(&config.subjects, &names)?,
         })
@@ -351,14 +351,22 @@ fn has_braces(scope: &str) -> bool {
     scope.contains(['{', '}'])
 }
 
-fn without_braces(
+/// A wildcard that callers do not hold themselves stands for no other scope.
+const IMPLIED_WILDCARD: &str = "an implied scope with `*` stands for itself only, also with `scope_wildcards`; write the scopes that it implies";
+
+/// `scope_implies`, without scopes that look as if they had an effect.
+fn implied(
     implies: &BTreeMap<String, Vec<String>>,
+    wildcards: bool,
 ) -> Result<&BTreeMap<String, Vec<String>>, ConfigError> {
-    let is_bad = |(scope, implied): &(&String, &Vec<String>)| {
-        has_braces(scope) || implied.iter().any(|scope| has_braces(scope))
-    };
-    match implies.iter().find(is_bad) {
-        None => Ok(implies),
-        Some((scope, _)) => Err(ConfigError::at_path(&["scope_implies", scope], BRACES)),
+    for (scope, implied) in implies {
+        let fault = |message| Err(ConfigError::at_path(&["scope_implies", scope], message));
+        if has_braces(scope) || implied.iter().any(|scope| has_braces(scope)) {
+            return fault(BRACES);
+        }
+        if wildcards && implied.iter().any(|scope| scope.contains('*')) {
+            return fault(IMPLIED_WILDCARD);
+        }
     }
+    Ok(implies)
 }

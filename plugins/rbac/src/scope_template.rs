@@ -25,7 +25,7 @@ impl ScopeTemplate {
     /// Compiles the settings `scope_template` and `scope_wildcards`.
     ///
     /// # Errors
-    /// If a placeholder is unknown or missing, or no scope can have this form.
+    /// If a placeholder is unknown or missing, if no scope can have this form, or if wildcards could stand for all of it.
     pub(crate) fn compile(template: Option<&str>, wildcards: bool) -> Result<Option<Self>, ConfigError> {
         let Some(text) = template else {
             return match wildcards {
@@ -58,6 +58,12 @@ impl ScopeTemplate {
         if !parts.contains(&TemplatePart::Name) {
             let help = "for one scope of all calls, write `scopes = { \"*\" = [\"…\"] }`";
             return Err(fault(format!("it has neither `{{tool}}` nor `{{name}}`; {help}")));
+        }
+        if wildcards && !matches!(parts.first(), Some(TemplatePart::Text(_))) {
+            let help = "begin it with text, such as `mcp:`: otherwise a scope `*` would give everything";
+            return Err(fault(format!(
+                "a template with `scope_wildcards` cannot begin with a placeholder; {help}"
+            )));
         }
         let template = Self { parts, tools_only, wildcards };
         match is_scope(&template.with(TargetKind::Tool, "x")) {
@@ -152,6 +158,22 @@ mod tests {
             (json!({ "scope_template": "mcp:{kind}" }), "neither `{tool}` nor `{name}`"),
             (json!({ "scope_template": "mcp tool {tool}" }), "no scope has this form"),
             (json!({ "scope_wildcards": true }), "no effect without `scope_template`"),
+            (
+                json!({ "scope_template": "{tool}", "scope_wildcards": true }),
+                "a scope `*` would give everything",
+            ),
+            (
+                json!({ "scope_template": "{kind}:{name}", "scope_wildcards": true }),
+                "a scope `*` would give everything",
+            ),
+            (
+                json!({
+                    "scope_template": "mcp:{tool}",
+                    "scope_wildcards": true,
+                    "scope_implies": { "admin": ["mcp:*"] }
+                }),
+                "an implied scope with `*` stands for itself only",
+            ),
             (json!({ "scopes": { "*": ["mcp:tool:{tool}"] } }), "write it as `scope_template`"),
             (json!({ "scope_implies": { "admin": ["mcp:tool:{tool}"] } }), "write it as `scope_template`"),
             (json!({ "scope_implies": { "{tool}": ["a"] } }), "write it as `scope_template`"),
@@ -195,6 +217,18 @@ mod tests {
         assert_eq!(missing(&policy, &tool("echo"), &held(&["admin"])), None);
         let needed = missing(&policy, &tool("echo"), &held(&["mcp:tool:add", "other"]));
         assert_eq!(needed, Some(held(&["mcp:tool:add", "mcp:tool:echo"])));
+    }
+
+    #[test]
+    fn a_template_without_wildcards_may_begin_with_a_placeholder() {
+        let policy =
+            policy(json!({ "scope_template": "{kind}:{name}", "scope_implies": { "admin": ["*"] } }))
+                .unwrap();
+        let held = |scope: &str| [scope.to_owned()];
+        assert_eq!(missing(&policy, &tool("echo"), &held("tool:echo")), None);
+        for scope in ["*", "tool:*", "admin"] {
+            assert!(missing(&policy, &tool("echo"), &held(scope)).is_some(), "{scope}");
+        }
     }
 
     #[test]

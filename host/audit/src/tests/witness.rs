@@ -147,6 +147,44 @@ fn a_witness_cosigns_a_log_over_segments_and_processes() {
     assert_eq!(verification.witnesses[0].lines, verification.lines);
 }
 
+/// A witness that is away for long would otherwise make Witgate read its log again at each attempt.
+#[test]
+fn lines_are_read_once_for_several_proofs_from_the_same_line() {
+    let place = Place::new();
+    place.write(0..20);
+    let [path] = &place.segments()[..] else { panic!("several segments") };
+    let text = fs::read(path).unwrap();
+    let marked: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let root = |size: usize| {
+        let mut tree = crate::tree::Frontier::default();
+        let lines = segment::list(&place.log()).unwrap().remove(0).lines().unwrap();
+        let mut lines = lines;
+        while tree.size() < size as u64 {
+            tree.push(crate::tree::marked_leaf_hash(lines.next().unwrap().unwrap().marked()));
+        }
+        let note = place.signer.sign(size as u64, tree.root());
+        Checkpoint::peek(&note).unwrap()
+    };
+    let (middle, end) = (root(10), root(marked.len()));
+    let mut reader = crate::witness::growth::GrowthReader::default();
+    let mut proof = |old, checkpoint: &Checkpoint| reader.proof(&place.log(), old, checkpoint);
+    let expected: Vec<_> = [(4, &middle), (4, &end), (7, &end)]
+        .map(|(old, size)| {
+            let mut anew = crate::witness::growth::GrowthReader::default();
+            anew.proof(&place.log(), old, size).unwrap()
+        })
+        .into();
+    assert_eq!(proof(4, &middle).unwrap(), expected[0]);
+    // What was read is not needed any more.
+    let read: usize = marked[..10].iter().map(|line| line.len()).sum();
+    fs::write(path, [&vec![b'x'; read][..], &text[read..]].concat()).unwrap();
+    assert_eq!(proof(4, &end).unwrap(), expected[1]);
+    assert_eq!(proof(4, &end).unwrap(), expected[1]);
+    assert!(proof(7, &end).is_err(), "it is read again for another proof");
+    fs::write(path, &text).unwrap();
+    assert_eq!(proof(7, &end).unwrap(), expected[2]);
+}
+
 #[test]
 fn a_log_that_was_set_back_is_told() {
     let (place, witness) = (Place::new(), LocalWitness::new());

@@ -23,10 +23,11 @@ pub(crate) enum GrowthError {
     Io(#[from] io::Error),
 }
 
-/// A reader of new lines. It remembers its place, so that no line is read twice.
+/// A reader of new lines. It remembers its place and what it has collected, so that no line is read twice, also if the
+/// witness has not cosigned the last proof.
 #[derive(Debug, Default)]
 pub(crate) struct GrowthReader {
-    last: Option<ReadPlace>,
+    last: Option<LogGrowth>,
 }
 
 /// The place after a line.
@@ -51,28 +52,32 @@ impl GrowthReader {
         if old == 0 {
             return Ok(Vec::new());
         }
-        let last = self.last.take().filter(|last| last.tree.size() <= old);
         let segments = segment::list(directory)?;
-        let is_before = |segment: &Segment| segment.first <= last.as_ref().map_or(old, |last| last.segment);
+        let last = self.last.take().and_then(|last| last.until(old, checkpoint.size, &segments));
+        let anew = LogGrowth { old, size: checkpoint.size, ..LogGrowth::default() };
+        let mut growth = last.unwrap_or(anew);
+        let first = growth.place.as_ref().map_or(old, |place| place.segment);
+        let is_before = |segment: &Segment| segment.first <= first;
         let begin = segments.partition_point(is_before).checked_sub(1).ok_or(GrowthError::Missing(old))?;
-        let mut growth = LogGrowth { old, size: checkpoint.size, place: last, collector: None };
         for segment in segments.iter().skip(begin) {
             if !growth.is_complete() {
                 growth.read(segment)?;
             }
         }
-        let LogGrowth { place: Some(place), collector: Some(collector), .. } = growth else {
+        let LogGrowth { place: Some(place), collector: Some(collector), .. } = &growth else {
             return Err(GrowthError::Missing(old));
         };
         if place.tree.size() != checkpoint.size || place.tree.root() != checkpoint.root {
             return Err(GrowthError::Altered);
         }
-        self.last = Some(place);
-        Ok(collector.proof())
+        let proof = collector.proof();
+        self.last = Some(growth);
+        Ok(proof)
     }
 }
 
 /// The lines of one proof.
+#[derive(Debug, Default)]
 struct LogGrowth {
     old: u64,
     size: u64,
@@ -81,6 +86,18 @@ struct LogGrowth {
 }
 
 impl LogGrowth {
+    /// The same for another proof. None: it has to begin anew.
+    fn until(self, old: u64, size: u64, segments: &[Segment]) -> Option<Self> {
+        let place = self.place?;
+        let continues = |segment: &Segment| segment.first == place.segment && !segment.is_compressed;
+        if place.tree.size() > size || !segments.iter().any(continues) {
+            return None;
+        }
+        let collector = self.collector.filter(|_| self.old == old);
+        let is_within = collector.is_some() || place.tree.size() <= old;
+        is_within.then_some(Self { old, size, place: Some(place), collector })
+    }
+
     fn is_complete(&self) -> bool {
         self.collector.is_some() && self.place.as_ref().is_some_and(|place| place.tree.size() >= self.size)
     }

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::file_safety::{checked, is_program};
 use super::run::{PROGRAM_TIME, print};
 use crate::secret_text::in_file;
 
@@ -93,10 +93,11 @@ impl SecretProgram {
     /// # Errors
     /// With the reason, which contains no part of the output.
     pub(super) fn run(&self) -> Result<SecretString, String> {
-        let program = self.locate()?;
+        let found = self.find()?;
+        let program = checked(&found)?;
         let arguments = self.argv.get(1..).unwrap_or_default();
         let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let output = print(&program, arguments, variables, &self.directory, PROGRAM_TIME)?;
+        let output = print((&program, &found), arguments, variables, &self.directory, PROGRAM_TIME)?;
         let text = std::str::from_utf8(&output).map_err(|_| "its output is not text in UTF-8".to_owned())?;
         match in_file(text) {
             "" => Err("its output is empty".to_owned()),
@@ -104,56 +105,14 @@ impl SecretProgram {
         }
     }
 
-    /// The path of the program, in directories that only its owner and root can write.
-    fn locate(&self) -> Result<PathBuf, String> {
+    /// The path by which the program is found.
+    fn find(&self) -> Result<PathBuf, String> {
         let name = self.name();
-        let found = match name.contains('/') {
-            true => self.directory.join(name),
-            false => {
-                let search = self.variables.get("PATH").map_or("", |path| path.as_str());
-                let mut places = std::env::split_paths(search).map(|folder| folder.join(name));
-                places.find(|place| is_program(place)).ok_or("it is not on PATH")?
-            }
-        };
-        let target = found.canonicalize().map_err(|error| format!("it cannot be found: {error}"))?;
-        if !is_program(&target) {
-            return Err("it is not a file that may be executed".to_owned());
+        if name.contains('/') {
+            return Ok(self.directory.join(name));
         }
-        let folders = [found.parent(), target.parent()].into_iter().flatten();
-        for folder in folders {
-            let folder =
-                folder.canonicalize().map_err(|error| format!("its directory cannot be found: {error}"))?;
-            is_safe(&folder)?;
-        }
-        match others_can_write(&target)? {
-            true => Err("users other than its owner can write it".to_owned()),
-            false => Ok(found),
-        }
+        let search = self.variables.get("PATH").map_or("", |path| path.as_str());
+        let mut places = std::env::split_paths(search).map(|folder| folder.join(name));
+        places.find(|place| is_program(place)).ok_or_else(|| "it is not on PATH".to_owned())
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
-}
-
-/// Checks that nobody else can replace what is in `folder`. In a directory above it, the sticky bit is enough: it keeps
-/// others from renaming what is not theirs.
-fn is_safe(folder: &Path) -> Result<(), String> {
-    for (place, above) in folder.ancestors().enumerate() {
-        let is_sticky = above.metadata().is_ok_and(|metadata| metadata.mode() & 0o1000 != 0);
-        if others_can_write(above)? && !(place > 0 && is_sticky) {
-            return Err(format!("users other than its owner can write the directory `{}`", above.display()));
-        }
-    }
-    Ok(())
-}
-
-/// True if somebody can write who is neither root nor the user of this process.
-fn others_can_write(path: &Path) -> Result<bool, String> {
-    let metadata =
-        path.metadata().map_err(|error| format!("`{}` cannot be checked: {error}", path.display()))?;
-    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let is_foreign = metadata.uid() != 0 && metadata.uid() != user;
-    let is_foreign_group = metadata.gid() != 0 && metadata.gid() != group;
-    Ok(is_foreign || metadata.mode() & 0o002 != 0 || metadata.mode() & 0o020 != 0 && is_foreign_group)
 }

@@ -21,20 +21,20 @@ const OUTPUT: usize = 64 << 10;
 /// Interval at which the end of the program is checked while its output stays open.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The output of `program`. It gets no input, and its errors are not read, because they may contain the secret. It runs
+/// The output of `program`, a file and the name that it is told. It gets no input, and its errors are not read, because they may contain the secret. It runs
 /// in a process group of its own, which is killed at the end.
 ///
 /// # Errors
 /// With the reason, which contains no part of the output.
 pub(super) fn print<'a>(
-    program: &Path,
+    (program, name): (&Path, &Path),
     arguments: &[String],
     variables: impl Iterator<Item = (&'a str, &'a str)>,
     directory: &Path,
     time: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(variables).current_dir(directory);
+    command.arg0(name).args(arguments).env_clear().envs(variables).current_dir(directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let deadline = Instant::now() + time;
     let (mut child, _own) = own_children::start(|| command.spawn(), |child| Some(child.id()))

@@ -75,7 +75,7 @@ fn a_program_that_hangs_is_killed_with_its_group() {
         let path = folder.path().join("program");
         let began = Instant::now();
         let variables = [("PATH", "/usr/bin:/bin")].into_iter();
-        let late = print(&path, &[], variables, folder.path(), Duration::from_millis(500));
+        let late = print((&path, &path), &[], variables, folder.path(), Duration::from_millis(500));
         assert!(late.unwrap_err().starts_with("it took more than 500ms"));
         assert!(began.elapsed() < Duration::from_secs(5));
         let left = fs::read_to_string(&mark).unwrap();
@@ -123,6 +123,30 @@ fn a_program_that_others_can_replace_is_not_run() {
     let named = ["../link/program".to_owned()];
     let linked = SecretProgram::new(&named, Duration::from_secs(9), &inner, variable, &[]).unwrap();
     assert!(linked.run().unwrap_err().contains("can write the directory"));
+    // A link to a directory on the way is one, too.
+    open(&elsewhere, 0o700);
+    assert!(linked.run().is_ok());
+    let way = folder.path().join("way");
+    fs::create_dir(&way).unwrap();
+    std::os::unix::fs::symlink("./../link/../link", way.join("there")).unwrap();
+    let named = ["../way/there/program".to_owned()];
+    let distant = SecretProgram::new(&named, Duration::from_secs(9), &inner, variable, &[]).unwrap();
+    assert!(distant.run().is_ok());
+    open(&way, 0o1703);
+    let found = distant.run().unwrap_err();
+    assert!(found.contains("can write the directory") && found.contains("/way`"), "{found}");
+    open(&way, 0o700);
+    open(&elsewhere, 0o703);
+    assert!(distant.run().unwrap_err().contains("/link`"));
+    // The file is the one that was checked, and it knows the name by which it was found.
+    let named = "busy";
+    std::os::unix::fs::symlink("/bin/sh", inner.join(named)).unwrap();
+    let argv = [format!("./{named}"), "-c".to_owned(), "echo $0; readlink /proc/$$/exe".to_owned()];
+    let shell = SecretProgram::new(&argv, Duration::from_secs(9), &inner, variable, &[]).unwrap();
+    let said = shell.run().unwrap();
+    let target = Path::new("/bin/sh").canonicalize().unwrap();
+    let name = inner.join("./busy");
+    assert_eq!(said.expose_secret(), format!("{}\n{}", name.display(), target.display()));
     let none = SecretProgram::new(&["no-such-program".into()], Duration::ZERO, &inner, variable, &[]);
     assert_eq!(none.unwrap().run().unwrap_err(), "it is not on PATH");
 }
@@ -166,6 +190,33 @@ fn a_secret_is_renewed_and_ends_with_its_lifetime() {
     fs::write(&source, "third").unwrap();
     tend_until(&programs, || programs.changes() == 3);
     assert_eq!(value().unwrap(), "third");
+}
+
+/// Whoever uses the value would keep it without limit if its end were not counted.
+#[test]
+fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    fs::write(&source, "first").unwrap();
+    let program = program(folder.path(), "cat source", 60);
+    let programs = SecretPrograms::default();
+    let (_, lifetime) = programs.value(&program).unwrap();
+    fs::remove_file(&source).unwrap();
+    *lifetime.0.lock() = Instant::now();
+    assert!(programs.run_beside(program.clone()));
+    let began = Instant::now();
+    while programs.changes() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the end of the lifetime is no change");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let over = programs.value(&program).unwrap_err();
+    assert!(
+        over.message.contains("secret-expired") && over.message.contains("it failed"),
+        "{}",
+        over.message
+    );
+    programs.tend();
+    assert_eq!(programs.changes(), 1, "it ends once");
 }
 
 #[test]

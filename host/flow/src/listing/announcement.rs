@@ -13,7 +13,8 @@ pub(super) fn announced(route: &Route, pipeline: &Pipeline, capabilities: &str) 
     if route.extensions.is_empty() && !route.advertise_auth {
         return None;
     }
-    let mut capabilities: Map<String, Value> = serde_json::from_str(capabilities).ok()?;
+    // The claims of a server that Witgate cannot read are not passed on, because a client may read them.
+    let mut capabilities: Map<String, Value> = serde_json::from_str(capabilities).unwrap_or_default();
     if !route.extensions.is_empty() {
         let extensions = object(&mut capabilities, "extensions")?;
         extensions.extend(route.extensions.iter().map(|extension| (extension.name().to_owned(), json!({}))));
@@ -82,7 +83,15 @@ mod tests {
             assert_eq!(said(&open, "{}")["experimental"]["authentication"]["required"], json!(false));
         }
         assert_eq!(announced(&route(false), &closed, claim), None);
-        assert_eq!(announced(&route(true), &closed, "[]"), None);
+        // A number that Witgate cannot read, in a claim that a client may.
+        for unread in ["[]", r#"{"experimental":{"authentication":{"required":false}},"x":1e999}"#] {
+            let text = announced(&route(true), &closed, unread).unwrap();
+            let said: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                said,
+                json!({ "experimental": { "authentication": { "required": true, "types": [] } } })
+            );
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use witgate_message::strict_json::{
 
 /// Maximum number of items in one page of a list. Every policy decides about each of them, and servers with more items
 /// have pages.
-pub(super) const MOST_ITEMS: usize = 20_000;
+pub const MOST_ITEMS: usize = 20_000;
 
 /// A list in a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -90,7 +90,14 @@ fn summary(verification: &LogVerification) -> String {
         text.push_str(&match checkpoints {
             0 => format!("\n{} has cosigned nothing", key.name()),
             _ => {
-                format!("\n{} has cosigned {}, the last time {}", key.name(), count(lines, "line"), time(*at))
+                let after = (first + verification.lines).saturating_sub(*lines);
+                format!(
+                    "\n{} has cosigned {}, the last time {}; it has not seen {} after them",
+                    key.name(),
+                    count(lines, "line"),
+                    time(*at),
+                    count(&after, "line"),
+                )
             }
         });
     }
@@ -108,7 +115,7 @@ fn shown(verification: &LogVerification) -> Value {
         "checkpoints": checkpoints,
         "unsigned": unsigned,
         "incomplete_bytes": incomplete,
-        "witnesses": witnesses.iter().map(witness).collect::<Vec<_>>(),
+        "witnesses": witnesses.iter().map(|seen| witness(seen, first + lines)).collect::<Vec<_>>(),
     });
     let details = match verdict {
         LogVerdict::Intact => json!({}),
@@ -124,9 +131,11 @@ fn shown(verification: &LogVerification) -> Value {
     shown
 }
 
-fn witness(WitnessVerification { key, checkpoints, lines, at }: &WitnessVerification) -> Value {
+/// What a witness has seen of a log with this number of lines, former segments included.
+fn witness(WitnessVerification { key, checkpoints, lines, at }: &WitnessVerification, all: u64) -> Value {
     let time = (*checkpoints > 0).then(|| time(*at));
-    json!({ "name": key.name(), "checkpoints": checkpoints, "lines": lines, "time": time })
+    let unseen = all.saturating_sub(*lines);
+    json!({ "name": key.name(), "checkpoints": checkpoints, "lines": lines, "unseen": unseen, "time": time })
 }
 
 /// A time in seconds since 1970.

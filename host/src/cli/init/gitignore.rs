@@ -6,30 +6,33 @@ use std::path::Path;
 use super::client::ClientProgram;
 
 /// The files in the directory of the configuration that are secret, or belong to a running process.
-const OWN: [&str; 4] = [".env", ".keys.toml.lock", "witgate.sock", "witgate.state/"];
+const OWN: [&str; 5] = [".env", ".keys.toml.lock", "audit/", "witgate.sock", "witgate.state/"];
 
-/// The lines, with the file of the client if it contains the key.
-pub(super) fn lines(client: ClientProgram) -> Vec<&'static str> {
-    OWN.into_iter().chain(client.file_with_key()).collect()
+/// The key store. Its hashes are of random keys, which nobody can guess, unless weak keys were imported.
+const STORE: &str = "keys.toml";
+
+/// The lines, with the file of the client if it contains the key, and with the key store if its keys may be weak.
+pub(super) fn lines(client: ClientProgram, weak: bool) -> Vec<&'static str> {
+    OWN.into_iter().chain(weak.then_some(STORE)).chain(client.file_with_key()).collect()
 }
 
 /// Adds the missing lines to the file at `path`, and returns them.
 ///
 /// # Errors
 /// With a sentence, if the file cannot be read or written.
-pub(super) fn extend(path: &Path, client: ClientProgram) -> Result<Vec<&'static str>, String> {
+pub(super) fn extend(path: &Path, client: ClientProgram, weak: bool) -> Result<Vec<&'static str>, String> {
     let failed = |error: io::Error| format!("{} cannot be changed: {error}", path.display());
     let present = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(failed)?,
     };
     let is_present = |line: &str| present.lines().any(|own| own.trim().trim_start_matches('/') == line);
-    let missing: Vec<_> = lines(client).into_iter().filter(|line| !is_present(line)).collect();
+    let missing: Vec<_> = lines(client, weak).into_iter().filter(|line| !is_present(line)).collect();
     if missing.is_empty() {
         return Ok(missing);
     }
     let joint = if present.is_empty() || present.ends_with('\n') { "" } else { "\n" };
-    std::fs::write(path, format!("{present}{joint}{}\n", missing.join("\n"))).map_err(failed)?;
+    super::replace(path, &format!("{present}{joint}{}\n", missing.join("\n"))).map_err(failed)?;
     Ok(missing)
 }
 
@@ -42,17 +45,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".gitignore");
         std::fs::write(&path, "target/\n/.env").unwrap();
-        let added = extend(&path, ClientProgram::Cursor).unwrap();
-        assert_eq!(added, [".keys.toml.lock", "witgate.sock", "witgate.state/", ".cursor/mcp.json"]);
+        let added = extend(&path, ClientProgram::Cursor, false).unwrap();
+        assert_eq!(
+            added,
+            [".keys.toml.lock", "audit/", "witgate.sock", "witgate.state/", ".cursor/mcp.json"]
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("target/\n/.env\n.keys.toml.lock\n") && text.ends_with("mcp.json\n"),
             "{text}"
         );
-        assert!(extend(&path, ClientProgram::Cursor).unwrap().is_empty());
+        assert!(extend(&path, ClientProgram::Cursor, false).unwrap().is_empty());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(extend(&path, ClientProgram::Cursor, true).unwrap(), ["keys.toml"]);
         assert!(
-            extend(&folder.path().join("no/such"), ClientProgram::Claude)
+            extend(&folder.path().join("no/such"), ClientProgram::Claude, false)
                 .unwrap_err()
                 .contains("cannot be changed")
         );

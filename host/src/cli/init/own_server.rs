@@ -108,7 +108,10 @@ impl OwnServer {
         let environment = "The server gets only PATH, HOME and the like from the environment; name what it needs under `env`.";
         let is_command = matches!(self.target, NamedServer::Command(_));
         let paths = (!moved.is_empty()).then_some(paths);
-        paths.into_iter().chain(is_command.then(|| environment.to_owned())).collect()
+        let query = "The query of the URL is in the configuration, as it is. If it has a secret, send that in `headers`.";
+        let has_query = matches!(&self.target, NamedServer::Url(url) if url.query().is_some());
+        let notes = [is_command.then_some(environment), has_query.then_some(query)];
+        paths.into_iter().chain(notes.into_iter().flatten().map(str::to_owned)).collect()
     }
 }
 

@@ -79,3 +79,27 @@ fn servers_that_cannot_be_are_refused() {
     assert!(options(&["--server-name", "a"]).unwrap().resolve().is_err());
     assert!(options(&[]).unwrap().resolve().unwrap().is_none());
 }
+
+#[test]
+fn a_query_in_the_url_is_told() {
+    for (url, count) in [("http://b/mcp?key=7", 1), ("http://b/mcp", 0)] {
+        let notes = options(&["--url", url]).unwrap().resolve().unwrap().unwrap().notes();
+        assert_eq!(notes.len(), count, "{notes:?}");
+        assert!(notes.iter().all(|note| !note.contains("key=7")), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_file_is_replaced_as_a_whole() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    super::replace(&file, "1").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    super::replace(&link, "2").unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "2");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(link.is_symlink());
+}
