@@ -1,4 +1,4 @@
-//! Passwords over plain HTTP.
+//! Passwords over HTTP: in clear, or open to any number of guesses.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl Resolver<'_> {
         if is_local || is_behind_proxy || written.tls.is_some() {
             return;
         }
-        for (name, _) in policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic) {
+        for name in basic(policies) {
             let message =
                 "passwords would cross the network in clear: other machines may call, by plain HTTP";
             let help = "add `[server.tls]`, or listen on 127.0.0.1; if a proxy ends TLS, name it in \
@@ -28,4 +28,26 @@ impl Resolver<'_> {
             self.error(&["policies", name, "kind"], message, help);
         }
     }
+
+    /// Warns of policies for passwords if anybody may guess without a pause: people choose passwords that can be guessed.
+    pub(super) fn guesses_without_pause(
+        &mut self,
+        file: &raw::File,
+        server: &Server,
+        policies: &BTreeMap<String, Policy>,
+    ) {
+        if server.transport == Transport::Stdio || file.lockout.is_some() {
+            return;
+        }
+        for name in basic(policies) {
+            let message = "passwords may be guessed without a pause: there is no `[lockout]`";
+            self.warning(&["policies", name, "kind"], message, "add an empty table `[lockout]`");
+        }
+    }
+}
+
+/// The names of the policies for passwords.
+fn basic(policies: &BTreeMap<String, Policy>) -> impl Iterator<Item = &str> {
+    let basic = policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic);
+    basic.map(|(name, _)| name.as_str())
 }
