@@ -331,6 +331,7 @@ impl Resolver<'_> {
         self.unused(file, &policies);
         if let Some(server) = &server {
             self.no_passwords_in_clear(&file.server, server, &policies);
+            self.guesses_without_pause(file, server, &policies);
         }
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);

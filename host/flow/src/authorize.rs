@@ -63,6 +63,12 @@ impl Permit {
         &self.judge.generation
     }
 
+    /// True if callers can show a credential in an argument of a call. They open sessions without one.
+    pub fn has_credential_arguments(&self) -> bool {
+        let pipeline = self.generation().pipeline(self.request().route.pipeline);
+        pipeline.credential_arguments().next().is_some()
+    }
+
     /// Decides for each of `names` whether the caller may see it in a list, exactly as [`authorize`] decides whether
     /// they may call it. Callers without a credential also see tools that they may be allowed to call with one.
     ///

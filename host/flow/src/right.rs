@@ -12,7 +12,9 @@ use super::authorize::{Permit, authorize};
 use super::credential_choice;
 use super::reject::Rejection;
 use super::stage_result::{FallbackUse, StageResult};
+use witgate_component::failure::Failure;
 use witgate_message::credential::Credentials;
+use witgate_policy::answer::Failed;
 use witgate_policy::generation::Generations;
 
 /// Interval for noticing the end of a right. It costs a comparison of a few numbers per stream and second.
@@ -32,6 +34,9 @@ enum DecidingGeneration {
     Own,
 }
 
+/// The longest time since the last decision about a standing stream for which policies may be too busy for the next.
+const MOST_POSTPONED: Duration = Duration::from_secs(60);
+
 /// A right that lasts.
 pub struct Right {
     by: DecidingGeneration,
@@ -40,6 +45,8 @@ pub struct Right {
     permit: Arc<Permit>,
     shown: Credentials,
     judged_at: Instant,
+    /// The time at which the policies last decided for it.
+    decided_at: Instant,
     /// The number of tokens that had been forgotten at the last check.
     forgotten: u64,
 }
@@ -59,6 +66,7 @@ impl Right {
             permit,
             shown,
             judged_at: Instant::now(),
+            decided_at: Instant::now(),
             // The last token may have been forgotten during the decision, so the right is checked once more.
             forgotten: generations.forgotten().saturating_sub(1),
         }
@@ -136,21 +144,25 @@ impl Right {
         // The state is changed only after the decision, because this future may be dropped before. But the time is
         // that of the start.
         let (started, forgotten) = (Instant::now(), self.generations.forgotten());
+        let may_wait =
+            !self.has_flipped() && self.forgotten == forgotten && self.decided_at.elapsed() < MOST_POSTPONED;
         let mut fallback = FallbackUse::default();
         let judged = self.judge(&mut fallback).await;
         (self.judged_at, self.forgotten) = (started, forgotten);
-        let result = match (self.by, judged) {
-            (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
-            (_, judged) => judged,
-        };
-        StageResult { result, fallback }
+        if judged.is_ok() {
+            self.decided_at = started;
+        }
+        StageResult { result: kept(self.by, judged, may_wait), fallback }
+    }
+
+    fn has_flipped(&self) -> bool {
+        self.generations.live().number() != self.permit.generation().number()
     }
 
     fn is_due(&self) -> bool {
-        let flipped = || self.generations.live().number() != self.permit.generation().number();
         self.judged_at.elapsed() >= JUDGE_EVERY
             || self.forgotten != self.generations.forgotten()
-            || (self.by == DecidingGeneration::Live && flipped())
+            || (self.by == DecidingGeneration::Live && self.has_flipped())
     }
 
     async fn judge(&mut self, fallback: &mut FallbackUse) -> Result<(), Rejection> {
@@ -200,5 +212,37 @@ impl Right {
         record.caller = Some(Arc::clone(self.permit.caller()));
         record.fallback = fallback;
         record
+    }
+}
+
+/// What follows for a right from a decision. `may_wait` is true if nothing has changed since an earlier decision for it,
+/// which was not long ago. Then it stays while the policies are too busy, so that a flood of others does not end it.
+fn kept(by: DecidingGeneration, judged: Result<(), Rejection>, may_wait: bool) -> Result<(), Rejection> {
+    match (by, judged) {
+        (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
+        (DecidingGeneration::Live, Err(Rejection::Failed(Failed { failure: Failure::Busy, .. })))
+            if may_wait =>
+        {
+            Ok(())
+        }
+        (_, judged) => judged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_stays_while_its_policies_are_busy_and_nothing_has_changed() {
+        let failed = |failure| {
+            let (detail, retry_after) = Default::default();
+            Err(Rejection::Failed(Failed { policy: "people".into(), failure, detail, retry_after }))
+        };
+        let stays = |failure, may_wait| kept(DecidingGeneration::Live, failed(failure), may_wait).is_ok();
+        assert!(stays(Failure::Busy, true) && !stays(Failure::Busy, false));
+        assert!(!stays(Failure::Timeout, true) && !stays(Failure::Unavailable, true));
+        assert!(kept(DecidingGeneration::Live, Err(Rejection::NoCredential), true).is_err());
+        assert!(kept(DecidingGeneration::Own, failed(Failure::Timeout), false).is_ok());
     }
 }

@@ -269,7 +269,13 @@ impl<U: Upstream + 'static> Gateway<U> {
             }
             Err((peer, rejection)) => Err(endpoint.flow.refuse_unread(rejection, peer)),
         };
-        result.unwrap_or_else(|rejected| endpoint.render(&rejected))
+        match result {
+            Ok(response) => response,
+            Err(rejected) => {
+                Box::pin(endpoint.held_refusals.hold(&rejected.rejection)).await;
+                endpoint.render(&rejected)
+            }
+        }
     }
 
     /// Opens an account in the memory for requests, for one request.

@@ -31,6 +31,9 @@ use witgate_runtime::workers::background;
 /// The number of checks that may wait for a processor.
 const MOST_WAITING: usize = 32;
 
+/// The number of checks that may wait besides, of passwords that were right in the last day.
+const MOST_PREFERRED: usize = 16;
+
 /// The memory of all hashes at the same time, in KiB. The most costly hash that is accepted takes all of it.
 const MEMORY_KIB: u32 = 128 << 10;
 
@@ -54,6 +57,8 @@ const BUSY: PasswordError = PasswordError::Busy(RETRY_S);
 pub struct PasswordChecks {
     /// The checks that run or wait.
     places: Shares<CallerDigest>,
+    /// The places for passwords that were right in the last day, which no flood of guesses can take.
+    preferred: Shares<CallerDigest>,
     /// The checks that run.
     turns: Shares<CallerDigest>,
     /// The memory for the checks that run: one permit for each KiB.
@@ -90,6 +95,10 @@ impl PasswordChecks {
         let (all, half) = (at_once + MOST_WAITING, at_once.div_ceil(2));
         Self {
             places: Shares::new(Capacity { most: all, most_of_one: all.div_ceil(2) }),
+            preferred: Shares::new(Capacity {
+                most: MOST_PREFERRED,
+                most_of_one: MOST_PREFERRED.div_ceil(2),
+            }),
             turns: Shares::lasting(Capacity { most: at_once, most_of_one: half }),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
             right: Arc::default(),
@@ -122,7 +131,11 @@ impl PasswordChecks {
         if password.len() > LONGEST_PASSWORD {
             return Ok(PasswordCheck::WRONG);
         }
-        let _place = self.places.take(&source).ok_or(BUSY)?;
+        let place = self.places.take(&source).or_else(|| {
+            let is_preferred = self.right.prefers(hash, password, Instant::now());
+            if is_preferred { self.preferred.take(&source) } else { None }
+        });
+        let _place = place.ok_or(BUSY)?;
         // Boxed because it is rare, so that it does not enlarge the future of every call.
         let checked = timeout(PATIENCE, Box::pin(self.in_turn(parsed, password, source, renews)));
         checked.await.unwrap_or(Err(BUSY))

@@ -143,6 +143,7 @@ impl Upstream for ChildUpstream {
             account: admitted.account(),
             places: admitted.places(),
             session: admitted.session(),
+            has_arguments: admitted.permit().has_credential_arguments(),
             headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
         let back = self.inner.send(sent).await?;
@@ -269,7 +270,7 @@ impl ChildState {
         let opened = slot.opened().unwrap_or_default();
         let member = Arc::new(Member {
             session: Arc::clone(&name),
-            owner: SessionOwner::new(sent.principal.clone()),
+            owner: SessionOwner::new(sent.principal.clone(), sent.has_arguments),
             inbox: audience::Inbox::default(),
             capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),

@@ -101,9 +101,9 @@ impl<T> Sessions<T> {
     ///
     /// # Errors
     /// With the reason why it cannot be opened.
-    pub fn open(
+    pub(crate) fn open(
         &self,
-        principal: Principal,
+        owner: SessionOwner,
         party: Party,
         upstream: T,
     ) -> Result<(Box<str>, EvictedSessions<T>), SessionError> {
@@ -114,7 +114,6 @@ impl<T> Sessions<T> {
         let evicted = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
         table.meter.begin();
-        let owner = SessionOwner::new(principal);
         let session = Session { upstream, owner, party, began, used, streams };
         table.by_id.insert(id.clone(), Arc::new(session));
         Ok((id, evicted))

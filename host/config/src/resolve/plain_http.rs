@@ -1,4 +1,4 @@
-//! Secrets over plain HTTP.
+//! Secrets over plain HTTP, and passwords that are open to any number of guesses.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ impl Resolver<'_> {
         if is_local || is_behind_proxy || written.tls.is_some() {
             return;
         }
-        for (name, _) in policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic) {
+        for name in basic(policies) {
             let message =
                 "passwords would cross the network in clear: other machines may call, by plain HTTP";
             let help = "add `[server.tls]`, or listen on 127.0.0.1; if a proxy ends TLS, name it in \
@@ -52,4 +52,26 @@ impl Resolver<'_> {
         }
         is_safe
     }
+
+    /// Warns of policies for passwords if anybody may guess without a pause: people choose passwords that can be guessed.
+    pub(super) fn guesses_without_pause(
+        &mut self,
+        file: &raw::File,
+        server: &Server,
+        policies: &BTreeMap<String, Policy>,
+    ) {
+        if server.transport == Transport::Stdio || file.lockout.is_some() {
+            return;
+        }
+        for name in basic(policies) {
+            let message = "passwords may be guessed without a pause: there is no `[lockout]`";
+            self.warning(&["policies", name, "kind"], message, "add an empty table `[lockout]`");
+        }
+    }
+}
+
+/// The names of the policies for passwords.
+fn basic(policies: &BTreeMap<String, Policy>) -> impl Iterator<Item = &str> {
+    let basic = policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic);
+    basic.map(|(name, _)| name.as_str())
 }

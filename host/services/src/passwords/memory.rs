@@ -14,6 +14,9 @@ use witgate_plugin::Digest;
 /// ten minutes.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(9 * 60);
 
+/// The time in which a password has a place of its own in the queue, after it was right.
+pub(super) const PREFERRED: Duration = Duration::from_secs(24 * 3600);
+
 /// The maximum number of passwords, each of some two hundred bytes.
 pub(super) const MOST: usize = 10_000;
 
@@ -36,22 +39,30 @@ struct RightTable {
 #[derive(Debug)]
 struct RightPassword {
     digest: Digest,
-    until: Instant,
+    since: Instant,
     arrival: u64,
 }
 
 impl RightPasswords {
     /// True if `password` was right for `hash` lately.
     pub(super) fn has(&self, hash: &str, password: &str, now: Instant) -> bool {
-        if !self.table.lock().knows(hash, now) {
+        self.had(hash, password, now, REMEMBERED)
+    }
+
+    /// True if `password` was right for `hash` in the last day. That proves nothing now.
+    pub(super) fn prefers(&self, hash: &str, password: &str, now: Instant) -> bool {
+        self.had(hash, password, now, PREFERRED)
+    }
+
+    fn had(&self, hash: &str, password: &str, now: Instant, within: Duration) -> bool {
+        if !self.table.lock().knows(hash, now, within) {
             return false;
         }
         let Some(digest) = self.digest(hash, password) else { return false };
         let table = self.table.lock();
-        table
-            .by_hash
-            .get(hash)
-            .is_some_and(|right| now < right.until && verify_slices_are_equal(&right.digest, &digest).is_ok())
+        table.by_hash.get(hash).is_some_and(|right| {
+            right.is_within(within, now) && verify_slices_are_equal(&right.digest, &digest).is_ok()
+        })
     }
 
     /// Remembers that `password` is right for `hash`, in place of an earlier one.
@@ -79,9 +90,15 @@ impl RightPasswords {
     }
 }
 
+impl RightPassword {
+    fn is_within(&self, time: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < time
+    }
+}
+
 impl RightTable {
-    fn knows(&self, hash: &str, now: Instant) -> bool {
-        self.by_hash.get(hash).is_some_and(|right| now < right.until)
+    fn knows(&self, hash: &str, now: Instant, within: Duration) -> bool {
+        self.by_hash.get(hash).is_some_and(|right| right.is_within(within, now))
     }
 
     fn add(&mut self, hash: &str, digest: Digest, now: Instant) {
@@ -92,13 +109,13 @@ impl RightTable {
         self.arrivals += 1;
         let arrival = self.arrivals;
         self.by_age.insert(arrival, hash.into());
-        self.by_hash.insert(hash.into(), RightPassword { digest, until: now + REMEMBERED, arrival });
+        self.by_hash.insert(hash.into(), RightPassword { digest, since: now, arrival });
     }
 
     /// The oldest entry, if its time is over or the table is full.
     fn superfluous(&self, now: Instant) -> Option<Box<str>> {
         let (_, oldest) = self.by_age.first_key_value()?;
-        (self.by_hash.len() >= MOST || !self.knows(oldest, now)).then(|| oldest.clone())
+        (self.by_hash.len() >= MOST || !self.knows(oldest, now, PREFERRED)).then(|| oldest.clone())
     }
 
     fn remove(&mut self, hash: &str) {

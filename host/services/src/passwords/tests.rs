@@ -5,7 +5,7 @@ use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::memory::{MOST, REMEMBERED};
+use super::memory::{MOST, PREFERRED, REMEMBERED};
 use super::*;
 
 /// Hashes of `correct horse`, made by Python's passlib and argon2-cffi; the last one by Apache's `htpasswd -B`.
@@ -151,6 +151,16 @@ async fn a_network_that_floods_leaves_room_for_others() {
     }
 }
 
+#[tokio::test]
+async fn a_password_that_was_right_has_a_place_in_a_flood() {
+    let (checks, hash) = (PasswordChecks::new(1), quick("a"));
+    let before = Instant::now().checked_sub(REMEMBERED).unwrap();
+    checks.right.add(&hash, "secret", before);
+    let _flood: Vec<_> = (1..200).filter_map(|network| checks.places.take(&source(network))).collect();
+    assert_eq!(checks.check(&hash, "guess", source(202), false).await, Err(BUSY));
+    assert!(checks.check(&hash, "secret", source(202), false).await.unwrap().is_right);
+}
+
 /// A machine with many processors has no more memory for hashes than one with few.
 #[tokio::test]
 async fn a_hash_waits_for_memory() {
@@ -195,7 +205,11 @@ fn the_memory_has_one_password_of_a_user_for_nine_minutes() {
     assert!(!right.has("has", "htwo", now) && !right.has("hashtwo", "", now));
     assert_eq!(right.sizes(), (1, 1));
     assert!(!right.has("hash", "two", now + REMEMBERED));
-    right.add("other", "three", now + REMEMBERED);
+    assert!(
+        right.prefers("hash", "two", now + REMEMBERED) && !right.prefers("hash", "one", now + REMEMBERED)
+    );
+    assert!(!right.prefers("hash", "two", now + PREFERRED));
+    right.add("other", "three", now + PREFERRED);
     assert_eq!(right.sizes(), (1, 1), "what is over is removed");
 }
 

@@ -15,6 +15,8 @@ pub(super) struct OutgoingMessage<'a> {
     pub(super) account: &'a Account,
     pub(super) places: &'a CallPlaces,
     pub(super) session: Option<&'a str>,
+    /// True if callers can show a credential in an argument.
+    pub(super) has_arguments: bool,
     /// The headers, over HTTP.
     pub(super) headers: Option<&'a HeaderMap>,
 }

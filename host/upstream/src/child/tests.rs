@@ -101,6 +101,7 @@ impl Client<'_> {
             account: &Account::default(),
             places: &CallPlaces::default(),
             session,
+            has_arguments: false,
             headers: None,
         };
         let back = self.small.upstream.inner.send(sent).await?;

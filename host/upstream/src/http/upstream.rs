@@ -17,6 +17,7 @@ use crate::bridge;
 use crate::era::EraCache;
 use crate::identity::RequestSender;
 use crate::session::{Session, SessionError, SessionLimits, Sessions, StreamLease};
+use crate::session_owner::SessionOwner;
 use witgate_base::cause::with_sources;
 use witgate_base::party::Principal;
 use witgate_config::identity::IdentitySettings;
@@ -333,9 +334,11 @@ impl HttpUpstream {
         self.keeps.note(response.contains_key(SESSION_ID));
         let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
         let caller = admitted.permit().caller();
-        let (principal, party) = (caller.principal(), caller.party(request.peer));
+        let has_arguments = admitted.permit().has_credential_arguments();
+        let owner = SessionOwner::new(caller.principal(), has_arguments);
+        let party = caller.party(request.peer);
         let theirs = ServerSession { id: upstream.clone(), asked: Arc::default() };
-        let (id, evicted) = self.sessions.open(principal, party, theirs).map_err(|error| {
+        let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
             self.close_in_background(upstream);
             not_opened(&error)
         })?;

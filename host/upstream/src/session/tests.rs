@@ -18,7 +18,7 @@ fn open<T>(
     who: &str,
     upstream: T,
 ) -> Result<(Box<str>, EvictedSessions<T>), SessionError> {
-    sessions.open(principal(who), party(who), upstream)
+    sessions.open(SessionOwner::new(principal(who), false), party(who), upstream)
 }
 
 /// Lets a session be idle for a minute.

@@ -4,9 +4,14 @@ use super::Folder;
 
 /// Everything that is reported about a configuration with a `basic` policy and this `[server]`.
 fn says(server: &str) -> String {
+    says_with(server, "")
+}
+
+/// The same, with more at the end.
+fn says_with(server: &str, more: &str) -> String {
     let text = format!(
         "[server]\n{server}\n[upstreams.u]\nown_tools = true\n[policies.people]\nkind = 'basic'\n\
-         config.users.content = 'version = 1'\n[pipeline]\nauthenticate = ['people']\nauthorize = ['people']\n"
+         config.users.content = 'version = 1'\n[pipeline]\nauthenticate = ['people']\nauthorize = ['people']\n{more}"
     );
     Folder::with(&text).says()
 }
@@ -29,4 +34,13 @@ fn passwords_do_not_cross_a_network_in_clear() {
     }
     let fault = says("listen = '0.0.0.0:1'\nresource = 'https://mcp.example.com/mcp'");
     assert!(fault.contains(":7:8: passwords would cross the network in clear"), "{fault}");
+}
+
+#[test]
+fn passwords_without_pauses_are_a_warning() {
+    let warned = "passwords may be guessed without a pause";
+    let warning = says("");
+    assert!(warning.contains(&format!(":6:8: {warned}")), "{warning}");
+    assert!(!says_with("", "[lockout]\n").contains(warned));
+    assert!(!says("transport = 'stdio'").contains(warned), "the client has started Witgate itself");
 }

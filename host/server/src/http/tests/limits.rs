@@ -1,6 +1,7 @@
 //! Tests of the limits of calls: what a hit answers, whom it concerns, and what survives a new generation.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::lists::{declaring_tasks, with_tasks};
 use super::*;
@@ -228,6 +229,19 @@ async fn guessing_is_paused_and_good_credentials_pass() {
     let unnamed = gateway.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
     assert_eq!(unnamed.status, 401, "without a credential there is no guess");
     assert!(gateway.metrics.render().contains("outcome=\"locked-out\"} 5"));
+}
+
+#[tokio::test]
+async fn every_answer_to_a_guess_is_held() {
+    let gateway = limited("[lockout]\nfailures = 1").await;
+    let guess = |number: u32| format!("guess-{number:026}");
+    assert_eq!(calls(&gateway, &guess(0), "a").await.status, 401);
+    for method in [Method::GET, Method::DELETE] {
+        let (begin, key) = (Instant::now(), guess(1));
+        let refused = gateway.send(method, &[BOTH, ("x-api-key", &key)], "").await;
+        assert_eq!(refused.status, 429);
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]

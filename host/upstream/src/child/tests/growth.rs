@@ -14,7 +14,7 @@ fn member(session: &str, subscriptions: impl Iterator<Item = String>) -> Arc<Mem
     let share = |uri| Some((uri, shares.take(&Party::Everybody)?));
     Arc::new(Member {
         session: session.into(),
-        owner: SessionOwner::new(super::principal_named("ada")),
+        owner: SessionOwner::new(super::principal_named("ada"), false),
         inbox: Inbox::default(),
         capabilities: BTreeSet::new(),
         subscriptions: Mutex::new(subscriptions.filter_map(share).collect()),
