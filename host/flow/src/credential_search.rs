@@ -34,7 +34,7 @@ pub(super) async fn shows_one(generation: &Arc<Generation>, request: &Request, s
     finds_one_in(&shown_parts(request).into(), generation, request, shown).await
 }
 
-/// What records and spans show of a message, as JSON.
+/// The parts of a message that records and spans show, as JSON.
 fn shown_parts(request: &Request) -> String {
     let call = &request.call;
     let names = targets(call.access()).iter().map(|target| &*target.name);

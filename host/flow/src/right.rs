@@ -215,7 +215,7 @@ impl Right {
     }
 }
 
-/// What follows for a right from a decision. `may_wait` is true if nothing has changed since an earlier decision for it,
+/// The consequence of a decision for a right. `may_wait` is true if nothing has changed since an earlier decision for it,
 /// which was not long ago. Then it stays while the policies are too busy, so that a flood of others does not end it.
 fn kept(by: DecidingGeneration, judged: Result<(), Rejection>, may_wait: bool) -> Result<(), Rejection> {
     match (by, judged) {
