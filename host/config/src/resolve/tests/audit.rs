@@ -56,7 +56,7 @@ fn all_faults_of_an_audit_are_reported_at_once() {
             "witgate.toml:2:1: unknown key `directry` in `[audit]` (did you mean `directory`?)",
             "witgate.toml:3:8: `audit.sync` cannot be `before` (write one of `batched` and `before-answer`)",
             "witgate.toml:4:15: `audit.unavailable` cannot be `allow` (write one of `deny` and `count`)",
-            "witgate.toml:5:1: unknown key `rotate_size` in `[audit]` (known here: `arguments_clear`, `arguments_masked`, `checkpoint_to`, `compress`, `directory`, `keep_days`, `key`, `node`, `origin`, `rotate_age_h`, `rotate_size_mib`, `sync` and `unavailable`)",
+            "witgate.toml:5:1: unknown key `rotate_size` in `[audit]` (known here: `arguments_clear`, `arguments_masked`, `checkpoint_to`, `compress`, `directory`, `keep_days`, `key`, `lines`, `node`, `origin`, `rotate_age_h`, `rotate_size_mib`, `sync` and `unavailable`)",
             "witgate.toml:6:19: `audit.rotate_size_mib` is out of range (write a number from 1 to 4096)",
             "witgate.toml:7:13: `audit.keep_days` has to be a whole number, and this is a string (write the number without quotes)",
             "witgate.toml:8:12: `audit.compress` has to be `true` or `false`, and this is a whole number (write `true` or `false`)",
