@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre};
@@ -174,7 +174,7 @@ impl Loader {
                 None
             }
         });
-        let known = KnownComponents { engine, cache, in_memory: Mutex::default() };
+        let known = KnownComponents { engine, cache, in_memory: Mutex::default(), turns: Mutex::default() };
         Self { compiler, known: Arc::new(known), store: None }
     }
 
@@ -223,9 +223,7 @@ impl Loader {
     /// With its fault.
     pub(super) async fn finish(&self, uncompiled: UncompiledComponent) -> Result<LoadedComponent, LoadError> {
         let UncompiledComponent { path, bytes, digest } = uncompiled;
-        let component =
-            self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path, error))?;
-        Ok(self.known.remember(LoadedComponent::new(component, digest)))
+        self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path, error))
     }
 
     /// Keeps a compiled component that may have been removed from memory since.
@@ -248,8 +246,7 @@ impl Loader {
             Ok(None) => return Err(LoadError::Gone(*digest)),
             Err(error) => return Err(LoadError::Unreadable(file, error)),
         };
-        let component = self.compile(bytes, digest).await.map_err(|error| LoadError::Compile(file, error))?;
-        Ok(self.known.remember(LoadedComponent::new(component, *digest)))
+        self.compile(bytes, digest).await.map_err(|error| LoadError::Compile(file, error))
     }
 
     /// A component that is compiled already.
@@ -265,10 +262,21 @@ impl Loader {
         }
     }
 
-    async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {
-        if let Some(component) = self.known.on_disk(digest) {
-            return Ok(component);
+    /// Compiles a component, unless another policy with the same one has compiled it meanwhile.
+    async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<LoadedComponent, CompileError> {
+        let turn = self.known.turn(digest);
+        let _turn = turn.lock().await;
+        if let Some(loaded) = self.compiled(digest) {
+            return Ok(loaded);
         }
+        let component = match self.known.on_disk(digest) {
+            Some(component) => component,
+            None => self.compile_now(bytes, digest).await?,
+        };
+        Ok(self.known.remember(LoadedComponent::new(component, *digest)))
+    }
+
+    async fn compile_now(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {
         let compiled = self.compiler.compile(self.engine(), bytes).await?;
         if let Some(cache) = &self.known.cache {
             cache.put(&compiled, digest);
@@ -283,7 +291,12 @@ struct KnownComponents {
     engine: Engine,
     cache: Option<DiskCache>,
     in_memory: Mutex<HashMap<Digest, LoadedComponent>>,
+    /// The turns to compile, as long as somebody has or awaits one.
+    turns: Mutex<HashMap<Digest, Weak<CompileTurn>>>,
 }
+
+/// The turn to compile one component.
+type CompileTurn = tokio::sync::Mutex<()>;
 
 impl KnownComponents {
     /// Reads a file, checks its provenance, puts it into the store, and looks for its code.
@@ -308,6 +321,17 @@ impl KnownComponents {
             }
             None => FoundComponent::Uncompiled(UncompiledComponent { path, bytes, digest }),
         })
+    }
+
+    fn turn(&self, digest: &Digest) -> Arc<CompileTurn> {
+        let mut turns = self.turns.lock();
+        if let Some(turn) = turns.get(digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(*digest, Arc::downgrade(&turn));
+        turn
     }
 
     fn on_disk(&self, digest: &Digest) -> Option<Component> {

@@ -154,13 +154,31 @@ fn load_noting(
         },
     };
     let faults = [faults, twice, noticed].concat();
+    let resolve = |sources: &SecretSources| {
+        let mut resolver = Resolver::new(&document, sources, path, faults.clone(), files.clone());
+        resolver.again = origin.is_earlier;
+        resolver.environment_beside_file();
+        let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
+        (config, resolver.faults)
+    };
     let sources = SecretSources::new(&environment, &file.secrets);
-    let mut resolver = Resolver::new(&document, &sources, path, faults, files);
-    resolver.again = origin.is_earlier;
-    resolver.environment_beside_file();
-    let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
-    finish(config, resolver.faults, origin.strictness)
+    // Programs that have not run yet run side by side, and not one after the other.
+    for _ in 0..MOST_ROUNDS {
+        let beginning = sources.beginning();
+        let (config, faults) = resolve(&beginning);
+        if !beginning.have_begun() {
+            return finish(config, faults, origin.strictness);
+        }
+        if !environment.programs().await_first_runs() {
+            break;
+        }
+    }
+    let (config, faults) = resolve(&sources);
+    finish(config, faults, origin.strictness)
 }
+
+/// The most rounds in which the programs of secrets run side by side, some in each.
+const MOST_ROUNDS: usize = 8;
 
 /// The variables of the process with those of the file that `server.env_file` names, and warnings about that file.
 ///
@@ -359,7 +377,7 @@ impl Resolver<'_> {
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             environment: self.environment.clone(),
-            secrets: self.sources.clone(),
+            secrets: self.sources.waiting(),
             auth_disabled: false,
         })
     }

@@ -10,14 +10,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub(crate) use self::program::SecretProgram;
+use self::run::PROGRAM_TIME;
 
 /// The number of programs whose values are kept. More than a configuration has; those of former configurations are
 /// forgotten.
 const MOST: usize = 256;
+
+/// The number of programs that run for the first time side by side.
+const MOST_AT_ONCE: usize = 32;
 
 /// The shortest pause after a failure; each further failure doubles it.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -67,7 +71,7 @@ pub(crate) struct ProgramFault {
 
 /// The values that programs have printed. Clones share them.
 #[derive(Clone, Default)]
-pub struct SecretPrograms(Arc<Mutex<KnownPrograms>>);
+pub struct SecretPrograms(Arc<Mutex<KnownPrograms>>, Arc<Condvar>);
 
 #[derive(Default)]
 struct KnownPrograms {
@@ -85,6 +89,8 @@ struct PrintedSecret {
     /// True if there was a value, whose lifetime is over.
     has_ended: bool,
     is_running: bool,
+    /// True if its first run has not ended.
+    is_new: bool,
     /// The last time at which a configuration asked for the value.
     asked: Instant,
 }
@@ -96,6 +102,33 @@ impl std::fmt::Debug for SecretPrograms {
 }
 
 impl SecretPrograms {
+    /// Begins the first run of `program`, beside others. False: it has run before, or there is no thread for it.
+    pub(crate) fn begin(&self, program: &SecretProgram) -> bool {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        if let Some(known) = state.known.get(program) {
+            return known.is_new;
+        }
+        if state.known.values().filter(|known| known.is_new).count() >= MOST_AT_ONCE {
+            return true;
+        }
+        let has_begun = self.run_beside(program.clone());
+        if has_begun {
+            state.make_room();
+            state
+                .known
+                .insert(program.clone(), PrintedSecret { is_running: true, ..PrintedSecret::new(now) });
+        }
+        has_begun
+    }
+
+    /// Waits for the first runs that have begun, which have a time limit. False: it is over.
+    pub(crate) fn await_first_runs(&self) -> bool {
+        let deadline = Instant::now() + 2 * PROGRAM_TIME;
+        let are_running = |state: &mut KnownPrograms| state.known.values().any(|known| known.is_new);
+        !self.1.wait_while_until(&mut self.0.lock(), are_running, deadline).timed_out()
+    }
+
     /// The value that `program` has printed. The first time, it runs now.
     ///
     /// # Errors
@@ -105,23 +138,20 @@ impl SecretPrograms {
         program: &SecretProgram,
     ) -> Result<(SecretString, SecretLifetime), ProgramFault> {
         let asked = Instant::now();
-        if let Some(known) = self.0.lock().known.get_mut(program) {
+        let mut state = self.0.lock();
+        // It may have begun for another reader.
+        let is_new = |state: &mut KnownPrograms| state.known.get(program).is_some_and(|known| known.is_new);
+        self.1.wait_while_until(&mut state, is_new, asked + 2 * PROGRAM_TIME);
+        if let Some(known) = state.known.get_mut(program) {
             known.asked = asked;
             return known.current(program, asked);
         }
+        drop(state);
         let printed = program.run();
         let now = Instant::now();
-        let first = PrintedSecret {
-            value: Err("it has not run yet".to_owned()),
-            next: now,
-            failures: 0,
-            has_ended: false,
-            is_running: false,
-            asked,
-        };
         let mut state = self.0.lock();
         state.make_room();
-        let known = state.known.entry(program.clone()).or_insert(first);
+        let known = state.known.entry(program.clone()).or_insert_with(|| PrintedSecret::new(asked));
         known.take(program, printed, now);
         known.current(program, now)
     }
@@ -158,11 +188,13 @@ impl SecretPrograms {
             let printed = program.run();
             let mut state = programs.0.lock();
             let KnownPrograms { known, changes } = &mut *state;
-            if let Some(known) = known.get_mut(&program)
-                && known.take(&program, printed, Instant::now())
-            {
-                *changes += 1;
+            if let Some(known) = known.get_mut(&program) {
+                let is_new = known.is_new;
+                let has_changed = known.take(&program, printed, Instant::now());
+                // Nobody has used another value before the first run.
+                *changes += u64::from(has_changed && !is_new);
             }
+            programs.1.notify_all();
         };
         thread::Builder::new().name("secret".to_owned()).spawn(run).is_ok()
     }
@@ -188,6 +220,19 @@ impl KnownPrograms {
 }
 
 impl PrintedSecret {
+    /// A program that has not run.
+    fn new(asked: Instant) -> Self {
+        Self {
+            value: Err("it has not run yet".to_owned()),
+            next: asked,
+            failures: 0,
+            has_ended: false,
+            is_running: false,
+            is_new: true,
+            asked,
+        }
+    }
+
     fn current(
         &self,
         program: &SecretProgram,
@@ -227,7 +272,7 @@ impl PrintedSecret {
 
     /// Takes the result of a run. True: the value is another one, or its lifetime has just ended.
     fn take(&mut self, program: &SecretProgram, run: Result<SecretString, String>, now: Instant) -> bool {
-        self.is_running = false;
+        (self.is_running, self.is_new) = (false, false);
         match run {
             Ok(value) => {
                 self.failures = 0;

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -38,6 +40,8 @@ pub struct SecretSources {
     strict_files: bool,
     /// The number of changes of programs' secrets at the time of reading.
     changes: u64,
+    /// Set if a program runs for the first time. None: the values of such programs are waited for.
+    begun: Option<Arc<AtomicBool>>,
 }
 
 /// A secret, and its origin.
@@ -86,7 +90,22 @@ impl SecretSources {
     /// The sources of a configuration: its variables, and its `[secrets]`.
     pub(crate) fn new(environment: &Environment, settings: &SecretSettings) -> Self {
         let changes = environment.programs().changes();
-        Self { environment: environment.clone(), strict_files: settings.strict_files, changes }
+        Self { environment: environment.clone(), strict_files: settings.strict_files, changes, begun: None }
+    }
+
+    /// The same, which begin the programs that have not run yet, and wait for none of them.
+    pub(crate) fn beginning(&self) -> Self {
+        Self { begun: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// The same, which wait for programs.
+    pub(crate) fn waiting(&self) -> Self {
+        Self { begun: None, ..self.clone() }
+    }
+
+    /// True if a program that was asked for runs for the first time, so that a secret is missing that need not be.
+    pub(crate) fn have_begun(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.load(Ordering::Relaxed))
     }
 
     /// The variables alone, for commands and sandboxes.
@@ -204,9 +223,12 @@ impl SecretSources {
             let message = format!("the program is to get the variable `{name}`, which is not set or empty");
             MissingSecret::new(message, format!("set `{name}`, or take it out of `exec_env`"))
         })?;
-        let (value, lifetime) = self
-            .environment
-            .programs()
+        let programs = self.environment.programs();
+        if let Some(begun) = self.begun.as_ref().filter(|_| programs.begin(&program)) {
+            begun.store(true, Ordering::Relaxed);
+            return Err(MissingSecret::new("the program runs for the first time", "wait for its end"));
+        }
+        let (value, lifetime) = programs
             .value(&program)
             .map_err(|ProgramFault { message, help }| MissingSecret::new(message, help))?;
         Ok(Secret { value, file: None, warning: None, lifetime: Some(lifetime) })

@@ -220,6 +220,23 @@ fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
 }
 
 #[test]
+fn first_runs_are_side_by_side() {
+    let folders: Vec<_> = (0..8).map(|_| tempfile::tempdir().unwrap()).collect();
+    let slow = |folder: &tempfile::TempDir| program(folder.path(), "sleep 1; echo sesame", 60);
+    let programs = SecretPrograms::default();
+    let all: Vec<_> = folders.iter().map(slow).collect();
+    let began = Instant::now();
+    assert!(all.iter().all(|program| programs.begin(program) && programs.begin(program)));
+    assert!(programs.await_first_runs());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    for program in &all {
+        assert!(!programs.begin(program));
+        assert_eq!(programs.value(program).unwrap().0.expose_secret(), "sesame");
+    }
+    assert_eq!(programs.changes(), 0, "nothing has to be read again");
+}
+
+#[test]
 fn a_failed_program_is_not_run_again_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let program = program(folder.path(), "echo run >>runs; echo sesame; exit 1", 60);
