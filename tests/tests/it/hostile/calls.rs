@@ -36,7 +36,7 @@ impl End {
             Self::Fails(reason) => outcome == (503, Some(reason)),
             Self::FailsAnyhow(reasons) => reasons.iter().any(|reason| outcome == (503, Some(reason))),
             // A denial that ends by itself is 429.
-            Self::Denies(reason) => [(403, Some(reason)), (429, Some(reason))].contains(&outcome),
+            Self::Denies(reason) => [403, 429].map(|status| (status, Some(*reason))).contains(&outcome),
             Self::Refuses(reason) => outcome == (401, Some(reason)),
         }
     }
