@@ -695,7 +695,7 @@ pub enum UpstreamText {
     /// The text itself, if it is not secret.
     Plain(String),
     /// The source of a secret.
-    Secret(UpstreamSecret),
+    Secret(Box<UpstreamSecret>),
 }
 
 impl std::fmt::Debug for UpstreamText {

@@ -156,10 +156,10 @@ impl SecretSources {
             return Err(MissingSecret::new(message, "leave them out"));
         }
         match (named.as_slice(), source) {
-            ([_], SecretSource { env: Some(name), .. }) => self.from_variable(name),
-            ([_], SecretSource { file: Some(file), .. }) => self.from_own_file(&dir.join(file), files),
-            ([_], SecretSource { credential: Some(name), .. }) => self.from_credential(name, files),
-            ([_], SecretSource { exec: Some(argv), .. }) => self.from_program(argv, source, dir),
+            ([_], SecretSource { env: Some(name), .. }) => self.in_variable(name),
+            ([_], SecretSource { file: Some(file), .. }) => self.in_own_file(&dir.join(file), files),
+            ([_], SecretSource { credential: Some(name), .. }) => self.in_credential(name, files),
+            ([_], SecretSource { exec: Some(argv), .. }) => self.of_program(argv, source, dir),
             ([], _) | ([_], _) => Err(MissingSecret::new(
                 "nothing says where this secret comes from",
                 "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
@@ -191,7 +191,7 @@ impl SecretSources {
         self.read(&source, dir, files)
     }
 
-    fn from_variable(&self, name: &str) -> Result<Secret, MissingSecret> {
+    fn in_variable(&self, name: &str) -> Result<Secret, MissingSecret> {
         let environment = &self.environment;
         if let Some(value) = environment.get(name) {
             return Ok(Secret::from_variable(value));
@@ -207,7 +207,7 @@ impl SecretSources {
         Err(MissingSecret::new(format!("the environment variable `{name}` {state}"), help).absent())
     }
 
-    fn from_program(
+    fn of_program(
         &self,
         argv: &[String],
         source: &SecretSource,
@@ -235,7 +235,7 @@ impl SecretSources {
     }
 
     /// The secret in a file of the operator, which other users should not be able to read.
-    fn from_own_file(&self, path: &Path, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
+    fn in_own_file(&self, path: &Path, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
         let secret = from_file(path, files)?;
         let Some(mode) = mode_for_others(path) else { return Ok(secret) };
         let shown = path.display();
@@ -265,7 +265,7 @@ impl SecretSources {
         Ok(Path::new(directory).join(name))
     }
 
-    fn from_credential(&self, name: &str, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
+    fn in_credential(&self, name: &str, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
         let path = self.credential_path(name)?;
         from_file(&path, files).map_err(|missing| match missing.is_absent {
             true => MissingSecret {
