@@ -102,7 +102,7 @@ impl std::fmt::Debug for SecretPrograms {
 }
 
 impl SecretPrograms {
-    /// Begins the first run of `program`, beside others. False: it has run before, or there is no thread for it.
+    /// Begins the first run of `program`, and does not wait for its end. False: it has run before, or there is no thread for it.
     pub(crate) fn begin(&self, program: &SecretProgram) -> bool {
         let now = Instant::now();
         let mut state = self.0.lock();

@@ -3,10 +3,11 @@
 mod client;
 mod gitignore;
 mod own_server;
+mod replacement;
 mod starter;
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -20,7 +21,6 @@ use super::key::now;
 use super::outcome::{CommandFailure, Exit};
 use super::plugin::export::{ExportedComponent, export};
 use witgate_base::path::absolute;
-use witgate_base::whole_file;
 use witgate_config::key_store::{ExistingKeys, ImportTerms, IssuedKey, KeyStore, KeyStoreError, NewKey};
 
 #[derive(Debug, clap::Args)]
@@ -170,28 +170,10 @@ fn first_key(name: &str) -> NewKey {
 
 fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandFailure> {
     let written = match force {
-        true => replace(path, text),
+        true => replacement::replace(path, text),
         false => File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())),
     };
     written.map_err(|error| CommandFailure::new(format!("{} cannot be written: {error}", path.display())))
-}
-
-/// Writes a file as a whole: after an error, or a kill at any time, there is the former file. Its permissions stay, and
-/// so does a symbolic link to it.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let former = match path.canonicalize() {
-        Ok(former) => former,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return File::create(path)?.write_all(text.as_bytes());
-        }
-        Err(error) => return Err(error),
-    };
-    let permissions = former.metadata()?.permissions();
-    whole_file::replace(&former, |new| {
-        new.set_permissions(permissions)?;
-        new.write_all(text.as_bytes())?;
-        new.sync_all()
-    })
 }
 
 /// The work of the command.

@@ -196,7 +196,7 @@ fn a_secret_is_renewed_and_ends_with_its_lifetime() {
     assert_eq!(value().unwrap(), "third");
 }
 
-/// Whoever uses the value would keep it without limit if its end were not counted.
+/// Policies would keep the value without limit if its end were not counted.
 #[test]
 fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
     let folder = tempfile::tempdir().unwrap();

@@ -131,7 +131,7 @@ fn shown(verification: &LogVerification) -> Value {
     shown
 }
 
-/// What a witness has seen of a log with this number of lines, former segments included.
+/// The part of a log with this number of lines, former segments included, that a witness has seen.
 fn witness(WitnessVerification { key, checkpoints, lines, at }: &WitnessVerification, all: u64) -> Value {
     let time = (*checkpoints > 0).then(|| time(*at));
     let unseen = all.saturating_sub(*lines);

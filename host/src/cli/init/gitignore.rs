@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::client::ClientProgram;
+use super::replacement;
 
 /// The files in the directory of the configuration that are secret, or belong to a running process.
 const OWN: [&str; 5] = [".env", ".keys.toml.lock", "audit/", "witgate.sock", "witgate.state/"];
@@ -32,7 +33,7 @@ pub(super) fn extend(path: &Path, client: ClientProgram, weak: bool) -> Result<V
         return Ok(missing);
     }
     let joint = if present.is_empty() || present.ends_with('\n') { "" } else { "\n" };
-    super::replace(path, &format!("{present}{joint}{}\n", missing.join("\n"))).map_err(failed)?;
+    replacement::replace(path, &format!("{present}{joint}{}\n", missing.join("\n"))).map_err(failed)?;
     Ok(missing)
 }
 

@@ -95,10 +95,10 @@ fn a_file_is_replaced_as_a_whole() {
 
     let folder = tempfile::tempdir().unwrap();
     let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-    super::replace(&file, "1").unwrap();
+    super::replacement::replace(&file, "1").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    super::replace(&link, "2").unwrap();
+    super::replacement::replace(&link, "2").unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "2");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
     assert!(link.is_symlink());
