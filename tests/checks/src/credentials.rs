@@ -16,7 +16,8 @@ use witgate_plugin::Scheme;
 /// The proof that belongs to a token. There may be several; whether they are good is judged later.
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// Ends every credential. No header name, and nothing that Witgate says itself, holds it.
+/// Ends every credential. No header name, and nothing that Witgate says itself, holds it. An input that contains it
+/// shows nothing, because other headers may be printed.
 const MARK: &str = "{secret}";
 
 /// Takes the credentials of an input, and looks at what is left.
@@ -24,6 +25,9 @@ const MARK: &str = "{secret}";
 /// # Panics
 /// Where something of a credential is left, or what was taken is not what was shown.
 pub fn check(data: &[u8]) {
+    if data.windows(MARK.len()).any(|part| part == MARK.as_bytes()) {
+        return;
+    }
     let mut lines = data.split(|byte| *byte == b'\n');
     let declared = declared(lines.next().unwrap_or_default());
     let query = lines.next().and_then(|line| std::str::from_utf8(line).ok());
