@@ -1,6 +1,7 @@
 //! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
 //! checked here; [`super::resolve`] does the rest.
 
+mod child_credentials;
 mod credentials;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,10 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+pub use self::child_credentials::ApiTable;
 pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
+    TokenStore,
 };
 use crate::OwnTool;
 use crate::limits::{CredentialKind, LimitPer};
@@ -527,6 +530,12 @@ pub struct Upstream {
     /// For tools, by name: the credentials that a call needs, by their names under `[credentials]`. As long as one is
     /// missing, the call is denied.
     pub needs: BTreeMap<String, Vec<String>>,
+    /// With a command: APIs that the process calls through Witgate, which adds their credentials, by the environment
+    /// variables with their addresses.
+    pub apis: BTreeMap<String, ApiTable>,
+    /// With a command: credentials whose current tokens are in files, by the environment variables with the paths of the
+    /// files.
+    pub token_files: BTreeMap<String, String>,
     /// Seconds for the server to begin its answer to a request. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,

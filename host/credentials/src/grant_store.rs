@@ -1,10 +1,13 @@
 //! The grants of persons: access and refresh tokens in files, one for each credential, with each value sealed.
 
+pub(crate) mod journal;
+mod plain;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -49,13 +52,15 @@ impl StoredGrant {
     /// The grant of tokens that a provider has issued now. Scopes that it does not name are those that were `requested`.
     pub(crate) fn new(issued: AccessToken, requested: &[String], refresh_before: Duration) -> Self {
         let now = clock::since_epoch();
+        // A token with a flaw has ended, so that only the refresh token is used.
+        let lifetime = if issued.flaw.is_some() { Some(Duration::ZERO) } else { issued.lifetime };
         let before = |lifetime| lifetime - time_before_end(refresh_before, lifetime);
         Self {
             account: issued.account,
             access: issued.access,
             refresh: issued.refresh,
-            end: issued.lifetime.map(|lifetime| (now + lifetime).as_secs()),
-            renewal: issued.lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
+            end: lifetime.map(|lifetime| (now + lifetime).as_secs()),
+            renewal: lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
             scopes: issued.scopes.unwrap_or_else(|| requested.to_vec()),
             has_ended: false,
         }
@@ -97,6 +102,8 @@ pub enum GrantError {
 #[derive(Clone, Debug)]
 pub struct GrantStore {
     folder: PathBuf,
+    /// The file of the only grant, in clear. None: each credential has a file with sealed values.
+    plain: Option<PathBuf>,
     binding: GrantBinding,
 }
 
@@ -138,7 +145,10 @@ impl GrantStore {
         let TokenSettings { token_url, client_id, resource, .. } = &settings.token;
         let (token_url, client_id) = (token_url.to_string(), client_id.to_string());
         let binding = GrantBinding { token_url, client_id, resource: resource.clone() };
-        Self { folder: settings.state.join("credentials"), binding }
+        let plain = settings.file.clone();
+        let folder = plain.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
+        let folder = folder.unwrap_or_else(|| settings.state.join("credentials"));
+        Self { folder, plain, binding }
     }
 
     /// The grant of `credential`. None: nobody has logged in at this authorization server, with this client and for this
@@ -147,6 +157,9 @@ impl GrantStore {
     /// # Errors
     /// If the file cannot be read, or is damaged.
     pub fn read(&self, credential: &str) -> Result<Option<StoredGrant>, GrantError> {
+        if let Some(path) = &self.plain {
+            return self.read_plain(path);
+        }
         let path = self.path(credential);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -163,6 +176,14 @@ impl GrantStore {
         }
         let key = self.key()?;
         self.opened(credential, &file, &key).map(Some).map_err(|error| damaged(error.to_string()))
+    }
+
+    fn read_plain(&self, path: &Path) -> Result<Option<StoredGrant>, GrantError> {
+        let read = plain::read(path).map_err(|error| GrantError::Io { path: path.to_owned(), error })?;
+        let Some(text) = read else { return Ok(None) };
+        let damaged = |why: String| GrantError::Damaged { path: path.to_owned(), why };
+        let (grant, binding) = plain::parse(&text).map_err(damaged)?;
+        Ok(binding.is_none_or(|binding| binding == self.binding).then_some(grant))
     }
 
     fn opened(&self, credential: &str, file: &GrantFile, key: &SealingKey) -> Result<StoredGrant, SealError> {
@@ -192,8 +213,27 @@ impl GrantStore {
     pub fn write(&self, credential: &str, grant: &StoredGrant, _lock: &GrantLock) -> Result<(), GrantError> {
         use std::io::Write as _;
         let path = self.path(credential);
+        let text = self.text(credential, grant, self.own_key()?.as_ref())?;
+        let written = whole_file::replace(&path, |file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(whole_file::sync_folder(&path));
+        self.remove_journal(credential)
+    }
+
+    /// The text of a file, with each value sealed if there is a `key`.
+    fn text(
+        &self,
+        credential: &str,
+        grant: &StoredGrant,
+        key: Option<&SealingKey>,
+    ) -> Result<Vec<u8>, GrantError> {
+        let Some(key) = key else { return Ok(plain::text(grant, &self.binding).into_bytes()) };
+        let path = self.path(credential);
         let damaged = |error: SealError| GrantError::Damaged { path: path.clone(), why: error.to_string() };
-        let key = self.key()?;
         let mut values = BTreeMap::new();
         let mut put = |field: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -215,16 +255,18 @@ impl GrantStore {
             binding: self.binding.clone(),
             values,
         };
-        let text = serde_json::to_vec_pretty(&file)
-            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })?;
-        let written = whole_file::replace(&path, |file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
-        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
-        drop(whole_file::sync_folder(&path));
-        Ok(())
+        serde_json::to_vec_pretty(&file)
+            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })
+    }
+
+    /// True if `text` is a whole file for `credential`, whatever it is bound to.
+    fn is_whole(&self, credential: &str, text: &[u8]) -> bool {
+        if self.plain.is_some() {
+            return plain::parse(text).is_ok();
+        }
+        let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return false };
+        let of_file = Self { binding: file.binding.clone(), ..self.clone() };
+        file.version == VERSION && self.key().is_ok_and(|key| of_file.opened(credential, &file, &key).is_ok())
     }
 
     /// Removes the grant of `credential`. False: there was none.
@@ -247,14 +289,14 @@ impl GrantStore {
     pub fn lock(&self, credential: &str) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
         // The key of the store has the lock `.key.lock`.
-        let path = self.folder.join(format!(".{}.json.lock", file_name(credential)));
+        let path = self.beside(credential, "lock");
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600);
         let held = options.open(&path).map_err(|error| GrantError::Io { path: path.clone(), error })?;
         let begin = Instant::now();
         loop {
             match held.try_lock() {
-                Ok(()) => return Ok(GrantLock { _held: held }),
+                Ok(()) => break,
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
                     std::thread::sleep(ATTEMPT)
                 }
@@ -262,6 +304,13 @@ impl GrantStore {
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
+        self.finish_left(credential)?;
+        Ok(GrantLock { _held: held })
+    }
+
+    /// The key that seals values. None: they are in clear.
+    fn own_key(&self) -> Result<Option<SealingKey>, GrantError> {
+        self.plain.is_none().then(|| self.key()).transpose()
     }
 
     fn key(&self) -> Result<SealingKey, GrantError> {
@@ -270,14 +319,26 @@ impl GrantStore {
         SealingKey::at(&path).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
     }
 
-    /// Only the owner may list the directory.
+    /// Only the owner may list a new directory, and nobody else may write into one.
     fn make_folder(&self) -> Result<(), GrantError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).and_then(|()| {
+            let others_write = self.folder.metadata()?.mode() & 0o022 != 0;
+            let refusal = || io::Error::other("others may write into it; `chmod go-w` it");
+            if others_write { Err(refusal()) } else { Ok(()) }
+        });
         made.map_err(|error| GrantError::Io { path: self.folder.clone(), error })
     }
 
     fn path(&self, credential: &str) -> PathBuf {
-        self.folder.join(format!("{}.json", file_name(credential)))
+        let sealed = || self.folder.join(format!("{}.json", file_name(credential)));
+        self.plain.clone().unwrap_or_else(sealed)
+    }
+
+    /// A hidden file beside that of `credential`.
+    fn beside(&self, credential: &str, suffix: &str) -> PathBuf {
+        let path = self.path(credential);
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        path.with_file_name(format!(".{name}.{suffix}"))
     }
 }
 
@@ -319,7 +380,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, GrantStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = GrantStore { folder: folder.path().join("credentials"), binding: binding() };
+        let store = GrantStore { folder: folder.path().join("credentials"), plain: None, binding: binding() };
         (folder, store)
     }
 
@@ -378,7 +439,7 @@ mod tests {
         ];
         let written = fs::read_to_string(store.path("a")).unwrap();
         for binding in others {
-            let other = GrantStore { folder: store.folder.clone(), binding };
+            let other = GrantStore { binding, ..store.clone() };
             assert!(other.read("a").unwrap().is_none(), "{other:?}");
             let mut file: GrantFile = serde_json::from_str(&written).unwrap();
             file.binding = other.binding.clone();

@@ -97,6 +97,7 @@ impl ProviderDouble {
             names_scopes: false,
             is_endless: false,
             state: state.to_owned(),
+            file: None,
         };
         CredentialSettings {
             name: "hub".into(),
