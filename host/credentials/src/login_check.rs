@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::fault::{MissingSource, OutboundProblem};
+use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantStore, StoredGrant};
 use witgate_base::clock;
 use witgate_config::credentials::GrantSettings;
@@ -15,15 +16,15 @@ const BELIEVED: Duration = Duration::from_secs(1);
 
 /// The last result of the check.
 pub(crate) struct LoginCheck {
-    credential: Arc<str>,
+    key: GrantKey,
     store: GrantStore,
     last: Mutex<Option<(Instant, Result<(), OutboundProblem>)>>,
 }
 
 impl LoginCheck {
     pub(crate) fn new(credential: &Arc<str>, settings: &GrantSettings) -> Self {
-        let (credential, store) = (Arc::clone(credential), GrantStore::of(settings));
-        Self { credential, store, last: Mutex::default() }
+        let (key, store) = (GrantKey::shared(credential), GrantStore::of(settings));
+        Self { key, store, last: Mutex::default() }
     }
 
     /// Checks that there is a grant that has not ended.
@@ -41,10 +42,10 @@ impl LoginCheck {
 
     fn read(&self) -> Result<(), OutboundProblem> {
         let unreadable = |error| {
-            tracing::error!(credential = &*self.credential, %error, "the grant cannot be read");
+            tracing::error!(grant = %self.key, %error, "the grant cannot be read");
             OutboundProblem::Missing(MissingSource::Login)
         };
-        match self.store.read(&self.credential).map_err(unreadable)? {
+        match self.store.read(&self.key).map_err(unreadable)? {
             None => Err(OutboundProblem::Missing(MissingSource::Login)),
             Some(grant) if has_ended(&grant) => Err(OutboundProblem::Ended),
             Some(_) => Ok(()),

@@ -77,9 +77,11 @@ pub(crate) struct TokenKeeper {
 }
 
 /// A token in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HeldToken {
     value: HeaderValue,
+    /// The account at the issuer, if it is known.
+    account: Option<Arc<str>>,
     since: Instant,
     renewal: Instant,
     end: Instant,
@@ -118,6 +120,11 @@ impl TokenKeeper {
             drop(self.renew(TokenOrder::of(caller)));
         }
         Some(held.value.clone())
+    }
+
+    /// The account of the token, if it is known.
+    pub(crate) fn account(&self) -> Option<Arc<str>> {
+        self.current.load().as_ref()?.account.clone()
     }
 
     /// The token, or a new one.
@@ -210,7 +217,7 @@ impl TokenKeeper {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
                 tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
                 state.failure = Some(failure);
-                if matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended) {
+                if problem.needs_login() {
                     self.current.store(None);
                 }
             }
@@ -241,7 +248,8 @@ impl HeldToken {
         let end = since + lifetime;
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
-        Ok(Self { value, since, renewal, end })
+        let account = token.account.as_deref().map(Arc::from);
+        Ok(Self { value, account, since, renewal, end })
     }
 }
 
@@ -249,10 +257,7 @@ impl RenewalFailure {
     fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
         let (first, longest) = PAUSES;
         // A login helps at once, and no issuer was asked.
-        let is_local = matches!(
-            problem,
-            OutboundProblem::Missing(_) | OutboundProblem::Ended | OutboundProblem::Rejected
-        );
+        let is_local = problem.needs_login() || *problem == OutboundProblem::Rejected;
         let last = last.filter(|_| !is_local);
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
@@ -357,7 +362,7 @@ mod tests {
         assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         issuer.go.notify_one();
         assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
@@ -376,7 +381,7 @@ mod tests {
         let used = keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         keeper.renew(TokenOrder::default()).await.unwrap();
         assert_eq!(keeper.current.load_full().unwrap().since, since);
@@ -403,7 +408,7 @@ mod tests {
         issuer.go.notify_one();
         keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
-        let due = HeldToken { value: held.value.clone(), renewal: Instant::now(), ..*held };
+        let due = HeldToken { renewal: Instant::now(), ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(due)));
         for _ in 0..10 {
             assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");

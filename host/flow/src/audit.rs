@@ -112,9 +112,13 @@ impl AuditOutcome {
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Outbound(fault) => match fault.problem {
-                OutboundProblem::Missing(_) | OutboundProblem::NoCallerToken | OutboundProblem::Ended => {
-                    Self::Denied
-                }
+                OutboundProblem::Missing(_)
+                | OutboundProblem::NoCallerToken
+                | OutboundProblem::Ended
+                | OutboundProblem::NotConnected
+                | OutboundProblem::NoPrincipal
+                | OutboundProblem::ConnectDenied { .. }
+                | OutboundProblem::StateMismatch => Self::Denied,
                 OutboundProblem::Rejected
                 | OutboundProblem::Refused { .. }
                 | OutboundProblem::Unreachable { .. } => Self::UpstreamFailed,

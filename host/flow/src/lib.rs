@@ -246,7 +246,7 @@ impl<U: Upstream> Flow<U> {
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
-        record.delegation = self.upstream.delegation(permit.request())?;
+        record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
@@ -367,7 +367,7 @@ impl<U: Upstream> Flow<U> {
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let authorized = authorize(generation, &proven, caller, traces).await;
             let permit = Arc::new(record.fallback.note(authorized)?);
-            record.delegation = self.upstream.delegation(&request)?;
+            record.delegation = self.upstream.delegation(&request, permit.caller())?;
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let (caller, caller_token) = (Arc::clone(permit.caller()), self.caller_token(&shown, &permit));
             let account = Account::new(&self.answers, &permit);

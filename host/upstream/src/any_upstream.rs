@@ -21,7 +21,8 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
-use witgate_credentials::upstream_credential::Delegation;
+use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::BodyError;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
@@ -168,10 +169,10 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 }
 
 impl Upstream for AnyUpstream {
-    fn delegation(&self, request: &Request) -> Result<Option<Delegation>, OutboundFault> {
+    fn delegation(&self, request: &Request, caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
         self.needs.check(&request.call)?;
         match &self.server {
-            ServerUpstream::Http(upstream) => upstream.delegation(),
+            ServerUpstream::Http(upstream) => upstream.delegation(caller),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => Ok(None),
         }
     }
@@ -180,6 +181,13 @@ impl Upstream for AnyUpstream {
         match &self.server {
             ServerUpstream::Http(upstream) => upstream.exchanges_tokens(),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
+        }
+    }
+
+    fn credential_of_principals(&self) -> Option<Arc<UpstreamCredential>> {
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.credential_of_principals(),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => None,
         }
     }
 

@@ -58,9 +58,10 @@ pub struct CredentialTable {
     #[serde(default)]
     pub params: BTreeMap<String, String>,
     /// With `oauth`: the URL to which the provider leads back after a login, with a loopback host. Default:
-    /// `http://127.0.0.1:PORT/callback` with a free port.
+    /// `http://127.0.0.1:PORT/callback` with a free port. With `per = "principal"`: the URL of Witgate to which it leads
+    /// back, which ends with `/connect/NAME/callback`. Default: at the origin of the upstream's `resource`.
     pub redirect_uri: Option<String>,
-    /// With `oauth`: `shared`, one account for all callers.
+    /// With `oauth`: `shared`, one account for all callers, or `principal`, an account of each caller. Default: `shared`.
     pub per: Option<GrantOwner>,
     /// With `signed`: the claim `sub`. Default: `witgate`.
     #[schemars(length(min = 1, max = 255))]
@@ -118,6 +119,8 @@ pub enum ProviderPreset {
 pub enum GrantOwner {
     /// The operator: one account for all callers.
     Shared,
+    /// Each caller: an account of their own, which they connect.
+    Principal,
 }
 
 /// A text that may be a secret.

@@ -232,7 +232,8 @@ impl Resolver<'_> {
         for (tool, credentials) in &written.needs {
             let of_tool = credentials.iter().enumerate().filter_map(|(index, credential)| {
                 let at = ["upstreams", name, "needs", tool, &index.to_string()];
-                self.credential_named(&at, credential, all)
+                let needed = self.credential_named(&at, credential, all)?;
+                self.is_of_all_callers(&at, &needed).then_some(needed)
             });
             needs.insert(tool.clone(), of_tool.collect());
         }
@@ -243,10 +244,24 @@ impl Resolver<'_> {
         UpstreamCredentials { own, needs, names: names_in(written).cloned().collect() }
     }
 
+    /// A tool reads its credential elsewhere, where nobody knows the caller.
+    fn is_of_all_callers(&mut self, at: &[&str], needed: &CredentialSettings) -> bool {
+        let is_of_principals = needed.source.is_of_principals();
+        if is_of_principals {
+            let message = "each caller has an account of their own for this credential, and only requests to a `url` can carry it";
+            let help = "write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`";
+            self.error(at, message, help);
+        }
+        !is_of_principals
+    }
+
     /// Witgate asks a server for its eras in its own name, for which there is no token of a caller.
     fn knows_eras(&mut self, at: &[&str], own: &CredentialSettings, written: &raw::Upstream) -> Option<()> {
-        if matches!(own.source, OutboundSource::Exchange(_)) && written.eras.is_none() {
-            let message = "this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras";
+        let is_of_callers =
+            matches!(own.source, OutboundSource::Exchange(_)) || own.source.is_of_principals();
+        if is_of_callers && written.eras.is_none() {
+            let message =
+                "this credential is that of each caller, so Witgate cannot ask the server for its eras";
             self.error(at, message, "add `eras`, with `\"stateful\"`, `\"stateless\"`, or both");
             return None;
         }

@@ -47,7 +47,9 @@ impl Resolver<'_> {
             let about = self.own_about(&file.server, name, written).or(&servers_about);
             let identity = self.identity(name, written, &pipeline, &around);
             let credentials = self.upstream_credentials(name, written, credentials, &identity);
-            Upstream { about, identity, credentials, ..self.upstream(file, name, written, pipeline, alone) }
+            let upstream = self.upstream(file, name, written, pipeline, alone);
+            self.connects_safely(file, &upstream, &credentials);
+            Upstream { about, identity, credentials, ..upstream }
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);

@@ -15,6 +15,10 @@ use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 use crate::upstream_credential::UpstreamCredential;
 
+fn key() -> GrantKey {
+    GrantKey::shared(&"hub".into())
+}
+
 /// A stored grant whose access token ends in so many seconds.
 fn stored(store: &GrantStore, seconds: i64) {
     let now = clock::since_epoch().as_secs();
@@ -28,8 +32,8 @@ fn stored(store: &GrantStore, seconds: i64) {
         scopes: vec!["repo".to_owned()],
         has_ended: false,
     };
-    let lock = store.lock("hub").unwrap();
-    store.write("hub", &grant, &lock).unwrap();
+    let lock = store.lock(&key()).unwrap();
+    store.write(&key(), &grant, &lock).unwrap();
 }
 
 /// The store for the credential of `provider`.
@@ -79,7 +83,7 @@ async fn a_hundred_calls_at_expiry_in_two_processes_are_one_request() {
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.as_deref() == Ok("Bearer access-1")), "{answers:?}");
     assert_eq!(provider.forms().len(), 1);
-    let kept = store.read("hub").unwrap().unwrap();
+    let kept = store.read(&key()).unwrap().unwrap();
     assert_eq!(kept.refresh.unwrap().expose_secret(), "refresh-1");
     assert_eq!(kept.scopes, ["repo", "read:user"], "separated by commas");
     assert_eq!(kept.account.as_deref(), Some("octocat"));
@@ -94,9 +98,9 @@ async fn a_refused_token_is_replaced_by_another_process_or_by_the_provider() {
     let [one, other] = [process(&credential), process(&credential)];
     assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-0"));
     assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-0"));
-    one.renew().await.unwrap();
+    one.renew(None).await.unwrap();
     assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-1"));
-    other.renew().await.unwrap();
+    other.renew(None).await.unwrap();
     assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-1"), "the other process has it already");
     assert_eq!(provider.forms().len(), 1);
 }
@@ -110,7 +114,7 @@ async fn a_refresh_token_stays_if_there_is_no_new_one() {
     let store = store_of(&provider, &folder);
     stored(&store, -1);
     assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer new"));
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +137,7 @@ async fn only_final_errors_end_a_grant() {
         stored(&store, -1);
         let credential = process(&provider.credential(folder.path()));
         let fault = sent(&credential).await.unwrap_err();
-        let kept = store.read("hub").unwrap().unwrap();
+        let kept = store.read(&key()).unwrap().unwrap();
         assert_eq!((kept.has_ended, kept.refresh.is_none()), (is_final, is_final), "{error}");
         assert_eq!(fault.reason() == "credential-ended", is_final, "{error}: {fault}");
     }
@@ -196,7 +200,7 @@ async fn a_rotated_token_is_kept_until_it_can_be_written() {
     std::fs::remove_file(&grants).unwrap();
     std::fs::rename(&away, &grants).unwrap();
     all.settle().await;
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
     assert_eq!(provider.forms().len(), 1);
 }
 
@@ -209,14 +213,14 @@ async fn a_login_without_a_refresh_token_lives_until_its_end() {
     for seconds in [None, Some(100)] {
         let end = seconds.map(|seconds| clock::since_epoch().as_secs() + seconds);
         stored(&store, -1);
-        let grant = store.read("hub").unwrap().unwrap();
+        let grant = store.read(&key()).unwrap().unwrap();
         let renewal = end.map(|_| 0);
         let grant = StoredGrant { refresh: None, end, renewal, ..grant };
-        store.write("hub", &grant, &store.lock("hub").unwrap()).unwrap();
+        store.write(&key(), &grant, &store.lock(&key()).unwrap()).unwrap();
         let credential = process(&provider.credential(folder.path()));
         assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
-        assert_eq!(credential.renew().await.unwrap_err().reason(), "credential-rejected");
-        assert!(!store.read("hub").unwrap().unwrap().has_ended, "{seconds:?}");
+        assert_eq!(credential.renew(None).await.unwrap_err().reason(), "credential-rejected");
+        assert!(!store.read(&key()).unwrap().unwrap().has_ended, "{seconds:?}");
         assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
     }
     assert!(provider.forms().is_empty());
@@ -241,7 +245,7 @@ async fn a_renewal_goes_on_if_nobody_waits_for_it() {
     call.abort();
     assert!(call.await.is_err());
     open.settle().await;
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
 }
 
 #[test]
@@ -254,9 +258,9 @@ fn a_check_needs_a_login_that_lasts() {
     let store = store_of(&provider, &folder);
     stored(&store, -1);
     assert_eq!(reason(), None, "it can be renewed");
-    let grant = store.read("hub").unwrap().unwrap();
-    let lock = store.lock("hub").unwrap();
-    store.write("hub", &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
+    let grant = store.read(&key()).unwrap().unwrap();
+    let lock = store.lock(&key()).unwrap();
+    store.write(&key(), &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
     assert_eq!(reason(), Some("credential-ended"));
     assert!(provider.forms().is_empty());
 }

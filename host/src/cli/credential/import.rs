@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use super::grants::{grant, store};
+use super::owner::OwnerArguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_base::clock;
@@ -13,6 +14,8 @@ use witgate_credentials::grant_store::StoredGrant;
 pub(in crate::cli) struct Arguments {
     /// Name under `[credentials]`
     name: String,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// Environment variable with the access token
     #[arg(long, value_name = "VAR")]
     access_token_env: String,
@@ -25,7 +28,8 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let (_, settings) = grant(config, &arguments.name)?;
+    let (credential, settings) = grant(config, &arguments.name)?;
+    let key = arguments.owner.new_key(config, credential)?;
     let variable = |name: &String| {
         let value = context.environment.get(name).map(SecretString::from);
         value.ok_or_else(|| {
@@ -44,7 +48,7 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     let scopes = settings.token.scopes.clone();
     let imported =
         StoredGrant { account: None, access, refresh, end, renewal: end, scopes, has_ended: false };
-    store(settings, &arguments.name, &imported)?;
-    context.terminal.print(&format!("the tokens of `{}` are stored", arguments.name));
+    store(settings, &key, &imported)?;
+    context.terminal.print(&format!("the tokens of {key} are stored"));
     Ok(Exit::Done)
 }

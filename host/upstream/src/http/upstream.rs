@@ -25,6 +25,7 @@ use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::{Admitted, UnansweredCall};
@@ -218,15 +219,15 @@ impl HttpUpstream {
         self
     }
 
-    /// The credential in requests.
+    /// The credential in requests for `caller`.
     ///
     /// # Errors
     /// If a secret of it is missing.
-    pub(crate) fn delegation(&self) -> Result<Option<Delegation>, OutboundFault> {
+    pub(crate) fn delegation(&self, caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
         let given = self.given.load();
         let Some(credential) = &given.credential else { return Ok(None) };
         credential.check()?;
-        Ok(Some(credential.delegation()))
+        Ok(Some(credential.delegation(&caller.principal())))
     }
 
     /// The same, with the eras of the configuration if it names them.
@@ -298,6 +299,11 @@ impl HttpUpstream {
     /// True if the credential is made from the tokens of callers.
     pub(crate) fn exchanges_tokens(&self) -> bool {
         self.given.load().credential.as_ref().is_some_and(|credential| credential.is_exchanged())
+    }
+
+    /// The credential, if each principal has a grant of their own for it.
+    pub(crate) fn credential_of_principals(&self) -> Option<Arc<UpstreamCredential>> {
+        self.credential().filter(|credential| credential.is_of_principals())
     }
 
     /// The URL without its query, which may contain a secret.
