@@ -100,6 +100,8 @@ pub struct GrantSettings {
     pub is_endless: bool,
     /// The directory for data that survives a restart.
     pub state: PathBuf,
+    /// The file for the tokens in clear. None: they are sealed, in `state`.
+    pub file: Option<PathBuf>,
 }
 
 /// The way in which callers connect their accounts, if each principal has a grant of their own.
@@ -227,8 +229,40 @@ pub struct UpstreamCredentials {
     pub own: Option<Arc<CredentialSettings>>,
     /// The credentials that tools need, by the names of the tools.
     pub needs: BTreeMap<String, Vec<Arc<CredentialSettings>>>,
+    /// The credentials of its child processes.
+    pub of_children: ChildCredentials,
     /// The names that the configuration has here, also of invalid credentials.
     pub names: Vec<String>,
+}
+
+/// The credentials of child processes, which change while a process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChildCredentials {
+    /// The APIs that they call through Witgate, by the environment variables with their addresses.
+    pub apis: BTreeMap<String, ApiSettings>,
+    /// The credentials whose tokens are in files, by the environment variables with the paths of the files.
+    pub token_files: BTreeMap<String, Arc<CredentialSettings>>,
+    /// The directory in which each gateway makes its own directory for these files.
+    pub folder: PathBuf,
+}
+
+/// An API that child processes call through Witgate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Its URL, to which the paths of requests are added.
+    pub to: Url,
+    /// The credential that Witgate adds.
+    pub credential: Arc<CredentialSettings>,
+}
+
+impl ChildCredentials {
+    /// A text of all settings that cannot change without a restart: another credential can be used at once, and another
+    /// API or variable cannot.
+    pub fn place(&self) -> String {
+        let apis = self.apis.iter().map(|(variable, api)| format!("{variable}={}", api.to));
+        let files = self.token_files.keys().cloned();
+        apis.chain(files).collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl fmt::Display for SecretPlace {

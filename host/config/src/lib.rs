@@ -528,9 +528,10 @@ impl Upstream {
     pub fn place(&self) -> String {
         let Self { path, resource, about, timeout, sessions, denials, eras, max_message, own_tools, .. } =
             self;
-        let target = self.target.place();
+        let (target, of_children) = (self.target.place(), self.credentials.of_children.place());
         format!(
-            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} {own_tools:?}"
+            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} \
+             {own_tools:?} {of_children}"
         )
     }
 }

@@ -2,6 +2,7 @@
 //! checked here; [`super::resolve`] does the rest.
 
 mod audit;
+mod child_credentials;
 mod credentials;
 mod limits;
 mod policy;
@@ -18,8 +19,10 @@ use serde::Deserialize;
 pub use self::audit::{
     Audit, AuditLines, AuditSync, AuditUnavailable, CheckpointPlaces, CheckpointTarget, CheckpointWitness,
 };
+pub use self::child_credentials::ApiTable;
 pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
+    TokenStore,
 };
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::policy::{

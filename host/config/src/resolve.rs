@@ -4,6 +4,7 @@
 mod arguments;
 mod audit;
 mod checkpoint_places;
+mod child_credentials;
 mod configured_keys;
 mod credentials;
 mod description;
@@ -28,6 +29,7 @@ mod settings;
 mod signing;
 mod telemetry;
 mod tls;
+mod token_store;
 mod tokens;
 mod upstreams;
 

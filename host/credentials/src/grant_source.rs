@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::client::SecretError;
 use crate::fault::{MissingSource, OutboundProblem};
 use crate::grant_key::GrantKey;
+use crate::grant_store::journal::GrantJournal;
 use crate::grant_store::{GrantError, GrantLock, GrantStore, StoredGrant};
 use crate::open_renewals::OpenRenewals;
 use crate::token_answer::AccessToken;
@@ -139,11 +140,14 @@ impl GrantSource {
         let scope = self.scope.as_deref().map(|scope| ("scope", scope));
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
         let fields: Vec<_> = fields.into_iter().chain(scope).collect();
-        match self.endpoint.ask(&fields).await {
+        // Without room for the answer, the refresh token is not used up.
+        let journal = self.prepare(&lock).await?;
+        match self.endpoint.answer(&fields).await {
             Ok(issued) => {
+                let flaw = issued.flaw;
                 let new = StoredGrant::renewed(stored, issued, self.refresh_before);
-                self.keep(&new, stored, &lock).await;
-                Ok(new)
+                self.keep(&new, stored, journal, &lock).await;
+                flaw.map_or(Ok(new), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
                 tracing::warn!(grant = %self.key, %error, "the grant has ended; log in again");
@@ -156,19 +160,27 @@ impl GrantSource {
 
     /// Writes a new grant before it is used. The former refresh token may be used up, so the new one stays in memory
     /// under the lock until it is written.
-    async fn keep(&self, new: &StoredGrant, former: &StoredGrant, lock: &Arc<GrantLock>) {
+    async fn keep(
+        &self,
+        new: &StoredGrant,
+        former: &StoredGrant,
+        journal: GrantJournal,
+        lock: &Arc<GrantLock>,
+    ) {
         let secret = |grant: &StoredGrant| {
             grant.refresh.as_ref().map(|refresh| sha256(refresh.expose_secret().as_bytes()))
         };
         let is_rotated = secret(new) != secret(former);
         let (mut pause, longest) = PAUSES;
-        while let Err(error) = self.write(new.clone(), Arc::clone(lock)).await {
+        let mut written = self.finish(new.clone(), journal, Arc::clone(lock)).await;
+        while let Err(error) = written {
             tracing::error!(grant = %self.key, %error, "the new grant cannot be written");
             if !is_rotated {
                 return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
+            written = self.write(new.clone(), Arc::clone(lock)).await;
         }
     }
 
@@ -199,6 +211,21 @@ impl GrantSource {
     async fn write(&self, grant: StoredGrant, lock: Arc<GrantLock>) -> Result<(), OutboundProblem> {
         let (store, key) = (self.store.clone(), self.key.clone());
         self.blocking(move || store.write(&key, &grant, &lock)).await
+    }
+
+    async fn prepare(&self, lock: &Arc<GrantLock>) -> Result<GrantJournal, OutboundProblem> {
+        let (store, key, lock) = (self.store.clone(), self.key.clone(), Arc::clone(lock));
+        self.blocking(move || store.prepare(&key, &lock)).await
+    }
+
+    async fn finish(
+        &self,
+        grant: StoredGrant,
+        journal: GrantJournal,
+        lock: Arc<GrantLock>,
+    ) -> Result<(), OutboundProblem> {
+        let (store, key) = (self.store.clone(), self.key.clone());
+        self.blocking(move || store.finish(&key, &grant, journal, &lock)).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -1,10 +1,13 @@
 //! The grants of persons: access and refresh tokens in files, one for each credential, or for each principal who uses
 //! it, with each value sealed.
 
+pub(crate) mod journal;
+mod plain;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,13 +55,15 @@ impl StoredGrant {
     /// The grant of tokens that a provider has issued now. Scopes that it does not name are those that were `requested`.
     pub(crate) fn new(issued: AccessToken, requested: &[String], refresh_before: Duration) -> Self {
         let now = clock::since_epoch();
+        // A token with a flaw has ended, so that only the refresh token is used.
+        let lifetime = if issued.flaw.is_some() { Some(Duration::ZERO) } else { issued.lifetime };
         let before = |lifetime| lifetime - time_before_end(refresh_before, lifetime);
         Self {
             account: issued.account,
             access: issued.access,
             refresh: issued.refresh,
-            end: issued.lifetime.map(|lifetime| (now + lifetime).as_secs()),
-            renewal: issued.lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
+            end: lifetime.map(|lifetime| (now + lifetime).as_secs()),
+            renewal: lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
             scopes: issued.scopes.unwrap_or_else(|| requested.to_vec()),
             has_ended: false,
         }
@@ -100,6 +105,8 @@ pub enum GrantError {
 #[derive(Clone, Debug)]
 pub struct GrantStore {
     folder: PathBuf,
+    /// The file of the only grant, in clear. None: each credential has a file with sealed values.
+    plain: Option<PathBuf>,
     binding: GrantBinding,
 }
 
@@ -146,7 +153,10 @@ impl GrantStore {
         let TokenSettings { token_url, client_id, resource, .. } = &settings.token;
         let (token_url, client_id) = (token_url.to_string(), client_id.to_string());
         let binding = GrantBinding { token_url, client_id, resource: resource.clone() };
-        Self { folder: settings.state.join("credentials"), binding }
+        let plain = settings.file.clone();
+        let folder = plain.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
+        let folder = folder.unwrap_or_else(|| settings.state.join("credentials"));
+        Self { folder, plain, binding }
     }
 
     /// The grant with this key. None: nobody has logged in at this authorization server, with this client and for this
@@ -155,6 +165,9 @@ impl GrantStore {
     /// # Errors
     /// If the file cannot be read, or is damaged.
     pub fn read(&self, key: &GrantKey) -> Result<Option<StoredGrant>, GrantError> {
+        if let Some(path) = &self.plain {
+            return self.read_plain(path);
+        }
         let path = self.path(key);
         let Some(file) = read_file(&path)? else { return Ok(None) };
         let damaged = |why: String| GrantError::Damaged { path: path.clone(), why };
@@ -193,6 +206,14 @@ impl GrantStore {
         Ok(keys)
     }
 
+    fn read_plain(&self, path: &Path) -> Result<Option<StoredGrant>, GrantError> {
+        let read = plain::read(path).map_err(|error| GrantError::Io { path: path.to_owned(), error })?;
+        let Some(text) = read else { return Ok(None) };
+        let damaged = |why: String| GrantError::Damaged { path: path.to_owned(), why };
+        let (grant, binding) = plain::parse(&text).map_err(damaged)?;
+        Ok(binding.is_none_or(|binding| binding == self.binding).then_some(grant))
+    }
+
     fn opened(
         &self,
         key: &GrantKey,
@@ -225,8 +246,27 @@ impl GrantStore {
     pub fn write(&self, key: &GrantKey, grant: &StoredGrant, _lock: &GrantLock) -> Result<(), GrantError> {
         use std::io::Write as _;
         let path = self.path(key);
+        let text = self.text(key, grant, self.own_key()?.as_ref())?;
+        let written = whole_file::replace(&path, |file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(whole_file::sync_folder(&path));
+        self.remove_journal(key)
+    }
+
+    /// The text of a file, with each value sealed if there is a key for that, `sealing`.
+    fn text(
+        &self,
+        key: &GrantKey,
+        grant: &StoredGrant,
+        sealing: Option<&SealingKey>,
+    ) -> Result<Vec<u8>, GrantError> {
+        let Some(sealing) = sealing else { return Ok(plain::text(grant, &self.binding).into_bytes()) };
+        let path = self.path(key);
         let damaged = |error: SealError| GrantError::Damaged { path: path.clone(), why: error.to_string() };
-        let sealing = self.sealing_key()?;
         let mut values = BTreeMap::new();
         let mut put = |field: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -249,16 +289,20 @@ impl GrantStore {
             binding: self.binding.clone(),
             values,
         };
-        let text = serde_json::to_vec_pretty(&file)
-            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })?;
-        let written = whole_file::replace(&path, |file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
-        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
-        drop(whole_file::sync_folder(&path));
-        Ok(())
+        serde_json::to_vec_pretty(&file)
+            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })
+    }
+
+    /// True if `text` is a whole file with this key, whatever it is bound to.
+    fn is_whole(&self, key: &GrantKey, text: &[u8]) -> bool {
+        if self.plain.is_some() {
+            return plain::parse(text).is_ok();
+        }
+        let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return false };
+        let of_file = Self { binding: file.binding.clone(), ..self.clone() };
+        file.version == VERSION
+            && file.owner == key.written_owner()
+            && self.sealing_key().is_ok_and(|sealing| of_file.opened(key, &file, &sealing).is_ok())
     }
 
     /// Removes the grant with this key. False: there was none.
@@ -281,14 +325,14 @@ impl GrantStore {
     pub fn lock(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
         // The key of the store has the lock `.key.lock`.
-        let path = self.folder.join(format!(".{}.json.lock", key.file_name()));
+        let path = self.beside(key, "lock");
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600);
         let held = options.open(&path).map_err(|error| GrantError::Io { path: path.clone(), error })?;
         let begin = Instant::now();
         loop {
             match held.try_lock() {
-                Ok(()) => return Ok(GrantLock { _held: held }),
+                Ok(()) => break,
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
                     std::thread::sleep(ATTEMPT)
                 }
@@ -296,6 +340,13 @@ impl GrantStore {
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
+        self.finish_left(key)?;
+        Ok(GrantLock { _held: held })
+    }
+
+    /// The key that seals values. None: they are in clear.
+    fn own_key(&self) -> Result<Option<SealingKey>, GrantError> {
+        self.plain.is_none().then(|| self.sealing_key()).transpose()
     }
 
     fn sealing_key(&self) -> Result<SealingKey, GrantError> {
@@ -304,14 +355,26 @@ impl GrantStore {
         SealingKey::at(&path).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
     }
 
-    /// Only the owner may list the directory.
+    /// Only the owner may list a new directory, and nobody else may write into one.
     fn make_folder(&self) -> Result<(), GrantError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).and_then(|()| {
+            let others_write = self.folder.metadata()?.mode() & 0o022 != 0;
+            let refusal = || io::Error::other("others may write into it; `chmod go-w` it");
+            if others_write { Err(refusal()) } else { Ok(()) }
+        });
         made.map_err(|error| GrantError::Io { path: self.folder.clone(), error })
     }
 
     fn path(&self, key: &GrantKey) -> PathBuf {
-        self.folder.join(format!("{}.json", key.file_name()))
+        let sealed = || self.folder.join(format!("{}.json", key.file_name()));
+        self.plain.clone().unwrap_or_else(sealed)
+    }
+
+    /// A hidden file beside that with this key.
+    fn beside(&self, key: &GrantKey, suffix: &str) -> PathBuf {
+        let path = self.path(key);
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        path.with_file_name(format!(".{name}.{suffix}"))
     }
 }
 
@@ -361,7 +424,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, GrantStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = GrantStore { folder: folder.path().join("credentials"), binding: binding() };
+        let store = GrantStore { folder: folder.path().join("credentials"), plain: None, binding: binding() };
         (folder, store)
     }
 
@@ -422,7 +485,7 @@ mod tests {
         ];
         let written = fs::read_to_string(store.path(&key("a"))).unwrap();
         for binding in others {
-            let other = GrantStore { folder: store.folder.clone(), binding };
+            let other = GrantStore { binding, ..store.clone() };
             assert!(other.read(&key("a")).unwrap().is_none(), "{other:?}");
             let mut file: GrantFile = serde_json::from_str(&written).unwrap();
             file.binding = other.binding.clone();

@@ -21,6 +21,8 @@ mod provider_double;
 pub mod registry;
 mod seal;
 mod token_answer;
+pub mod token_files;
+mod token_folder;
 mod token_keeper;
 mod token_sources;
 pub mod upstream_credential;

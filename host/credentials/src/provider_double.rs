@@ -98,6 +98,7 @@ impl ProviderDouble {
             names_scopes: false,
             is_endless: false,
             state: state.to_owned(),
+            file: None,
         };
         CredentialSettings {
             name: "hub".into(),

@@ -10,6 +10,8 @@ use futures_util::future::{BoxFuture, Shared};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -74,6 +76,8 @@ pub(crate) struct TokenKeeper {
     form: TokenForm,
     current: ArcSwapOption<HeldToken>,
     renewal: Mutex<RenewalState>,
+    /// Tells that there is a new token.
+    changed: Notify,
 }
 
 /// A token in use.
@@ -105,7 +109,13 @@ struct RenewalFailure {
 
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
-        Arc::new(Self { source, form, current: ArcSwapOption::empty(), renewal: Mutex::default() })
+        let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
+        Arc::new(Self { source, form, current, renewal, changed })
+    }
+
+    /// Waits for the next token from now on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The token, if one lives. It is renewed in the background before its end.
@@ -209,6 +219,7 @@ impl TokenKeeper {
         match &held {
             Ok(held) => {
                 self.current.store(Some(Arc::clone(held)));
+                self.changed.notify_waiters();
                 if state.failure.take().is_some() {
                     tracing::info!(credential, "there is a token again");
                 }
@@ -289,7 +300,6 @@ mod tests {
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
-    use tokio::sync::Notify;
 
     use super::*;
 

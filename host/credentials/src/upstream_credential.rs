@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::{Either, pending};
 use http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::caller_token::CallerToken;
@@ -172,6 +174,25 @@ impl UpstreamCredential {
             .map_err(|problem| self.fault(problem))?;
         headers.insert(self.settings.header.clone(), value);
         Ok(())
+    }
+
+    /// The secret or token without the text before it in its header.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn secret(&self) -> Result<SecretString, OutboundFault> {
+        let value = self.value(None).await.map_err(|problem| self.fault(problem))?;
+        let secret = value.as_bytes().strip_prefix(self.settings.prefix.as_bytes());
+        let secret = secret.and_then(|secret| std::str::from_utf8(secret).ok());
+        secret.map(SecretString::from).ok_or_else(|| self.rejected())
+    }
+
+    /// Waits for the next token from now on. Of a secret that stays the same, for ever.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send {
+        match &self.state {
+            CredentialState::Token(keeper) => Either::Left(keeper.changed()),
+            _ => Either::Right(pending()),
+        }
     }
 
     /// Gets a new token from the issuer.

@@ -1,5 +1,6 @@
 //! The metrics of this process, in the text format of OpenMetrics. docs/telemetry.md lists them.
 
+pub mod api_meter;
 pub mod histogram;
 pub mod histogram_family;
 pub mod session_meter;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use api_meter::{ApiFamily, ApiMeter};
 use histogram::{OPERATION_BOUNDS, OWN_BOUNDS};
 use histogram_family::HistogramFamily;
 use session_meter::SessionMeter;
@@ -30,6 +32,7 @@ pub struct Metrics {
     messages: Family<MessageLabels, Counter>,
     sessions: Family<UpstreamLabels, Gauge>,
     children: Family<UpstreamLabels, Gauge>,
+    apis: ApiFamily,
     spans: Family<SpanLabels, Counter>,
     durations: Durations,
     upstreams: Arc<UpstreamTable>,
@@ -74,13 +77,24 @@ impl Default for Metrics {
         registry.register("sessions", "Open sessions of clients", sessions.clone());
         let help = "Servers that Witgate runs or keeps connected for its callers";
         registry.register("children", help, children.clone());
+        let apis = ApiFamily::default();
+        registry.register("api_requests", "Requests of child processes to APIs", apis.clone());
         let spans = Family::default();
         registry.register("spans", "Spans of traces by outcome", spans.clone());
         ["sent", "lost"].iter().for_each(|outcome| drop(spans.get_or_create(&SpanLabels { outcome })));
         let upstreams = Arc::<UpstreamTable>::default();
         registry.register_collector(Box::new(HealthCollector(Arc::clone(&upstreams))));
         let durations = Durations::default();
-        Self { registry: Mutex::new(registry), messages, sessions, children, spans, durations, upstreams }
+        Self {
+            registry: Mutex::new(registry),
+            messages,
+            sessions,
+            children,
+            apis,
+            spans,
+            durations,
+            upstreams,
+        }
     }
 }
 
@@ -136,6 +150,11 @@ impl Metrics {
     pub fn bridged_sessions(&self, upstream: &str) -> SessionMeter {
         let took = self.durations.client_sessions.with(&[("upstream", upstream)]);
         SessionMeter { open: Gauge::default(), took: vec![took] }
+    }
+
+    /// The counters of the requests of one upstream's processes to APIs.
+    pub fn api_requests(&self, upstream: &str) -> ApiMeter {
+        ApiMeter::new(upstream, &self.apis)
     }
 
     /// The counter of spans with one outcome: `sent` or `lost`.

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use super::child::pipes::Launch;
 use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
+use super::child_credentials::ProcessCredentials;
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
@@ -36,6 +37,7 @@ pub struct AnyUpstream {
     server: ServerUpstream,
     own: Option<Arc<ToolsBeside>>,
     pub(crate) needs: Arc<NeededCredentials>,
+    pub(crate) of_processes: Arc<ProcessCredentials>,
 }
 
 /// The connection to a server of any kind.
@@ -73,6 +75,8 @@ impl AnyUpstream {
             };
             ChildUpstream::new(settings, launcher, eras)
         };
+        let of_children = &config.credentials.of_children;
+        let of_processes = Arc::new(ProcessCredentials::of(of_children, credentials, config.timeout)?);
         let server = match &config.target {
             UpstreamTarget::Url { url, headers } => ServerUpstream::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
@@ -101,7 +105,8 @@ impl AnyUpstream {
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
                 let lifetimes = config.lifetimes.clone();
-                let program = Program { name, argv: argv.clone(), env: env.clone(), lifetimes, identity };
+                let (argv, env, credentials) = (argv.clone(), env.clone(), Arc::clone(&of_processes));
+                let program = Program { name, argv, env, lifetimes, identity, credentials };
                 let eras = match (config.eras, cache) {
                     (Some(eras), _) => EraCache::configured(eras),
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
@@ -111,7 +116,7 @@ impl AnyUpstream {
             }
         };
         let needs = NeededCredentials::of(&config.credentials, credentials)?;
-        Ok(Self { server, own: beside, needs: Arc::new(needs) })
+        Ok(Self { server, own: beside, needs: Arc::new(needs), of_processes })
     }
 
     /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
@@ -124,7 +129,7 @@ impl AnyUpstream {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
         let server = ServerUpstream::Http(Box::new(upstream.with_messages(config.max_message)));
-        Self { server, own: None, needs: Arc::default() }
+        Self { server, own: None, needs: Arc::default(), of_processes: Arc::default() }
     }
 }
 
@@ -146,6 +151,7 @@ impl AnyUpstream {
 
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
+        self.of_processes.count_in(metrics.api_requests(name));
         match &self.server {
             ServerUpstream::Http(upstream) => {
                 upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
@@ -170,7 +176,7 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 
 impl Upstream for AnyUpstream {
     fn delegation(&self, request: &Request, caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
-        self.needs.check(&request.call)?;
+        self.needs.check(&request.call, &self.of_processes)?;
         match &self.server {
             ServerUpstream::Http(upstream) => upstream.delegation(caller),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => Ok(None),
@@ -217,6 +223,7 @@ impl Upstream for AnyUpstream {
 
     async fn shut_down(&self) {
         self.server.shut_down().await;
+        self.of_processes.end();
     }
 }
 

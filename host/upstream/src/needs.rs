@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::child_credentials::ProcessCredentials;
 use witgate_config::credentials::UpstreamCredentials;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
@@ -50,11 +51,11 @@ impl NeededCredentials {
         Ok(())
     }
 
-    /// Checks that a call has the credentials that its tool needs.
+    /// Checks that a call has the credentials that its tool needs, and that processes have theirs.
     ///
     /// # Errors
     /// With the first one that is missing.
-    pub(crate) fn check(&self, call: &Call) -> Result<(), OutboundFault> {
+    pub(crate) fn check(&self, call: &Call, of_processes: &ProcessCredentials) -> Result<(), OutboundFault> {
         let tools = self.0.load();
         if tools.is_empty() || call.method() != "tools/call" {
             return Ok(());
@@ -66,7 +67,10 @@ impl NeededCredentials {
         };
         let called = targets.iter().filter(|target| target.kind == TargetKind::Tool);
         let needed = called.filter_map(|target| tools.get(&*target.name)).flatten();
-        needed.into_iter().try_for_each(|credential| credential.check_with_login())
+        needed.into_iter().try_for_each(|credential| {
+            credential.check_with_login()?;
+            of_processes.check(credential)
+        })
     }
 }
 

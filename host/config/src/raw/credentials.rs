@@ -63,6 +63,10 @@ pub struct CredentialTable {
     pub redirect_uri: Option<String>,
     /// With `oauth`: `shared`, one account for all callers, or `principal`, an account of each caller. Default: `shared`.
     pub per: Option<GrantOwner>,
+    /// With `oauth`: the place of the tokens. Default: `state`.
+    pub store: Option<TokenStore>,
+    /// With `store = "file"`: the file for the tokens, in clear. Default: `~/.mcp-tokens/tokens.json`.
+    pub token_file: Option<String>,
     /// With `signed`: the claim `sub`. Default: `witgate`.
     #[schemars(length(min = 1, max = 255))]
     pub subject: Option<String>,
@@ -121,6 +125,16 @@ pub enum GrantOwner {
     Shared,
     /// Each caller: an account of their own, which they connect.
     Principal,
+}
+
+/// The place of the tokens of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStore {
+    /// Encrypted files in `server.state`.
+    State,
+    /// A file that other programs read, too.
+    File,
 }
 
 /// A text that may be a secret.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::child_credentials::ApiTable;
 use super::policy::Pipeline;
 use super::secret::UpstreamText;
 use super::server::Denials;
@@ -54,6 +55,12 @@ pub struct Upstream {
     /// For tools, by name: the credentials that a call needs, by their names under `[credentials]`. As long as one is
     /// missing, the call is denied.
     pub needs: BTreeMap<String, Vec<String>>,
+    /// With a command: APIs that the process calls through Witgate, which adds their credentials, by the environment
+    /// variables with their addresses.
+    pub apis: BTreeMap<String, ApiTable>,
+    /// With a command: credentials whose current tokens are in files, by the environment variables with the paths of the
+    /// files.
+    pub token_files: BTreeMap<String, String>,
     /// Seconds for the server to begin its answer to a request. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,

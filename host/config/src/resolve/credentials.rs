@@ -18,7 +18,7 @@ use crate::identity::IdentitySettings;
 use crate::raw::{self, CredentialTable, OptionalSecret, OptionalText, OutboundKind, UpstreamTransport};
 use crate::shape::nearest;
 
-type CredentialsByName = BTreeMap<String, Arc<CredentialSettings>>;
+pub(super) type CredentialsByName = BTreeMap<String, Arc<CredentialSettings>>;
 
 impl Resolver<'_> {
     pub(super) fn credentials(&mut self, file: &raw::File, signing: Option<&Signing>) -> CredentialsByName {
@@ -28,6 +28,7 @@ impl Resolver<'_> {
         };
         let all = file.credentials.iter().filter_map(resolve).collect();
         self.credentials_unused(file);
+        self.token_files_apart(&all);
         all
     }
 
@@ -241,7 +242,8 @@ impl Resolver<'_> {
             let message = "`needs` has no effect for this upstream, which has no credentials";
             self.error(&["upstreams", name, "needs"], message, "leave it out");
         }
-        UpstreamCredentials { own, needs, names: names_in(written).cloned().collect() }
+        let of_children = self.child_credentials(name, written, all, identity);
+        UpstreamCredentials { own, needs, of_children, names: names_in(written).cloned().collect() }
     }
 
     /// A tool reads its credential elsewhere, where nobody knows the caller.
@@ -278,7 +280,7 @@ impl Resolver<'_> {
             raw::Upstream { url: Some(_), .. } => return Some(()),
             raw::Upstream { command: Some(_), .. } => (
                 "`credential` is sent over HTTP, and this upstream is a child process",
-                "write it into `env`",
+                "write it into `apis`, `token_files` or `env`",
             ),
             _ => ("`credential` has no effect for this upstream", "leave it out"),
         };
@@ -286,7 +288,7 @@ impl Resolver<'_> {
         None
     }
 
-    fn credential_named(
+    pub(super) fn credential_named(
         &mut self,
         at: &[&str],
         name: &str,
@@ -332,11 +334,15 @@ impl Resolver<'_> {
 
 /// The names of credentials that an upstream mentions.
 fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
-    upstream.credential.iter().chain(upstream.needs.values().flatten())
+    let of_apis = upstream.apis.values().map(|api| &api.credential);
+    let of_children = of_apis.chain(upstream.token_files.values());
+    upstream.credential.iter().chain(upstream.needs.values().flatten()).chain(of_children)
 }
 
 /// The settings that some kind has. Others are unknown keys, which are reported as such.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 25] = [
+    "store",
+    "token_file",
     "preset",
     "tenant",
     "authorize_url",
@@ -363,7 +369,9 @@ const SETTINGS: [&str; 23] = [
 ];
 
 /// The settings of the grant of a person.
-const GRANT_SETTINGS: [&str; 17] = [
+const GRANT_SETTINGS: [&str; 19] = [
+    "store",
+    "token_file",
     "header",
     "prefix",
     "preset",

@@ -68,6 +68,7 @@ impl Resolver<'_> {
             names_scopes: provider.names_scopes,
             is_endless: provider.is_endless,
             state: self.state.clone(),
+            file: self.file_of_tokens(name, table)?,
         })
     }
 

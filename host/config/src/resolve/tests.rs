@@ -4,6 +4,7 @@
 mod api_keys;
 mod arguments;
 mod audit;
+mod child_credentials;
 mod credentials;
 mod env_file;
 mod identity;

@@ -24,6 +24,7 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::token_files::TokenFolderError;
 use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
@@ -146,6 +147,15 @@ pub enum SetUpError {
     /// A credential is invalid.
     #[error(transparent)]
     Credential(#[from] InvalidCredential),
+    /// There is no port of this machine for the APIs of child processes.
+    #[error("there is no port for the `apis` of its processes: {0}")]
+    Loopback(std::io::Error),
+    /// There is no directory for token files.
+    #[error(transparent)]
+    TokenFolder(#[from] TokenFolderError),
+    /// There are no random numbers.
+    #[error("there are no random numbers: {0}")]
+    Random(getrandom::Error),
 }
 
 impl HttpUpstream {
