@@ -56,6 +56,24 @@ pub struct File {
 pub struct SecretSettings {
     /// Refuse files with secrets that other users may read. Default: false, they are warnings.
     pub strict_files: bool,
+    /// Permit core dumps of `serve`, and debuggers of the same user; a core dump contains secrets. Default: false.
+    pub core_dumps: bool,
+    /// Path of the encrypted store. Default: `secrets.age`.
+    pub store: Option<String>,
+    /// The identity of age that decrypts the store. Default: the file `secrets.key` in the directory `server.state`.
+    pub identity: Option<StoreIdentity>,
+}
+
+/// The place of the identity that decrypts the store: exactly one of `file`, `credential` and `keyring`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreIdentity {
+    /// Path of a file that only its owner may read.
+    pub file: Option<String>,
+    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
+    /// Entry of the keyring, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
 }
 
 /// A limit of calls: how many in a time, and how many at the same time. At least one of `rate` and `concurrent`.
@@ -707,7 +725,8 @@ impl std::fmt::Debug for UpstreamText {
     }
 }
 
-/// A text that an upstream gets: exactly one of `env`, `file`, `credential`, `exec` and `basic`.
+/// A text that an upstream gets: exactly one of `env`, `file`, `credential`, `stored`, `keyring`, `exec` and
+/// `basic`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -718,10 +737,14 @@ pub struct UpstreamSecret {
     pub file: Option<String>,
     /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
+    /// Entry of the keyring of the desktop, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
     /// Program and arguments, without a shell, that print the secret.
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
-    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    /// With `exec` and `keyring`: the lifetime of the secret in seconds. Default: 300.
     #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.
@@ -737,8 +760,8 @@ pub struct UpstreamSecret {
 impl UpstreamSecret {
     /// The source alone.
     pub(crate) fn source(&self) -> SecretSource {
-        let Self { env, file, credential, exec, ttl_s, exec_env, .. } = self.clone();
-        SecretSource { env, file, credential, exec, ttl_s, exec_env }
+        let Self { env, file, credential, stored, keyring, exec, ttl_s, exec_env, .. } = self.clone();
+        SecretSource { env, file, credential, stored, keyring, exec, ttl_s, exec_env }
     }
 }
 
@@ -752,7 +775,8 @@ pub struct BasicLogin {
     pub password: SecretSource,
 }
 
-/// The source of a secret: exactly one of `env`, `file`, `credential` and `exec`.
+/// The source of a secret: exactly one of `env`, `file`, `credential`, `stored`, `keyring`
+/// and `exec`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -763,10 +787,14 @@ pub struct SecretSource {
     pub file: Option<String>,
     /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
+    /// Entry of the keyring of the desktop, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
     /// Program and arguments, without a shell, that print the secret.
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
-    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    /// With `exec` and `keyring`: the lifetime of the secret in seconds. Default: 300.
     #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.
