@@ -201,6 +201,8 @@ pub enum SecretPlace {
     Variable(String),
     /// A file.
     File,
+    /// The encrypted store, with the name of the secret.
+    Store(String),
 }
 
 /// A secret that can be compared with the one after a reload. It never prints.
@@ -270,6 +272,7 @@ impl fmt::Display for SecretPlace {
         match self {
             Self::Variable(name) => f.write_str(name),
             Self::File => f.write_str("a file"),
+            Self::Store(name) => write!(f, "the secret `{name}` of the store"),
         }
     }
 }

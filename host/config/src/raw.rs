@@ -73,6 +73,18 @@ pub struct File {
     pub secrets: SecretSettings,
 }
 
+/// The place of the identity that decrypts the store: exactly one of `file`, `credential` and `keyring`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreIdentity {
+    /// Path of a file that only its owner may read.
+    pub file: Option<String>,
+    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
+    /// Entry of the keyring, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
+}
+
 /// Traces of operations (OpenTelemetry). The `OTEL_*` variables apply to settings that are left out.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -163,7 +163,7 @@ fn load_noting(
         let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
         (config, resolver.faults)
     };
-    let sources = SecretSources::new(&environment, &file.secrets);
+    let sources = sources(&environment, &file, &base(path));
     // Programs that have not run yet run side by side, and not one after the other.
     for _ in 0..MOST_ROUNDS {
         let beginning = sources.beginning();
@@ -181,6 +181,12 @@ fn load_noting(
 
 /// The most rounds in which the programs of secrets run side by side, some in each.
 const MOST_ROUNDS: usize = 8;
+
+/// The sources of secrets of a configuration in the directory `base`, without a configuration file: of the defaults.
+pub fn sources(environment: &Environment, file: &raw::File, base: &Path) -> SecretSources {
+    let state = base.join(file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE));
+    SecretSources::new(environment, &file.secrets, base, &state)
+}
 
 /// The variables of the process with those of the file that `server.env_file` names, and warnings about that file.
 ///
@@ -301,7 +307,12 @@ impl Outline {
     /// # Errors
     /// If the file of variables cannot be read, or a line is invalid.
     pub fn secrets(&self, environment: &Environment) -> Result<SecretSources, Diagnostic> {
-        Ok(SecretSources::new(&self.environment(environment)?, &self.file.secrets))
+        Ok(self.sources(&self.environment(environment)?))
+    }
+
+    /// The sources of secrets with these variables.
+    pub fn sources(&self, environment: &Environment) -> SecretSources {
+        sources(environment, &self.file, &self.base)
     }
 
     /// The path of the control socket.
@@ -340,6 +351,7 @@ pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
 impl Resolver<'_> {
     /// Reads every section, even if an earlier one has faults.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
+        self.store_identity(&file.secrets);
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);

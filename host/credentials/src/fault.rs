@@ -114,6 +114,8 @@ pub enum MissingSource {
     Variable(Arc<str>),
     /// A file.
     File,
+    /// The encrypted store, with the name of the secret.
+    Store(Arc<str>),
     /// A login of a person.
     Login,
 }
@@ -145,7 +147,7 @@ impl OutboundFault {
             OutboundProblem::Missing(source) => {
                 let name = match source {
                     MissingSource::Variable(name) => name,
-                    MissingSource::File | MissingSource::Login => &self.credential,
+                    MissingSource::File | MissingSource::Store(_) | MissingSource::Login => &self.credential,
                 };
                 format!("Missing required auth: {name}. {}.", self.advice())
             }
@@ -206,6 +208,9 @@ impl OutboundFault {
             OutboundProblem::Missing(MissingSource::File) => {
                 "Write it into the file that the configuration names".to_owned()
             }
+            OutboundProblem::Missing(MissingSource::Store(name)) => {
+                format!("Set it with `witgate secret set {name}`")
+            }
             OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::Ended => {
                 format!("Log in with `witgate credential login {}`", self.credential)
             }
@@ -231,6 +236,7 @@ impl fmt::Display for OutboundProblem {
                 write!(f, "the environment variable {name} is not set or is empty")
             }
             Self::Missing(MissingSource::File) => f.write_str("its file does not exist"),
+            Self::Missing(MissingSource::Store(name)) => write!(f, "the store of secrets has no `{name}`"),
             Self::Missing(MissingSource::Login) => f.write_str("nobody has logged in for it"),
             Self::Ended => f.write_str("its login has ended"),
             Self::Rejected => f.write_str("the server does not accept it"),

@@ -156,7 +156,8 @@ impl std::fmt::Debug for OptionalText {
     }
 }
 
-/// The source of a secret that Witgate can start without: exactly one of `env`, `file` and `credential`.
+/// The source of a secret that Witgate can start without: exactly one of `env`, `file`, `credential` and
+/// `stored`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -167,6 +168,8 @@ pub struct OptionalSecret {
     pub file: Option<String>,
     /// Name of a credential of systemd: a file in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
     /// `true`: Witgate starts without the secret, and denies the calls that need it. Default: it has to exist.
     pub optional: Option<bool>,
 }
@@ -174,7 +177,7 @@ pub struct OptionalSecret {
 impl OptionalSecret {
     /// The source.
     pub fn source(&self) -> SecretSource {
-        let (env, file, credential) = (self.env.clone(), self.file.clone(), self.credential.clone());
-        SecretSource { env, file, credential, ..SecretSource::default() }
+        let Self { env, file, credential, stored, optional: _ } = self.clone();
+        SecretSource { env, file, credential, stored, ..SecretSource::default() }
     }
 }

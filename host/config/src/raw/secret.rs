@@ -10,6 +10,12 @@ use serde::Deserialize;
 pub struct SecretSettings {
     /// Refuse files with secrets that other users may read. Default: false, they are warnings.
     pub strict_files: bool,
+    /// Permit core dumps of `serve`, and debuggers of the same user; a core dump contains secrets. Default: false.
+    pub core_dumps: bool,
+    /// Path of the encrypted store. Default: `secrets.age`.
+    pub store: Option<String>,
+    /// The identity of age that decrypts the store. Default: the file `secrets.key` in the directory `server.state`.
+    pub identity: Option<StoreIdentity>,
 }
 
 /// A text that may be a secret.
@@ -50,7 +56,8 @@ impl std::fmt::Debug for UpstreamText {
     }
 }
 
-/// A text that an upstream gets: exactly one of `env`, `file`, `credential`, `exec` and `basic`.
+/// A text that an upstream gets: exactly one of `env`, `file`, `credential`, `stored`, `keyring`, `exec` and
+/// `basic`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -61,10 +68,14 @@ pub struct UpstreamSecret {
     pub file: Option<String>,
     /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
+    /// Entry of the keyring of the desktop, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
     /// Program and arguments, without a shell, that print the secret.
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
-    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    /// With `exec` and `keyring`: the lifetime of the secret in seconds. Default: 300.
     #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.
@@ -80,8 +91,8 @@ pub struct UpstreamSecret {
 impl UpstreamSecret {
     /// The source alone.
     pub(crate) fn source(&self) -> SecretSource {
-        let Self { env, file, credential, exec, ttl_s, exec_env, .. } = self.clone();
-        SecretSource { env, file, credential, exec, ttl_s, exec_env }
+        let Self { env, file, credential, stored, keyring, exec, ttl_s, exec_env, .. } = self.clone();
+        SecretSource { env, file, credential, stored, keyring, exec, ttl_s, exec_env }
     }
 }
 
@@ -95,7 +106,8 @@ pub struct BasicLogin {
     pub password: SecretSource,
 }
 
-/// The source of a secret: exactly one of `env`, `file`, `credential` and `exec`.
+/// The source of a secret: exactly one of `env`, `file`, `credential`, `stored`, `keyring`
+/// and `exec`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -106,10 +118,14 @@ pub struct SecretSource {
     pub file: Option<String>,
     /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
+    /// Entry of the keyring of the desktop, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
     /// Program and arguments, without a shell, that print the secret.
     #[schemars(length(min = 1))]
     pub exec: Option<Vec<String>>,
-    /// With `exec`: the lifetime of the secret in seconds. Default: 300.
+    /// With `exec` and `keyring`: the lifetime of the secret in seconds. Default: 300.
     #[schemars(range(min = 5, max = 2_592_000))]
     pub ttl_s: Option<u64>,
     /// With `exec`: names of further environment variables that the program gets.

@@ -168,7 +168,11 @@ impl Resolver<'_> {
     fn absent(&mut self, source: &OptionalSecret) -> Option<SecretPlace> {
         let read = self.sources.read(&source.source(), &self.base, &mut self.files);
         let is_absent = read.is_err_and(|missing| missing.is_absent);
-        is_absent.then(|| source.env.clone().map_or(SecretPlace::File, SecretPlace::Variable))
+        is_absent.then(|| match source {
+            OptionalSecret { env: Some(name), .. } => SecretPlace::Variable(name.clone()),
+            OptionalSecret { stored: Some(name), .. } => SecretPlace::Store(name.clone()),
+            _ => SecretPlace::File,
+        })
     }
 
     fn fits_a_header(&mut self, at: &[&str], value: &Retrieval) -> Option<()> {
@@ -411,5 +415,6 @@ fn absence(place: &SecretPlace) -> String {
     match place {
         SecretPlace::Variable(name) => format!("the environment variable `{name}` is not set or is empty"),
         SecretPlace::File => "its file does not exist".to_owned(),
+        SecretPlace::Store(name) => format!("the store of secrets has no `{name}`"),
     }
 }
