@@ -2,6 +2,7 @@
 //! checked here; [`super::resolve`] does the rest.
 
 mod credentials;
+mod issued_tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
 };
+pub use self::issued_tokens::IssuedTokens;
 use crate::OwnTool;
 use crate::limits::{CredentialKind, LimitPer};
 
@@ -496,6 +498,8 @@ pub struct Upstream {
     pub transport: Option<UpstreamTransport>,
     /// `true`: Witgate's own small tools, in place of a server. Or a list of own tools beside those of the server.
     pub own_tools: Option<OwnToolChoice>,
+    /// The tokens that the own tool `issue_token` makes.
+    pub issue_token: Option<IssuedTokens>,
     /// `true`: a service of the program that embeds Witgate as a library.
     pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
@@ -836,6 +840,8 @@ pub struct ArgumentSettings {
     pub on: Option<Vec<String>>,
     /// The argument in the input schemas that callers see: `auto` (the default), `show`, `hide` or `keep`.
     pub schema: Option<ArgumentSchema>,
+    /// The server's own value of the argument, which it gets in place of the caller's.
+    pub inject: Option<SecretSource>,
 }
 
 /// The argument in the input schemas of tools.
