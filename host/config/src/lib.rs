@@ -19,6 +19,7 @@ pub mod secret_store;
 pub mod secret_text;
 pub mod secrets;
 pub mod shape;
+pub mod token_issue;
 pub mod user_store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use argument::{ArgumentSchema, ArgumentSettings};
+pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
@@ -429,6 +430,8 @@ pub struct Upstream {
     pub max_message: usize,
     /// The own tools beside those of the server.
     pub own_tools: Vec<OwnTool>,
+    /// The tokens that the own tool `issue_token` makes.
+    pub token_issue: Option<Arc<token_issue::TokenIssue>>,
 }
 
 /// An own tool that may be offered beside those of a server.
@@ -441,6 +444,8 @@ pub enum OwnTool {
     AuthStatus,
     /// The limits of calls, and what remains of them.
     LimitsStatus,
+    /// A token for the caller.
+    IssueToken,
 }
 
 impl OwnTool {
@@ -450,6 +455,7 @@ impl OwnTool {
             Self::HealthCheck => "health_check",
             Self::AuthStatus => "auth_status",
             Self::LimitsStatus => "limits_status",
+            Self::IssueToken => "issue_token",
         }
     }
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod child_credentials;
 mod credentials;
+mod issued_tokens;
 mod limits;
 mod policy;
 mod schema;
@@ -24,13 +25,16 @@ pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
     TokenStore,
 };
+pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,
 };
 pub use self::schema::{schema, without_null};
-pub use self::secret::{BasicLogin, Key, SecretSettings, SecretSource, Text, UpstreamSecret, UpstreamText};
+pub use self::secret::{
+    BasicLogin, Key, SecretSettings, SecretSource, StoreIdentity, Text, UpstreamSecret, UpstreamText,
+};
 pub use self::server::{
     Address, AuditOverflow, AuditWrite, ClientCertificates, Denials, DpopSettings, Extension, Forwarded,
     Server, Tls, Transport,
@@ -71,18 +75,6 @@ pub struct File {
     pub telemetry: Telemetry,
     /// Settings of the sources of secrets.
     pub secrets: SecretSettings,
-}
-
-/// The place of the identity that decrypts the store: exactly one of `file`, `credential` and `keyring`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreIdentity {
-    /// Path of a file that only its owner may read.
-    pub file: Option<String>,
-    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
-    pub credential: Option<String>,
-    /// Entry of the keyring, as `SERVICE/ACCOUNT`.
-    pub keyring: Option<String>,
 }
 
 /// Traces of operations (OpenTelemetry). The `OTEL_*` variables apply to settings that are left out.

@@ -29,6 +29,7 @@ mod settings;
 mod signing;
 mod telemetry;
 mod tls;
+mod token_issue;
 mod token_store;
 mod tokens;
 mod upstreams;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 
 use self::load::finish;
 use self::resolver::{Resolver, base};
+use self::token_issue::TokenContext;
 use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::env_file::EnvFile;
@@ -359,7 +361,7 @@ impl Resolver<'_> {
         let signing = self.signing(file);
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
-        let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
         self.unused(file, &policies);
         if let Some(server) = &server {
             self.no_passwords_in_clear(&file.server, server, &policies);
@@ -371,6 +373,8 @@ impl Resolver<'_> {
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
         let limits = self.call_limits(file, &upstreams, &policies);
+        let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
+        self.token_issues(file, &mut upstreams, context);
         let lockout = self.lockout(file);
         let denied_peers = self.denied_peers(&file.server);
         Some(Config {

@@ -261,7 +261,12 @@ fn policy(policy: &Policy) -> Value {
 }
 
 fn argument(argument: &ArgumentSettings) -> Value {
-    json!({ "name": &*argument.name, "on": &*argument.on_texts, "schema": argument.schema.name() })
+    json!({
+        "name": &*argument.name,
+        "on": &*argument.on_texts,
+        "schema": argument.schema.name(),
+        "injected": argument.inject.is_some(),
+    })
 }
 
 fn limit(limit: &CallLimit) -> Value {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::secret::SecretSource;
+
 /// A policy: an authenticator, an authorizer, or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +68,8 @@ pub struct ArgumentSettings {
     pub on: Option<Vec<String>>,
     /// The argument in the input schemas that callers see: `auto` (the default), `show`, `hide` or `keep`.
     pub schema: Option<ArgumentSchema>,
+    /// The server's own value of the argument, which it gets in place of the caller's.
+    pub inject: Option<SecretSource>,
 }
 
 /// The argument in the input schemas of tools.

@@ -18,6 +18,18 @@ pub struct SecretSettings {
     pub identity: Option<StoreIdentity>,
 }
 
+/// The place of the identity that decrypts the store: exactly one of `file`, `credential` and `keyring`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreIdentity {
+    /// Path of a file that only its owner may read.
+    pub file: Option<String>,
+    /// Name of a credential of systemd, in `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
+    /// Entry of the keyring, as `SERVICE/ACCOUNT`.
+    pub keyring: Option<String>,
+}
+
 /// A text that may be a secret.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::child_credentials::ApiTable;
+use super::issued_tokens::IssuedTokens;
 use super::policy::Pipeline;
 use super::secret::UpstreamText;
 use super::server::Denials;
@@ -24,6 +25,8 @@ pub struct Upstream {
     pub transport: Option<UpstreamTransport>,
     /// `true`: Witgate's own small tools, in place of a server. Or a list of own tools beside those of the server.
     pub own_tools: Option<OwnToolChoice>,
+    /// The tokens that the own tool `issue_token` makes.
+    pub issue_token: Option<IssuedTokens>,
     /// `true`: a service of the program that embeds Witgate as a library.
     pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.

@@ -125,6 +125,7 @@ impl Resolver<'_> {
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
             own_tools: self.tools_beside(name, written),
+            token_issue: None,
         }
     }
 

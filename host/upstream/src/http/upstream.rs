@@ -268,7 +268,7 @@ impl HttpUpstream {
 
     /// The caller's session, for a message of the era with sessions. `initialize` opens a session, so it needs none.
     fn session_of(&self, admitted: &Admitted) -> Result<Option<Arc<UpstreamSession>>, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         match admitted.session() {
             Some(id) if request.era == Era::Stateful && request.call.method() != "initialize" => {
                 let principal = admitted.permit().caller().principal();
@@ -343,7 +343,7 @@ impl HttpUpstream {
 
     /// Opens a session for the caller if `initialize` has opened one at the upstream.
     fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
         }
@@ -380,7 +380,7 @@ impl HttpUpstream {
         response: Response<Inflow>,
         unanswered: &mut Option<UnansweredCall>,
     ) -> Result<AnswerBody, Rejection> {
-        let (request, has_session) = (admitted.permit().request(), session.is_some());
+        let (request, has_session) = (admitted.request(), session.is_some());
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
             (status, MessageKind::Notification | MessageKind::Response { .. }) if status.is_success() => {
@@ -422,13 +422,13 @@ impl HttpUpstream {
         let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
         match (gathered, leave) {
             (BoundedBody::Whole(message, hold), _) => {
-                let (request, size) = (Arc::clone(admitted.permit().request()), message.len());
+                let (request, size) = (Arc::clone(admitted.request()), message.len());
                 let checked = parsing::answer(request.peer, size, move || response::read(&request, message));
                 let unread = || Err(bad_answer("The MCP server's answer cannot be read"));
                 Ok(AnswerBody::held(checked.await.unwrap_or_else(unread)?, hold))
             }
             (BoundedBody::Part(body), Some(leave)) => {
-                let mut passing = StreamedAnswer::to(admitted.permit().request().call.id().unwrap_or("null"));
+                let mut passing = StreamedAnswer::to(admitted.request().call.id().unwrap_or("null"));
                 let checked = body.checked_by(move |bytes| passing.see(bytes));
                 let body = checked.map_err(|wrong| bad_answer(&format!("The MCP server: {wrong}")))?;
                 Ok(AnswerBody::Raw { leave, body })
@@ -454,7 +454,7 @@ impl HttpUpstream {
 
 impl Upstream for HttpUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         if is_without_effect(request) {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
