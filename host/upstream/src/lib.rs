@@ -6,6 +6,7 @@
 pub mod any_upstream;
 pub mod bridge;
 pub mod child;
+mod credential_states;
 pub mod era;
 pub mod http;
 mod identity;
