@@ -410,6 +410,8 @@ pub struct Upstream {
     pub target: UpstreamTarget,
     /// The lifetimes of the secrets in its headers or environment.
     pub lifetimes: Vec<secret_programs::SecretLifetime>,
+    /// The names of optional headers or variables that are left out, because there is no such secret.
+    pub absent: Vec<String>,
     /// The policies that decide about calls.
     pub pipeline: Pipeline,
     /// Maximum time until the first message of an answer.
@@ -545,6 +547,16 @@ impl Upstream {
 }
 
 impl UpstreamTarget {
+    /// The headers or the environment, with their values.
+    pub fn texts(&self) -> &[(String, SecretString)] {
+        match self {
+            Self::Command { env: texts, .. }
+            | Self::Url { headers: texts, .. }
+            | Self::Sse { headers: texts, .. } => texts,
+            Self::OwnTools | Self::Embedded | Self::Broken => &[],
+        }
+    }
+
     /// A text of the server that gets the headers or the environment.
     pub fn place(&self) -> String {
         match self {

@@ -69,6 +69,19 @@ impl StoredGrant {
         }
     }
 
+    /// The grant of tokens that were issued elsewhere. If they can be renewed, and their lifetime is unknown, the access
+    /// token counts as ended.
+    pub fn imported(
+        access: SecretString,
+        refresh: Option<SecretString>,
+        lifetime: Option<Duration>,
+        settings: &TokenSettings,
+    ) -> Self {
+        let lifetime = lifetime.or_else(|| refresh.is_some().then_some(Duration::ZERO));
+        let issued = AccessToken { access, refresh, lifetime, account: None, scopes: None };
+        Self::new(issued, &settings.scopes, settings.refresh_before)
+    }
+
     /// The grant after a renewal. The refresh token stays if there is no new one.
     pub(crate) fn renewed(former: &Self, issued: AccessToken, refresh_before: Duration) -> Self {
         let new = Self::new(issued, &former.scopes, refresh_before);
@@ -398,6 +411,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use witgate_base::party::Principal;
+    use witgate_config::credentials::ClientProof;
 
     use super::*;
 
@@ -451,6 +465,30 @@ mod tests {
         assert!(
             store.remove(&key("github"), &lock).unwrap() && !store.remove(&key("github"), &lock).unwrap()
         );
+    }
+
+    #[test]
+    fn an_imported_grant_is_renewed_before_its_end() {
+        let imported = |refresh: Option<&str>, lifetime: Option<u64>| {
+            let settings = TokenSettings {
+                token_url: "https://a.example.com/token".parse().unwrap(),
+                issuer: "a".into(),
+                client_id: "gate".into(),
+                proof: ClientProof::None,
+                scopes: vec!["repo".to_owned()],
+                audience: None,
+                resource: None,
+                refresh_before: Duration::from_secs(300),
+            };
+            let lifetime = lifetime.map(Duration::from_secs);
+            StoredGrant::imported("a".into(), refresh.map(SecretString::from), lifetime, &settings)
+        };
+        let now = clock::since_epoch().as_secs();
+        let known = imported(Some("r"), Some(3600));
+        let before = known.end.unwrap() - known.renewal.unwrap();
+        assert!((270..=330).contains(&before), "{before}");
+        assert!(imported(Some("r"), None).end.unwrap() <= now + 1, "its age is unknown");
+        assert_eq!(imported(None, None).end, None, "nobody could renew it");
     }
 
     #[test]

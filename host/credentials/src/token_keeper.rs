@@ -168,7 +168,13 @@ impl TokenKeeper {
                 return Err(OutboundProblem::Rejected);
             }
         }
-        let value = self.wait(TokenOrder { is_refused: true, ..TokenOrder::of(caller) }).await?;
+        let order = TokenOrder { is_refused: true, ..TokenOrder::of(caller) };
+        let mut value = self.wait(order.clone()).await?;
+        // A renewal that had begun before did not know of the refusal, so it may have read the same token again.
+        let is_old = || self.current.load().as_ref().is_some_and(|held| held.since.elapsed() >= YOUNGEST);
+        if Some(&value) == refused && is_old() {
+            value = self.wait(order).await?;
+        }
         if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
     }
 
@@ -397,6 +403,39 @@ mod tests {
         assert_eq!(keeper.current.load_full().unwrap().since, since);
         assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
         assert!(keeper.current.load_full().unwrap().since > since, "its issuer has confirmed it");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_renewed_although_it_is_being_read_again() {
+        /// Reads the same token again after a notification, and issues another one for a refused token.
+        struct SlowReader(Arc<Notify>);
+        impl TokenSource for SlowReader {
+            fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+                let go = Arc::clone(&self.0);
+                Box::pin(async move {
+                    if order.is_refused {
+                        return Ok(AccessToken::of("other".into(), None));
+                    }
+                    go.notified().await;
+                    Ok(AccessToken::of("same".into(), None))
+                })
+            }
+        }
+        let go = Arc::new(Notify::new());
+        let keeper = TokenKeeper::new(Arc::new(SlowReader(Arc::clone(&go))), keeper(&[]).0.form.clone());
+        go.notify_one();
+        let used = keeper.token(None).await.unwrap();
+        let held = keeper.current.load_full().unwrap();
+        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
+        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        keeper.current.store(Some(Arc::new(older)));
+        drop(keeper.renew(TokenOrder::default()));
+        let go = async {
+            tokio::task::yield_now().await;
+            go.notify_one();
+        };
+        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
+        assert_eq!(value.unwrap(), "Bearer other");
     }
 
     #[tokio::test]

@@ -7,17 +7,24 @@ use arc_swap::ArcSwap;
 
 use crate::child_credentials::ProcessCredentials;
 use witgate_config::credentials::UpstreamCredentials;
-use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::fault::{MissingSource, OutboundFault, OutboundProblem};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::{InvalidCredential, UpstreamCredential};
 use witgate_message::call::{Access, Call};
 use witgate_plugin::TargetKind;
 
-type CredentialsOfTools = BTreeMap<String, Vec<Arc<UpstreamCredential>>>;
-
-/// The credentials that calls of tools need, which a reload can replace.
+/// The credentials of one upstream.
 #[derive(Debug, Default)]
-pub(crate) struct NeededCredentials(ArcSwap<CredentialsOfTools>);
+struct CredentialsInUse {
+    /// That in its requests.
+    own: Option<Arc<UpstreamCredential>>,
+    /// Those that calls of its tools need.
+    of_tools: BTreeMap<String, Vec<Arc<UpstreamCredential>>>,
+}
+
+/// The credentials that calls need, which a reload can replace.
+#[derive(Debug, Default)]
+pub(crate) struct NeededCredentials(ArcSwap<CredentialsInUse>);
 
 impl NeededCredentials {
     /// Those of the configuration.
@@ -42,12 +49,12 @@ impl NeededCredentials {
         written: &UpstreamCredentials,
         all: &OutboundCredentials,
     ) -> Result<(), InvalidCredential> {
-        let mut tools = CredentialsOfTools::new();
+        let mut of_tools = BTreeMap::new();
         for (tool, needed) in &written.needs {
             let needed = needed.iter().map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
-            tools.insert(tool.clone(), needed);
+            of_tools.insert(tool.clone(), needed);
         }
-        self.0.store(Arc::new(tools));
+        self.0.store(Arc::new(CredentialsInUse { own: own(written, all)?, of_tools }));
         Ok(())
     }
 
@@ -56,7 +63,8 @@ impl NeededCredentials {
     /// # Errors
     /// With the first one that is missing.
     pub(crate) fn check(&self, call: &Call, of_processes: &ProcessCredentials) -> Result<(), OutboundFault> {
-        let tools = self.0.load();
+        let in_use = self.0.load();
+        let tools = &in_use.of_tools;
         if tools.is_empty() || call.method() != "tools/call" {
             return Ok(());
         }
@@ -72,7 +80,28 @@ impl NeededCredentials {
             of_processes.check(credential)
         })
     }
+
+    /// The names of all credentials of the upstream, with the state of each.
+    pub(crate) fn states(&self) -> BTreeMap<String, &'static str> {
+        let in_use = self.0.load();
+        let all = in_use.own.iter().chain(in_use.of_tools.values().flatten());
+        all.map(|credential| (credential.settings().name.to_string(), state(credential))).collect()
+    }
 }
+
+/// The state of a credential, for `health_check`.
+fn state(credential: &UpstreamCredential) -> &'static str {
+    match credential.check_with_login().map_err(|fault| fault.problem) {
+        Ok(()) => CONFIGURED,
+        Err(OutboundProblem::Missing(MissingSource::Login)) => "connect",
+        Err(OutboundProblem::Ended) => "expired",
+        Err(_) => MISSING,
+    }
+}
+
+/// The states of a secret.
+pub(crate) const CONFIGURED: &str = "configured";
+pub(crate) const MISSING: &str = "missing";
 
 /// The credential in requests to an upstream.
 ///

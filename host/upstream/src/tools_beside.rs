@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use witgate_plugin::TargetKind;
 
+use super::credential_states::CredentialStates;
 use super::own_tools::OwnTools;
 use witgate_base::clock;
 use witgate_config::OwnTool;
@@ -75,8 +76,8 @@ impl CompletedRequest {
 pub(super) struct ToolsBeside {
     offered: Vec<OwnTool>,
     data: OwnTools,
-    /// The names of the upstream's variables or headers with credentials.
-    credentials: Vec<String>,
+    /// The states of the upstream's credentials.
+    credentials: Arc<CredentialStates>,
     /// True if the log has told of a tool of the server that is left out.
     has_told: AtomicBool,
 }
@@ -86,14 +87,9 @@ impl ToolsBeside {
     pub(super) fn new(
         offered: &[OwnTool],
         data: OwnTools,
-        credentials: impl Iterator<Item = String>,
+        credentials: Arc<CredentialStates>,
     ) -> Option<Arc<Self>> {
-        let own = Self {
-            offered: offered.to_vec(),
-            data,
-            credentials: credentials.collect(),
-            has_told: AtomicBool::new(false),
-        };
+        let own = Self { offered: offered.to_vec(), data, credentials, has_told: AtomicBool::new(false) };
         (!offered.is_empty()).then(|| Arc::new(own))
     }
 
@@ -178,6 +174,11 @@ impl ToolsBeside {
         }
     }
 
+    /// True if a call is that of an own tool.
+    pub(super) fn answers(&self, call: &Call) -> bool {
+        self.called(call).is_some()
+    }
+
     fn called(&self, call: &Call) -> Option<OwnTool> {
         match call.access() {
             Access::Target(target) if target.kind == TargetKind::Tool && call.method() == "tools/call" => {
@@ -218,12 +219,10 @@ impl ToolsBeside {
     }
 
     fn health(&self, now: SystemTime) -> Value {
-        let configured: serde_json::Map<_, _> =
-            self.credentials.iter().map(|name| (name.clone(), "configured".into())).collect();
         json!({
             "status": "ok",
             "timestamp": humantime::format_rfc3339_seconds(now).to_string(),
-            "auth_config": configured,
+            "auth_config": self.credentials.by_name(),
         })
     }
 
@@ -372,7 +371,7 @@ mod tests {
 
     fn beside(offered: &[OwnTool]) -> Arc<ToolsBeside> {
         let data = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-        ToolsBeside::new(offered, data, ["API_TOKEN".to_owned()].into_iter()).unwrap()
+        ToolsBeside::new(offered, data, Arc::default()).unwrap()
     }
 
     fn completed(own: &ToolsBeside, method: &str, era: Era, message: &str) -> Option<Value> {
@@ -531,11 +530,8 @@ mod tests {
     }
 
     #[test]
-    fn health_names_credentials_without_their_values() {
+    fn health_has_the_time() {
         let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH);
-        assert_eq!(
-            health,
-            json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": { "API_TOKEN": "configured" } })
-        );
+        assert_eq!(health, json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": {} }));
     }
 }

@@ -231,6 +231,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         about: ResourceDescription::default(),
         target,
         lifetimes: Vec::new(),
+        absent: Vec::new(),
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),

@@ -113,6 +113,7 @@ impl Resolver<'_> {
             path,
             resource,
             about: ResourceDescription::default(),
+            absent: absent(written, &target),
             target,
             lifetimes,
             pipeline,
@@ -375,6 +376,16 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The names of optional headers or variables without a secret.
+fn absent(written: &raw::Upstream, target: &UpstreamTarget) -> Vec<String> {
+    let is_present = |name: &str| target.texts().iter().any(|(present, _)| present == name);
+    let optional = |(name, text): (&String, &UpstreamText)| match text {
+        UpstreamText::Secret(secret) if secret.optional && !is_present(name) => Some(name.clone()),
+        _ => None,
+    };
+    written.env.iter().chain(&written.headers).filter_map(optional).collect()
 }
 
 fn default_path(name: &str, alone: bool) -> String {

@@ -1,12 +1,13 @@
 //! `witgate credential import`: tokens that a provider has issued elsewhere.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 
 use super::grants::{grant, store};
 use super::owner::OwnerArguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
-use witgate_base::clock;
 use witgate_config::Config;
 use witgate_credentials::grant_store::StoredGrant;
 
@@ -38,16 +39,8 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     };
     let access = variable(&arguments.access_token_env)?;
     let refresh = arguments.refresh_token_env.as_ref().map(variable).transpose()?;
-    let now = clock::since_epoch().as_secs();
-    // A token of unknown age may end at any moment.
-    let end = match (arguments.expires_in, &refresh) {
-        (Some(seconds), _) => Some(now + u64::from(seconds)),
-        (None, Some(_)) => Some(now),
-        (None, None) => None,
-    };
-    let scopes = settings.token.scopes.clone();
-    let imported =
-        StoredGrant { account: None, access, refresh, end, renewal: end, scopes, has_ended: false };
+    let lifetime = arguments.expires_in.map(|seconds| Duration::from_secs(seconds.into()));
+    let imported = StoredGrant::imported(access, refresh, lifetime, &settings.token);
     store(settings, &key, &imported)?;
     context.terminal.print(&format!("the tokens of {key} are stored"));
     Ok(Exit::Done)
