@@ -250,8 +250,8 @@ impl Resolver<'_> {
         UpstreamCredentials { own, needs, of_children, names: names_in(written).cloned().collect() }
     }
 
-    /// A tool reads its credential elsewhere, where nobody knows the caller.
-    fn is_of_all_callers(&mut self, at: &[&str], needed: &CredentialSettings) -> bool {
+    /// A tool or a process reads its credential where nobody knows the caller.
+    pub(super) fn is_of_all_callers(&mut self, at: &[&str], needed: &CredentialSettings) -> bool {
         let is_of_principals = needed.source.is_of_principals();
         if is_of_principals {
             let message = "each caller has an account of their own for this credential, and only requests to a `url` can carry it";

@@ -326,7 +326,27 @@ fn only_requests_over_http_carry_the_accounts_of_callers() {
     reports(
         &upstream("command = ['server']\ncredential = 'a'"),
         &[
-            "witgate.toml:3:14: `credential` is sent over HTTP, and this upstream is a child process (write it into `env`)",
+            "witgate.toml:3:14: `credential` is sent over HTTP, and this upstream is a child process (write it into `apis`, `token_files` or `env`)",
+        ],
+    );
+    let of_each = "each caller has an account of their own for this credential, and only requests to a `url` can carry it (write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`)";
+    reports(
+        &upstream("command = ['server']\napis = { A = { to = 'https://x', credential = 'a' } }"),
+        &[&format!("witgate.toml:3:47: {of_each}")],
+    );
+    reports(
+        &upstream("command = ['server']\ntoken_files = { A = 'a' }"),
+        &[&format!("witgate.toml:3:21: {of_each}")],
+    );
+    reports(
+        &format!(
+            "{}\nstore = 'file'\n{PIPELINE}",
+            upstream("url = 'https://x/mcp'\ncredential = 'a'\neras = ['stateless']")
+                .trim_end_matches(PIPELINE)
+                .trim_end()
+        ),
+        &[
+            "witgate.toml:10:9: a file in clear has the tokens of one person, and each caller has an account of their own here (leave `store` out, or set `per = \"shared\"`)",
         ],
     );
     reports(
