@@ -58,6 +58,21 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
     new.persist(path).map(drop).map_err(|error| error.error)
 }
 
+/// Creates the file at `path` with all that `write` has written, unless there is one. Only the owner may read it. False:
+/// there is one, which stays.
+///
+/// # Errors
+/// If it cannot be written. Then there is no new file.
+pub fn create(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<bool> {
+    let mut new = NamedTempFile::new_in(folder_of(path))?;
+    write(new.as_file_mut())?;
+    match new.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
+}
+
 /// Makes renames in the directory of the file at `path` survive a crash of the machine.
 ///
 /// # Errors

@@ -10,13 +10,16 @@ pub mod env_file;
 pub mod environment;
 pub mod identity;
 pub mod key_store;
+pub mod keyring;
 pub mod limits;
 pub mod raw;
 pub mod resolve;
 pub mod secret_programs;
+pub mod secret_store;
 pub mod secret_text;
 pub mod secrets;
 pub mod shape;
+pub mod token_issue;
 pub mod user_store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +32,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use argument::{ArgumentSchema, ArgumentSettings};
+pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
@@ -429,6 +432,8 @@ pub struct Upstream {
     pub max_message: usize,
     /// The own tools beside those of the server.
     pub own_tools: Vec<OwnTool>,
+    /// The tokens that the own tool `issue_token` makes.
+    pub token_issue: Option<Arc<token_issue::TokenIssue>>,
 }
 
 /// An own tool that may be offered beside those of a server.
@@ -441,6 +446,8 @@ pub enum OwnTool {
     AuthStatus,
     /// The limits of calls, and what remains of them.
     LimitsStatus,
+    /// A token for the caller.
+    IssueToken,
 }
 
 impl OwnTool {
@@ -450,6 +457,7 @@ impl OwnTool {
             Self::HealthCheck => "health_check",
             Self::AuthStatus => "auth_status",
             Self::LimitsStatus => "limits_status",
+            Self::IssueToken => "issue_token",
         }
     }
 }
@@ -530,9 +538,10 @@ impl Upstream {
     pub fn place(&self) -> String {
         let Self { path, resource, about, timeout, sessions, denials, eras, max_message, own_tools, .. } =
             self;
-        let target = self.target.place();
+        let (target, of_children) = (self.target.place(), self.credentials.of_children.place());
         format!(
-            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} {own_tools:?}"
+            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} \
+             {own_tools:?} {of_children}"
         )
     }
 }

@@ -11,6 +11,12 @@ use zeroize::Zeroizing;
 
 use witgate_base::whole_file;
 
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealingKey(****)")
+    }
+}
+
 /// Bytes of a key.
 const KEY_LENGTH: usize = 32;
 

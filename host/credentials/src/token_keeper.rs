@@ -10,6 +10,8 @@ use futures_util::future::{BoxFuture, Shared};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -74,12 +76,16 @@ pub(crate) struct TokenKeeper {
     form: TokenForm,
     current: ArcSwapOption<HeldToken>,
     renewal: Mutex<RenewalState>,
+    /// Tells that there is a new token.
+    changed: Notify,
 }
 
 /// A token in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HeldToken {
     value: HeaderValue,
+    /// The account at the issuer, if it is known.
+    account: Option<Arc<str>>,
     since: Instant,
     renewal: Instant,
     end: Instant,
@@ -103,7 +109,13 @@ struct RenewalFailure {
 
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
-        Arc::new(Self { source, form, current: ArcSwapOption::empty(), renewal: Mutex::default() })
+        let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
+        Arc::new(Self { source, form, current, renewal, changed })
+    }
+
+    /// Waits for the next token from now on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The token, if one lives. It is renewed in the background before its end.
@@ -118,6 +130,11 @@ impl TokenKeeper {
             drop(self.renew(TokenOrder::of(caller)));
         }
         Some(held.value.clone())
+    }
+
+    /// The account of the token, if it is known.
+    pub(crate) fn account(&self) -> Option<Arc<str>> {
+        self.current.load().as_ref()?.account.clone()
     }
 
     /// The token, or a new one.
@@ -208,6 +225,7 @@ impl TokenKeeper {
         match &held {
             Ok(held) => {
                 self.current.store(Some(Arc::clone(held)));
+                self.changed.notify_waiters();
                 if state.failure.take().is_some() {
                     tracing::info!(credential, "there is a token again");
                 }
@@ -216,7 +234,7 @@ impl TokenKeeper {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
                 tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
                 state.failure = Some(failure);
-                if matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended) {
+                if problem.needs_login() {
                     self.current.store(None);
                 }
             }
@@ -247,7 +265,8 @@ impl HeldToken {
         let end = since + lifetime;
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
-        Ok(Self { value, since, renewal, end })
+        let account = token.account.as_deref().map(Arc::from);
+        Ok(Self { value, account, since, renewal, end })
     }
 }
 
@@ -255,10 +274,7 @@ impl RenewalFailure {
     fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
         let (first, longest) = PAUSES;
         // A login helps at once, and no issuer was asked.
-        let is_local = matches!(
-            problem,
-            OutboundProblem::Missing(_) | OutboundProblem::Ended | OutboundProblem::Rejected
-        );
+        let is_local = problem.needs_login() || *problem == OutboundProblem::Rejected;
         let last = last.filter(|_| !is_local);
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
@@ -290,7 +306,6 @@ mod tests {
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
-    use tokio::sync::Notify;
 
     use super::*;
 
@@ -363,7 +378,7 @@ mod tests {
         assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         issuer.go.notify_one();
         assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
@@ -382,7 +397,7 @@ mod tests {
         let used = keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         keeper.renew(TokenOrder::default()).await.unwrap();
         assert_eq!(keeper.current.load_full().unwrap().since, since);
@@ -442,7 +457,7 @@ mod tests {
         issuer.go.notify_one();
         keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
-        let due = HeldToken { value: held.value.clone(), renewal: Instant::now(), ..*held };
+        let due = HeldToken { renewal: Instant::now(), ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(due)));
         for _ in 0..10 {
             assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");

@@ -36,6 +36,7 @@ mod shadow;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
+pub mod token_issue;
 pub mod traces;
 
 use std::net::IpAddr;
@@ -72,6 +73,7 @@ use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
+use token_issue::IssuedToken;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_message::call::{Access, Call, MessageKind};
@@ -246,8 +248,9 @@ impl<U: Upstream> Flow<U> {
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
-        record.delegation = self.upstream.delegation(permit.request())?;
+        record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
+        let admitted = admitted.completed()?.with_token(token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -277,6 +280,7 @@ impl<U: Upstream> Flow<U> {
         };
         let established = self.prove_and_authenticate(generation, request, shown).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
+        result.iter().for_each(|caller| self.outcomes.count_authentication(caller));
         let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
         self.lockout.note(generation.lockout(), suspect, result, judges);
         established
@@ -367,7 +371,7 @@ impl<U: Upstream> Flow<U> {
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let authorized = authorize(generation, &proven, caller, traces).await;
             let permit = Arc::new(record.fallback.note(authorized)?);
-            record.delegation = self.upstream.delegation(&request)?;
+            record.delegation = self.upstream.delegation(&request, permit.caller())?;
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let (caller, caller_token) = (Arc::clone(permit.caller()), self.caller_token(&shown, &permit));
             let account = Account::new(&self.answers, &permit);
@@ -488,6 +492,15 @@ impl<U: Upstream> Flow<U> {
         record.peer = peer;
         record
     }
+}
+
+/// The token that the call asks for. None: it asks for none.
+async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<IssuedToken>, Rejection> {
+    let Some(settings) = token_issue::asked(permit) else { return Ok(None) };
+    // Boxed because it is rare, so that it does not enlarge the future of every call.
+    let token = Box::pin(token_issue::issue(permit, settings)).await?;
+    record.issued = Some(Arc::clone(&token.record));
+    Ok(Some(token))
 }
 
 /// Records a refusal before any decision.

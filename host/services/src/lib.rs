@@ -11,6 +11,7 @@ pub mod keys;
 pub mod lookups;
 pub mod network;
 pub mod passwords;
+mod process_key;
 pub mod subject;
 pub mod traces;
 pub mod verdicts;

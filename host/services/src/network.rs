@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -33,6 +34,12 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// A client.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
 
+/// A body that is passed on while it arrives.
+pub type StreamedBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A client for requests whose bodies are passed on while they arrive.
+pub type StreamClient = Client<HttpsConnector<Way>, StreamedBody>;
+
 /// The outgoing connections of the process, by the current `[network]`. New settings apply to new connections; running
 /// requests end with the former ones.
 #[derive(Debug)]
@@ -52,6 +59,7 @@ struct NetworkState {
     upstreams: [PerWorker<HttpClient>; 2],
     public: [PerWorker<HttpClient>; 2],
     private: [PerWorker<HttpClient>; 2],
+    apis: [PerWorker<StreamClient>; 2],
 }
 
 impl Ways {
@@ -85,6 +93,20 @@ impl Ways {
         builder.pool_max_idle_per_host(0).build(current.connector(to, secure))
     }
 
+    /// The client for requests of child processes to APIs, with TLS or without.
+    pub fn api_client(&self, secure: bool) -> StreamClient {
+        let current = self.current.load();
+        let [plain, tls] = &current.apis;
+        let client = if secure { tls } else { plain };
+        let connect = || {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
+            builder.http1_max_buf_size(READ_AHEAD);
+            builder.build(current.connector(Destination::Asked(Reach::Private), secure))
+        };
+        client.get_or_init(connect).clone()
+    }
+
     /// The client for requests, with TLS or without.
     pub fn client(&self, to: Destination, secure: bool) -> HttpClient {
         self.current.load().client(to, secure)
@@ -100,6 +122,7 @@ impl NetworkState {
             upstreams: Default::default(),
             public: Default::default(),
             private: Default::default(),
+            apis: Default::default(),
         }
     }
 

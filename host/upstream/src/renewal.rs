@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::any_upstream::{AnyUpstream, ServerUpstream};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
+use super::child_credentials::ProcessCredentials;
 use super::credential_states::CredentialStates;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
@@ -29,6 +30,7 @@ pub struct Renewable {
     taken: Mutex<RenewableSettings>,
     own: RenewableParts,
     needs: Arc<NeededCredentials>,
+    of_processes: Arc<ProcessCredentials>,
     states: Arc<CredentialStates>,
     credentials: Arc<OutboundCredentials>,
 }
@@ -95,10 +97,11 @@ impl Renewable {
         let (needs, states) = (Arc::clone(&upstream.needs), Arc::clone(&upstream.states));
         Some(Self {
             name: config.name.clone(),
-            target: config.target.place(),
+            target: place(config),
             taken,
             own,
             needs,
+            of_processes: Arc::clone(&upstream.of_processes),
             states,
             credentials: Arc::clone(credentials),
         })
@@ -129,10 +132,11 @@ impl Renewable {
         };
         let new = RenewableSettings::new(texts, config);
         let mut taken = self.taken.lock();
-        if config.target.place() != self.target || taken.is_same(&new) {
+        if place(config) != self.target || taken.is_same(&new) {
             return Ok(false);
         }
         self.needs.replace(&config.credentials, &self.credentials)?;
+        self.of_processes.replace(&config.credentials.of_children, &self.credentials)?;
         match (&self.own, &config.target) {
             // Processes and streams get nothing of what has changed.
             (RenewableParts::Environment(_) | RenewableParts::Streams(..), _)
@@ -153,6 +157,7 @@ impl Renewable {
                     env: texts.clone(),
                     lifetimes: config.lifetimes.clone(),
                     identity,
+                    credentials: Arc::clone(&self.of_processes),
                 }));
             }
             _ => return Ok(false),
@@ -161,6 +166,11 @@ impl Renewable {
         *taken = new;
         Ok(true)
     }
+}
+
+/// A text of all places that get credentials.
+fn place(config: &config::Upstream) -> String {
+    format!("{} {}", config.target.place(), config.credentials.of_children.place())
 }
 
 fn same(some: &NamedSecrets, others: &NamedSecrets) -> bool {

@@ -50,7 +50,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "cases",
         ],
     ),
-    ("hyper", &["flow", "server"]),
+    ("hyper", &["flow", "upstream", "server"]),
     ("tokio-rustls", &["server"]),
     ("rmcp", &["upstream"]),
     ("notify", &[]),

@@ -621,7 +621,11 @@ fn upstream(fault: UpstreamFault, message: &str) -> Wire {
 fn outbound(fault: &OutboundFault) -> Wire {
     let mut wire = plain(StatusCode::OK, fault.reason(), fault.message());
     wire.code = match fault.problem {
-        OutboundProblem::NoCallerToken => 403,
+        OutboundProblem::NoCallerToken
+        | OutboundProblem::NotConnected
+        | OutboundProblem::NoPrincipal
+        | OutboundProblem::ConnectDenied { .. }
+        | OutboundProblem::StateMismatch => 403,
         OutboundProblem::Unreachable { .. } => 503,
         OutboundProblem::Missing(_)
         | OutboundProblem::Rejected

@@ -53,7 +53,7 @@ impl HttpUpstream {
         admitted: &Admitted,
         sender: RequestSender<'_>,
     ) -> Result<AnswerBody, Rejection> {
-        let (request, account) = (admitted.permit().request(), admitted.account());
+        let (request, account) = (admitted.request(), admitted.account());
         bridge::bridgeable(&request.call)?;
         let Some(principal) = sender.principal() else { return Err(unreadable()) };
         let mut is_first = true;
