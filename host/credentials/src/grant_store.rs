@@ -78,7 +78,7 @@ impl StoredGrant {
         settings: &TokenSettings,
     ) -> Self {
         let lifetime = lifetime.or_else(|| refresh.is_some().then_some(Duration::ZERO));
-        let issued = AccessToken { access, refresh, lifetime, account: None, scopes: None, flaw: None };
+        let issued = AccessToken { refresh, ..AccessToken::of(access, lifetime) };
         Self::new(issued, &settings.scopes, settings.refresh_before)
     }
 

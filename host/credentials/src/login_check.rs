@@ -9,6 +9,7 @@ use crate::fault::{MissingSource, OutboundProblem};
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantStore, StoredGrant};
 use witgate_base::clock;
+use witgate_base::party::Principal;
 use witgate_config::credentials::GrantSettings;
 
 /// The time for which a result is believed, so that not every call reads the file.
@@ -25,6 +26,19 @@ impl LoginCheck {
     pub(crate) fn new(credential: &Arc<str>, settings: &GrantSettings) -> Self {
         let (key, store) = (GrantKey::shared(credential), GrantStore::of(settings));
         Self { key, store, last: Mutex::default() }
+    }
+
+    /// Checks once that a principal has connected their account.
+    pub(crate) fn of_principal(
+        credential: &Arc<str>,
+        settings: &GrantSettings,
+        principal: &Principal,
+    ) -> Result<(), OutboundProblem> {
+        let (key, store) = (GrantKey::of(credential, principal.clone()), GrantStore::of(settings));
+        Self { key, store, last: Mutex::default() }.read().map_err(|problem| match problem {
+            OutboundProblem::Missing(MissingSource::Login) => OutboundProblem::NotConnected,
+            other => other,
+        })
     }
 
     /// Checks that there is a grant that has not ended.

@@ -242,6 +242,20 @@ impl UpstreamCredential {
         self.login.as_ref().map_or(Ok(()), LoginCheck::check).map_err(|problem| self.fault(problem))
     }
 
+    /// The same for the calls of `principal`, who may have to connect an account of their own.
+    ///
+    /// # Errors
+    /// With the missing secret or login.
+    pub fn check_for(&self, principal: &Principal) -> Result<(), OutboundFault> {
+        match &self.settings.source {
+            OutboundSource::Grant(grant) if self.is_of_principals() && !principal.is_nameless() => {
+                LoginCheck::of_principal(&self.settings.name, grant, principal)
+                    .map_err(|problem| self.fault(problem))
+            }
+            _ => self.check_with_login(),
+        }
+    }
+
     /// The fault if the server has refused the credential.
     pub fn rejected(&self) -> OutboundFault {
         self.fault(OutboundProblem::Rejected)

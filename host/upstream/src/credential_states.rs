@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
 use super::needs::{CONFIGURED, MISSING, NeededCredentials};
+use witgate_base::party::Principal;
 use witgate_config::Upstream;
 
 /// The headers or variables with secrets, and the credentials, which a reload can replace.
@@ -31,11 +32,12 @@ impl CredentialStates {
         self.texts.store(Arc::new(present.chain(absent).collect()));
     }
 
-    /// The states by the names.
-    pub(crate) fn by_name(&self) -> Map<String, Value> {
+    /// The states by the names, for calls of `principal`.
+    pub(crate) fn by_name(&self, principal: &Principal) -> Map<String, Value> {
         let texts = self.texts.load();
         let of_texts = texts.iter().map(|(name, state)| (name.clone(), Value::from(*state)));
-        let of_credentials = self.needs.states().into_iter().map(|(name, state)| (name, Value::from(state)));
+        let of_credentials =
+            self.needs.states(principal).into_iter().map(|(name, state)| (name, Value::from(state)));
         of_texts.chain(of_credentials).collect()
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::child_credentials::ProcessCredentials;
-use witgate_config::credentials::UpstreamCredentials;
+use witgate_base::party::Principal;
+use witgate_config::credentials::{ChildCredentials, UpstreamCredentials};
 use witgate_credentials::fault::{MissingSource, OutboundFault, OutboundProblem};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::{InvalidCredential, UpstreamCredential};
@@ -20,6 +21,8 @@ struct CredentialsInUse {
     own: Option<Arc<UpstreamCredential>>,
     /// Those that calls of its tools need.
     of_tools: BTreeMap<String, Vec<Arc<UpstreamCredential>>>,
+    /// Those of its child processes.
+    of_children: Vec<Arc<UpstreamCredential>>,
 }
 
 /// The credentials that calls need, which a reload can replace.
@@ -54,7 +57,10 @@ impl NeededCredentials {
             let needed = needed.iter().map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
             of_tools.insert(tool.clone(), needed);
         }
-        self.0.store(Arc::new(CredentialsInUse { own: own(written, all)?, of_tools }));
+        let ChildCredentials { apis, token_files, folder: _ } = &written.of_children;
+        let of_children = apis.values().map(|api| &api.credential).chain(token_files.values());
+        let of_children = of_children.map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
+        self.0.store(Arc::new(CredentialsInUse { own: own(written, all)?, of_tools, of_children }));
         Ok(())
     }
 
@@ -81,19 +87,19 @@ impl NeededCredentials {
         })
     }
 
-    /// The names of all credentials of the upstream, with the state of each.
-    pub(crate) fn states(&self) -> BTreeMap<String, &'static str> {
+    /// The names of all credentials of the upstream, with the state of each for `principal`.
+    pub(crate) fn states(&self, principal: &Principal) -> BTreeMap<String, &'static str> {
         let in_use = self.0.load();
-        let all = in_use.own.iter().chain(in_use.of_tools.values().flatten());
-        all.map(|credential| (credential.settings().name.to_string(), state(credential))).collect()
+        let all = in_use.own.iter().chain(in_use.of_tools.values().flatten()).chain(&in_use.of_children);
+        all.map(|credential| (credential.settings().name.to_string(), state(credential, principal))).collect()
     }
 }
 
 /// The state of a credential, for `health_check`.
-fn state(credential: &UpstreamCredential) -> &'static str {
-    match credential.check_with_login().map_err(|fault| fault.problem) {
+fn state(credential: &UpstreamCredential, principal: &Principal) -> &'static str {
+    match credential.check_for(principal).map_err(|fault| fault.problem) {
         Ok(()) => CONFIGURED,
-        Err(OutboundProblem::Missing(MissingSource::Login)) => "connect",
+        Err(OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::NotConnected) => "connect",
         Err(OutboundProblem::Ended) => "expired",
         Err(_) => MISSING,
     }

@@ -19,6 +19,7 @@ use witgate_plugin::TargetKind;
 use super::credential_states::CredentialStates;
 use super::own_tools::OwnTools;
 use witgate_base::clock;
+use witgate_base::party::Principal;
 use witgate_config::OwnTool;
 use witgate_flow::authorize::Permit;
 use witgate_flow::event::Event;
@@ -194,13 +195,11 @@ impl ToolsBeside {
 
     fn result(&self, tool: OwnTool, admitted: &Admitted) -> Bytes {
         let request = admitted.request();
+        let caller = admitted.permit().caller().principal();
         let data = match tool {
-            OwnTool::HealthCheck => Some(self.health(clock::system_time())),
+            OwnTool::HealthCheck => Some(self.health(clock::system_time(), &caller)),
             OwnTool::AuthStatus => Some(json!(self.data.auth())),
-            OwnTool::LimitsStatus => {
-                let caller = admitted.permit().caller().principal();
-                Some(json!({ "limits": self.data.limits_of(&caller) }))
-            }
+            OwnTool::LimitsStatus => Some(json!({ "limits": self.data.limits_of(&caller) })),
             OwnTool::IssueToken => admitted.issued_token().map(token),
         };
         let mut result = match data {
@@ -218,11 +217,11 @@ impl ToolsBeside {
         response(request.call.id().unwrap_or("null"), &result.to_string())
     }
 
-    fn health(&self, now: SystemTime) -> Value {
+    fn health(&self, now: SystemTime, caller: &Principal) -> Value {
         json!({
             "status": "ok",
             "timestamp": humantime::format_rfc3339_seconds(now).to_string(),
-            "auth_config": self.credentials.by_name(),
+            "auth_config": self.credentials.by_name(caller),
         })
     }
 
@@ -531,7 +530,8 @@ mod tests {
 
     #[test]
     fn health_has_the_time() {
-        let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH);
+        let ada = Principal::new("keys".into(), None, "ada");
+        let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH, &ada);
         assert_eq!(health, json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": {} }));
     }
 }

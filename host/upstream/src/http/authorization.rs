@@ -61,7 +61,7 @@ impl HttpUpstream {
         mut outgoing: Outgoing,
     ) -> Result<Response<Inflow>, BodyError> {
         let user = outgoing.extensions_mut().remove::<CredentialUser>();
-        let response = self.line.request(outgoing.clone()).await?;
+        let mut response = self.line.request(outgoing.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -69,6 +69,8 @@ impl HttpUpstream {
             Ok(()) => self.line.request(outgoing).await,
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
+                // The caller gets this reason: somebody may have to log in again.
+                response.extensions_mut().insert(fault);
                 Ok(response)
             }
         }

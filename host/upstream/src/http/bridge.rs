@@ -158,7 +158,7 @@ impl HttpUpstream {
                 Ok(AnswerBody::Events(all.map(TranslatedEvent::into_event).boxed()))
             }
             (status, _) => {
-                if let Some(fault) = self.rejected(status) {
+                if let Some(fault) = self.rejected(status, response.extensions()) {
                     return Err(fault);
                 }
                 let (head, body) = response.into_parts();

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -400,7 +400,7 @@ impl HttpUpstream {
             },
             (status, _) => {
                 let account = admitted.account();
-                if let Some(fault) = self.rejected(status) {
+                if let Some(fault) = self.rejected(status, &head.extensions) {
                     return Err(fault);
                 }
                 Box::pin(error_answer(request, has_session, status, &head.headers, body, account)).await
@@ -408,11 +408,13 @@ impl HttpUpstream {
         }
     }
 
-    /// The rejection if the server does not accept the credential of the configuration.
-    pub(super) fn rejected(&self, status: StatusCode) -> Option<Rejection> {
+    /// The rejection if the server does not accept the credential of the configuration, and there is no other one for the
+    /// reason in `extensions`.
+    pub(super) fn rejected(&self, status: StatusCode, extensions: &Extensions) -> Option<Rejection> {
         let given = self.given.load();
         let credential = given.credential.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED)?;
-        Some(credential.rejected().into())
+        let fault = extensions.get::<OutboundFault>().cloned();
+        Some(fault.unwrap_or_else(|| credential.rejected()).into())
     }
 
     /// A JSON answer: as a whole if it is small or needs a filter, otherwise passed on as it comes.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -409,6 +410,41 @@ async fn refusals_of_calls_are_results_for_the_model_and_lines_in_the_log() {
     for field in ["outcome=\"denied\"", "peer=\"127.0.0.1\"", "subject=\"limited\"", "target="] {
         assert!(line.contains(field), "{field} in {line}");
     }
+}
+
+/// A key and a value of the specification of Fernet, which means "hello".
+const FERNET: [&str; 2] = [
+    "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
+    "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==",
+];
+
+#[test]
+fn encrypted_settings_move_over_into_an_encrypted_store() {
+    let setup = example(&server_of(&json!({})));
+    let [key, value] = FERNET;
+    setup.file("config/encryption.key", key);
+    let former = json!({ "encrypted_database_password": value, "log_level": "INFO" });
+    setup.file("config/secure_config.json", former.to_string());
+    let import = ["secret", "import", "--fernet", "config/encryption.key", "config/secure_config.json"];
+    let imported = setup.run(&import);
+    assert!(imported.status.success(), "{}", told(&imported));
+    let reveal = |name: &str| text(&setup.run(&["secret", "get", name, "--reveal"]).stdout);
+    assert_eq!(reveal("database_password"), "hello\n");
+
+    // A new one, which is in use at once.
+    let mut command = setup.command(&["secret", "set", "mcp_api_key", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(READONLY.repeat(2).as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(reveal("mcp_api_key"), READONLY.repeat(2) + "\n");
+    let store = fs::read(setup.dir().join("secrets.age")).unwrap();
+    assert!(!text(&store).contains(READONLY) && !text(&store).contains("hello"));
+    let made = fs::metadata(setup.dir().join("witgate.state/secrets.key")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o600, "the key is made with the first secret");
+    change(&setup, "{ env = \"MCP_API_KEY\" }", "{ stored = \"mcp_api_key\" }");
+    let running = setup.serve();
+    let answer = call(&running, "hello_world", json!({})).with("X-API-Key", &READONLY.repeat(2)).send();
+    assert_eq!(answer.result()["content"][0]["text"], "Hello, world!", "{answer:?}");
 }
 
 #[test]

@@ -28,12 +28,10 @@ fn example(apis: &[(&str, &Recorder)]) -> (Setup, String) {
     let python = Clients::installed().unwrap().python().display().to_string();
     let config = fs::read_to_string(from.join("witgate.toml")).unwrap();
     let config = config.replace("\"python3\"", &format!("{python:?}"));
-    let urls = apis.iter().map(|(api, recorder)| {
-        let url = recorder.url();
-        format!("{api}_API_URL = {:?}\n", url.trim_end_matches("/mcp"))
+    let config = apis.iter().fold(config, |config, (api, recorder)| {
+        let own = format!("https://{api}.example.com");
+        config.replace(&own, recorder.url().trim_end_matches("/mcp"))
     });
-    let environment = format!("[upstreams.tools.env]\n{}", urls.collect::<String>());
-    let config = config.replace("[upstreams.tools.env]\n", &environment);
     setup.file("witgate.toml", config.replace("127.0.0.1:8787", &setup.address()));
     let key = setup.key(&["ada", "--allow", "*"]);
     (setup, key)
@@ -45,13 +43,9 @@ fn change(setup: &Setup, from: &str, to: &str) {
     setup.file("witgate.toml", config.replace(from, to));
 }
 
-fn url(running: &Running, upstream: &str) -> String {
-    format!("http://{}/{upstream}/mcp", running.address())
-}
-
 /// A session of a real client with the example's server, which calls a tool.
 async fn run(client: Client, running: &Running, key: &str, tool: &str, arguments: Value) -> Report {
-    let session = Session::http(url(running, "tools")).header("X-API-Key", key).call(tool, arguments);
+    let session = Session::http(running.url()).header("X-API-Key", key).call(tool, arguments);
     Clients::installed().unwrap().run(client, &session.limit(Duration::from_secs(60))).await.unwrap()
 }
 
@@ -151,15 +145,18 @@ async fn log_in(setup: &Setup) {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_named_variables_reach_the_server() {
     let (setup, key) = example(&[]);
-    let setup = setup.env("WEATHER_API_KEY", SECRET).env("BEARER_TOKEN", BEARER).env("OTHER_SECRET", "x");
+    let setup = setup.env("MAPS_KEY", SECRET).env("BEARER_TOKEN", BEARER).env("OTHER_SECRET", "x");
     let running = setup.serve();
     for client in [Client::TsSdk, Client::PyMcp] {
         let report = run(client, &running, &key, "list_settings", json!({})).await;
         let names = report.text().unwrap();
         let has = |name: &str| names.split(", ").any(|other| other == name);
-        assert!(has("WEATHER_API_KEY") && has("BEARER_TOKEN") && has("PATH"), "{names}");
-        assert!(!has("OTHER_SECRET") && !has("API_PASSWORD") && !has("MCP_API_KEY"), "{names}");
+        assert!(has("MAPS_KEY") && has("WEATHER_API") && has("OWN_TOKEN_FILE") && has("PATH"), "{names}");
+        assert!(!has("OTHER_SECRET") && !has("BEARER_TOKEN") && !has("MCP_API_KEY"), "{names}");
     }
+    // It has the key, and uses it in a way of its own.
+    let report = run(Client::PyMcp, &running, &key, "get_map_link", json!({ "place": "paris" })).await;
+    assert!(report.text().unwrap().contains("/paris?signature="), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,26 +171,26 @@ async fn a_missing_credential_denies_the_tool_that_needs_it_and_is_named() {
     let report = run(Client::TsSdk, &running, &key, "list_settings", json!({})).await;
     assert_eq!(report.error, None, "the other tools work");
 
-    let caller = Caller::new(url(&running, "tools"), Some(&key));
+    let caller = Caller::new(running.url(), Some(&key));
     let states = health(&caller).await;
     for (name, state) in [
-        ("WEATHER_API_KEY", "missing"),
+        ("MAPS_KEY", "missing"),
         ("weather", "missing"),
-        ("BEARER_TOKEN", "configured"),
         ("tickets", "configured"),
-        ("API_PASSWORD", "missing"),
+        ("reports", "missing"),
+        // Its client has no secret. The public client needs a login.
+        ("github", "missing"),
+        ("entra", "connect"),
     ] {
         assert_eq!(states[name], state, "{name}: {states}");
     }
-    let other = health(&Caller::new(url(&running, "github"), Some(&key))).await;
-    assert_eq!(other, json!({ "github": "missing" }), "its client has no secret");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_api_gets_its_credential_in_its_form() {
     let apis = [Recorder::start(), Recorder::start(), Recorder::start()];
     let [weather, tickets, reports] = &apis;
-    let (setup, key) = example(&[("WEATHER", weather), ("TICKETS", tickets), ("REPORTS", reports)]);
+    let (setup, key) = example(&[("weather", weather), ("tickets", tickets), ("reports", reports)]);
     let setup = setup.env("WEATHER_API_KEY", SECRET).env("BEARER_TOKEN", BEARER);
     let running = setup.env("API_USERNAME", "aladdin").env("API_PASSWORD", PASSWORD).serve();
     for (tool, arguments) in
@@ -218,11 +215,8 @@ async fn each_api_gets_its_credential_in_its_form() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_a_file_is_used_and_so_is_its_change() {
     let weather = Recorder::start();
-    let (setup, key) = example(&[("WEATHER", &weather)]);
-    for variable in ["WEATHER_API_KEY = { env", "value = { env"] {
-        let file = variable.replace("env", "file");
-        change(&setup, &format!("{variable} = \"WEATHER_API_KEY\""), &format!("{file} = \"secret\""));
-    }
+    let (setup, key) = example(&[("weather", &weather)]);
+    change(&setup, "value = { env = \"WEATHER_API_KEY\"", "value = { file = \"secret\"");
     private(&setup.file("secret", format!("{SECRET}\n")));
     let running = setup.serve();
     let call = || run(Client::TsSdk, &running, &key, "get_weather", json!({ "city": "Paris" }));
@@ -255,18 +249,18 @@ fn variables_for_development_come_out_of_a_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_comes_from_a_program_at_the_start() {
-    let weather = Recorder::start();
-    let (setup, key) = example(&[("WEATHER", &weather)]);
+    let (setup, key) = example(&[]);
     let program = setup.file("vault", format!("#!/bin/sh\necho {SECRET}\n"));
     fs::set_permissions(program, fs::Permissions::from_mode(0o700)).unwrap();
-    let exec = "WEATHER_API_KEY = { exec = [\"./vault\", \"read\", \"-field=value\", \"secret/weather\"] }";
-    change(&setup, "WEATHER_API_KEY = { env = \"WEATHER_API_KEY\", optional = true }", exec);
-    change(&setup, "get_weather = [\"weather\"], ", "");
-    change(&setup, "get_report = [\"reports\"]", "get_report = [\"reports\", \"weather\"]");
+    let exec = "MAPS_KEY = { exec = [\"./vault\", \"read\", \"-field=value\", \"secret/maps\"] }";
+    change(&setup, "MAPS_KEY = { env = \"MAPS_KEY\", optional = true }", exec);
+    change(&setup, "get_map_link = [\"maps\"]\n", "");
     let running = setup.serve();
-    let report = run(Client::PyMcp, &running, &key, "get_weather", json!({ "city": "Paris" })).await;
-    assert_eq!(report.text().as_deref(), Some("The API has answered."), "{report:?}");
-    assert!(contains(&weather.seen(), format!(": {SECRET}\r\n").as_bytes()));
+    let link = run(Client::PyMcp, &running, &key, "get_map_link", json!({ "place": "paris" })).await;
+    use aws_lc_rs::hmac;
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), b"paris");
+    let signature: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(link.text().unwrap().ends_with(&format!("?signature={signature}")), "{link:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -459,6 +453,28 @@ fn presets_know_their_providers() {
             assert_eq!(asked["redirect_uri"], "http://localhost:8080/callback");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_stay_in_the_file_of_before_if_other_programs_read_it() {
+    let provider = Provider::start();
+    let (setup, key) = before_provider(&provider, "store = 'file'\ntoken_file = 'mcp-tokens/tokens.json'\n");
+    log_in(&setup).await;
+    let path = setup.dir().join("mcp-tokens/tokens.json");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let read = || serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(format!("Bearer {}", read()["access_token"].as_str().unwrap()), provider.bearer());
+
+    // The tokens of before, without an end.
+    let [access, refresh] = provider.issue();
+    fs::write(&path, json!({ "access_token": access, "refresh_token": refresh }).to_string()).unwrap();
+    let running = setup.serve();
+    let answer = await_result(&Caller::new(running.url(), Some(&key))).await;
+    assert!(answer.is_result(), "{answer:?}");
+    let renewed = read();
+    assert_eq!(format!("Bearer {}", renewed["access_token"].as_str().unwrap()), provider.bearer());
+    assert!(renewed["expires_at"].is_number() && mode(&path) == 0o600, "it is renewed");
 }
 
 /// Searched: everything that Witgate writes, at its most talkative.
