@@ -11,13 +11,11 @@ mod error;
 pub mod fernet;
 mod identity;
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use witgate_base::cause::is_file;
-use witgate_base::whole_file::Lock;
+use witgate_base::whole_file::{Lock, create_folder_of};
 
 pub use self::content::StoredSecrets;
 pub use self::error::SecretStoreError;
@@ -143,9 +141,7 @@ impl SecretStore {
 
     /// Remembers a change. Without this, an older store in its place would only not be noticed.
     fn note_change(&self, number: u64) {
-        let made =
-            self.counter.parent().map(|state| DirBuilder::new().recursive(true).mode(0o700).create(state));
-        if made.is_none_or(|made| made.is_ok())
+        if create_folder_of(&self.counter).is_ok()
             && let Ok(lock) = Lock::take(&self.counter)
         {
             let _ = lock.replace(&format!("{number}\n"));

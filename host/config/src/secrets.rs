@@ -1,7 +1,7 @@
 //! The sources of secrets: environment variables, files, credentials of systemd, the encrypted store, the keyring, and
 //! programs.
 
-mod reading;
+mod secret;
 mod stored;
 
 use std::io;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub use self::reading::{MissingSecret, Secret};
+pub use self::secret::{MissingSecret, Secret};
 use self::stored::StoreReader;
 use crate::environment::Environment;
 use crate::keyring::{KeyringEntry, KeyringPlaceError};

@@ -190,7 +190,7 @@ fn size(number: u32) -> Result<usize, BusError> {
     usize::try_from(number).ok().filter(|size| *size <= LARGEST).ok_or(BusError::Malformed)
 }
 
-/// What the header of an answer says.
+/// The header of an answer.
 #[derive(Default)]
 struct AnswerHead {
     /// The number of the call.

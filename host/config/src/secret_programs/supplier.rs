@@ -1,4 +1,4 @@
-//! What gives a secret again and again: a program, or an entry of the keyring.
+//! The supplier of a secret: a program, or an entry of the keyring.
 
 use std::fmt;
 use std::time::Duration;

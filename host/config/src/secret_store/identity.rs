@@ -1,8 +1,8 @@
 //! The identity that decrypts a store: a secret key of age.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -64,9 +64,7 @@ impl IdentityPlace {
             message: format!("the identity `{}` cannot be made: {error}", path.display()),
             cause: Cause::of(&error),
         };
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-        }
+        whole_file::create_folder_of(path).map_err(failed)?;
         let text = new_identity()?;
         let write = |file: &mut File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         whole_file::create(path, write).map(drop).map_err(failed)

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::reading::{MissingSecret, Secret};
+use super::secret::{MissingSecret, Secret};
 use crate::secret_store::{SecretStore, SecretStoreError, StoredSecrets};
 use crate::shape::nearest;
 use witgate_base::fingerprints::Fingerprints;
@@ -11,11 +11,11 @@ use witgate_base::fingerprints::Fingerprints;
 #[derive(Clone, Debug)]
 pub(super) struct StoreReader {
     store: SecretStore,
-    reading: Arc<OnceLock<StoreReading>>,
+    snapshot: Arc<OnceLock<StoreSnapshot>>,
 }
 
 #[derive(Debug)]
-struct StoreReading {
+struct StoreSnapshot {
     /// The files, as they were before they were read.
     files: Fingerprints,
     secrets: Result<StoredSecrets, SecretStoreError>,
@@ -24,7 +24,7 @@ struct StoreReading {
 
 impl StoreReader {
     pub(super) fn new(store: SecretStore) -> Self {
-        Self { store, reading: Arc::default() }
+        Self { store, snapshot: Arc::default() }
     }
 
     /// The store.
@@ -34,7 +34,7 @@ impl StoreReader {
 
     /// Remembers the state of the store that was read. An older one causes a warning from then on.
     pub(super) fn remember(&self) {
-        if let Some(StoreReading { secrets: Ok(secrets), .. }) = self.reading.get() {
+        if let Some(StoreSnapshot { secrets: Ok(secrets), .. }) = self.snapshot.get() {
             self.store.remember(secrets);
         }
     }
@@ -44,12 +44,12 @@ impl StoreReader {
     /// # Errors
     /// If there is no store, it cannot be decrypted, or it has no such secret.
     pub(super) fn secret(&self, name: &str, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
-        let reading = self.reading.get_or_init(|| StoreReading::of(&self.store));
-        files.extend(reading.files.clone());
-        let secrets = reading.secrets.as_ref().map_err(|error| unread(error, name))?;
+        let snapshot = self.snapshot.get_or_init(|| StoreSnapshot::of(&self.store));
+        files.extend(snapshot.files.clone());
+        let secrets = snapshot.secrets.as_ref().map_err(|error| unread(error, name))?;
         let value = secrets.get(name).ok_or_else(|| missing(secrets, name))?;
         let path = self.store.path();
-        let warning = reading.is_rolled_back.then(|| {
+        let warning = snapshot.is_rolled_back.then(|| {
             (
                 format!("`{}` is older than the last store that was used here", path.display()),
                 "if you have restored it on purpose, set any secret with `witgate secret set`".to_owned(),
@@ -59,7 +59,7 @@ impl StoreReader {
     }
 }
 
-impl StoreReading {
+impl StoreSnapshot {
     fn of(store: &SecretStore) -> Self {
         let mut files = Fingerprints::default();
         store.files().for_each(|file| files.note(file));
