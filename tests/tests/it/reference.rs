@@ -1,6 +1,7 @@
 //! Set-ups that people replace with Witgate, item by item, with real clients. `docs/moving-over.md` lists all items, and
 //! the test that shows each of them.
 
+mod calculator;
 mod instability;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::fs;
 use witgate_tests::gateway::workspace;
 
 /// The set-ups, and the number of their items.
-const SYSTEMS: [(&str, usize); 1] = [("R1", 38)];
+const SYSTEMS: [(&str, usize); 2] = [("R1", 38), ("R2", 34)];
 
 /// The tests of these modules, as `MODULE::TEST`.
 fn tests() -> BTreeSet<String> {
