@@ -3,6 +3,7 @@
 
 mod credentials;
 mod issued_tokens;
+mod passwords;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
 };
 pub use self::issued_tokens::IssuedTokens;
+pub use self::passwords::Passwords;
 use crate::OwnTool;
 use crate::limits::{CredentialKind, LimitPer};
 
@@ -43,6 +45,8 @@ pub struct File {
     pub limits: BTreeMap<String, CallLimit>,
     /// Pauses after failed authentications. Default: none.
     pub lockout: Option<Lockout>,
+    /// The cost of new hashes of passwords.
+    pub passwords: Passwords,
     /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// Traces of operations.

@@ -16,6 +16,7 @@ mod limits;
 mod load;
 mod lockout;
 mod network;
+mod passwords;
 mod pipeline;
 mod plain_http;
 mod policies;
@@ -52,6 +53,7 @@ pub use configured_keys::ConfiguredKey;
 pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use passwords::password_cost;
 pub use proxies::network as network_of;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -362,6 +364,7 @@ impl Resolver<'_> {
         let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
         self.token_issues(file, &mut upstreams, context);
         let lockout = self.lockout(file);
+        let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
@@ -375,6 +378,7 @@ impl Resolver<'_> {
             signing,
             limits,
             lockout,
+            password_cost,
             denied_peers,
             audit,
             telemetry,
