@@ -350,6 +350,7 @@ impl Resolver<'_> {
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
         let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
             self.no_passwords_in_clear(&file.server, server, &policies);
