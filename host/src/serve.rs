@@ -264,6 +264,7 @@ pub(crate) async fn run(
     logs.register(&metrics);
     audit.register(&metrics);
     factory.limits().register(&metrics);
+    let passwords = Arc::clone(factory.passwords());
     lockout.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
@@ -293,6 +294,7 @@ pub(crate) async fn run(
     let state = GatewayState {
         generations: Arc::clone(&generations),
         reloader,
+        passwords,
         metrics: Arc::clone(&metrics),
         tls: tls.clone(),
         audit: audit.clone(),

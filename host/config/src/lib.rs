@@ -42,6 +42,7 @@ use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
 use witgate_base::signing::{PublicKey, Signer};
+use witgate_basic::hash::Argon2Hash;
 use witgate_plugin::Pattern;
 
 /// All settings of `serve`.
@@ -69,6 +70,8 @@ pub struct Config {
     pub limits: Vec<CallLimit>,
     /// Pauses after failed authentications. None: there are none.
     pub lockout: Option<Lockout>,
+    /// `[passwords]`: the cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
     /// Addresses and networks that may not connect.
     pub denied_peers: Vec<IpNet>,
     /// The audit log. None: the audit is only written to standard error.

@@ -6,6 +6,7 @@ mod child_credentials;
 mod credentials;
 mod issued_tokens;
 mod limits;
+mod passwords;
 mod policy;
 mod schema;
 mod secret;
@@ -27,6 +28,7 @@ pub use self::credentials::{
 };
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
+pub use self::passwords::Passwords;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,
@@ -69,6 +71,8 @@ pub struct File {
     pub limits: BTreeMap<String, CallLimit>,
     /// Pauses after failed authentications. Default: none.
     pub lockout: Option<Lockout>,
+    /// The cost of new hashes of passwords.
+    pub passwords: Passwords,
     /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// Traces of operations.

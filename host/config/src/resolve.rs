@@ -17,6 +17,7 @@ mod limits;
 mod load;
 mod lockout;
 mod network;
+mod passwords;
 mod pipeline;
 mod plain_http;
 mod policies;
@@ -54,6 +55,7 @@ pub use configured_keys::ConfiguredKey;
 pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use passwords::password_cost;
 pub use proxies::network as network_of;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -362,6 +364,7 @@ impl Resolver<'_> {
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
         let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
             self.no_passwords_in_clear(&file.server, server, &policies);
@@ -376,6 +379,7 @@ impl Resolver<'_> {
         let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
         self.token_issues(file, &mut upstreams, context);
         let lockout = self.lockout(file);
+        let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
@@ -389,6 +393,7 @@ impl Resolver<'_> {
             signing,
             limits,
             lockout,
+            password_cost,
             denied_peers,
             audit,
             telemetry,

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use witgate_tests::gateway::{Setup, component, program, workspace};
 
-/// A value that is long enough for every secret of an example.
+/// A value that is long enough for every secret of an example. Each has another end.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 #[test]
@@ -99,7 +99,7 @@ fn examples(file: &str) -> Vec<PathBuf> {
 fn with_secrets(setup: Setup, example: &Path) -> Setup {
     let config = std::fs::read_to_string(example.join("witgate.toml")).unwrap();
     let named = config.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
-    named.fold(setup, |setup, name| setup.env(name, SECRET))
+    named.fold(setup, |setup, name| setup.env(name, &format!("{SECRET}{name}")))
 }
 
 /// Adds the components that the configuration names, which are those of other examples.

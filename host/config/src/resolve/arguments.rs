@@ -6,7 +6,9 @@ use std::sync::Arc;
 use witgate_plugin::Pattern;
 
 use super::resolver::Resolver;
-use crate::{ArgumentSchema, ArgumentSettings, InjectedValue, Mode, Policy, PolicyKind, raw};
+use crate::{
+    ArgumentSchema, ArgumentSettings, InjectedValue, Mode, Policy, PolicyKind, Upstream, UpstreamTarget, raw,
+};
 
 /// The longest name of an argument, in bytes.
 const LONGEST_NAME: usize = 128;
@@ -92,6 +94,22 @@ impl Resolver<'_> {
             self.error(&at, "no tool has the argument: `on` is empty", help);
         }
         self.tool_patterns(&at, texts).into()
+    }
+
+    /// Refuses to send the server's own values over a network that could read them.
+    pub(super) fn injects_in_private(&mut self, upstreams: &[Upstream], policies: &BTreeMap<String, Policy>) {
+        for upstream in upstreams {
+            let (UpstreamTarget::Url { url, .. } | UpstreamTarget::Sse { url, .. }) = &upstream.target else {
+                continue;
+            };
+            let authenticators =
+                upstream.pipeline.authenticate.iter().filter_map(|name| policies.get(name.as_str()));
+            let injects =
+                |policy: &&Policy| policy.argument.as_ref().is_some_and(|argument| argument.inject.is_some());
+            if authenticators.into_iter().any(|policy| injects(&policy)) {
+                self.no_secrets_in_clear(&["upstreams", &upstream.name, "url"], url);
+            }
+        }
     }
 
     /// The tools in `anonymous.lists` of the pipeline at `at`.

@@ -208,6 +208,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         signing: None,
         limits: Vec::new(),
         lockout: None,
+        password_cost: witgate_basic::hash::RECOMMENDED,
         denied_peers: Vec::new(),
         audit: None,
         telemetry: None,

@@ -80,6 +80,7 @@ impl Resolver<'_> {
         context: TokenContext<'_>,
     ) -> Option<TokenIssue> {
         let at = ["upstreams", upstream.name.as_str(), "issue_token"];
+        let faults = self.faults.len();
         let from = self.token_policy(&at, "from", &written.from, upstream, context);
         let accepting = self.token_policy(&at, "policy", &written.policy, upstream, context);
         let policies = Policies { from: from?, accepting: accepting? };
@@ -89,6 +90,10 @@ impl Resolver<'_> {
         let issuer = self.only_text(policies.accepting, "issuer");
         self.other_settings(policies.accepting);
         let (key, issuer) = (key?, issuer?);
+        if self.faults.len() > faults {
+            // Even if the rest of the configuration is used.
+            return None;
+        }
         let setting = |name: &str| policies.accepting.config.get(name);
         let roles: RolesClaim = setting("roles_claim")
             .and_then(|claim| serde_json::from_value(claim.clone()).ok())

@@ -82,6 +82,17 @@ fn a_server_gets_a_value_of_its_own() {
         let said = Folder::with(&config(inject, "l")).says();
         assert!(said.contains(expected), "{inject}: {said}");
     }
+    for (url, is_refused) in [
+        ("http://mcp.example.com/mcp", true),
+        ("https://mcp.example.com/mcp", false),
+        ("http://127.0.0.1:1/mcp", false),
+    ] {
+        let upstream = format!("[upstreams.own]\nurl = '{url}'");
+        let text =
+            config("{ env = 'UPSTREAM_TOKEN' }", "l").replace("[upstreams.own]\nown_tools = true", &upstream);
+        let said = Folder::with(&text).says();
+        assert_eq!(said.contains("a credential would cross the network in clear"), is_refused, "{said}");
+    }
     let two = Folder::with(&config("{ env = 'UPSTREAM_TOKEN' }", "k")).says();
     assert!(two.contains("8:26: the server would get another value of `k` than that of `keys`"), "{two}");
 }
