@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod body;
+pub mod connect;
 mod credential_choice;
 mod credential_search;
 pub mod decision;
@@ -74,6 +75,7 @@ use stage_result::StageResult;
 use tasks::Tasks;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
+use witgate_credentials::connect::ConnectDesk;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -97,6 +99,8 @@ pub struct Flow<U> {
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
+    /// The links for callers who connect an account. None: there are none.
+    connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
 }
 
@@ -132,7 +136,7 @@ impl<U: Upstream> Flow<U> {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        let tracer = None;
+        let (tracer, connect) = (None, None);
         Self {
             route,
             upstream,
@@ -145,6 +149,7 @@ impl<U: Upstream> Flow<U> {
             streams,
             answers,
             declared,
+            connect,
             stop,
         }
     }
@@ -178,7 +183,12 @@ impl<U: Upstream> Flow<U> {
 
     /// True if a policy accepts tokens with a proof of possession, so that challenges offer it.
     pub fn takes_proofs(&self) -> bool {
-        self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
+        self.takes(Scheme::Dpop)
+    }
+
+    /// True if a policy judges credentials of this scheme.
+    pub fn takes(&self, scheme: Scheme) -> bool {
+        self.generations.live().pipeline(self.route.pipeline).judges(scheme)
     }
 
     /// The upstream behind this flow.
@@ -204,6 +214,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         record.trace(self.tracer.as_ref(), &request);
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -375,6 +386,7 @@ impl<U: Upstream> Flow<U> {
             act(listener, permit, shown).await
         };
         let result = stages.await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
