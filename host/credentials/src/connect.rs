@@ -7,12 +7,16 @@ mod local_code;
 
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
 use url::Url;
 use witgate_plugin::Digest;
+use zeroize::Zeroizing;
 
 use crate::fault::OutboundProblem;
 use crate::grant_key::GrantKey;
@@ -37,6 +41,7 @@ pub struct ConnectDesk {
     local_port: Option<u16>,
     links: Mutex<LinkTable>,
     connected: broadcast::Sender<ConnectedPrincipal>,
+    form_key: hmac::Key,
 }
 
 /// The principal who gets a link, and the reason.
@@ -63,6 +68,13 @@ pub struct IssuedLink {
     pub id: Box<str>,
 }
 
+impl IssuedLink {
+    /// The text of the link in its URL.
+    pub fn link(&self) -> Option<String> {
+        self.url.query_pairs().find(|(name, _)| name == "t").map(|(_, link)| link.into_owned())
+    }
+}
+
 /// What the page may show to anybody who has a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
@@ -72,7 +84,12 @@ pub struct LinkFacts {
     pub code: Option<Box<str>>,
     /// The page, without the link.
     pub page: Url,
+    /// The host of the provider.
+    pub provider: Box<str>,
 }
+
+/// Finds the secret of the browser that has sent a request. The name of its cookie depends on the URL of the page.
+pub type BrowserSecret<'a> = &'a (dyn Fn(&Url) -> Option<Box<str>> + Sync);
 
 /// The proof that a browser belongs to the principal.
 #[derive(Clone, Copy, Debug)]
@@ -153,9 +170,31 @@ impl ConnectOutcome {
 
 impl ConnectDesk {
     /// The links to pages of the gateway's listener, or of a listener at `local_port` on loopback.
-    pub fn new(ways: Arc<Ways>, local_port: Option<u16>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub fn new(ways: Arc<Ways>, local_port: Option<u16>) -> Result<Arc<Self>, getrandom::Error> {
         let connected = broadcast::Sender::new(ANNOUNCED);
-        Arc::new(Self { ways, local_port, links: Mutex::default(), connected })
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key)?;
+        let form_key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
+        Ok(Arc::new(Self { ways, local_port, links: Mutex::default(), connected, form_key }))
+    }
+
+    /// True if the pages are on a listener of their own on this machine.
+    pub fn is_local(&self) -> bool {
+        self.local_port.is_some()
+    }
+
+    /// The proof that a form was made for the browser with this secret, and for this link.
+    pub fn form_token(&self, browser: &str, link: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.form_key, &form_text(browser, link)))
+    }
+
+    /// True if a form was made for the browser with this secret, and for this link.
+    pub fn is_form_token(&self, token: &str, browser: &str, link: &str) -> bool {
+        let tag = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+        hmac::verify(&self.form_key, &form_text(browser, link), &tag).is_ok()
     }
 
     /// A link for a principal. It is the same one as long as nobody has used it.
@@ -215,8 +254,7 @@ impl ConnectDesk {
         Ok(url)
     }
 
-    /// The end of a login: the provider has led a browser with this secret to `target`. What has begun goes on if the
-    /// browser goes away.
+    /// The end of a login: the provider has led a browser to `target`. What has begun goes on if the browser goes away.
     ///
     /// # Errors
     /// If the answer belongs to no login.
@@ -224,7 +262,7 @@ impl ConnectDesk {
         self: &Arc<Self>,
         credential: &str,
         target: &str,
-        browser: &str,
+        browser: BrowserSecret<'_>,
     ) -> Result<ConnectOutcome, LinkError> {
         let TakenLogin { invitee, key, browser, login } = self.take_login(credential, target, browser)?;
         let Some(login) = login else {
@@ -246,6 +284,12 @@ impl ConnectDesk {
         Ok(ConnectOutcome::of(&invitee, true, result))
     }
 
+    /// The page of a credential, and the host of its provider.
+    pub fn facts(&self, invitee: &Invitee) -> Option<LinkFacts> {
+        let provider = provider(&invitee.credential)?;
+        Some(LinkFacts { upstream: invitee.upstream, code: None, page: self.page(invitee)?, provider })
+    }
+
     /// The account that a principal has connected, with a new link that belongs to the browser with this secret.
     ///
     /// # Errors
@@ -265,7 +309,7 @@ impl ConnectDesk {
         Ok(ConnectedAccount { account: grant.account, not_granted: Vec::new(), link: id })
     }
 
-    /// Forgets the grant that was connected with this link, in the browser with this secret.
+    /// Forgets the grant that was connected with this link, in the same browser.
     ///
     /// # Errors
     /// If the link is unknown or belongs to another browser, or the grant cannot be removed.
@@ -273,7 +317,7 @@ impl ConnectDesk {
         &self,
         credential: &str,
         link: &str,
-        browser: &str,
+        browser: BrowserSecret<'_>,
     ) -> Result<ConnectOutcome, LinkError> {
         let invitee = {
             let mut links = self.links.lock();
@@ -281,7 +325,7 @@ impl ConnectDesk {
             let LinkStage::Connected { browser: owner } = &found.stage else {
                 return Err(LinkError::Unknown);
             };
-            if *owner != sha256(browser.as_bytes()) {
+            if !is_of(owner, browser(&found.page)) {
                 return Err(OutboundProblem::StateMismatch.into());
             }
             let (invitee, key) = (found.invitee.clone(), found.key());
@@ -301,20 +345,25 @@ impl ConnectDesk {
     }
 
     /// Takes the login to which an answer belongs.
-    fn take_login(&self, credential: &str, target: &str, browser: &str) -> Result<TakenLogin, LinkError> {
+    fn take_login(
+        &self,
+        credential: &str,
+        target: &str,
+        browser: BrowserSecret<'_>,
+    ) -> Result<TakenLogin, LinkError> {
         let mismatch = || LinkError::Problem(OutboundProblem::StateMismatch);
         let state = state_in(target).ok_or_else(mismatch)?;
         let mut links = self.links.lock();
         let link = links.by_state(&sha256(state.as_bytes())).ok_or_else(mismatch)?;
         let LinkStage::LoggingIn { browser: owner, login } = &link.stage else { return Err(mismatch()) };
         let (invitee, key) = (link.invitee.clone(), link.key());
-        let browser = sha256(browser.as_bytes());
-        if !link.is_for(credential) || *owner != browser {
-            return Ok(TakenLogin { invitee, key, browser, login: None });
+        let owner = *owner;
+        if !link.is_for(credential) || !is_of(&owner, browser(&link.page)) {
+            return Ok(TakenLogin { invitee, key, browser: owner, login: None });
         }
         let login = Some(Arc::clone(login));
         link.stage = LinkStage::Redeeming;
-        Ok(TakenLogin { invitee, key, browser, login })
+        Ok(TakenLogin { invitee, key, browser: owner, login })
     }
 
     async fn redeem(
@@ -365,6 +414,15 @@ impl ConnectDesk {
     }
 }
 
+/// True if a browser with this secret is the one with this digest.
+fn is_of(digest: &Digest, browser: Option<Box<str>>) -> bool {
+    browser.is_some_and(|browser| sha256(browser.as_bytes()) == *digest)
+}
+
+fn form_text(browser: &str, link: &str) -> Vec<u8> {
+    [browser.as_bytes(), b" ", link.as_bytes()].concat()
+}
+
 /// The value of `state` in an answer of a provider.
 fn state_in(target: &str) -> Option<String> {
     let (_, query) = target.split_once('?')?;
@@ -378,6 +436,11 @@ fn grant(credential: &UpstreamCredential) -> Option<&GrantSettings> {
         OutboundSource::Grant(grant) => Some(grant),
         _ => None,
     }
+}
+
+/// The host of the provider of a credential.
+fn provider(credential: &UpstreamCredential) -> Option<Box<str>> {
+    grant(credential)?.authorize_url.host_str().map(Box::from)
 }
 
 /// Work on the stored grant of a principal, away from the threads of requests.

@@ -126,6 +126,11 @@ impl OutboundFault {
         Self { credential: Arc::clone(credential), problem, invitation: None }
     }
 
+    /// The same, with a way to connect an account.
+    pub fn with(self, invitation: Invitation) -> Self {
+        Self { invitation: Some(Box::new(invitation)), ..self }
+    }
+
     /// The reason code.
     pub fn reason(&self) -> &'static str {
         match self.problem {

@@ -29,6 +29,7 @@ use destination::RecordPlace;
 use entry::UnsettledEntry;
 use facts::AuditFacts;
 use stages::StageClock;
+use witgate_base::party::Principal;
 use witgate_credentials::fault::OutboundProblem;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::{Access, Target};
@@ -233,6 +234,8 @@ pub struct Record<'a> {
     pub is_clean: bool,
     /// The caller, after authentication.
     pub caller: Option<Arc<Caller>>,
+    /// The principal, if there is no caller.
+    pub principal: Option<Principal>,
     /// The credential with which the message goes to the upstream, after authorization.
     pub delegation: Option<Delegation>,
     /// The token that the caller has asked for and gets.
@@ -263,6 +266,7 @@ impl<'a> Record<'a> {
             request: None,
             is_clean: false,
             caller: None,
+            principal: None,
             delegation: None,
             issued: None,
             fallback: FallbackUse::default(),
@@ -396,6 +400,7 @@ impl<'a> Record<'a> {
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
+        let principal = self.principal.as_ref();
         let facts = AuditFacts {
             outcome: outcome.name(),
             decision: self.decision,
@@ -403,9 +408,14 @@ impl<'a> Record<'a> {
             generation: self.generation,
             method: request.map(|request| request.call.method()).filter(|method| self.may_show(method)),
             targets: request.filter(|_| self.is_clean).map_or(&[], |request| targets(request.call.access())),
-            subject: caller.map(|caller| caller.identity().subject.as_str()),
-            issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
-            proven_by: caller.map(|caller| &**caller.proven_by()),
+            subject: caller
+                .map(|caller| caller.identity().subject.as_str())
+                .or(principal.map(Principal::subject)),
+            issuer: match caller {
+                Some(caller) => caller.identity().issuer.as_deref(),
+                None => principal.and_then(Principal::issuer),
+            },
+            proven_by: caller.map(|caller| &**caller.proven_by()).or(principal.map(Principal::proven_by)),
             policy: cause.policy,
             delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
             issued: self.issued.as_deref(),

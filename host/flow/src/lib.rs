@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod body;
+pub mod connect;
 mod credential_choice;
 mod credential_search;
 pub mod decision;
@@ -76,6 +77,7 @@ use tasks::Tasks;
 use token_issue::IssuedToken;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
+use witgate_credentials::connect::ConnectDesk;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -99,6 +101,8 @@ pub struct Flow<U> {
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
+    /// The links for callers who connect an account. None: there are none.
+    connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
 }
 
@@ -134,7 +138,7 @@ impl<U: Upstream> Flow<U> {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        let tracer = None;
+        let (tracer, connect) = (None, None);
         Self {
             route,
             upstream,
@@ -147,6 +151,7 @@ impl<U: Upstream> Flow<U> {
             streams,
             answers,
             declared,
+            connect,
             stop,
         }
     }
@@ -180,7 +185,12 @@ impl<U: Upstream> Flow<U> {
 
     /// True if a policy accepts tokens with a proof of possession, so that challenges offer it.
     pub fn takes_proofs(&self) -> bool {
-        self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
+        self.takes(Scheme::Dpop)
+    }
+
+    /// True if a policy judges credentials of this scheme.
+    pub fn takes(&self, scheme: Scheme) -> bool {
+        self.generations.live().pipeline(self.route.pipeline).judges(scheme)
     }
 
     /// The upstream behind this flow.
@@ -206,6 +216,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         record.trace(self.tracer.as_ref(), &request);
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -379,6 +390,7 @@ impl<U: Upstream> Flow<U> {
             act(listener, permit, shown).await
         };
         let result = stages.await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;

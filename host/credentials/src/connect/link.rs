@@ -9,7 +9,7 @@ use url::Url;
 use witgate_plugin::Digest;
 
 use super::link_table::LinkKey;
-use super::{Invitee, IssuedLink, LinkFacts};
+use super::{Invitee, IssuedLink, LinkFacts, provider};
 use crate::login::Login;
 
 /// The lifetime of a link. People look for their second factor.
@@ -87,7 +87,13 @@ impl ConnectLink {
     }
 
     pub(super) fn facts(&self) -> LinkFacts {
-        LinkFacts { upstream: self.invitee.upstream, code: self.code.clone(), page: self.page.clone() }
+        let provider = provider(&self.invitee.credential).unwrap_or_default();
+        LinkFacts {
+            upstream: self.invitee.upstream,
+            code: self.code.clone(),
+            page: self.page.clone(),
+            provider,
+        }
     }
 }
 

@@ -35,7 +35,13 @@ impl Scene {
         let ways = Ways::new(&Network::default());
         let all = OutboundCredentials::new(Arc::clone(&ways));
         let credential = all.with(&Arc::new(settings.clone())).unwrap();
-        Self { desk: ConnectDesk::new(ways, local_port), credential, settings, provider, _folder: folder }
+        Self {
+            desk: ConnectDesk::new(ways, local_port).unwrap(),
+            credential,
+            settings,
+            provider,
+            _folder: folder,
+        }
     }
 
     fn invitee(&self, subject: &str) -> Invitee {
@@ -55,6 +61,14 @@ impl Scene {
 
     fn begin(&self, link: &str, browser: &str, subject: &str) -> Result<Url, LinkError> {
         self.desk.begin("hub", link, browser, ConnectProof::Principal(&principal(subject)))
+    }
+
+    async fn finish(&self, target: &str, browser: &str) -> Result<ConnectOutcome, LinkError> {
+        self.desk.finish("hub", target, &|_: &Url| Some(browser.into())).await
+    }
+
+    async fn disconnect(&self, link: &str, browser: &str) -> Result<ConnectOutcome, LinkError> {
+        self.desk.disconnect("hub", link, &|_: &Url| Some(browser.into())).await
     }
 
     /// The answer of the provider to a browser that was sent to `url`.
@@ -94,7 +108,7 @@ async fn a_principal_connects_an_account_that_nobody_else_gets() {
     let redirect = url.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
     assert_eq!(redirect, "https://gate.example.com/connect/hub/callback");
     let answer = Scene::answer(&url, "code=1");
-    let outcome = scene.desk.finish("hub", &answer, "browser").await.unwrap();
+    let outcome = scene.finish(&answer, "browser").await.unwrap();
     assert_eq!(outcome.principal, Some(principal("ada")));
     assert_eq!(outcome.result.unwrap().not_granted, ["read:user"]);
     assert_eq!(announced.recv().await.unwrap().principal, principal("ada"));
@@ -114,7 +128,7 @@ async fn a_principal_connects_an_account_that_nobody_else_gets() {
         "no-principal"
     );
     // Each code is redeemed once.
-    assert_eq!(problem(scene.desk.finish("hub", &answer, "browser").await), OutboundProblem::StateMismatch);
+    assert_eq!(problem(scene.finish(&answer, "browser").await), OutboundProblem::StateMismatch);
     assert_eq!(scene.provider.forms().len(), 1);
 }
 
@@ -132,7 +146,7 @@ async fn a_link_that_another_principal_opens_binds_to_nobody() {
     // It is still that of ada, who goes to the provider and gives its address to eve.
     let url = scene.begin(&link, "browser of ada", "ada").unwrap();
     let answer = Scene::answer(&url, "code=of-eve");
-    let outcome = scene.desk.finish("hub", &answer, "browser of eve").await.unwrap();
+    let outcome = scene.finish(&answer, "browser of eve").await.unwrap();
     assert_eq!(outcome.principal, None, "nobody is blamed");
     assert_eq!(outcome.result.unwrap_err(), OutboundProblem::StateMismatch);
     assert!(scene.provider.forms().is_empty(), "the code is not redeemed");
@@ -140,17 +154,11 @@ async fn a_link_that_another_principal_opens_binds_to_nobody() {
         assert_eq!(scene.sent(subject).await, Err("connect-required"), "{subject}");
     }
     let forged = answer.replace("state=", "state=x");
-    assert_eq!(
-        problem(scene.desk.finish("hub", &forged, "browser of ada").await),
-        OutboundProblem::StateMismatch
-    );
+    assert_eq!(problem(scene.finish(&forged, "browser of ada").await), OutboundProblem::StateMismatch);
     let twice = format!("{answer}&state=x");
-    assert_eq!(
-        problem(scene.desk.finish("hub", &twice, "browser of ada").await),
-        OutboundProblem::StateMismatch
-    );
+    assert_eq!(problem(scene.finish(&twice, "browser of ada").await), OutboundProblem::StateMismatch);
     // Nothing of that ends the login of ada.
-    let outcome = scene.desk.finish("hub", &Scene::answer(&url, "code=2"), "browser of ada").await.unwrap();
+    let outcome = scene.finish(&Scene::answer(&url, "code=2"), "browser of ada").await.unwrap();
     assert!(outcome.result.is_ok());
 }
 
@@ -171,7 +179,7 @@ async fn a_refusal_of_the_provider_ends_the_link() {
     let scene = Scene::new(None);
     let url = scene.begin(&scene.link("ada"), "browser", "ada").unwrap();
     let answer = Scene::answer(&url, "error=access_denied");
-    let outcome = scene.desk.finish("hub", &answer, "browser").await.unwrap();
+    let outcome = scene.finish(&answer, "browser").await.unwrap();
     assert_eq!(outcome.result.unwrap_err().detail(), Some("the provider refuses the login: access_denied"));
     assert_eq!(scene.desk.links.lock().counts(), (0, 0, 0));
 }
@@ -180,12 +188,12 @@ async fn a_refusal_of_the_provider_ends_the_link() {
 async fn an_account_is_disconnected_by_the_browser_that_has_connected_it() {
     let scene = Scene::new(None);
     let url = scene.begin(&scene.link("ada"), "browser", "ada").unwrap();
-    let outcome = scene.desk.finish("hub", &Scene::answer(&url, "code=1"), "browser").await.unwrap();
+    let outcome = scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap();
     let link = outcome.result.unwrap().link;
-    let other = scene.desk.disconnect("hub", &link, "another browser").await;
+    let other = scene.disconnect(&link, "another browser").await;
     assert_eq!(problem(other), OutboundProblem::StateMismatch);
     assert_eq!(scene.sent("ada").await.as_deref(), Ok("Bearer access-1"));
-    scene.desk.disconnect("hub", &link, "browser").await.unwrap().result.unwrap();
+    scene.disconnect(&link, "browser").await.unwrap().result.unwrap();
     assert_eq!(scene.sent("ada").await, Err("connect-required"));
     assert_eq!(
         scene.desk.connected(&scene.invitee("ada"), "browser").await,
@@ -203,7 +211,7 @@ async fn over_stdio_the_page_is_on_this_machine_and_shows_a_number() {
     let link = issued.url.query().unwrap().strip_prefix("t=").unwrap().to_owned();
     assert_eq!(scene.desk.look("hub", &link).unwrap().code, Some(code));
     let url = scene.desk.begin("hub", &link, "browser", ConnectProof::SameMachine).unwrap();
-    let outcome = scene.desk.finish("hub", &Scene::answer(&url, "code=1"), "browser").await.unwrap();
+    let outcome = scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap();
     assert!(outcome.result.is_ok());
     assert_eq!(scene.sent("ada").await.as_deref(), Ok("Bearer access-1"));
 }
@@ -220,4 +228,16 @@ async fn the_table_is_bounded_and_each_principal_has_a_share() {
     assert_eq!((links, principals, states), (17, 2, 16));
     assert!(scene.desk.look("hub", &first).is_some(), "the others lose nothing");
     assert!(!format!("{:?}", scene.settings).contains("secret"));
+}
+
+#[test]
+fn a_form_is_for_one_browser_and_one_link() {
+    let desk = ConnectDesk::new(Ways::closed(), None).unwrap();
+    let token = desk.form_token("browser", "link");
+    assert!(desk.is_form_token(&token, "browser", "link"));
+    for (browser, link) in [("other", "link"), ("browser", "other"), ("", ""), ("browser link", "")] {
+        assert!(!desk.is_form_token(&token, browser, link), "{browser} {link}");
+    }
+    let other = ConnectDesk::new(Ways::closed(), None).unwrap();
+    assert!(!other.is_form_token(&token, "browser", "link") && !desk.is_form_token("", "browser", "link"));
 }

@@ -634,6 +634,9 @@ fn outbound(fault: &OutboundFault) -> Wire {
     };
     wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
     wire.data.insert("how".to_owned(), Value::from(fault.advice()));
+    if let Some(invitation) = &fault.invitation {
+        wire.data.insert("url".to_owned(), Value::from(invitation.url.as_str()));
+    }
     wire
 }
 
