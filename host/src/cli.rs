@@ -19,6 +19,7 @@ mod outcome;
 mod peers;
 mod plugin;
 mod runtime;
+mod secret;
 mod serve;
 mod status;
 mod terminal;
@@ -87,6 +88,9 @@ enum Command {
     /// Add, list, disable and import users with passwords
     #[command(subcommand)]
     User(user::Command),
+    /// Keep secrets in an encrypted store
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -137,6 +141,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::User(command)) => user::run(&context, command),
+        Some(Command::Secret(command)) => secret::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
         Some(Command::Credential(command)) => credential::run(&context, command),

@@ -17,6 +17,7 @@ mod limits;
 mod load;
 mod lockout;
 mod network;
+mod passwords;
 mod pipeline;
 mod plain_http;
 mod policies;
@@ -29,6 +30,7 @@ mod settings;
 mod signing;
 mod telemetry;
 mod tls;
+mod token_issue;
 mod token_store;
 mod tokens;
 mod upstreams;
@@ -38,6 +40,7 @@ use std::path::{Path, PathBuf};
 
 use self::load::finish;
 use self::resolver::{Resolver, base};
+use self::token_issue::TokenContext;
 use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::env_file::EnvFile;
@@ -52,6 +55,7 @@ pub use configured_keys::ConfiguredKey;
 pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use passwords::password_cost;
 pub use proxies::network as network_of;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -163,7 +167,7 @@ fn load_noting(
         let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
         (config, resolver.faults)
     };
-    let sources = SecretSources::new(&environment, &file.secrets);
+    let sources = sources(&environment, &file, &base(path));
     // Programs that have not run yet run side by side, and not one after the other.
     for _ in 0..MOST_ROUNDS {
         let beginning = sources.beginning();
@@ -181,6 +185,12 @@ fn load_noting(
 
 /// The most rounds in which the programs of secrets run side by side, some in each.
 const MOST_ROUNDS: usize = 8;
+
+/// The sources of secrets of a configuration in the directory `base`, without a configuration file: of the defaults.
+pub fn sources(environment: &Environment, file: &raw::File, base: &Path) -> SecretSources {
+    let state = base.join(file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE));
+    SecretSources::new(environment, &file.secrets, base, &state)
+}
 
 /// The variables of the process with those of the file that `server.env_file` names, and warnings about that file.
 ///
@@ -301,7 +311,12 @@ impl Outline {
     /// # Errors
     /// If the file of variables cannot be read, or a line is invalid.
     pub fn secrets(&self, environment: &Environment) -> Result<SecretSources, Diagnostic> {
-        Ok(SecretSources::new(&self.environment(environment)?, &self.file.secrets))
+        Ok(self.sources(&self.environment(environment)?))
+    }
+
+    /// The sources of secrets with these variables.
+    pub fn sources(&self, environment: &Environment) -> SecretSources {
+        sources(environment, &self.file, &self.base)
     }
 
     /// The path of the control socket.
@@ -340,6 +355,7 @@ pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
 impl Resolver<'_> {
     /// Reads every section, even if an earlier one has faults.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
+        self.store_identity(&file.secrets);
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
@@ -347,7 +363,8 @@ impl Resolver<'_> {
         let signing = self.signing(file);
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
-        let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
             self.no_passwords_in_clear(&file.server, server, &policies);
@@ -359,7 +376,10 @@ impl Resolver<'_> {
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
         let limits = self.call_limits(file, &upstreams, &policies);
+        let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
+        self.token_issues(file, &mut upstreams, context);
         let lockout = self.lockout(file);
+        let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
@@ -373,6 +393,7 @@ impl Resolver<'_> {
             signing,
             limits,
             lockout,
+            password_cost,
             denied_peers,
             audit,
             telemetry,

@@ -5,13 +5,17 @@
 
 pub mod caller_token;
 mod client;
+pub mod connect;
+pub mod credential_user;
 mod exchanged_tokens;
 pub mod fault;
+pub mod grant_key;
 mod grant_source;
 pub mod grant_store;
 pub mod login;
 mod login_check;
 mod open_renewals;
+mod principal_grants;
 #[cfg(test)]
 mod provider_double;
 pub mod registry;

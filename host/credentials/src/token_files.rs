@@ -131,7 +131,7 @@ impl TokenFiles {
             if has_begun && file.state.lock().written.is_none() {
                 let why = "its token is not yet in its file".to_owned();
                 let problem = OutboundProblem::unreachable(why);
-                return Err(OutboundFault { credential: Arc::clone(&credential.settings().name), problem });
+                return Err(OutboundFault::new(&credential.settings().name, problem));
             }
         }
         Ok(())

@@ -30,6 +30,7 @@ use upstream_health::UpstreamHealth;
 pub struct Metrics {
     registry: Mutex<Registry>,
     messages: Family<MessageLabels, Counter>,
+    authentications: Family<SchemeLabels, Counter>,
     sessions: Family<UpstreamLabels, Gauge>,
     children: Family<UpstreamLabels, Gauge>,
     apis: ApiFamily,
@@ -60,6 +61,12 @@ struct MessageLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SchemeLabels {
+    upstream: String,
+    scheme: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SpanLabels {
     outcome: &'static str,
 }
@@ -74,6 +81,9 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("witgate");
         let (messages, sessions, children) = (Family::default(), Family::default(), Family::default());
         registry.register("messages", "Messages of clients by outcome", messages.clone());
+        let authentications = Family::default();
+        let help = "Messages of known callers by the scheme of their credential";
+        registry.register("authentications", help, authentications.clone());
         registry.register("sessions", "Open sessions of clients", sessions.clone());
         let help = "Servers that Witgate runs or keeps connected for its callers";
         registry.register("children", help, children.clone());
@@ -88,6 +98,7 @@ impl Default for Metrics {
         Self {
             registry: Mutex::new(registry),
             messages,
+            authentications,
             sessions,
             children,
             apis,
@@ -128,6 +139,11 @@ impl Metrics {
     /// The counter of messages to one upstream with one outcome. Callers keep it, so that counting is one addition.
     pub fn messages(&self, upstream: &str, outcome: &'static str) -> Counter {
         self.messages.get_or_create_owned(&MessageLabels { upstream: upstream.to_owned(), outcome })
+    }
+
+    /// The counter of messages to one upstream whose callers are known by a credential of one scheme.
+    pub fn authentications(&self, upstream: &str, scheme: &'static str) -> Counter {
+        self.authentications.get_or_create_owned(&SchemeLabels { upstream: upstream.to_owned(), scheme })
     }
 
     /// The meter of the sessions of clients with one upstream. With `is_passed_on`, each is also a session with the

@@ -78,7 +78,11 @@ fn shown(config: &Config) -> Value {
             "forget_s": lockout.forget.as_secs(),
         })),
         "audit": config.audit.as_ref().map(audit),
-        "secrets": { "strict_files": config.secrets.are_files_strict() },
+        "secrets": {
+            "strict_files": config.secrets.are_files_strict(),
+            "core_dumps": config.secrets.are_core_dumps_permitted(),
+            "store": config.secrets.store().map(|store| store.path()),
+        },
         "credentials": config.credentials.iter().map(|(name, it)| named(name, credential(it))).collect::<serde_json::Map<_, _>>(),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
@@ -257,7 +261,12 @@ fn policy(policy: &Policy) -> Value {
 }
 
 fn argument(argument: &ArgumentSettings) -> Value {
-    json!({ "name": &*argument.name, "on": &*argument.on_texts, "schema": argument.schema.name() })
+    json!({
+        "name": &*argument.name,
+        "on": &*argument.on_texts,
+        "schema": argument.schema.name(),
+        "injected": argument.inject.is_some(),
+    })
 }
 
 fn limit(limit: &CallLimit) -> Value {

@@ -8,6 +8,7 @@ mod apis;
 pub mod bridge;
 pub mod child;
 mod child_credentials;
+mod credential_states;
 pub mod era;
 pub mod http;
 mod identity;

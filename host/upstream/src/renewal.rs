@@ -10,6 +10,7 @@ use super::any_upstream::{AnyUpstream, ServerUpstream};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
 use super::child_credentials::ProcessCredentials;
+use super::credential_states::CredentialStates;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
 use witgate_base::signing::Signer;
@@ -30,12 +31,14 @@ pub struct Renewable {
     own: RenewableParts,
     needs: Arc<NeededCredentials>,
     of_processes: Arc<ProcessCredentials>,
+    states: Arc<CredentialStates>,
     credentials: Arc<OutboundCredentials>,
 }
 
 /// The settings that are in use.
 struct RenewableSettings {
     texts: NamedSecrets,
+    absent: Vec<String>,
     lifetimes: Vec<SecretLifetime>,
     identity: IdentitySettings,
     credentials: UpstreamCredentials,
@@ -44,11 +47,12 @@ struct RenewableSettings {
 impl RenewableSettings {
     fn new(texts: &NamedSecrets, config: &config::Upstream) -> Self {
         let (identity, credentials) = (config.identity.clone(), config.credentials.clone());
-        Self { texts: texts.clone(), lifetimes: config.lifetimes.clone(), identity, credentials }
+        let (texts, absent) = (texts.clone(), config.absent.clone());
+        Self { texts, absent, lifetimes: config.lifetimes.clone(), identity, credentials }
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.launches_same(other) && self.credentials == other.credentials
+        self.launches_same(other) && self.credentials == other.credentials && self.absent == other.absent
     }
 
     /// True if processes and streams start in the same way.
@@ -90,7 +94,7 @@ impl Renewable {
             _ => return None,
         };
         let taken = Mutex::new(RenewableSettings::new(taken, config));
-        let (needs, credentials) = (Arc::clone(&upstream.needs), Arc::clone(credentials));
+        let (needs, states) = (Arc::clone(&upstream.needs), Arc::clone(&upstream.states));
         Some(Self {
             name: config.name.clone(),
             target: place(config),
@@ -98,7 +102,8 @@ impl Renewable {
             own,
             needs,
             of_processes: Arc::clone(&upstream.of_processes),
-            credentials,
+            states,
+            credentials: Arc::clone(credentials),
         })
     }
 
@@ -157,6 +162,7 @@ impl Renewable {
             }
             _ => return Ok(false),
         }
+        self.states.replace(config);
         *taken = new;
         Ok(true)
     }

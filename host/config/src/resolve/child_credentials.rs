@@ -103,13 +103,13 @@ impl Resolver<'_> {
 
     /// A process calls APIs in its own name, for which there is no token of a caller.
     fn is_for_processes(&mut self, at: &[&str], credential: &CredentialSettings) -> bool {
-        let is_exchanged = matches!(credential.source, OutboundSource::Exchange(_));
-        if is_exchanged {
+        if matches!(credential.source, OutboundSource::Exchange(_)) {
             let message =
                 "this credential is made from the tokens of callers, and a child process has no caller";
             self.error(at, message, "choose a credential of another kind");
+            return false;
         }
-        !is_exchanged
+        self.is_of_all_callers(at, credential)
     }
 
     fn is_one_text(&mut self, at: &[&str], credential: &CredentialSettings) -> bool {

@@ -168,7 +168,11 @@ impl Resolver<'_> {
     fn absent(&mut self, source: &OptionalSecret) -> Option<SecretPlace> {
         let read = self.sources.read(&source.source(), &self.base, &mut self.files);
         let is_absent = read.is_err_and(|missing| missing.is_absent);
-        is_absent.then(|| source.env.clone().map_or(SecretPlace::File, SecretPlace::Variable))
+        is_absent.then(|| match source {
+            OptionalSecret { env: Some(name), .. } => SecretPlace::Variable(name.clone()),
+            OptionalSecret { stored: Some(name), .. } => SecretPlace::Store(name.clone()),
+            _ => SecretPlace::File,
+        })
     }
 
     fn fits_a_header(&mut self, at: &[&str], value: &Retrieval) -> Option<()> {
@@ -233,7 +237,8 @@ impl Resolver<'_> {
         for (tool, credentials) in &written.needs {
             let of_tool = credentials.iter().enumerate().filter_map(|(index, credential)| {
                 let at = ["upstreams", name, "needs", tool, &index.to_string()];
-                self.credential_named(&at, credential, all)
+                let needed = self.credential_named(&at, credential, all)?;
+                self.is_of_all_callers(&at, &needed).then_some(needed)
             });
             needs.insert(tool.clone(), of_tool.collect());
         }
@@ -245,10 +250,24 @@ impl Resolver<'_> {
         UpstreamCredentials { own, needs, of_children, names: names_in(written).cloned().collect() }
     }
 
+    /// A tool or a process reads its credential where nobody knows the caller.
+    pub(super) fn is_of_all_callers(&mut self, at: &[&str], needed: &CredentialSettings) -> bool {
+        let is_of_principals = needed.source.is_of_principals();
+        if is_of_principals {
+            let message = "each caller has an account of their own for this credential, and only requests to a `url` can carry it";
+            let help = "write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`";
+            self.error(at, message, help);
+        }
+        !is_of_principals
+    }
+
     /// Witgate asks a server for its eras in its own name, for which there is no token of a caller.
     fn knows_eras(&mut self, at: &[&str], own: &CredentialSettings, written: &raw::Upstream) -> Option<()> {
-        if matches!(own.source, OutboundSource::Exchange(_)) && written.eras.is_none() {
-            let message = "this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras";
+        let is_of_callers =
+            matches!(own.source, OutboundSource::Exchange(_)) || own.source.is_of_principals();
+        if is_of_callers && written.eras.is_none() {
+            let message =
+                "this credential is that of each caller, so Witgate cannot ask the server for its eras";
             self.error(at, message, "add `eras`, with `\"stateful\"`, `\"stateless\"`, or both");
             return None;
         }
@@ -396,5 +415,6 @@ fn absence(place: &SecretPlace) -> String {
     match place {
         SecretPlace::Variable(name) => format!("the environment variable `{name}` is not set or is empty"),
         SecretPlace::File => "its file does not exist".to_owned(),
+        SecretPlace::Store(name) => format!("the store of secrets has no `{name}`"),
     }
 }

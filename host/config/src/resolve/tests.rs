@@ -10,6 +10,7 @@ mod env_file;
 mod identity;
 mod passwords;
 mod secrets;
+mod token_issue;
 mod wrapped;
 
 use std::os::unix::fs::PermissionsExt as _;

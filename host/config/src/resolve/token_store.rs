@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::credentials::CredentialsByName;
 use super::resolver::Resolver;
 use crate::credentials::OutboundSource;
-use crate::raw::{CredentialTable, TokenStore};
+use crate::raw::{CredentialTable, GrantOwner, TokenStore};
 
 /// The file that programs from the same template use.
 const USUAL: &str = "~/.mcp-tokens/tokens.json";
@@ -21,6 +21,12 @@ impl Resolver<'_> {
                 self.error(&at, message, "add it, or leave `token_file` out");
             }
             return Some(None);
+        }
+        if table.per == Some(GrantOwner::Principal) {
+            let message = "a file in clear has the tokens of one person, and each caller has an account of their own here";
+            let help = "leave `store` out, or set `per = \"shared\"`";
+            self.error(&["credentials", name, "store"], message, help);
+            return None;
         }
         let written = table.token_file.as_deref().unwrap_or(USUAL);
         let path = match written.strip_prefix("~/") {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::{GrantError, GrantLock, GrantStore, StoredGrant};
+use crate::grant_key::GrantKey;
 use crate::seal::SealingKey;
 use witgate_base::whole_file::sync_folder;
 
@@ -22,7 +23,7 @@ pub(crate) struct GrantJournal {
     path: PathBuf,
     file: File,
     /// Read in advance, so that nothing delays the write. None: values are in clear.
-    key: Option<SealingKey>,
+    sealing: Option<SealingKey>,
 }
 
 /// The end of a renewal that a process has left.
@@ -35,14 +36,14 @@ enum LeftRenewal {
 }
 
 impl GrantStore {
-    /// Takes the room for a new grant of `credential`.
+    /// Takes the room for a new grant with this key.
     ///
     /// # Errors
     /// If it could not be written.
-    pub(crate) fn prepare(&self, credential: &str, _lock: &GrantLock) -> Result<GrantJournal, GrantError> {
-        let (path, key) = (self.journal(credential), self.own_key()?);
+    pub(crate) fn prepare(&self, key: &GrantKey, _lock: &GrantLock) -> Result<GrantJournal, GrantError> {
+        let (path, sealing) = (self.journal(key), self.own_key()?);
         match room(&path) {
-            Ok(file) => Ok(GrantJournal { path, file, key }),
+            Ok(file) => Ok(GrantJournal { path, file, sealing }),
             Err(error) => {
                 drop(remove(&path));
                 Err(GrantError::Io { path, error })
@@ -50,19 +51,19 @@ impl GrantStore {
         }
     }
 
-    /// Replaces the grant of `credential` by means of the journal.
+    /// Replaces the grant with this key by means of the journal.
     ///
     /// # Errors
     /// If it cannot be written. Then the former one stays.
     pub(crate) fn finish(
         &self,
-        credential: &str,
+        key: &GrantKey,
         grant: &StoredGrant,
         journal: GrantJournal,
         _lock: &GrantLock,
     ) -> Result<(), GrantError> {
-        let text = self.text(credential, grant, journal.key.as_ref())?;
-        let target = self.path(credential);
+        let text = self.text(key, grant, journal.sealing.as_ref())?;
+        let target = self.path(key);
         let written = journal.write(&text).and_then(|()| fs::rename(&journal.path, &target));
         written.map_err(|error| GrantError::Io { path: target.clone(), error })?;
         // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
@@ -70,17 +71,17 @@ impl GrantStore {
         Ok(())
     }
 
-    /// Finishes a renewal of `credential` that a killed process has left. Whoever has just taken the lock calls it.
-    pub(super) fn finish_left(&self, credential: &str) -> Result<(), GrantError> {
-        let (path, target) = (self.journal(credential), self.path(credential));
-        let left = left(&path, &target, |text| self.is_whole(credential, text));
+    /// Finishes a renewal that a killed process has left. Whoever has just taken the lock calls it.
+    pub(super) fn finish_left(&self, key: &GrantKey) -> Result<(), GrantError> {
+        let (path, target) = (self.journal(key), self.path(key));
+        let left = left(&path, &target, |text| self.is_whole(key, text));
         match left.map_err(|error| GrantError::Io { path, error })? {
             None => {}
             Some(LeftRenewal::Finished) => {
-                tracing::info!(credential, "a renewal that was interrupted after its answer is finished");
+                tracing::info!(grant = %key, "a renewal that was interrupted after its answer is finished");
             }
             Some(LeftRenewal::Interrupted) => tracing::warn!(
-                credential,
+                grant = %key,
                 "a renewal was interrupted before its answer; if the provider accepts a refresh token only once, log in again"
             ),
         }
@@ -88,13 +89,13 @@ impl GrantStore {
     }
 
     /// Removes what a failed attempt to write has left.
-    pub(super) fn remove_journal(&self, credential: &str) -> Result<(), GrantError> {
-        let path = self.journal(credential);
+    pub(super) fn remove_journal(&self, key: &GrantKey) -> Result<(), GrantError> {
+        let path = self.journal(key);
         remove(&path).map_err(|error| GrantError::Io { path, error })
     }
 
-    fn journal(&self, credential: &str) -> PathBuf {
-        self.beside(credential, "new")
+    fn journal(&self, key: &GrantKey) -> PathBuf {
+        self.beside(key, "new")
     }
 }
 

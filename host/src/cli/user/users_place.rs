@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
+use witgate_basic::hash::{Argon2Hash, RECOMMENDED};
 use witgate_config::raw::Kind;
-use witgate_config::resolve::Outline;
+use witgate_config::resolve::{Outline, password_cost};
 use witgate_config::user_store::UserStore;
 
 /// The options that choose a store of users.
@@ -19,6 +20,17 @@ pub(in crate::cli) struct UsersPlace {
     /// Path of the store of users, if there is no configuration
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     store: Option<PathBuf>,
+}
+
+/// The cost of new hashes: that of the configuration, if there is one.
+pub(super) fn cost(context: &Context) -> Result<Argon2Hash, CommandFailure> {
+    match context.config_path() {
+        Some(path) => {
+            let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
+            Ok(password_cost(&outline.file.passwords))
+        }
+        None => Ok(RECOMMENDED),
+    }
 }
 
 /// The store that the arguments name, or else the configuration.
