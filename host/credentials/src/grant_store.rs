@@ -219,14 +219,6 @@ impl GrantStore {
         Ok(keys)
     }
 
-    fn read_plain(&self, path: &Path) -> Result<Option<StoredGrant>, GrantError> {
-        let read = plain::read(path).map_err(|error| GrantError::Io { path: path.to_owned(), error })?;
-        let Some(text) = read else { return Ok(None) };
-        let damaged = |why: String| GrantError::Damaged { path: path.to_owned(), why };
-        let (grant, binding) = plain::parse(&text).map_err(damaged)?;
-        Ok(binding.is_none_or(|binding| binding == self.binding).then_some(grant))
-    }
-
     fn opened(
         &self,
         key: &GrantKey,
@@ -277,7 +269,7 @@ impl GrantStore {
         grant: &StoredGrant,
         sealing: Option<&SealingKey>,
     ) -> Result<Vec<u8>, GrantError> {
-        let Some(sealing) = sealing else { return Ok(plain::text(grant, &self.binding).into_bytes()) };
+        let Some(sealing) = sealing else { return Ok(self.plain_text(grant)) };
         let path = self.path(key);
         let damaged = |error: SealError| GrantError::Damaged { path: path.clone(), why: error.to_string() };
         let mut values = BTreeMap::new();
@@ -309,7 +301,7 @@ impl GrantStore {
     /// True if `text` is a whole file with this key, whatever it is bound to.
     fn is_whole(&self, key: &GrantKey, text: &[u8]) -> bool {
         if self.plain.is_some() {
-            return plain::parse(text).is_ok();
+            return Self::is_whole_plain(text);
         }
         let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return false };
         let of_file = Self { binding: file.binding.clone(), ..self.clone() };

@@ -90,6 +90,7 @@ impl ApiListener {
 
     /// Counts the requests in this meter.
     pub(crate) fn count_in(&self, meter: ApiMeter) {
+        self.shared.routes.load().iter().for_each(|route| meter.begin(route.variable()));
         // There is one meter for each upstream.
         let _ = self.shared.meter.set(meter);
     }

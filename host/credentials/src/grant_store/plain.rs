@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::{GrantBinding, StoredGrant};
+use super::{GrantBinding, GrantError, GrantStore, StoredGrant};
 
 /// The largest file that is read.
 const LARGEST: u64 = 1 << 20;
@@ -18,8 +18,31 @@ const LARGEST: u64 = 1 << 20;
 /// Times beyond it are in milliseconds: that of the year 5138 in seconds, and that of 1973 in milliseconds.
 const MILLISECONDS: u64 = 100_000_000_000;
 
-/// The text of a file.
-pub(super) fn text(grant: &StoredGrant, binding: &GrantBinding) -> String {
+impl GrantStore {
+    /// The grant in the file at `path`. None: there is none for this client and server.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is damaged.
+    pub(super) fn read_plain(&self, path: &Path) -> Result<Option<StoredGrant>, GrantError> {
+        let read = read(path).map_err(|error| GrantError::Io { path: path.to_owned(), error })?;
+        let Some(text) = read else { return Ok(None) };
+        let damaged = |why: String| GrantError::Damaged { path: path.to_owned(), why };
+        let (grant, binding) = parse(&text).map_err(damaged)?;
+        Ok(binding.is_none_or(|binding| binding == self.binding).then_some(grant))
+    }
+
+    /// The text of a file with this grant.
+    pub(super) fn plain_text(&self, grant: &StoredGrant) -> Vec<u8> {
+        text(grant, &self.binding).into_bytes()
+    }
+
+    /// True if `text` is that of a whole file.
+    pub(super) fn is_whole_plain(text: &[u8]) -> bool {
+        parse(text).is_ok()
+    }
+}
+
+fn text(grant: &StoredGrant, binding: &GrantBinding) -> String {
     let all = json!({
         "access_token": grant.access.expose_secret(),
         "refresh_token": grant.refresh.as_ref().map(|refresh| refresh.expose_secret()),
@@ -41,7 +64,7 @@ pub(super) fn text(grant: &StoredGrant, binding: &GrantBinding) -> String {
 ///
 /// # Errors
 /// With the reason why it is none.
-pub(super) fn parse(text: &[u8]) -> Result<(StoredGrant, Option<GrantBinding>), String> {
+fn parse(text: &[u8]) -> Result<(StoredGrant, Option<GrantBinding>), String> {
     let all: Map<String, Value> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let member = |name: &str| all.get(name).filter(|value| !value.is_null());
     let text = |name: &str| member(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -73,7 +96,7 @@ fn time(written: &Value) -> Option<u64> {
 ///
 /// # Errors
 /// If it is a link, or others may read it.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let file = match File::options().read(true).custom_flags(no_follow).open(path) {
         Ok(file) => file,

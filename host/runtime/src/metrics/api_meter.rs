@@ -4,6 +4,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+/// The answers of APIs, by their status. `none`: there was none.
+const OUTCOMES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
+
 /// The counters of the requests of one upstream's processes.
 #[derive(Clone, Debug)]
 pub struct ApiMeter {
@@ -27,6 +30,11 @@ impl ApiMeter {
         Self { upstream: upstream.to_owned(), family: family.clone() }
     }
 
+    /// Begins to count the requests to `api`, at zero.
+    pub fn begin(&self, api: &str) {
+        OUTCOMES.iter().for_each(|outcome| drop(self.counter(api, outcome)));
+    }
+
     /// Counts a request to `api`, and the status of the API's answer. None: Witgate has refused it, or the API has not
     /// answered.
     pub fn count(&self, api: &str, status: Option<u16>) {
@@ -37,7 +45,11 @@ impl ApiMeter {
             Some(400..500) => "4xx",
             Some(_) => "5xx",
         };
+        self.counter(api, outcome).inc();
+    }
+
+    fn counter(&self, api: &str, outcome: &'static str) -> Counter {
         let labels = ApiLabels { upstream: self.upstream.clone(), api: api.to_owned(), outcome };
-        self.family.get_or_create(&labels).inc();
+        self.family.get_or_create_owned(&labels)
     }
 }

@@ -349,7 +349,7 @@ async fn an_api_that_is_away_is_told_without_its_address() {
     assert!(!answer.contains(&closed.to_string()) && !answer.contains("sesame"));
 }
 
-/// Where clouds have their metadata.
+/// An address of the metadata of clouds.
 #[tokio::test]
 async fn a_link_local_address_is_no_api() {
     let all = OutboundCredentials::new(Ways::new(&Network::default()));

@@ -128,11 +128,12 @@ async fn two_gateways_share_one_renewal() {
         setup.config(&shared, &format!("{config}{}", super::POLICIES));
         setup
     });
-    provider.log_in(&gateways[0]);
-    let running = gateways.map(|setup| {
+    let gateways = gateways.map(|setup| {
         let key = setup.key(&["ada", "--allow", "*"]);
-        (setup.serve(), key)
+        (setup, key)
     });
+    provider.log_in(&gateways[0].0);
+    let running = gateways.map(|(setup, key)| (setup.serve(), key));
     let calls = (0..100).map(|number| {
         let (running, key) = &running[number % 2];
         call(running, key, "remote", "echo")
