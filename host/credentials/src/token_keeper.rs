@@ -427,7 +427,7 @@ mod tests {
         let used = keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         drop(keeper.renew(TokenOrder::default()));
         let go = async {

@@ -297,8 +297,8 @@ async fn a_renewal_that_was_killed_is_finished_or_has_not_happened() {
     let new = std::fs::read(&target).unwrap();
     assert!(!journal.exists());
     let refresh = || {
-        drop(store.lock("hub").unwrap());
-        store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret().to_owned()
+        drop(store.lock(&key()).unwrap());
+        store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret().to_owned()
     };
     let zeros = [0; 100];
     for written in (0..=new.len()).step_by(7).chain([new.len()]) {
@@ -312,7 +312,7 @@ async fn a_renewal_that_was_killed_is_finished_or_has_not_happened() {
     }
     // A link is no journal, and is not followed.
     std::os::unix::fs::symlink(&target, &journal).unwrap();
-    assert!(store.lock("hub").is_err());
+    assert!(store.lock(&key()).is_err());
     assert_eq!(std::fs::read(&target).unwrap(), new);
 }
 
@@ -327,7 +327,7 @@ async fn a_token_that_is_no_bearer_token_costs_no_refresh_token() {
     stored(&store, -1);
     let credential = process(&provider.credential(folder.path()));
     assert_eq!(sent(&credential).await.unwrap_err().reason(), "credential-rejected", "it is not used");
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-2"));
 }
@@ -342,15 +342,15 @@ async fn a_file_of_the_user_is_read_and_renewed_in_place() {
     let mut settings = provider.credential(folder.path());
     grant_of(&mut settings).file = Some(file.clone());
     let store = GrantStore::of(grant_of(&mut settings));
-    assert!(store.read("hub").unwrap().is_none());
-    drop(store.lock("hub").unwrap());
+    assert!(store.read(&key()).unwrap().is_none());
+    drop(store.lock(&key()).unwrap());
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(file.parent().unwrap()), 0o700);
     // Another program has written it, for anybody to read.
     std::fs::write(&file, r#"{"access_token":"access-0","refresh_token":"refresh-0","expires_at":1}"#)
         .unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(store.read("hub").unwrap_err().to_string().contains("chmod 600"));
+    assert!(store.read(&key()).unwrap_err().to_string().contains("chmod 600"));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(sent(&process(&settings)).await.as_deref(), Ok("Bearer access-1"));
     let text = std::fs::read_to_string(&file).unwrap();
@@ -359,8 +359,8 @@ async fn a_file_of_the_user_is_read_and_renewed_in_place() {
     assert!(!folder.path().join("credentials").exists(), "nothing is elsewhere");
     // With another client, it is no grant.
     grant_of(&mut settings).token.client_id = "other".into();
-    assert!(GrantStore::of(grant_of(&mut settings)).read("hub").unwrap().is_none());
+    assert!(GrantStore::of(grant_of(&mut settings)).read(&key()).unwrap().is_none());
     std::fs::rename(&file, file.with_extension("real")).unwrap();
     std::os::unix::fs::symlink(file.with_extension("real"), &file).unwrap();
-    assert!(store.read("hub").is_err(), "a link is not followed");
+    assert!(store.read(&key()).is_err(), "a link is not followed");
 }

@@ -10,9 +10,14 @@ use witgate_config::credentials::{CredentialSettings, EqualSecret, OutboundSourc
 use witgate_services::network::Ways;
 
 use super::*;
+use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantStore, StoredGrant};
 use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
+
+fn key() -> GrantKey {
+    GrantKey::shared(&"hub".into())
+}
 
 fn credential(settings: CredentialSettings) -> Arc<UpstreamCredential> {
     OutboundCredentials::new(Ways::new(&Network::default())).with(&Arc::new(settings)).unwrap()
@@ -96,7 +101,7 @@ async fn a_renewed_token_replaces_the_file_which_is_never_wider() {
         scopes: Vec::new(),
         has_ended: false,
     };
-    store.write("hub", &grant, &store.lock("hub").unwrap()).unwrap();
+    store.write(&key(), &grant, &store.lock(&key()).unwrap()).unwrap();
     until("the login", || std::fs::read_to_string(&path).is_ok_and(|token| token == "access-0")).await;
     assert!(files.check(&credential).is_ok());
     let stop = Arc::new(AtomicBool::new(false));
@@ -114,13 +119,13 @@ async fn a_renewed_token_replaces_the_file_which_is_never_wider() {
         seen
     });
     for number in 1..20 {
-        credential.renew().await.unwrap();
+        credential.renew(None).await.unwrap();
         let expected = format!("access-{number}");
         let current = || std::fs::read_to_string(&path).unwrap();
         until("the renewed token", || current() == expected).await;
     }
     stop.store(true, Ordering::Relaxed);
     assert!(watching.join().unwrap() > 0);
-    store.remove("hub", &store.lock("hub").unwrap()).unwrap();
+    store.remove(&key(), &store.lock(&key()).unwrap()).unwrap();
     until("the logout", || !path.exists()).await;
 }

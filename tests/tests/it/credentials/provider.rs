@@ -120,7 +120,7 @@ impl Provider {
         );
         let written = stream.write_all((head + &answer).as_bytes()).ok();
         if next.is_some() {
-            drop(self.answered.send(()));
+            let _ = self.answered.send(());
         }
         written
     }
