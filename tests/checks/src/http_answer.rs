@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use http::Method;
 use witgate_services::network::upstream_client::answer_body::BodyDecoder;
 use witgate_services::network::upstream_client::answer_head::{AnswerHead, AnswerLength, HeadReader};
-use witgate_services::network::upstream_client::fault::HttpFault;
+use witgate_services::network::upstream_client::fault::HttpAnswerFault;
 
 /// An answer with its body, and the bytes that follow it.
 #[derive(Debug)]
@@ -36,7 +36,10 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<ReadAnswer, HttpFault> {
+fn read<'a>(
+    method: &Method,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<ReadAnswer, HttpAnswerFault> {
     let (mut received, mut reader) = (BytesMut::new(), HeadReader::new(method));
     let (mut answer, mut body) = (None, Vec::new());
     for piece in pieces {
@@ -51,12 +54,12 @@ fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Resu
             body.extend_from_slice(&data);
         }
     }
-    let (mut decoder, head) = answer.ok_or(HttpFault::Incomplete)?;
+    let (mut decoder, head) = answer.ok_or(HttpAnswerFault::Incomplete)?;
     decoder.finish()?;
     Ok(ReadAnswer { head, body, rest: received.to_vec() })
 }
 
-fn is_alike(whole: &Result<ReadAnswer, HttpFault>, split: &Result<ReadAnswer, HttpFault>) {
+fn is_alike(whole: &Result<ReadAnswer, HttpAnswerFault>, split: &Result<ReadAnswer, HttpAnswerFault>) {
     match (whole, split) {
         (Ok(whole), Ok(split)) => {
             assert_eq!(whole.head.status, split.head.status);

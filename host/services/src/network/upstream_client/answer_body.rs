@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
 use super::answer_head::AnswerLength;
-use super::fault::HttpFault;
+use super::fault::HttpAnswerFault;
 use super::section::SectionSearch;
 
 /// The maximum number of digits of a chunk's size.
@@ -74,7 +74,7 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// If the bytes are not a body. The body has no further bytes then.
-    pub fn next(&mut self, received: &mut BytesMut) -> Result<Option<Bytes>, HttpFault> {
+    pub fn next(&mut self, received: &mut BytesMut) -> Result<Option<Bytes>, HttpAnswerFault> {
         while self.step(received)? {}
         let data = match &mut self.part {
             BodyPart::Fixed(rest) | BodyPart::Chunk(rest) => take(rest, received),
@@ -93,15 +93,15 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// If the body has not ended.
-    pub fn finish(&mut self) -> Result<(), HttpFault> {
+    pub fn finish(&mut self) -> Result<(), HttpAnswerFault> {
         match std::mem::replace(&mut self.part, BodyPart::Nothing) {
             BodyPart::UntilEnd | BodyPart::Nothing => Ok(()),
-            _ => Err(HttpFault::Incomplete),
+            _ => Err(HttpAnswerFault::Incomplete),
         }
     }
 
     /// Goes on to the next part, if the current one has ended. False: it has not.
-    fn step(&mut self, received: &mut BytesMut) -> Result<bool, HttpFault> {
+    fn step(&mut self, received: &mut BytesMut) -> Result<bool, HttpAnswerFault> {
         let next = match self.part {
             BodyPart::Fixed(0) => Some(BodyPart::Nothing),
             BodyPart::Chunk(0) => Some(BodyPart::ChunkEnd),
@@ -120,23 +120,23 @@ impl BodyDecoder {
         &mut self,
         searched: usize,
         received: &mut BytesMut,
-    ) -> Result<Option<BodyPart>, HttpFault> {
+    ) -> Result<Option<BodyPart>, HttpAnswerFault> {
         if received.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
-            return Err(HttpFault::Chunk);
+            return Err(HttpAnswerFault::Chunk);
         }
         let Some(at) = memchr(b'\n', received.get(searched..).unwrap_or_default()) else {
             if received.len() > MOST_DIGITS + MOST_EXTRAS {
-                return Err(HttpFault::Chunk);
+                return Err(HttpAnswerFault::Chunk);
             }
             self.part = BodyPart::ChunkSize(received.len());
             return Ok(None);
         };
         let end = searched + at;
         let line = received.get(..end).and_then(|line| line.strip_suffix(b"\r"));
-        let (size, extension) = chunk_size(line.ok_or(HttpFault::LineEnd)?)?;
+        let (size, extension) = chunk_size(line.ok_or(HttpAnswerFault::LineEnd)?)?;
         self.extensions += extension;
         if self.extensions > MOST_EXTRAS {
-            return Err(HttpFault::Chunk);
+            return Err(HttpAnswerFault::Chunk);
         }
         received.advance(end + 1);
         Ok(Some(if size == 0 { BodyPart::Trailers(SectionSearch::default()) } else { BodyPart::Chunk(size) }))
@@ -147,7 +147,7 @@ impl BodyDecoder {
         &mut self,
         mut search: SectionSearch,
         received: &mut BytesMut,
-    ) -> Result<Option<BodyPart>, HttpFault> {
+    ) -> Result<Option<BodyPart>, HttpAnswerFault> {
         let Some(end) = search.end(received, MOST_EXTRAS)? else {
             self.part = BodyPart::Trailers(search);
             return Ok(None);
@@ -167,36 +167,36 @@ fn take(rest: &mut u64, received: &mut BytesMut) -> Bytes {
 }
 
 /// The size of a chunk, and the number of bytes of its extension. Extensions are ignored.
-fn chunk_size(line: &[u8]) -> Result<(u64, usize), HttpFault> {
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), HttpAnswerFault> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
     let is_separate = matches!(extension.trim_ascii_start().first(), None | Some(b';'));
     let is_text = extension.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
     if digits > MOST_DIGITS || !is_separate || !is_text {
-        return Err(HttpFault::Chunk);
+        return Err(HttpAnswerFault::Chunk);
     }
     let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
-    Ok((size.ok_or(HttpFault::Chunk)?, extension.len()))
+    Ok((size.ok_or(HttpAnswerFault::Chunk)?, extension.len()))
 }
 
 /// The part after the line end that follows a chunk.
-fn after_line_end(received: &mut BytesMut) -> Result<Option<BodyPart>, HttpFault> {
+fn after_line_end(received: &mut BytesMut) -> Result<Option<BodyPart>, HttpAnswerFault> {
     match received.get(..2) {
         Some(b"\r\n") => {
             received.advance(2);
             Ok(Some(BodyPart::ChunkSize(0)))
         }
         None if matches!(received.first(), None | Some(b'\r')) => Ok(None),
-        _ => Err(HttpFault::Chunk),
+        _ => Err(HttpAnswerFault::Chunk),
     }
 }
 
 /// Checks trailers, of which nobody has need.
-fn check_trailers(section: &[u8]) -> Result<(), HttpFault> {
+fn check_trailers(section: &[u8]) -> Result<(), HttpAnswerFault> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((end, _))) if end == section.len() => Ok(()),
-        Err(httparse::Error::TooManyHeaders) => Err(HttpFault::Flood),
-        _ => Err(HttpFault::Field),
+        Err(httparse::Error::TooManyHeaders) => Err(HttpAnswerFault::Flood),
+        _ => Err(HttpAnswerFault::Field),
     }
 }

@@ -10,7 +10,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use httparse::{ParserConfig, Status};
 
-use super::fault::HttpFault;
+use super::fault::HttpAnswerFault;
 use super::section::SectionSearch;
 
 /// The size of the largest head, as for clients.
@@ -67,47 +67,47 @@ impl HeadReader {
     ///
     /// # Errors
     /// If the bytes are not the head of an answer that Witgate accepts.
-    pub fn read(&mut self, received: &mut BytesMut) -> Result<Option<AnswerHead>, HttpFault> {
+    pub fn read(&mut self, received: &mut BytesMut) -> Result<Option<AnswerHead>, HttpAnswerFault> {
         loop {
             if !received.iter().zip(BEGINNING).all(|(byte, expected)| byte == expected) {
-                return Err(HttpFault::StatusLine);
+                return Err(HttpAnswerFault::StatusLine);
             }
             let Some(end) = self.search.end(received, MOST_BYTES)? else { return Ok(None) };
             self.search = SectionSearch::default();
             let head = AnswerHead::parse(&received.split_to(end).freeze(), self.is_to_head)?;
             match head.status {
-                StatusCode::SWITCHING_PROTOCOLS => return Err(HttpFault::Upgrade),
+                StatusCode::SWITCHING_PROTOCOLS => return Err(HttpAnswerFault::Upgrade),
                 status if status.is_informational() => self.skip()?,
                 _ => return Ok(Some(head)),
             }
         }
     }
 
-    fn skip(&mut self) -> Result<(), HttpFault> {
+    fn skip(&mut self) -> Result<(), HttpAnswerFault> {
         self.interim += 1;
-        if self.interim > MOST_INTERIM { Err(HttpFault::Interim) } else { Ok(()) }
+        if self.interim > MOST_INTERIM { Err(HttpAnswerFault::Interim) } else { Ok(()) }
     }
 }
 
 impl AnswerHead {
-    fn parse(bytes: &Bytes, is_to_head: bool) -> Result<Self, HttpFault> {
+    fn parse(bytes: &Bytes, is_to_head: bool) -> Result<Self, HttpAnswerFault> {
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let parser = ParserConfig::default();
         let end =
             parser.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields).map_err(fault)?;
         if end != Status::Complete(bytes.len()) {
-            return Err(HttpFault::StatusLine);
+            return Err(HttpAnswerFault::StatusLine);
         }
         let code = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let status = code.ok_or(HttpFault::StatusLine)?;
+        let status = code.ok_or(HttpAnswerFault::StatusLine)?;
         let mut framing = FramingFields { is_old: parsed.version != Some(1), ..FramingFields::default() };
         let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for field in parsed.headers.iter() {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HttpFault::Field)?;
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HttpAnswerFault::Field)?;
             // The value shares the memory of the head.
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
-            let value = value.map_err(|_| HttpFault::Field)?;
+            let value = value.map_err(|_| HttpAnswerFault::Field)?;
             framing.note(&name, &value)?;
             headers.append(name, value);
         }
@@ -127,18 +127,18 @@ struct FramingFields {
 }
 
 impl FramingFields {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), HttpFault> {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), HttpAnswerFault> {
         if name == CONTENT_LENGTH {
             for number in list(value) {
-                let number = length(number).ok_or(HttpFault::Length)?;
+                let number = length(number).ok_or(HttpAnswerFault::Length)?;
                 // Equal repeats are a known mistake of proxies (RFC 9110, section 8.6).
                 if *self.length.get_or_insert(number) != number {
-                    return Err(HttpFault::Length);
+                    return Err(HttpAnswerFault::Length);
                 }
             }
         } else if name == TRANSFER_ENCODING {
             if self.is_old || self.is_chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(HttpFault::Coding);
+                return Err(HttpAnswerFault::Coding);
             }
             self.is_chunked = true;
         } else if name == CONNECTION {
@@ -148,10 +148,10 @@ impl FramingFields {
     }
 
     /// The length of the body, and whether the connection ends after it.
-    fn length(self, status: StatusCode, is_to_head: bool) -> Result<(AnswerLength, bool), HttpFault> {
+    fn length(self, status: StatusCode, is_to_head: bool) -> Result<(AnswerLength, bool), HttpAnswerFault> {
         let is_last = self.is_old || self.closes;
         if self.is_chunked && self.length.is_some() {
-            return Err(HttpFault::Length);
+            return Err(HttpAnswerFault::Length);
         }
         if is_to_head || status == StatusCode::NOT_MODIFIED {
             return Ok((AnswerLength::Fixed(0), is_last));
@@ -184,11 +184,13 @@ fn length(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
-fn fault(error: httparse::Error) -> HttpFault {
+fn fault(error: httparse::Error) -> HttpAnswerFault {
     match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => HttpFault::Field,
-        httparse::Error::NewLine => HttpFault::LineEnd,
-        httparse::Error::TooManyHeaders => HttpFault::Flood,
-        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => HttpFault::StatusLine,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => HttpAnswerFault::Field,
+        httparse::Error::NewLine => HttpAnswerFault::LineEnd,
+        httparse::Error::TooManyHeaders => HttpAnswerFault::Flood,
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
+            HttpAnswerFault::StatusLine
+        }
     }
 }

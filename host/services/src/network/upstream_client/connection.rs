@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::answer_body::BodyDecoder;
 use super::answer_head::{AnswerHead, AnswerLength, HeadReader};
-use super::fault::{HttpFault, WireFault};
+use super::fault::{HttpAnswerFault, WireFault};
 use super::idle::IdleConnections;
 use super::request_head;
 use super::stream::UpstreamStream;
@@ -168,7 +168,7 @@ impl UpstreamConnection {
     fn end(&mut self) -> WireFault {
         match std::mem::replace(&mut self.progress, SendProgress::Unsent) {
             SendProgress::Failed(error) => error.into(),
-            SendProgress::Unsent | SendProgress::Sent => HttpFault::Incomplete.into(),
+            SendProgress::Unsent | SendProgress::Sent => HttpAnswerFault::Incomplete.into(),
         }
     }
 

@@ -17,12 +17,12 @@ pub enum WireFault {
     Broken(#[from] io::Error),
     /// The server answered with something that is not HTTP, or not complete.
     #[error(transparent)]
-    Answer(#[from] HttpFault),
+    Answer(#[from] HttpAnswerFault),
 }
 
 /// The fault of the bytes that an upstream has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HttpFault {
+pub enum HttpAnswerFault {
     /// The connection ended before the answer did.
     #[error("the connection ended before the answer")]
     Incomplete,

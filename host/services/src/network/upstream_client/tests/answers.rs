@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::answer_body::BodyDecoder;
 use super::super::answer_head::{AnswerHead, AnswerLength, HeadReader};
-use super::super::fault::HttpFault;
+use super::super::fault::HttpAnswerFault;
 use witgate_testing::growth::assert_linear;
 
 /// An answer that was read, with its body and the bytes after it.
@@ -18,7 +18,10 @@ struct ReadAnswer {
 }
 
 /// Reads an answer that arrives in these pieces, after which the connection ends.
-fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<ReadAnswer, HttpFault> {
+fn read<'a>(
+    method: &Method,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<ReadAnswer, HttpAnswerFault> {
     let (mut received, mut reader) = (BytesMut::new(), HeadReader::new(method));
     let (mut answer, mut body) = (None, Vec::new());
     for piece in pieces {
@@ -32,47 +35,47 @@ fn read<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) -> Resu
             body.extend_from_slice(&data);
         }
     }
-    let (mut decoder, head) = answer.ok_or(HttpFault::Incomplete)?;
+    let (mut decoder, head) = answer.ok_or(HttpAnswerFault::Incomplete)?;
     decoder.finish()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(ReadAnswer { head, body: text(&body), rest: text(&received) })
 }
 
-fn read_text(text: &str) -> Result<ReadAnswer, HttpFault> {
+fn read_text(text: &str) -> Result<ReadAnswer, HttpAnswerFault> {
     read(&Method::POST, [text.as_bytes()])
 }
 
-fn fault(text: &str) -> Option<HttpFault> {
+fn fault(text: &str) -> Option<HttpAnswerFault> {
     read_text(text).err()
 }
 
 #[test]
 fn heads_are_refused_unless_every_reader_understands_them_alike() {
     for (head, expected) in [
-        ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", HttpFault::LineEnd),
-        ("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", HttpFault::LineEnd),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n\n", HttpFault::LineEnd),
-        ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\n A: b\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\nA\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n", HttpFault::Field),
-        ("HTTP/1.1 200 OK\r\nA: b\x7f\r\n\r\n", HttpFault::Field),
-        ("\r\nHTTP/1.1 200 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.2 200 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/2 200\r\n\r\n", HttpFault::StatusLine),
-        ("http/1.1 200 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1  200 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1 20 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1 +20 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1 099 OK\r\n\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1 2000 OK\r\n\r\n", HttpFault::StatusLine),
-        ("SSH-2.0-OpenSSH_9.9\r\n", HttpFault::StatusLine),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", HttpFault::Upgrade),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", HttpFault::Incomplete),
-        ("", HttpFault::Incomplete),
+        ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", HttpAnswerFault::LineEnd),
+        ("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", HttpAnswerFault::LineEnd),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n\n", HttpAnswerFault::LineEnd),
+        ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\n A: b\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\nA\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n", HttpAnswerFault::Field),
+        ("HTTP/1.1 200 OK\r\nA: b\x7f\r\n\r\n", HttpAnswerFault::Field),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.2 200 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/2 200\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("http/1.1 200 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1  200 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1 20 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1 +20 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1 099 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1 2000 OK\r\n\r\n", HttpAnswerFault::StatusLine),
+        ("SSH-2.0-OpenSSH_9.9\r\n", HttpAnswerFault::StatusLine),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", HttpAnswerFault::Upgrade),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", HttpAnswerFault::Incomplete),
+        ("", HttpAnswerFault::Incomplete),
     ] {
         assert_eq!(fault(head), Some(expected), "{head:?}");
     }
@@ -82,10 +85,10 @@ fn heads_are_refused_unless_every_reader_understands_them_alike() {
 fn lengths_are_refused_unless_they_are_one_number() {
     for length in ["+5", "-5", "", "5,", ",5", "5 5", "5, 6", "0x5", "5.0", "18446744073709551616", "٥"] {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello");
-        assert_eq!(fault(&head), Some(HttpFault::Length), "{length:?}");
+        assert_eq!(fault(&head), Some(HttpAnswerFault::Length), "{length:?}");
     }
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 6\r\n\r\nhello!";
-    assert_eq!(fault(head), Some(HttpFault::Length));
+    assert_eq!(fault(head), Some(HttpAnswerFault::Length));
     for length in ["5", "005", "5, 5", "5\r\nContent-Length: 5"] {
         let answer =
             read_text(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nhello!")).unwrap();
@@ -98,15 +101,15 @@ fn transfer_codings_are_refused_except_for_chunked() {
     let chunks = "5\r\nhello\r\n0\r\n\r\n";
     for coding in ["gzip", "gzip, chunked", "chunked, chunked", "chunked;q=1", "identity", "", "chunked,"] {
         let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n{chunks}");
-        assert_eq!(fault(&head), Some(HttpFault::Coding), "{coding:?}");
+        assert_eq!(fault(&head), Some(HttpAnswerFault::Coding), "{coding:?}");
     }
     for (head, expected) in [
-        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", HttpFault::Coding),
-        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip", HttpFault::Coding),
-        ("1.0 200 OK\r\nTransfer-Encoding: chunked", HttpFault::Coding),
-        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", HttpFault::Length),
-        ("1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", HttpFault::Length),
-        ("1.1 204 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", HttpFault::Length),
+        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", HttpAnswerFault::Coding),
+        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip", HttpAnswerFault::Coding),
+        ("1.0 200 OK\r\nTransfer-Encoding: chunked", HttpAnswerFault::Coding),
+        ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", HttpAnswerFault::Length),
+        ("1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", HttpAnswerFault::Length),
+        ("1.1 204 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", HttpAnswerFault::Length),
     ] {
         assert_eq!(fault(&format!("HTTP/{head}\r\n\r\n{chunks}")), Some(expected), "{head}");
     }
@@ -114,7 +117,7 @@ fn transfer_codings_are_refused_except_for_chunked() {
     assert_eq!(answer.unwrap().body, "hello");
 }
 
-fn chunked(body: &str) -> Result<ReadAnswer, HttpFault> {
+fn chunked(body: &str) -> Result<ReadAnswer, HttpAnswerFault> {
     read_text(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"))
 }
 
@@ -143,36 +146,36 @@ fn chunks_are_refused_unless_every_reader_understands_them_alike() {
     let fields = format!("0\r\n{}\r\n", "A: b\r\n".repeat(101));
     let trailers = format!("0\r\nA: {}\r\n\r\n", "x".repeat(17 << 10));
     for (body, expected) in [
-        ("+5\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("-5\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        (" 5\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("0x5\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("5h\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("5 5\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("5;a\0\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("5;a\rb\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("10000000000000005\r\nhello\r\n0\r\n\r\n", HttpFault::Chunk),
-        ("5\nhello\r\n0\r\n\r\n", HttpFault::LineEnd),
-        ("5;a\nb\r\nhello\r\n0\r\n\r\n", HttpFault::LineEnd),
-        ("5\r\nhello0\r\n\r\n", HttpFault::Chunk),
-        ("5\r\nhello\n0\r\n\r\n", HttpFault::Chunk),
-        ("5\r\nhello\r0\r\n\r\n", HttpFault::Chunk),
-        ("5\r\nhello\r\n0\r\nA: b\n\r\n", HttpFault::LineEnd),
-        ("5\r\nhello\r\n0\r\nA : b\r\n\r\n", HttpFault::Field),
-        ("5\r\nhello\r\n0\r\nA: b\r\n c\r\n\r\n", HttpFault::Field),
-        ("5\r\nhello\r\n0\r\nA: b\0\r\n\r\n", HttpFault::Field),
-        ("5\r\nhello\r\n0\r\nHTTP/1.1 200 OK\r\n\r\n", HttpFault::Field),
-        ("5\r\nhell", HttpFault::Incomplete),
-        ("5\r\nhello\r\n", HttpFault::Incomplete),
-        ("5\r\nhello\r\n0\r\n", HttpFault::Incomplete),
-        ("5\r\nhello\r\n0\r\nA: b\r\n", HttpFault::Incomplete),
-        ("ffffffffffffffff\r\nhello", HttpFault::Incomplete),
-        (&extensions, HttpFault::Chunk),
-        (&one_by_one, HttpFault::Chunk),
-        (&line, HttpFault::Chunk),
-        (&fields, HttpFault::Flood),
-        (&trailers, HttpFault::Flood),
+        ("+5\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("-5\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        (" 5\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("0x5\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5h\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5 5\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5;a\0\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5;a\rb\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("10000000000000005\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5\nhello\r\n0\r\n\r\n", HttpAnswerFault::LineEnd),
+        ("5;a\nb\r\nhello\r\n0\r\n\r\n", HttpAnswerFault::LineEnd),
+        ("5\r\nhello0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5\r\nhello\n0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5\r\nhello\r0\r\n\r\n", HttpAnswerFault::Chunk),
+        ("5\r\nhello\r\n0\r\nA: b\n\r\n", HttpAnswerFault::LineEnd),
+        ("5\r\nhello\r\n0\r\nA : b\r\n\r\n", HttpAnswerFault::Field),
+        ("5\r\nhello\r\n0\r\nA: b\r\n c\r\n\r\n", HttpAnswerFault::Field),
+        ("5\r\nhello\r\n0\r\nA: b\0\r\n\r\n", HttpAnswerFault::Field),
+        ("5\r\nhello\r\n0\r\nHTTP/1.1 200 OK\r\n\r\n", HttpAnswerFault::Field),
+        ("5\r\nhell", HttpAnswerFault::Incomplete),
+        ("5\r\nhello\r\n", HttpAnswerFault::Incomplete),
+        ("5\r\nhello\r\n0\r\n", HttpAnswerFault::Incomplete),
+        ("5\r\nhello\r\n0\r\nA: b\r\n", HttpAnswerFault::Incomplete),
+        ("ffffffffffffffff\r\nhello", HttpAnswerFault::Incomplete),
+        (&extensions, HttpAnswerFault::Chunk),
+        (&one_by_one, HttpAnswerFault::Chunk),
+        (&line, HttpAnswerFault::Chunk),
+        (&fields, HttpAnswerFault::Flood),
+        (&trailers, HttpAnswerFault::Flood),
     ] {
         assert_eq!(chunked(body).err(), Some(expected), "{:?}", body.get(..60).unwrap_or(body));
     }
@@ -182,12 +185,12 @@ fn chunks_are_refused_unless_every_reader_understands_them_alike() {
 fn heads_are_bounded() {
     let with = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
     assert!(read_text(&with(&"A: b\r\n".repeat(99))).is_ok());
-    assert_eq!(fault(&with(&"A: b\r\n".repeat(100))), Some(HttpFault::Flood));
+    assert_eq!(fault(&with(&"A: b\r\n".repeat(100))), Some(HttpAnswerFault::Flood));
     let long = |length: usize| with(&format!("A: {}\r\n", "x".repeat(length)));
     let others = long(0).len();
     assert!(read_text(&long((64 << 10) - others)).is_ok());
-    assert_eq!(fault(&long((64 << 10) - others + 1)), Some(HttpFault::Flood));
-    assert_eq!(fault(&format!("HTTP/1.1 200 {}", "x".repeat(64 << 10))), Some(HttpFault::Flood));
+    assert_eq!(fault(&long((64 << 10) - others + 1)), Some(HttpAnswerFault::Flood));
+    assert_eq!(fault(&format!("HTTP/1.1 200 {}", "x".repeat(64 << 10))), Some(HttpAnswerFault::Flood));
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn interim_answers_are_skipped_up_to_a_number() {
     let last = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
     let answer = read_text(&(interim.repeat(8) + last)).unwrap();
     assert_eq!((answer.head.status, answer.head.headers.len(), &*answer.body), (StatusCode::OK, 1, "x"));
-    assert_eq!(fault(&(interim.repeat(9) + last)), Some(HttpFault::Interim));
+    assert_eq!(fault(&(interim.repeat(9) + last)), Some(HttpAnswerFault::Interim));
 }
 
 #[test]

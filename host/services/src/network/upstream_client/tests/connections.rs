@@ -2,7 +2,7 @@
 
 use ::http::uri::Authority;
 
-use super::super::fault::HttpFault;
+use super::super::fault::HttpAnswerFault;
 use super::super::idle::IdleConnections;
 use super::*;
 
@@ -131,7 +131,7 @@ async fn a_request_that_was_sent_is_never_sent_again() {
     let (server, client) = (Server::start(vec![lost, answer(OTHER)]).await, client());
     ask(&client, &server).await.unwrap();
     let error = ask(&client, &server).await.unwrap_err();
-    assert!(matches!(error, WireFault::Answer(HttpFault::Incomplete)), "{error:?}");
+    assert!(matches!(error, WireFault::Answer(HttpAnswerFault::Incomplete)), "{error:?}");
     assert_eq!((server.requests().len(), server.opened()), (2, 1));
     assert_eq!(ask(&client, &server).await.unwrap().body, "other");
 }
@@ -147,7 +147,7 @@ async fn an_answer_that_breaks_off_is_an_error() {
     ] {
         let server = Server::start(vec![[answer(text), vec![Step::Close]].concat()]).await;
         let error = ask(&client(), &server).await.unwrap_err();
-        assert!(matches!(error, WireFault::Answer(HttpFault::Incomplete)), "{text}: {error:?}");
+        assert!(matches!(error, WireFault::Answer(HttpAnswerFault::Incomplete)), "{text}: {error:?}");
     }
 }
 
