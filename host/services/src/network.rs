@@ -3,6 +3,7 @@
 
 pub mod reach;
 mod roots;
+pub mod upstream_client;
 mod way;
 
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,7 @@ use rustls::ClientConfig;
 
 use reach::Reach;
 pub use reach::is_refused;
+use upstream_client::UpstreamClient;
 pub use way::{CONNECT, Destination};
 use way::{OutgoingProxies, Way};
 use witgate_config::Network;
@@ -31,7 +33,7 @@ const READ_AHEAD: usize = 64 << 10;
 /// that moment would lose a call.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A client.
+/// A client for servers that are no upstreams.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
 
 /// A body that is passed on while it arrives.
@@ -56,7 +58,9 @@ struct NetworkState {
     /// Read when needed, because reading the system's authorities takes milliseconds.
     trusted: OnceLock<ClientConfig>,
     /// The clients without and with TLS. Each worker has its own connections.
-    upstreams: [PerWorker<HttpClient>; 2],
+    upstreams: [PerWorker<Arc<UpstreamClient>>; 2],
+    /// For servers that the operator names, such as collectors.
+    named: [PerWorker<HttpClient>; 2],
     public: [PerWorker<HttpClient>; 2],
     private: [PerWorker<HttpClient>; 2],
     apis: [PerWorker<StreamClient>; 2],
@@ -107,7 +111,12 @@ impl Ways {
         client.get_or_init(connect).clone()
     }
 
-    /// The client for requests, with TLS or without.
+    /// The client for requests to upstreams, with TLS or without.
+    pub fn upstream_client(&self, secure: bool) -> Arc<UpstreamClient> {
+        self.current.load().upstream_client(secure)
+    }
+
+    /// The client for other requests, with TLS or without.
     pub fn client(&self, to: Destination, secure: bool) -> HttpClient {
         self.current.load().client(to, secure)
     }
@@ -120,15 +129,23 @@ impl NetworkState {
             proxies: Arc::new(settings.map(OutgoingProxies::new).unwrap_or_default()),
             trusted: OnceLock::new(),
             upstreams: Default::default(),
+            named: Default::default(),
             public: Default::default(),
             private: Default::default(),
             apis: Default::default(),
         }
     }
 
+    fn upstream_client(&self, secure: bool) -> Arc<UpstreamClient> {
+        let [plain, tls] = &self.upstreams;
+        let connected =
+            || Arc::new(UpstreamClient::new(self.connector(Destination::Upstream, secure), IDLE_CONNECTION));
+        Arc::clone(if secure { tls } else { plain }.get_or_init(connected))
+    }
+
     fn client(&self, to: Destination, secure: bool) -> HttpClient {
         let [plain, tls] = match to {
-            Destination::Upstream => &self.upstreams,
+            Destination::Upstream => &self.named,
             Destination::Asked(Reach::Public) => &self.public,
             Destination::Asked(Reach::Private) => &self.private,
         };
