@@ -147,6 +147,22 @@ fn an_older_store_is_noticed() {
 }
 
 #[test]
+fn an_older_store_is_noticed_where_it_was_only_read() {
+    let folder = Folder::new();
+    let store = folder.store();
+    set(&store, "a", "first");
+    let old = fs::read(folder.path("secrets.age")).unwrap();
+    set(&store, "a", "second");
+    let identity = IdentityPlace::File(folder.path("state/secrets.key"));
+    let elsewhere = SecretStore::new(folder.path("secrets.age"), identity, &folder.path("elsewhere"));
+    elsewhere.remember(&elsewhere.read().unwrap());
+    assert!(!elsewhere.is_rolled_back(&elsewhere.read().unwrap()));
+    fs::write(folder.path("secrets.age"), old).unwrap();
+    elsewhere.remember(&elsewhere.read().unwrap());
+    assert!(elsewhere.is_rolled_back(&elsewhere.read().unwrap()), "what is older is not remembered");
+}
+
+#[test]
 fn impossible_names_and_values_are_refused() {
     let folder = Folder::new();
     let store = folder.store();
@@ -193,12 +209,16 @@ fn the_program_age_decrypts_a_store() {
     let folder = Folder::new();
     let store = folder.store();
     set(&store, "github", "sesame");
+    // More than one chunk of the format.
+    set(&store, "large", &"x".repeat(60_000));
+    set(&store, "larger", &"y".repeat(60_000));
     let mut command = Command::new("age");
     command.arg("-d").arg("-i").arg(folder.path("state/secrets.key")).arg(folder.path("secrets.age"));
     match command.output() {
         Ok(output) => {
             let text = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success() && text.contains("\"github\" = \"sesame\"\n"), "{text}");
+            assert!(text.contains(&"y".repeat(60_000)));
         }
         Err(error) => eprintln!("not shown: this needs the program age: {error}"),
     }

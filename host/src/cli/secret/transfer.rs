@@ -25,7 +25,7 @@ pub(in crate::cli) struct ImportArguments {
     file: PathBuf,
     /// Form of the file: variables such as those of `.env`, or a JSON object with names and texts [default: `json` if its name ends with `.json`, else `env`]
     #[arg(long, value_enum, conflicts_with = "fernet")]
-    form: Option<ImportForm>,
+    form: Option<SecretFileForm>,
     /// The file is a JSON object whose values `encrypted_NAME` are tokens of Fernet; KEY is the file with their key
     #[arg(long, value_name = "KEY")]
     fernet: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ImportArguments {
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ImportForm {
+enum SecretFileForm {
     Env,
     Json,
 }
@@ -91,11 +91,11 @@ pub(super) fn run(context: &Context, arguments: &ImportArguments) -> Result<Exit
 fn read(arguments: &ImportArguments) -> Result<ForeignSecrets, CommandFailure> {
     let ImportArguments { file, form, fernet, .. } = arguments;
     let is_json = file.extension().is_some_and(|extension| extension == "json");
-    let form = form.unwrap_or(if is_json { ImportForm::Json } else { ImportForm::Env });
+    let form = form.unwrap_or(if is_json { SecretFileForm::Json } else { SecretFileForm::Env });
     match (fernet, form) {
         (Some(key), _) => of_fernet(file, key),
-        (None, ImportForm::Json) => of_json(file),
-        (None, ImportForm::Env) => {
+        (None, SecretFileForm::Json) => of_json(file),
+        (None, SecretFileForm::Env) => {
             let read =
                 EnvFile::read(file).map_err(|fault| CommandFailure::Data(unusable(file), vec![fault]))?;
             let filled = read.variables.into_iter().filter(|(_, value)| !value.is_empty());
