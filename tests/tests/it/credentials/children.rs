@@ -51,6 +51,9 @@ async fn a_process_uses_a_credential_that_it_never_has() {
     let counted = r#"witgate_api_requests_total{upstream="child",api="WEATHER_API",outcome="2xx"} 1"#;
     assert!(metrics.contains(counted), "{metrics}");
     let shown = running.setup().run(&["config", "show"]);
+    let tested = running.setup().run(&["credential", "test", "weather", "--send"]);
+    let report = super::provider::said(&tested);
+    assert!(tested.status.success() && report.contains(&format!("{to} answers 202 Accepted")), "{report}");
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
     let log = running.log();
