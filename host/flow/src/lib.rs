@@ -74,7 +74,7 @@ use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
-use token_issue::IssuedToken;
+use token_issue::FreshToken;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::connect::ConnectDesk;
@@ -507,7 +507,7 @@ impl<U: Upstream> Flow<U> {
 }
 
 /// The token that the call asks for. None: it asks for none.
-async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<IssuedToken>, Rejection> {
+async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<FreshToken>, Rejection> {
     let Some(settings) = token_issue::asked(permit) else { return Ok(None) };
     // Boxed because it is rare, so that it does not enlarge the future of every call.
     let token = Box::pin(token_issue::issue(permit, settings)).await?;

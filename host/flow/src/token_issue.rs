@@ -39,14 +39,14 @@ pub struct IssueRecord {
 }
 
 /// A token for the caller who has asked for it. It cannot be printed.
-pub struct IssuedToken {
+pub struct FreshToken {
     token: SecretString,
     issued_at: u64,
     /// The facts about it.
     pub record: Arc<IssueRecord>,
 }
 
-impl IssuedToken {
+impl FreshToken {
     /// The token, for its caller.
     pub fn expose(&self) -> &str {
         self.token.expose_secret()
@@ -58,9 +58,9 @@ impl IssuedToken {
     }
 }
 
-impl fmt::Debug for IssuedToken {
+impl fmt::Debug for FreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedToken").field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("FreshToken").field("record", &self.record).finish_non_exhaustive()
     }
 }
 
@@ -103,7 +103,7 @@ pub fn is_offered(permit: &Permit) -> bool {
 /// # Errors
 /// If this caller gets none, the arguments are invalid, or the pipeline does not know the caller by the token as it
 /// knows them now.
-pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<IssuedToken, Rejection> {
+pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<FreshToken, Rejection> {
     let caller = permit.caller();
     if caller.proven_by() != &settings.from {
         return Err(denied(&format!("tokens are for callers of the policy `{}`", settings.from)));
@@ -116,7 +116,7 @@ pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<Issu
     let token = signed(&settings.key, &claims).ok_or_else(|| failed(settings, "the key cannot sign"))?;
     known_as_before(permit, settings, &token, expires_at).await?;
     let record = Arc::new(IssueRecord { policy: Arc::clone(&settings.policy), id, expires_at });
-    Ok(IssuedToken { token, issued_at: now, record })
+    Ok(FreshToken { token, issued_at: now, record })
 }
 
 fn arguments(permit: &Permit) -> Result<IssueArguments, Rejection> {

@@ -29,7 +29,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_flow::token_issue::{self, IssuedToken};
+use witgate_flow::token_issue::{self, FreshToken};
 use witgate_message::call::{Access, Call};
 use witgate_message::era::Era;
 use witgate_message::json::{Members, MessageForm, cuts, form, span_in, splice};
@@ -316,7 +316,7 @@ fn unread() -> Rejection {
 }
 
 /// The answer of `issue_token`, with the members of RFC 6749, section 5.1.
-fn token(issued: &IssuedToken) -> Value {
+fn token(issued: &FreshToken) -> Value {
     json!({
         "access_token": issued.expose(),
         "token_type": "Bearer",

@@ -70,7 +70,7 @@ fn an_own_tool_and_its_settings_belong_together() {
 }
 
 #[test]
-fn what_could_judge_a_token_otherwise_is_refused() {
+fn settings_that_judge_a_token_otherwise_are_refused() {
     let more = "a token could do more than the credential that it was asked with: ";
     for (rules, authorize, rest, expected) in [
         (RULES, "['keys']", "", "`keys` limits each credential by its own patterns"),
