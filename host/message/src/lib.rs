@@ -12,6 +12,7 @@ pub mod fault;
 #[cfg(test)]
 mod growth;
 pub mod headers;
+pub mod input_round;
 pub mod json;
 pub mod method;
 pub mod names;

@@ -336,7 +336,9 @@ fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
 }
 
 /// The settings that some kind has. Others are unknown keys, which are reported as such.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 25] = [
+    "account_url",
+    "only_for_calls",
     "preset",
     "tenant",
     "authorize_url",
@@ -363,7 +365,9 @@ const SETTINGS: [&str; 23] = [
 ];
 
 /// The settings of the grant of a person.
-const GRANT_SETTINGS: [&str; 17] = [
+const GRANT_SETTINGS: [&str; 19] = [
+    "account_url",
+    "only_for_calls",
     "header",
     "prefix",
     "preset",
