@@ -1,11 +1,14 @@
 //! The accounts that callers connect. A caller without an account gets a link. Whoever opens it has to prove that they
 //! are the same principal; then they log in at the provider, and their grant is stored for this principal alone.
 
+mod invitee;
 mod link;
+mod link_key;
 mod link_table;
 mod local_code;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -14,6 +17,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use url::Url;
 use witgate_plugin::Digest;
 use zeroize::Zeroizing;
@@ -22,17 +26,28 @@ use crate::fault::OutboundProblem;
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantError, GrantStore, StoredGrant};
 use crate::login::{Login, LoginError};
+use crate::seal::SealingKey;
 use crate::upstream_credential::UpstreamCredential;
+pub use invitee::{Invitee, IssuedLink, LinkFacts};
+use invitee::{grant, provider};
 use link::{ConnectLink, LinkStage, random_text};
-use link_table::{LinkKey, LinkTable};
+use link_key::LinkKey;
+use link_table::LinkTable;
+use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
-use witgate_config::credentials::{GrantSettings, OutboundSource, callback_path};
+use witgate_config::credentials::callback_path;
 use witgate_runtime::workers;
 use witgate_services::network::Ways;
 
 /// Connected accounts that a slow reader of announcements may miss.
 const ANNOUNCED: usize = 64;
+
+/// The lifetime of the state of a request for input.
+const ROUND: Duration = Duration::from_secs(600);
+
+/// The time for which a call waits for the person. Clients give up after some ten seconds more.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The links of a process.
 pub struct ConnectDesk {
@@ -42,50 +57,7 @@ pub struct ConnectDesk {
     links: Mutex<LinkTable>,
     connected: broadcast::Sender<ConnectedPrincipal>,
     form_key: hmac::Key,
-}
-
-/// The principal who gets a link, and the reason.
-#[derive(Clone)]
-pub struct Invitee {
-    /// The credential.
-    pub credential: Arc<UpstreamCredential>,
-    /// The principal.
-    pub principal: Principal,
-    /// The place of the upstream in the configuration, whose policies know the principal.
-    pub upstream: usize,
-    /// The resource identifier of the upstream, at whose origin the page is.
-    pub resource: Arc<str>,
-}
-
-/// A link, for the principal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuedLink {
-    /// The page.
-    pub url: Url,
-    /// The number that the page shows, over stdio.
-    pub code: Option<Box<str>>,
-    /// The id of the link. It opens nothing.
-    pub id: Box<str>,
-}
-
-impl IssuedLink {
-    /// The text of the link in its URL.
-    pub fn link(&self) -> Option<String> {
-        self.url.query_pairs().find(|(name, _)| name == "t").map(|(_, link)| link.into_owned())
-    }
-}
-
-/// What the page may show to anybody who has a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkFacts {
-    /// The place of the upstream in the configuration.
-    pub upstream: usize,
-    /// The number to compare, over stdio.
-    pub code: Option<Box<str>>,
-    /// The page, without the link.
-    pub page: Url,
-    /// The host of the provider.
-    pub provider: Box<str>,
+    round_key: SealingKey,
 }
 
 /// Finds the secret of the browser that has sent a request. The name of its cookie depends on the URL of the page.
@@ -178,7 +150,10 @@ impl ConnectDesk {
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key)?;
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
-        Ok(Arc::new(Self { ways, local_port, links: Mutex::default(), connected, form_key }))
+        getrandom::fill(&mut *key)?;
+        let round_key = SealingKey::of(&*key).ok_or(getrandom::Error::UNSUPPORTED)?;
+        let links = Mutex::default();
+        Ok(Arc::new(Self { ways, local_port, links, connected, form_key, round_key }))
     }
 
     /// True if the pages are on a listener of their own on this machine.
@@ -339,6 +314,41 @@ impl ConnectDesk {
         Ok(ConnectOutcome::of(&invitee, true, result))
     }
 
+    /// The state of a request for input: it names a link, and is valid for this principal and this call alone. `None`:
+    /// there are no random numbers.
+    pub fn seal_round(&self, invitee: &Invitee, call: &Digest, link: &str) -> Option<String> {
+        let end = clock::since_epoch().as_secs() + ROUND.as_secs();
+        let call = URL_SAFE_NO_PAD.encode(call);
+        self.round_key.seal(&place_of_round(invitee, &call), &format!("{end} {link}")).ok()
+    }
+
+    /// The link in a state. None: it was made for somebody else or another call, is too old, or was changed.
+    pub fn open_round(&self, invitee: &Invitee, call: &Digest, state: &str) -> Option<Box<str>> {
+        let call = URL_SAFE_NO_PAD.encode(call);
+        let opened = self.round_key.open(&place_of_round(invitee, &call), state).ok()?;
+        let (end, link) = opened.split_once(' ')?;
+        let end: u64 = end.parse().ok()?;
+        (clock::since_epoch().as_secs() < end).then(|| link.into())
+    }
+
+    /// Waits until the link with this id is used to its end, or for as long as a caller waits.
+    pub async fn settled(&self, id: &str) {
+        let mut announcements = self.announcements();
+        if !self.links.lock().is_under_way(id) {
+            return;
+        }
+        let connected = async {
+            // One that was missed may have been this one.
+            while let Ok(announced) = announcements.recv().await {
+                if *announced.id == *id {
+                    return;
+                }
+            }
+        };
+        // After that, the caller asks again.
+        drop(timeout(PATIENCE, connected).await);
+    }
+
     /// Announces each principal who connects an account from now on.
     pub fn announcements(&self) -> broadcast::Receiver<ConnectedPrincipal> {
         self.connected.subscribe()
@@ -414,6 +424,21 @@ impl ConnectDesk {
     }
 }
 
+/// The place of a state, as additional data of its encryption.
+fn place_of_round<'a>(invitee: &'a Invitee, call: &'a str) -> Vec<&'a str> {
+    let principal = &invitee.principal;
+    let has_issuer = if principal.issuer().is_some() { "issuer" } else { "" };
+    vec![
+        "request for input",
+        principal.proven_by(),
+        has_issuer,
+        principal.issuer().unwrap_or_default(),
+        principal.subject(),
+        &invitee.credential.settings().name,
+        call,
+    ]
+}
+
 /// True if a browser with this secret is the one with this digest.
 fn is_of(digest: &Digest, browser: Option<Box<str>>) -> bool {
     browser.is_some_and(|browser| sha256(browser.as_bytes()) == *digest)
@@ -429,18 +454,6 @@ fn state_in(target: &str) -> Option<String> {
     let mut states = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
     let state = states.next()?.1.into_owned();
     states.next().is_none().then_some(state)
-}
-
-fn grant(credential: &UpstreamCredential) -> Option<&GrantSettings> {
-    match &credential.settings().source {
-        OutboundSource::Grant(grant) => Some(grant),
-        _ => None,
-    }
-}
-
-/// The host of the provider of a credential.
-fn provider(credential: &UpstreamCredential) -> Option<Box<str>> {
-    grant(credential)?.authorize_url.host_str().map(Box::from)
 }
 
 /// Work on the stored grant of a principal, away from the threads of requests.

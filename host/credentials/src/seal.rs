@@ -56,7 +56,8 @@ impl SealingKey {
         Self::of(&bytes).ok_or_else(|| failed(format!("it does not have {KEY_LENGTH} bytes")))
     }
 
-    fn of(bytes: &[u8]) -> Option<Self> {
+    /// The key with these bytes. None: there are too few or too many.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).ok().map(Self)
     }
 

@@ -232,7 +232,13 @@ impl TokenKeeper {
             }
             Err(problem) => {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
-                tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
+                match problem {
+                    // Each refused call says so.
+                    OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
+                    _ => {
+                        tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token")
+                    }
+                }
                 state.failure = Some(failure);
                 if problem.needs_login() {
                     self.current.store(None);

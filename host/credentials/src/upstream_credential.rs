@@ -117,6 +117,16 @@ impl UpstreamCredential {
         matches!(self.state, CredentialState::Principals(_))
     }
 
+    /// True if handshakes and lists go to the server without it, for callers who have no account.
+    pub fn is_only_for_calls(&self) -> bool {
+        match &self.settings.source {
+            OutboundSource::Grant(grant) => {
+                grant.connect.as_ref().is_some_and(|connect| connect.only_for_calls)
+            }
+            _ => false,
+        }
+    }
+
     /// True if it differs by caller.
     pub fn needs_user(&self) -> bool {
         self.is_exchanged() || self.is_of_principals()

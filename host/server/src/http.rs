@@ -12,9 +12,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use witgate_plugin::Transport;
 
-use super::connections::table::{Connection, ConnectionLimits, Connections};
+use super::connections::table::{ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
@@ -29,17 +28,16 @@ use metadata::Metadata;
 use paths::at;
 use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
+pub use sender::Sender;
+use sender::arrival;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::body::Inflow;
-use witgate_flow::in_flight::InFlight;
-use witgate_flow::known_sender::KnownSender;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
-use witgate_flow::{Arrival, Flow, Reply};
-use witgate_message::certificate::ClientCertificate;
+use witgate_flow::{Flow, Reply};
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
@@ -57,6 +55,7 @@ mod metadata;
 mod paths;
 mod receive;
 mod responses;
+mod sender;
 #[cfg(test)]
 mod tests;
 
@@ -71,40 +70,6 @@ pub struct Gateway<U> {
     cut: CancellationToken,
     /// The pages where callers connect accounts. None: there are none.
     connect: Option<ConnectPages>,
-}
-
-/// The sender of a request, apart from the content of the request.
-#[derive(Clone, Debug, Default)]
-pub struct Sender {
-    /// The address at the other end of the connection, or the client that a trusted proxy names.
-    pub peer: Option<IpAddr>,
-    /// The address at this end.
-    pub local: Option<IpAddr>,
-    /// The certificate from the TLS handshake.
-    pub certificate: Option<Arc<ClientCertificate>>,
-    /// The connection. None: an embedding program has its own connections.
-    pub connection: Option<Arc<Connection>>,
-}
-
-impl From<ConnectionEnds> for Sender {
-    fn from(ConnectionEnds { peer, local, certificate, connection }: ConnectionEnds) -> Self {
-        // A socket for both families has IPv4 addresses as `::ffff:a.b.c.d`. Nobody writes them in that form.
-        let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
-        Self { peer, local, certificate, connection: Some(connection) }
-    }
-}
-
-impl Sender {
-    /// Notes that the whole request has arrived.
-    fn has_sent(&self) {
-        if let Some(connection) = &self.connection {
-            connection.answers();
-        }
-    }
-
-    fn known(&self) -> KnownSender {
-        self.connection.as_ref().map(|connection| connection.known().clone()).unwrap_or_default()
-    }
 }
 
 /// The endpoint of one upstream.
@@ -484,21 +449,6 @@ impl<U: Upstream + 'static> Endpoint<U> {
     async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
         Box::pin(self.flow.close(arrival(headers, Bytes::new(), sender))).await?;
         Ok(Response::new(Body::empty()))
-    }
-}
-
-fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
-    sender.has_sent();
-    Arrival {
-        transport: Transport::Http,
-        peer: sender.peer,
-        known: sender.known(),
-        under_way: InFlight::default(),
-        certificate: sender.certificate,
-        headers,
-        body,
-        shown: None,
-        session: None,
     }
 }
 

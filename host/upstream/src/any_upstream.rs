@@ -19,6 +19,7 @@ use super::needs::{self, NeededCredentials};
 use super::own_tools::OwnTools;
 use super::tools_beside::ToolsBeside;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::party::Principal;
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
@@ -195,6 +196,13 @@ impl Upstream for AnyUpstream {
         match &self.server {
             ServerUpstream::Http(upstream) => upstream.credential_of_principals(),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => None,
+        }
+    }
+
+    fn opens_urls(&self, session: &str, principal: &Principal) -> bool {
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.opens_urls(session, principal),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
         }
     }
 

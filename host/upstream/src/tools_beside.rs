@@ -468,6 +468,7 @@ mod tests {
             transport: Transport::Http,
             route: Arc::new(route),
             certificate: None,
+            round: None,
             hooks: OnceLock::default(),
         });
         for (code, status) in [(-32601, StatusCode::OK), (-32603, StatusCode::NOT_FOUND)] {

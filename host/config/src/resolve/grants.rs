@@ -17,6 +17,8 @@ struct Provider {
     token_url: String,
     /// The issuer, if it is known.
     issuer: Option<String>,
+    /// The URL that tells the name of an account, if an ID token does not.
+    account_url: Option<String>,
     params: &'static [(&'static str, &'static str)],
     /// A scope without which there is no refresh token.
     scope: Option<&'static str>,
@@ -37,12 +39,19 @@ impl Resolver<'_> {
         let redirect_uri = self.loopback(name, &redirect_uri)?;
         let connect = match table.per {
             Some(GrantOwner::Principal) => Some(self.connecting(name, table)?),
-            Some(GrantOwner::Shared) | None => None,
+            Some(GrantOwner::Shared) | None => {
+                self.is_of_principals_only(name, table);
+                None
+            }
         };
         let (provider, client_id) = (provider?, client_id?);
         let authorize_url =
             self.url_of_secrets(&["credentials", name, "authorize_url"], &provider.authorize_url);
         let token_url = self.url_of_secrets(&["credentials", name, "token_url"], &provider.token_url);
+        let account_url = match &provider.account_url {
+            Some(url) => Some(self.url_of_secrets(&["credentials", name, "account_url"], url)?),
+            None => None,
+        };
         let audience = provider.issuer.clone().unwrap_or_else(|| provider.token_url.clone());
         let proof = self.grant_proof(name, table, &audience)?;
         let fixed = provider.params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -64,6 +73,7 @@ impl Resolver<'_> {
             issuer: provider.issuer,
             params: fixed.chain(own).collect(),
             redirect_uri,
+            account_url,
             connect,
             names_scopes: provider.names_scopes,
             is_endless: provider.is_endless,
@@ -74,7 +84,7 @@ impl Resolver<'_> {
 
     fn provider(&mut self, name: &str, preset: ProviderPreset, table: &CredentialTable) -> Option<Provider> {
         if preset != ProviderPreset::Custom {
-            let own = ["authorize_url", "token_url", "issuer", "resource"];
+            let own = ["authorize_url", "token_url", "account_url", "issuer", "resource"];
             for setting in own.iter().filter(|setting| self.document.has(&["credentials", name, setting])) {
                 let message = format!("`{setting}` has no effect beside a preset");
                 self.error(
@@ -93,6 +103,7 @@ impl Resolver<'_> {
                 authorize_url: "https://github.com/login/oauth/authorize".to_owned(),
                 token_url: "https://github.com/login/oauth/access_token".to_owned(),
                 issuer: None,
+                account_url: Some("https://api.github.com/user".to_owned()),
                 params: &[],
                 scope: None,
                 names_scopes: false,
@@ -103,6 +114,7 @@ impl Resolver<'_> {
                 authorize_url: "https://accounts.google.com/o/oauth2/v2/auth".to_owned(),
                 token_url: "https://oauth2.googleapis.com/token".to_owned(),
                 issuer: Some("https://accounts.google.com".to_owned()),
+                account_url: None,
                 params: &[("access_type", "offline"), ("prompt", "consent")],
                 scope: None,
                 names_scopes: false,
@@ -125,6 +137,7 @@ impl Resolver<'_> {
                     authorize_url: format!("{place}/authorize"),
                     token_url: format!("{place}/token"),
                     issuer: None,
+                    account_url: None,
                     params: &[],
                     scope: Some("offline_access"),
                     names_scopes: true,
@@ -135,6 +148,7 @@ impl Resolver<'_> {
                 authorize_url: self.needed(name, "authorize_url", table.authorize_url.as_ref())?.clone(),
                 token_url: self.needed(name, "token_url", table.token_url.as_ref())?.clone(),
                 issuer: table.issuer.clone(),
+                account_url: table.account_url.clone(),
                 params: &[],
                 scope: None,
                 names_scopes: false,
@@ -158,9 +172,23 @@ impl Resolver<'_> {
         })
     }
 
+    fn is_of_principals_only(&mut self, name: &str, table: &CredentialTable) {
+        if table.only_for_calls.is_some() {
+            let message = "`only_for_calls` has no effect unless each caller has an account of their own";
+            self.error(
+                &["credentials", name, "only_for_calls"],
+                message,
+                "leave it out, or set `per = \"principal\"`",
+            );
+        }
+    }
+
     /// Callers connect at Witgate itself, so the provider leads back to it.
     fn connecting(&mut self, name: &str, table: &CredentialTable) -> Option<ConnectSettings> {
-        let Some(url) = &table.redirect_uri else { return Some(ConnectSettings { redirect_uri: None }) };
+        let only_for_calls = table.only_for_calls.unwrap_or(false);
+        let Some(url) = &table.redirect_uri else {
+            return Some(ConnectSettings { redirect_uri: None, only_for_calls });
+        };
         let at = ["credentials", name, "redirect_uri"];
         let parsed = self.url(&at, url)?;
         let path = callback_path(name);
@@ -176,7 +204,7 @@ impl Resolver<'_> {
             self.error(&at, message, "write an `https://` URL, or one of this machine");
             return None;
         }
-        Some(ConnectSettings { redirect_uri: Some(parsed) })
+        Some(ConnectSettings { redirect_uri: Some(parsed), only_for_calls })
     }
 
     /// Callers show their credentials to the page where they connect, at the origin of the upstream's resource.
@@ -191,7 +219,9 @@ impl Resolver<'_> {
             _ => None,
         };
         let is_over_stdio = matches!(file.server.transport, Some(raw::Transport::Stdio));
-        let Some(ConnectSettings { redirect_uri: None }) = connect.filter(|_| !is_over_stdio) else { return };
+        let Some(ConnectSettings { redirect_uri: None, .. }) = connect.filter(|_| !is_over_stdio) else {
+            return;
+        };
         let Ok(resource) = Url::parse(&upstream.resource) else { return };
         if resource.scheme() != "https" && !is_loopback(&resource) {
             let own = ["upstreams", upstream.name.as_str(), "resource"];

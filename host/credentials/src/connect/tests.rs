@@ -31,7 +31,7 @@ impl Scene {
         });
         let folder = tempfile::tempdir().unwrap();
         let mut settings = provider.credential(folder.path());
-        grant_of(&mut settings).connect = Some(ConnectSettings { redirect_uri: None });
+        grant_of(&mut settings).connect = Some(ConnectSettings { redirect_uri: None, only_for_calls: false });
         let ways = Ways::new(&Network::default());
         let all = OutboundCredentials::new(Arc::clone(&ways));
         let credential = all.with(&Arc::new(settings.clone())).unwrap();
@@ -202,7 +202,7 @@ async fn an_account_is_disconnected_by_the_browser_that_has_connected_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_stdio_the_page_is_on_this_machine_and_shows_a_number() {
+async fn the_page_over_stdio_is_on_this_machine_and_shows_a_number() {
     let scene = Scene::new(Some(4711));
     let issued = scene.desk.invite(&scene.invitee("ada")).unwrap();
     assert!(issued.url.as_str().starts_with("http://127.0.0.1:4711/connect/hub?t="), "{}", issued.url);
@@ -240,4 +240,36 @@ fn a_form_is_for_one_browser_and_one_link() {
     }
     let other = ConnectDesk::new(Ways::closed(), None).unwrap();
     assert!(!other.is_form_token(&token, "browser", "link") && !desk.is_form_token("", "browser", "link"));
+}
+
+#[test]
+fn the_state_of_a_request_for_input_is_for_one_principal_and_one_call() {
+    let scene = Scene::new(None);
+    let (ada, eve) = (scene.invitee("ada"), scene.invitee("eve"));
+    let [call, other] = [sha256(b"a call"), sha256(b"another call")];
+    let state = scene.desk.seal_round(&ada, &call, "link").unwrap();
+    assert!(!state.contains("link"));
+    assert_eq!(scene.desk.open_round(&ada, &call, &state).as_deref(), Some("link"));
+    for (invitee, call) in [(&eve, &call), (&ada, &other)] {
+        assert_eq!(scene.desk.open_round(invitee, call, &state), None);
+    }
+    assert_eq!(scene.desk.open_round(&ada, &call, &state.replace(|c: char| c.is_ascii_digit(), "0")), None);
+    assert_eq!(scene.desk.open_round(&ada, &call, ""), None);
+    let restarted = ConnectDesk::new(Ways::closed(), None).unwrap();
+    assert_eq!(restarted.open_round(&ada, &call, &state), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_for_the_person_and_not_for_nothing() {
+    let scene = Scene::new(None);
+    let issued = scene.desk.invite(&scene.invitee("ada")).unwrap();
+    scene.desk.settled("unknown").await;
+    let url = scene.begin(&issued.link().unwrap(), "browser", "ada").unwrap();
+    let (desk, id) = (Arc::clone(&scene.desk), issued.id.clone());
+    let waiting = tokio::spawn(async move { desk.settled(&id).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap().result.unwrap();
+    timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    scene.desk.settled(&issued.id).await;
 }

@@ -18,11 +18,11 @@ use witgate_plugin::{Scheme, Transport};
 
 use super::body::Body;
 use super::held_refusals::HeldRefusals;
-use super::{Sender, arrival};
+use super::sender::{Sender, arrival};
 pub(super) use address::PageAddress;
 use address::PageKind;
 use browser::Browser;
-use form::Form;
+use form::CredentialForm;
 pub use local::LocalPages;
 use page::{Page, PageForm};
 use witgate_base::peer::Peer;
@@ -54,7 +54,7 @@ pub(super) struct ConnectPages {
     held_refusals: Arc<HeldRefusals>,
 }
 
-/// What comes from a browser.
+/// The request of a browser, without its body.
 struct PageRequest {
     address: PageAddress,
     parts: Parts,
@@ -313,7 +313,7 @@ impl ConnectPages {
     }
 
     /// The browser for which a form was made.
-    fn browser(&self, request: &PageRequest, page: &Url, form: &Form) -> Option<Browser> {
+    fn browser(&self, request: &PageRequest, page: &Url, form: &CredentialForm) -> Option<Browser> {
         let browser = Browser::of(&request.parts.headers, page)?;
         self.desk.is_form_token(&form.token, browser.secret(), &form.link).then_some(browser)
     }
@@ -342,11 +342,14 @@ impl ConnectPages {
 }
 
 /// The form that a browser sends, or the answer that there is none.
-async fn read_form(request: &PageRequest, (body, held): UnreadForm<'_>) -> Result<Form, Response<Body>> {
+async fn read_form(
+    request: &PageRequest,
+    (body, held): UnreadForm<'_>,
+) -> Result<CredentialForm, Response<Body>> {
     if !browser::is_same_origin(&request.parts.headers) {
         return Err(other_browser());
     }
-    let form = Form::read(&request.parts.headers, body, held).await;
+    let form = CredentialForm::read(&request.parts.headers, body, held).await;
     form.map_err(|rejection| {
         let wire = rejection.wire();
         Page::problem("The form cannot be read", &wire.message).response(wire.status)

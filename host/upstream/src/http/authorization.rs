@@ -20,10 +20,36 @@ impl HttpUpstream {
         sender: RequestSender<'_>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
     ) -> Result<Outgoing, Rejection> {
+        self.composed(sender, draft, true).await
+    }
+
+    /// The same for a handshake or a list, which the server may answer without the account of the caller.
+    ///
+    /// # Errors
+    /// As [`Self::compose`].
+    pub(super) async fn compose_open(
+        &self,
+        sender: RequestSender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+    ) -> Result<Outgoing, Rejection> {
+        self.composed(sender, draft, false).await
+    }
+
+    async fn composed(
+        &self,
+        sender: RequestSender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+        is_call: bool,
+    ) -> Result<Outgoing, Rejection> {
         let (mut outgoing, credential) = self.introduced(sender, draft)?;
         if let Some(credential) = credential {
             let user = sender.credential_user(&credential);
-            credential.add_to(outgoing.headers_mut(), user.as_ref()).await?;
+            match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
+                Err(fault) if !is_call && credential.is_only_for_calls() && fault.is_about_account() => {
+                    return Ok(outgoing);
+                }
+                added => added?,
+            }
             // For another attempt.
             if let Some(user) = user {
                 outgoing.extensions_mut().insert(user);

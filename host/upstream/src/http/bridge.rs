@@ -28,6 +28,7 @@ use witgate_flow::port::AnswerBody;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_flow::traces::TraceHeaders;
+use witgate_message::call::Access;
 use witgate_message::headers::SESSION_ID;
 use witgate_message::json::Members;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
@@ -82,7 +83,7 @@ impl HttpUpstream {
     ) -> Result<Arc<HttpHeldSession>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let response = self.send(self.compose(sender, draft).await?).await?;
+        let response = self.send(self.compose_open(sender, draft).await?).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
@@ -100,7 +101,7 @@ impl HttpUpstream {
         let meter = self.bridged.get().cloned().unwrap_or_default();
         let held = HttpHeldSession::begin(opened, session, meter);
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized, sender, None).await?).await?;
+        self.send(self.post_within(&held, initialized, sender, None, false).await?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
@@ -111,11 +112,16 @@ impl HttpUpstream {
         body: Bytes,
         sender: RequestSender<'_>,
         trace: Option<&TraceHeaders>,
+        is_call: bool,
     ) -> Result<Outgoing, Rejection> {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
         let session = held.session.as_ref();
-        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session).traced(trace))
-            .await
+        let draft =
+            |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, version, session).traced(trace);
+        match is_call {
+            true => self.compose(sender, draft).await,
+            false => self.compose_open(sender, draft).await,
+        }
     }
 
     /// The answer in the form of the stateless era. The status has to be known before a stream begins, so an answer
@@ -276,8 +282,8 @@ impl HeldSession for BridgeExchange<'_> {
     ) -> Result<Self::Answer, Rejection> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
-        let outgoing =
-            self.upstream.post_within(self.held, compose(&number, token), self.sender, self.trace).await?;
+        let (body, is_call) = (compose(&number, token), *self.request.call.access() != Access::Open);
+        let outgoing = self.upstream.post_within(self.held, body, self.sender, self.trace, is_call).await?;
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

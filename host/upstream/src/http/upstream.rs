@@ -34,7 +34,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_message::call::MessageKind;
+use witgate_message::call::{Access, MessageKind};
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::SESSION_ID;
@@ -69,6 +69,8 @@ pub(super) struct ServerSession {
     id: HeaderValue,
     /// The server's open requests.
     asked: Arc<OpenRequests>,
+    /// True if the client opens URLs for servers.
+    opens_urls: bool,
 }
 
 /// An upstream that speaks Streamable HTTP.
@@ -316,6 +318,11 @@ impl HttpUpstream {
         self.credential().filter(|credential| credential.is_of_principals())
     }
 
+    /// True if the client of a session opens URLs for servers.
+    pub(crate) fn opens_urls(&self, session: &str, principal: &Principal) -> bool {
+        self.sessions.find(session, principal).is_ok_and(|session| session.upstream.opens_urls)
+    }
+
     /// The URL without its query, which may contain a secret.
     pub(super) fn name_in_log(&self) -> String {
         without_query(&self.uri)
@@ -353,7 +360,8 @@ impl HttpUpstream {
         let has_arguments = admitted.permit().has_credential_arguments();
         let owner = SessionOwner::new(caller.principal(), has_arguments);
         let party = caller.party(request.peer);
-        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default() };
+        let opens_urls = request.call.declares_url_elicitation();
+        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
             self.close_in_background(upstream);
             not_opened(&error)
@@ -474,7 +482,10 @@ impl Upstream for HttpUpstream {
         let sender = caller(&admitted);
         let trace = admitted.trace();
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
-        let outgoing = self.compose(sender, draft).await?;
+        let outgoing = match request.call.access() {
+            Access::Open => self.compose_open(sender, draft).await?,
+            Access::Target(_) | Access::Targets(_) => self.compose(sender, draft).await?,
+        };
         let may_start_task = request.call.may_start_task();
         let mut unanswered =
             may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
@@ -504,7 +515,8 @@ impl Upstream for HttpUpstream {
         let session = self.listeners_session(&listener)?;
         let sender = RequestSender::from(&listener);
         let theirs = &session.upstream.id;
-        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
+        let outgoing =
+            self.compose_open(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
         let response = self.send(outgoing).await?;
         if self.has_lost(theirs, response.status(), sender).await {
             self.lose(Some(&listener.session), &listener.caller.principal());
@@ -536,7 +548,9 @@ impl Upstream for HttpUpstream {
         let theirs = &session.upstream.id;
         let callers = &listener.request.headers;
         let outgoing = self
-            .compose(RequestSender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))
+            .compose_open(RequestSender::from(&listener), |uri, own| {
+                outgoing::delete(uri, own, callers, theirs)
+            })
             .await?;
         // The session has ended for the caller, whatever the upstream answers.
         self.send(outgoing).await.map(drop).or(Ok(()))

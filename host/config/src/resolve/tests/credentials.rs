@@ -242,6 +242,7 @@ fn a_preset_has_the_peculiarities_of_its_provider() {
     let github = grant("preset = 'github'\nscopes = ['repo']\nclient_secret = { env = 'UPSTREAM_TOKEN' }");
     assert_eq!(github.token.token_url.as_str(), "https://github.com/login/oauth/access_token");
     assert!(github.is_endless && matches!(github.token.proof, crate::credentials::ClientProof::Post(_)));
+    assert_eq!(github.account_url.unwrap().as_str(), "https://api.github.com/user");
     assert_eq!(github.redirect_uri.as_str(), "http://127.0.0.1/callback");
     assert!(github.state.ends_with("witgate.state"), "{}", github.state.display());
     let google = grant("preset = 'google'");
@@ -310,6 +311,13 @@ fn callers_connect_at_the_gateway_itself() {
     assert_eq!(own.redirect_uri.as_str(), "http://127.0.0.1/callback", "a login from the terminal");
     assert_eq!(own.connect.unwrap().redirect_uri.unwrap().port(), Some(8788));
     assert_eq!(grant("").connect.unwrap().redirect_uri, None);
+    assert!(grant("only_for_calls = true").connect.unwrap().only_for_calls);
+    reports(
+        &with("[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nonly_for_calls = true"),
+        &[
+            "witgate.toml:8:18: `only_for_calls` has no effect unless each caller has an account of their own (leave it out, or set `per = \"principal\"`)",
+        ],
+    );
 }
 
 /// Nobody knows the caller where a tool or a child process reads its credential.

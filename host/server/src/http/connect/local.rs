@@ -8,13 +8,14 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::address::PageAddress;
 use super::page::Page;
-use super::{ConnectPages, FlowsByPlace, PageAddress};
+use super::{ConnectPages, FlowsByPlace};
 use crate::connections::table::{ConnectionLimits, Connections};
 use crate::connections::{self, ConnectionEnds, Listener, unread_body};
 use crate::hosts::Hosts;
-use crate::http::Sender;
 use crate::http::body::Body;
+use crate::http::sender::Sender;
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::Flow;
 use witgate_flow::body::Inflow;
