@@ -136,7 +136,7 @@ impl Bus {
         let mut bytes = Zeroizing::new(vec![0; body]);
         self.fill(&mut bytes)?;
         let body = MessageBody { bytes, is_big_endian };
-        let head = AnswerHead::read(BodyReader::of(head.get(..fields).unwrap_or_default(), is_big_endian))?;
+        let head = ReplyHead::read(BodyReader::of(head.get(..fields).unwrap_or_default(), is_big_endian))?;
         if head.answers != Some(self.serial) {
             return Ok(None);
         }
@@ -192,13 +192,13 @@ fn size(number: u32) -> Result<usize, BusError> {
 
 /// The header of an answer.
 #[derive(Default)]
-struct AnswerHead {
+struct ReplyHead {
     /// The number of the call.
     answers: Option<u32>,
     error: Option<String>,
 }
 
-impl AnswerHead {
+impl ReplyHead {
     fn read(mut fields: BodyReader) -> Result<Self, BusError> {
         let mut head = Self::default();
         while !fields.is_at_end() {
