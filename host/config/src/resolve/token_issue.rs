@@ -272,21 +272,41 @@ fn difference(authorizer: &Policy, policies: &Policies<'_>) -> Option<String> {
         PolicyKind::ApiKey | PolicyKind::Basic => {
             Some("limits each credential by its own patterns, which a token does not have".to_owned())
         }
-        PolicyKind::Rbac => {
-            let rules: witgate_rbac::Config = serde_json::from_value(authorizer.config.clone()).ok()?;
-            let conditions =
-                rules.conditions.iter().chain(rules.roles.values().flat_map(|role| &role.conditions));
-            let mut holders = rules.subjects.iter().map(|holder| &holder.policy);
-            if conditions.into_iter().any(|condition| condition.claim.is_some()) {
-                Some("has conditions on claims, which are different".to_owned())
-            } else {
-                holders
-                    .find(|policy| **policy == from.name || **policy == accepting.name)
-                    .map(|policy| format!("has `subjects` of `{policy}`, whose roles are different"))
-            }
-        }
+        PolicyKind::Rbac => difference_of_rules(authorizer, policies),
         kind => Some(format!("is of the kind `{}`, which may judge them differently", kind.name())),
     }
+}
+
+/// The difference between the views of an rbac policy. The pattern is complete, so that nobody forgets a new setting here.
+fn difference_of_rules(authorizer: &Policy, policies: &Policies<'_>) -> Option<String> {
+    let Policies { from, accepting } = policies;
+    let Ok(rules) = serde_json::from_value(authorizer.config.clone()) else {
+        return Some("cannot be read".to_owned());
+    };
+    let witgate_rbac::Config {
+        roles,
+        conditions,
+        subjects,
+        unscoped_policies,
+        // These decide by roles, scopes and targets alone, which are the same.
+        scopes: _,
+        scope_template: _,
+        scope_wildcards: _,
+        scope_implies: _,
+        default: _,
+    } = rules;
+    let mut conditions = conditions.iter().chain(roles.values().flat_map(|role| &role.conditions));
+    if conditions.any(|condition| condition.claim.is_some()) {
+        return Some("has conditions on claims, which are different".to_owned());
+    }
+    let mut holders = subjects.iter().map(|holder| &holder.policy);
+    if let Some(policy) = holders.find(|policy| **policy == from.name || **policy == accepting.name) {
+        return Some(format!("has `subjects` of `{policy}`, whose roles are different"));
+    }
+    let is_unscoped = |policy: &Policy| unscoped_policies.contains(&policy.name);
+    (is_unscoped(accepting) && !is_unscoped(from)).then(|| {
+        format!("needs scopes of `{}` and, by `unscoped_policies`, none of `{}`", from.name, accepting.name)
+    })
 }
 
 /// A limit that bounds the credential and not the token.

@@ -100,6 +100,12 @@ fn settings_that_judge_a_token_otherwise_are_refused() {
             "`rules` has `subjects` of `keys`",
         ),
         (
+            "roles = { user = { allow = ['*'] } }, scopes = { '*' = ['s'] }, unscoped_policies = ['tokens']",
+            "['rules']",
+            "",
+            "`rules` needs scopes of `keys` and, by `unscoped_policies`, none of `tokens`",
+        ),
+        (
             RULES,
             "['rules', 'own']",
             "[policies.own]\nkind = 'custom'\ncomponent = 'p.wasm'\n",
@@ -118,6 +124,11 @@ fn settings_that_judge_a_token_otherwise_are_refused() {
     let both = "[limits.slow]\nrate = '1/min'\nkinds = ['api-key', 'jwt']\n";
     let said = says(&config(UPSTREAM, TOKENS, RULES, "['rules']", both));
     assert!(!said.contains(more), "{said}");
+    for unscoped in ["['keys', 'tokens']", "['keys']", "['others']"] {
+        let rules = format!("{RULES}, scopes = {{ '*' = ['s'] }}, unscoped_policies = {unscoped}");
+        let said = says(&config(UPSTREAM, TOKENS, &rules, "['rules']", ""));
+        assert!(!said.contains(more), "{unscoped}: {said}");
+    }
 }
 
 #[test]
