@@ -158,7 +158,7 @@ impl Resolver<'_> {
             key,
             issuer,
             audience: upstream.resource.clone(),
-            subject_claim: setting("subject_claim").and_then(Value::as_str).map(str::to_owned),
+            subject_claim: setting("subject_claim").and_then(Value::as_str).map(path).unwrap_or_default(),
             roles_claim: roles.first().unwrap_or_default().into_iter().map(str::to_owned).collect(),
             max: Duration::from_secs(written.max_s.unwrap_or(MAX_S)),
             leeway: Duration::from_secs(setting("leeway_s").and_then(Value::as_u64).unwrap_or(LEEWAY_S)),
@@ -260,6 +260,11 @@ impl Resolver<'_> {
             self.error(&at, message, format!("leave it out; it may have {}", listed(&SETTINGS)));
         }
     }
+}
+
+/// The names of nested objects in a claim with dots.
+fn path(claim: &str) -> Vec<String> {
+    claim.split('.').map(str::to_owned).collect()
 }
 
 /// The difference between an authorizer's view of a credential and its view of a token. None: there is none.
