@@ -268,7 +268,7 @@ impl<U: Upstream> Flow<U> {
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
-        let admitted = admitted.completed()?.with_token(token_for(&permit, record).await?);
+        let admitted = admitted.completed()?.with_token(self.token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -521,21 +521,27 @@ impl<U: Upstream> Flow<U> {
         GuardedStream { right, look, changes, stop, operation: None, _share: share, _places: places }
     }
 
+    /// The token that the call asks for. None: it asks for none.
+    async fn token_for(
+        &self,
+        permit: &Permit,
+        record: &mut Record<'_>,
+    ) -> Result<Option<FreshToken>, Rejection> {
+        // The settings may be newer than the tool, which needs a restart.
+        let asked = token_issue::asked(permit).filter(|_| self.upstream.issues_tokens());
+        let Some(settings) = asked else { return Ok(None) };
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
+        let token = Box::pin(token_issue::issue(permit, settings)).await?;
+        record.issued = Some(Arc::clone(&token.record));
+        Ok(Some(token))
+    }
+
     /// The record of a message from `peer`.
     fn record(&self, generation: &Generation, peer: Option<IpAddr>) -> Record<'_> {
         let mut record = Record::begin(&self.outcomes, &self.route, generation.number());
         record.peer = peer;
         record
     }
-}
-
-/// The token that the call asks for. None: it asks for none.
-async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<FreshToken>, Rejection> {
-    let Some(settings) = token_issue::asked(permit) else { return Ok(None) };
-    // Boxed because it is rare, so that it does not enlarge the future of every call.
-    let token = Box::pin(token_issue::issue(permit, settings)).await?;
-    record.issued = Some(Arc::clone(&token.record));
-    Ok(Some(token))
 }
 
 /// Records a refusal before any decision.

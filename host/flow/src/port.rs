@@ -109,6 +109,11 @@ pub trait Upstream: Send + Sync {
         false
     }
 
+    /// True if the own tool `issue_token` is offered since the start. If not, a call of this name is the server's.
+    fn issues_tokens(&self) -> bool {
+        false
+    }
+
     /// Sends an admitted message, and returns the answer as soon as it begins.
     fn forward(&self, admitted: Admitted) -> impl Future<Output = Result<Answer, Rejection>> + Send;
 

@@ -20,6 +20,7 @@ use super::own_tools::OwnTools;
 use super::tools_beside::ToolsBeside;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::party::Principal;
+use witgate_config::OwnTool;
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
@@ -204,6 +205,10 @@ impl Upstream for AnyUpstream {
             ServerUpstream::Http(upstream) => upstream.opens_urls(session, principal),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
         }
+    }
+
+    fn issues_tokens(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.offers(OwnTool::IssueToken))
     }
 
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {

@@ -175,6 +175,11 @@ impl ToolsBeside {
         }
     }
 
+    /// True if this own tool is offered.
+    pub(super) fn offers(&self, tool: OwnTool) -> bool {
+        self.offered.contains(&tool)
+    }
+
     /// True if a call is that of an own tool.
     pub(super) fn answers(&self, call: &Call) -> bool {
         self.called(call).is_some()

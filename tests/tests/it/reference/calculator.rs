@@ -49,6 +49,7 @@ fn configure(setup: &Setup, server: &str, change: impl Fn(String) -> String) {
     let script = setup.file("mcp_server.py", script);
     let config = fs::read_to_string(directory.join("witgate.toml")).unwrap();
     let config = config.replace("rate = \"10/min\"", "rate = \"10000/min\"");
+    setup.file("revoked.jsonl", "");
     let python = Clients::installed().unwrap().python();
     let log = setup.dir().join("requests.log");
     let command = format!("tee -a {} | exec {} {}", log.display(), python.display(), script.display());
