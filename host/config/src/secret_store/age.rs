@@ -20,6 +20,9 @@ use self::file_key::FileKey;
 use self::header::AgeHeader;
 pub(super) use self::key::{AgeIdentity, AgeRecipient};
 
+/// Limit of the recipients of a file. Each costs time before anything tells who has written the file.
+pub(super) const MOST_RECIPIENTS: usize = 256;
+
 /// The beginning of a file that is not armored.
 const MAGIC: &[u8] = b"age-encryption.org/";
 

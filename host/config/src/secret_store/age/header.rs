@@ -5,6 +5,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::MOST_RECIPIENTS;
 use super::error::AgeError;
 use super::file_key::{FileKey, derived};
 use super::key::{AgeIdentity, AgeRecipient, WRAPPED, WrappedKey};
@@ -70,6 +71,9 @@ impl<'f> AgeHeader<'f> {
                 return Ok((Self { keys, covered, mac }, rest));
             }
             keys.extend(recipient(head, &mut rest)?);
+            if keys.len() > MOST_RECIPIENTS {
+                return Err(AgeError::Recipients);
+            }
         }
     }
 

@@ -179,6 +179,8 @@ impl UpstreamConnection {
             && let Poll::Ready(sent) = self.poll_send(context)
         {
             self.progress = sent.map_or_else(SendProgress::Failed, |()| SendProgress::Sent);
+            // What is sent, or never will be, would stay in memory for as long as the connection.
+            self.unsent = Bytes::new();
         }
     }
 
