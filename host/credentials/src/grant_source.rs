@@ -141,12 +141,14 @@ impl GrantSource {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
         let fields: Vec<_> = fields.into_iter().chain(scope).collect();
         // Without room for the answer, the refresh token is not used up.
-        let journal = self.prepare(&lock).await?;
+        let mut journal = self.prepare(&lock).await?;
         match self.endpoint.answer(&fields).await {
             Ok(issued) => {
                 let flaw = issued.flaw;
                 let new = StoredGrant::renewed(stored, issued, self.refresh_before);
-                self.keep(&new, stored, journal, &lock).await;
+                // Another thread might have to wait for a processor.
+                let noted = self.store.note(&self.key, &new, &mut journal);
+                self.keep(&new, stored, noted.map(|()| journal), &lock).await;
                 flaw.map_or(Ok(new), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
@@ -164,7 +166,7 @@ impl GrantSource {
         &self,
         new: &StoredGrant,
         former: &StoredGrant,
-        journal: GrantJournal,
+        noted: Result<GrantJournal, GrantError>,
         lock: &Arc<GrantLock>,
     ) {
         let secret = |grant: &StoredGrant| {
@@ -172,7 +174,7 @@ impl GrantSource {
         };
         let is_rotated = secret(new) != secret(former);
         let (mut pause, longest) = PAUSES;
-        let mut written = self.finish(new.clone(), journal, Arc::clone(lock)).await;
+        let mut written = self.finish(noted, Arc::clone(lock)).await;
         while let Err(error) = written {
             tracing::error!(grant = %self.key, %error, "the new grant cannot be written");
             if !is_rotated {
@@ -220,12 +222,11 @@ impl GrantSource {
 
     async fn finish(
         &self,
-        grant: StoredGrant,
-        journal: GrantJournal,
+        noted: Result<GrantJournal, GrantError>,
         lock: Arc<GrantLock>,
     ) -> Result<(), OutboundProblem> {
         let (store, key) = (self.store.clone(), self.key.clone());
-        self.blocking(move || store.finish(&key, &grant, journal, &lock)).await
+        self.blocking(move || store.finish(&key, &noted?, &lock)).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -24,6 +24,8 @@ pub(crate) struct GrantJournal {
     file: File,
     /// Read in advance, so that nothing delays the write. None: values are in clear.
     sealing: Option<SealingKey>,
+    /// The length of the new grant in it. None: there is none yet.
+    length: Option<u64>,
 }
 
 /// The end of a renewal that a process has left.
@@ -42,8 +44,11 @@ impl GrantStore {
     /// If it could not be written.
     pub(crate) fn prepare(&self, key: &GrantKey, _lock: &GrantLock) -> Result<GrantJournal, GrantError> {
         let (path, sealing) = (self.journal(key), self.own_key()?);
+        // The first random number of a process may take a tenth of a second, which would lie between the answer and its
+        // write.
+        sealing.iter().for_each(|sealing| drop(sealing.seal(&[], "")));
         match room(&path) {
-            Ok(file) => Ok(GrantJournal { path, file, sealing }),
+            Ok(file) => Ok(GrantJournal { path, file, sealing, length: None }),
             Err(error) => {
                 drop(remove(&path));
                 Err(GrantError::Io { path, error })
@@ -51,21 +56,37 @@ impl GrantStore {
         }
     }
 
-    /// Replaces the grant with this key by means of the journal.
+    /// Hands the new grant to the system, after which a kill does not lose it. It takes one call, which does not wait for
+    /// the disk.
     ///
     /// # Errors
-    /// If it cannot be written. Then the former one stays.
-    pub(crate) fn finish(
+    /// If it cannot be written.
+    pub(crate) fn note(
         &self,
         key: &GrantKey,
         grant: &StoredGrant,
-        journal: GrantJournal,
-        _lock: &GrantLock,
+        journal: &mut GrantJournal,
     ) -> Result<(), GrantError> {
         let text = self.text(key, grant, journal.sealing.as_ref())?;
+        let written = journal.file.write_all_at(&text, 0);
+        written.map_err(|error| GrantError::Io { path: journal.path.clone(), error })?;
+        journal.length = Some(text.len() as u64);
+        Ok(())
+    }
+
+    /// Replaces the grant with this key by the one in the journal, also if the machine ends.
+    ///
+    /// # Errors
+    /// If that cannot be done. Then the former one stays.
+    pub(crate) fn finish(
+        &self,
+        key: &GrantKey,
+        journal: &GrantJournal,
+        _lock: &GrantLock,
+    ) -> Result<(), GrantError> {
         let target = self.path(key);
-        let written = journal.write(&text).and_then(|()| fs::rename(&journal.path, &target));
-        written.map_err(|error| GrantError::Io { path: target.clone(), error })?;
+        let synced = journal.sync().and_then(|()| fs::rename(&journal.path, &target));
+        synced.map_err(|error| GrantError::Io { path: target.clone(), error })?;
         // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
         drop(sync_folder(&target));
         Ok(())
@@ -100,18 +121,19 @@ impl GrantStore {
 }
 
 impl GrantJournal {
-    /// The text is in the hands of the system after the first call.
-    fn write(&self, text: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(text, 0)?;
-        self.file.set_len(text.len() as u64)?;
+    fn sync(&self) -> io::Result<()> {
+        let length = self.length.ok_or_else(|| io::Error::other("there is no new grant"))?;
+        self.file.set_len(length)?;
         self.file.sync_all()
     }
 }
 
 impl Drop for GrantJournal {
     fn drop(&mut self) {
-        // After success, it has another name.
-        drop(remove(&self.path));
+        // A new grant is never removed. In its place, it has another name; otherwise, the next holder of the lock finds it.
+        if self.length.is_none() {
+            drop(remove(&self.path));
+        }
     }
 }
 
