@@ -229,6 +229,7 @@ where
 fn test(context: &Context, config: &Config, arguments: &TestArguments) -> Result<Exit, CommandFailure> {
     let name = &arguments.grant.name;
     let places = if arguments.send { trial::places(config, name) } else { Vec::new() };
+    let has_no_place = arguments.send && places.is_empty();
     let ways = ways(config);
     let tested = with_credential(config, &arguments.grant, |credential, user| async move {
         let mut headers = HeaderMap::new();
@@ -243,7 +244,11 @@ fn test(context: &Context, config: &Config, arguments: &TestArguments) -> Result
     };
     let exit = told(context, result, &obtained);
     answers.iter().for_each(|answer| context.terminal.print(&answer.report));
-    Ok(if answers.iter().all(|answer| answer.is_good) { exit } else { Exit::No })
+    if has_no_place {
+        context.terminal.print("no server or API gets it, so nothing was sent");
+    }
+    let is_good = !has_no_place && answers.iter().all(|answer| answer.is_good);
+    Ok(if is_good { exit } else { Exit::No })
 }
 
 fn refresh(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
