@@ -217,7 +217,7 @@ impl UpstreamCredential {
     }
 
     /// Forgets what is in memory of a principal's grant, which has changed.
-    pub fn forget(&self, principal: &Principal) {
+    pub(crate) fn forget(&self, principal: &Principal) {
         if let CredentialState::Principals(grants) = &self.state {
             grants.forget(principal);
         }
