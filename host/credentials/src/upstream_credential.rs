@@ -48,7 +48,7 @@ enum CredentialState {
     /// A token for each caller.
     Exchange(ExchangedTokens),
     /// A grant of each principal.
-    Principals(PrincipalGrants),
+    Principals(Box<PrincipalGrants>),
 }
 
 /// The facts about the credential of a call, for the audit.
@@ -359,7 +359,7 @@ impl CredentialState {
                 let source = GrantSource::of(&settings.name, grant, ways, open)?;
                 match grant.connect {
                     None => Self::Token(TokenKeeper::new(Arc::new(source), form)),
-                    Some(_) => Self::Principals(PrincipalGrants::new(source, form)),
+                    Some(_) => Self::Principals(Box::new(PrincipalGrants::new(source, form))),
                 }
             }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {

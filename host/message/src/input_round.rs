@@ -94,7 +94,10 @@ impl Call {
 }
 
 /// The answer to a request of Witgate, and the spans to cut.
-fn found(call: &Call) -> Result<Option<(InputRound, Vec<Range<usize>>)>, MessageFault> {
+type FoundRound = (InputRound, Vec<Range<usize>>);
+
+/// The answer in a call. None: there is none of Witgate.
+fn found(call: &Call) -> Result<Option<FoundRound>, MessageFault> {
     let message = std::str::from_utf8(call.body()).ok().and_then(Members::read);
     let Some(params) = message.and_then(|message| message.came("params")) else { return Ok(None) };
     let members = StrictMembers::read(params).map_err(|_| unreadable())?;
