@@ -11,9 +11,9 @@ use url::Host;
 use witgate_config::credentials::OutboundSource;
 use witgate_config::{Config, Transport};
 use witgate_credentials::connect::ConnectDesk;
+use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_server::http::LocalPages;
-use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 
 /// The pages where callers connect accounts of their own.
@@ -26,15 +26,18 @@ pub(crate) struct AccountPages {
 
 impl AccountPages {
     /// The pages, with their listener over stdio. None: there is no listener, so nobody gets a link.
-    pub(crate) async fn prepare(config: &Config, ways: &Arc<Ways>) -> Result<Option<Self>, getrandom::Error> {
+    pub(crate) async fn prepare(
+        config: &Config,
+        credentials: &Arc<OutboundCredentials>,
+    ) -> Result<Option<Self>, getrandom::Error> {
         if config.server.transport == Transport::Http {
-            let desk = ConnectDesk::new(Arc::clone(ways), None)?;
+            let desk = ConnectDesk::new(Arc::clone(credentials), None)?;
             return Ok(Some(Self { desk, local: None }));
         }
         let Some(address) = local_page_address(config) else { return Ok(None) };
         match TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?.port(), socket))) {
             Ok((port, socket)) => {
-                let desk = ConnectDesk::new(Arc::clone(ways), Some(port))?;
+                let desk = ConnectDesk::new(Arc::clone(credentials), Some(port))?;
                 Ok(Some(Self { desk, local: Some(socket) }))
             }
             // Every client of a configuration for stdio starts its own Witgate; the first one has a fixed port.

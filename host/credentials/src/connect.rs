@@ -1,6 +1,7 @@
 //! The accounts that callers connect. A caller without an account gets a link. Whoever opens it has to prove that they
 //! are the same principal; then they log in at the provider, and their grant is stored for this principal alone.
 
+mod account_change;
 mod invitee;
 mod link;
 mod link_key;
@@ -14,7 +15,6 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
-use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -27,7 +27,10 @@ use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantError, GrantStore, StoredGrant};
 use crate::login::{Login, LoginError};
 use crate::seal::SealingKey;
+use crate::registry::OutboundCredentials;
 use crate::upstream_credential::UpstreamCredential;
+pub use account_change::AccountChange;
+use account_change::RedeemingLink;
 pub use invitee::{Invitee, IssuedLink, LinkFacts};
 use invitee::{grant, provider};
 use link::{ConnectLink, LinkStage, random_text};
@@ -37,8 +40,6 @@ use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
 use witgate_config::credentials::callback_path;
-use witgate_runtime::workers;
-use witgate_services::network::Ways;
 
 /// Connected accounts that a slow reader of announcements may miss.
 const ANNOUNCED: usize = 64;
@@ -51,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The links of a process.
 pub struct ConnectDesk {
-    ways: Arc<Ways>,
+    credentials: Arc<OutboundCredentials>,
     /// The port of the own listener on loopback, over stdio. None: the gateway's listener has the pages.
     local_port: Option<u16>,
     links: Mutex<LinkTable>,
@@ -62,6 +63,10 @@ pub struct ConnectDesk {
 
 /// Finds the secret of the browser that has sent a request. The name of its cookie depends on the URL of the page.
 pub type BrowserSecret<'a> = &'a (dyn Fn(&Url) -> Option<Box<str>> + Sync);
+
+/// Finds the credential that the upstream at a place in the configuration has now. A reload may have replaced the one for
+/// which a link was made.
+pub type LiveCredential<'a> = &'a (dyn Fn(usize) -> Option<Arc<UpstreamCredential>> + Sync);
 
 /// The proof that a browser belongs to the principal.
 #[derive(Clone, Copy, Debug)]
@@ -141,11 +146,14 @@ impl ConnectOutcome {
 }
 
 impl ConnectDesk {
-    /// The links to pages of the gateway's listener, or of a listener at `local_port` on loopback.
+    /// The links to pages of the gateway's listener, or of a listener at `local_port` on loopback, for `credentials`.
     ///
     /// # Errors
     /// If there are no random numbers.
-    pub fn new(ways: Arc<Ways>, local_port: Option<u16>) -> Result<Arc<Self>, getrandom::Error> {
+    pub fn new(
+        credentials: Arc<OutboundCredentials>,
+        local_port: Option<u16>,
+    ) -> Result<Arc<Self>, getrandom::Error> {
         let connected = broadcast::Sender::new(ANNOUNCED);
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key)?;
@@ -153,7 +161,7 @@ impl ConnectDesk {
         getrandom::fill(&mut *key)?;
         let round_key = SealingKey::of(&*key).ok_or(getrandom::Error::UNSUPPORTED)?;
         let links = Mutex::default();
-        Ok(Arc::new(Self { ways, local_port, links, connected, form_key, round_key }))
+        Ok(Arc::new(Self { credentials, local_port, links, connected, form_key, round_key }))
     }
 
     /// True if the pages are on a listener of their own on this machine.
@@ -196,20 +204,21 @@ impl ConnectDesk {
         (link.is_for(credential) && matches!(link.stage, LinkStage::Open)).then(|| link.facts())
     }
 
-    /// Uses a link: from now on, it belongs to the browser with this secret. Returns the URL of the provider.
+    /// Uses a link for a credential in use: from now on, it belongs to the browser with this secret. Returns the URL of
+    /// the provider.
     ///
     /// # Errors
     /// If the link is unknown, or whoever has opened it is not the principal. The link of another principal stays as it
     /// is.
     pub fn begin(
         &self,
-        credential: &str,
+        credential: &Arc<UpstreamCredential>,
         link: &str,
         browser: &str,
         proof: ConnectProof<'_>,
     ) -> Result<Url, LinkError> {
         let mut links = self.links.lock();
-        let found = links.get_mut(link).filter(|found| found.is_for(credential));
+        let found = links.get_mut(link).filter(|found| Arc::ptr_eq(&found.invitee.credential, credential));
         let found = found.filter(|found| matches!(found.stage, LinkStage::Open)).ok_or(LinkError::Unknown)?;
         match proof {
             ConnectProof::Principal(principal) if *principal != found.invitee.principal => {
@@ -229,34 +238,31 @@ impl ConnectDesk {
         Ok(url)
     }
 
-    /// The end of a login: the provider has led a browser to `target`. What has begun goes on if the browser goes away.
+    /// The end of a login: the provider has led a browser to `target`. The code is exchanged when the change is made.
     ///
     /// # Errors
     /// If the answer belongs to no login.
-    pub async fn finish(
+    pub fn finish(
         self: &Arc<Self>,
         credential: &str,
         target: &str,
-        browser: BrowserSecret<'_>,
-    ) -> Result<ConnectOutcome, LinkError> {
-        let TakenLogin { invitee, key, browser, login } = self.take_login(credential, target, browser)?;
+        (browser, live): (BrowserSecret<'_>, LiveCredential<'_>),
+    ) -> Result<AccountChange, LinkError> {
+        let TakenLogin { invitee, key, browser, login } =
+            self.take_login(credential, target, (browser, live))?;
         let Some(login) = login else {
             // Nothing says that whoever has sent this answer is the principal.
-            return Ok(ConnectOutcome::of(&invitee, false, Err(OutboundProblem::StateMismatch)));
+            let mismatch = async { Err(OutboundProblem::StateMismatch) };
+            return Ok(AccountChange::new(invitee, false, mismatch));
         };
-        let result = match login.code(target) {
-            Err(error) => {
-                self.links.lock().remove(&key);
-                Err(problem_of(error))
-            }
-            Ok(code) => {
-                let (desk, invitee) = (Arc::clone(self), invitee.clone());
-                let work = async move { desk.redeem(&invitee, &login, &code, (&key, browser)).await };
-                let lost = |_| Err(unusable("the login has failed"));
-                workers::background().spawn(work).await.unwrap_or_else(lost)
-            }
+        let code = login.code(target).map_err(problem_of);
+        let link = RedeemingLink::new(self, key);
+        let (desk, of) = (Arc::clone(self), invitee.clone());
+        let redeemed = async move {
+            let grant = login.redeem(&code?).await.map_err(problem_of)?;
+            desk.bind(&of, (&login, grant), (link, browser)).await
         };
-        Ok(ConnectOutcome::of(&invitee, true, result))
+        Ok(AccountChange::new(invitee, true, redeemed))
     }
 
     /// The page of a credential, and the host of its provider.
@@ -284,16 +290,16 @@ impl ConnectDesk {
         Ok(ConnectedAccount { account: grant.account, not_granted: Vec::new(), link: id })
     }
 
-    /// Forgets the grant that was connected with this link, in the same browser.
+    /// Forgets the grant that was connected with this link, in the same browser, when the change is made.
     ///
     /// # Errors
-    /// If the link is unknown or belongs to another browser, or the grant cannot be removed.
-    pub async fn disconnect(
-        &self,
+    /// If the link is unknown or belongs to another browser.
+    pub fn disconnect(
+        self: &Arc<Self>,
         credential: &str,
         link: &str,
         browser: BrowserSecret<'_>,
-    ) -> Result<ConnectOutcome, LinkError> {
+    ) -> Result<AccountChange, LinkError> {
         let invitee = {
             let mut links = self.links.lock();
             let found = links.get(link).filter(|found| found.is_for(credential)).ok_or(LinkError::Unknown)?;
@@ -307,11 +313,13 @@ impl ConnectDesk {
             links.remove(&key);
             invitee
         };
-        let removed = removed(&invitee).await;
-        invitee.credential.forget(&invitee.principal);
-        let result =
-            removed.map(|()| ConnectedAccount { account: None, not_granted: Vec::new(), link: "".into() });
-        Ok(ConnectOutcome::of(&invitee, true, result))
+        let (desk, of) = (Arc::clone(self), invitee.clone());
+        let removed = async move {
+            let removed = removed(&of).await;
+            desk.forget(&of);
+            removed.map(|()| ConnectedAccount { account: None, not_granted: Vec::new(), link: "".into() })
+        };
+        Ok(AccountChange::new(invitee, true, removed))
     }
 
     /// The state of a request for input: it names a link, and is valid for this principal and this call alone. `None`:
@@ -354,12 +362,12 @@ impl ConnectDesk {
         self.connected.subscribe()
     }
 
-    /// Takes the login to which an answer belongs.
+    /// Takes the login to which an answer belongs, for a credential that is still in use.
     fn take_login(
         &self,
         credential: &str,
         target: &str,
-        browser: BrowserSecret<'_>,
+        (browser, live): (BrowserSecret<'_>, LiveCredential<'_>),
     ) -> Result<TakenLogin, LinkError> {
         let mismatch = || LinkError::Problem(OutboundProblem::StateMismatch);
         let state = state_in(target).ok_or_else(mismatch)?;
@@ -367,6 +375,10 @@ impl ConnectDesk {
         let link = links.by_state(&sha256(state.as_bytes())).ok_or_else(mismatch)?;
         let LinkStage::LoggingIn { browser: owner, login } = &link.stage else { return Err(mismatch()) };
         let (invitee, key) = (link.invitee.clone(), link.key());
+        if !live(invitee.upstream).is_some_and(|live| Arc::ptr_eq(&live, &invitee.credential)) {
+            links.remove(&key);
+            return Err(LinkError::Unknown);
+        }
         let owner = *owner;
         if !link.is_for(credential) || !is_of(&owner, browser(&link.page)) {
             return Ok(TakenLogin { invitee, key, browser: owner, login: None });
@@ -376,31 +388,32 @@ impl ConnectDesk {
         Ok(TakenLogin { invitee, key, browser: owner, login })
     }
 
-    async fn redeem(
+    /// Stores the grant of a principal.
+    async fn bind(
         &self,
         invitee: &Invitee,
-        login: &Login,
-        code: &SecretString,
-        (key, browser): (&LinkKey, Digest),
+        (login, grant): (&Login, StoredGrant),
+        (link, browser): (RedeemingLink, Digest),
     ) -> Result<ConnectedAccount, OutboundProblem> {
-        let redeemed = match login.redeem(code).await {
-            Ok(grant) => write(invitee, grant.clone()).await.map(|()| grant),
-            Err(error) => Err(problem_of(error)),
-        };
-        let grant = redeemed.inspect_err(|_| self.links.lock().remove(key))?;
-        invitee.credential.forget(&invitee.principal);
-        let link = self.links.lock().connect(key, browser).unwrap_or_default();
-        let principal = invitee.principal.clone();
+        write(invitee, grant.clone()).await?;
+        self.forget(invitee);
+        let text = self.links.lock().connect(link.key(), browser).unwrap_or_default();
+        let (principal, id) = (invitee.principal.clone(), link.key().id().into());
         // Without readers, nobody has to know.
-        drop(self.connected.send(ConnectedPrincipal { principal, id: key.id().into() }));
+        drop(self.connected.send(ConnectedPrincipal { principal, id }));
         let not_granted = login.not_granted(&grant);
-        Ok(ConnectedAccount { account: grant.account, not_granted, link })
+        Ok(ConnectedAccount { account: grant.account, not_granted, link: text })
+    }
+
+    /// Forgets what is in memory of a principal's grant.
+    fn forget(&self, invitee: &Invitee) {
+        self.credentials.forget(&invitee.credential.settings().name, &invitee.principal);
     }
 
     fn login(&self, link: &ConnectLink) -> Result<Login, OutboundProblem> {
         let mut redirect = link.page.clone();
         redirect.set_path(&format!("{}/callback", link.page.path()));
-        Login::begin(link.invitee.credential.settings(), &self.ways, redirect).map_err(problem_of)
+        Login::begin(link.invitee.credential.settings(), self.credentials.ways(), redirect).map_err(problem_of)
     }
 
     /// The page of a credential.

@@ -40,6 +40,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub(crate) trait TokenSource: Send + Sync + 'static {
     /// A new token.
     fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
+
+    /// The living token in the store, if others may change it there. No issuer is asked. None: it has to be renewed.
+    fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// The order of a token.
@@ -66,7 +71,8 @@ pub(crate) struct TokenForm {
     pub(crate) prefix: String,
     /// The time before its end.
     pub(crate) refresh_before: Duration,
-    /// The time after which its source is asked again in any case, because others may change it.
+    /// The time after which its source is asked again in any case, because others may change it. A token that was read
+    /// two such times ago is not used before it is read again.
     pub(crate) recheck: Option<Duration>,
 }
 
@@ -87,15 +93,21 @@ struct HeldToken {
     /// The account at the issuer, if it is known.
     account: Option<Arc<str>>,
     since: Instant,
+    /// The time from which it is not used before it is read again, because others may have removed it.
+    unproven: Option<Instant>,
     renewal: Instant,
     end: Instant,
 }
+
+type Reading = Shared<BoxFuture<'static, Result<Option<HeaderValue>, OutboundProblem>>>;
 
 type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>>>;
 
 #[derive(Default)]
 struct RenewalState {
     running: Option<Renewal>,
+    /// A read of the store alone.
+    reading: Option<Reading>,
     failure: Option<RenewalFailure>,
 }
 
@@ -118,11 +130,11 @@ impl TokenKeeper {
         self.changed.notified()
     }
 
-    /// The token, if one lives. It is renewed in the background before its end.
+    /// The token, if one lives that was read not long ago. It is renewed in the background before its end.
     pub(crate) fn at_hand(self: &Arc<Self>, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
         let current = self.current.load();
         let (held, now) = (current.as_ref()?, Instant::now());
-        if now >= held.end {
+        if now >= held.end || held.is_unproven(now) {
             return None;
         }
         if now >= held.renewal {
@@ -145,7 +157,10 @@ impl TokenKeeper {
         self: &Arc<Self>,
         caller: Option<&Arc<CallerToken>>,
     ) -> Result<HeaderValue, OutboundProblem> {
-        match self.at_hand(caller) {
+        if let Some(value) = self.at_hand(caller) {
+            return Ok(value);
+        }
+        match self.proven().await? {
             Some(value) => Ok(value),
             None => self.wait(TokenOrder::of(caller)).await,
         }
@@ -161,10 +176,10 @@ impl TokenKeeper {
         caller: Option<&Arc<CallerToken>>,
     ) -> Result<HeaderValue, OutboundProblem> {
         if let Some(held) = &*self.current.load() {
-            if Some(&held.value) != refused {
+            if Some(&held.value) != refused && !held.is_unproven(Instant::now()) {
                 return Ok(held.value.clone());
             }
-            if held.since.elapsed() < YOUNGEST {
+            if Some(&held.value) == refused && held.since.elapsed() < YOUNGEST {
                 return Err(OutboundProblem::Rejected);
             }
         }
@@ -187,6 +202,79 @@ impl TokenKeeper {
             self.renew(TokenOrder::default()).await?;
         }
         self.renew(TokenOrder { caller: None, is_refused: true }).await.map(drop)
+    }
+
+    /// The token after a new read of the store, if only that read is missing. It does not depend on the issuer, so that a
+    /// failing one does not take away a token that lives. None: it has to be renewed.
+    async fn proven(self: &Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+        let (current, now) = (self.current.load_full(), Instant::now());
+        if !current.is_some_and(|held| now < held.end && held.is_unproven(now)) {
+            return Ok(None);
+        }
+        let late = |_| Err(OutboundProblem::unreachable("the store does not answer in time".to_owned()));
+        timeout(PATIENCE, self.read_again()).await.unwrap_or_else(late)
+    }
+
+    /// The running read, or a new one.
+    fn read_again(self: &Arc<Self>) -> Reading {
+        let mut state = self.renewal.lock();
+        if let Some(reading) = state.reading.as_ref().filter(|reading| reading.peek().is_none()) {
+            return reading.clone();
+        }
+        let task = workers::background().spawn(Arc::clone(self).read());
+        let lost = || Err(OutboundProblem::unreachable("the read has failed".to_owned()));
+        let reading = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
+        state.reading = Some(reading.clone());
+        reading
+    }
+
+    async fn read(self: Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+        let former = self.current.load_full();
+        let stored = self.source.stored().await;
+        let mut state = self.renewal.lock();
+        state.reading = None;
+        match self.current.load_full() {
+            // A renewal has ended meanwhile, and knows more.
+            Some(current) if !former.is_some_and(|former| Arc::ptr_eq(&former, &current)) => {
+                return Ok(Some(current.value.clone()));
+            }
+            _ => {}
+        }
+        let read = match stored {
+            Ok(Some(token)) => HeldToken::new(&token, &self.form).map(|read| self.in_place(read)),
+            Ok(None) => return Ok(None),
+            Err(problem) => Err(problem),
+        };
+        match read {
+            Ok(held) => {
+                let value = held.value.clone();
+                self.current.store(Some(Arc::new(held)));
+                self.changed.notify_waiters();
+                Ok(Some(value))
+            }
+            Err(problem) => {
+                let credential = &*self.form.credential;
+                match problem {
+                    // Each refused call says so.
+                    OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
+                    _ => tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used"),
+                }
+                if problem.needs_login() {
+                    self.current.store(None);
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// A token that was only read: one that is due stays due.
+    fn in_place(&self, read: HeldToken) -> HeldToken {
+        match &*self.current.load() {
+            Some(former) if former.value == read.value => {
+                HeldToken { since: former.since, renewal: former.renewal, ..read }
+            }
+            _ => read,
+        }
     }
 
     async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<HeaderValue, OutboundProblem> {
@@ -261,6 +349,11 @@ impl TokenKeeper {
 }
 
 impl HeldToken {
+    /// True if it has to be read again before its next use.
+    fn is_unproven(&self, now: Instant) -> bool {
+        self.unproven.is_some_and(|unproven| now >= unproven)
+    }
+
     fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
         let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
         let unfit = |_| OutboundProblem::Refused { error: "its token does not fit into a header".into() };
@@ -272,7 +365,8 @@ impl HeldToken {
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
         let account = token.account.as_deref().map(Arc::from);
-        Ok(Self { value, account, since, renewal, end })
+        let unproven = form.recheck.map(|recheck| since + 2 * recheck);
+        Ok(Self { value, account, since, unproven, renewal, end })
     }
 }
 
@@ -473,6 +567,63 @@ mod tests {
         assert!(running.await.is_err());
         assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1", "it still lives");
         assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "and nobody asks during the pause");
+    }
+
+    /// A store whose tokens others change, and an issuer that is away.
+    struct Store(Arc<Mutex<Result<&'static str, OutboundProblem>>>);
+
+    impl TokenSource for Store {
+        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+            let stored = self.0.lock().clone();
+            Box::pin(async { stored.map(|token| AccessToken::of(token.into(), None)) })
+        }
+
+        fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
+            let stored = self.0.lock().clone();
+            Box::pin(async { stored.map(|token| Some(AccessToken::of(token.into(), None))) })
+        }
+    }
+
+    fn stored_keeper() -> (Arc<TokenKeeper>, Arc<Mutex<Result<&'static str, OutboundProblem>>>) {
+        let store = Arc::new(Mutex::new(Ok("stored")));
+        let form = TokenForm { recheck: Some(Duration::from_secs(5)), ..keeper(&[]).0.form.clone() };
+        (TokenKeeper::new(Arc::new(Store(Arc::clone(&store))), form), store)
+    }
+
+    /// Nobody has used the token since it was last read.
+    fn idle(keeper: &TokenKeeper) {
+        let held = keeper.current.load_full().unwrap();
+        let now = Instant::now();
+        let old = HeldToken { unproven: Some(now), renewal: now, ..HeldToken::clone(&held) };
+        keeper.current.store(Some(Arc::new(old)));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_others_have_removed_is_not_used_once_more() {
+        let (keeper, store) = stored_keeper();
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
+        idle(&keeper);
+        *store.lock() = Ok("other");
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer other");
+        for problem in [OutboundProblem::unreachable("EIO".to_owned()), OutboundProblem::NotConnected] {
+            idle(&keeper);
+            *store.lock() = Err(problem.clone());
+            for _ in 0..2 {
+                assert_eq!(keeper.token(None).await, Err(problem.clone()));
+            }
+            assert!(keeper.at_hand(None).is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_living_token_is_read_again_during_the_pause_of_its_issuer() {
+        let (keeper, _) = stored_keeper();
+        keeper.token(None).await.unwrap();
+        idle(&keeper);
+        let problem = OutboundProblem::unreachable("no".to_owned());
+        keeper.renewal.lock().failure = Some(RenewalFailure::after(None, &problem));
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
+        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer stored");
     }
 
     #[test]

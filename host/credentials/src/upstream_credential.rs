@@ -27,7 +27,8 @@ use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval,
 use witgate_services::network::Ways;
 
 /// The time after which a grant is read again, so that a login, a logout, and a renewal of another process take effect.
-const RECHECK: Duration = Duration::from_secs(10);
+/// Without a read, its token is used for twice that time at most.
+const RECHECK: Duration = Duration::from_secs(5);
 
 /// A credential in use.
 pub struct UpstreamCredential {
@@ -156,16 +157,6 @@ impl UpstreamCredential {
         Ok(())
     }
 
-    /// Adds the credential if that needs no waiting.
-    ///
-    /// # Errors
-    /// If there is none at hand.
-    pub fn add_at_once(&self, headers: &mut HeaderMap) -> Result<(), OutboundFault> {
-        let late = || self.fault(OutboundProblem::unreachable("there is no token yet".to_owned()));
-        headers.insert(self.settings.header.clone(), self.at_hand(None).ok_or_else(late)?);
-        Ok(())
-    }
-
     /// Replaces the credential in `headers`, which the server does not accept.
     ///
     /// # Errors
@@ -226,7 +217,7 @@ impl UpstreamCredential {
     }
 
     /// Forgets what is in memory of a principal's grant, which has changed.
-    pub fn forget(&self, principal: &Principal) {
+    pub(crate) fn forget(&self, principal: &Principal) {
         if let CredentialState::Principals(grants) = &self.state {
             grants.forget(principal);
         }

@@ -22,7 +22,7 @@ use crate::reject::{RejectedMessage, Rejection};
 use crate::request::Request;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
-use witgate_credentials::connect::{ConnectDesk, ConnectOutcome, Invitee, IssuedLink};
+use witgate_credentials::connect::{AccountChange, ConnectDesk, ConnectOutcome, Invitee, IssuedLink};
 use witgate_credentials::fault::{Invitation, InvitationForm, OutboundFault, OutboundProblem};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::era::Era;
@@ -203,19 +203,30 @@ impl<U: Upstream> Flow<U> {
         result.map_err(|rejection| RejectedMessage { decision, ..rejection.into() })
     }
 
-    /// Records the end of a login, or of a connection.
-    pub async fn record_connection(
-        &self,
+    /// Makes the change of an account by `method`, and records it. Its record has a place before, without which nobody
+    /// connects an account. A disconnection is made in any case. It has to run to its end, also if nobody waits for it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded. Then nothing has changed.
+    pub async fn change_account(
+        self: Arc<Self>,
         method: &'static str,
         (transport, peer): (Transport, Option<IpAddr>),
-        outcome: &ConnectOutcome,
-    ) -> DecisionId {
+        change: AccountChange,
+    ) -> Result<ConnectOutcome, Rejection> {
         let generation = self.generations.live();
         let mut record = self.record(&generation, peer);
-        // Nothing can be refused any more. If there is no room for the record, that is counted.
-        drop(record.reserve());
         record.request = Some(Arc::new(self.about(method, transport, peer, record.decision)));
         record.is_clean = true;
+        match record.reserve() {
+            Err(rejection) if method == CONNECT => {
+                let mut record = record.close(&Err::<(), _>(rejection.clone()));
+                return Err(record.settle(Err::<(), _>(rejection)).await.err().unwrap_or(Rejection::Unrecorded));
+            }
+            // If there is no room for the record, that is counted.
+            Ok(()) | Err(_) => {}
+        }
+        let outcome = change.make().await;
         record.principal = outcome.principal.clone();
         let fault = |problem: &OutboundProblem| {
             Rejection::from(OutboundFault::new(&outcome.credential.settings().name, problem.clone()))
@@ -229,9 +240,8 @@ impl<U: Upstream> Flow<U> {
         }
         let result = result.map(drop);
         let mut record = record.close(&result);
-        let decision = record.decision;
         drop(record.settle(result).await);
-        decision
+        Ok(outcome)
     }
 
     /// A request without a message.

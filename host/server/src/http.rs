@@ -74,7 +74,7 @@ pub struct Gateway<U> {
 
 /// The endpoint of one upstream.
 struct Endpoint<U> {
-    flow: Flow<U>,
+    flow: Arc<Flow<U>>,
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
@@ -102,6 +102,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             let generations = Arc::clone(&generations);
             let held_refusals = Arc::clone(&held_refusals);
             let max_request = server.max_request;
+            let flow = Arc::new(flow);
             let endpoint =
                 Endpoint { flow, metadata, denials, held_refusals, max_request, place, generations };
             (upstream.path.clone(), Arc::new(endpoint))
@@ -495,11 +496,11 @@ impl<U: Upstream> Endpoint<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
-    fn flow(&self, place: usize) -> Option<&Flow<U>> {
+    fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>> {
         self.endpoints.values().find(|endpoint| endpoint.place == place).map(|endpoint| &endpoint.flow)
     }
 
-    fn flow_for(&self, credential: &str) -> Option<&Flow<U>> {
+    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
         let uses_it = |endpoint: &&Arc<Endpoint<U>>| {
             let own = endpoint.flow.upstream().credential_of_principals();
             own.is_some_and(|own| *own.settings().name == *credential)

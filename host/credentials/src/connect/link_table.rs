@@ -83,6 +83,14 @@ impl LinkTable {
         Some(link.secret.clone())
     }
 
+    /// Removes a link, unless it has connected an account.
+    pub(super) fn remove_unless_connected(&mut self, key: &LinkKey) {
+        let link = self.links.get(key);
+        if link.is_some_and(|link| !matches!(link.stage, LinkStage::Connected { .. })) {
+            self.remove(key);
+        }
+    }
+
     /// Removes a link.
     pub(super) fn remove(&mut self, key: &LinkKey) {
         let Some(link) = self.links.remove(key) else { return };

@@ -20,6 +20,7 @@ use super::{outgoing, response};
 use crate::bridge::{self, HeldSession, InitializeAnswer, Uplift, carry};
 use crate::era::{PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
 use crate::identity::RequestSender;
+use witgate_base::party::Principal;
 use witgate_flow::account::Account;
 use witgate_flow::body::{BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
@@ -88,7 +89,7 @@ impl HttpUpstream {
             return Err(refused(request, true, response.status()));
         }
         let session = response.headers().get(SESSION_ID).cloned();
-        let mut unopened = SessionOpening { upstream: self, session: session.clone() };
+        let mut unopened = SessionOpening { upstream: self, session: session.clone(), owner: sender.principal() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
@@ -220,7 +221,7 @@ impl HttpUpstream {
             let Ok(response) = self.request(outgoing).await else { return ProbeResult::Unknown };
             // A question that has opened a session ends it.
             if let Some(session) = response.headers().get(SESSION_ID) {
-                self.close_in_background(session);
+                self.close_in_background(session, None);
             }
             match response.status().as_u16() {
                 401 | 403 | 500.. => ProbeResult::Unknown,
@@ -250,12 +251,13 @@ impl Probe for HttpUpstream {
 struct SessionOpening<'a> {
     upstream: &'a HttpUpstream,
     session: Option<HeaderValue>,
+    owner: Option<Principal>,
 }
 
 impl Drop for SessionOpening<'_> {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
-            self.upstream.close_in_background(session);
+            self.upstream.close_in_background(session, self.owner.as_ref());
         }
     }
 }

@@ -363,21 +363,19 @@ impl HttpUpstream {
         let opens_urls = request.call.declares_url_elicitation();
         let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
-            self.close_in_background(upstream);
+            self.close_in_background(upstream, Some(&caller.principal()));
             not_opened(&error)
         })?;
         for session in evicted {
-            self.close_in_background(&session.upstream.id);
+            self.close_in_background(&session.upstream.id, Some(session.opened_by()));
         }
         Ok(Some(id))
     }
 
-    /// Tells the upstream that a session has ended, without waiting for the answer.
-    pub(super) fn close_in_background(&self, session: &HeaderValue) {
+    /// Tells the upstream that a session of `owner` has ended, without waiting for the answer.
+    pub(super) fn close_in_background(&self, session: &HeaderValue, owner: Option<&Principal>) {
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
-        let Ok(outgoing) = self.compose_at_once(draft) else { return };
-        let pending = self.line.request(outgoing);
-        tokio::spawn(tokio::time::timeout(CONNECT, pending));
+        tokio::spawn(tokio::time::timeout(CONNECT, self.farewell(owner, draft)));
     }
 
     /// Turns the upstream's response into the gateway's answer. An event stream takes `unanswered` until its answer.
@@ -560,9 +558,9 @@ impl Upstream for HttpUpstream {
         for session in self.sessions.drain() {
             let theirs = &session.upstream.id;
             let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
-            let Ok(outgoing) = self.compose_at_once(draft) else { continue };
+            let farewell = self.farewell(Some(session.opened_by()), draft);
             // The upstream would notice by itself; a dead one must not delay the stop.
-            let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(100), farewell).await;
         }
     }
 }

@@ -80,11 +80,11 @@ impl<U: Upstream + 'static> LocalPages<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for LocalPages<U> {
-    fn flow(&self, _: usize) -> Option<&Flow<U>> {
+    fn flow(&self, _: usize) -> Option<&Arc<Flow<U>>> {
         Some(&self.flow)
     }
 
-    fn flow_for(&self, _: &str) -> Option<&Flow<U>> {
+    fn flow_for(&self, _: &str) -> Option<&Arc<Flow<U>>> {
         Some(&self.flow)
     }
 }
