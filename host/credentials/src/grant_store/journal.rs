@@ -46,7 +46,8 @@ impl GrantStore {
         let (path, sealing) = (self.journal(key), self.own_key()?);
         let target = self.path(key);
         if is_mount_point(&target) {
-            let error = io::Error::other("it is a mount point itself; mount its directory instead of the file");
+            let error =
+                io::Error::other("it is a mount point itself; mount its directory instead of the file");
             return Err(GrantError::Io { path: target, error });
         }
         // The first random number of a process may take a tenth of a second, which would lie between the answer and its

@@ -97,12 +97,8 @@ async fn the_token_of_a_former_credential_is_not_that_of_the_new_one() {
     let (files, path) = files(base.path(), known("sesame"));
     files.begin().await;
     let source = OutboundSource::Static(Retrieval::Missing(SecretPlace::File));
-    let other = CredentialSettings {
-        name: "b".into(),
-        header: AUTHORIZATION,
-        prefix: "Bearer ".to_owned(),
-        source,
-    };
+    let other =
+        CredentialSettings { name: "b".into(), header: AUTHORIZATION, prefix: "Bearer ".to_owned(), source };
     let other = credential(other);
     files.replace(BTreeMap::from([("TOKEN_FILE".to_owned(), Arc::clone(&other))]));
     assert!(!path.exists(), "at once");
