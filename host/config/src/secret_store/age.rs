@@ -18,10 +18,8 @@ use zeroize::Zeroizing;
 pub(super) use self::error::AgeError;
 use self::file_key::FileKey;
 use self::header::AgeHeader;
+pub(super) use self::header::MOST_RECIPIENTS;
 pub(super) use self::key::{AgeIdentity, AgeRecipient};
-
-/// Limit of the recipients of a file. Each costs time before anything tells who has written the file.
-pub(super) const MOST_RECIPIENTS: usize = 256;
 
 /// The beginning of a file that is not armored.
 const MAGIC: &[u8] = b"age-encryption.org/";

@@ -5,10 +5,12 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::MOST_RECIPIENTS;
 use super::error::AgeError;
 use super::file_key::{FileKey, derived};
 use super::key::{AgeIdentity, AgeRecipient, WRAPPED, WrappedKey};
+
+/// Limit of the recipients of a file. Each costs time before anything tells whether the file was changed.
+pub(in crate::secret_store) const MOST_RECIPIENTS: usize = 256;
 
 const VERSION: &[u8] = b"age-encryption.org/v1";
 
