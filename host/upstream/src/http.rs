@@ -16,6 +16,7 @@ mod redirect;
 mod refusal;
 mod response;
 mod session_keeping;
+mod session_account;
 mod sse;
 mod streamed_answer;
 #[cfg(test)]
