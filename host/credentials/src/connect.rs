@@ -26,8 +26,8 @@ use crate::fault::OutboundProblem;
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantError, GrantStore, StoredGrant};
 use crate::login::{Login, LoginError};
-use crate::seal::SealingKey;
 use crate::registry::OutboundCredentials;
+use crate::seal::SealingKey;
 use crate::upstream_credential::UpstreamCredential;
 pub use account_change::AccountChange;
 use account_change::RedeemingLink;
@@ -413,7 +413,8 @@ impl ConnectDesk {
     fn login(&self, link: &ConnectLink) -> Result<Login, OutboundProblem> {
         let mut redirect = link.page.clone();
         redirect.set_path(&format!("{}/callback", link.page.path()));
-        Login::begin(link.invitee.credential.settings(), self.credentials.ways(), redirect).map_err(problem_of)
+        Login::begin(link.invitee.credential.settings(), self.credentials.ways(), redirect)
+            .map_err(problem_of)
     }
 
     /// The page of a credential.

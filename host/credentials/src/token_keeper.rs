@@ -281,7 +281,9 @@ impl TokenKeeper {
                 match problem {
                     // Each refused call says so.
                     OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
-                    _ => tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used"),
+                    _ => {
+                        tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used")
+                    }
                 }
                 if problem.needs_login() {
                     self.forget();

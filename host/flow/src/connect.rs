@@ -221,7 +221,11 @@ impl<U: Upstream> Flow<U> {
         match record.reserve() {
             Err(rejection) if method == CONNECT => {
                 let mut record = record.close(&Err::<(), _>(rejection.clone()));
-                return Err(record.settle(Err::<(), _>(rejection)).await.err().unwrap_or(Rejection::Unrecorded));
+                return Err(record
+                    .settle(Err::<(), _>(rejection))
+                    .await
+                    .err()
+                    .unwrap_or(Rejection::Unrecorded));
             }
             // If there is no room for the record, that is counted.
             Ok(()) | Err(_) => {}

@@ -15,8 +15,8 @@ mod outgoing;
 mod redirect;
 mod refusal;
 mod response;
-mod session_keeping;
 mod session_account;
+mod session_keeping;
 mod sse;
 mod streamed_answer;
 #[cfg(test)]

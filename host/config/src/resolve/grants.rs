@@ -224,9 +224,11 @@ impl Resolver<'_> {
         let Some(ConnectSettings { redirect_uri, .. }) = connect else { return };
         if is_over_stdio {
             let is_here = |url: &Url| is_loopback(url) && url.scheme() == "http" && url.port() != Some(0);
-            if let (Some(url), Some(own)) = (redirect_uri.as_ref().filter(|url| !is_here(url)), credentials.own.as_deref())
+            if let (Some(url), Some(own)) =
+                (redirect_uri.as_ref().filter(|url| !is_here(url)), credentials.own.as_deref())
             {
-                let message = format!("over stdio, callers connect at a port of this machine, and `{url}` is none");
+                let message =
+                    format!("over stdio, callers connect at a port of this machine, and `{url}` is none");
                 let help = format!("write one such as `http://localhost:8788{}`", callback_path(&own.name));
                 self.error(&["credentials", &own.name, "redirect_uri"], message, help);
             }

@@ -177,8 +177,7 @@ impl ConnectPages {
             }
         };
         let arrival = arrival(shown, Bytes::new(), request.sender.clone());
-        let judged =
-            flow.identify(arrival, |invitee| self.let_in(&form.link, &browser, invitee)).await;
+        let judged = flow.identify(arrival, |invitee| self.let_in(&form.link, &browser, invitee)).await;
         match judged {
             Ok(Some(LetIn::ToProvider(url))) => see_other(&url),
             Ok(Some(LetIn::Known(invitee))) => self.known(&request, &invitee, &browser).await,

@@ -97,7 +97,8 @@ impl HttpUpstream {
             return Err(refused(request, true, response.status()));
         }
         let session = response.headers().get(SESSION_ID).cloned();
-        let mut unopened = SessionOpening { upstream: self, session: session.clone(), owner: sender.principal() };
+        let mut unopened =
+            SessionOpening { upstream: self, session: session.clone(), owner: sender.principal() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();

@@ -51,12 +51,12 @@ use super::answer_stream;
 use super::events;
 use super::fault::{bad_answer, fault};
 use super::held_session;
-use super::session_account::SessionAccount;
 use super::media::{Media, media};
 use super::outgoing;
 use super::outgoing::Outgoing;
 use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
+use super::session_account::SessionAccount;
 
 /// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;

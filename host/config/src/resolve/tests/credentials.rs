@@ -334,7 +334,8 @@ fn a_page_for_accounts_knows_the_callers_of_all_its_upstreams() {
         )
     };
     let said = says(&config("pipeline = { authenticate = ['l'], authorize = ['r'] }"));
-    let expected = "callers of `v` and of `u` connect their accounts at one page, and other policies authenticate them";
+    let expected =
+        "callers of `v` and of `u` connect their accounts at one page, and other policies authenticate them";
     assert!(said.contains(expected), "{said}");
     let said = says(&config("pipeline = { authenticate = ['k'], authorize = ['r'] }"));
     assert!(!said.contains(expected), "{said}");
@@ -359,7 +360,11 @@ fn over_stdio_callers_connect_on_this_machine() {
         ("http://localhost:0", false),
     ] {
         let said = says(&config(url));
-        assert_eq!(!said.contains("over stdio, callers connect at a port of this machine"), is_here, "{said}");
+        assert_eq!(
+            !said.contains("over stdio, callers connect at a port of this machine"),
+            is_here,
+            "{said}"
+        );
     }
 }
 
