@@ -34,6 +34,7 @@ mod admin;
 pub mod cli;
 mod control;
 pub mod embed;
+mod loopback;
 mod operation;
 mod outgoing_checkpoints;
 mod reload;

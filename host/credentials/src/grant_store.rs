@@ -114,6 +114,15 @@ pub enum GrantError {
     Locked(GrantKey),
 }
 
+/// The grants of principals for one credential.
+#[derive(Debug, Default)]
+pub struct ListedGrants {
+    /// Their keys.
+    pub keys: Vec<GrantKey>,
+    /// The files that do not tell whose grant they have. They take nothing from the others.
+    pub unreadable: Vec<GrantError>,
+}
+
 /// The files of grants.
 #[derive(Clone, Debug)]
 pub struct GrantStore {
@@ -194,29 +203,33 @@ impl GrantStore {
         opened.map(Some).map_err(|error| damaged(error.to_string()))
     }
 
-    /// The keys of all principals with a grant of `credential`, in the order of their names.
+    /// The grants of all principals for `credential`, in the order of their names.
     ///
     /// # Errors
-    /// If the directory or a file cannot be read.
-    pub fn keys_of_principals(&self, credential: &Arc<str>) -> Result<Vec<GrantKey>, GrantError> {
+    /// If the directory cannot be read.
+    pub fn of_principals(&self, credential: &Arc<str>) -> Result<ListedGrants, GrantError> {
         let failed = |error| GrantError::Io { path: self.folder.clone(), error };
+        let mut listed = ListedGrants::default();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed),
             Err(error) => return Err(failed(error)),
         };
         let prefix = GrantKey::file_prefix(credential);
-        let mut keys = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_one = name.strip_prefix(&*prefix).is_some_and(|rest| rest.ends_with(".json"));
-            let file = if is_one { read_file(&path)? } else { None };
-            let owner = file.and_then(|file| file.owner);
-            keys.extend(owner.map(|owner| GrantKey::of(credential, owner.principal())));
+            match if is_one { read_file(&path) } else { Ok(None) } {
+                Ok(file) => {
+                    let owner = file.and_then(|file| file.owner);
+                    listed.keys.extend(owner.map(|owner| GrantKey::of(credential, owner.principal())));
+                }
+                Err(error) => listed.unreadable.push(error),
+            }
         }
-        keys.sort_by(|one, other| one.owner().cmp(&other.owner()));
-        Ok(keys)
+        listed.keys.sort_by(|one, other| one.owner().cmp(&other.owner()));
+        Ok(listed)
     }
 
     fn opened(
@@ -363,9 +376,15 @@ impl GrantStore {
     /// Only the owner may list a new directory, and nobody else may write into one.
     fn make_folder(&self) -> Result<(), GrantError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).and_then(|()| {
-            let others_write = self.folder.metadata()?.mode() & 0o022 != 0;
-            let refusal = || io::Error::other("others may write into it; `chmod go-w` it");
-            if others_write { Err(refusal()) } else { Ok(()) }
+            let folder = self.folder.metadata()?;
+            if folder.mode() & 0o022 != 0 {
+                return Err(io::Error::other("others may write into it; `chmod go-w` it"));
+            }
+            // Its owner may replace the files in it, and the administrator may do so everywhere.
+            if ![0, rustix::process::geteuid().as_raw()].contains(&folder.uid()) {
+                return Err(io::Error::other("it belongs to another user"));
+            }
+            Ok(())
         });
         made.map_err(|error| GrantError::Io { path: self.folder.clone(), error })
     }
@@ -558,8 +577,12 @@ mod tests {
         }
         store.write(&eve, &grant("of-eve"), &store.lock(&eve).unwrap()).unwrap();
         store.write(&key("hub"), &grant("shared"), &store.lock(&key("hub")).unwrap()).unwrap();
-        assert_eq!(store.keys_of_principals(&"hub".into()).unwrap(), [ada.clone(), eve]);
-        assert_eq!(store.keys_of_principals(&"hu".into()).unwrap(), []);
+        assert_eq!(store.of_principals(&"hub".into()).unwrap().keys, [ada.clone(), eve.clone()]);
+        assert_eq!(store.of_principals(&"hu".into()).unwrap().keys, []);
+        fs::write(store.path(&eve), "{").unwrap();
+        let listed = store.of_principals(&"hub".into()).unwrap();
+        assert_eq!((&*listed.keys, listed.unreadable.len()), (&[ada.clone()][..], 1));
+        assert!(store.remove(&eve, &store.lock(&eve).unwrap()).unwrap(), "its content does not matter");
         assert_eq!(store.read(&ada).unwrap().unwrap().access.expose_secret(), "of-ada");
     }
 

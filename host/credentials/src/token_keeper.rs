@@ -2,6 +2,7 @@
 //! its answer may exist only once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -84,6 +85,8 @@ pub(crate) struct TokenKeeper {
     renewal: Mutex<RenewalState>,
     /// Tells that there is a new token.
     changed: Notify,
+    /// The number of the account whose tokens these are. No other account has it.
+    account_number: AtomicU64,
 }
 
 /// A token in use.
@@ -122,7 +125,8 @@ struct RenewalFailure {
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
         let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
-        Arc::new(Self { source, form, current, renewal, changed })
+        let account_number = AtomicU64::new(next_account());
+        Arc::new(Self { source, form, current, renewal, changed, account_number })
     }
 
     /// Waits for the next token from now on.
@@ -147,6 +151,27 @@ impl TokenKeeper {
     /// The account of the token, if it is known.
     pub(crate) fn account(&self) -> Option<Arc<str>> {
         self.current.load().as_ref()?.account.clone()
+    }
+
+    /// The number of the account whose token is in use. It changes with the account, and not with the token.
+    pub(crate) fn account_number(&self) -> Option<u64> {
+        self.current.load().as_ref().map(|_| self.account_number.load(Ordering::Acquire))
+    }
+
+    /// Uses a token from now on.
+    fn keep(&self, held: Arc<HeldToken>) {
+        let former = self.current.load_full().and_then(|former| former.account.clone());
+        if former.is_some() && held.account.is_some() && former != held.account {
+            self.account_number.store(next_account(), Ordering::Release);
+        }
+        self.current.store(Some(held));
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets the token, whose account is not connected any more.
+    fn forget(&self) {
+        self.account_number.store(next_account(), Ordering::Release);
+        self.current.store(None);
     }
 
     /// The token, or a new one.
@@ -248,8 +273,7 @@ impl TokenKeeper {
         match read {
             Ok(held) => {
                 let value = held.value.clone();
-                self.current.store(Some(Arc::new(held)));
-                self.changed.notify_waiters();
+                self.keep(Arc::new(held));
                 Ok(Some(value))
             }
             Err(problem) => {
@@ -262,7 +286,7 @@ impl TokenKeeper {
                     }
                 }
                 if problem.needs_login() {
-                    self.current.store(None);
+                    self.forget();
                 }
                 Err(problem)
             }
@@ -314,8 +338,7 @@ impl TokenKeeper {
         let credential = &*self.form.credential;
         match &held {
             Ok(held) => {
-                self.current.store(Some(Arc::clone(held)));
-                self.changed.notify_waiters();
+                self.keep(Arc::clone(held));
                 if state.failure.take().is_some() {
                     tracing::info!(credential, "there is a token again");
                 }
@@ -331,7 +354,7 @@ impl TokenKeeper {
                 }
                 state.failure = Some(failure);
                 if problem.needs_login() {
-                    self.current.store(None);
+                    self.forget();
                 }
             }
         }
@@ -383,6 +406,11 @@ impl RenewalFailure {
     }
 }
 
+fn next_account() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// The time before the end at which a token is renewed.
 pub(crate) fn time_before_end(setting: Duration, lifetime: Duration) -> Duration {
     time_before(setting, lifetime, chance())
@@ -404,7 +432,7 @@ fn chance() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
@@ -615,6 +643,17 @@ mod tests {
             }
             assert!(keeper.at_hand(None).is_none());
         }
+        let former = keeper.account_number.load(Ordering::Acquire);
+        assert_eq!(keeper.account_number(), None);
+        keeper.renewal.lock().failure = None;
+        *store.lock() = Ok("of a new login");
+        keeper.token(None).await.unwrap();
+        let number = keeper.account_number();
+        keeper.token(None).await.unwrap();
+        assert!(number == Some(former) && keeper.account_number() == number);
+        keeper.forget();
+        keeper.renewed_now().await.unwrap();
+        assert_ne!(keeper.account_number(), number, "another account");
     }
 
     #[tokio::test]

@@ -216,6 +216,15 @@ impl UpstreamCredential {
         renewed.map_err(|problem| self.fault(problem))
     }
 
+    /// The number of the account that `user` has connected, if each caller has one and its token is in memory. It changes
+    /// when they connect or disconnect an account.
+    pub fn account_number(&self, user: Option<&CredentialUser>) -> Option<u64> {
+        match &self.state {
+            CredentialState::Principals(grants) => grants.of(user?.principal()).ok()?.account_number(),
+            _ => None,
+        }
+    }
+
     /// Forgets what is in memory of a principal's grant, which has changed.
     pub(crate) fn forget(&self, principal: &Principal) {
         if let CredentialState::Principals(grants) = &self.state {

@@ -18,7 +18,7 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
 use grants::{failed, grant, named, ways};
-use owner::{OwnerArguments, keys};
+use owner::{OwnerArguments, grants as grants_of};
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_base::printable::clean;
@@ -27,7 +27,7 @@ use witgate_config::credentials::{CredentialSettings, OutboundSource};
 use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::grant_key::GrantKey;
-use witgate_credentials::grant_store::{GrantStore, StoredGrant};
+use witgate_credentials::grant_store::{GrantError, GrantStore, StoredGrant};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 
@@ -108,11 +108,14 @@ fn list(context: &Context, rows: &[CredentialRow]) -> Exit {
 
 /// The rows of a credential: one, or one for each caller with an account.
 fn rows(credential: &CredentialSettings) -> Result<Vec<CredentialRow>, CommandFailure> {
-    let keys = keys(credential)?;
-    Ok(match &*keys {
-        [] => vec![CredentialRow::without_accounts(credential)],
-        keys => keys.iter().map(|key| CredentialRow::of(credential, key)).collect(),
-    })
+    let grants = grants_of(credential)?;
+    let mut rows: Vec<_> = grants.keys.iter().map(|key| CredentialRow::of(credential, key)).collect();
+    let unreadable = |error: &GrantError| CredentialRow::in_state(credential, &error.to_string());
+    rows.extend(grants.unreadable.iter().map(unreadable));
+    if rows.is_empty() {
+        rows.push(CredentialRow::without_accounts(credential));
+    }
+    Ok(rows)
 }
 
 /// A credential with its state.

@@ -1,5 +1,7 @@
 //! `[credentials.NAME]` of the kind `oauth`: presets of providers, and their endpoints.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use url::{Host, Url};
 
 use super::resolver::Resolver;
@@ -219,9 +221,22 @@ impl Resolver<'_> {
             _ => None,
         };
         let is_over_stdio = matches!(file.server.transport, Some(raw::Transport::Stdio));
-        let Some(ConnectSettings { redirect_uri: None, .. }) = connect.filter(|_| !is_over_stdio) else {
+        let Some(ConnectSettings { redirect_uri, .. }) = connect else { return };
+        if is_over_stdio {
+            let is_here = |url: &Url| is_loopback(url) && url.scheme() == "http" && url.port() != Some(0);
+            if let (Some(url), Some(own)) =
+                (redirect_uri.as_ref().filter(|url| !is_here(url)), credentials.own.as_deref())
+            {
+                let message =
+                    format!("over stdio, callers connect at a port of this machine, and `{url}` is none");
+                let help = format!("write one such as `http://localhost:8788{}`", callback_path(&own.name));
+                self.error(&["credentials", &own.name, "redirect_uri"], message, help);
+            }
             return;
-        };
+        }
+        if redirect_uri.is_some() {
+            return;
+        }
         let Ok(resource) = Url::parse(&upstream.resource) else { return };
         if resource.scheme() != "https" && !is_loopback(&resource) {
             let own = ["upstreams", upstream.name.as_str(), "resource"];
@@ -236,6 +251,26 @@ impl Resolver<'_> {
         }
     }
 
+    /// The page of a credential judges callers with the policies of one upstream.
+    pub(super) fn connect_the_same_callers(&mut self, upstreams: &[Upstream]) {
+        let mut users: BTreeMap<&str, &Upstream> = BTreeMap::new();
+        for upstream in upstreams {
+            let Some(own) = upstream.credentials.own.as_deref() else { continue };
+            if !own.source.is_of_principals() {
+                continue;
+            }
+            let first = *users.entry(&own.name).or_insert(upstream);
+            if authenticators(first) != authenticators(upstream) {
+                let message = format!(
+                    "callers of `{}` and of `{}` connect their accounts at one page, and other policies authenticate them",
+                    upstream.name, first.name
+                );
+                let help = "write a credential of its own for it, or the same `authenticate` for both";
+                self.error(&["upstreams", &upstream.name, "credential"], message, help);
+            }
+        }
+    }
+
     /// A login from the command line ends on this machine.
     fn loopback(&mut self, name: &str, url: &str) -> Option<Url> {
         let at = ["credentials", name, "redirect_uri"];
@@ -247,6 +282,11 @@ impl Resolver<'_> {
         self.error(&at, format!("`{url}` does not lead to this machine over http"), help);
         None
     }
+}
+
+/// The policies that authenticate the callers of an upstream, in any order.
+fn authenticators(upstream: &Upstream) -> BTreeSet<&str> {
+    upstream.pipeline.authenticate.iter().map(String::as_str).collect()
 }
 
 fn is_loopback(url: &Url) -> bool {

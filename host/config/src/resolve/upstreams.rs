@@ -53,6 +53,7 @@ impl Resolver<'_> {
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
+        self.connect_the_same_callers(&upstreams);
         self.signing_is_used(file);
         upstreams
     }

@@ -60,6 +60,12 @@ impl HttpUpstream {
         Ok(outgoing)
     }
 
+    /// The number of the sender's account, after their request was composed with its token.
+    pub(super) fn account_of(&self, sender: RequestSender<'_>) -> Option<u64> {
+        let credential = self.credential()?;
+        credential.account_number(sender.credential_user(&credential).as_ref())
+    }
+
     /// A request about a session of `owner` that is over, which nobody waits for. Without a credential, it is not sent.
     pub(super) fn farewell(
         &self,

@@ -63,7 +63,15 @@ impl HttpUpstream {
             let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
             let trace = admitted.trace();
             let exchange = BridgeExchange { upstream: self, held: &held, request, sender, trace };
-            let ((response, number), uplift) = carry(&exchange, &request.call).await?;
+            let ((response, number), uplift) = match carry(&exchange, &request.call).await {
+                // The caller has changed their account.
+                Err(Rejection::SessionNotFound) if is_first => {
+                    self.held.remove(&principal);
+                    is_first = false;
+                    continue;
+                }
+                carried => carried?,
+            };
             if is_first
                 && let Some(session) = &held.session
                 && self.has_lost(session, response.status(), sender).await
@@ -102,6 +110,7 @@ impl HttpUpstream {
         };
         let meter = self.bridged.get().cloned().unwrap_or_default();
         let held = HttpHeldSession::begin(opened, session, meter);
+        held.account.fits(self.account_of(sender));
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.send(self.post_within(&held, initialized, sender, None, false).await?).await?;
         unopened.session = None;
@@ -287,6 +296,9 @@ impl HeldSession for BridgeExchange<'_> {
         let token = self.request.call.progress_token().map(|_| number.as_str());
         let (body, is_call) = (compose(&number, token), *self.request.call.access() != Access::Open);
         let outgoing = self.upstream.post_within(self.held, body, self.sender, self.trace, is_call).await?;
+        if !self.held.account.fits(self.upstream.account_of(self.sender)) {
+            return Err(Rejection::SessionNotFound);
+        }
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

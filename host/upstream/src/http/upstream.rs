@@ -56,6 +56,7 @@ use super::outgoing;
 use super::outgoing::Outgoing;
 use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
+use super::session_account::SessionAccount;
 
 /// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
@@ -71,6 +72,8 @@ pub(super) struct ServerSession {
     asked: Arc<OpenRequests>,
     /// True if the client opens URLs for servers.
     opens_urls: bool,
+    /// The account of the caller.
+    account: SessionAccount,
 }
 
 /// An upstream that speaks Streamable HTTP.
@@ -361,7 +364,9 @@ impl HttpUpstream {
         let owner = SessionOwner::new(caller.principal(), has_arguments);
         let party = caller.party(request.peer);
         let opens_urls = request.call.declares_url_elicitation();
-        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls };
+        let account = SessionAccount::default();
+        account.fits(self.account_of(self::caller(admitted)));
+        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls, account };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
             self.close_in_background(upstream, Some(&caller.principal()));
             not_opened(&error)
@@ -484,6 +489,11 @@ impl Upstream for HttpUpstream {
             Access::Open => self.compose_open(sender, draft).await?,
             Access::Target(_) | Access::Targets(_) => self.compose(sender, draft).await?,
         };
+        // The server keeps what it knows of the former account in its session.
+        if theirs.is_some_and(|theirs| !theirs.account.fits(self.account_of(sender))) {
+            self.lose(admitted.session(), &admitted.permit().caller().principal());
+            return Err(Rejection::SessionNotFound);
+        }
         let may_start_task = request.call.may_start_task();
         let mut unanswered =
             may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
@@ -515,6 +525,10 @@ impl Upstream for HttpUpstream {
         let theirs = &session.upstream.id;
         let outgoing =
             self.compose_open(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
+        if !session.upstream.account.fits(self.account_of(sender)) {
+            self.lose(Some(&listener.session), &listener.caller.principal());
+            return Err(Rejection::SessionNotFound);
+        }
         let response = self.send(outgoing).await?;
         if self.has_lost(theirs, response.status(), sender).await {
             self.lose(Some(&listener.session), &listener.caller.principal());

@@ -320,6 +320,54 @@ fn callers_connect_at_the_gateway_itself() {
     );
 }
 
+#[test]
+fn a_page_for_accounts_knows_the_callers_of_all_its_upstreams() {
+    let config = |second: &str| {
+        format!(
+            "[policies.k]\nkind = 'api-key'\nkeys = [{{ name = 'a', sha256 = '{digest}' }}]\n[policies.l]\nkind = \
+             'api-key'\nkeys = [{{ name = 'a', sha256 = '{digest}' }}]\n[pipeline]\nauthenticate = ['k']\nauthorize = \
+             ['r']\n[policies.r]\nkind = 'rbac'\nrules = [{{ subjects = ['*'], tools = ['*'] \
+             }}]\n[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = \
+             'principal'\n[upstreams.u]\nurl = 'https://x/mcp'\neras = ['stateful']\ncredential = \
+             'a'\n[upstreams.v]\nurl = 'https://x/mcp'\neras = ['stateful']\ncredential = 'a'\n{second}",
+            digest = "0".repeat(64)
+        )
+    };
+    let said = says(&config("pipeline = { authenticate = ['l'], authorize = ['r'] }"));
+    let expected =
+        "callers of `v` and of `u` connect their accounts at one page, and other policies authenticate them";
+    assert!(said.contains(expected), "{said}");
+    let said = says(&config("pipeline = { authenticate = ['k'], authorize = ['r'] }"));
+    assert!(!said.contains(expected), "{said}");
+}
+
+#[test]
+fn over_stdio_callers_connect_on_this_machine() {
+    let config = |url: &str| {
+        format!(
+            "[server]\ntransport = 'stdio'\n{}",
+            with(&format!(
+                "eras = ['stateful']\n[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = \
+                 'principal'\nredirect_uri = '{url}/connect/a/callback'"
+            ))
+        )
+    };
+    for (url, is_here) in [
+        ("http://localhost:8788", true),
+        ("http://127.0.0.1:8788", true),
+        ("https://gate.example.com", false),
+        ("https://localhost:8788", false),
+        ("http://localhost:0", false),
+    ] {
+        let said = says(&config(url));
+        assert_eq!(
+            !said.contains("over stdio, callers connect at a port of this machine"),
+            is_here,
+            "{said}"
+        );
+    }
+}
+
 /// Nobody knows the caller where a tool or a child process reads its credential.
 #[test]
 fn only_requests_over_http_carry_the_accounts_of_callers() {
