@@ -614,7 +614,9 @@ mod tests {
         }
     }
 
-    fn stored_keeper() -> (Arc<TokenKeeper>, Arc<Mutex<Result<&'static str, OutboundProblem>>>) {
+    type StoredAnswer = Arc<Mutex<Result<&'static str, OutboundProblem>>>;
+
+    fn stored_keeper() -> (Arc<TokenKeeper>, StoredAnswer) {
         let store = Arc::new(Mutex::new(Ok("stored")));
         let form = TokenForm { recheck: Some(Duration::from_secs(5)), ..keeper(&[]).0.form.clone() };
         (TokenKeeper::new(Arc::new(Store(Arc::clone(&store))), form), store)
