@@ -1,7 +1,6 @@
 //! The accounts that callers connect. A caller without an account gets a link. Whoever opens it has to prove that they
 //! are the same principal; then they log in at the provider, and their grant is stored for this principal alone.
 
-mod account_change;
 mod invitee;
 mod link;
 mod link_key;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
@@ -29,8 +29,6 @@ use crate::login::{Login, LoginError};
 use crate::registry::OutboundCredentials;
 use crate::seal::SealingKey;
 use crate::upstream_credential::UpstreamCredential;
-pub use account_change::AccountChange;
-use account_change::RedeemingLink;
 pub use invitee::{Invitee, IssuedLink, LinkFacts};
 use invitee::{grant, provider};
 use link::{ConnectLink, LinkStage, random_text};
@@ -142,6 +140,57 @@ impl ConnectOutcome {
     fn of(invitee: &Invitee, is_theirs: bool, result: Result<ConnectedAccount, OutboundProblem>) -> Self {
         let principal = is_theirs.then(|| invitee.principal.clone());
         Self { credential: Arc::clone(&invitee.credential), principal, upstream: invitee.upstream, result }
+    }
+}
+
+/// A change of a principal's account.
+#[must_use = "nothing changes before `make`"]
+pub struct AccountChange {
+    invitee: Invitee,
+    is_theirs: bool,
+    work: BoxFuture<'static, Result<ConnectedAccount, OutboundProblem>>,
+}
+
+impl AccountChange {
+    /// The change by `work` for `invitee`, whose browser it is if `is_theirs`.
+    fn new(
+        invitee: Invitee,
+        is_theirs: bool,
+        work: impl Future<Output = Result<ConnectedAccount, OutboundProblem>> + Send + 'static,
+    ) -> Self {
+        Self { invitee, is_theirs, work: Box::pin(work) }
+    }
+
+    /// The place of the upstream in the configuration.
+    pub fn upstream(&self) -> usize {
+        self.invitee.upstream
+    }
+
+    /// Makes the change. Nothing may interrupt it, because a code and a new grant exist only once.
+    pub async fn make(self) -> ConnectOutcome {
+        ConnectOutcome::of(&self.invitee, self.is_theirs, self.work.await)
+    }
+}
+
+/// A link whose code is being exchanged. Unless that ends with an account, the link ends, too.
+struct RedeemingLink {
+    desk: Arc<ConnectDesk>,
+    key: LinkKey,
+}
+
+impl RedeemingLink {
+    fn new(desk: &Arc<ConnectDesk>, key: LinkKey) -> Self {
+        Self { desk: Arc::clone(desk), key }
+    }
+
+    fn key(&self) -> &LinkKey {
+        &self.key
+    }
+}
+
+impl Drop for RedeemingLink {
+    fn drop(&mut self) {
+        self.desk.links.lock().remove_unless_connected(&self.key);
     }
 }
 
