@@ -102,7 +102,7 @@ struct HeldToken {
     end: Instant,
 }
 
-type Reading = Shared<BoxFuture<'static, Result<Option<HeaderValue>, OutboundProblem>>>;
+type StoredRead = Shared<BoxFuture<'static, Result<Option<HeaderValue>, OutboundProblem>>>;
 
 type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>>>;
 
@@ -110,7 +110,7 @@ type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>
 struct RenewalState {
     running: Option<Renewal>,
     /// A read of the store alone.
-    reading: Option<Reading>,
+    reading: Option<StoredRead>,
     failure: Option<RenewalFailure>,
 }
 
@@ -205,7 +205,7 @@ impl TokenKeeper {
                 return Ok(held.value.clone());
             }
             if Some(&held.value) == refused && held.since.elapsed() < YOUNGEST {
-                return Err(OutboundProblem::Rejected);
+                return self.after_renewal(refused).await;
             }
         }
         let order = TokenOrder { is_refused: true, ..TokenOrder::of(caller) };
@@ -216,6 +216,18 @@ impl TokenKeeper {
             value = self.wait(order).await?;
         }
         if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
+    }
+
+    /// The token after the renewal that runs, if there is one: an issuer may end the former token before its answer with
+    /// the new one arrives.
+    async fn after_renewal(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, OutboundProblem> {
+        let running = self.renewal.lock().running.clone();
+        if let Some(running) = running {
+            // The token that is held afterwards counts.
+            drop(timeout(PATIENCE, running).await);
+        }
+        let held = self.current.load_full().filter(|held| Some(&held.value) != refused);
+        held.map(|held| held.value.clone()).ok_or(OutboundProblem::Rejected)
     }
 
     /// A new token from the issuer, however good the current one is. It waits as long as a renewal takes.
@@ -241,7 +253,7 @@ impl TokenKeeper {
     }
 
     /// The running read, or a new one.
-    fn read_again(self: &Arc<Self>) -> Reading {
+    fn read_again(self: &Arc<Self>) -> StoredRead {
         let mut state = self.renewal.lock();
         if let Some(reading) = state.reading.as_ref().filter(|reading| reading.peek().is_none()) {
             return reading.clone();
@@ -566,6 +578,25 @@ mod tests {
         };
         let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
         assert_eq!(value.unwrap(), "Bearer other");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_during_a_renewal_waits_for_the_new_token() {
+        let (keeper, issuer) = keeper(&[Some(3600), Some(3600)]);
+        issuer.go.notify_one();
+        let used = keeper.token(None).await.unwrap();
+        assert_eq!(
+            keeper.in_place_of(Some(&used), None).await,
+            Err(OutboundProblem::Rejected),
+            "it is young"
+        );
+        drop(keeper.renew(TokenOrder::default()));
+        let go = async {
+            tokio::task::yield_now().await;
+            issuer.go.notify_one();
+        };
+        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
+        assert_ne!(value.unwrap(), used);
     }
 
     #[tokio::test]

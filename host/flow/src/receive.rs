@@ -64,13 +64,13 @@ pub(crate) async fn receive(
     }
     let is_shown = shown.is_some();
     let declared = credential_choice::arguments(generation.pipeline(route.pipeline));
-    let (call, in_arguments) = parsing::parse(body, peer, declared).await?;
+    let (mut call, in_arguments) = parsing::parse(body, peer, declared).await?;
     if let Some(in_arguments) = &in_arguments {
         in_arguments.remove_headers(&mut headers);
     }
-    let id = call.id().map(Box::from);
-    let (call, round) =
-        call.cut_input().map_err(|fault| RejectedMessage { id, ..Rejection::from(fault).into() })?;
+    let round = call
+        .cut_input()
+        .map_err(|fault| RejectedMessage { id: call.id().map(Box::from), ..Rejection::from(fault).into() })?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, shown, generation, route),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),

@@ -66,30 +66,29 @@ impl Call {
     ///
     /// # Errors
     /// `InvalidParams` if it cannot be read.
-    pub fn cut_input(self) -> Result<(Self, Option<InputRound>), MessageFault> {
+    pub fn cut_input(&mut self) -> Result<Option<InputRound>, MessageFault> {
         if !self.takes_input() || memmem::find(self.body(), STATE_PREFIX.as_bytes()).is_none() {
-            return Ok((self, None));
+            return Ok(None);
         }
-        let Some((round, spans)) = found(&self)? else { return Ok((self, None)) };
-        Ok((self.without(spans), Some(round)))
+        let Some((round, spans)) = found(self)? else { return Ok(None) };
+        self.remove(&spans);
+        Ok(Some(round))
     }
 
-    fn without(self, spans: Vec<Range<usize>>) -> Self {
+    fn remove(&mut self, spans: &[Range<usize>]) {
         let before =
             |place: usize| spans.iter().filter(|span| span.end <= place).map(Range::len).sum::<usize>();
-        let moved = |span: Range<usize>| {
+        let move_up = |span: &mut Range<usize>| {
             let shift = before(span.start);
-            span.start - shift..span.end - shift
+            *span = span.start - shift..span.end - shift;
         };
-        let kind = match self.kind {
-            MessageKind::Request { id } => MessageKind::Request { id: moved(id) },
-            other => other,
-        };
-        let (arguments, meta) = (self.arguments.map(moved), self.meta.map(moved));
-        let progress_token = self.progress_token.map(moved);
+        if let MessageKind::Request { id } = &mut self.kind {
+            move_up(id);
+        }
+        let others = [&mut self.arguments, &mut self.meta, &mut self.progress_token];
+        others.into_iter().flatten().for_each(move_up);
         let mut edits: Vec<_> = spans.iter().map(|span| (span.clone(), "")).collect();
-        let body = splice(&self.body, &mut edits);
-        Self { body, kind, arguments, meta, progress_token, ..self }
+        self.body = splice(&self.body, &mut edits);
     }
 }
 
@@ -151,7 +150,8 @@ mod tests {
             format!(r#"{{"requestState":"wgc1.abc",{rest}}}"#),
             r#"{"name":"t","requestState" : "wgc1.abc" , "arguments":{"a":1},"inputResponses":{},"_meta":{"progressToken":5}}"#.to_owned(),
         ] {
-            let (cut, round) = call(&params).cut_input().unwrap();
+            let mut cut = call(&params);
+            let round = cut.cut_input().unwrap();
             assert_eq!(round, Some(InputRound { state: "abc".into(), is_declined: false }), "{params}");
             let again = Call::parse(cut.body().clone()).unwrap();
             for call in [&cut, &again] {
@@ -160,7 +160,7 @@ mod tests {
             }
         }
         let declined = ROUND.replace("accept", "decline");
-        let (_, round) = call(&format!(r#"{{"name":"t",{declined}}}"#)).cut_input().unwrap();
+        let round = call(&format!(r#"{{"name":"t",{declined}}}"#)).cut_input().unwrap();
         assert!(round.unwrap().is_declined);
     }
 
@@ -171,7 +171,8 @@ mod tests {
             r#"{"name":"t","arguments":{"requestState":"wgc1.abc"}}"#,
             r#"{"name":"wgc1.abc"}"#,
         ] {
-            let (kept, round) = call(params).cut_input().unwrap();
+            let mut kept = call(params);
+            let round = kept.cut_input().unwrap();
             assert_eq!((kept.body(), round), (call(params).body(), None), "{params}");
         }
     }
@@ -214,8 +215,8 @@ mod tests {
             params.insert("requestState".to_owned(), "wgc1.x".into());
             params.extend(after.clone().into_iter().map(|(key, text)| (key, text.into())));
             expected.extend(after.into_iter().map(|(key, text)| (key, text.into())));
-            let Ok(call) = Call::parse(Bytes::from(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string())) else { return Ok(()) };
-            let (cut, round) = call.cut_input().unwrap();
+            let Ok(mut cut) = Call::parse(Bytes::from(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string())) else { return Ok(()) };
+            let round = cut.cut_input().unwrap();
             prop_assert!(round.is_some());
             let cut: Value = serde_json::from_slice(cut.body()).unwrap();
             prop_assert_eq!(&cut["params"], &Value::from(expected));

@@ -108,7 +108,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Who has stolen a credential can get any number of tokens, so that those which last long have to be revocable.
+    /// A check that tokens which last long can be revoked: the thief of a credential can get any number of them.
     fn is_revocable(&mut self, at: &[&str; 3], written: &raw::IssuedTokens, accepting: &Policy) {
         if written.max_s.is_some_and(|max| max > MAX_S) && accepting.config.get("revoked").is_none() {
             let message = format!(

@@ -342,7 +342,7 @@ fn a_page_for_accounts_knows_the_callers_of_all_its_upstreams() {
 }
 
 #[test]
-fn over_stdio_callers_connect_on_this_machine() {
+fn callers_over_stdio_connect_on_this_machine() {
     let config = |url: &str| {
         format!(
             "[server]\ntransport = 'stdio'\n{}",
