@@ -26,7 +26,7 @@ const LARGE_ANSWER: usize = 128 << 10;
 /// Number of items of a list after which a thread lets others run, some 50 µs.
 const ITEMS_IN_A_ROW: u32 = 128;
 
-/// Lists that are filtered in the background at the same time. They take turns after each batch of entries, so that
+/// Lists that are filtered in the background at the same time. They take turns after some batches of entries, so that
 /// other work there waits for a millisecond or two at most. More of them wait, those of senders with the fewest first.
 const FILTERED_AT_ONCE: Capacity = Capacity { most: 64, most_of_one: 16 };
 
