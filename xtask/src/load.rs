@@ -18,6 +18,7 @@ mod revisions;
 mod scene;
 mod settings;
 mod start;
+mod training;
 mod wrong_keys;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use build::Programs;
 use cores::Cores;
 use lists::ListPlaces;
 use measure::{CONNECTIONS, measure};
@@ -35,6 +37,7 @@ use peer::PeerOptions;
 use places::{KEY, Plain, RMCP_KEY, RMCP_TOKEN, TOKEN, through};
 use report::Report;
 use scene::{Installation, Upstreams};
+pub(crate) use training::train;
 use witgate_build::apt;
 use witgate_build::process::works;
 
@@ -49,24 +52,24 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     need_wrk()?;
+    let gateway = options.gateway.as_deref();
     match &options.against {
-        _ if options.settings => settings::run(root, options.rounds()),
-        Some(revision) => revisions::run(root, revision, options.rounds()),
-        None => alone(root, options.rounds(), options.peer.as_ref()),
+        _ if options.settings => settings::run(root, gateway, options.rounds()),
+        Some(revision) => revisions::run(root, revision, gateway, options.rounds()),
+        None => alone(root, gateway, options.rounds(), options.peer.as_ref()),
     }
 }
 
-/// Measures this build, and a peer if there is one.
-fn alone(root: &Path, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
-    let programs = build::current(root)?;
+/// Measures one gateway, and a peer if there is one.
+fn alone(root: &Path, gateway: Option<&Path>, rounds: usize, peer: Option<&PeerOptions>) -> Result<()> {
+    let Programs { gateway, others } = Programs::build(root, gateway)?;
     let directory = tempfile::tempdir()?;
     let cores = Cores::Shared;
-    let upstreams = Upstreams::start(&programs, cores)?;
-    let installation =
-        Installation::make(root, directory.path().to_owned(), programs.join("witgate"), &upstreams, cores)?;
+    let upstreams = Upstreams::start(&others, cores)?;
+    let installation = Installation::make(root, directory.path().to_owned(), gateway, &upstreams, cores)?;
     let mut report = Report::new(start::measure(&installation)?);
     let gateway = start::answering(&installation)?;
-    let Plain { direct, proxy, rmcp, proxy_server: _server } = Plain::open(&programs, &upstreams, cores)?;
+    let Plain { direct, proxy, rmcp, proxy_server: _server } = Plain::open(&others, &upstreams, cores)?;
     let [key, token, rmcp_key, rmcp_token] =
         through(&installation, &gateway, [KEY, TOKEN, RMCP_KEY, RMCP_TOKEN]);
     let mut places = vec![direct, proxy, key, token, rmcp, rmcp_key, rmcp_token];

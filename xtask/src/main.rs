@@ -9,6 +9,7 @@ mod guests;
 mod interference;
 mod load;
 mod price;
+mod release;
 mod servers;
 mod soak;
 mod stress;
@@ -33,6 +34,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                             measure another gateway with the same calls; COMMAND serves the MCP server at the URL
                             $UPSTREAM on the address $LISTEN
   load --settings [ROUNDS]  measure the price of limits, lockout, audit log and traces, and wrong keys beside a caller
+  load ... --gateway PROGRAM
+                            measure this program in place of a build of this tree
+  release                   build the program that ships, optimised with a profile of its calls
   price [--update]          count instructions and allocations of a request; --update makes them the bounds
   interference              measure a good policy together with all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
@@ -66,6 +70,7 @@ fn run() -> anyhow::Result<()> {
         ["fuzz"] => fuzz::all(root, None),
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load", ref rest @ ..] => load::run(root, rest),
+        ["release"] => release::run_all(root),
         ["price", ref rest @ ..] => price::run(root, rest),
         ["interference"] => interference::run(root),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),

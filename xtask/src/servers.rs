@@ -3,11 +3,15 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use witgate_build::process::terminate;
+
+/// Time limit for the end of a server, which may write large files.
+const END: Duration = Duration::from_secs(60);
 
 /// A running server; it ends when this value is dropped.
 pub(crate) struct Server {
@@ -53,6 +57,19 @@ impl Server {
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         number.context("no VmRSS")
     }
+
+    /// Ends the server as an operator does, and waits until it has ended.
+    pub(crate) fn end(mut self) -> Result<()> {
+        terminate(self.process());
+        let begin = Instant::now();
+        while !self.has_ended() {
+            if begin.elapsed() > END {
+                bail!("the server at {} does not end", self.address);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Server {
@@ -62,7 +79,7 @@ impl Drop for Server {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -16,10 +16,31 @@ const BUILD: Duration = Duration::from_secs(3600);
 /// Time limit for a command of git that copies a tree.
 const CHECKOUT: Duration = Duration::from_secs(60);
 
-/// Builds this tree: the gateway, the upstreams and the proxy. Returns their folder.
-pub(super) fn current(root: &Path) -> Result<PathBuf> {
-    eprintln!("load: building for release");
-    gateway(root, &root.join("target"))?;
+/// The programs that are measured.
+pub(super) struct Programs {
+    /// The gateway.
+    pub(super) gateway: PathBuf,
+    /// The folder of the upstreams and the proxy.
+    pub(super) others: PathBuf,
+}
+
+impl Programs {
+    /// Builds this tree, but for a gateway that is given.
+    pub(super) fn build(root: &Path, given: Option<&Path>) -> Result<Self> {
+        let gateway = match given {
+            Some(gateway) => gateway.canonicalize().with_context(|| gateway.display().to_string())?,
+            None => {
+                eprintln!("load: building for release");
+                gateway(root, &root.join("target"))?;
+                root.join("target/release/witgate")
+            }
+        };
+        Ok(Self { gateway, others: others(root)? })
+    }
+}
+
+/// Builds the upstreams and the proxy of this tree, and returns their folder.
+pub(super) fn others(root: &Path) -> Result<PathBuf> {
     let mut others = cargo();
     others.args(["build", "--release", "--locked", "-p", "witgate-tests", "--bins"]).current_dir(root);
     run(&mut others, BUILD)?;

@@ -1,5 +1,7 @@
 //! The arguments of the command.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 
 use super::peer::PeerOptions;
@@ -16,6 +18,8 @@ pub(super) struct Options {
     rounds: Option<usize>,
     /// The commit whose build is compared with this one.
     pub(super) against: Option<String>,
+    /// The gateway that is measured. None: that of this tree, which is built.
+    pub(super) gateway: Option<PathBuf>,
     /// True for the price of settings.
     pub(super) settings: bool,
     /// Another gateway that gets the same calls.
@@ -31,6 +35,10 @@ impl Options {
                 "--against" => {
                     let revision = rest.next().context("`--against` needs a commit, such as `HEAD~1`")?;
                     options.against = Some((*revision).to_owned());
+                }
+                "--gateway" => {
+                    let program = rest.next().context("`--gateway` needs the path of a program")?;
+                    options.gateway = Some(program.into());
                 }
                 "--settings" => options.settings = true,
                 "--peer" => {

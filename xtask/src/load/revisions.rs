@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::build::Programs;
 use super::comparison::Comparison;
 use super::cores::Cores;
 use super::measure::{CONNECTIONS, measure};
@@ -18,9 +19,9 @@ const SECONDS: u32 = 1;
 
 /// Compares this build with that of another commit, first with all processes on the same cores, then with the gateway
 /// alone on one core.
-pub(super) fn run(root: &Path, revision: &str, rounds: usize) -> Result<()> {
+pub(super) fn run(root: &Path, revision: &str, gateway: Option<&Path>, rounds: usize) -> Result<()> {
     let before = build::revision(root, revision)?;
-    let programs = build::current(root)?;
+    let programs = Programs::build(root, gateway)?;
     for cores in [Cores::Shared, Cores::Apart] {
         let comparison = compare(root, &programs, &before, cores, rounds)?;
         println!("\n{cores}, {rounds} rounds; before: {revision}\n\n{comparison}");
@@ -28,16 +29,23 @@ pub(super) fn run(root: &Path, revision: &str, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-fn compare(root: &Path, programs: &Path, before: &Path, cores: Cores, rounds: usize) -> Result<Comparison> {
+fn compare(
+    root: &Path,
+    programs: &Programs,
+    before: &Path,
+    cores: Cores,
+    rounds: usize,
+) -> Result<Comparison> {
     let directory = tempfile::tempdir()?;
-    let upstreams = Upstreams::start(programs, cores)?;
+    let upstreams = Upstreams::start(&programs.others, cores)?;
     let make = |name: &str, program: &Path| {
         Installation::make(root, directory.path().join(name), program.to_owned(), &upstreams, cores)
     };
-    let installations = [make("before", before)?, make("now", &programs.join("witgate"))?];
+    let installations = [make("before", before)?, make("now", &programs.gateway)?];
     let [first, second] = &installations;
     let (first_gateway, second_gateway) = (start::answering(first)?, start::answering(second)?);
-    let Plain { direct: _, proxy, rmcp, proxy_server: _server } = Plain::open(programs, &upstreams, cores)?;
+    let Plain { direct: _, proxy, rmcp, proxy_server: _server } =
+        Plain::open(&programs.others, &upstreams, cores)?;
     let [key_before, token_before, rmcp_before, _] =
         through(first, &first_gateway, [KEY_BEFORE, TOKEN_BEFORE, RMCP_KEY_BEFORE, ""]);
     let [key, token, rmcp_key, _] = through(second, &second_gateway, [KEY_NOW, TOKEN_NOW, RMCP_KEY_NOW, ""]);

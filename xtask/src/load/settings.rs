@@ -6,14 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::build::Programs;
 use super::cores::Cores;
 use super::guesses::Guess;
 use super::measure::{Figures, measure};
 use super::median::{interval, median};
 use super::places::{Place, through};
 use super::scene::{Installation, Upstreams, users};
+use super::start;
 use super::wrong_keys::WrongKeys;
-use super::{build, start};
 use crate::servers::Server;
 
 /// Seconds of calls to each gateway in a round.
@@ -59,14 +60,14 @@ struct SettingPlace {
 }
 
 /// Builds, measures, and prints the tables.
-pub(super) fn run(root: &Path, rounds: usize) -> Result<()> {
-    let programs = build::current(root)?;
+pub(super) fn run(root: &Path, gateway: Option<&Path>, rounds: usize) -> Result<()> {
+    let programs = Programs::build(root, gateway)?;
     let (directory, cores) = (tempfile::tempdir()?, Cores::Shared);
-    let upstreams = Upstreams::start(&programs, cores)?;
-    let collector = Server::announced(&mut cores.rest(programs.join("plain-upstream")))?;
+    let upstreams = Upstreams::start(&programs.others, cores)?;
+    let collector = Server::announced(&mut cores.rest(programs.others.join("plain-upstream")))?;
     let open = |(number, (_, tables)): (usize, &(&str, &str))| {
         let directory = directory.path().join(number.to_string());
-        let installation = Installation::make(root, directory, programs.join("witgate"), &upstreams, cores)?;
+        let installation = Installation::make(root, directory, programs.gateway.clone(), &upstreams, cores)?;
         installation.extend(&tables.replace("COLLECTOR", &collector.address))?;
         installation.extend(&users(root, &upstreams.plain.address))?;
         SettingPlace::open(installation)
