@@ -12,6 +12,7 @@ use witgate_services::network::Ways;
 use super::*;
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantStore, StoredGrant};
+use crate::login_id::LoginId;
 use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 
@@ -140,6 +141,7 @@ async fn a_renewed_token_replaces_the_file_which_is_never_wider() {
     files.begin().await;
     assert!(!path.exists(), "nobody has logged in");
     let grant = StoredGrant {
+        login: LoginId::of_parts(["a"]),
         account: None,
         access: "access-0".into(),
         refresh: Some("refresh-0".into()),
