@@ -93,6 +93,24 @@ async fn a_file_that_somebody_has_removed_is_written_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_does_not_wait_for_the_directory() {
+    let base = tempfile::tempdir().unwrap();
+    let (files, path) = files(base.path(), known("sesame"));
+    files.begin().await;
+    // Another gateway is making its directory.
+    let turn = whole_file::Lock::take(&base.path().join("tokens/folders")).unwrap();
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    let new = known("new");
+    files.replace(BTreeMap::from([("TOKEN_FILE".to_owned(), Arc::clone(&new))]));
+    sleep(Duration::from_millis(300)).await;
+    let begin = Instant::now();
+    assert!(files.check(&new).is_err());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(turn);
+    until("the file", || std::fs::read_to_string(&path).is_ok_and(|token| token == "new")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_token_of_a_former_credential_is_not_that_of_the_new_one() {
     let base = tempfile::tempdir().unwrap();
     let (files, path) = files(base.path(), known("sesame"));
