@@ -308,6 +308,7 @@ impl ConnectDesk {
         let link = RedeemingLink::new(self, key);
         let (desk, of) = (Arc::clone(self), invitee.clone());
         let redeemed = async move {
+            let _open = desk.credentials.begin_exchange().await;
             let grant = login.redeem(&code?).await.map_err(problem_of)?;
             desk.bind(&of, (&login, grant), (link, browser)).await
         };
