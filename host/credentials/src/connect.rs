@@ -542,7 +542,7 @@ async fn write(invitee: &Invitee, grant: StoredGrant) -> Result<(), OutboundProb
 }
 
 async fn removed(invitee: &Invitee) -> Result<(), OutboundProblem> {
-    with_store(invitee, |store, key| store.remove(&key, &store.lock(&key)?).map(drop)).await
+    with_store(invitee, |store, key| store.remove(&key, &store.lock_for_removal(&key)?).map(drop)).await
 }
 
 fn problem_of(error: LoginError) -> OutboundProblem {

@@ -337,11 +337,13 @@ impl GrantStore {
         Ok(of_file.opened(key, &file, &self.sealing_key()?).is_ok())
     }
 
-    /// Removes the grant with this key. False: there was none.
+    /// Removes the grant with this key, and what a killed process has left of a new one. False: there was no grant.
     ///
     /// # Errors
     /// If it cannot be removed.
     pub fn remove(&self, key: &GrantKey, _lock: &GrantLock) -> Result<bool, GrantError> {
+        // Otherwise, the next holder of the lock would finish it.
+        self.remove_unfinished(key)?;
         let path = self.path(key);
         match fs::remove_file(&path) {
             Ok(()) => {
@@ -354,11 +356,22 @@ impl GrantStore {
         }
     }
 
-    /// The lock of the grant with this key, as soon as no other thread or process has it. It blocks the thread.
+    /// The lock of the grant with this key, as soon as no other thread or process has it. It blocks the thread. A renewal
+    /// that a killed process has left is finished.
     ///
     /// # Errors
-    /// If that takes too long.
+    /// If that takes too long, or the renewal cannot be finished.
     pub fn lock(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
+        let lock = self.lock_for_removal(key)?;
+        self.finish_left(key)?;
+        Ok(lock)
+    }
+
+    /// The same for a removal, to which it does not matter what a killed process has left.
+    ///
+    /// # Errors
+    /// If it takes too long.
+    pub fn lock_for_removal(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
         // The key of the store has the lock `.key.lock`.
         let path = self.beside(key, "lock");
@@ -376,7 +389,6 @@ impl GrantStore {
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
-        self.finish_left(key)?;
         Ok(GrantLock { _held: held })
     }
 
@@ -684,6 +696,23 @@ mod tests {
         fs::remove_dir(&sealing).unwrap();
         fs::rename(&elsewhere, &sealing).unwrap();
         assert_eq!(access(&store), "new");
+    }
+
+    #[test]
+    fn a_grant_can_be_removed_although_the_key_of_a_left_renewal_is_lost() {
+        let (_folder, store) = store();
+        let journal = noted(&store);
+        let sealing = store.folder.join("key");
+        fs::write(&sealing, "damaged").unwrap();
+        store.lock(&key("a")).unwrap_err();
+        let lock = store.lock_for_removal(&key("a")).unwrap();
+        assert!(store.is_interrupted(&key("a")));
+        assert!(store.remove(&key("a"), &lock).unwrap());
+        assert!(!journal.exists() && !store.is_interrupted(&key("a")));
+        drop(lock);
+        fs::remove_file(&sealing).unwrap();
+        drop(store.lock(&key("a")).unwrap());
+        assert!(store.read(&key("a")).unwrap().is_none());
     }
 
     #[test]
