@@ -308,6 +308,7 @@ impl ConnectDesk {
         let link = RedeemingLink::new(self, key);
         let (desk, of) = (Arc::clone(self), invitee.clone());
         let redeemed = async move {
+            let _open = desk.credentials.begin_exchange().await;
             let grant = login.redeem(&code?).await.map_err(problem_of)?;
             desk.bind(&of, (&login, grant), (link, browser)).await
         };
@@ -541,7 +542,7 @@ async fn write(invitee: &Invitee, grant: StoredGrant) -> Result<(), OutboundProb
 }
 
 async fn removed(invitee: &Invitee) -> Result<(), OutboundProblem> {
-    with_store(invitee, |store, key| store.remove(&key, &store.lock(&key)?).map(drop)).await
+    with_store(invitee, |store, key| store.remove(&key, &store.lock_for_removal(&key)?).map(drop)).await
 }
 
 fn problem_of(error: LoginError) -> OutboundProblem {

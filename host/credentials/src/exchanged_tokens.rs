@@ -11,8 +11,10 @@ use tokio::sync::Semaphore;
 
 use crate::caller_token::CallerToken;
 use crate::fault::OutboundProblem;
+use crate::held_token::TokenForm;
 use crate::token_answer::AccessToken;
-use crate::token_keeper::{TokenForm, TokenKeeper, TokenOrder, TokenSource};
+use crate::token_keeper::TokenKeeper;
+use crate::token_source::{TokenOrder, TokenSource};
 use witgate_base::party::Principal;
 use witgate_plugin::Digest;
 
@@ -134,6 +136,7 @@ mod tests {
     fn form() -> TokenForm {
         TokenForm {
             credential: "a".into(),
+            header: http::header::AUTHORIZATION,
             prefix: String::new(),
             refresh_before: std::time::Duration::from_secs(1),
             recheck: None,
@@ -146,7 +149,7 @@ mod tests {
         for (subject, text) in [("ada", "1"), ("bob", "2"), ("ada", "3"), ("bob", "1")] {
             let caller = token(subject, text);
             let issued = tokens.of(&caller).token(Some(&caller)).await.unwrap();
-            assert_eq!(issued, format!("for-{text}"));
+            assert_eq!(issued.value, format!("for-{text}"));
         }
         let again = |subject, text| tokens.of(&token(subject, text));
         assert!(Arc::ptr_eq(&again("ada", "1"), &again("ada", "1")));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 use tokio::task::spawn_blocking;
 
@@ -17,7 +16,7 @@ use crate::grant_store::journal::GrantJournal;
 use crate::grant_store::{GrantError, GrantLock, GrantStore, StoredGrant};
 use crate::open_renewals::OpenRenewals;
 use crate::token_answer::AccessToken;
-use crate::token_keeper::{TokenOrder, TokenSource};
+use crate::token_source::{TokenOrder, TokenSource};
 use crate::token_sources::TokenEndpoint;
 use witgate_base::clock;
 use witgate_base::digest::sha256;
@@ -43,29 +42,19 @@ pub(crate) struct GrantSource {
     store: GrantStore,
     refresh_before: Duration,
     open: OpenRenewals,
-    /// The access token that was returned last.
-    last: Arc<Mutex<Option<Digest>>>,
 }
 
 impl TokenSource for GrantSource {
     fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
         let source = self.clone();
-        Box::pin(async move {
-            let grant = source.grant(order.is_refused).await?;
-            *source.last.lock() = Some(digest(&grant));
-            Ok(issued(&grant))
-        })
+        Box::pin(async move { source.grant(order.refused).await.map(|grant| issued(&grant)) })
     }
 
     fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
         let source = self.clone();
         Box::pin(async move {
             let grant = source.read().await?;
-            if !is_alive(&grant) {
-                return Ok(None);
-            }
-            *source.last.lock() = Some(digest(&grant));
-            Ok(Some(issued(&grant)))
+            Ok(is_alive(&grant).then(|| issued(&grant)))
         })
     }
 }
@@ -86,24 +75,24 @@ impl GrantSource {
             store: GrantStore::of(settings),
             refresh_before: settings.token.refresh_before,
             open: open.clone(),
-            last: Arc::default(),
         })
     }
 
     /// The grant of `owner` for the same credential.
     pub(crate) fn of_principal(&self, owner: Principal) -> Self {
-        Self { key: GrantKey::of(self.key.credential(), owner), last: Arc::default(), ..self.clone() }
+        Self { key: GrantKey::of(self.key.credential(), owner), ..self.clone() }
     }
 
-    async fn grant(&self, is_refused: bool) -> Result<StoredGrant, OutboundProblem> {
+    /// The grant with an access token that is not the one with the digest `refused`.
+    async fn grant(&self, refused: Option<Digest>) -> Result<StoredGrant, OutboundProblem> {
         let stored = self.read().await?;
-        if self.is_good(&stored, is_refused) {
+        if is_good(&stored, refused) {
             return Ok(stored);
         }
         let lock = Arc::new(self.lock().await?);
         // Another process may have renewed it meanwhile.
         let stored = self.read().await?;
-        if self.is_good(&stored, is_refused) {
+        if is_good(&stored, refused) {
             return Ok(stored);
         }
         if stored.refresh.is_none() {
@@ -111,20 +100,14 @@ impl GrantSource {
             return Err(if is_only_refused { OutboundProblem::Rejected } else { OutboundProblem::Ended });
         }
         match self.renewed(stored.clone(), lock).await {
-            Err(OutboundProblem::Unreachable { why }) if !is_refused && is_alive(&stored) => {
+            Err(OutboundProblem::Unreachable { why })
+                if is_alive(&stored) && !is_refused(&stored, refused) =>
+            {
                 tracing::warn!(grant = %self.key, %why, "the former token is used until its end");
                 Ok(stored)
             }
             renewed => renewed,
         }
-    }
-
-    /// True if the access token is neither refused nor due. Without a refresh token, it is used until its end.
-    fn is_good(&self, stored: &StoredGrant, is_refused: bool) -> bool {
-        let is_the_refused = is_refused && *self.last.lock() == Some(digest(stored));
-        let due = if stored.refresh.is_some() { stored.renewal } else { stored.end };
-        let now = clock::since_epoch().as_secs();
-        !is_the_refused && due.is_none_or(|due| now < due)
     }
 
     /// Renews the grant in a task of its own. From the request to the write, nothing may interrupt it, because a new
@@ -252,8 +235,16 @@ impl GrantSource {
     }
 }
 
-fn digest(grant: &StoredGrant) -> Digest {
-    sha256(grant.access.expose_secret().as_bytes())
+/// True if the access token is neither refused nor due. Without a refresh token, it is used until its end.
+fn is_good(stored: &StoredGrant, refused: Option<Digest>) -> bool {
+    let due = if stored.refresh.is_some() { stored.renewal } else { stored.end };
+    let now = clock::since_epoch().as_secs();
+    !is_refused(stored, refused) && due.is_none_or(|due| now < due)
+}
+
+/// True if the access token is the one with the digest `refused`.
+fn is_refused(stored: &StoredGrant, refused: Option<Digest>) -> bool {
+    refused == Some(sha256(stored.access.expose_secret().as_bytes()))
 }
 
 fn is_alive(grant: &StoredGrant) -> bool {
@@ -264,7 +255,8 @@ fn issued(grant: &StoredGrant) -> AccessToken {
     let now = clock::since_epoch().as_secs();
     let lifetime = grant.end.map(|end| Duration::from_secs(end.saturating_sub(now)));
     // A token without an end is read again before this one.
-    AccessToken { account: grant.account.clone(), ..AccessToken::of(grant.access.clone(), lifetime) }
+    let (account, login) = (grant.account.clone(), Some(grant.login));
+    AccessToken { account, login, ..AccessToken::of(grant.access.clone(), lifetime) }
 }
 
 #[cfg(test)]

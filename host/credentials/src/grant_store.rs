@@ -16,9 +16,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::grant_key::{GrantKey, WrittenOwner};
+use crate::held_token::time_before_end;
+use crate::login_id::LoginId;
 use crate::seal::{SealError, SealingKey};
 use crate::token_answer::AccessToken;
-use crate::token_keeper::time_before_end;
 use witgate_base::clock;
 use witgate_base::whole_file;
 use witgate_config::credentials::{GrantSettings, TokenSettings};
@@ -35,6 +36,8 @@ const VERSION: u64 = 1;
 /// The permission of a person at a provider.
 #[derive(Clone, Debug)]
 pub struct StoredGrant {
+    /// The login that its tokens come from. It stays the same through all renewals.
+    pub login: LoginId,
     /// The name of the account at the provider, if it is known.
     pub account: Option<String>,
     /// The access token.
@@ -52,13 +55,20 @@ pub struct StoredGrant {
 }
 
 impl StoredGrant {
-    /// The grant of tokens that a provider has issued now. Scopes that it does not name are those that were `requested`.
-    pub(crate) fn new(issued: AccessToken, requested: &[String], refresh_before: Duration) -> Self {
+    /// The grant of tokens that a provider has issued now for `login`. Scopes that it does not name are those that were
+    /// `requested`.
+    pub(crate) fn new(
+        login: LoginId,
+        issued: AccessToken,
+        requested: &[String],
+        refresh_before: Duration,
+    ) -> Self {
         let now = clock::since_epoch();
         // A token with a flaw has ended, so that only the refresh token is used.
         let lifetime = if issued.flaw.is_some() { Some(Duration::ZERO) } else { issued.lifetime };
         let before = |lifetime| lifetime - time_before_end(refresh_before, lifetime);
         Self {
+            login,
             account: issued.account,
             access: issued.access,
             refresh: issued.refresh,
@@ -69,9 +79,10 @@ impl StoredGrant {
         }
     }
 
-    /// The grant of tokens that were issued elsewhere. If they can be renewed, and their lifetime is unknown, the access
-    /// token counts as ended.
+    /// The grant of tokens that were issued elsewhere, which are the new `login`. If they can be renewed, and their lifetime
+    /// is unknown, the access token counts as ended.
     pub fn imported(
+        login: LoginId,
         access: SecretString,
         refresh: Option<SecretString>,
         lifetime: Option<Duration>,
@@ -79,12 +90,12 @@ impl StoredGrant {
     ) -> Self {
         let lifetime = lifetime.or_else(|| refresh.is_some().then_some(Duration::ZERO));
         let issued = AccessToken { refresh, ..AccessToken::of(access, lifetime) };
-        Self::new(issued, &settings.scopes, settings.refresh_before)
+        Self::new(login, issued, &settings.scopes, settings.refresh_before)
     }
 
     /// The grant after a renewal. The refresh token stays if there is no new one.
     pub(crate) fn renewed(former: &Self, issued: AccessToken, refresh_before: Duration) -> Self {
-        let new = Self::new(issued, &former.scopes, refresh_before);
+        let new = Self::new(former.login, issued, &former.scopes, refresh_before);
         let refresh = new.refresh.or_else(|| former.refresh.clone());
         Self { refresh, account: new.account.or_else(|| former.account.clone()), ..new }
     }
@@ -244,10 +255,16 @@ impl GrantStore {
         };
         let secret = |field| value(field).map(|value| value.map(|value| SecretString::from(value.as_str())));
         let time = |field| value(field)?.map(|time| time.parse()).transpose().map_err(|_| SealError::Damaged);
+        let (access, refresh) = (secret("access")?.ok_or(SealError::Damaged)?, secret("refresh")?);
+        let login = match value("login")? {
+            Some(text) => LoginId::parse(&text).ok_or(SealError::Damaged)?,
+            None => login_without_id(self.binding.place(key, "login"), &access, refresh.as_ref()),
+        };
         Ok(StoredGrant {
+            login,
             account: value("account")?.map(|account| account.to_string()),
-            access: secret("access")?.ok_or(SealError::Damaged)?,
-            refresh: secret("refresh")?,
+            access,
+            refresh,
             end: time("end")?,
             renewal: time("renewal")?,
             scopes: value("scopes")?
@@ -285,6 +302,7 @@ impl GrantStore {
             Ok::<_, SealError>(())
         };
         let [end, renewal] = [grant.end, grant.renewal].map(|time| time.map(|time| time.to_string()));
+        put("login", Some(&grant.login.text())).map_err(damaged)?;
         put("account", grant.account.as_deref()).map_err(damaged)?;
         put("access", Some(grant.access.expose_secret())).map_err(damaged)?;
         put("refresh", grant.refresh.as_ref().map(|refresh| refresh.expose_secret())).map_err(damaged)?;
@@ -319,11 +337,13 @@ impl GrantStore {
         Ok(of_file.opened(key, &file, &self.sealing_key()?).is_ok())
     }
 
-    /// Removes the grant with this key. False: there was none.
+    /// Removes the grant with this key, and what a killed process has left of a new one. False: there was no grant.
     ///
     /// # Errors
     /// If it cannot be removed.
     pub fn remove(&self, key: &GrantKey, _lock: &GrantLock) -> Result<bool, GrantError> {
+        // Otherwise, the next holder of the lock would finish it.
+        self.remove_unfinished(key)?;
         let path = self.path(key);
         match fs::remove_file(&path) {
             Ok(()) => {
@@ -336,11 +356,22 @@ impl GrantStore {
         }
     }
 
-    /// The lock of the grant with this key, as soon as no other thread or process has it. It blocks the thread.
+    /// The lock of the grant with this key, as soon as no other thread or process has it. It blocks the thread. A renewal
+    /// that a killed process has left is finished.
     ///
     /// # Errors
-    /// If that takes too long.
+    /// If that takes too long, or the renewal cannot be finished.
     pub fn lock(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
+        let lock = self.lock_for_removal(key)?;
+        self.finish_left(key)?;
+        Ok(lock)
+    }
+
+    /// The same for a removal, to which it does not matter what a killed process has left.
+    ///
+    /// # Errors
+    /// If it takes too long.
+    pub fn lock_for_removal(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
         // The key of the store has the lock `.key.lock`.
         let path = self.beside(key, "lock");
@@ -358,7 +389,6 @@ impl GrantStore {
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
-        self.finish_left(key)?;
         Ok(GrantLock { _held: held })
     }
 
@@ -402,6 +432,13 @@ impl GrantStore {
     }
 }
 
+/// The id of a login that a former version of Witgate, or another program, has stored. It is that of its tokens at `place`
+/// until the next renewal writes it.
+fn login_without_id(place: Vec<&str>, access: &SecretString, refresh: Option<&SecretString>) -> LoginId {
+    let token = refresh.unwrap_or(access).expose_secret();
+    LoginId::of_parts(place.into_iter().chain([token]))
+}
+
 /// The content of the file of a grant. None: there is no file.
 fn read_file(path: &Path) -> Result<Option<GrantFile>, GrantError> {
     let text = match fs::read_to_string(path) {
@@ -428,6 +465,7 @@ mod tests {
 
     fn grant(access: &str) -> StoredGrant {
         StoredGrant {
+            login: LoginId::of_parts([access]),
             account: Some("octocat".to_owned()),
             access: access.into(),
             refresh: Some(format!("refresh-of-{access}").as_str().into()),
@@ -461,6 +499,7 @@ mod tests {
         store.write(&key("github"), &grant("token-0123456789"), &lock).unwrap();
         let read = store.read(&key("github")).unwrap().unwrap();
         assert_eq!(read.access.expose_secret(), "token-0123456789");
+        assert_eq!(read.login, grant("token-0123456789").login);
         assert_eq!(read.refresh.unwrap().expose_secret(), "refresh-of-token-0123456789");
         assert_eq!(
             (read.account.as_deref(), read.end, read.has_ended),
@@ -492,7 +531,8 @@ mod tests {
                 refresh_before: Duration::from_secs(300),
             };
             let lifetime = lifetime.map(Duration::from_secs);
-            StoredGrant::imported("a".into(), refresh.map(SecretString::from), lifetime, &settings)
+            let login = LoginId::of_parts(["a"]);
+            StoredGrant::imported(login, "a".into(), refresh.map(SecretString::from), lifetime, &settings)
         };
         let now = clock::since_epoch().as_secs();
         let known = imported(Some("r"), Some(3600));
@@ -500,6 +540,36 @@ mod tests {
         assert!((270..=330).contains(&before), "{before}");
         assert!(imported(Some("r"), None).end.unwrap() <= now + 1, "its age is unknown");
         assert_eq!(imported(None, None).end, None, "nobody could renew it");
+    }
+
+    #[test]
+    fn a_login_stays_the_same_through_renewals_also_if_it_was_stored_without_an_id() {
+        let (_folder, store) = store();
+        let lock = store.lock(&key("a")).unwrap();
+        let login = |credential: &str| store.read(&key(credential)).unwrap().unwrap().login;
+        let without_id = |credential: &str| {
+            let path = store.path(&key(credential));
+            let mut file = read_file(&path).unwrap().unwrap();
+            file.values.remove("login").unwrap();
+            fs::write(&path, serde_json::to_string(&file).unwrap()).unwrap();
+        };
+        for credential in ["a", "b"] {
+            store.write(&key(credential), &grant("t"), &lock).unwrap();
+            without_id(credential);
+        }
+        let former = login("a");
+        assert_eq!(login("a"), former);
+        assert_ne!(login("b"), former, "equal tokens, another place");
+        let issued = AccessToken { refresh: Some("r".into()), ..AccessToken::of("new".into(), None) };
+        let renewed = StoredGrant::renewed(&store.read(&key("a")).unwrap().unwrap(), issued, Duration::ZERO);
+        let mut journal = store.prepare(&key("a"), &lock).unwrap();
+        store.note(&key("a"), &renewed, &mut journal).unwrap();
+        drop((journal, lock));
+        // The next process finishes the renewal.
+        drop(store.lock(&key("a")).unwrap());
+        assert_eq!(access(&store), "new");
+        assert_eq!(login("a"), former);
+        assert!(read_file(&store.path(&key("a"))).unwrap().unwrap().values.contains_key("login"));
     }
 
     #[test]
@@ -626,6 +696,23 @@ mod tests {
         fs::remove_dir(&sealing).unwrap();
         fs::rename(&elsewhere, &sealing).unwrap();
         assert_eq!(access(&store), "new");
+    }
+
+    #[test]
+    fn a_grant_can_be_removed_although_the_key_of_a_left_renewal_is_lost() {
+        let (_folder, store) = store();
+        let journal = noted(&store);
+        let sealing = store.folder.join("key");
+        fs::write(&sealing, "damaged").unwrap();
+        store.lock(&key("a")).unwrap_err();
+        let lock = store.lock_for_removal(&key("a")).unwrap();
+        assert!(store.is_interrupted(&key("a")));
+        assert!(store.remove(&key("a"), &lock).unwrap());
+        assert!(!journal.exists() && !store.is_interrupted(&key("a")));
+        drop(lock);
+        fs::remove_file(&sealing).unwrap();
+        drop(store.lock(&key("a")).unwrap());
+        assert!(store.read(&key("a")).unwrap().is_none());
     }
 
     #[test]

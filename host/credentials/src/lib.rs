@@ -13,8 +13,10 @@ pub mod fault;
 pub mod grant_key;
 mod grant_source;
 pub mod grant_store;
+pub mod held_token;
 pub mod login;
 mod login_check;
+pub mod login_id;
 mod open_renewals;
 mod principal_grants;
 #[cfg(test)]
@@ -25,5 +27,6 @@ mod token_answer;
 pub mod token_files;
 mod token_folder;
 mod token_keeper;
+mod token_source;
 mod token_sources;
 pub mod upstream_credential;

@@ -13,6 +13,7 @@ use crate::account;
 use crate::client::SecretError;
 use crate::fault::OutboundProblem;
 use crate::grant_store::StoredGrant;
+use crate::login_id::LoginId;
 use crate::token_answer::AccessToken;
 use crate::token_sources::TokenEndpoint;
 use witgate_base::digest::sha256;
@@ -21,6 +22,7 @@ use witgate_services::network::Ways;
 
 /// A login that has begun.
 pub struct Login {
+    id: LoginId,
     credential: Arc<str>,
     settings: GrantSettings,
     endpoint: TokenEndpoint,
@@ -81,6 +83,8 @@ impl Login {
             SecretError::Invalid(why) => LoginError::Client(why),
         })?;
         Ok(Self {
+            // Before there is a code, which can be exchanged once.
+            id: LoginId::random().map_err(|_| LoginError::Random)?,
             credential: Arc::clone(&credential.name),
             settings: GrantSettings::clone(settings),
             endpoint,
@@ -172,7 +176,7 @@ impl Login {
             (known, _) => known.clone(),
         };
         let (token, issued) = (&self.settings.token, AccessToken { account, ..issued });
-        Ok(StoredGrant::new(issued, &token.scopes, token.refresh_before))
+        Ok(StoredGrant::new(self.id, issued, &token.scopes, token.refresh_before))
     }
 
     /// The requested scopes that the provider has not granted. A person may have unticked some.

@@ -1,10 +1,10 @@
-//! The renewals whose results are not written yet. Before a process ends, it waits for them.
+//! The renewals and logins whose tokens are not written yet. Before a process ends, it waits for them.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-/// The renewals from their request to their write.
+/// The renewals and logins from their request to their write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OpenRenewals(Arc<RwLock<()>>);
 

@@ -6,7 +6,8 @@ use quick_cache::sync::Cache;
 
 use crate::fault::OutboundProblem;
 use crate::grant_source::GrantSource;
-use crate::token_keeper::{TokenForm, TokenKeeper};
+use crate::held_token::TokenForm;
+use crate::token_keeper::TokenKeeper;
 use witgate_base::party::Principal;
 
 /// Principals whose tokens are in memory. Those of others are read again from their files.
@@ -40,8 +41,15 @@ impl PrincipalGrants {
         Ok(keeper)
     }
 
-    /// Forgets the tokens in memory, so that a login or a logout takes effect at once.
+    /// The tokens of a principal, if they are in memory.
+    pub(crate) fn in_memory(&self, principal: &Principal) -> Option<Arc<TokenKeeper>> {
+        self.keepers.get(principal)
+    }
+
+    /// Forgets the tokens in memory, so that a login or a logout takes effect at once. Calls that wait for them get none.
     pub(crate) fn forget(&self, principal: &Principal) {
-        self.keepers.remove(principal);
+        if let Some((_, keeper)) = self.keepers.remove(principal) {
+            keeper.forget();
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use crate::open_renewals::OpenRenewals;
+use crate::open_renewals::{OpenRenewal, OpenRenewals};
 use crate::upstream_credential::{InvalidCredential, UpstreamCredential};
 use witgate_base::party::Principal;
 use witgate_config::credentials::CredentialSettings;
@@ -36,12 +36,17 @@ impl OutboundCredentials {
         &self.ways
     }
 
-    /// Waits until the answers of running renewals are written, for as long as providers may take. Otherwise, new
-    /// refresh tokens would be lost at the end of the process.
+    /// Waits until the answers of running renewals and logins are written, for as long as providers may take. Otherwise,
+    /// new refresh tokens would be lost at the end of the process.
     pub async fn settle(&self) {
         if timeout(LONGEST_END, self.open.settle()).await.is_err() {
             tracing::error!("a new grant was not written; log in again");
         }
+    }
+
+    /// Begins the exchange of a code, whose tokens exist only once. [`Self::settle`] waits for its end.
+    pub(crate) async fn begin_exchange(&self) -> OpenRenewal {
+        self.open.begin().await
     }
 
     /// Forgets what is in memory of a principal's grant, which has changed, in all credentials with this name. After a

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::fault::OutboundProblem;
+use crate::login_id::LoginId;
 
 /// The longest lifetime that is believed, so that no number overflows a clock.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -26,6 +27,8 @@ pub(crate) struct AccessToken {
     pub(crate) scopes: Option<Vec<String>>,
     /// The name of the account in the ID token, if there is one.
     pub(crate) account: Option<String>,
+    /// The login that it belongs to, if it was read from the store.
+    pub(crate) login: Option<LoginId>,
     /// The reason why the access token cannot be used. The refresh token is good in any case.
     pub(crate) flaw: Option<&'static str>,
 }
@@ -33,7 +36,7 @@ pub(crate) struct AccessToken {
 impl AccessToken {
     /// An access token alone.
     pub(crate) fn of(access: SecretString, lifetime: Option<Duration>) -> Self {
-        Self { access, lifetime, refresh: None, scopes: None, account: None, flaw: None }
+        Self { access, lifetime, refresh: None, scopes: None, account: None, login: None, flaw: None }
     }
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
         refresh: refresh.map(SecretString::from),
         scopes: text("scope").and_then(scopes),
         account: text("id_token").and_then(account),
+        login: None,
         flaw,
     })
 }

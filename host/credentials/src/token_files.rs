@@ -241,16 +241,22 @@ impl TokenFile {
         }
         let (file, credential, stop) = (Arc::clone(self), Arc::clone(credential), stop.clone());
         let write = move || {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            // It may wait for another gateway, and calls must not wait for that.
+            let restored = file.folder.restore();
             // Under the lock, no file is written after the end.
             let mut state = file.state.lock();
-            if stop.is_cancelled() || !file.is_of(&credential) {
+            if stop.is_cancelled() {
+                file.folder.remove();
+                return Ok(());
+            }
+            if !file.is_of(&credential) {
                 return Ok(());
             }
             let text = token.expose_secret().as_bytes();
-            let written = file
-                .folder
-                .restore()
-                .and_then(|()| whole_file::replace(&file.path, |new| new.write_all(text)));
+            let written = restored.and_then(|()| whole_file::replace(&file.path, |new| new.write_all(text)));
             match written {
                 Ok(()) => state.written = Some(digest),
                 // A former token may have ended.

@@ -2,7 +2,6 @@
 //! its answer may exist only once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -10,15 +9,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use http::HeaderValue;
 use parking_lot::Mutex;
-use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use crate::caller_token::CallerToken;
 use crate::fault::OutboundProblem;
-use crate::token_answer::AccessToken;
+use crate::held_token::{HeldToken, TokenForm};
+use crate::token_source::{TokenOrder, TokenSource};
+use witgate_base::digest::sha256;
+use witgate_plugin::Digest;
 use witgate_runtime::workers;
 
 /// Maximum time of a renewal for its callers. That of a grant goes on, because its answer may exist only once.
@@ -31,51 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// would make each call ask the issuer.
 const YOUNGEST: Duration = Duration::from_secs(10);
 
-/// The lifetime of a token whose issuer names none. Most issue tokens for an hour.
-const USUAL_LIFETIME: Duration = Duration::from_secs(3600);
-
 /// The pauses after failed renewals: the first one, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// An issuer of tokens.
-pub(crate) trait TokenSource: Send + Sync + 'static {
-    /// A new token.
-    fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
-
-    /// The living token in the store, if others may change it there. No issuer is asked. None: it has to be renewed.
-    fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-}
-
-/// The order of a token.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TokenOrder {
-    /// The caller whose token is exchanged.
-    pub(crate) caller: Option<Arc<CallerToken>>,
-    /// True if the server refuses the token before.
-    pub(crate) is_refused: bool,
-}
-
-impl TokenOrder {
-    fn of(caller: Option<&Arc<CallerToken>>) -> Self {
-        Self { caller: caller.cloned(), is_refused: false }
-    }
-}
-
-/// The form of a token in requests, and the time of its renewal.
-#[derive(Clone, Debug)]
-pub(crate) struct TokenForm {
-    /// The name of the credential, for the log.
-    pub(crate) credential: Arc<str>,
-    /// The text before the token.
-    pub(crate) prefix: String,
-    /// The time before its end.
-    pub(crate) refresh_before: Duration,
-    /// The time after which its source is asked again in any case, because others may change it. A token that was read
-    /// two such times ago is not used before it is read again.
-    pub(crate) recheck: Option<Duration>,
-}
+/// The time for which a failed read of the store is believed, so that not every call reads it.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// A token, and its renewal.
 pub(crate) struct TokenKeeper {
@@ -85,24 +45,9 @@ pub(crate) struct TokenKeeper {
     renewal: Mutex<RenewalState>,
     /// Tells that there is a new token.
     changed: Notify,
-    /// The number of the account whose tokens these are. No other account has it.
-    account_number: AtomicU64,
 }
 
-/// A token in use.
-#[derive(Clone, Debug)]
-struct HeldToken {
-    value: HeaderValue,
-    /// The account at the issuer, if it is known.
-    account: Option<Arc<str>>,
-    since: Instant,
-    /// The time from which it is not used before it is read again, because others may have removed it.
-    unproven: Option<Instant>,
-    renewal: Instant,
-    end: Instant,
-}
-
-type StoredRead = Shared<BoxFuture<'static, Result<Option<HeaderValue>, OutboundProblem>>>;
+type StoredRead = Shared<BoxFuture<'static, Result<Option<Arc<HeldToken>>, OutboundProblem>>>;
 
 type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>>>;
 
@@ -112,6 +57,10 @@ struct RenewalState {
     /// A read of the store alone.
     reading: Option<StoredRead>,
     failure: Option<RenewalFailure>,
+    /// The failure of the last read.
+    read_failure: Option<ReadFailure>,
+    /// The number of times that the token was forgotten. A read or a renewal that began before does not bring it back.
+    epoch: u64,
 }
 
 /// The last failures in a row.
@@ -122,11 +71,17 @@ struct RenewalFailure {
     next_attempt: Instant,
 }
 
+/// A failed read of the store.
+#[derive(Clone, Debug)]
+struct ReadFailure {
+    problem: OutboundProblem,
+    next_attempt: Instant,
+}
+
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
         let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
-        let account_number = AtomicU64::new(next_account());
-        Arc::new(Self { source, form, current, renewal, changed, account_number })
+        Arc::new(Self { source, form, current, renewal, changed })
     }
 
     /// Waits for the next token from now on.
@@ -135,17 +90,21 @@ impl TokenKeeper {
     }
 
     /// The token, if one lives that was read not long ago. It is renewed in the background before its end.
-    pub(crate) fn at_hand(self: &Arc<Self>, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
-        let current = self.current.load();
-        let (held, now) = (current.as_ref()?, Instant::now());
-        if now >= held.end || held.is_unproven(now) {
+    pub(crate) fn at_hand(self: &Arc<Self>, caller: Option<&Arc<CallerToken>>) -> Option<Arc<HeldToken>> {
+        let (held, now) = (self.current.load_full()?, Instant::now());
+        if !held.is_alive(now) || held.is_unproven(now) {
             return None;
         }
         if now >= held.renewal {
             // Nobody waits for it.
             drop(self.renew(TokenOrder::of(caller)));
         }
-        Some(held.value.clone())
+        Some(held)
+    }
+
+    /// The token in memory, if it lives. Nobody is asked for another one.
+    pub(crate) fn in_memory(&self) -> Option<Arc<HeldToken>> {
+        self.current.load_full().filter(|held| held.is_alive(Instant::now()))
     }
 
     /// The account of the token, if it is known.
@@ -153,24 +112,19 @@ impl TokenKeeper {
         self.current.load().as_ref()?.account.clone()
     }
 
-    /// The number of the account whose token is in use. It changes with the account, and not with the token.
-    pub(crate) fn account_number(&self) -> Option<u64> {
-        self.current.load().as_ref().map(|_| self.account_number.load(Ordering::Acquire))
-    }
-
     /// Uses a token from now on.
     fn keep(&self, held: Arc<HeldToken>) {
-        let former = self.current.load_full().and_then(|former| former.account.clone());
-        if former.is_some() && held.account.is_some() && former != held.account {
-            self.account_number.store(next_account(), Ordering::Release);
-        }
         self.current.store(Some(held));
         self.changed.notify_waiters();
     }
 
     /// Forgets the token, whose account is not connected any more.
-    fn forget(&self) {
-        self.account_number.store(next_account(), Ordering::Release);
+    pub(crate) fn forget(&self) {
+        self.forget_under(&mut self.renewal.lock());
+    }
+
+    fn forget_under(&self, state: &mut RenewalState) {
+        state.epoch += 1;
         self.current.store(None);
     }
 
@@ -181,12 +135,12 @@ impl TokenKeeper {
     pub(crate) async fn token(
         self: &Arc<Self>,
         caller: Option<&Arc<CallerToken>>,
-    ) -> Result<HeaderValue, OutboundProblem> {
-        if let Some(value) = self.at_hand(caller) {
-            return Ok(value);
+    ) -> Result<Arc<HeldToken>, OutboundProblem> {
+        if let Some(held) = self.at_hand(caller) {
+            return Ok(held);
         }
         match self.proven().await? {
-            Some(value) => Ok(value),
+            Some(held) => Ok(held),
             None => self.wait(TokenOrder::of(caller)).await,
         }
     }
@@ -199,35 +153,37 @@ impl TokenKeeper {
         self: &Arc<Self>,
         refused: Option<&HeaderValue>,
         caller: Option<&Arc<CallerToken>>,
-    ) -> Result<HeaderValue, OutboundProblem> {
-        if let Some(held) = &*self.current.load() {
-            if Some(&held.value) != refused && !held.is_unproven(Instant::now()) {
-                return Ok(held.value.clone());
+    ) -> Result<Arc<HeldToken>, OutboundProblem> {
+        let is_refused = |held: &HeldToken| Some(&held.value) == refused;
+        if let Some(held) = self.current.load_full() {
+            let now = Instant::now();
+            if !is_refused(&held) && held.is_alive(now) && !held.is_unproven(now) {
+                return Ok(held);
             }
-            if Some(&held.value) == refused && held.since.elapsed() < YOUNGEST {
+            if is_refused(&held) && held.since.elapsed() < YOUNGEST {
                 return self.after_renewal(refused).await;
             }
         }
-        let order = TokenOrder { is_refused: true, ..TokenOrder::of(caller) };
-        let mut value = self.wait(order.clone()).await?;
+        // What is in memory or in the store may be another token, which the server has not seen.
+        let order = TokenOrder { refused: refused.map(|value| self.digest(value)), ..TokenOrder::of(caller) };
+        let mut held = self.wait(order.clone()).await?;
         // A renewal that had begun before did not know of the refusal, so it may have read the same token again.
-        let is_old = || self.current.load().as_ref().is_some_and(|held| held.since.elapsed() >= YOUNGEST);
-        if Some(&value) == refused && is_old() {
-            value = self.wait(order).await?;
+        if is_refused(&held) && held.since.elapsed() >= YOUNGEST {
+            held = self.wait(order).await?;
         }
-        if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
+        if is_refused(&held) { Err(OutboundProblem::Rejected) } else { Ok(held) }
     }
 
     /// The token after the renewal that runs, if there is one: an issuer may end the former token before its answer with
     /// the new one arrives.
-    async fn after_renewal(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, OutboundProblem> {
+    async fn after_renewal(&self, refused: Option<&HeaderValue>) -> Result<Arc<HeldToken>, OutboundProblem> {
         let running = self.renewal.lock().running.clone();
         if let Some(running) = running {
             // The token that is held afterwards counts.
             drop(timeout(PATIENCE, running).await);
         }
         let held = self.current.load_full().filter(|held| Some(&held.value) != refused);
-        held.map(|held| held.value.clone()).ok_or(OutboundProblem::Rejected)
+        held.ok_or(OutboundProblem::Rejected)
     }
 
     /// A new token from the issuer, however good the current one is. It waits as long as a renewal takes.
@@ -235,72 +191,98 @@ impl TokenKeeper {
     /// # Errors
     /// If there is none.
     pub(crate) async fn renewed_now(self: &Arc<Self>) -> Result<(), OutboundProblem> {
-        if self.at_hand(None).is_none() {
-            self.renew(TokenOrder::default()).await?;
-        }
-        self.renew(TokenOrder { caller: None, is_refused: true }).await.map(drop)
+        let held = match self.at_hand(None) {
+            Some(held) => held,
+            None => self.renew(TokenOrder::default()).await?,
+        };
+        let refused = Some(self.digest(&held.value));
+        self.renew(TokenOrder { caller: None, refused }).await.map(drop)
+    }
+
+    /// The digest of the access token in a header value.
+    fn digest(&self, value: &HeaderValue) -> Digest {
+        let text = value.as_bytes();
+        sha256(text.strip_prefix(self.form.prefix.as_bytes()).unwrap_or(text))
     }
 
     /// The token after a new read of the store, if only that read is missing. It does not depend on the issuer, so that a
     /// failing one does not take away a token that lives. None: it has to be renewed.
-    async fn proven(self: &Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+    async fn proven(self: &Arc<Self>) -> Result<Option<Arc<HeldToken>>, OutboundProblem> {
         let (current, now) = (self.current.load_full(), Instant::now());
-        if !current.is_some_and(|held| now < held.end && held.is_unproven(now)) {
+        if !current.is_some_and(|held| held.is_alive(now) && held.is_unproven(now)) {
             return Ok(None);
         }
         let late = |_| Err(OutboundProblem::unreachable("the store does not answer in time".to_owned()));
         timeout(PATIENCE, self.read_again()).await.unwrap_or_else(late)
     }
 
-    /// The running read, or a new one.
+    /// The running read, or a new one. Shortly after a failure, there is no new one.
     fn read_again(self: &Arc<Self>) -> StoredRead {
         let mut state = self.renewal.lock();
         if let Some(reading) = state.reading.as_ref().filter(|reading| reading.peek().is_none()) {
             return reading.clone();
         }
-        let task = workers::background().spawn(Arc::clone(self).read());
+        if let Some(failure) = &state.read_failure
+            && Instant::now() < failure.next_attempt
+        {
+            return std::future::ready(Err(failure.problem.clone())).boxed().shared();
+        }
+        let task = workers::background().spawn(Arc::clone(self).read(state.epoch));
         let lost = || Err(OutboundProblem::unreachable("the read has failed".to_owned()));
         let reading = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
         state.reading = Some(reading.clone());
         reading
     }
 
-    async fn read(self: Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+    async fn read(self: Arc<Self>, epoch: u64) -> Result<Option<Arc<HeldToken>>, OutboundProblem> {
         let former = self.current.load_full();
         let stored = self.source.stored().await;
         let mut state = self.renewal.lock();
         state.reading = None;
+        if state.epoch != epoch {
+            // It was read before somebody has logged out. A renewal reads it again.
+            return Ok(None);
+        }
         match self.current.load_full() {
             // A renewal has ended meanwhile, and knows more.
             Some(current) if !former.is_some_and(|former| Arc::ptr_eq(&former, &current)) => {
-                return Ok(Some(current.value.clone()));
+                return Ok(Some(current));
             }
             _ => {}
         }
         let read = match stored {
-            Ok(Some(token)) => HeldToken::new(&token, &self.form).map(|read| self.in_place(read)),
-            Ok(None) => return Ok(None),
+            Ok(Some(token)) => HeldToken::new(&token, &self.form).map(|read| Some(self.in_place(read))),
+            Ok(None) => Ok(None),
             Err(problem) => Err(problem),
         };
+        self.note_read(&mut state, read.as_ref().err());
         match read {
             Ok(held) => {
-                let value = held.value.clone();
-                self.keep(Arc::new(held));
-                Ok(Some(value))
+                let held = held.map(Arc::new);
+                held.iter().for_each(|held| self.keep(Arc::clone(held)));
+                Ok(held)
             }
             Err(problem) => {
-                let credential = &*self.form.credential;
-                match problem {
-                    // Each refused call says so.
-                    OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
-                    _ => {
-                        tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used")
-                    }
-                }
                 if problem.needs_login() {
-                    self.forget();
+                    self.forget_under(&mut state);
                 }
                 Err(problem)
+            }
+        }
+    }
+
+    /// Notes the result of a read, and logs it if it is another one than before.
+    fn note_read(&self, state: &mut RenewalState, problem: Option<&OutboundProblem>) {
+        let former = state.read_failure.take().map(|failure| failure.problem);
+        state.read_failure = problem.map(ReadFailure::new);
+        let credential = &*self.form.credential;
+        match problem {
+            _ if problem == former.as_ref() => {}
+            None => tracing::info!(credential, "the token can be read again"),
+            // Each refused call says so.
+            Some(problem @ OutboundProblem::NotConnected) => tracing::debug!(credential, %problem),
+            Some(problem) => {
+                tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used")
             }
         }
     }
@@ -315,10 +297,9 @@ impl TokenKeeper {
         }
     }
 
-    async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<HeaderValue, OutboundProblem> {
+    async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<Arc<HeldToken>, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
-        let renewed = timeout(PATIENCE, self.renew(order)).await.unwrap_or_else(late);
-        renewed.map(|held| held.value.clone())
+        timeout(PATIENCE, self.renew(order)).await.unwrap_or_else(late)
     }
 
     /// The running renewal, or a new one. During the pause after a failure, there is no new one.
@@ -332,21 +313,29 @@ impl TokenKeeper {
             return std::future::ready(Err(failure.problem.clone())).boxed().shared();
         }
         // It clears `running` at its end, for which it needs the lock.
-        let task = workers::background().spawn(Arc::clone(self).renewed(order));
+        let task = workers::background().spawn(Arc::clone(self).renewed(order, state.epoch));
         let lost = || Err(OutboundProblem::unreachable("the renewal has failed".to_owned()));
         let renewal = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
         state.running = Some(renewal.clone());
         renewal
     }
 
-    async fn renewed(self: Arc<Self>, order: TokenOrder) -> Result<Arc<HeldToken>, OutboundProblem> {
+    async fn renewed(
+        self: Arc<Self>,
+        order: TokenOrder,
+        epoch: u64,
+    ) -> Result<Arc<HeldToken>, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
-        let is_refused = order.is_refused;
+        let is_refused = order.refused.is_some();
         let issued = timeout(LONGEST_RENEWAL, self.source.issue(order)).await.unwrap_or_else(late);
         let held = issued.and_then(|token| HeldToken::new(&token, &self.form));
         let held = held.map(|held| Arc::new(if is_refused { held } else { self.with_its_age(held) }));
         let mut state = self.renewal.lock();
         state.running = None;
+        if state.epoch != epoch {
+            // It may belong to a former login.
+            return held.and(Err(OutboundProblem::unreachable("the login has changed meanwhile".to_owned())));
+        }
         let credential = &*self.form.credential;
         match &held {
             Ok(held) => {
@@ -366,15 +355,13 @@ impl TokenKeeper {
                 }
                 state.failure = Some(failure);
                 if problem.needs_login() {
-                    self.forget();
+                    self.forget_under(&mut state);
                 }
             }
         }
         held
     }
-}
 
-impl TokenKeeper {
     /// A token that was only read again is as old as before. If it was refused, its age counts from now on, because its
     /// issuer has just confirmed it.
     fn with_its_age(&self, held: HeldToken) -> HeldToken {
@@ -382,28 +369,6 @@ impl TokenKeeper {
             Some(former) if former.value == held.value => HeldToken { since: former.since, ..held },
             _ => held,
         }
-    }
-}
-
-impl HeldToken {
-    /// True if it has to be read again before its next use.
-    fn is_unproven(&self, now: Instant) -> bool {
-        self.unproven.is_some_and(|unproven| now >= unproven)
-    }
-
-    fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
-        let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
-        let unfit = |_| OutboundProblem::Refused { error: "its token does not fit into a header".into() };
-        let mut value = HeaderValue::from_str(&text).map_err(unfit)?;
-        value.set_sensitive(true);
-        let since = Instant::now();
-        let lifetime = token.lifetime.unwrap_or(USUAL_LIFETIME);
-        let end = since + lifetime;
-        let due = end - time_before_end(form.refresh_before, lifetime);
-        let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
-        let account = token.account.as_deref().map(Arc::from);
-        let unproven = form.recheck.map(|recheck| since + 2 * recheck);
-        Ok(Self { value, account, since, unproven, renewal, end })
     }
 }
 
@@ -418,307 +383,11 @@ impl RenewalFailure {
     }
 }
 
-fn next_account() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// The time before the end at which a token is renewed.
-pub(crate) fn time_before_end(setting: Duration, lifetime: Duration) -> Duration {
-    time_before(setting, lifetime, chance())
-}
-
-/// The time before the end at which a token is renewed: that of the settings, with a tenth more or less, so that several
-/// processes do not ask at the same time. Of a short lifetime, it is at most half.
-fn time_before(setting: Duration, lifetime: Duration, chance: f64) -> Duration {
-    setting.min(lifetime / 2).mul_f64(0.9 + 0.2 * chance).min(lifetime)
-}
-
-/// A number from 0 to 1.
-fn chance() -> f64 {
-    let mut byte = [0];
-    // Without random numbers, all processes ask at the same time, which is no danger.
-    let _ = getrandom::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
+impl ReadFailure {
+    fn new(problem: &OutboundProblem) -> Self {
+        Self { problem: problem.clone(), next_attempt: Instant::now() + READ_PAUSE }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use futures_util::future::join_all;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Issues the tokens 1, 2, 3, …, each after a notification, with these lifetimes in seconds. None: it fails.
-    struct Issuer {
-        asked: AtomicUsize,
-        go: Arc<Notify>,
-        lifetimes: Vec<Option<u64>>,
-    }
-
-    impl TokenSource for Issuer {
-        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
-            let number = self.asked.fetch_add(1, Ordering::SeqCst);
-            let (go, lifetime) = (Arc::clone(&self.go), self.lifetimes.get(number).copied().flatten());
-            Box::pin(async move {
-                go.notified().await;
-                let lifetime = lifetime.map(Duration::from_secs);
-                let lifetime = lifetime.ok_or_else(|| OutboundProblem::unreachable("no".to_owned()))?;
-                Ok(AccessToken::of((number + 1).to_string().into(), Some(lifetime)))
-            })
-        }
-    }
-
-    fn keeper(lifetimes: &[Option<u64>]) -> (Arc<TokenKeeper>, Arc<Issuer>) {
-        let (asked, go) = (AtomicUsize::new(0), Arc::default());
-        let issuer = Arc::new(Issuer { asked, go, lifetimes: lifetimes.to_vec() });
-        let form = TokenForm {
-            credential: "a".into(),
-            prefix: "Bearer ".to_owned(),
-            refresh_before: Duration::from_secs(300),
-            recheck: None,
-        };
-        (TokenKeeper::new(Arc::<Issuer>::clone(&issuer), form), issuer)
-    }
-
-    #[tokio::test]
-    async fn a_hundred_calls_at_expiry_are_one_request() {
-        let (keeper, issuer) = keeper(&[Some(3600)]);
-        let calls = join_all((0..100).map(|_| keeper.token(None)));
-        let go = async {
-            tokio::task::yield_now().await;
-            issuer.go.notify_one();
-        };
-        let (tokens, ()) = tokio::join!(calls, go);
-        assert!(tokens.iter().all(|token| token.as_ref().unwrap() == "Bearer 1"), "{tokens:?}");
-        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
-        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");
-    }
-
-    #[tokio::test]
-    async fn a_renewal_goes_on_without_its_caller() {
-        let (keeper, issuer) = keeper(&[Some(3600)]);
-        {
-            let mut call = Box::pin(keeper.token(None));
-            assert!((&mut call).now_or_never().is_none());
-        }
-        issuer.go.notify_one();
-        assert_eq!(keeper.token(None).await.unwrap(), "Bearer 1");
-        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "the token of the first one");
-    }
-
-    #[tokio::test]
-    async fn a_refused_token_is_renewed_only_once_it_is_old() {
-        let (keeper, issuer) = keeper(&[Some(3600), Some(3600)]);
-        issuer.go.notify_one();
-        let used = keeper.token(None).await.unwrap();
-        assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
-        let other = HeaderValue::from_static("Bearer 0");
-        assert_eq!(keeper.in_place_of(Some(&other), None).await.unwrap(), used, "it is newer");
-        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
-        let held = keeper.current.load_full().unwrap();
-        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { since, ..HeldToken::clone(&held) };
-        keeper.current.store(Some(Arc::new(older)));
-        issuer.go.notify_one();
-        assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
-    }
-
-    #[tokio::test]
-    async fn a_token_that_is_read_again_keeps_its_age() {
-        /// Issues the same token again and again.
-        struct Same;
-        impl TokenSource for Same {
-            fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
-                Box::pin(async { Ok(AccessToken::of("same".into(), None)) })
-            }
-        }
-        let keeper = TokenKeeper::new(Arc::new(Same), keeper(&[]).0.form.clone());
-        let used = keeper.token(None).await.unwrap();
-        let held = keeper.current.load_full().unwrap();
-        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { since, ..HeldToken::clone(&held) };
-        keeper.current.store(Some(Arc::new(older)));
-        keeper.renew(TokenOrder::default()).await.unwrap();
-        assert_eq!(keeper.current.load_full().unwrap().since, since);
-        assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
-        assert!(keeper.current.load_full().unwrap().since > since, "its issuer has confirmed it");
-    }
-
-    #[tokio::test]
-    async fn a_refused_token_is_renewed_although_it_is_being_read_again() {
-        /// Reads the same token again after a notification, and issues another one for a refused token.
-        struct SlowReader(Arc<Notify>);
-        impl TokenSource for SlowReader {
-            fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
-                let go = Arc::clone(&self.0);
-                Box::pin(async move {
-                    if order.is_refused {
-                        return Ok(AccessToken::of("other".into(), None));
-                    }
-                    go.notified().await;
-                    Ok(AccessToken::of("same".into(), None))
-                })
-            }
-        }
-        let go = Arc::new(Notify::new());
-        let keeper = TokenKeeper::new(Arc::new(SlowReader(Arc::clone(&go))), keeper(&[]).0.form.clone());
-        go.notify_one();
-        let used = keeper.token(None).await.unwrap();
-        let held = keeper.current.load_full().unwrap();
-        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { since, ..HeldToken::clone(&held) };
-        keeper.current.store(Some(Arc::new(older)));
-        drop(keeper.renew(TokenOrder::default()));
-        let go = async {
-            tokio::task::yield_now().await;
-            go.notify_one();
-        };
-        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
-        assert_eq!(value.unwrap(), "Bearer other");
-    }
-
-    #[tokio::test]
-    async fn a_refusal_during_a_renewal_waits_for_the_new_token() {
-        let (keeper, issuer) = keeper(&[Some(3600), Some(3600)]);
-        issuer.go.notify_one();
-        let used = keeper.token(None).await.unwrap();
-        assert_eq!(
-            keeper.in_place_of(Some(&used), None).await,
-            Err(OutboundProblem::Rejected),
-            "it is young"
-        );
-        drop(keeper.renew(TokenOrder::default()));
-        let go = async {
-            tokio::task::yield_now().await;
-            issuer.go.notify_one();
-        };
-        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
-        assert_ne!(value.unwrap(), used);
-    }
-
-    #[tokio::test]
-    async fn a_failure_is_followed_by_a_pause() {
-        let (keeper, issuer) = keeper(&[None, Some(1)]);
-        issuer.go.notify_one();
-        let problem = keeper.token(None).await.unwrap_err();
-        assert_eq!(keeper.token(None).await, Err(problem));
-        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
-        keeper.renewal.lock().failure.as_mut().unwrap().next_attempt = Instant::now();
-        issuer.go.notify_one();
-        assert_eq!(keeper.token(None).await.unwrap(), "Bearer 2");
-        assert!(keeper.renewal.lock().failure.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_living_token_is_used_while_it_is_renewed() {
-        let (keeper, issuer) = keeper(&[Some(3600), None, Some(3600)]);
-        issuer.go.notify_one();
-        keeper.token(None).await.unwrap();
-        let held = keeper.current.load_full().unwrap();
-        let due = HeldToken { renewal: Instant::now(), ..HeldToken::clone(&held) };
-        keeper.current.store(Some(Arc::new(due)));
-        for _ in 0..10 {
-            assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");
-        }
-        let running = keeper.renewal.lock().running.clone().unwrap();
-        issuer.go.notify_one();
-        assert!(running.await.is_err());
-        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1", "it still lives");
-        assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "and nobody asks during the pause");
-    }
-
-    /// A store whose tokens others change, and an issuer that is away.
-    struct Store(Arc<Mutex<Result<&'static str, OutboundProblem>>>);
-
-    impl TokenSource for Store {
-        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
-            let stored = self.0.lock().clone();
-            Box::pin(async { stored.map(|token| AccessToken::of(token.into(), None)) })
-        }
-
-        fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
-            let stored = self.0.lock().clone();
-            Box::pin(async { stored.map(|token| Some(AccessToken::of(token.into(), None))) })
-        }
-    }
-
-    type StoredAnswer = Arc<Mutex<Result<&'static str, OutboundProblem>>>;
-
-    fn stored_keeper() -> (Arc<TokenKeeper>, StoredAnswer) {
-        let store = Arc::new(Mutex::new(Ok("stored")));
-        let form = TokenForm { recheck: Some(Duration::from_secs(5)), ..keeper(&[]).0.form.clone() };
-        (TokenKeeper::new(Arc::new(Store(Arc::clone(&store))), form), store)
-    }
-
-    /// Nobody has used the token since it was last read.
-    fn idle(keeper: &TokenKeeper) {
-        let held = keeper.current.load_full().unwrap();
-        let now = Instant::now();
-        let old = HeldToken { unproven: Some(now), renewal: now, ..HeldToken::clone(&held) };
-        keeper.current.store(Some(Arc::new(old)));
-    }
-
-    #[tokio::test]
-    async fn a_token_that_others_have_removed_is_not_used_once_more() {
-        let (keeper, store) = stored_keeper();
-        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
-        idle(&keeper);
-        *store.lock() = Ok("other");
-        assert_eq!(keeper.token(None).await.unwrap(), "Bearer other");
-        for problem in [OutboundProblem::unreachable("EIO".to_owned()), OutboundProblem::NotConnected] {
-            idle(&keeper);
-            *store.lock() = Err(problem.clone());
-            for _ in 0..2 {
-                assert_eq!(keeper.token(None).await, Err(problem.clone()));
-            }
-            assert!(keeper.at_hand(None).is_none());
-        }
-        let former = keeper.account_number.load(Ordering::Acquire);
-        assert_eq!(keeper.account_number(), None);
-        keeper.renewal.lock().failure = None;
-        *store.lock() = Ok("of a new login");
-        keeper.token(None).await.unwrap();
-        let number = keeper.account_number();
-        keeper.token(None).await.unwrap();
-        assert!(number == Some(former) && keeper.account_number() == number);
-        keeper.forget();
-        keeper.renewed_now().await.unwrap();
-        assert_ne!(keeper.account_number(), number, "another account");
-    }
-
-    #[tokio::test]
-    async fn a_living_token_is_read_again_during_the_pause_of_its_issuer() {
-        let (keeper, _) = stored_keeper();
-        keeper.token(None).await.unwrap();
-        idle(&keeper);
-        let problem = OutboundProblem::unreachable("no".to_owned());
-        keeper.renewal.lock().failure = Some(RenewalFailure::after(None, &problem));
-        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
-        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer stored");
-    }
-
-    #[test]
-    fn pauses_grow_up_to_the_longest() {
-        let problem = OutboundProblem::unreachable(String::new());
-        let mut failure = RenewalFailure::after(None, &problem);
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(failure.pause.as_secs(), seconds);
-            failure = RenewalFailure::after(Some(&failure), &problem);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_renewal_comes_before_the_end_and_not_at_once(
-            setting in 1_u64..100_000, lifetime in 0_u64..100_000_000, chance in 0.0..=1.0_f64,
-        ) {
-            let (setting, lifetime) = (Duration::from_secs(setting), Duration::from_secs(lifetime));
-            let before = time_before(setting, lifetime, chance);
-            prop_assert!(before <= lifetime.mul_f64(0.56) + Duration::from_nanos(1), "{before:?}");
-            prop_assert!(before >= setting.min(lifetime / 2).mul_f64(0.89), "{before:?}");
-        }
-    }
-}
+mod tests;

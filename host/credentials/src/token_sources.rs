@@ -11,7 +11,7 @@ use url::Url;
 use crate::client::{SecretError, client};
 use crate::fault::OutboundProblem;
 use crate::token_answer::{self, AccessToken};
-use crate::token_keeper::{TokenOrder, TokenSource};
+use crate::token_source::{TokenOrder, TokenSource};
 use witgate_base::clock;
 use witgate_base::signing::Signer;
 use witgate_config::credentials::GrantSettings;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,10 +17,12 @@ use crate::credential_user::CredentialUser;
 use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{OutboundFault, OutboundProblem};
 use crate::grant_source::GrantSource;
+use crate::held_token::{HeldToken, TokenForm};
 use crate::login_check::LoginCheck;
 use crate::open_renewals::OpenRenewals;
 use crate::principal_grants::PrincipalGrants;
-use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
+use crate::token_keeper::TokenKeeper;
+use crate::token_source::TokenSource;
 use crate::token_sources::{SignedToken, TokenEndpoint};
 use witgate_base::party::Principal;
 use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, TokenSettings};
@@ -139,7 +141,7 @@ impl UpstreamCredential {
     }
 
     /// Adds the credential to the headers of a request, in place of others in its header. It waits at most five seconds
-    /// for a token.
+    /// for a token. Returns the token, if it is one.
     ///
     /// # Errors
     /// If there is no credential. Then the request must not be sent.
@@ -147,17 +149,22 @@ impl UpstreamCredential {
         &self,
         headers: &mut HeaderMap,
         user: Option<&CredentialUser>,
-    ) -> Result<(), OutboundFault> {
-        let value = match self.at_hand(user) {
-            Some(value) => value,
+    ) -> Result<Option<Arc<HeldToken>>, OutboundFault> {
+        if let CredentialState::Value(value) = &self.state {
+            headers.insert(self.settings.header.clone(), value.clone());
+            return Ok(None);
+        }
+        let token = match self.at_hand(user) {
+            Some(token) => token,
             // Boxed, because most calls do not wait.
-            None => Box::pin(self.value(user)).await.map_err(|problem| self.fault(problem))?,
+            None => Box::pin(self.token(user)).await.map_err(|problem| self.fault(problem))?,
         };
-        headers.insert(self.settings.header.clone(), value);
-        Ok(())
+        token.add_to(headers);
+        Ok(Some(token))
     }
 
-    /// Replaces the credential in `headers`, which the server does not accept.
+    /// Replaces the credential in `headers`, which the server does not accept, with another token. It may belong to another
+    /// login.
     ///
     /// # Errors
     /// If there is no other one.
@@ -165,16 +172,52 @@ impl UpstreamCredential {
         &self,
         headers: &mut HeaderMap,
         user: Option<&CredentialUser>,
-    ) -> Result<(), OutboundFault> {
+    ) -> Result<Arc<HeldToken>, OutboundFault> {
         let refused = headers.get(&self.settings.header);
         let keeper = self.keeper(user).map_err(|problem| self.fault(problem))?;
         let keeper = keeper.ok_or_else(|| self.rejected())?;
-        let value = keeper
+        let token = keeper
             .in_place_of(refused, self.exchanged_token(user))
             .await
             .map_err(|problem| self.fault(problem))?;
-        headers.insert(self.settings.header.clone(), value);
-        Ok(())
+        token.add_to(headers);
+        Ok(token)
+    }
+
+    /// Adds the credential to the headers of a request that is worth no renewal and no waiting: a token only if it lives, is
+    /// in memory, and belongs to the same login as `former`, the one that was sent before. `owner` is the principal who has
+    /// sent it. False: there is none, and the request must not be sent.
+    pub fn add_living(
+        &self,
+        headers: &mut HeaderMap,
+        owner: Option<&Principal>,
+        former: Option<&Arc<HeldToken>>,
+    ) -> bool {
+        if let CredentialState::Value(value) = &self.state {
+            headers.insert(self.settings.header.clone(), value.clone());
+            return true;
+        }
+        let login = former.and_then(|former| former.login());
+        // The current one is first: an issuer may have ended the former one.
+        let current = self.in_memory(owner).filter(|current| current.login() == login);
+        let former_lives = former.filter(|former| former.is_alive(Instant::now()));
+        match current.as_ref().or(former_lives) {
+            Some(token) => {
+                token.add_to(headers);
+                true
+            }
+            // It was sent without an account.
+            None => former.is_none() && self.is_only_for_calls(),
+        }
+    }
+
+    /// The living token in memory for all callers, or for a principal.
+    fn in_memory(&self, owner: Option<&Principal>) -> Option<Arc<HeldToken>> {
+        match &self.state {
+            CredentialState::Token(keeper) => keeper.in_memory(),
+            CredentialState::Principals(grants) => grants.in_memory(owner?)?.in_memory(),
+            CredentialState::Value(_) | CredentialState::Missing(_) | CredentialState::Exchange(_) => None,
+        }
     }
 
     /// The secret or token without the text before it in its header.
@@ -182,7 +225,10 @@ impl UpstreamCredential {
     /// # Errors
     /// If there is none.
     pub async fn secret(&self) -> Result<SecretString, OutboundFault> {
-        let value = self.value(None).await.map_err(|problem| self.fault(problem))?;
+        let value = match &self.state {
+            CredentialState::Value(value) => value.clone(),
+            _ => self.token(None).await.map_err(|problem| self.fault(problem))?.value.clone(),
+        };
         let secret = value.as_bytes().strip_prefix(self.settings.prefix.as_bytes());
         let secret = secret.and_then(|secret| std::str::from_utf8(secret).ok());
         secret.map(SecretString::from).ok_or_else(|| self.rejected())
@@ -214,15 +260,6 @@ impl UpstreamCredential {
             },
         };
         renewed.map_err(|problem| self.fault(problem))
-    }
-
-    /// The number of the account that `user` has connected, if each caller has one and its token is in memory. It changes
-    /// when they connect or disconnect an account.
-    pub fn account_number(&self, user: Option<&CredentialUser>) -> Option<u64> {
-        match &self.state {
-            CredentialState::Principals(grants) => grants.of(user?.principal()).ok()?.account_number(),
-            _ => None,
-        }
     }
 
     /// Forgets what is in memory of a principal's grant, which has changed.
@@ -294,10 +331,9 @@ impl UpstreamCredential {
         }
     }
 
-    fn at_hand(&self, user: Option<&CredentialUser>) -> Option<HeaderValue> {
+    fn at_hand(&self, user: Option<&CredentialUser>) -> Option<Arc<HeldToken>> {
         match &self.state {
-            CredentialState::Value(value) => Some(value.clone()),
-            CredentialState::Missing(_) => None,
+            CredentialState::Value(_) | CredentialState::Missing(_) => None,
             CredentialState::Token(keeper) => keeper.at_hand(None),
             CredentialState::Exchange(_) | CredentialState::Principals(_) => {
                 self.keeper(user).ok()??.at_hand(self.exchanged_token(user))
@@ -305,22 +341,16 @@ impl UpstreamCredential {
         }
     }
 
-    async fn value(&self, user: Option<&CredentialUser>) -> Result<HeaderValue, OutboundProblem> {
-        match &self.state {
-            CredentialState::Value(value) => Ok(value.clone()),
-            CredentialState::Missing(problem) => Err(problem.clone()),
-            CredentialState::Token(keeper) => keeper.token(None).await,
-            CredentialState::Exchange(_) | CredentialState::Principals(_) => {
-                let keeper = self.keeper(user)?.ok_or(OutboundProblem::Rejected)?;
-                keeper.token(self.exchanged_token(user)).await
-            }
-        }
+    async fn token(&self, user: Option<&CredentialUser>) -> Result<Arc<HeldToken>, OutboundProblem> {
+        let keeper = self.keeper(user)?.ok_or(OutboundProblem::Rejected)?;
+        keeper.token(self.exchanged_token(user)).await
     }
 
     /// The keeper of the token for `user`. None: it is no token.
     fn keeper(&self, user: Option<&CredentialUser>) -> Result<Option<Arc<TokenKeeper>>, OutboundProblem> {
         match &self.state {
-            CredentialState::Value(_) | CredentialState::Missing(_) => Ok(None),
+            CredentialState::Value(_) => Ok(None),
+            CredentialState::Missing(problem) => Err(problem.clone()),
             CredentialState::Token(keeper) => Ok(Some(Arc::clone(keeper))),
             CredentialState::Exchange(tokens) => {
                 let token = self.exchanged_token(user).ok_or(OutboundProblem::NoCallerToken)?;
@@ -346,6 +376,7 @@ impl CredentialState {
     fn of(settings: &CredentialSettings, ways: &Arc<Ways>, open: &OpenRenewals) -> Result<Self, SecretError> {
         let form = |refresh_before| TokenForm {
             credential: Arc::clone(&settings.name),
+            header: settings.header.clone(),
             prefix: settings.prefix.clone(),
             refresh_before,
             recheck: None,

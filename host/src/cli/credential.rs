@@ -278,12 +278,20 @@ fn logout(context: &Context, config: &Config, arguments: &GrantArguments) -> Res
     let (credential, settings) = grant(config, &arguments.name)?;
     let key = arguments.owner.key(config, credential, settings)?;
     let store = GrantStore::of(settings);
-    let lock = store.lock(&key).map_err(failed)?;
-    let (text, exit) = match store.remove(&key, &lock).map_err(failed)? {
-        true => {
+    let lock = store.lock_for_removal(&key).map_err(failed)?;
+    let is_interrupted = store.is_interrupted(&key);
+    let was_there = store.remove(&key, &lock).map_err(failed)?;
+    let (text, exit) = match (was_there, is_interrupted) {
+        (_, true) => (
+            format!(
+                "the tokens of {key} are forgotten, also those of a renewal that was interrupted; take them back at the provider, too"
+            ),
+            Exit::Done,
+        ),
+        (true, false) => {
             (format!("the tokens of {key} are forgotten; take them back at the provider, too"), Exit::Done)
         }
-        false => (format!("nobody is logged in for {key}"), Exit::No),
+        (false, false) => (format!("nobody is logged in for {key}"), Exit::No),
     };
     context.terminal.print(&text);
     Ok(exit)

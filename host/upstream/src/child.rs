@@ -10,30 +10,30 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
-use super::bridge::{self, HeldSession, InitializeAnswer, MODERN, Uplift};
+use super::bridge::{self, HeldSession, InitializeAnswer, MODERN};
 use super::era::{EraCache, EraVerdict, PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
 use crate::session_owner::SessionOwner;
+use answer::{ChildAnswer, ChildOutcome, answer};
 use audience::Member;
 use connection::{ChildConnection, ChildExchange, ConversationTerms};
 use conversation::fault;
 use outgoing_message::OutgoingMessage;
-use pending_requests::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
+use pending_requests::{Asker, ChildReply, Owner};
 use pipes::Launch;
 use process::ENDING;
 use rooms::{ChildOwner, ChildSession, RoomMeters, Rooms};
 use supervise::{Handshake, HandshakeResult, Slot, Start, drain};
 use wire::{Incoming, result_response};
 use witgate_base::party::{Party, Principal};
-use witgate_flow::account::Account;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
+use witgate_flow::port::{Answer, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::fault::MessageFault;
@@ -42,11 +42,13 @@ use witgate_runtime::metrics::session_meter::SessionMeter;
 use witgate_runtime::shares::{Capacity, Shares};
 use witgate_runtime::workers;
 
+mod answer;
 mod argument_headers;
 mod audience;
 mod capacity;
 mod connection;
 mod conversation;
+mod in_session;
 mod outgoing_message;
 mod pending_requests;
 pub mod pipes;
@@ -87,21 +89,6 @@ struct ChildState {
     rooms: Mutex<Rooms>,
     subscriptions: Shares,
     stopping: CancellationToken,
-}
-
-/// The body of an answer, and the data that has to be kept for it.
-struct ChildAnswer {
-    session: Option<Box<str>>,
-    outcome: ChildOutcome,
-}
-
-enum ChildOutcome {
-    /// No answer is needed.
-    Taken,
-    /// A response that already exists.
-    Response(Bytes),
-    /// A child works on the answer.
-    Running(ChildExchange, Option<Uplift>),
 }
 
 impl ChildUpstream {
@@ -302,88 +289,6 @@ impl ChildState {
         self.room(key, sent, opening)
     }
 
-    /// A message within a session.
-    async fn in_session(&self, sent: &OutgoingMessage<'_>, name: &str) -> Result<ChildAnswer, Rejection> {
-        let session = self.session(name, &sent.principal)?;
-        session.touch();
-        let outcome = match sent.call.kind() {
-            MessageKind::Request { .. } => self.session_request(sent, &session).await?,
-            MessageKind::Notification => {
-                self.session_notification(sent, &session).await?;
-                ChildOutcome::Taken
-            }
-            MessageKind::Response { id } => {
-                let connection = session.slot.running().ok_or_else(nothing_asked)?;
-                connection.answer(name, sent.call.body(), id.clone()).await?;
-                ChildOutcome::Taken
-            }
-        };
-        Ok(ChildAnswer { session: Some(name.into()), outcome })
-    }
-
-    async fn session_request(
-        &self,
-        sent: &OutgoingMessage<'_>,
-        session: &ChildSession,
-    ) -> Result<ChildOutcome, Rejection> {
-        session.is_current()?;
-        let own =
-            |result: &str| ChildOutcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
-        match (sent.call.method(), sent.target()) {
-            ("initialize", _) => {
-                return Err(MessageFault::InvalidRequest("the session is already open".to_owned()).into());
-            }
-            // The client checks that Witgate runs, not that the child does.
-            ("ping", _) => return Ok(own("{}")),
-            ("resources/subscribe", Some(uri)) => {
-                session.member.subscribe(uri, || self.subscriptions.take(&session.party))?;
-            }
-            ("resources/unsubscribe", Some(uri)) => {
-                session.member.subscriptions.lock().remove(uri);
-                // With a shared child, other sessions may still be subscribed.
-                let wants = |member: &Arc<Member>| member.subscriptions.lock().contains_key(uri);
-                if session.slot.audience.all().iter().any(wants) {
-                    return Ok(own("{}"));
-                }
-            }
-            _ => {}
-        }
-        let exchange = self.request(&session.slot, sent, Some(&session.member)).await?;
-        Ok(ChildOutcome::Running(exchange, None))
-    }
-
-    async fn session_notification(
-        &self,
-        sent: &OutgoingMessage<'_>,
-        session: &ChildSession,
-    ) -> Result<(), Rejection> {
-        match sent.call.method() {
-            "notifications/initialized" => {
-                session.slot.completed();
-                if self.settings.shared {
-                    return Ok(());
-                }
-            }
-            CANCELLED => {
-                let Some(connection) = session.slot.running() else { return Ok(()) };
-                return cancel(&connection, sent, Some(&session.member)).await;
-            }
-            // The named request may be another session's, unless the child waits for this session.
-            "notifications/progress" | "notifications/tasks/status" if self.settings.shared => {
-                let name = &session.member.session;
-                if !session.slot.running().is_some_and(|connection| connection.waits_for(name)) {
-                    return Ok(());
-                }
-            }
-            _ => {}
-        }
-        match session.slot.running() {
-            Some(connection) => connection.tell(sent.call.body().clone()).await,
-            // The child has ended, and the next one does not know the request.
-            None => Ok(()),
-        }
-    }
-
     /// Sends a request unchanged, except its id and progress token.
     async fn request(
         &self,
@@ -426,8 +331,6 @@ impl ChildState {
         workers::background().spawn(asking).await.ok().flatten()
     }
 }
-
-const CANCELLED: &str = "notifications/cancelled";
 
 #[cfg(test)]
 impl ChildState {
@@ -498,12 +401,6 @@ impl HeldSession for BridgedSession<'_> {
         let ask = ask(self.sent, None);
         let wants_progress = ask.token.is_some();
         connection.request(ask, |number| compose(number, wants_progress.then_some(number))).await
-    }
-}
-
-impl ChildAnswer {
-    fn plain(outcome: ChildOutcome) -> Self {
-        Self { session: None, outcome }
     }
 }
 
@@ -593,27 +490,12 @@ fn with_number(call: &Call, number: &str) -> Bytes {
     splice(body, &mut edits)
 }
 
-async fn cancel(
-    connection: &ChildConnection,
-    sent: &OutgoingMessage<'_>,
-    member: Option<&Member>,
-) -> Result<(), Rejection> {
-    let params = bridge::params(sent.call).unwrap_or_default();
-    let Some(id) = params.get("requestId") else { return Ok(()) };
-    let reason = params.get("reason").and_then(witgate_message::json::unquote).unwrap_or_default();
-    connection.cancel(&ask(sent, member), id, &reason).await
-}
-
 /// A response with another id.
 fn under_id(response: &Bytes, id: &str) -> Bytes {
     match Incoming::read(response) {
         Some(message) => message.with(&[(message.id().unwrap_or_default(), id)]),
         None => response.clone(),
     }
-}
-
-fn nothing_asked() -> Rejection {
-    MessageFault::InvalidRequest("it answers no open request".to_owned()).into()
 }
 
 /// A session id: 192 random bits in URL-safe base64, which is visible ASCII.
@@ -623,83 +505,6 @@ fn session_name() -> Result<Arc<str>, Rejection> {
     getrandom::fill(&mut bits)
         .map_err(|_| fault(UpstreamFault::Unreachable, "no random numbers are to be had"))?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
-}
-
-/// The answer: one response, or a stream as soon as another message comes first.
-async fn answer(
-    outcome: ChildOutcome,
-    patience: Duration,
-    account: &Account,
-) -> Result<AnswerBody, Rejection> {
-    let (mut exchange, uplift) = match outcome {
-        ChildOutcome::Taken => return Ok(AnswerBody::Accepted),
-        ChildOutcome::Response(response) => {
-            let hold = account.hold(response.len())?;
-            return Ok(AnswerBody::held(response, hold));
-        }
-        ChildOutcome::Running(exchange, uplift) => (exchange, uplift),
-    };
-    match exchange.next(Some(patience)).await {
-        Ok(ChildReply::Last(ChildMessage { line, hold })) => {
-            Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold))
-        }
-        Ok(ChildReply::Note(first)) => {
-            // A subscription may be silent for any time; any other request has to send messages within the time limit.
-            let patience = (!exchange.listens()).then_some(patience);
-            let rest = AnswerTail { exchange, uplift, patience, first: Some(first), done: false };
-            Ok(AnswerBody::Events(events(rest)))
-        }
-        Err(NoResponse::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
-        Err(lost) => Err(lost.into()),
-    }
-}
-
-fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
-    uplift.map_or_else(|| response.clone(), |uplift| uplift.response(&response))
-}
-
-struct AnswerTail {
-    exchange: ChildExchange,
-    uplift: Option<Uplift>,
-    patience: Option<Duration>,
-    first: Option<ChildMessage>,
-    done: bool,
-}
-
-fn events(rest: AnswerTail) -> BoxStream<'static, Event> {
-    Box::pin(stream::unfold(rest, |mut rest| async move {
-        let ChildMessage { line, hold } = rest.next().await?;
-        Some((Event { data: line, hold, ..Event::default() }, rest))
-    }))
-}
-
-impl AnswerTail {
-    async fn next(&mut self) -> Option<ChildMessage> {
-        while !self.done {
-            let reply = match self.first.take() {
-                Some(first) => Ok(ChildReply::Note(first)),
-                None => self.exchange.next(self.patience).await,
-            };
-            self.done = !matches!(reply, Ok(ChildReply::Note(_)));
-            match reply {
-                Ok(ChildReply::Note(ChildMessage { line, hold })) => {
-                    let wanted = match &self.uplift {
-                        Some(uplift) => uplift.notification(line),
-                        None => Some(line),
-                    };
-                    if let Some(line) = wanted {
-                        return Some(ChildMessage { line, hold });
-                    }
-                }
-                Ok(ChildReply::Last(ChildMessage { line, hold })) => {
-                    return Some(ChildMessage { line: lift(self.uplift.as_ref(), line), hold });
-                }
-                Err(NoResponse::Cancelled) => return None,
-                Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id())).into()),
-            }
-        }
-        None
-    }
 }
 
 /// Ends idle children and sessions, while the upstream exists.

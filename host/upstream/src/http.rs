@@ -3,8 +3,11 @@
 
 mod answer_stream;
 mod authorization;
+mod bound_session;
 mod bridge;
+mod composed_request;
 pub(super) mod events;
+mod farewells;
 mod fault;
 mod held_session;
 mod line;
@@ -15,7 +18,6 @@ mod outgoing;
 mod redirect;
 mod refusal;
 mod response;
-mod session_account;
 mod session_keeping;
 mod sse;
 mod streamed_answer;

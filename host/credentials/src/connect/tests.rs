@@ -10,7 +10,7 @@ use witgate_services::network::Ways;
 
 use super::*;
 use crate::credential_user::CredentialUser;
-use crate::provider_double::{ProviderDouble, grant_of};
+use crate::provider_double::{FormFields, ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 
 struct Scene {
@@ -25,12 +25,10 @@ struct Scene {
 impl Scene {
     /// A provider that answers each code with tokens of its own.
     fn new(local_port: Option<u16>) -> Self {
-        let provider = ProviderDouble::start(|form, _| {
-            let code = form.get("code").cloned().unwrap_or_default();
-            let answer =
-                json!({ "access_token": format!("access-{code}"), "token_type": "bearer", "scope": "repo" });
-            (200, answer.to_string())
-        });
+        Self::at(ProviderDouble::start(|form, _| tokens_of(form)), local_port)
+    }
+
+    fn at(provider: ProviderDouble, local_port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = provider.credential(folder.path());
         grant_of(&mut settings).connect = Some(ConnectSettings { redirect_uri: None, only_for_calls: false });
@@ -89,6 +87,13 @@ impl Scene {
         self.credential.add_to(&mut headers, Some(&user)).await.map_err(|fault| fault.reason())?;
         Ok(headers[AUTHORIZATION].to_str().unwrap().to_owned())
     }
+}
+
+/// The answer of a provider to a form with a code.
+fn tokens_of(form: &FormFields) -> (u16, String) {
+    let code = form.get("code").cloned().unwrap_or_default();
+    let answer = json!({ "access_token": format!("access-{code}"), "token_type": "bearer", "scope": "repo" });
+    (200, answer.to_string())
 }
 
 fn principal(subject: &str) -> Principal {
@@ -261,6 +266,23 @@ async fn a_change_that_is_not_made_connects_nothing_and_ends_the_link() {
     drop(scene.desk.finish("hub", &target, (&browser, &live)).unwrap());
     assert!(scene.provider.forms().is_empty(), "the code is not redeemed");
     assert_eq!(scene.desk.links.lock().counts(), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_waits_for_a_login_whose_code_is_being_exchanged() {
+    let (asked, was_asked) = std::sync::mpsc::sync_channel(1);
+    let provider = ProviderDouble::start(move |form, _| {
+        asked.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        tokens_of(form)
+    });
+    let scene = Arc::new(Scene::at(provider, None));
+    let url = scene.begin(&scene.link("ada"), "browser", "ada").unwrap();
+    let (target, finishing) = (Scene::answer(&url, "code=1"), Arc::clone(&scene));
+    tokio::spawn(async move { finishing.finish(&target, "browser").await });
+    spawn_blocking(move || was_asked.recv()).await.unwrap().unwrap();
+    scene.all.settle().await;
+    assert!(stored(&scene.invitee("ada")).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

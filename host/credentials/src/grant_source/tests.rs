@@ -11,6 +11,7 @@ use witgate_config::credentials::CredentialSettings;
 
 use super::*;
 use crate::fault::OutboundFault;
+use crate::login_id::LoginId;
 use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 use crate::upstream_credential::UpstreamCredential;
@@ -24,6 +25,7 @@ fn stored(store: &GrantStore, seconds: i64) {
     let now = clock::since_epoch().as_secs();
     let end = now.saturating_add_signed(seconds);
     let grant = StoredGrant {
+        login: LoginId::of_parts(["a"]),
         account: Some("octocat".to_owned()),
         access: "access-0".into(),
         refresh: Some("refresh-0".into()),

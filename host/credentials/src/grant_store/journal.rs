@@ -161,6 +161,19 @@ impl GrantStore {
         remove(&path).map_err(|error| GrantError::Io { path, error })
     }
 
+    /// Removes what killed processes have left of a new grant.
+    pub(super) fn remove_unfinished(&self, key: &GrantKey) -> Result<(), GrantError> {
+        let unfinished = self.unfinished(key);
+        remove(&unfinished).map_err(|error| GrantError::Io { path: unfinished, error })?;
+        self.remove_journal(key)
+    }
+
+    /// True if a process was killed while it renewed the grant with this key, and nobody has finished that. Whoever has the
+    /// lock asks.
+    pub fn is_interrupted(&self, key: &GrantKey) -> bool {
+        self.journal(key).symlink_metadata().is_ok()
+    }
+
     fn journal(&self, key: &GrantKey) -> PathBuf {
         self.beside(key, "new")
     }

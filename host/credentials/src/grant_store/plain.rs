@@ -10,7 +10,8 @@ use rustix::fs::OFlags;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::{GrantBinding, GrantError, GrantStore, StoredGrant};
+use super::{GrantBinding, GrantError, GrantStore, StoredGrant, login_without_id};
+use crate::login_id::LoginId;
 
 /// The largest file that is read.
 const LARGEST: u64 = 1 << 20;
@@ -51,6 +52,7 @@ fn text(grant: &StoredGrant, binding: &GrantBinding) -> String {
         "renew_at": grant.renewal,
         "scope": grant.scopes.join(" "),
         "account": grant.account,
+        "login": grant.login.text(),
         "has_ended": grant.has_ended.then_some(true),
         "binding": binding,
     });
@@ -69,14 +71,19 @@ fn parse(text: &[u8]) -> Result<(StoredGrant, Option<GrantBinding>), String> {
     let member = |name: &str| all.get(name).filter(|value| !value.is_null());
     let text = |name: &str| member(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let time = |name: &str| member(name).and_then(time);
-    let access = text("access_token").ok_or("it has no `access_token`")?;
+    let access = SecretString::from(text("access_token").ok_or("it has no `access_token`")?);
     let refresh = text("refresh_token").map(SecretString::from);
     // A token of unknown age may end at any moment, unless nothing could renew it.
     let end = time("expires_at").or_else(|| refresh.as_ref().map(|_| 0));
+    let login = match text("login") {
+        Some(login) => LoginId::parse(login).ok_or("its `login` is no id")?,
+        None => login_without_id(Vec::new(), &access, refresh.as_ref()),
+    };
     let binding = member("binding").map(|binding| serde_json::from_value(binding.clone()));
     let grant = StoredGrant {
+        login,
         account: text("account").map(str::to_owned),
-        access: access.into(),
+        access,
         refresh,
         end,
         renewal: time("renew_at").or(end),
@@ -124,6 +131,7 @@ mod tests {
 
     fn grant() -> StoredGrant {
         StoredGrant {
+            login: LoginId::of_parts(["a"]),
             account: Some("octocat".to_owned()),
             access: "access".into(),
             refresh: Some("refresh".into()),
@@ -142,6 +150,7 @@ mod tests {
         let (read, bound) = parse(written.as_bytes()).unwrap();
         assert_eq!(bound.as_ref(), Some(&binding));
         assert_eq!(text(&read, &binding), written);
+        assert_eq!(read.login, grant().login);
         let ended = StoredGrant { has_ended: true, refresh: None, end: None, renewal: None, ..grant() };
         let (read, _) = parse(text(&ended, &binding).as_bytes()).unwrap();
         assert!(read.has_ended && read.refresh.is_none() && read.end.is_none());
@@ -158,8 +167,16 @@ mod tests {
         ] {
             let (grant, binding) = parse(format!(r#"{{"access_token":"a"{others}}}"#).as_bytes()).unwrap();
             assert_eq!((grant.end, grant.renewal, binding), (end, end, None), "{others}");
+            assert_eq!(grant.login, LoginId::of_parts([if grant.refresh.is_some() { "r" } else { "a" }]));
         }
-        for wrong in ["", "[]", "{}", r#"{"access_token":""}"#, r#"{"access_token":"a","binding":1}"#] {
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"a","binding":1}"#,
+            r#"{"access_token":"a","login":"?"}"#,
+        ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

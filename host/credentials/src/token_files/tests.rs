@@ -12,6 +12,7 @@ use witgate_services::network::Ways;
 use super::*;
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantStore, StoredGrant};
+use crate::login_id::LoginId;
 use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 
@@ -92,6 +93,24 @@ async fn a_file_that_somebody_has_removed_is_written_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_does_not_wait_for_the_directory() {
+    let base = tempfile::tempdir().unwrap();
+    let (files, path) = files(base.path(), known("sesame"));
+    files.begin().await;
+    // Another gateway is making its directory.
+    let turn = whole_file::Lock::take(&base.path().join("tokens/folders")).unwrap();
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    let new = known("new");
+    files.replace(BTreeMap::from([("TOKEN_FILE".to_owned(), Arc::clone(&new))]));
+    sleep(Duration::from_millis(300)).await;
+    let begin = Instant::now();
+    assert!(files.check(&new).is_err());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(turn);
+    until("the file", || std::fs::read_to_string(&path).is_ok_and(|token| token == "new")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_token_of_a_former_credential_is_not_that_of_the_new_one() {
     let base = tempfile::tempdir().unwrap();
     let (files, path) = files(base.path(), known("sesame"));
@@ -140,6 +159,7 @@ async fn a_renewed_token_replaces_the_file_which_is_never_wider() {
     files.begin().await;
     assert!(!path.exists(), "nobody has logged in");
     let grant = StoredGrant {
+        login: LoginId::of_parts(["a"]),
         account: None,
         access: "access-0".into(),
         refresh: Some("refresh-0".into()),

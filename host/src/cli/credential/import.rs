@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_config::Config;
 use witgate_credentials::grant_store::StoredGrant;
+use witgate_credentials::login_id::LoginId;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -40,7 +41,10 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     let access = variable(&arguments.access_token_env)?;
     let refresh = arguments.refresh_token_env.as_ref().map(variable).transpose()?;
     let lifetime = arguments.expires_in.map(|seconds| Duration::from_secs(seconds.into()));
-    let imported = StoredGrant::imported(access, refresh, lifetime, &settings.token);
+    let login = LoginId::random();
+    let login =
+        login.map_err(|error| CommandFailure::new(format!("there are no random numbers: {error}")))?;
+    let imported = StoredGrant::imported(login, access, refresh, lifetime, &settings.token);
     store(settings, &key, &imported)?;
     context.terminal.print(&format!("the tokens of {key} are stored"));
     Ok(Exit::Done)

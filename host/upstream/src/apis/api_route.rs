@@ -179,7 +179,7 @@ impl ApiRoute {
             return Ok(response);
         }
         match self.credential.replace_in(&mut headers, None).await {
-            Ok(()) => self.send_in_time(whole(headers)).await,
+            Ok(_) => self.send_in_time(whole(headers)).await,
             Err(fault) => {
                 tracing::debug!(api = self.variable, %fault, "the API refuses the credential");
                 Ok(response)

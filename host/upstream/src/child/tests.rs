@@ -1,9 +1,12 @@
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
+use super::pending_requests::NoResponse;
 use super::*;
 use witgate_base::party::ANONYMOUS;
+use witgate_flow::account::Account;
 use witgate_flow::limit::CallPlaces;
+use witgate_flow::port::AnswerBody;
 
 mod eras;
 mod faults;

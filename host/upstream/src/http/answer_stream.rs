@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
@@ -20,14 +21,21 @@ use witgate_message::json::{MessageForm, form};
 
 /// The messages of a stream. The last is the response under the caller's id. It is an error if the upstream answers
 /// another request, sends a message that is not JSON-RPC, or ends without an answer that could still come: a client
-/// resumes a stream whose events have ids. Requests of the server are recorded in `asked`; `unanswered` ends with the
-/// answer.
+/// resumes a stream whose events have ids. Of a session, requests of the server are recorded, and its end is the end of
+/// the body. `unanswered` ends with the answer.
 pub(super) fn of(
     request: Arc<Request>,
     (body, max_message, account): (Inflow, usize, Account),
-    (asked, unanswered): (Option<Arc<OpenRequests>>, Option<UnansweredCall>),
+    (session, unanswered): (
+        Option<(Arc<OpenRequests>, WaitForCancellationFutureOwned)>,
+        Option<UnansweredCall>,
+    ),
 ) -> BoxStream<'static, Event> {
-    let events = events::read_named(body, max_message, account).boxed();
+    let events = events::read_named(body, max_message, account);
+    let (asked, events) = match session {
+        Some((asked, ended)) => (Some(asked), events.take_until(ended).boxed()),
+        None => (None, events.boxed()),
+    };
     let answering = AnswerStream { request, events, asked, unanswered, is_answered: false, has_ids: false };
     unfold(Some(answering), |state| async move {
         let mut answering = state?;

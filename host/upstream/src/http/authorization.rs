@@ -1,119 +1,161 @@
 //! The credential of the configuration in requests to an HTTP upstream.
 
-use ::http::{HeaderMap, Response, StatusCode, Uri};
-use futures_util::future::BoxFuture;
+use std::sync::Arc;
 
-use super::outgoing::{Draft, Outgoing};
+use ::http::{HeaderMap, StatusCode, Uri};
+
+use super::bound_session::BoundSession;
+use super::composed_request::{AnsweredRequest, ComposedRequest, RequestFault};
+use super::outgoing::{self, Draft, Outgoing};
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
 use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
+use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::UpstreamCredential;
-use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::reject::Rejection;
 
 impl HttpUpstream {
     /// A request with its headers, its sender, and the credential, for which it may wait.
     ///
     /// # Errors
-    /// If there is no credential, or the caller's identity cannot be sent.
-    pub(super) async fn compose(
+    /// If there is no credential, the caller's identity cannot be sent, or `session` belongs to another login.
+    pub(super) async fn compose<'s>(
         &self,
         sender: RequestSender<'_>,
+        session: Option<&'s BoundSession>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> Result<Outgoing, Rejection> {
-        self.composed(sender, draft, true).await
+    ) -> Result<ComposedRequest<'s>, Rejection> {
+        self.composed(sender, session, draft, true).await
     }
 
     /// The same for a handshake or a list, which the server may answer without the account of the caller.
     ///
     /// # Errors
     /// As [`Self::compose`].
-    pub(super) async fn compose_open(
+    pub(super) async fn compose_open<'s>(
         &self,
         sender: RequestSender<'_>,
+        session: Option<&'s BoundSession>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> Result<Outgoing, Rejection> {
-        self.composed(sender, draft, false).await
+    ) -> Result<ComposedRequest<'s>, Rejection> {
+        self.composed(sender, session, draft, false).await
     }
 
-    async fn composed(
+    async fn composed<'s>(
         &self,
         sender: RequestSender<'_>,
+        session: Option<&'s BoundSession>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
         is_call: bool,
-    ) -> Result<Outgoing, Rejection> {
+    ) -> Result<ComposedRequest<'s>, Rejection> {
         let (mut outgoing, credential) = self.introduced(sender, draft)?;
-        if let Some(credential) = credential {
-            let user = sender.credential_user(&credential);
-            match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
-                Err(fault) if !is_call && credential.is_only_for_calls() && fault.is_about_account() => {
-                    return Ok(outgoing);
+        let (mut user, mut token) = (None, None);
+        if let Some(credential) = &credential {
+            user = sender.credential_user(credential);
+            let added = credential.add_to(outgoing.headers_mut(), user.as_ref()).await;
+            token = match added.map_err(|fault| (fault.is_about_account(), fault)) {
+                Err((true, _)) if !is_call && credential.is_only_for_calls() => None,
+                Err((true, fault)) => {
+                    // With the account, the session has ended.
+                    self.is_admitted(session, user.as_ref(), None);
+                    return Err(fault.into());
                 }
-                added => added?,
-            }
-            // For another attempt.
-            if let Some(user) = user {
-                outgoing.extensions_mut().insert(user);
-            }
+                added => added.map_err(|(_, fault)| fault)?,
+            };
         }
-        Ok(outgoing)
+        match self.is_admitted(session, user.as_ref(), token.as_ref()) {
+            true => Ok(ComposedRequest { outgoing, credential, user, token, session }),
+            false => Err(Rejection::SessionNotFound),
+        }
     }
 
-    /// The number of the sender's account, after their request was composed with its token.
-    pub(super) fn account_of(&self, sender: RequestSender<'_>) -> Option<u64> {
-        let credential = self.credential()?;
-        credential.account_number(sender.credential_user(&credential).as_ref())
+    /// True if a request of `user` with this token may be in `session`. Otherwise, the session ends.
+    fn is_admitted(
+        &self,
+        session: Option<&BoundSession>,
+        user: Option<&CredentialUser>,
+        token: Option<&Arc<HeldToken>>,
+    ) -> bool {
+        // A message without the credential in the arguments of calls says nothing of the account.
+        let is_nobodys = token.is_none() && user.is_some_and(|user| user.principal().is_nameless());
+        let others = session.filter(|session| !is_nobodys && !session.admits(token));
+        if let Some(session) = others.filter(|session| session.end()) {
+            self.close_in_background(session, None);
+        }
+        others.is_none()
     }
 
-    /// A request about a session of `owner` that is over, which nobody waits for. Without a credential, it is not sent.
+    /// The request that ends a session of `owner`. It is worth no renewal of a token: without one in memory that lives and
+    /// belongs to the login of the session, there is none.
     pub(super) fn farewell(
         &self,
+        sender: RequestSender<'_>,
+        session: &BoundSession,
         owner: Option<&Principal>,
-        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> BoxFuture<'static, ()> {
-        let introduced = self.introduced(RequestSender::Witgate, draft).ok();
-        let (line, owner) = (self.line.clone(), owner.cloned());
-        Box::pin(async move {
-            let Some((mut outgoing, credential)) = introduced else { return };
-            if let Some(credential) = credential {
-                let user = owner.map(|owner| CredentialUser::new(owner, None));
-                match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
-                    Err(fault) if credential.is_only_for_calls() && fault.is_about_account() => {}
-                    Err(_) => return,
-                    Ok(()) => {}
-                }
-            }
-            drop(line.request(outgoing).await);
-        })
+        callers: &HeaderMap,
+    ) -> Option<Outgoing> {
+        let id = session.id()?;
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, callers, id);
+        let (mut outgoing, credential) = self.introduced(sender, draft).ok()?;
+        let headers = outgoing.headers_mut();
+        let is_complete = credential
+            .is_none_or(|credential| credential.add_living(headers, owner, session.token().as_ref()));
+        is_complete.then_some(outgoing)
+    }
+
+    /// Tells the upstream that a session of `owner` has ended, without waiting for the answer.
+    pub(super) fn close_in_background(&self, session: &BoundSession, owner: Option<&Principal>) {
+        if let Some(farewell) = self.farewell(RequestSender::Witgate, session, owner, &HeaderMap::new()) {
+            self.farewells.send(self.line.clone(), farewell);
+        }
     }
 
     /// Sends a request. If the server refuses its credential, and there is a newer one, it sends it once more.
-    pub(super) async fn request(&self, outgoing: Outgoing) -> Result<Response<Inflow>, BodyError> {
-        match self.credential().filter(|credential| credential.is_renewable()) {
-            None => self.line.request(outgoing).await,
-            Some(credential) => Box::pin(self.request_twice(&credential, outgoing)).await,
+    ///
+    /// # Errors
+    /// If there is no answer, or the newer credential belongs to another login than the session.
+    pub(super) async fn request(
+        &self,
+        request: ComposedRequest<'_>,
+    ) -> Result<AnsweredRequest, RequestFault> {
+        match request.credential.as_ref().filter(|credential| credential.is_renewable()) {
+            None => {
+                let response = self.line.request(request.outgoing).await.map_err(RequestFault::Line)?;
+                Ok(AnsweredRequest { response, token: request.token })
+            }
+            Some(credential) => {
+                let credential = Arc::clone(credential);
+                Box::pin(self.request_twice(&credential, request)).await
+            }
         }
     }
 
     async fn request_twice(
         &self,
         credential: &UpstreamCredential,
-        mut outgoing: Outgoing,
-    ) -> Result<Response<Inflow>, BodyError> {
-        let user = outgoing.extensions_mut().remove::<CredentialUser>();
-        let mut response = self.line.request(outgoing.clone()).await?;
+        request: ComposedRequest<'_>,
+    ) -> Result<AnsweredRequest, RequestFault> {
+        let ComposedRequest { mut outgoing, user, token, session, .. } = request;
+        let mut response = self.line.request(outgoing.clone()).await.map_err(RequestFault::Line)?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+            return Ok(AnsweredRequest { response, token });
         }
         match credential.replace_in(outgoing.headers_mut(), user.as_ref()).await {
-            Ok(()) => self.line.request(outgoing).await,
+            Ok(newer) if self.is_admitted(session, user.as_ref(), Some(&newer)) => {
+                let response = self.line.request(outgoing).await.map_err(RequestFault::Line)?;
+                Ok(AnsweredRequest { response, token: Some(newer) })
+            }
+            Ok(_) => Err(RequestFault::OtherLogin),
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
                 // The caller gets this reason: somebody may have to log in again.
                 response.extensions_mut().insert(fault);
-                Ok(response)
+                Ok(AnsweredRequest { response, token })
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

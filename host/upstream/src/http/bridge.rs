@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::bound_session::BoundSession;
+use super::composed_request::{AnsweredRequest, ComposedRequest};
 use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
 use super::held_session::HttpHeldSession;
 use super::media::{Media, media};
 use super::outgoing::Draft;
-use super::outgoing::Outgoing;
 use super::refusal::{error_answer, refused};
 use super::upstream::HttpUpstream;
 use super::{outgoing, response};
@@ -60,29 +62,42 @@ impl HttpUpstream {
         let Some(principal) = sender.principal() else { return Err(unreadable()) };
         let mut is_first = true;
         loop {
-            let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
+            let held = match self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await
+            {
+                Err(Rejection::SessionNotFound) if is_first => {
+                    is_first = false;
+                    continue;
+                }
+                held => held?,
+            };
             let trace = admitted.trace();
             let exchange = BridgeExchange { upstream: self, held: &held, request, sender, trace };
             let ((response, number), uplift) = match carry(&exchange, &request.call).await {
                 // The caller has changed their account.
                 Err(Rejection::SessionNotFound) if is_first => {
-                    self.held.remove(&principal);
+                    self.let_go(&principal, &held);
                     is_first = false;
                     continue;
                 }
                 carried => carried?,
             };
             if is_first
-                && let Some(session) = &held.session
-                && self.has_lost(session, response.status(), sender).await
+                && held.bound.id().is_some()
+                && self.has_lost(&held.bound, response.status(), sender).await
             {
-                self.held.remove(&principal);
+                held.bound.end();
+                self.let_go(&principal, &held);
                 is_first = false;
                 continue;
             }
             let back = AnswerRoute::new(request, number, uplift);
-            return self.lifted(request, response, back, account).await;
+            return self.lifted(request, response, (back, held.bound.ended()), account).await;
         }
+    }
+
+    /// Removes a held session that has ended. Another request may have put a new one in its place.
+    fn let_go(&self, principal: &Principal, held: &Arc<HttpHeldSession>) {
+        self.held.remove_if(principal, |known| Arc::ptr_eq(known, held));
     }
 
     async fn open_held(
@@ -92,13 +107,13 @@ impl HttpUpstream {
     ) -> Result<Arc<HttpHeldSession>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let response = self.send(self.compose_open(sender, draft).await?).await?;
+        let composed = self.compose_open(sender, None, draft).await?;
+        let AnsweredRequest { response, token } = self.send(composed).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
-        let session = response.headers().get(SESSION_ID).cloned();
-        let mut unopened =
-            SessionOpening { upstream: self, session: session.clone(), owner: sender.principal() };
+        let bound = BoundSession::opened(response.headers().get(SESSION_ID), token);
+        let mut opening = SessionOpening { upstream: self, bound: Some(bound), owner: sender.principal() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
@@ -108,30 +123,31 @@ impl HttpUpstream {
             self.eras.note_legacy(!refuses_legacy(&message));
             return Err(bad_answer("The MCP server does not open a session"));
         };
-        let meter = self.bridged.get().cloned().unwrap_or_default();
-        let held = HttpHeldSession::begin(opened, session, meter);
-        held.account.fits(self.account_of(sender));
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized, sender, None, false).await?).await?;
-        unopened.session = None;
-        Ok(Arc::new(held))
+        if let Some(bound) = &opening.bound {
+            let composed = self.post_within((&opened, bound), initialized, sender, None, false).await?;
+            self.send(composed).await?;
+        }
+        let meter = self.bridged.get().cloned().unwrap_or_default();
+        let bound = opening.bound.take().unwrap_or_default();
+        Ok(Arc::new(HttpHeldSession::begin(opened, bound, meter)))
     }
 
-    async fn post_within(
+    async fn post_within<'s>(
         &self,
-        held: &HttpHeldSession,
+        (opened, session): (&InitializeAnswer, &'s BoundSession),
         body: Bytes,
         sender: RequestSender<'_>,
         trace: Option<&TraceHeaders>,
         is_call: bool,
-    ) -> Result<Outgoing, Rejection> {
-        let version = HeaderValue::try_from(&*held.opened.version).ok();
-        let session = held.session.as_ref();
-        let draft =
-            |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, version, session).traced(trace);
+    ) -> Result<ComposedRequest<'s>, Rejection> {
+        let version = HeaderValue::try_from(&*opened.version).ok();
+        let draft = |uri: &Uri, own: &HeaderMap| {
+            outgoing::own_post(uri, own, body, version, session.id()).traced(trace)
+        };
         match is_call {
-            true => self.compose(sender, draft).await,
-            false => self.compose_open(sender, draft).await,
+            true => self.compose(sender, Some(session), draft).await,
+            false => self.compose_open(sender, Some(session), draft).await,
         }
     }
 
@@ -141,7 +157,7 @@ impl HttpUpstream {
         &self,
         request: &Request,
         response: Response<Inflow>,
-        back: AnswerRoute,
+        (back, ended): (AnswerRoute, WaitForCancellationFutureOwned),
         account: &Account,
     ) -> Result<AnswerBody, Rejection> {
         match (response.status(), media(response.headers())) {
@@ -154,6 +170,7 @@ impl HttpUpstream {
                 let id = back.id.clone();
                 let events = events::read_named(response.into_body(), self.max_message, account.clone());
                 let mut events = events
+                    .take_until(ended)
                     .filter_map(move |event| std::future::ready(back.event(event)))
                     .scan(false, |is_over, translated| {
                         let is_last = translated.as_ref().map_or(true, |translated| translated.is_last);
@@ -225,14 +242,14 @@ impl HttpUpstream {
 
     async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> ProbeResult {
         let asking = async {
-            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft).await else {
+            let Ok(composed) = self.compose(RequestSender::Witgate, None, draft).await else {
                 return ProbeResult::Unknown;
             };
-            let Ok(response) = self.request(outgoing).await else { return ProbeResult::Unknown };
+            let Ok(answered) = self.request(composed).await else { return ProbeResult::Unknown };
+            let AnsweredRequest { response, token } = answered;
             // A question that has opened a session ends it.
-            if let Some(session) = response.headers().get(SESSION_ID) {
-                self.close_in_background(session, None);
-            }
+            let session = response.headers().get(SESSION_ID);
+            self.close_in_background(&BoundSession::opened(session, token), None);
             match response.status().as_u16() {
                 401 | 403 | 500.. => ProbeResult::Unknown,
                 _ => match self.message_of(response, &Account::default()).await {
@@ -260,14 +277,15 @@ impl Probe for HttpUpstream {
 /// A session that is being opened. If that fails, the upstream is told that it has ended.
 struct SessionOpening<'a> {
     upstream: &'a HttpUpstream,
-    session: Option<HeaderValue>,
+    bound: Option<BoundSession>,
     owner: Option<Principal>,
 }
 
 impl Drop for SessionOpening<'_> {
     fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            self.upstream.close_in_background(session, self.owner.as_ref());
+        // One that belongs to another login has ended already.
+        if let Some(bound) = self.bound.as_ref().filter(|bound| bound.end()) {
+            self.upstream.close_in_background(bound, self.owner.as_ref());
         }
     }
 }
@@ -295,11 +313,9 @@ impl HeldSession for BridgeExchange<'_> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
         let (body, is_call) = (compose(&number, token), *self.request.call.access() != Access::Open);
-        let outgoing = self.upstream.post_within(self.held, body, self.sender, self.trace, is_call).await?;
-        if !self.held.account.fits(self.upstream.account_of(self.sender)) {
-            return Err(Rejection::SessionNotFound);
-        }
-        Ok((self.upstream.send(outgoing).await?, number.into()))
+        let within = (&*self.held.opened, &self.held.bound);
+        let composed = self.upstream.post_within(within, body, self.sender, self.trace, is_call).await?;
+        Ok((self.upstream.send(composed).await?.response, number.into()))
     }
 }
 

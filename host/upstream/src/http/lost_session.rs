@@ -1,8 +1,10 @@
 //! Upstreams without sessions, and upstreams that have dropped one.
 
-use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use ::http::{HeaderMap, StatusCode, Uri};
 use bytes::Bytes;
 
+use super::bound_session::BoundSession;
+use super::composed_request::AnsweredRequest;
 use super::outgoing;
 use super::upstream::HttpUpstream;
 use crate::bridge;
@@ -31,12 +33,10 @@ impl HttpUpstream {
     async fn try_session(&self) -> Option<bool> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let outgoing = self.compose(RequestSender::Witgate, draft).await.ok()?;
-        let response = self.request(outgoing).await.ok()?;
+        let composed = self.compose(RequestSender::Witgate, None, draft).await.ok()?;
+        let AnsweredRequest { response, token } = self.request(composed).await.ok()?;
         let session = response.headers().get(SESSION_ID);
-        if let Some(session) = session {
-            self.close_in_background(session, None);
-        }
+        self.close_in_background(&BoundSession::opened(session, token), None);
         match response.status() {
             StatusCode::OK => Some(session.is_some()),
             // It has no `initialize`, so it is of the stateless era.
@@ -50,7 +50,7 @@ impl HttpUpstream {
     /// If the answer to the ping is not clear, a 404 counts as the protocol defines it.
     pub(super) async fn has_lost(
         &self,
-        session: &HeaderValue,
+        session: &BoundSession,
         status: StatusCode,
         sender: RequestSender<'_>,
     ) -> bool {
@@ -59,9 +59,10 @@ impl HttpUpstream {
         }
         // Without a version, because the caller's version may be the reason of the refusal.
         let ping = Bytes::from_static(PING);
-        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
-        let Ok(ping) = self.compose(sender, draft).await else { return status == StatusCode::NOT_FOUND };
-        match self.request(ping).await.map(|response| response.status()) {
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, session.id());
+        let composed = self.compose(sender, Some(session), draft).await;
+        let Ok(ping) = composed else { return status == StatusCode::NOT_FOUND };
+        match self.request(ping).await.map(|answered| answered.response.status()) {
             Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => true,
             Ok(answered) if answered.is_success() => false,
             _ => status == StatusCode::NOT_FOUND,

@@ -24,6 +24,7 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::token_files::TokenFolderError;
 use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
 use witgate_flow::authenticate::identity::Caller;
@@ -39,24 +40,24 @@ use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::SESSION_ID;
 use witgate_runtime::metrics::session_meter::SessionMeter;
-use witgate_services::network::{CONNECT, Ways};
-
-use super::line::{EmbeddedService, UpstreamLine};
-use super::open_requests::OpenRequests;
-use super::outgoing::Draft;
-use super::session_keeping::SessionKeeping;
-use super::streamed_answer::StreamedAnswer;
+use witgate_services::network::Ways;
 
 use super::answer_stream;
+use super::bound_session::BoundSession;
+use super::composed_request::{AnsweredRequest, ComposedRequest, RequestFault};
 use super::events;
+use super::farewells::Farewells;
 use super::fault::{bad_answer, fault};
 use super::held_session;
+use super::line::{EmbeddedService, UpstreamLine};
 use super::media::{Media, media};
+use super::open_requests::OpenRequests;
 use super::outgoing;
-use super::outgoing::Outgoing;
+use super::outgoing::{Draft, Outgoing};
 use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
-use super::session_account::SessionAccount;
+use super::session_keeping::SessionKeeping;
+use super::streamed_answer::StreamedAnswer;
 
 /// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
@@ -66,14 +67,12 @@ type UpstreamSession = Session<ServerSession>;
 /// A session with the upstream.
 #[derive(Debug)]
 pub(super) struct ServerSession {
-    /// The upstream's id of the session.
-    id: HeaderValue,
+    /// The session at the upstream.
+    bound: BoundSession,
     /// The server's open requests.
     asked: Arc<OpenRequests>,
     /// True if the client opens URLs for servers.
     opens_urls: bool,
-    /// The account of the caller.
-    account: SessionAccount,
 }
 
 /// An upstream that speaks Streamable HTTP.
@@ -94,6 +93,8 @@ pub struct HttpUpstream {
     pub(super) held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
     /// The meter of these sessions.
     pub(super) bridged: OnceLock<SessionMeter>,
+    /// The requests that tell the end of sessions.
+    pub(super) farewells: Farewells,
 }
 
 /// The headers and settings of requests to an HTTP upstream.
@@ -268,6 +269,7 @@ impl HttpUpstream {
             keeps: SessionKeeping::default(),
             held: Arc::new(Cache::new(held_session::MAX_HELD)),
             bridged: OnceLock::new(),
+            farewells: Farewells::default(),
         }
     }
 
@@ -307,7 +309,7 @@ impl HttpUpstream {
     }
 
     /// The credential in requests.
-    pub(super) fn credential(&self) -> Option<Arc<UpstreamCredential>> {
+    fn credential(&self) -> Option<Arc<UpstreamCredential>> {
         self.given.load().credential.clone()
     }
 
@@ -331,15 +333,20 @@ impl HttpUpstream {
         without_query(&self.uri)
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
-        self.in_time(self.response(outgoing)).await
+    pub(super) async fn send(&self, request: ComposedRequest<'_>) -> Result<AnsweredRequest, Rejection> {
+        self.in_time(self.answered(request)).await
     }
 
-    async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
-        self.request(outgoing).await.map_err(|error| {
-            tracing::warn!(upstream = self.name_in_log(), error = with_sources(&*error), "no answer");
-            fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
+    async fn answered(&self, request: ComposedRequest<'_>) -> Result<AnsweredRequest, Rejection> {
+        self.request(request).await.map_err(|fault| match fault {
+            RequestFault::Line(error) => self.unreachable(&*error),
+            RequestFault::OtherLogin => Rejection::SessionNotFound,
         })
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Rejection {
+        tracing::warn!(upstream = self.name_in_log(), error = with_sources(error), "no answer");
+        fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
     }
 
     /// Not an `async fn`, which would contain `work` twice.
@@ -352,7 +359,12 @@ impl HttpUpstream {
     }
 
     /// Opens a session for the caller if `initialize` has opened one at the upstream.
-    fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
+    fn opened(
+        &self,
+        admitted: &Admitted,
+        response: &HeaderMap,
+        token: Option<Arc<HeldToken>>,
+    ) -> Result<Option<Box<str>>, Rejection> {
         let request = admitted.request();
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
@@ -364,23 +376,16 @@ impl HttpUpstream {
         let owner = SessionOwner::new(caller.principal(), has_arguments);
         let party = caller.party(request.peer);
         let opens_urls = request.call.declares_url_elicitation();
-        let account = SessionAccount::default();
-        account.fits(self.account_of(self::caller(admitted)));
-        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls, account };
+        let bound = || BoundSession::opened(Some(upstream), token.clone());
+        let theirs = ServerSession { bound: bound(), asked: Arc::default(), opens_urls };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
-            self.close_in_background(upstream, Some(&caller.principal()));
+            self.close_in_background(&bound(), Some(&caller.principal()));
             not_opened(&error)
         })?;
         for session in evicted {
-            self.close_in_background(&session.upstream.id, Some(session.opened_by()));
+            self.close_in_background(&session.upstream.bound, Some(session.opened_by()));
         }
         Ok(Some(id))
-    }
-
-    /// Tells the upstream that a session of `owner` has ended, without waiting for the answer.
-    pub(super) fn close_in_background(&self, session: &HeaderValue, owner: Option<&Principal>) {
-        let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
-        tokio::spawn(tokio::time::timeout(CONNECT, self.farewell(owner, draft)));
     }
 
     /// Turns the upstream's response into the gateway's answer. An event stream takes `unanswered` until its answer.
@@ -400,11 +405,11 @@ impl HttpUpstream {
             (StatusCode::OK, _) => match media(&head.headers) {
                 Media::Json => self.json(admitted, body).await,
                 Media::Events => {
-                    let asked = session.map(|theirs| Arc::clone(&theirs.asked));
+                    let session = session.map(|theirs| (Arc::clone(&theirs.asked), theirs.bound.ended()));
                     Ok(AnswerBody::Events(answer_stream::of(
                         Arc::clone(request),
                         (body, self.max_message, admitted.account().clone()),
-                        (asked, unanswered.take()),
+                        (session, unanswered.take()),
                     )))
                 }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
@@ -452,14 +457,19 @@ impl HttpUpstream {
         }
     }
 
-    /// The caller's session, for a GET or DELETE. Removes a session that the upstream has dropped, so that it uses no
-    /// share.
-    fn lose(&self, session: Option<&str>, principal: &Principal) {
-        if let Some(session) = session {
-            drop(self.sessions.close(session, principal));
+    /// Removes a session that has ended, so that it uses no share.
+    fn lose<T>(
+        &self,
+        result: &Result<T, Rejection>,
+        session: Option<&str>,
+        principal: impl FnOnce() -> Principal,
+    ) {
+        if let (Err(Rejection::SessionNotFound), Some(session)) = (result, session) {
+            drop(self.sessions.close(session, &principal()));
         }
     }
 
+    /// The caller's session, for a GET or DELETE.
     fn listeners_session(&self, listener: &SessionRequest) -> Result<Arc<UpstreamSession>, Rejection> {
         self.sessions.find(&listener.session, &listener.caller.principal())
     }
@@ -477,77 +487,19 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
-        let theirs = session.as_ref().map(|session| &session.upstream);
-        if !belongs(request, theirs)? {
+        if !belongs(request, session.as_ref().map(|session| &session.upstream))? {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
-        let upstream_id = theirs.map(|theirs| &theirs.id);
-        let sender = caller(&admitted);
-        let trace = admitted.trace();
-        let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
-        let outgoing = match request.call.access() {
-            Access::Open => self.compose_open(sender, draft).await?,
-            Access::Target(_) | Access::Targets(_) => self.compose(sender, draft).await?,
-        };
-        // The server keeps what it knows of the former account in its session.
-        if theirs.is_some_and(|theirs| !theirs.account.fits(self.account_of(sender))) {
-            self.lose(admitted.session(), &admitted.permit().caller().principal());
-            return Err(Rejection::SessionNotFound);
-        }
-        let may_start_task = request.call.may_start_task();
-        let mut unanswered =
-            may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
-        // One time limit for the head of the answer and for the part of its body that is read here, because each timer
-        // costs.
-        let answer = async {
-            let response = self.response(outgoing).await?;
-            if let Some(id) = upstream_id
-                && Box::pin(self.has_lost(id, response.status(), sender)).await
-            {
-                self.lose(admitted.session(), &admitted.permit().caller().principal());
-                return Err(Rejection::SessionNotFound);
-            }
-            let opened = match response.status() {
-                StatusCode::OK => self.opened(&admitted, response.headers())?,
-                _ => None,
-            };
-            Ok((opened, self.answer(&admitted, theirs, response, &mut unanswered).await?))
-        };
-        let answered = self.in_time(answer).await;
-        unanswered.into_iter().for_each(UnansweredCall::ends);
-        let (opened, body) = answered?;
-        Ok(Answer { session: opened, body: held(body, session) })
+        let answered = self.forward_within(&admitted, session).await;
+        self.lose(&answered, admitted.session(), || admitted.permit().caller().principal());
+        answered
     }
 
     async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let sender = RequestSender::from(&listener);
-        let theirs = &session.upstream.id;
-        let outgoing =
-            self.compose_open(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
-        if !session.upstream.account.fits(self.account_of(sender)) {
-            self.lose(Some(&listener.session), &listener.caller.principal());
-            return Err(Rejection::SessionNotFound);
-        }
-        let response = self.send(outgoing).await?;
-        if self.has_lost(theirs, response.status(), sender).await {
-            self.lose(Some(&listener.session), &listener.caller.principal());
-            return Err(Rejection::SessionNotFound);
-        }
-        match (response.status(), media(response.headers())) {
-            (StatusCode::OK, Media::Events) => {
-                let held = session.hold();
-                let events = events::read(response.into_body(), self.max_message, listener.account.clone());
-                let asked = Arc::clone(&session.upstream.asked);
-                let noted = events.inspect(move |event| asked.note(&event.data));
-                Ok(noted.inspect(move |_| _ = &held).boxed())
-            }
-            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(MessageFault::MethodNotAllowed.into()),
-            (StatusCode::CONFLICT, _) => {
-                Err(MessageFault::InvalidRequest("this session has an open stream already".to_owned()).into())
-            }
-            _ => Err(bad_answer("The MCP server does not open an event stream")),
-        }
+        let events = self.listen_within(&listener, &session).await;
+        self.lose(&events, Some(&listener.session), || listener.caller.principal());
+        events
     }
 
     async fn keeps_sessions(&self) -> bool {
@@ -557,24 +509,94 @@ impl Upstream for HttpUpstream {
     async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
-        let theirs = &session.upstream.id;
-        let callers = &listener.request.headers;
-        let outgoing = self
-            .compose_open(RequestSender::from(&listener), |uri, own| {
-                outgoing::delete(uri, own, callers, theirs)
-            })
-            .await?;
+        let (bound, callers) = (&session.upstream.bound, &listener.request.headers);
+        bound.end();
+        let farewell = self.farewell(RequestSender::from(&listener), bound, Some(&principal), callers);
+        let Some(farewell) = farewell else { return Ok(()) };
+        let told = async { self.line.request(farewell).await.map_err(|error| self.unreachable(&*error)) };
         // The session has ended for the caller, whatever the upstream answers.
-        self.send(outgoing).await.map(drop).or(Ok(()))
+        self.in_time(told).await.map(drop).or(Ok(()))
     }
 
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
-            let theirs = &session.upstream.id;
-            let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
-            let farewell = self.farewell(Some(session.opened_by()), draft);
-            // The upstream would notice by itself; a dead one must not delay the stop.
-            let _ = tokio::time::timeout(Duration::from_millis(100), farewell).await;
+            session.upstream.bound.end();
+            self.close_in_background(&session.upstream.bound, Some(session.opened_by()));
+        }
+        self.farewells.settle().await;
+    }
+}
+
+impl HttpUpstream {
+    /// Forwards a message in its session, if it has one.
+    async fn forward_within(
+        &self,
+        admitted: &Admitted,
+        session: Option<Arc<UpstreamSession>>,
+    ) -> Result<Answer, Rejection> {
+        let (request, sender, trace) = (admitted.request(), caller(admitted), admitted.trace());
+        let theirs = session.as_ref().map(|session| &session.upstream);
+        let bound = theirs.map(|theirs| &theirs.bound);
+        let upstream_id = bound.and_then(BoundSession::id);
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
+        let composed = match request.call.access() {
+            Access::Open => self.compose_open(sender, bound, draft).await?,
+            Access::Target(_) | Access::Targets(_) => self.compose(sender, bound, draft).await?,
+        };
+        let may_start_task = request.call.may_start_task();
+        let mut unanswered =
+            may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
+        // One time limit for the head of the answer and for the part of its body that is read here, because each timer
+        // costs.
+        let answer = async {
+            let AnsweredRequest { response, token } = self.answered(composed).await?;
+            if let Some(bound) = bound
+                && Box::pin(self.has_lost(bound, response.status(), sender)).await
+            {
+                bound.end();
+                return Err(Rejection::SessionNotFound);
+            }
+            let opened = match response.status() {
+                StatusCode::OK => self.opened(admitted, response.headers(), token)?,
+                _ => None,
+            };
+            Ok((opened, self.answer(admitted, theirs, response, &mut unanswered).await?))
+        };
+        let answered = self.in_time(answer).await;
+        unanswered.into_iter().for_each(UnansweredCall::ends);
+        let (opened, body) = answered?;
+        Ok(Answer { session: opened, body: held(body, session) })
+    }
+
+    /// The server's own messages in a session.
+    async fn listen_within(
+        &self,
+        listener: &SessionRequest,
+        session: &Arc<UpstreamSession>,
+    ) -> Result<BoxStream<'static, Event>, Rejection> {
+        let (sender, bound) = (RequestSender::from(listener), &session.upstream.bound);
+        let Some(id) = bound.id() else { return Err(Rejection::SessionNotFound) };
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::get(uri, own, listener, id);
+        let composed = self.compose_open(sender, Some(bound), draft).await?;
+        let response = self.send(composed).await?.response;
+        if self.has_lost(bound, response.status(), sender).await {
+            bound.end();
+            return Err(Rejection::SessionNotFound);
+        }
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK, Media::Events) => {
+                let held = session.hold();
+                let events = events::read(response.into_body(), self.max_message, listener.account.clone());
+                let asked = Arc::clone(&session.upstream.asked);
+                let noted = events.inspect(move |event| asked.note(&event.data));
+                let until_the_end = noted.take_until(bound.ended());
+                Ok(until_the_end.inspect(move |_| _ = &held).boxed())
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(MessageFault::MethodNotAllowed.into()),
+            (StatusCode::CONFLICT, _) => {
+                Err(MessageFault::InvalidRequest("this session has an open stream already".to_owned()).into())
+            }
+            _ => Err(bad_answer("The MCP server does not open an event stream")),
         }
     }
 }
