@@ -8,6 +8,7 @@ use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
 use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
+use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::reject::Rejection;
@@ -48,6 +49,8 @@ impl HttpUpstream {
             let user = sender.credential_user(&credential);
             match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
                 Err(fault) if !is_call && credential.is_only_for_calls() && fault.is_about_account() => {
+                    // The reason for the caller, if the server refuses the request without an account.
+                    outgoing.extensions_mut().insert(fault);
                     return Ok(outgoing);
                 }
                 added => added?,
@@ -102,11 +105,16 @@ impl HttpUpstream {
         mut outgoing: Outgoing,
     ) -> Result<Response<Inflow>, BodyError> {
         let user = outgoing.extensions_mut().remove::<CredentialUser>();
+        let lacking = outgoing.extensions_mut().remove::<OutboundFault>();
         let mut response = self.line.request(outgoing.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        match credential.replace_in(outgoing.headers_mut(), user.as_ref()).await {
+        let replaced = match lacking {
+            Some(fault) => Err(fault),
+            None => credential.replace_in(outgoing.headers_mut(), user.as_ref()).await,
+        };
+        match replaced {
             Ok(()) => self.line.request(outgoing).await,
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
