@@ -14,9 +14,12 @@ use crate::scene::PASSWORD;
 /// The name of a kind of arguments, and the function that makes about so many bytes of it.
 type Kind = (&'static str, fn(usize) -> String);
 
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 4] = [
     ("prose", |size| "An item of an area of a service, as it was last written. ".repeat(size / 56)),
     ("code", |size| "    if (items[at] != \"none\") {\n        return items[at];\n    }\n".repeat(size / 64)),
+    ("HTML", |size| {
+        "<p>An item of an area of a service, as it was last written &amp; read.</p>\n".repeat(size / 88)
+    }),
     ("tokens", |size| "wgx_0123456789abcdefghijklmnopqrstuvwxyzABCDEF,".repeat(size / 47)),
 ];
 
@@ -34,7 +37,7 @@ pub(crate) fn credentials(bench: &mut Bench) {
     for (shown, texts) in SHOWN {
         for (kind, make) in KINDS {
             for kib in [1, 10, 100] {
-                let message = json!({ "arguments": { "text": make(kib << 10) } }).to_string();
+                let message = written(&make(kib << 10));
                 group.throughput(Throughput::Bytes(message.len() as u64));
                 group.bench_function(format!("{shown} in {kib} KiB of {kind}"), |b| {
                     b.iter(|| assert!(!is_found(black_box(message.as_bytes()), texts, &prefix)));
@@ -42,6 +45,12 @@ pub(crate) fn credentials(bench: &mut Bench) {
             }
         }
     }
+}
+
+/// The arguments with a text, as encoders write them that escape the characters of HTML.
+fn written(text: &str) -> String {
+    let message = json!({ "arguments": { "text": text } }).to_string();
+    message.replace('<', r"\u003c").replace('>', r"\u003e").replace('&', r"\u0026")
 }
 
 fn is_found(message: &[u8], texts: &[&str], prefix: &Finder<'_>) -> bool {
