@@ -15,6 +15,7 @@ use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_server::http::LocalPages;
+use witgate_server::refusals::EarlyRefusals;
 use witgate_upstream::any_upstream::AnyUpstream;
 
 /// The pages where callers connect accounts of their own.
@@ -49,12 +50,19 @@ impl AccountPages {
         }
     }
 
-    /// Serves the pages of a listener of their own until `end`.
-    pub(crate) fn serve(self, flow: &Arc<Flow<AnyUpstream>>, end: &CancellationToken) {
-        if !self.local.is_empty() {
-            let pages = LocalPages::new(self.desk, Arc::clone(flow));
-            tokio::spawn(pages.serve(self.local, end.clone()));
+    /// Serves the pages of a listener of their own until `end`. Returns what they refuse. None: there is no listener.
+    pub(crate) fn serve(
+        self,
+        flow: &Arc<Flow<AnyUpstream>>,
+        end: &CancellationToken,
+    ) -> Option<Arc<EarlyRefusals>> {
+        if self.local.is_empty() {
+            return None;
         }
+        let pages = LocalPages::new(self.desk, Arc::clone(flow));
+        let refusals = pages.refusals();
+        tokio::spawn(pages.serve(self.local, end.clone()));
+        Some(refusals)
     }
 }
 

@@ -9,6 +9,7 @@ mod context;
 mod control;
 mod credential;
 mod demo;
+mod import;
 mod init;
 mod key;
 mod limits;

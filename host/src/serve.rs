@@ -324,7 +324,7 @@ pub(crate) async fn run(
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, flows, pages, stop).await,
+        None => over_stdio(&config, flows, (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -693,15 +693,18 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
 async fn over_stdio(
     config: &Config,
     flows: Vec<AnyFlow>,
-    pages: Option<AccountPages>,
+    (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
     // A configuration for stdio has exactly one upstream.
     let (Some(flow), Some(upstream)) = (flows.into_iter().next(), config.upstreams.first()) else { return };
     let flow = Arc::new(flow);
     let pages_end = CancellationToken::new();
-    if let Some(pages) = pages {
-        pages.serve(&flow, &pages_end);
+    let refusals = pages.and_then(|pages| pages.serve(&flow, &pages_end));
+    if let Some(refusals) = &refusals {
+        refusals.register(metrics);
+        let counted = Arc::clone(refusals);
+        background.record_refusals(move || counted.take());
     }
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
@@ -709,5 +712,6 @@ async fn over_stdio(
     let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
     pages_end.cancel();
+    refusals.iter().for_each(|refusals| background.audit.refused(refusals.take()));
     witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
 }

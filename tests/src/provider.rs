@@ -2,16 +2,14 @@
 //! an MCP server that accepts its current access token only.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::form_urlencoded;
+use witgate_testing::http_double::{HttpDouble, HttpDoubleAnswer, HttpDoubleRequest};
 
 use crate::recorder::answer;
 
@@ -21,7 +19,7 @@ pub type FormFields = BTreeMap<String, String>;
 /// The provider. It ends with the process.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    address: String,
+    server: HttpDouble,
     shared: Arc<Mutex<ProviderState>>,
 }
 
@@ -50,23 +48,16 @@ impl Default for Provider {
 impl Provider {
     /// Starts a provider on a free port, whose access tokens live for an hour.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let state = ProviderState { lifetime: Some(3600), ..ProviderState::default() };
-        let provider = Self { address, shared: Arc::new(Mutex::new(state)) };
-        let server = provider.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let server = server.clone();
-                thread::spawn(move || server.converse(&stream));
-            }
-        });
-        provider
+        let shared = Arc::new(Mutex::new(state));
+        let of_server = Arc::clone(&shared);
+        let server = HttpDouble::start(move |request| of_server.lock().unwrap().respond(request));
+        Self { server, shared }
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.server.url(path)
     }
 
     /// Issues access tokens with this lifetime in seconds from now on. None: without one.
@@ -124,45 +115,32 @@ impl Provider {
     fn state<T>(&self, work: impl FnOnce(&mut ProviderState) -> T) -> T {
         work(&mut self.shared.lock().unwrap())
     }
-
-    fn converse(&self, mut stream: &TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream);
-        loop {
-            let request = ProviderRequest::read(&mut reader)?;
-            let (status, header, body) = self.respond(&request);
-            let head = format!("HTTP/1.1 {status} X\r\n{header}Content-Length: {}\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).ok()?;
-        }
-    }
-
-    /// The status, further headers, and the body.
-    fn respond(&self, request: &ProviderRequest) -> (u16, String, String) {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        match path {
-            "/authorize" => self.state(|state| state.log_in(fields(query.as_bytes()))),
-            "/token" => {
-                let form = fields(&request.body);
-                let (status, answer) = self.state(|state| state.issue(form));
-                (status, "Content-Type: application/json\r\n".to_owned(), answer.to_string())
-            }
-            "/mcp" => self.state(|state| state.call(request)),
-            _ => (404, String::new(), String::new()),
-        }
-    }
 }
 
 impl ProviderState {
+    fn respond(&mut self, request: &HttpDoubleRequest) -> HttpDoubleAnswer {
+        match request.path.as_str() {
+            "/authorize" => self.log_in(fields(request.query.as_bytes())),
+            "/token" => {
+                let (status, answer) = self.issue(fields(&request.body));
+                HttpDoubleAnswer::json(status, answer.to_string())
+            }
+            "/mcp" => self.call(request),
+            _ => HttpDoubleAnswer::new(404, ""),
+        }
+    }
+
     /// Leads back with a code (RFC 6749, section 4.1.2).
-    fn log_in(&mut self, login: FormFields) -> (u16, String, String) {
+    fn log_in(&mut self, login: FormFields) -> HttpDoubleAnswer {
         let is_s256 = login.get("code_challenge_method").is_some_and(|method| method == "S256");
         let (Some(redirect), Some(state), true) = (login.get("redirect_uri"), login.get("state"), is_s256)
         else {
-            return (400, String::new(), "a redirect, a state and S256 are needed".to_owned());
+            return HttpDoubleAnswer::new(400, "a redirect, a state and S256 are needed");
         };
         let code = format!("code-{}-0123456789abcdef", self.logins.len() + self.forms.len());
         let location = format!("{redirect}?code={code}&state={state}");
         self.logins.insert(code, login);
-        (302, format!("Location: {location}\r\n"), String::new())
+        HttpDoubleAnswer::new(302, "").header("Location", &location)
     }
 
     fn issue(&mut self, form: FormFields) -> (u16, Value) {
@@ -199,16 +177,17 @@ impl ProviderState {
             && form.get("client_id") == login.get("client_id")
     }
 
-    fn call(&mut self, request: &ProviderRequest) -> (u16, String, String) {
+    fn call(&mut self, request: &HttpDoubleRequest) -> HttpDoubleAnswer {
         self.calls.push(request.authorization.clone());
         let is_refused = self.number == 0 || self.is_forgotten;
         if is_refused || request.authorization != format!("Bearer {}", access(self.number)) {
-            return (401, "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n".to_owned(), String::new());
+            let refused = HttpDoubleAnswer::new(401, "");
+            return refused.header("WWW-Authenticate", "Bearer error=\"invalid_token\"");
         }
         let message = serde_json::from_slice::<Value>(&request.body).ok();
         match message.as_ref().and_then(answer) {
-            Some(answer) => (200, "Content-Type: application/json\r\n".to_owned(), answer.to_string()),
-            None => (202, String::new(), String::new()),
+            Some(answer) => HttpDoubleAnswer::json(200, answer.to_string()),
+            None => HttpDoubleAnswer::new(202, ""),
         }
     }
 }
@@ -223,32 +202,4 @@ fn refresh(number: u32) -> String {
 
 fn fields(text: &[u8]) -> FormFields {
     form_urlencoded::parse(text).into_owned().collect()
-}
-
-struct ProviderRequest {
-    target: String,
-    authorization: String,
-    body: Vec<u8>,
-}
-
-impl ProviderRequest {
-    fn read(reader: &mut impl BufRead) -> Option<Self> {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let target = line.split(' ').nth(1)?.to_owned();
-        let (mut authorization, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-            let Some((name, value)) = line.trim().split_once(':') else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "authorization" => value.trim().clone_into(&mut authorization),
-                "content-length" => length = value.trim().parse().ok()?,
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        Some(Self { target, authorization, body })
-    }
 }

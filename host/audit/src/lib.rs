@@ -139,8 +139,12 @@ impl LogState {
         self.writing_since.store(self.now(), Ordering::Relaxed);
     }
 
-    pub(crate) fn end_write(&self) {
-        self.writing_since.store(0, Ordering::Relaxed);
+    /// Notes the end of a write. Returns the time that it took.
+    pub(crate) fn end_write(&self) -> Duration {
+        match self.writing_since.swap(0, Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.now().saturating_sub(since)),
+        }
     }
 
     pub(crate) fn set_failing(&self, is_failing: bool) {

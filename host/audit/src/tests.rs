@@ -15,6 +15,7 @@ use crate::note::CheckpointKey;
 use crate::proof::{LineChoice, LineProof, LineProofError, LineProofFault, prove};
 use crate::select::{EntryFilter, last_lines, scan};
 use crate::verify::{LogVerdict, LogVerification, verify};
+use upkeep::await_that;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -70,7 +71,7 @@ impl Place {
     fn write_until_removed(&self, numbers: std::ops::Range<usize>, old: &Path) {
         let log = self.try_open().unwrap();
         numbers.for_each(|number| assert!(record(&log, number)));
-        upkeep::await_that("it is not removed", || !old.exists());
+        await_that("it is not removed", || !old.exists());
         assert!(log.stop(PATIENCE));
     }
 
@@ -449,29 +450,20 @@ fn a_disk_that_is_gone_denies_and_recovers() {
     let log = place.try_open().unwrap();
     assert!(record(&log, 0));
     // A checkpoint that is being written would be left in the mount point.
-    let end = Instant::now() + PATIENCE;
-    while place.segments()[0].with_extension("checkpoints").metadata().is_err() {
-        assert!(Instant::now() < end, "there is no checkpoint");
-        thread::sleep(Duration::from_millis(5));
-    }
+    await_that("there is no checkpoint", || {
+        place.segments()[0].with_extension("checkpoints").metadata().is_ok()
+    });
     let away = place.dir.path().join("away");
     fs::rename(place.log(), &away).unwrap();
     // The mount point of the disk.
     fs::create_dir(place.log()).unwrap();
     let waiting = log.append_durably(br#"{"kind":"decision","time":"","id":"1"}"#, log.reserve());
-    let end = Instant::now() + PATIENCE;
-    while log.is_available() {
-        assert!(Instant::now() < end, "it is not noticed");
-        thread::sleep(Duration::from_millis(5));
-    }
+    await_that("it is not noticed", || !log.is_available());
     assert!(log.reserve().is_none());
     fs::remove_dir(place.log()).unwrap();
     fs::rename(&away, place.log()).unwrap();
     assert!(tokio_wait(waiting), "it is not lost");
-    while !log.is_available() {
-        assert!(Instant::now() < end, "it does not recover");
-        thread::sleep(Duration::from_millis(5));
-    }
+    await_that("it does not recover", || log.is_available());
     assert!(record(&log, 2));
     log.stop(PATIENCE);
     assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
@@ -600,9 +592,9 @@ fn a_million_entries_are_appended() {
     for number in 0..1_000_000 {
         let place = log.reserve();
         log.append(entry.as_bytes(), place);
-        // As fast as a busy server makes them, so that none is lost.
+        // As fast as they are written, so that none is lost.
         if number % 1000 == 0 {
-            thread::sleep(Duration::from_millis(5));
+            await_that("they are not written", || log.waiting() < 1000);
         }
     }
     log.stop(PATIENCE);

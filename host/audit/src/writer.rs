@@ -130,12 +130,11 @@ impl LogWriter {
                 }
             }
         }
-        self.state.end_write();
+        let took = self.state.end_write();
         self.state.set_failing(false);
-        let took = began.elapsed();
-        let slow = || (took > WRITE_DEADLINE).then(|| SLOW.to_owned());
-        if let Some(reason) = failure.or_else(slow) {
-            self.recovery = Some((took, reason));
+        let failed = failure.map(|reason| (began.elapsed(), reason));
+        if let Some(recovery) = failed.or_else(|| slow(took)) {
+            self.recovery = Some(recovery);
         }
         true
     }
@@ -192,13 +191,12 @@ impl LogWriter {
     }
 
     fn checkpoint(&mut self, is_end: bool) -> bool {
-        let began = Instant::now();
         self.state.begin_write();
         let result = self.store.checkpoint(is_end);
-        self.state.end_write();
+        let took = self.state.end_write();
         match result {
             Ok(()) => {
-                self.signed(began.elapsed());
+                self.signed(took);
                 true
             }
             Err(error) => {
@@ -220,9 +218,8 @@ impl LogWriter {
         if failure.is_some() {
             tracing::warn!("checkpoints of the audit are written again after {} s", after.as_secs());
         }
-        let slow = (took > WRITE_DEADLINE).then(|| (took, SLOW.to_owned()));
         let late = failure.filter(|_| after > SIGNATURE_DEADLINE).map(|reason| (after, reason));
-        if let Some(recovery) = late.or(slow) {
+        if let Some(recovery) = late.or_else(|| slow(took)) {
             self.recovery = Some(recovery);
             self.report_recovery();
         }
@@ -250,6 +247,11 @@ impl LogWriter {
         let rules = UpkeepRules { keep, compress, current };
         (keep.is_none() && !compress) || self.upkeep.start(rules, Arc::clone(&self.state.queue))
     }
+}
+
+/// The recovery after a write that took so long that calls were denied. None: it did not.
+fn slow(took: Duration) -> Option<(Duration, String)> {
+    (took > WRITE_DEADLINE).then(|| (took, SLOW.to_owned()))
 }
 
 impl EntryBatch {

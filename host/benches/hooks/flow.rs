@@ -50,7 +50,8 @@ pub(crate) fn whole(bench: &mut Bench) {
     }
 }
 
-fn arrival(scene: &Scene) -> impl Fn() -> Arrival {
+/// Makes the call of the scene's caller, as it arrives over HTTP.
+pub(crate) fn arrival(scene: &Scene) -> impl Fn() -> Arrival + use<> {
     let mut headers = headers(Shape::default().headers);
     headers.insert("x-api-key", HeaderValue::from_str(scene.key_text()).unwrap());
     let body = body(Shape::default().arguments);

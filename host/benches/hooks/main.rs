@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops at what is wrong")]
 
 mod cpu_time;
+mod credentials;
 mod flow;
 mod fresh;
 mod immediate_upstream;
 mod passwords;
 mod scene;
+mod search;
 mod tokens;
 
 use std::time::Duration;
@@ -76,6 +78,6 @@ criterion_group! {
     name = hooks;
     config = criterion();
     targets = together_and_singly, flatness, tokens::first_sight_and_again, passwords::remembered, fresh::an_instance_per_call,
-        flow::parse, flow::whole
+        flow::parse, search::credentials, flow::whole, credentials::on_a_call
 }
 criterion_main!(hooks);

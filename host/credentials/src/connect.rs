@@ -38,6 +38,7 @@ use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
 use witgate_config::credentials::callback_path;
+use witgate_runtime::shares::{Capacity, Shares};
 
 /// Connected accounts that a slow reader of announcements may miss.
 const ANNOUNCED: usize = 64;
@@ -48,6 +49,9 @@ const ROUND: Duration = Duration::from_secs(600);
 /// The time for which a call waits for the person. Clients give up after some ten seconds more.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The calls that wait at the same time. A principal has as many as they may have links.
+const WAITING: Capacity = Capacity { most: 4096, most_of_one: 16 };
+
 /// The links of a process.
 pub struct ConnectDesk {
     credentials: Arc<OutboundCredentials>,
@@ -55,6 +59,8 @@ pub struct ConnectDesk {
     local_port: Option<u16>,
     links: Mutex<LinkTable>,
     connected: broadcast::Sender<ConnectedPrincipal>,
+    /// The calls that wait for a link.
+    waiting: Shares<Principal>,
     form_key: hmac::Key,
     round_key: SealingKey,
 }
@@ -124,6 +130,11 @@ impl From<OutboundProblem> for LinkError {
         Self::Problem(problem)
     }
 }
+
+/// The error if too many calls wait for an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many calls wait for an account")]
+pub struct TooManyWaiting;
 
 /// A login whose answer has come.
 struct TakenLogin {
@@ -209,8 +220,8 @@ impl ConnectDesk {
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
         getrandom::fill(&mut *key)?;
         let round_key = SealingKey::of(&*key).ok_or(getrandom::Error::UNSUPPORTED)?;
-        let links = Mutex::default();
-        Ok(Arc::new(Self { credentials, local_port, links, connected, form_key, round_key }))
+        let (links, waiting) = (Mutex::default(), Shares::new(WAITING));
+        Ok(Arc::new(Self { credentials, local_port, links, connected, waiting, form_key, round_key }))
     }
 
     /// True if the pages are on a listener of their own on this machine.
@@ -389,12 +400,16 @@ impl ConnectDesk {
         (clock::since_epoch().as_secs() < end).then(|| link.into())
     }
 
-    /// Waits until the link with this id is used to its end, or for as long as a caller waits.
-    pub async fn settled(&self, id: &str) {
+    /// Waits until the link of `principal` with this id is used to its end, or for as long as a caller waits.
+    ///
+    /// # Errors
+    /// If too many calls of the principal, or of all, wait already.
+    pub async fn settled(&self, id: &str, principal: &Principal) -> Result<(), TooManyWaiting> {
         let mut announcements = self.announcements();
         if !self.links.lock().is_under_way(id) {
-            return;
+            return Ok(());
         }
+        let _place = self.waiting.take(principal).ok_or(TooManyWaiting)?;
         let connected = async {
             // One that was missed may have been this one.
             while let Ok(announced) = announcements.recv().await {
@@ -405,6 +420,7 @@ impl ConnectDesk {
         };
         // After that, the caller asks again.
         drop(timeout(PATIENCE, connected).await);
+        Ok(())
     }
 
     /// Announces each principal who connects an account from now on.

@@ -27,7 +27,7 @@ use witgate_credentials::fault::{Invitation, InvitationForm, OutboundFault, Outb
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
-use witgate_message::input_round::STATE_PREFIX;
+use witgate_message::input_round::{InputRound, STATE_PREFIX};
 
 /// The method in records about an account that somebody connects.
 pub const CONNECT: &str = "connect";
@@ -109,12 +109,24 @@ impl<U: Upstream> Flow<U> {
         }
     }
 
-    /// Takes up a call whose client was asked to open a link. It waits some time for the person.
+    /// Notes that `peer` has shown a page a link that is unknown.
     ///
     /// # Errors
-    /// If the state belongs to another call or caller, or the person has declined.
-    pub(crate) async fn resume(&self, request: &Request, caller: &Caller) -> Result<(), Rejection> {
-        let Some(round) = &request.round else { return Ok(()) };
+    /// `LockedOut` if their network has shown too many.
+    pub fn note_unknown_link(&self, peer: Option<IpAddr>) -> Result<(), Rejection> {
+        self.lockout.note_unknown_link(self.generations.live().lockout(), peer)
+    }
+
+    /// Takes up a call whose client was asked to open a link. It waits some time for the person. The call is admitted
+    /// before, so that one that waits counts for its limits.
+    ///
+    /// # Errors
+    /// If the state belongs to another call or caller, the person has declined, or too many calls of the caller wait.
+    pub(crate) async fn resume(
+        &self,
+        round: &InputRound,
+        (request, caller): (&Request, &Caller),
+    ) -> Result<(), Rejection> {
         let invitee = self.invitee(caller.principal());
         let (Some(desk), Some(invitee)) = (&self.connect, invitee) else {
             let what = "the state of the request is unknown".to_owned();
@@ -127,8 +139,8 @@ impl<U: Upstream> Flow<U> {
             let why = "the person has declined in their client".into();
             return Err(fault(OutboundProblem::ConnectDenied { why }).into());
         }
-        desk.settled(&link).await;
-        Ok(())
+        let settled = desk.settled(&link, &invitee.principal).await;
+        settled.map_err(|_| Rejection::Full { what: "calls that wait for an account", retry_after: 1 })
     }
 
     /// Adds to the stream of a session that the caller has connected an account, for clients that wait for it.

@@ -259,13 +259,16 @@ impl<U: Upstream> Flow<U> {
         let permit = Arc::new(record.fallback.note(authorized)?);
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
-        self.resume(permit.request(), permit.caller()).await?;
         let listens = permit.request().call.method() == "subscriptions/listen";
         if listens {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
+        if let Some(round) = &permit.request().round {
+            // Boxed because it is rare, so that it does not enlarge the future of every call.
+            Box::pin(self.resume(round, (permit.request(), permit.caller()))).await?;
+        }
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
         let admitted = admitted.completed()?.with_token(self.token_for(&permit, record).await?);

@@ -4,6 +4,9 @@
 //! Failures count for the sender's network and for the credential. Repeated failures of one credential count for the
 //! network only once, because that is no guessing. A credential that has been good in this process passes in any case,
 //! so that nobody is locked out because others guess, or because somebody else shows their credential.
+//!
+//! Unknown links to pages count apart, and pause unknown links alone: any site can make a browser open a link, and must
+//! not lock its network out of calls.
 
 mod accepted_credentials;
 mod fingerprint;
@@ -53,6 +56,7 @@ pub struct LockoutTable {
 struct LockoutState {
     networks: Ledger<Peer>,
     credentials: Ledger<CredentialFingerprint>,
+    links: Ledger<Peer>,
     accepted: AcceptedCredentials,
 }
 
@@ -156,11 +160,7 @@ impl LockoutTable {
             state.credentials.rest(&fingerprint, now),
         ];
         match pauses.into_iter().flatten().max() {
-            Some(rest) if !state.accepted.has(fingerprint, now) => {
-                let seconds = rest.as_nanos().div_ceil(1_000_000_000);
-                let retry_after = u32::try_from(seconds).unwrap_or(u32::MAX);
-                Err(Rejection::LockedOut { retry_after })
-            }
+            Some(rest) if !state.accepted.has(fingerprint, now) => Err(locked_out(rest)),
             _ => Ok(suspect),
         }
     }
@@ -217,6 +217,40 @@ impl LockoutTable {
         }
     }
 
+    /// Notes that a network has shown a link that is unknown. No link that is known is ever refused, so there is nothing to
+    /// check before.
+    ///
+    /// # Errors
+    /// `LockedOut`, during a pause. Then it does not count.
+    pub(crate) fn note_unknown_link(
+        &self,
+        settings: Option<&LockoutSettings>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Rejection> {
+        let (Some(settings), Some(peer)) = (settings, peer) else { return Ok(()) };
+        self.note_link_at(self.now(), settings, peer.into())
+    }
+
+    fn note_link_at(
+        &self,
+        now: Duration,
+        settings: &LockoutSettings,
+        network: Peer,
+    ) -> Result<(), Rejection> {
+        let mut state = self.state.lock();
+        if let Some(rest) = state.links.rest(&network, now) {
+            return Err(locked_out(rest));
+        }
+        let added = state.links.add(network, settings, now);
+        drop(state);
+        if let Some(pause) = added.begun {
+            let network = Some(network);
+            let (of, failures) = (Locked::Link, added.number);
+            self.reports.report(BegunPause { of, network, failures, pause, others: 0 });
+        }
+        Ok(())
+    }
+
     /// The networks and credentials with failures, those with the longest pause first, at most `most`.
     pub fn list(&self, most: usize) -> Vec<LockedOut> {
         let now = self.now();
@@ -237,12 +271,22 @@ impl LockoutTable {
     pub fn clear(&self, peer: Option<IpAddr>) -> usize {
         let mut state = self.state.lock();
         match peer {
-            Some(peer) => usize::from(state.networks.remove(&peer.into())),
-            None => state.networks.clear() + state.credentials.clear(),
+            Some(peer) => {
+                let (network, links) =
+                    (state.networks.remove(&peer.into()), state.links.remove(&peer.into()));
+                usize::from(network || links)
+            }
+            None => state.networks.clear() + state.credentials.clear() + state.links.clear(),
         }
     }
 
     fn now(&self) -> Duration {
         self.began.elapsed()
     }
+}
+
+/// The refusal during a pause with this rest.
+fn locked_out(rest: Duration) -> Rejection {
+    let seconds = rest.as_nanos().div_ceil(1_000_000_000);
+    Rejection::LockedOut { retry_after: u32::try_from(seconds).unwrap_or(u32::MAX) }
 }

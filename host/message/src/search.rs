@@ -30,8 +30,9 @@ static SOLIDUS_ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\/"
 pub struct SearchedMessage<'a> {
     raw: &'a [u8],
     has_escapes: bool,
-    /// True if there are escapes of visible ASCII, of which nearly all credentials consist.
-    has_ascii_escapes: bool,
+    /// The ASCII characters that are escaped by their number. Nearly all credentials consist of visible ASCII, and those
+    /// without such a character can only be here verbatim: encoders escape `<`, `>`, `&` and the like.
+    escaped: AsciiSet,
     plain: OnceCell<Vec<u8>>,
 }
 
@@ -40,10 +41,8 @@ impl<'a> SearchedMessage<'a> {
     pub fn new(raw: &'a [u8]) -> Self {
         // Most messages have no backslash, and the search for one character is cheap.
         let from_escape = memchr(b'\\', raw).and_then(|first| raw.get(first..));
-        let is_ascii = |rest: &[u8], place: usize| matches!(rest.get(place + 4), Some(b'2'..=b'7'));
-        let has_ascii_escapes =
-            from_escape.is_some_and(|rest| LATIN_ESCAPE.find_iter(rest).any(|place| is_ascii(rest, place)));
-        Self { raw, has_escapes: from_escape.is_some(), has_ascii_escapes, plain: OnceCell::new() }
+        let escaped = from_escape.map(AsciiSet::escaped_in).unwrap_or_default();
+        Self { raw, has_escapes: from_escape.is_some(), escaped, plain: OnceCell::new() }
     }
 
     /// True if the message contains `text`.
@@ -52,7 +51,7 @@ impl<'a> SearchedMessage<'a> {
         if text.len() < SHORTEST || text.len() > self.raw.len() {
             return false;
         }
-        let may_differ = self.has_ascii_escapes
+        let may_differ = self.escaped.has_one_of(text)
             || (self.has_escapes && text.iter().fold(false, |any, byte| any | needs_escape(*byte)))
             || (self.has_escapes && memchr(b'/', text).is_some() && SOLIDUS_ESCAPE.find(self.raw).is_some());
         contains(if may_differ { self.plain() } else { self.raw }, text)
@@ -61,7 +60,7 @@ impl<'a> SearchedMessage<'a> {
     /// True if the message contains a key: a text that begins with the `prefix` of keys and that `is_key` knows, or whose
     /// beginning of the usual length it knows. A message with very many such texts counts as one with a key.
     pub fn has_key(&self, prefix: &Finder<'_>, is_key: impl Fn(&str) -> bool) -> bool {
-        let within = if self.has_ascii_escapes { self.plain() } else { self.raw };
+        let within = if self.escaped.has_one_of(OF_KEYS) { self.plain() } else { self.raw };
         let texts = prefix.find_iter(within).map(|place| {
             let rest = within.get(place..).unwrap_or_default();
             let length = rest.iter().take(LONGEST_KEY).take_while(|byte| is_of_key(**byte)).count();
@@ -80,12 +79,39 @@ impl<'a> SearchedMessage<'a> {
     }
 }
 
+/// A set of ASCII characters, each as a bit.
+#[derive(Clone, Copy, Default)]
+struct AsciiSet(u128);
+
+impl AsciiSet {
+    /// The characters that are escaped by their number in a text, and possibly further ones.
+    fn escaped_in(text: &[u8]) -> Self {
+        let numbers = LATIN_ESCAPE.find_iter(text).filter_map(|place| {
+            let digits = text.get(place + 4..place + 6)?;
+            digits.iter().try_fold(0, |number, digit| Some(16 * number + hex(*digit)?))
+        });
+        Self(numbers.fold(0, |set, number| set | 1_u128.checked_shl(number).unwrap_or(0)))
+    }
+
+    fn has_one_of(self, text: &[u8]) -> bool {
+        let has = |byte: u8| 1_u128.checked_shl(byte.into()).is_some_and(|bit| self.0 & bit != 0);
+        self.0 != 0 && text.iter().any(|byte| has(*byte))
+    }
+}
+
+/// The value of a hexadecimal digit.
+fn hex(digit: u8) -> Option<u32> {
+    char::from(digit).to_digit(16)
+}
+
 /// True for the bytes of characters that JSON has to escape, or often does: all but visible ASCII.
 fn needs_escape(byte: u8) -> bool {
     !(b' '..=b'~').contains(&byte) || byte == b'"' || byte == b'\\'
 }
 
-/// True for the characters of base64url, of which keys consist.
+/// The characters of base64url, of which keys consist.
+const OF_KEYS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 fn is_of_key(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
@@ -108,8 +134,10 @@ fn without_escapes(raw: &[u8]) -> Vec<u8> {
         let (before, escape) = rest.split_at(place);
         plain.extend_from_slice(before);
         let (text, length) = unescaped(escape);
-        let mut buffer = [0; 4];
-        plain.extend_from_slice(text.encode_utf8(&mut buffer).as_bytes());
+        match u8::try_from(text) {
+            Ok(ascii) if ascii.is_ascii() => plain.push(ascii),
+            _ => plain.extend_from_slice(text.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
         rest = escape.get(length..).unwrap_or_default();
     }
     plain.extend_from_slice(rest);
@@ -134,8 +162,9 @@ fn unescaped(text: &[u8]) -> (char, usize) {
 /// The same for an escape of four or, with surrogates, eight digits.
 fn unicode(text: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
-        let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
-        u16::from_str_radix(digits, 16).ok()
+        let digits = text.get(at..at + 4)?;
+        let number = digits.iter().try_fold(0, |number, digit| Some(16 * number + hex(*digit)?))?;
+        u16::try_from(number).ok()
     };
     let Some(first) = unit(2) else { return ('\\', 1) };
     let second = unit(8).filter(|_| text.get(6..8) == Some(br"\u".as_slice()));
@@ -189,6 +218,24 @@ mod tests {
         assert!(!has("{}", KEY));
     }
 
+    /// Encoders escape some visible characters: those of Go `<`, `>` and `&`, Gson `=` and `'`, too.
+    #[test]
+    fn a_credential_with_and_without_an_escaped_character_is_found() {
+        for (written, text) in [
+            (r#"{"a":"\u003cb\u003e 0123456789-_ABC"}"#, "0123456789-_ABC"),
+            (r#"{"a":"\u003cb\u003e MDEyMzQ1Njc4OQ\u003d\u003d"}"#, "MDEyMzQ1Njc4OQ=="),
+            (r#"{"a":"\u003Cb\u003E less\u003Cthan1"}"#, "less<than1"),
+            (r#"{"a":"\\u0041BCDEFGH"}"#, r"\u0041BCDEFGH"),
+        ] {
+            assert!(has(written, text), "{written}");
+        }
+        let prefix = Finder::new("wgk_");
+        for message in [format!(r#"["\u003c{KEY}\u003e"]"#), format!(r#"["\u003c\u0077{}"]"#, &KEY[1..])] {
+            let message = SearchedMessage::new(message.as_bytes());
+            assert!(message.has_key(&prefix, |text| text == KEY));
+        }
+    }
+
     #[test]
     fn the_whole_text_counts_and_not_only_its_end() {
         let text = "a-0123456789abcdef";
@@ -214,6 +261,24 @@ mod tests {
     }
 
     proptest! {
+        /// Each character is written verbatim, or by its number.
+        #[test]
+        fn a_text_is_found_however_its_characters_are_written(
+            text in "[!-~]{8,20}",
+            around in "[ -~]{0,20}",
+            escapes in proptest::collection::vec(any::<bool>(), 60),
+        ) {
+            let whole = format!("{around}{text}{around}");
+            let written: String = whole.chars().zip(escapes).map(|(c, is_escaped)| match is_escaped {
+                true => escaped(&c.to_string()),
+                false => {
+                    let json = json!(c.to_string()).to_string();
+                    json[1..json.len() - 1].to_owned()
+                }
+            }).collect();
+            prop_assert!(has(&format!("[\"{written}\"]"), &text), "{}", written);
+        }
+
         #[test]
         fn escapes_are_those_of_json(text in "\\PC{0,40}", blank in "[\\n\\t\"\\\\/\u{1}]{0,3}") {
             let text = format!("{text}{blank}");

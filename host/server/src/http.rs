@@ -126,7 +126,8 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// The same, with the pages for the links of `desk`.
     pub fn with_connect(self, desk: Arc<ConnectDesk>) -> Self {
-        Self { connect: Some(ConnectPages::new(desk)), ..self }
+        let pages = ConnectPages::new(desk, self.refusals());
+        Self { connect: Some(pages), ..self }
     }
 
     /// The same, which stops waiting for running calls when `cut` is cancelled.
@@ -262,10 +263,11 @@ impl<U: Upstream + 'static> Gateway<U> {
         }
     }
 
-    /// A page where callers connect accounts.
+    /// A page where callers connect accounts. None: there is none for this credential.
     fn page_at(&self, uri: &::http::Uri) -> Option<(ConnectPages, PageAddress)> {
         let pages = self.connect.as_ref()?;
-        PageAddress::of(uri.path(), uri.query()).map(|address| (pages.clone(), address))
+        let address = PageAddress::of(uri.path(), uri.query())?;
+        self.flow_for(address.credential()).map(|_| (pages.clone(), address))
     }
 
     async fn respond_with(

@@ -1,14 +1,18 @@
-//! Refusals before there is a message for an upstream: of connections, TLS handshakes and paths. They are counted by
-//! sender and cause, so that a flood of them needs little memory and few entries of the audit log.
+//! Refusals before there is a message for an upstream: of connections, TLS handshakes, paths and links. They are counted
+//! by sender and cause, so that a flood of them needs little memory and few entries of the audit log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use witgate_base::peer::Peer;
 use witgate_flow::decision::{DecisionId, DecisionIds};
+use witgate_runtime::metrics::Metrics;
 
 /// The number of senders and causes that are counted apart until the table is emptied. At one entry each and a minute
 /// between them, the audit log grows by at most 50 MB a day.
@@ -25,15 +29,30 @@ pub enum EarlyCause {
     TlsHandshake,
     /// There is nothing at the path of the request.
     UnknownPath,
+    /// The link to a page, or the login to which a provider's answer belongs, is unknown.
+    UnknownLink,
+    /// The same, of a sender who has shown too many of them.
+    LockedOut,
 }
 
 impl EarlyCause {
+    const ALL: [Self; 6] = [
+        Self::DeniedPeer,
+        Self::TooManyConnections,
+        Self::TlsHandshake,
+        Self::UnknownPath,
+        Self::UnknownLink,
+        Self::LockedOut,
+    ];
+
     /// The outcome, as of messages.
     pub fn outcome(self) -> &'static str {
         match self {
             Self::DeniedPeer => "denied",
             Self::TooManyConnections => "rate-limited",
             Self::TlsHandshake | Self::UnknownPath => "malformed",
+            Self::UnknownLink => "refused",
+            Self::LockedOut => "locked-out",
         }
     }
 
@@ -44,6 +63,8 @@ impl EarlyCause {
             Self::TooManyConnections => "too-many-connections",
             Self::TlsHandshake => "tls-handshake",
             Self::UnknownPath => "unknown-path",
+            Self::UnknownLink => "unknown-link",
+            Self::LockedOut => "locked-out",
         }
     }
 }
@@ -67,7 +88,13 @@ pub struct EarlyRefusal {
 #[derive(Debug, Default)]
 pub struct EarlyRefusals {
     ids: DecisionIds,
+    counters: Family<ReasonLabels, Counter>,
     counts: Mutex<HashMap<(EarlyCause, Option<Peer>), RefusalCount>>,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 #[derive(Debug)]
@@ -78,8 +105,21 @@ struct RefusalCount {
 }
 
 impl EarlyRefusals {
+    /// Registers the counters with `metrics`.
+    pub fn register(&self, metrics: &Metrics) {
+        // A counter that begins with its first increment has no rate at that time.
+        EarlyCause::ALL.iter().for_each(|cause| drop(self.counter(*cause)));
+        let help = "Connections, handshakes and requests that were refused before there was a message";
+        metrics.register(|registry| registry.register("refusals", help, self.counters.clone()));
+    }
+
+    fn counter(&self, cause: EarlyCause) -> impl std::ops::Deref<Target = Counter> + '_ {
+        self.counters.get_or_create(&ReasonLabels { reason: cause.reason() })
+    }
+
     /// Counts a refusal, and returns the id under which it will be recorded.
     pub(crate) fn note(&self, cause: EarlyCause, sender: IpAddr) -> DecisionId {
+        self.counter(cause).inc();
         let mut counts = self.counts.lock();
         let own = (cause, Some(Peer::from(sender)));
         let key = if counts.len() < COUNTED || counts.contains_key(&own) { own } else { (cause, None) };

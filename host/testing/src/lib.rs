@@ -4,5 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 pub mod growth;
+pub mod http_double;
 pub mod keys;
 pub mod shortage;

@@ -32,16 +32,17 @@ fn the_age_of_a_segment_is_that_of_its_lines() {
     // As if it was written long ago.
     set_times(&old, SystemTime::UNIX_EPOCH);
     place.rules.keep = Some(Duration::from_secs(3600));
-    let log = place.try_open().unwrap();
-    (20..40).for_each(|number| assert!(record(&log, number)));
-    thread::sleep(Duration::from_millis(200));
-    assert!(log.stop(PATIENCE));
+    place.write(20..40);
+    let mut writer = writer(&place);
+    assert!(writer.start_upkeep());
+    // One that finds old lines waits for an approval.
+    await_that("young lines are removed", || writer.start_upkeep());
+    drop(writer);
     assert!(old.iter().all(|path| path.exists()), "young lines are removed");
     // As if it was written in a moment.
     let later = clock::system_time() + Duration::from_secs(7200);
     set_times(&place.segments(), later);
-    place.rules.keep = Some(Duration::from_millis(1));
-    thread::sleep(Duration::from_millis(5));
+    place.rules.keep = Some(Duration::ZERO);
     let log = place.try_open().unwrap();
     (40..50).for_each(|number| assert!(record(&log, number)));
     await_that("old lines are kept", || !old[0].exists());
@@ -49,12 +50,15 @@ fn the_age_of_a_segment_is_that_of_its_lines() {
     assert_eq!(place.verify().verdict, LogVerdict::Intact);
 }
 
+/// The time since the start of a writer without its thread.
+const AGE: Duration = Duration::from_secs(60);
+
 /// The writer of the log of `place`, without its thread.
 fn writer(place: &Place) -> LogWriter {
     let signer = Arc::clone(&place.signer);
     let found = recovery::open(&place.log(), &[], "a test", &[signer.public().clone()]).unwrap();
     LogWriter {
-        state: Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() }),
+        state: Arc::new(LogState { started: Instant::now().checked_sub(AGE), ..LogState::default() }),
         store: LogFiles::new(place.log(), found, signer, Vec::new()).unwrap(),
         sync: SyncMode::BeforeAnswer,
         rules: place.rules,
@@ -131,15 +135,14 @@ fn a_disk_that_hangs_and_then_succeeds_is_recorded() {
     let mut writer = writer(&place);
     let state = Arc::clone(&writer.state);
     let entry = queue::EntryBatch::single(br#"{"kind":"decision","time":"","id":"1"}"#.to_vec());
-    let hung = thread::spawn(move || {
-        assert!(writer.persist(|store| {
-            thread::sleep(WRITE_DEADLINE + Duration::from_millis(200));
-            store.append(&entry)
-        }));
-        writer.report_recovery();
-    });
-    await_that("it is not noticed", || !state.is_available());
-    hung.join().unwrap();
+    assert!(writer.persist(|store| {
+        // As if this attempt had begun earlier.
+        let deadline = u64::try_from(WRITE_DEADLINE.as_millis()).unwrap();
+        state.writing_since.fetch_sub(deadline + 1, Ordering::Relaxed);
+        assert!(!state.is_available(), "it is not noticed");
+        store.append(&entry)
+    }));
+    writer.report_recovery();
     assert!(state.is_available());
     let text = fs::read_to_string(&place.segments()[0]).unwrap();
     assert!(text.contains(r#""kind":"recovered""#) && text.contains("did not answer"), "{text}");

@@ -1,5 +1,6 @@
 //! The way from a link to an account, and those who are not let through.
 
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::json;
@@ -334,13 +335,30 @@ fn the_state_of_a_request_for_input_is_for_one_principal_and_one_call() {
 async fn a_call_waits_for_the_person_and_not_for_nothing() {
     let scene = Scene::new(None);
     let issued = scene.desk.invite(&scene.invitee("ada")).unwrap();
-    scene.desk.settled("unknown").await;
+    let ada = principal("ada");
+    scene.desk.settled("unknown", &ada).await.unwrap();
     let url = scene.begin(&issued.link().unwrap(), "browser", "ada").unwrap();
-    let (desk, id) = (Arc::clone(&scene.desk), issued.id.clone());
-    let waiting = tokio::spawn(async move { desk.settled(&id).await });
+    let (desk, id, of) = (Arc::clone(&scene.desk), issued.id.clone(), ada.clone());
+    let waiting = tokio::spawn(async move { desk.settled(&id, &of).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap().result.unwrap();
-    timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
-    scene.desk.settled(&issued.id).await;
+    timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap();
+    scene.desk.settled(&issued.id, &ada).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_principal_waits_with_few_calls_at_the_same_time() {
+    let scene = Scene::new(None);
+    let (ada, eve) = (principal("ada"), principal("eve"));
+    let [of_ada, of_eve] = ["ada", "eve"].map(|who| scene.desk.invite(&scene.invitee(who)).unwrap().id);
+    let mut waiting: Vec<_> =
+        (0..WAITING.most_of_one).map(|_| Box::pin(scene.desk.settled(&of_ada, &ada))).collect();
+    for call in &mut waiting {
+        assert!(call.as_mut().now_or_never().is_none(), "it waits");
+    }
+    assert_eq!(scene.desk.settled(&of_ada, &ada).await, Err(TooManyWaiting));
+    assert!(scene.desk.settled(&of_eve, &eve).now_or_never().is_none(), "others wait, too");
+    waiting.pop();
+    assert!(scene.desk.settled(&of_ada, &ada).now_or_never().is_none(), "a call that ends leaves its place");
 }

@@ -32,6 +32,8 @@ pub enum Locked {
     Peer,
     /// One credential, which is not shown.
     Credential,
+    /// All unknown links to pages that a network shows.
+    Link,
 }
 
 impl Locked {
@@ -40,6 +42,7 @@ impl Locked {
         match self {
             Self::Peer => "peer",
             Self::Credential => "credential",
+            Self::Link => "link",
         }
     }
 }
@@ -52,6 +55,7 @@ pub(super) struct PauseReports {
     begun: Family<PauseLabels, Counter>,
     of_networks: LogThrottle,
     of_credentials: LogThrottle,
+    of_links: LogThrottle,
     observer: Option<Observer>,
 }
 
@@ -73,9 +77,10 @@ impl PauseReports {
     }
 
     pub(super) fn register(&self, metrics: &Metrics) {
-        let help = "Pauses after failed authentications, of a network or of a credential";
+        let help =
+            "Pauses after failed authentications, of a network, of a credential or of the links of a network";
         // A counter that is exported from the start shows its first increase, too.
-        for of in [Locked::Peer, Locked::Credential] {
+        for of in [Locked::Peer, Locked::Credential, Locked::Link] {
             drop(self.of(of));
         }
         metrics.register(|registry| registry.register("lockouts", help, self.begun.clone()));
@@ -93,6 +98,7 @@ impl PauseReports {
         let throttle = match begun.of {
             Locked::Peer => &self.of_networks,
             Locked::Credential => &self.of_credentials,
+            Locked::Link => &self.of_links,
         };
         let Some(others) = throttle.turn() else { return };
         let begun = BegunPause { others, ..begun };
@@ -109,6 +115,10 @@ impl PauseReports {
 
 fn log(begun: &BegunPause) {
     let BegunPause { of, network, failures, pause, others } = begun;
+    let what = match of {
+        Locked::Peer | Locked::Credential => "failed authentications",
+        Locked::Link => "unknown links",
+    };
     let (of, network, seconds) = (of.name(), network.map(tracing::field::display), pause.as_secs());
-    tracing::warn!(of, network, failures, seconds, others, "locked out after failed authentications");
+    tracing::warn!(of, network, failures, seconds, others, "locked out after {what}");
 }

@@ -221,3 +221,21 @@ fn operators_see_and_end_pauses() {
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_ok());
     assert_eq!((lockout.clear(None), lockout.list(10)), (3, Vec::new()));
 }
+
+#[test]
+fn unknown_links_pause_unknown_links_alone() {
+    let lockout = LockoutTable::default();
+    let note = |now, sender| lockout.note_link_at(at(now), &SETTINGS, Peer::from(sender));
+    for _ in 0..3 {
+        note(0, peer(1)).unwrap();
+    }
+    assert_eq!(note(0, peer(1)), Err(Rejection::LockedOut { retry_after: 5 }));
+    assert_eq!(note(0, peer(2)), Ok(()), "another network");
+    assert!(lockout.tries(at(0), peer(1), 1).is_ok(), "calls of the network go on");
+    assert_eq!((lockout.reports.number(Locked::Link), lockout.reports.number(Locked::Peer)), (1, 0));
+    assert_eq!(note(5, peer(1)), Ok(()), "the pause is over");
+    assert_eq!(note(5, peer(1)), Err(Rejection::LockedOut { retry_after: 10 }));
+    assert_eq!(lockout.clear(Some(peer(1))), 1);
+    assert_eq!(note(5, peer(1)), Ok(()));
+    assert_eq!(lockout.note_unknown_link(None, Some(peer(1))), Ok(()), "there is no lockout");
+}

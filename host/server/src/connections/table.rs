@@ -126,6 +126,7 @@ impl Connections {
             let help = "Connections without a request that were ended because there were too many";
             registry.register("connections_ended", help, ended.clone());
         });
+        self.refusals.register(metrics);
         self.memory.register(
             metrics,
             "request_memory_bytes",

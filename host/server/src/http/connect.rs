@@ -19,6 +19,7 @@ use witgate_plugin::{Scheme, Transport};
 use super::body::Body;
 use super::held_refusals::HeldRefusals;
 use super::sender::{Sender, arrival};
+use crate::refusals::{EarlyCause, EarlyRefusals};
 pub(super) use address::PageAddress;
 use address::PageKind;
 use browser::Browser;
@@ -53,6 +54,8 @@ pub(super) trait FlowsByPlace<U>: Sync {
 #[derive(Clone)]
 pub(super) struct ConnectPages {
     desk: Arc<ConnectDesk>,
+    /// The links that nobody has, with their senders.
+    refusals: Arc<EarlyRefusals>,
     held_refusals: Arc<HeldRefusals>,
 }
 
@@ -67,8 +70,9 @@ struct PageRequest {
 type UnreadForm<'a> = (&'a mut Inflow, Reservation<Peer>);
 
 impl ConnectPages {
-    pub(super) fn new(desk: Arc<ConnectDesk>) -> Self {
-        Self { desk, held_refusals: Arc::default() }
+    /// The pages for the links of `desk`. Unknown links count as `refusals`.
+    pub(super) fn new(desk: Arc<ConnectDesk>, refusals: Arc<EarlyRefusals>) -> Self {
+        Self { desk, refusals, held_refusals: Arc::default() }
     }
 
     /// Answers a request for a page.
@@ -82,7 +86,7 @@ impl ConnectPages {
         let (request, form) = (PageRequest { address, parts, sender }, (body, held));
         match (request.address.kind, &request.parts.method) {
             (PageKind::Callback, &Method::GET) => self.callback(flows, request).await,
-            (PageKind::Start, &Method::GET) => self.start(flows, &request),
+            (PageKind::Start, &Method::GET) => self.start(flows, &request).await,
             (PageKind::Start, &Method::POST) => self.show_credential(flows, request, form).await,
             (PageKind::Disconnect, &Method::POST) => self.disconnect(flows, request, form).await,
             (kind, _) => not_allowed(kind.methods()),
@@ -90,13 +94,15 @@ impl ConnectPages {
     }
 
     /// The page that asks who has opened it.
-    fn start<U: Upstream + 'static>(
+    async fn start<U: Upstream + 'static>(
         &self,
         flows: &impl FlowsByPlace<U>,
         request: &PageRequest,
     ) -> Response<Body> {
         let name = &request.address.credential;
-        let Some(facts) = self.facts(flows, name, &request.address.link) else { return gone() };
+        let Some(facts) = self.facts(flows, name, &request.address.link) else {
+            return self.unknown_link(flows, request, gone()).await;
+        };
         let Some(browser) = Browser::of_or_new(&request.parts.headers, &facts.page) else {
             return unusable();
         };
@@ -139,7 +145,31 @@ impl ConnectPages {
                 Page::who_are_you(name, &facts.provider, takes, problem, &form)
             }
         };
-        with_cookie(page.response(status), browser.cookie())
+        with_cookie(page.response(status), browser)
+    }
+
+    /// Refuses a link, or an answer of a provider, that belongs to nothing. Each one counts, and a network that shows many
+    /// of them waits for the answers. Links that are good pass in any case.
+    async fn unknown_link<U: Upstream + 'static>(
+        &self,
+        flows: &impl FlowsByPlace<U>,
+        request: &PageRequest,
+        refused: Response<Body>,
+    ) -> Response<Body> {
+        let (name, peer) = (&request.address.credential, request.sender.peer);
+        // Over stdio, all senders are at the same address.
+        let flow = flows.flow_for(name).filter(|_| !self.desk.is_local());
+        let locked_out = flow.and_then(|flow| flow.note_unknown_link(peer).err());
+        let (cause, mut answer) = match &locked_out {
+            None => (EarlyCause::UnknownLink, refused),
+            Some(rejection) => {
+                self.held_refusals.hold(rejection).await;
+                (EarlyCause::LockedOut, too_many_links(&rejection.wire()))
+            }
+        };
+        let decision = peer.map(|peer| self.refusals.note(cause, peer));
+        answer.headers_mut().extend(decision.map(|decision| decision.header()));
+        answer
     }
 
     /// Judges the credential that somebody shows, and leads them to the provider.
@@ -155,31 +185,27 @@ impl ConnectPages {
         };
         request.address.link = form.link.clone();
         let name = request.address.credential.clone();
-        let Some(facts) = self.facts(flows, &name, &form.link) else { return gone() };
+        let Some(facts) = self.facts(flows, &name, &form.link) else {
+            return self.unknown_link(flows, &request, gone()).await;
+        };
         let Some(browser) = self.browser(&request, &facts.page, &form) else { return other_browser() };
         let Some(flow) = flows.flow(facts.upstream) else { return gone() };
         if facts.code.is_some() {
             let Some(credential) = live(flow) else { return gone() };
             let begun = self.desk.begin(&credential, &form.link, browser.secret(), ConnectProof::SameMachine);
-            return begun.map_or_else(|error| refused_link(&name, error), |url| see_other(&url));
+            return begun.map_or_else(|error| refused_link(&name, error), |url| see_other(&url, &browser));
         }
         let shown = match form.headers() {
-            Some(headers) => headers,
-            None => {
-                let problem = "This is not a key, a token, or a user with a password.";
-                return self.asking(
-                    flows,
-                    (&request, &facts),
-                    &browser,
-                    Some(problem),
-                    StatusCode::BAD_REQUEST,
-                );
+            Ok(headers) => headers,
+            Err(malformed) => {
+                let rejected = flow.refuse_unread(malformed.into(), request.sender.peer);
+                return self.refused(flows, (&request, &facts), &browser, &rejected).await;
             }
         };
         let arrival = arrival(shown, Bytes::new(), request.sender.clone());
         let judged = flow.identify(arrival, |invitee| self.let_in(&form.link, &browser, invitee)).await;
         match judged {
-            Ok(Some(LetIn::ToProvider(url))) => see_other(&url),
+            Ok(Some(LetIn::ToProvider(url))) => see_other(&url, &browser),
             Ok(Some(LetIn::Known(invitee))) => self.known(&request, &invitee, &browser).await,
             Ok(None) => gone(),
             Err(rejected) => self.refused(flows, (&request, &facts), &browser, &rejected).await,
@@ -214,7 +240,8 @@ impl ConnectPages {
                     let proof = ConnectProof::Principal(&invitee.principal);
                     let link = issued.link().unwrap_or_default();
                     let begun = self.desk.begin(&invitee.credential, &link, browser.secret(), proof);
-                    return begun.map_or_else(|error| refused_link(name, error), |url| see_other(&url));
+                    return begun
+                        .map_or_else(|error| refused_link(name, error), |url| see_other(&url, browser));
                 }
                 Err(problem) => problem,
             },
@@ -259,7 +286,7 @@ impl ConnectPages {
         let live = |place| flows.flow(place).and_then(|flow| live(flow));
         let outcome = match self.desk.finish(name, target, (&secret, &live)) {
             Ok(change) => self.change(flows, CONNECT, &request, change).await,
-            Err(error) => return refused_link(name, error),
+            Err(error) => return self.unknown_link(flows, &request, refused_link(name, error)).await,
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
@@ -285,7 +312,7 @@ impl ConnectPages {
         let token = self.desk.form_token(browser.secret(), &account.link);
         let action = request.address.action("/disconnect");
         let form = PageForm { action: &action, token: &token, link: &account.link };
-        Page::connected(name, account, &form).response(StatusCode::OK)
+        with_cookie(Page::connected(name, account, &form).response(StatusCode::OK), browser)
     }
 
     /// Forgets an account that was just connected.
@@ -308,7 +335,7 @@ impl ConnectPages {
         };
         let outcome = match self.desk.disconnect(name, &form.link, &secret) {
             Ok(change) => self.change(flows, DISCONNECT, &request, change).await,
-            Err(error) => return refused_link(name, error),
+            Err(error) => return self.unknown_link(flows, &request, refused_link(name, error)).await,
         };
         match outcome.map(|outcome| outcome.result) {
             Ok(Ok(_)) => Page::disconnected(name).response(StatusCode::OK),
@@ -440,18 +467,26 @@ fn not_allowed(methods: &'static str) -> Response<Body> {
     answer
 }
 
+fn too_many_links(wire: &Wire) -> Response<Body> {
+    let message = "Too many links from here were not valid. Try again later.";
+    let mut answer = Page::problem("This link is not valid", message).response(wire.status);
+    answer.headers_mut().extend(wire.retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
+    answer
+}
+
 /// Leads the browser to the provider.
-fn see_other(url: &Url) -> Response<Body> {
+fn see_other(url: &Url, browser: &Browser) -> Response<Body> {
     let mut answer =
         Page::problem("Go on", "Your browser goes on to the provider.").response(StatusCode::SEE_OTHER);
     match HeaderValue::try_from(url.as_str()) {
         Ok(location) => drop(answer.headers_mut().insert(LOCATION, location)),
         Err(_) => return unusable(),
     }
-    answer
+    with_cookie(answer, browser)
 }
 
-fn with_cookie(mut answer: Response<Body>, cookie: Option<HeaderValue>) -> Response<Body> {
-    answer.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+/// The same, with the cookie of the browser, whose time begins anew.
+fn with_cookie(mut answer: Response<Body>, browser: &Browser) -> Response<Body> {
+    answer.headers_mut().insert(SET_COOKIE, browser.cookie().clone());
     answer
 }

@@ -22,10 +22,10 @@ use witgate_config::resolve;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::request::Route;
 use witgate_runtime::metrics::Metrics;
-use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
+mod accounts;
 mod argument_credentials;
 mod attacks;
 mod browsers;
@@ -177,8 +177,12 @@ where
     let generations = Arc::new(Generations::new(generation, 1));
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
-    let flows = flows(&config, &generations, &metrics, &stop, factory.ways());
-    let gateway = Gateway::new(&config, flows, Arc::clone(&generations));
+    let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
+    let desk = ConnectDesk::new(Arc::clone(&credentials), None).unwrap();
+    let flows = flows(&config, &generations, &metrics, &stop, &credentials);
+    let flows = flows.into_iter().map(|flow| flow.with_connect(Some(Arc::clone(&desk))));
+    let gateway = Gateway::new(&config, flows, Arc::clone(&generations)).with_connect(desk);
+    gateway.register(&metrics);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let served = tokio::spawn(gateway.serve(listener, None, stop.clone(), Duration::from_secs(2)));
@@ -203,10 +207,9 @@ fn flows(
     generations: &Arc<Generations>,
     metrics: &Metrics,
     stop: &CancellationToken,
-    ways: &Arc<Ways>,
+    credentials: &Arc<OutboundCredentials>,
 ) -> Vec<Flow<AnyUpstream>> {
     let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-    let credentials = OutboundCredentials::new(Arc::clone(ways));
     let flow = |(pipeline, upstream): (usize, &config::Upstream)| {
         let route = Route {
             upstream: upstream.name.as_str().into(),
@@ -217,7 +220,7 @@ fn flows(
             disagreements: None,
         };
         let grace = Duration::from_secs(1);
-        let upstream = AnyUpstream::new(upstream, grace, own.clone(), None, &credentials).unwrap();
+        let upstream = AnyUpstream::new(upstream, grace, own.clone(), None, credentials).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
     };
     config.upstreams.iter().enumerate().map(flow).collect()

@@ -1,18 +1,17 @@
 //! `witgate key import`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use zeroize::Zeroizing;
+use witgate_api_key::store::StoredKey;
 
 use super::entry::{has_text, now, to_json, wait_and_say};
 use super::store_place::{StorePlace, place};
 use crate::cli::change_state::WaitOption;
 use crate::cli::context::Context;
+use crate::cli::import::{ImportReport, ImportText, existing};
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_config::environment::Environment;
-use witgate_config::key_store::{ExistingKeys, ForeignKeys, ImportChange, ImportTerms, KeyStore};
+use witgate_config::key_store::{ForeignKeys, ImportChange, ImportTerms, KeyStore};
 use witgate_config::resolve::Outline;
 
 #[derive(Debug, clap::Args)]
@@ -108,44 +107,24 @@ fn variable(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let foreign = foreign(context, arguments)?;
-    let existing = match (arguments.update, arguments.skip) {
-        (true, _) => ExistingKeys::Update,
-        (_, true) => ExistingKeys::Skip,
-        _ => ExistingKeys::Refuse,
-    };
+    let existing = existing(arguments.update, arguments.skip);
     let terms = ImportTerms { weak: arguments.form.weak, existing, dry_run: arguments.dry_run };
-    let changes = store.import(&foreign, terms, now())?;
-    if context.terminal.is_json() {
-        let json = |(change, key): &(ImportChange, _)| {
-            let mut json = to_json(key);
-            if let Some(members) = json.as_object_mut() {
-                members.insert("change".to_owned(), json!(change.name()));
-            }
-            json
-        };
-        context.terminal.print_json(&changes.iter().map(json).collect());
-    }
-    let named = |wanted: ImportChange| {
-        let names = changes.iter().filter(|(change, _)| *change == wanted);
-        names.map(|(_, key)| key.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    say(context, &store, arguments, named);
-    let is_new = |change: ImportChange| matches!(change, ImportChange::Added | ImportChange::Updated);
-    if arguments.dry_run || !changes.iter().any(|(change, _)| is_new(*change)) {
+    let report = ImportReport::new(store.import(&foreign, terms, now())?, |key| &key.name);
+    report.print_json(&context.terminal, to_json);
+    say(context, &store, arguments, &report);
+    if arguments.dry_run || report.news().next().is_none() {
         return Ok(Exit::Done);
     }
-    Ok(wait_and_say(context, &store, arguments.wait, |now| {
-        changes.iter().filter(|(change, _)| is_new(*change)).all(|(_, key)| has_text(now, key))
-    }))
+    Ok(wait_and_say(context, &store, arguments.wait, |now| report.news().all(|key| has_text(now, key))))
 }
 
-fn say(context: &Context, store: &KeyStore, arguments: &Arguments, named: impl Fn(ImportChange) -> String) {
+fn say(context: &Context, store: &KeyStore, arguments: &Arguments, report: &ImportReport<StoredKey>) {
     let terminal = &context.terminal;
     let shown = store.path().display();
     let begin = if arguments.dry_run { "Would import" } else { "Imported" };
     let [added, updated, unchanged, skipped] =
         [ImportChange::Added, ImportChange::Updated, ImportChange::Unchanged, ImportChange::Skipped]
-            .map(named);
+            .map(|change| report.names(change));
     match (added.is_empty(), updated.is_empty()) {
         (true, true) => terminal.say(&format!("Nothing new for {shown}.")),
         (false, _) => terminal.say(&format!("{begin} into {shown}, hashed: {added}.")),
@@ -212,16 +191,7 @@ fn environment(context: &Context, arguments: &Arguments) -> Result<Environment, 
 }
 
 fn read(file: &Path, lenient: bool) -> Result<ForeignKeys, CommandFailure> {
-    let is_input = file == Path::new("-");
-    let shown = if is_input { "standard input".to_owned() } else { file.display().to_string() };
-    let mut text = Zeroizing::new(String::new());
-    let read = match is_input {
-        true => std::io::stdin().read_to_string(&mut text),
-        false => std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text)),
-    };
-    read.map_err(|error| {
-        CommandFailure::new(format!("{shown} cannot be read: {error}; nothing was imported"))
-    })?;
+    let ImportText { shown, text } = ImportText::read(file)?;
     let foreign = if lenient { ForeignKeys::lenient(&text) } else { serde_json::from_str(&text) };
     // The error of serde_json may quote a key of the file: only its place is printed.
     foreign.map_err(|error| {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_path::joined;
 use super::ending_body::EndingBody;
-use super::head::{for_api, for_process};
+use super::head::{asks_for_another_method, for_api, for_process};
 use super::refusal::ApiRefusal;
 use crate::http::SetUpError;
 use witgate_base::cause::with_sources;
@@ -138,6 +138,9 @@ impl ApiRoute {
         // The answer to TRACE repeats the request, with the credential.
         if [Method::CONNECT, Method::TRACE].contains(&head.method) {
             return Err(ApiRefusal::Method);
+        }
+        if asks_for_another_method(&head.headers) {
+            return Err(ApiRefusal::MethodOverride);
         }
         let path = joined(&self.base, path, head.uri.query()).ok_or(ApiRefusal::Path)?;
         let uri = self.uri(&path).ok_or(ApiRefusal::Path)?;

@@ -20,10 +20,12 @@ const OF_CONNECTION: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Headers in which some servers read another path or method than that of the request.
-const OF_ANOTHER_REQUEST: [HeaderName; 5] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
+/// Headers in which some servers read another path than that of the request.
+const OF_ANOTHER_PATH: [HeaderName; 2] =
+    [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
+
+/// Headers in which some servers read another method than that of the request.
+const OF_ANOTHER_METHOD: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
@@ -38,9 +40,15 @@ pub(super) fn for_api(headers: &HeaderMap, credential: &HeaderName) -> HeaderMap
     let is_for_api = |name: &HeaderName| {
         ![HOST, EXPECT, AUTHORIZATION, COOKIE, REFERER].contains(name)
             && !is_alike(name, credential)
-            && !OF_ANOTHER_REQUEST.iter().any(|other| is_alike(name, other))
+            && !OF_ANOTHER_PATH.iter().any(|other| is_alike(name, other))
     };
     passed_on(headers, is_for_api)
+}
+
+/// True if a request asks for another method than its own. Without that header, the API would do something else than the
+/// process wants.
+pub(super) fn asks_for_another_method(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| OF_ANOTHER_METHOD.iter().any(|other| is_alike(name, other)))
 }
 
 /// The headers of an API for a process.
@@ -111,14 +119,20 @@ mod tests {
             ("Referer", "http://127.0.0.1:1/secret/x"),
             ("X-Original-URL", "/admin"),
             ("X_Rewrite_URL", "/admin"),
-            ("X-HTTP-Method-Override", "DELETE"),
-            ("X-HTTP-Method", "DELETE"),
-            ("X-Method-Override", "DELETE"),
             ("Accept", "text/plain"),
             ("X-Other", "1"),
         ]);
         let passed = for_api(&sent, &HeaderName::from_static("x-api-key"));
         assert_eq!(names(&passed), ["accept", "content-length", "x-other"]);
+    }
+
+    #[test]
+    fn a_header_for_another_method_is_noticed_in_any_spelling() {
+        for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override"]
+        {
+            assert!(asks_for_another_method(&headers(&[("Accept", "*/*"), (name, "DELETE")])), "{name}");
+        }
+        assert!(!asks_for_another_method(&headers(&[("Accept", "*/*"), ("X-Method", "DELETE")])));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) enum ApiRefusal {
     Path,
     /// The method could show the credential to the process, or is for proxies.
     Method,
+    /// A header asks for another method than that of the request.
+    MethodOverride,
     /// The body is too large.
     BodySize,
     /// There is no credential.
@@ -40,6 +42,7 @@ impl ApiRefusal {
             Self::Connections => "too-many-connections",
             Self::Path => "bad-path",
             Self::Method => "bad-method",
+            Self::MethodOverride => "method-override",
             Self::BodySize => "body-too-large",
             Self::Credential(fault) => fault.reason(),
             Self::Connection => "api-unreachable",
@@ -53,7 +56,7 @@ impl ApiRefusal {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Connections => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Path => StatusCode::BAD_REQUEST,
+            Self::Path | Self::MethodOverride => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodySize => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Credential(_) | Self::Connection | Self::Protocol => StatusCode::BAD_GATEWAY,
@@ -68,6 +71,7 @@ impl ApiRefusal {
             Self::Connections => "Too many connections are open",
             Self::Path => "Some servers read this path in another way",
             Self::Method => "This method is not passed on",
+            Self::MethodOverride => "A header asks for another method: use that method itself",
             Self::BodySize => "The body is too large to be passed on",
             Self::Connection => "The API cannot be reached",
             Self::Time => "The API gives no answer in time",

@@ -268,6 +268,22 @@ async fn a_method_that_shows_the_credential_is_refused() {
     assert!(api.seen().is_empty());
 }
 
+/// Without the header, the API would create what the process wants to delete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_for_another_method_is_refused() {
+    let api = ApiDouble::start().await;
+    let listener = ListenerDouble::new(api.url("/"), bearer("sesame"));
+    let prefix = listener.prefix();
+    for header in ["X-HTTP-Method-Override", "x-http-method", "X_Method_Override"] {
+        let request = format!(
+            "POST {prefix}/x HTTP/1.1\r\nHost: x\r\n{header}: DELETE\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let answer = listener.raw(&request).await;
+        assert!(status(&answer) == 400 && answer.contains("method-override"), "{header}: {answer}");
+    }
+    assert!(api.seen().is_empty());
+}
+
 /// hyper reads one framing, and writes its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_framings_of_a_body_smuggle_no_request() {

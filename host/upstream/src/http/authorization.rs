@@ -11,6 +11,7 @@ use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
 use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
+use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::reject::Rejection;
@@ -50,12 +51,15 @@ impl HttpUpstream {
         is_call: bool,
     ) -> Result<ComposedRequest<'s>, Rejection> {
         let (mut outgoing, credential) = self.introduced(sender, draft)?;
-        let (mut user, mut token) = (None, None);
+        let (mut user, mut token, mut lacking) = (None, None, None);
         if let Some(credential) = &credential {
             user = sender.credential_user(credential);
             let added = credential.add_to(outgoing.headers_mut(), user.as_ref()).await;
             token = match added.map_err(|fault| (fault.is_about_account(), fault)) {
-                Err((true, _)) if !is_call && credential.is_only_for_calls() => None,
+                Err((true, fault)) if !is_call && credential.is_only_for_calls() => {
+                    lacking = Some(fault);
+                    None
+                }
                 Err((true, fault)) => {
                     // With the account, the session has ended.
                     self.is_admitted(session, user.as_ref(), None);
@@ -65,7 +69,7 @@ impl HttpUpstream {
             };
         }
         match self.is_admitted(session, user.as_ref(), token.as_ref()) {
-            true => Ok(ComposedRequest { outgoing, credential, user, token, session }),
+            true => Ok(ComposedRequest { outgoing, credential, user, token, lacking, session }),
             false => Err(Rejection::SessionNotFound),
         }
     }
@@ -136,12 +140,16 @@ impl HttpUpstream {
         credential: &UpstreamCredential,
         request: ComposedRequest<'_>,
     ) -> Result<AnsweredRequest, RequestFault> {
-        let ComposedRequest { mut outgoing, user, token, session, .. } = request;
+        let ComposedRequest { mut outgoing, user, token, lacking, session, .. } = request;
         let mut response = self.line.request(outgoing.clone()).await.map_err(RequestFault::Line)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(AnsweredRequest { response, token });
         }
-        match credential.replace_in(outgoing.headers_mut(), user.as_ref()).await {
+        let replaced = match lacking {
+            Some(fault) => Err(fault),
+            None => credential.replace_in(outgoing.headers_mut(), user.as_ref()).await,
+        };
+        match replaced {
             Ok(newer) if self.is_admitted(session, user.as_ref(), Some(&newer)) => {
                 let response = self.line.request(outgoing).await.map_err(RequestFault::Line)?;
                 Ok(AnsweredRequest { response, token: Some(newer) })

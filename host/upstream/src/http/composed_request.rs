@@ -7,6 +7,7 @@ use ::http::Response;
 use super::bound_session::BoundSession;
 use super::outgoing::Outgoing;
 use witgate_credentials::credential_user::CredentialUser;
+use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::body::{BodyError, Inflow};
@@ -19,6 +20,8 @@ pub(super) struct ComposedRequest<'s> {
     pub(super) user: Option<CredentialUser>,
     /// The token in it, if the credential is one.
     pub(super) token: Option<Arc<HeldToken>>,
+    /// The reason why it has no credential, although the sender should have one.
+    pub(super) lacking: Option<OutboundFault>,
     /// The session that it is in.
     pub(super) session: Option<&'s BoundSession>,
 }

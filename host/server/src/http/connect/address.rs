@@ -52,6 +52,11 @@ impl PageAddress {
         Some(Self { credential: credential.into_owned(), kind, link: link_in(query) })
     }
 
+    /// The name of the credential.
+    pub(in crate::http) fn credential(&self) -> &str {
+        &self.credential
+    }
+
     /// The address of a form, relative to that of the page, so that a proxy may add a prefix to both.
     pub(super) fn action(&self, rest: &str) -> String {
         let path = connect_path(&self.credential);

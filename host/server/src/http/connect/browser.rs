@@ -20,19 +20,20 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// A browser.
 pub(super) struct Browser {
     secret: Box<str>,
-    /// The cookie to be set.
-    cookie: Option<HeaderValue>,
+    /// The cookie, whose time begins anew whenever it is set.
+    cookie: HeaderValue,
 }
 
 impl Browser {
     /// The browser that has sent these headers to `page`. None: it has no cookie, or several.
     pub(super) fn of(headers: &HeaderMap, page: &Url) -> Option<Self> {
         let name = name_at(page);
-        let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(other, _)| *other == name).map(|(_, value)| value);
+        let mut values = headers.get_all(COOKIE).iter().flat_map(|line| values_in(line, name));
         let secret = values.next().filter(|secret| is_secret(secret))?;
-        values.next().is_none().then(|| Self { secret: secret.into(), cookie: None })
+        if values.next().is_some() {
+            return None;
+        }
+        Self::with(std::str::from_utf8(secret).ok()?.into(), page)
     }
 
     /// The same, or a new one. None: there are no random numbers.
@@ -40,32 +41,42 @@ impl Browser {
         if let Some(known) = Self::of(headers, page) {
             return Some(known);
         }
-        let secret = browser_secret()?;
+        Self::with(browser_secret()?, page)
+    }
+
+    fn with(secret: Box<str>, page: &Url) -> Option<Self> {
         let secure = if page.scheme() == "https" { "; Secure" } else { "" };
         let name = name_at(page);
         // A provider leads back from another site, which `Strict` would forbid.
         let text = format!("{name}={secret}; Path=/; Max-Age=900; HttpOnly; SameSite=Lax{secure}");
         let mut cookie = HeaderValue::try_from(text).ok()?;
         cookie.set_sensitive(true);
-        Some(Self { secret, cookie: Some(cookie) })
+        Some(Self { secret, cookie })
     }
 
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }
 
-    pub(super) fn cookie(&self) -> Option<HeaderValue> {
-        self.cookie.clone()
+    pub(super) fn cookie(&self) -> &HeaderValue {
+        &self.cookie
     }
+}
+
+/// The values of the cookie `name` in a line. The others are those of other programs at this host, which may have any
+/// bytes (RFC 6265, section 5.4).
+fn values_in<'a>(line: &'a HeaderValue, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 fn name_at(page: &Url) -> &'static str {
     if page.scheme() == "https" { SECURE } else { LOCAL }
 }
 
-fn is_secret(text: &str) -> bool {
-    text.len() == LENGTH
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+fn is_secret(value: &[u8]) -> bool {
+    value.len() == LENGTH
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// False if a browser says that another site has sent a form. `Origin` says nothing here, because these pages send no
@@ -78,27 +89,39 @@ pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(cookie: &str) -> HeaderMap {
-        HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(cookie).unwrap())])
+    fn headers(cookie: impl AsRef<[u8]>) -> HeaderMap {
+        HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(cookie.as_ref()).unwrap())])
     }
 
     #[test]
     fn a_cookie_belongs_to_this_host_alone() {
         let page = Url::parse("https://gate.example.com/connect/hub").unwrap();
         let new = Browser::of_or_new(&HeaderMap::new(), &page).unwrap();
-        let cookie = new.cookie().unwrap().to_str().unwrap().to_owned();
-        for part in ["__Host-witgate-connect=", "; Path=/;", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+        let cookie = new.cookie().to_str().unwrap().to_owned();
+        for part in [
+            "__Host-witgate-connect=",
+            "; Path=/;",
+            "; Max-Age=900;",
+            "; HttpOnly",
+            "; SameSite=Lax",
+            "; Secure",
+        ] {
             assert!(cookie.contains(part), "{cookie}");
         }
         let pair = cookie.split(';').next().unwrap();
-        let again = Browser::of(&headers(&format!("a=b; {pair}")), &page).unwrap();
-        assert_eq!((again.secret(), again.cookie()), (new.secret(), None));
+        let again = Browser::of(&headers(format!("a=b; {pair}")), &page).unwrap();
+        assert_eq!((again.secret(), again.cookie()), (new.secret(), new.cookie()), "its time begins anew");
+        // Cookies of other programs at this host are not those of Witgate.
+        let foreign = [b"name=Zo\xeb; lone\xff; ", pair.as_bytes(), b"; other=\xf0\x9f"].concat();
+        assert_eq!(Browser::of(&headers(foreign), &page).unwrap().secret(), new.secret());
         // Another host of the domain can set a cookie with the other name, or a second one.
         let planted = pair.trim_start_matches("__Host-");
         let local = Url::parse("http://127.0.0.1:8788/connect/hub").unwrap();
         for wrong in [planted, &format!("{pair}; {pair}"), "__Host-witgate-connect=short", ""] {
             assert!(Browser::of(&headers(wrong), &page).is_none(), "{wrong}");
         }
+        let broken = [pair.get(..pair.len() - 1).unwrap().as_bytes(), b"\xff"].concat();
+        assert!(Browser::of(&headers(broken), &page).is_none());
         assert!(Browser::of(&headers(planted), &local).is_some());
         assert!(Browser::of(&headers(pair), &local).is_none());
     }

@@ -64,48 +64,91 @@ impl CredentialForm {
             if !field.is_empty() {
                 return Err(MessageFault::InvalidRequest("a field occurs twice".to_owned()).into());
             }
-            value.trim().clone_into(field);
+            value.as_ref().clone_into(field);
         }
         Ok(form)
     }
 
-    /// The headers in which a client would send the credential. None: it fits into no header.
-    pub(super) fn headers(&self) -> Option<HeaderMap> {
+    /// The headers in which a client would send the credential.
+    ///
+    /// # Errors
+    /// If it fits into no header.
+    pub(super) fn headers(&self) -> Result<HeaderMap, MessageFault> {
         let mut headers = HeaderMap::new();
-        let value = match (&*self.user, &**self.credential) {
-            // A certificate may say enough.
-            ("", "") => return Some(headers),
-            ("", credential) => Zeroizing::new(format!("Bearer {credential}")),
-            (user, password) => {
-                let pair = Zeroizing::new(format!("{user}:{password}"));
-                Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
-            }
+        let text = match &*self.user {
+            "" => match self.credential.trim() {
+                // A certificate may say enough.
+                "" => return Ok(headers),
+                credential => bearer(credential)?,
+            },
+            user => basic(user, &self.credential)?,
         };
-        let is_one_word = self.user.is_empty() && self.credential.contains(|c: char| !c.is_ascii_graphic());
-        let mut value = HeaderValue::from_str(&value).ok().filter(|_| !is_one_word)?;
+        let mut value = HeaderValue::from_str(&text).map_err(|_| unfit(NO_CREDENTIAL))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
-        Some(headers)
+        Ok(headers)
     }
+}
+
+const NO_CREDENTIAL: &str = "this is not a key, a token, or a user with a password";
+
+/// A key or a token is one word. Whoever copies it may copy blanks or a line end around it.
+fn bearer(credential: &str) -> Result<Zeroizing<String>, MessageFault> {
+    match credential.contains(|c: char| !c.is_ascii_graphic()) {
+        true => Err(unfit(NO_CREDENTIAL)),
+        false => Ok(Zeroizing::new(format!("Bearer {credential}"))),
+    }
+}
+
+/// A name and a password, both as they were typed. A colon ends the name (RFC 7617, section 2), so what follows it would
+/// be read as a part of the password.
+fn basic(user: &str, password: &str) -> Result<Zeroizing<String>, MessageFault> {
+    if user.contains(':') {
+        return Err(unfit("a user name has no colon"));
+    }
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    Ok(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+}
+
+fn unfit(what: &str) -> MessageFault {
+    MessageFault::BadCredential(what.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(form: &str) -> Option<String> {
+    fn shown(form: &str) -> Result<String, MessageFault> {
         let headers = CredentialForm::parse(form.as_bytes()).unwrap().headers()?;
-        Some(headers.get(AUTHORIZATION).map_or_else(String::new, |value| value.to_str().unwrap().to_owned()))
+        Ok(headers.get(AUTHORIZATION).map_or_else(String::new, |value| value.to_str().unwrap().to_owned()))
+    }
+
+    fn basic_of(pair: &str) -> Result<String, MessageFault> {
+        Ok(format!("Basic {}", STANDARD.encode(pair)))
     }
 
     #[test]
     fn a_credential_is_shown_as_a_client_would() {
-        assert_eq!(shown("credential=+wgk_1%0D%0A").as_deref(), Some("Bearer wgk_1"));
-        assert_eq!(shown("user=ada&credential=open+sesame").as_deref(), Some("Basic YWRhOm9wZW4gc2VzYW1l"));
-        assert_eq!(shown("t=x&form=y").as_deref(), Some(""));
+        assert_eq!(shown("credential=+wgk_1%0D%0A").as_deref(), Ok("Bearer wgk_1"));
+        assert_eq!(shown("user=ada&credential=open+sesame"), basic_of("ada:open sesame"));
+        for nothing in ["t=x&form=y", "credential=+", "user=&credential="] {
+            assert_eq!(shown(nothing).as_deref(), Ok(""), "{nothing}");
+        }
         for wrong in ["credential=a+b", "credential=a%00", "credential=%C3%A9"] {
-            assert_eq!(shown(wrong), None, "{wrong}");
+            assert_eq!(shown(wrong), Err(unfit(NO_CREDENTIAL)), "{wrong}");
         }
         assert!(CredentialForm::parse(b"credential=a&credential=b").is_err());
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_taken_as_typed() {
+        assert_eq!(shown("user=ada&credential=+open+sesame++"), basic_of("ada: open sesame  "));
+        assert_eq!(shown("user=ada&credential=+"), basic_of("ada: "));
+        assert_eq!(shown("user=ada&credential=a%3Ab"), basic_of("ada:a:b"), "a password may have colons");
+        assert_eq!(shown("user=ada+&credential=x"), basic_of("ada :x"));
+        for name in ["ada%3Ab", "%3A", "ada%3A"] {
+            let refused = shown(&format!("user={name}&credential=x"));
+            assert_eq!(refused, Err(unfit("a user name has no colon")), "{name}");
+        }
     }
 }

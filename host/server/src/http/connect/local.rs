@@ -17,6 +17,7 @@ use crate::connections::{self, ConnectionEnds, Listener, unread_body};
 use crate::hosts::Hosts;
 use crate::http::body::Body;
 use crate::http::sender::Sender;
+use crate::refusals::{EarlyCause, EarlyRefusals};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::Flow;
 use witgate_flow::body::Inflow;
@@ -47,7 +48,13 @@ impl<U: Upstream + 'static> LocalPages<U> {
         // Names of loopback are always accepted, and no others.
         let hosts = Hosts::new(AllowedNames::new([], []), "the page for accounts");
         let connections = Connections::new(CONNECTIONS, RequestMemory::new(MEMORY));
-        Self { pages: ConnectPages::new(desk), flow, hosts, connections }
+        let pages = ConnectPages::new(desk, Arc::clone(connections.refusals()));
+        Self { pages, flow, hosts, connections }
+    }
+
+    /// The refusals of requests, for the audit.
+    pub fn refusals(&self) -> Arc<EarlyRefusals> {
+        Arc::clone(self.connections.refusals())
     }
 
     /// Serves at all `sockets` until `stop`.
@@ -70,15 +77,24 @@ impl<U: Upstream + 'static> LocalPages<U> {
         let (parts, mut body) = request.into_parts();
         let connection = sender.connection.clone();
         let address = PageAddress::of(parts.uri.path(), parts.uri.query());
+        let address = address.filter(|address| self.flow_for(address.credential()).is_some());
         let is_known = self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer).is_ok();
         let answer = match address.filter(|_| is_known) {
-            None => Page::problem("Not found", "There is nothing here.").response(StatusCode::NOT_FOUND),
+            None => self.nothing(&sender),
             Some(address) => {
                 let held = self.connections.memory().hold(sender.peer.map(Into::into));
                 Box::pin(self.pages.respond(self, address, (parts, &mut body), (sender, held))).await
             }
         };
         unread_body::discard(body, connection.as_ref());
+        answer
+    }
+
+    fn nothing(&self, sender: &Sender) -> Response<Body> {
+        let mut answer = Page::problem("Not found", "There is nothing here.").response(StatusCode::NOT_FOUND);
+        let decision =
+            sender.peer.map(|peer| self.connections.refusals().note(EarlyCause::UnknownPath, peer));
+        answer.headers_mut().extend(decision.map(|decision| decision.header()));
         answer
     }
 }
@@ -88,7 +104,8 @@ impl<U: Upstream + 'static> FlowsByPlace<U> for LocalPages<U> {
         Some(&self.flow)
     }
 
-    fn flow_for(&self, _: &str) -> Option<&Arc<Flow<U>>> {
-        Some(&self.flow)
+    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
+        let own = self.flow.upstream().credential_of_principals()?;
+        (*own.settings().name == *credential).then_some(&self.flow)
     }
 }

@@ -185,7 +185,8 @@ async fn no_record_shows_a_credential() {
     let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
     let lines = Arc::new(LineWriter::start("test", output, 64, |_| "lost\n".into()).unwrap());
     let TestGateway { config, generations, metrics, stop, factory, .. } = &gateway;
-    let mut flows = flows(config, generations, metrics, stop, factory.ways());
+    let mut flows =
+        flows(config, generations, metrics, stop, &OutboundCredentials::new(Arc::clone(factory.ways())));
     let audit = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Count);
     let flow = flows.remove(0).with_audit(audit);
     let uri = format!("https://docs.example/x?api_key={ALICE}");
