@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::seal::{SealError, SealingKey};
 use crate::token_answer::AccessToken;
 use crate::token_keeper::time_before_end;
 use witgate_base::clock;
+use witgate_base::seal::{SealError, SealingKey};
 use witgate_base::whole_file;
 use witgate_config::credentials::{GrantSettings, TokenSettings};
 
@@ -22,6 +22,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(40);
 
 /// The interval of attempts to take the lock.
 const ATTEMPT: Duration = Duration::from_millis(20);
+
+/// The purpose of sealed values.
+const SEALED: &str = "witgate credential 1";
 
 /// The version of the form of a file.
 const VERSION: u64 = 1;
@@ -267,7 +270,7 @@ impl GrantStore {
     fn key(&self) -> Result<SealingKey, GrantError> {
         self.make_folder()?;
         let path = self.folder.join("key");
-        SealingKey::at(&path).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
+        SealingKey::at(&path, SEALED).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
     }
 
     /// Only the owner may list the directory.

@@ -15,7 +15,6 @@ mod open_renewals;
 #[cfg(test)]
 mod provider_double;
 pub mod registry;
-mod seal;
 mod token_answer;
 mod token_keeper;
 mod token_sources;
