@@ -28,6 +28,7 @@
 // The path of one call is a deep nest of futures.
 #![recursion_limit = "256"]
 
+mod accounts;
 mod admin;
 #[doc(hidden)]
 pub mod cli;

@@ -92,6 +92,11 @@ impl Factory {
         self.remote.ways()
     }
 
+    /// The checks of passwords of all its generations.
+    pub fn passwords(&self) -> &Arc<PasswordChecks> {
+        &self.passwords
+    }
+
     /// The buckets of the limits of all its generations.
     pub fn limits(&self) -> &Arc<LimitTables> {
         &self.limits

@@ -1,6 +1,7 @@
 //! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
 //! checked here; [`super::resolve`] does the rest.
 
+mod accounts;
 mod credentials;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+pub use self::accounts::{Accounts, ClientRegistration};
 pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
 };
@@ -37,6 +39,8 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// People who log in at Witgate itself. Default: there are none.
+    pub accounts: Option<Accounts>,
     /// Limits of calls, by name. Default: none.
     pub limits: BTreeMap<String, CallLimit>,
     /// Pauses after failed authentications. Default: none.
@@ -867,6 +871,8 @@ pub enum Kind {
     Introspection,
     /// Client certificates of mutual TLS.
     ClientCertificate,
+    /// People who log in at Witgate itself: a `jwt` policy for the tokens of `[accounts]`.
+    Accounts,
     /// Roles with patterns.
     Rbac,
     /// A component of your own.

@@ -39,6 +39,9 @@ const EXPIRED: &str = "expired";
 /// RFC 6749, section 10.10, demands.
 const INACTIVE: &str = "inactive";
 
+/// Keeps fingerprints of logins at a page apart from those of other credentials.
+const LOGIN: &str = "login";
+
 /// The failed authentications of all senders. It outlives generations.
 #[derive(Debug)]
 pub struct LockoutTable {
@@ -140,6 +143,43 @@ impl LockoutTable {
             Some(fingerprint) => self.check_at(self.now(), peer, fingerprint).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Seconds until somebody at this address may try to log in with this name and password. None: now.
+    pub fn login_pause(
+        &self,
+        settings: Option<&LockoutSettings>,
+        peer: Option<IpAddr>,
+        login: (&str, &str),
+    ) -> Option<u32> {
+        settings?;
+        match self.check_at(self.now(), peer, self.login_fingerprint(login)) {
+            Err(Rejection::LockedOut { retry_after }) => Some(retry_after),
+            _ => None,
+        }
+    }
+
+    /// Notes the result of a login with a name and a password.
+    pub fn note_login(
+        &self,
+        settings: Option<&LockoutSettings>,
+        peer: Option<IpAddr>,
+        login: (&str, &str),
+        is_right: bool,
+    ) {
+        let Some(settings) = settings else { return };
+        let (now, fingerprint) = (self.now(), self.login_fingerprint(login));
+        if is_right {
+            let party = self.salt.hash((LOGIN, login.0));
+            self.state.lock().accepted.add(fingerprint, party, now);
+        } else {
+            let suspect = Suspect { network: peer.map(Peer::from), fingerprint };
+            self.note_failure(now, settings, &suspect, CountedFailure::Guess);
+        }
+    }
+
+    fn login_fingerprint(&self, (name, password): (&str, &str)) -> CredentialFingerprint {
+        CredentialFingerprint(self.salt.hash((LOGIN, name, password)))
     }
 
     fn check_at(

@@ -1,5 +1,6 @@
 //! The end of a command: its exit code, and the reason if it could not run.
 
+use witgate_accounts::error::AccountsError;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
 use witgate_config::user_store::UserStoreError;
@@ -63,6 +64,12 @@ impl CommandFailure {
 
 impl From<KeyStoreError> for CommandFailure {
     fn from(error: KeyStoreError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<AccountsError> for CommandFailure {
+    fn from(error: AccountsError) -> Self {
         Self::new(error.to_string())
     }
 }

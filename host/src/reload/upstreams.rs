@@ -14,6 +14,7 @@ use witgate_upstream::renewal::Renewable;
 #[derive(Debug)]
 pub(super) struct FixedSettings {
     server: String,
+    accounts: String,
     audit: String,
     telemetry: String,
     places: BTreeMap<String, String>,
@@ -25,17 +26,19 @@ impl FixedSettings {
         let broken = &config.broken.upstreams;
         let usable = config.upstreams.iter().filter(|upstream| !broken.contains(&upstream.name));
         let places = usable.map(|upstream| (upstream.name.clone(), upstream.place()));
-        let [server, audit, telemetry] = [
+        let [server, accounts, audit, telemetry] = [
             format!("{:?}", config.server),
+            format!("{:?}", config.accounts),
             format!("{:?}", config.audit),
             format!("{:?}", config.telemetry),
         ];
-        Self { server, audit, telemetry, places: places.collect() }
+        Self { server, accounts, audit, telemetry, places: places.collect() }
     }
 
     /// The differences in `now` that wait for a restart.
     pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
         let server = (self.server != now.server).then(|| "a change in [server]".to_owned());
+        let accounts = (self.accounts != now.accounts).then(|| "a change in [accounts]".to_owned());
         let audit = (self.audit != now.audit).then(|| "a change in [audit]".to_owned());
         let telemetry = (self.telemetry != now.telemetry).then(|| "a change in [telemetry]".to_owned());
         let moved = |(name, place): &(&String, &String)| {
@@ -46,7 +49,7 @@ impl FixedSettings {
                 "a change of the upstream `{name}` beyond its headers, environment, credentials, scopes, identity and pipeline"
             )
         });
-        server.into_iter().chain(audit).chain(telemetry).chain(moved).collect()
+        server.into_iter().chain(accounts).chain(audit).chain(telemetry).chain(moved).collect()
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod accounts;
 mod attacks;
 mod audit_log;
 mod authors;

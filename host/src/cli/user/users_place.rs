@@ -19,10 +19,16 @@ pub(in crate::cli) struct UsersPlace {
     /// Path of the store of users, if there is no configuration
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     store: Option<PathBuf>,
+    /// The users of `[accounts]`, who log in at Witgate's own page
+    #[arg(long, conflicts_with_all = ["policy", "store"])]
+    pub(super) accounts: bool,
 }
 
 /// The store that the arguments name, or else the configuration.
 pub(super) fn place(context: &Context, place: &UsersPlace) -> Result<UserStore, CommandFailure> {
+    if place.accounts {
+        return Err(CommandFailure::new("this command is not for users of accounts"));
+    }
     if let Some(store) = &place.store {
         return Ok(UserStore::at(store));
     }

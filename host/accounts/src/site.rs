@@ -1,0 +1,230 @@
+//! The pages for people, and the OAuth endpoints for their clients.
+
+mod account;
+mod answers;
+mod authorize;
+mod consent;
+mod cookies;
+mod form_token;
+mod login;
+mod metadata;
+mod pages;
+mod params;
+mod register;
+mod request;
+mod revoke;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use secrecy::SecretString;
+
+use self::answers::{SiteAnswer, not_allowed};
+use self::cookies::Cookies;
+use crate::client::document::ClientDocuments;
+use crate::database::now_ms;
+use crate::database::sessions::BrowserSession;
+use crate::error::AccountsError;
+use crate::store::AccountStore;
+use witgate_base::breaker::CallerDigest;
+use witgate_config::accounts::AccountSettings;
+use witgate_services::network::Ways;
+use witgate_services::passwords::PasswordChecks;
+
+/// The largest body of a request, in bytes.
+pub const LARGEST_BODY: usize = 32 << 10;
+
+/// A request for the site.
+#[derive(Debug)]
+pub struct SiteVisit {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: String,
+    /// The query, without the question mark.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, of at most [`LARGEST_BODY`] bytes.
+    pub body: Bytes,
+    /// The address of the sender.
+    pub peer: Option<IpAddr>,
+}
+
+impl SiteVisit {
+    fn source(&self) -> CallerDigest {
+        CallerDigest::of_peer(self.peer)
+    }
+}
+
+/// An attempt to log in.
+#[derive(Clone, Copy)]
+pub struct LoginAttempt<'a> {
+    /// The address of the sender.
+    pub peer: Option<IpAddr>,
+    /// The name of the user.
+    pub name: &'a str,
+    /// The password.
+    pub password: &'a str,
+}
+
+/// The pauses after failed logins.
+pub trait LoginGuard: Send + Sync {
+    /// Seconds until the sender may try again. None: now.
+    fn pause(&self, attempt: LoginAttempt<'_>) -> Option<u32>;
+
+    /// Notes the result of an attempt.
+    fn note(&self, attempt: LoginAttempt<'_>, is_right: bool);
+}
+
+/// The pages and endpoints of accounts.
+pub struct AccountSite {
+    settings: AccountSettings,
+    store: AccountStore,
+    documents: ClientDocuments,
+    passwords: Arc<PasswordChecks>,
+    guard: Arc<dyn LoginGuard>,
+    cookies: Cookies,
+    routes: HashMap<String, SiteRoute>,
+}
+
+/// The page or endpoint at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SiteRoute {
+    Metadata,
+    Keys,
+    Authorize,
+    Consent,
+    Token,
+    Register,
+    Revoke,
+    Login,
+    Logout,
+    Account,
+}
+
+impl SiteRoute {
+    /// True if pages of all origins may read the answers, because no cookie counts for them.
+    fn is_for_programs(self) -> bool {
+        matches!(self, Self::Metadata | Self::Keys | Self::Token | Self::Register | Self::Revoke)
+    }
+
+    /// The methods, for `Allow`.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Metadata | Self::Keys | Self::Authorize => "GET",
+            Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
+            Self::Login | Self::Logout | Self::Account => "GET, POST",
+        }
+    }
+}
+
+impl std::fmt::Debug for AccountSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountSite").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl AccountSite {
+    /// The site of these accounts.
+    pub fn new(
+        settings: AccountSettings,
+        store: AccountStore,
+        ways: Arc<Ways>,
+        passwords: Arc<PasswordChecks>,
+        guard: Arc<dyn LoginGuard>,
+    ) -> Self {
+        let routes = routes(&settings);
+        let cookies = Cookies::of(&settings);
+        if !cookies.are_secure() {
+            tracing::warn!(
+                "cookies of logins have no `Secure`, because the issuer is plain HTTP on this machine"
+            );
+        }
+        Self { documents: ClientDocuments::new(ways), settings, store, passwords, guard, cookies, routes }
+    }
+
+    /// True if there is something at the path.
+    pub fn has(&self, path: &str) -> bool {
+        self.routes.contains_key(path)
+    }
+
+    /// True if pages of all origins may read the answers at the path.
+    pub fn is_for_programs(&self, path: &str) -> bool {
+        self.routes.get(path).is_some_and(|route| route.is_for_programs())
+    }
+
+    /// Answers a request.
+    pub async fn respond(&self, visit: SiteVisit) -> Response<Bytes> {
+        let Some(route) = self.routes.get(&visit.path).copied() else { return answers::nothing_here() };
+        let is_get = matches!(visit.method, Method::GET | Method::HEAD);
+        let is_post = visit.method == Method::POST;
+        match route {
+            SiteRoute::Metadata if is_get => metadata::document(&self.settings),
+            SiteRoute::Keys if is_get => self.keys(&visit).await,
+            SiteRoute::Authorize if is_get => self.authorize(&visit).await,
+            SiteRoute::Consent if is_post => self.consent(&visit).await,
+            SiteRoute::Token if is_post => self.token(&visit).await,
+            SiteRoute::Register if is_post => self.register(&visit),
+            SiteRoute::Revoke if is_post => self.revoke(&visit).await,
+            SiteRoute::Login if is_get => self.login_page(&visit),
+            SiteRoute::Login if is_post => self.log_in(&visit).await,
+            SiteRoute::Logout if is_get => self.logout_page(&visit).await,
+            SiteRoute::Logout if is_post => self.log_out(&visit).await,
+            SiteRoute::Account if is_get => self.account_page(&visit).await,
+            SiteRoute::Account if is_post => self.change_account(&visit).await,
+            _ => not_allowed(route.methods()),
+        }
+    }
+
+    /// The public keys of tokens (RFC 7517).
+    async fn keys(&self, visit: &SiteVisit) -> SiteAnswer {
+        match self.store.run(visit.source(), |database| database.public_keys()).await {
+            Ok(keys) => metadata::keys(&keys),
+            Err(error) => answers::unavailable_to_program(&error),
+        }
+    }
+
+    /// The session of the browser, with its secret. None: nobody is logged in.
+    async fn session(
+        &self,
+        visit: &SiteVisit,
+    ) -> Result<Option<(BrowserSession, SecretString)>, AccountsError> {
+        let Some(secret) = self.cookies.session(&visit.headers) else { return Ok(None) };
+        let (settings, shown) = (self.settings.clone(), secret.clone());
+        let find = move |database: &mut crate::database::AccountDatabase| {
+            database.session(&shown, &settings, now_ms())
+        };
+        let found = self.store.run(visit.source(), find).await?;
+        Ok(found.map(|session| (session, secret)))
+    }
+}
+
+/// The paths. The aliases are for clients that do not read the metadata, and for those of 2025-03-26.
+fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
+    let mut routes: HashMap<_, _> = [
+        ("/oauth/jwks", SiteRoute::Keys),
+        ("/oauth/authorize", SiteRoute::Authorize),
+        ("/oauth/consent", SiteRoute::Consent),
+        ("/oauth/token", SiteRoute::Token),
+        ("/oauth/revoke", SiteRoute::Revoke),
+        ("/authorize", SiteRoute::Authorize),
+        ("/token", SiteRoute::Token),
+        ("/login", SiteRoute::Login),
+        ("/logout", SiteRoute::Logout),
+        ("/account", SiteRoute::Account),
+    ]
+    .map(|(path, route)| (path.to_owned(), route))
+    .into();
+    if settings.takes_registrations {
+        routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
+    }
+    routes.extend(metadata::paths(settings).map(|path| (path, SiteRoute::Metadata)));
+    routes
+}
