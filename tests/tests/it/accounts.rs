@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use witgate_base::digest::sha256;
-use witgate_tests::clients::{Clients, Scenario, Session};
+use witgate_tests::clients::{Clients, Report, Scenario, Session};
 use witgate_tests::gateway::{Running, Setup, await_some};
 use witgate_tests::oauth::{browser, directory};
 use witgate_tests::wire::{Answer, Request};
@@ -235,4 +235,67 @@ async fn a_person_logs_in_with_a_real_client_and_browser() {
     assert_eq!(login["pages"], json!(["Log in", "Allow access?"]), "{report:?}");
     assert_eq!((&login["resource"], &login["pkce"]), (&running.url().into(), &"S256".into()));
     assert_eq!(report.steps["scope"], "tools:read");
+}
+
+/// The Python clients, which register with other metadata, get in with the URL alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_logs_in_with_the_python_clients() {
+    let setup = setup("");
+    let running = setup.serve();
+    let clients = Clients::installed().unwrap();
+    for kind in ["mcp", "fastmcp"] {
+        let session = Session::http(running.url()).mode("auto").limit(Duration::from_secs(60));
+        let session = session.call("echo", json!({ "text": "hello" }));
+        let person = json!({ "kind": kind, "name": "ada", "password": PASSWORD });
+        let report: Report = clients
+            .drive_other(&directory().join("login.py"), &session, &[format!("--client={person}")])
+            .await
+            .unwrap();
+        assert_eq!(report.error, None, "{kind}: {report:?}\n{}", running.log());
+        assert!(report.called.unwrap().to_string().contains("hello"), "{kind}");
+    }
+}
+
+/// Pages of other origins may read what is for programs, and never what is for people.
+#[test]
+fn no_other_origin_reads_the_pages() {
+    let running = setup("").serve();
+    let address = running.address();
+    let origin = |target: &str, method: &str| {
+        let request = Request::new(method, &address, target).with("Origin", "https://evil.example.com");
+        request.with("Access-Control-Request-Method", "POST").send()
+    };
+    for target in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/oauth/jwks",
+    ] {
+        let answer = origin(target, "GET");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, Some("*")),
+            "{target}"
+        );
+    }
+    for target in ["/token", "/register", "/oauth/revoke"] {
+        let answer = origin(target, "OPTIONS");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (204, Some("*")),
+            "{target}"
+        );
+    }
+    for target in ["/login", "/account", "/logout", "/oauth/authorize"] {
+        for method in ["GET", "OPTIONS"] {
+            let answer = origin(target, method);
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{method} {target}");
+        }
+    }
+    let foreign = Request::new("GET", &address, "/login").set("Host", "evil.example.com").send();
+    assert!(foreign.status >= 400 && !foreign.text().contains("Password"), "{}", foreign.text());
+    let large = Request::post(&address, "/register", vec![b'x'; 40_000]).send();
+    assert_eq!(large.status, 413);
+    // What a protected resource says names the own issuer.
+    let resource = Request::new("GET", &address, "/.well-known/oauth-protected-resource/mcp").send();
+    assert_eq!(body(&resource)["authorization_servers"], json!([format!("http://{address}")]));
 }

@@ -45,7 +45,7 @@ impl AccountSite {
                     PageFault::Busy => "temporarily_unavailable",
                 };
                 match wants_json(visit) {
-                    true => oauth_error(status, error, fault.code()),
+                    true => oauth_error(status, error, fault.shown()),
                     false => pages::refused(status, fault),
                 }
             }

@@ -117,9 +117,9 @@ pub(super) fn consent(form: &ConsentForm<'_>) -> SiteAnswer {
                 None => p.notice { "The program has given itself this name. Nobody has verified it." },
             }
             @if form.scopes.is_empty() {
-                p { "It may do what you may do there, unless a scope is needed for it." }
+                p { "It acts there with your rights, and asks for no scope." }
             } @else {
-                p { "It may:" }
+                p { "It acts there with your rights, and asks to:" }
                 ul { @for scope in &form.scopes { li { (scope) } } }
             }
             p { "Your answer goes to " (target(&form.target)) ". If you have not started this login, deny it." }
@@ -224,7 +224,7 @@ pub(super) fn refused(status: StatusCode, fault: PageFault) -> SiteAnswer {
     };
     let content = html! {
         p { (sentence) }
-        p { "Begin the login in the program again. If that does not help, tell its makers: " code { (fault.code()) } }
+        p { "Begin the login in the program again. If that does not help, tell its makers: " code { (fault.shown()) } }
     };
     page(status, "This login cannot go on", content)
 }

@@ -80,6 +80,14 @@ impl PageFault {
             Self::Busy => "busy",
         }
     }
+
+    /// The code that the sender sees. It does not tell which internal names there are.
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            Self::Client("cimd-private") => "cimd-fetch",
+            other => other.code(),
+        }
+    }
 }
 
 impl AccountSite {

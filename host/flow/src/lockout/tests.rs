@@ -221,3 +221,19 @@ fn operators_see_and_end_pauses() {
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_ok());
     assert_eq!((lockout.clear(None), lockout.list(10)), (3, Vec::new()));
 }
+
+#[test]
+fn logins_at_a_page_count_for_their_network_and_right_ones_pass() {
+    let lockout = LockoutTable::default();
+    let settings = Some(&SETTINGS);
+    assert_eq!(lockout.login_pause(None, Some(peer(1)), ("ada", "wrong")), None);
+    lockout.note_login(settings, Some(peer(2)), ("ada", "right"), true);
+    for number in 0..SETTINGS.failures + 1 {
+        assert_eq!(lockout.login_pause(settings, Some(peer(1)), ("ada", "right")), None, "{number}");
+        lockout.note_login(settings, Some(peer(1)), ("ada", &format!("wrong {number}")), false);
+    }
+    assert!(lockout.login_pause(settings, Some(peer(1)), ("ada", "another")).is_some());
+    assert!(lockout.login_pause(settings, Some(peer(1)), ("ben", "another")).is_some());
+    assert_eq!(lockout.login_pause(settings, Some(peer(2)), ("ada", "another")), None);
+    assert_eq!(lockout.login_pause(settings, Some(peer(1)), ("ada", "right")), None, "it was right lately");
+}
