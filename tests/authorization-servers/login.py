@@ -4,6 +4,8 @@
 import asyncio
 import sys
 import threading
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 import webbrowser
@@ -71,7 +73,12 @@ def open_fastmcp(options):
     def browse(url):
         def go():
             place, _ = log_in(url, options.client["name"], options.client["password"])
-            urllib.request.urlopen(place).read()
+            # The client opens the browser before it listens.
+            for _ in range(600):
+                try:
+                    return urllib.request.urlopen(place).read()
+                except urllib.error.URLError:
+                    time.sleep(0.1)
 
         threading.Thread(target=go, daemon=True).start()
         return True
