@@ -47,7 +47,7 @@ impl OpenAccounts {
     pub(crate) fn site(self, parts: PageParts) -> Arc<dyn Site> {
         let PageParts { ways, passwords, lockout, generations } = parts;
         let guard = Arc::new(LoginPauses { lockout, generations });
-        Arc::new(AccountPages(AccountSite::new(self.settings, self.store, ways, passwords, guard)))
+        Arc::new(SiteOfAccounts(AccountSite::new(self.settings, self.store, ways, passwords, guard)))
     }
 }
 
@@ -67,9 +67,9 @@ impl LoginGuard for LoginPauses {
     }
 }
 
-struct AccountPages(AccountSite);
+struct SiteOfAccounts(AccountSite);
 
-impl Site for AccountPages {
+impl Site for SiteOfAccounts {
     fn has(&self, path: &str) -> bool {
         self.0.has(path)
     }

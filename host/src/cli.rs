@@ -20,6 +20,7 @@ mod outcome;
 mod peers;
 mod plugin;
 mod runtime;
+mod secret;
 mod serve;
 mod status;
 mod terminal;
@@ -91,6 +92,9 @@ enum Command {
     /// Back up the accounts, rotate their key, and end logins
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// Keep secrets in an encrypted store
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -142,6 +146,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::User(command)) => user::run(&context, command),
         Some(Command::Accounts(command)) => accounts::run(&context, command),
+        Some(Command::Secret(command)) => secret::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
         Some(Command::Credential(command)) => credential::run(&context, command),

@@ -198,6 +198,7 @@ impl Guard {
         let lockout = audit.lockout();
         lockout.register(&metrics);
         factory.limits().register(&metrics);
+        let passwords = Arc::clone(factory.passwords());
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
@@ -207,6 +208,7 @@ impl Guard {
         let state = GatewayState {
             generations: Arc::clone(&generations),
             reloader: Some(Arc::new(reloader)),
+            passwords,
             metrics: Arc::clone(&metrics),
             tls: None,
             audit: background.audit.clone(),

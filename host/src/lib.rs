@@ -28,6 +28,7 @@
 // The path of one call is a deep nest of futures.
 #![recursion_limit = "256"]
 
+mod account_pages;
 mod accounts;
 mod admin;
 #[doc(hidden)]

@@ -492,6 +492,7 @@ impl Reloader {
         let before = self.generations.live();
         let live = self.generations.flip(candidate);
         *self.live_environment.lock() = config.environment.clone();
+        config.secrets.remember_store();
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         report(&before, &live, started.elapsed());

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account_pages::AccountPages;
 use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin;
 use crate::admin::state::GatewayState;
@@ -264,13 +265,16 @@ pub(crate) async fn run(
     let lockout = audit.lockout();
     let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
     let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
+    let pages = AccountPages::prepare(&config, factory.ways()).await?;
     let around = ((&*logs, &audit), &*credentials, &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
-    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone());
+    let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
+    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone()).with_connect(desk.clone());
     let flows: Vec<_> = flows.into_iter().map(traced).collect();
     logs.register(&metrics);
     audit.register(&metrics);
     factory.limits().register(&metrics);
+    let passwords = Arc::clone(factory.passwords());
     lockout.register(&metrics);
     let site = accounts.map(|accounts| {
         let (ways, passwords) = (Arc::clone(factory.ways()), Arc::clone(factory.passwords()));
@@ -305,6 +309,7 @@ pub(crate) async fn run(
     let state = GatewayState {
         generations: Arc::clone(&generations),
         reloader,
+        passwords,
         metrics: Arc::clone(&metrics),
         tls: tls.clone(),
         audit: audit.clone(),
@@ -318,6 +323,10 @@ pub(crate) async fn run(
             let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
             let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
             let gateway = gateway.with_cut(background.cut.clone()).with_site(site);
+            let gateway = match desk {
+                Some(desk) => gateway.with_connect(desk),
+                None => gateway,
+            };
             gateway.register(&metrics);
             let refusals = gateway.refusals();
             let counted = Arc::clone(&refusals);
@@ -327,7 +336,7 @@ pub(crate) async fn run(
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, flows, stop).await,
+        None => over_stdio(&config, flows, pages, stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -693,14 +702,24 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
     }
 }
 
-async fn over_stdio(config: &Config, flows: Vec<AnyFlow>, stop: CancellationToken) {
+async fn over_stdio(
+    config: &Config,
+    flows: Vec<AnyFlow>,
+    pages: Option<AccountPages>,
+    stop: CancellationToken,
+) {
     // A configuration for stdio has exactly one upstream.
     let (Some(flow), Some(upstream)) = (flows.into_iter().next(), config.upstreams.first()) else { return };
     let flow = Arc::new(flow);
+    let pages_end = CancellationToken::new();
+    if let Some(pages) = pages {
+        pages.serve(&flow, &pages_end);
+    }
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
+    pages_end.cancel();
     witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
 }

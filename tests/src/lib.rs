@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod oauth;
 pub mod pki;
 pub mod possession;
+pub mod provider;
 pub mod recorder;
 pub mod tls_client;
 pub mod tls_server;

@@ -17,7 +17,13 @@ use crate::pki::Issued;
 /// The server. It ends with the process.
 pub struct SecureServer {
     port: u16,
-    asked: Arc<AtomicU64>,
+    counts: Arc<ServerCounts>,
+}
+
+#[derive(Default)]
+struct ServerCounts {
+    connections: AtomicU64,
+    requests: AtomicU64,
 }
 
 impl SecureServer {
@@ -30,16 +36,16 @@ impl SecureServer {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der.clone().into()], key)
             .unwrap();
-        let (config, count) = (Arc::new(config), Arc::new(AtomicU64::new(0)));
+        let (config, counts) = (Arc::new(config), Arc::new(ServerCounts::default()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { port: listener.local_addr().unwrap().port(), asked: Arc::clone(&count) };
+        let server = Self { port: listener.local_addr().unwrap().port(), counts: Arc::clone(&counts) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (config, count) = (Arc::clone(&config), Arc::clone(&count));
+                let (config, counts) = (Arc::clone(&config), Arc::clone(&counts));
                 std::thread::spawn(move || {
                     let connection = ServerConnection::new(config).unwrap();
                     // A client that does not trust the certificate disconnects.
-                    let _ = answer(StreamOwned::new(connection, stream), &count);
+                    let _ = answer_all(StreamOwned::new(connection, stream), &counts);
                 });
             }
         });
@@ -53,12 +59,34 @@ impl SecureServer {
 
     /// The number of requests so far.
     pub fn request_count(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+        self.counts.requests.load(Ordering::Relaxed)
+    }
+
+    /// The number of connections so far on which a request came.
+    pub fn connection_count(&self) -> u64 {
+        self.counts.connections.load(Ordering::Relaxed)
     }
 }
 
-fn answer(stream: StreamOwned<ServerConnection, TcpStream>, count: &AtomicU64) -> std::io::Result<()> {
+type Connection = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+
+/// Answers requests until the client closes the connection.
+fn answer_all(
+    stream: StreamOwned<ServerConnection, TcpStream>,
+    counts: &ServerCounts,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
+    if !stream.fill_buf()?.is_empty() {
+        counts.connections.fetch_add(1, Ordering::Relaxed);
+    }
+    while !stream.fill_buf()?.is_empty() {
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        answer(&mut stream)?;
+    }
+    Ok(())
+}
+
+fn answer(stream: &mut Connection) -> std::io::Result<()> {
     let (mut line, mut length) = (String::new(), 0);
     while stream.read_line(&mut line)? > 2 {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
@@ -68,13 +96,10 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>, count: &AtomicU64) -
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    count.fetch_add(1, Ordering::Relaxed);
     let body = response_body(&body).to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length:";
-    let stream = stream.get_mut();
-    stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())?;
-    stream.conn.send_close_notify();
-    stream.flush()
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
+    stream.get_mut().write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())?;
+    stream.get_mut().flush()
 }
 
 fn response_body(body: &[u8]) -> Value {

@@ -41,6 +41,8 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     install_conformance_suite(&tools, &root.join("tests/conformance"))?;
     need("minisign", &["minisign"], &["-v"])?;
     need("promtool", &["prometheus"], &["--version"])?;
+    need("age", &["age"], &["--version"])?;
+    install_keyring()?;
     install_authorization_servers(&tools, &root.join("tests/authorization-servers"))?;
     install_browser()?;
     // `witgate plugin build` would install this itself, but then in the middle of a test.
@@ -131,6 +133,16 @@ fn install_browser() -> Result<()> {
         return Ok(());
     }
     apt::install(&["chromium"])
+}
+
+/// Installs a keyring of the desktop, which only Linux has in this form.
+fn install_keyring() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    need("dbus-run-session", &["dbus"], &["--version"])?;
+    // The program that asks it has no option without an effect.
+    need("gnome-keyring-daemon", &["gnome-keyring", "libsecret-tools"], &["--version"])
 }
 
 /// Runs `npm ci` without install scripts. No package needs a script, and the downloads of scripts are not in the lock

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use witgate_basic::hash::PasswordHash;
+use witgate_basic::hash::{PasswordHash, RECOMMENDED};
 
 use crate::database::AccountDatabase;
 use crate::database::users::AccountUser;
@@ -29,7 +29,7 @@ impl TestAccounts {
 
     /// With the password [`PASSWORD`].
     pub(crate) fn with_password() -> Self {
-        Self::with_hash(&hash_of(PASSWORD).unwrap())
+        Self::with_hash(&hash_of(PASSWORD, RECOMMENDED).unwrap())
     }
 
     fn with_hash(hash: &PasswordHash) -> Self {
@@ -49,6 +49,7 @@ impl TestAccounts {
             takes_documents: true,
             takes_registrations: true,
             scopes: BTreeMap::from([("mcp:read".to_owned(), "Read your notes".to_owned())]),
+            password_cost: RECOMMENDED,
             resources: vec![AccountResource {
                 url: RESOURCE.to_owned(),
                 path: "/mcp".to_owned(),

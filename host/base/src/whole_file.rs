@@ -1,9 +1,11 @@
 //! Files that commands change while others read them. They are read and replaced as a whole.
 
+#[cfg(unix)]
+use std::fs::DirBuilder;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 #[cfg(unix)]
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,40 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
     let mut new = NamedTempFile::new_in(folder_of(path))?;
     write(new.as_file_mut())?;
     new.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Creates the file at `path` with all that `write` has written, unless there is one. Only the owner may read it, who is
+/// that of its directory. False: there is one, which stays.
+///
+/// # Errors
+/// If it cannot be written. Then there is no new file.
+pub fn create(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<bool> {
+    let mut new = NamedTempFile::new_in(folder_of(path))?;
+    give_to_owner(path, new.as_file())?;
+    write(new.as_file_mut())?;
+    match new.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
+}
+
+/// Creates the directory of the file at `path`, and those above it, unless they exist. Only its owner may use a new one,
+/// who is that of the directory above it.
+///
+/// # Errors
+/// If it cannot be created.
+#[cfg(unix)]
+pub fn create_folder_of(path: &Path) -> io::Result<()> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = folder_of(path).ancestors().take_while(is_missing).collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => created.and_then(|()| give_to_owner(folder_of(folder), &File::open(folder)?))?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes renames in the directory of the file at `path` survive a crash of the machine.
@@ -240,5 +276,14 @@ mod tests {
         chown(&store, Some(4321), Some(4321)).unwrap();
         Lock::take(&store).unwrap().replace("text").unwrap();
         assert_eq!((owner(&store), owner(&lock)), ((4321, 4321), (4321, 4321)));
+        let inner = folder.path().join("a/b/file");
+        create_folder_of(&inner).unwrap();
+        assert!(create(&inner, |file| file.write_all(b"first")).unwrap());
+        assert!(!create(&inner, |file| file.write_all(b"second")).unwrap());
+        assert_eq!(std::fs::read(&inner).unwrap(), b"first");
+        for (path, mode) in [("a", 0o700), ("a/b", 0o700), ("a/b/file", 0o600)] {
+            let path = folder.path().join(path);
+            assert_eq!((owner(&path), path.metadata().unwrap().mode() & 0o777), ((SERVICE, SERVICE), mode));
+        }
     }
 }

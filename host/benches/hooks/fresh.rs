@@ -51,6 +51,7 @@ async fn prepared() -> PreparedComponent {
         secrets: HashMap::new(),
         cache: None,
         passwords: Arc::default(),
+        password_cost: witgate_basic::hash::RECOMMENDED,
         user_store: None,
         verdicts: VerdictMemory::default(),
         fetcher: None,

@@ -30,7 +30,7 @@ pub(crate) fn remembered(bench: &mut Bench) {
     let (checks, source) = (PasswordChecks::default(), CallerDigest::of_peer(None));
     group.bench_function("remembered password", |b| {
         b.to_async(&runtime).iter(|| async {
-            let checked = checks.check(black_box(PASSWORD_HASH), black_box(PASSWORD), source, false).await;
+            let checked = checks.check(black_box(PASSWORD_HASH), black_box(PASSWORD), source, None).await;
             assert!(checked.unwrap().is_right);
         });
     });

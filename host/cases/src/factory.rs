@@ -227,6 +227,7 @@ impl Factory {
             },
             clock: &self.clock,
             passwords: &self.passwords,
+            password_cost: config.password_cost,
             before: live.map(Generation::before),
             repeated,
             stage: None,

@@ -117,6 +117,7 @@ impl TestSubject {
             around,
             clock: &Clock::System,
             passwords: &Arc::default(),
+            password_cost: witgate_basic::hash::RECOMMENDED,
             before: None,
             repeated: None,
             stage: None,

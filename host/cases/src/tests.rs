@@ -39,6 +39,7 @@ async fn fault(
         around,
         clock: &Clock::System,
         passwords: &Arc::default(),
+        password_cost: witgate_basic::hash::RECOMMENDED,
         before: None,
         repeated: None,
         stage: None,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use witgate_basic::hash::Argon2Hash;
+
 /// The settings of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
@@ -27,6 +29,8 @@ pub struct AccountSettings {
     pub takes_registrations: bool,
     /// The scopes that clients may get, each with its description for people.
     pub scopes: BTreeMap<String, String>,
+    /// The cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Pattern, TargetKind};
 
 /// The argument of tools that contains a policy's credential.
@@ -15,7 +16,34 @@ pub struct ArgumentSettings {
     pub on_texts: Arc<[String]>,
     /// The argument in the input schemas that callers see.
     pub schema: ArgumentSchema,
+    /// The value of the argument that the server gets in place of what callers send. None: it gets none.
+    pub inject: Option<InjectedValue>,
 }
+
+/// The server's own value of an argument, which is a secret.
+#[derive(Clone, Debug)]
+pub struct InjectedValue(Arc<SecretString>);
+
+impl From<SecretString> for InjectedValue {
+    fn from(value: SecretString) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl InjectedValue {
+    /// The value, for the message to the server alone.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for InjectedValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for InjectedValue {}
 
 impl ArgumentSettings {
     /// True if the tool has the argument.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use witgate_base::signing::Signer;
@@ -91,12 +92,36 @@ pub struct GrantSettings {
     pub params: BTreeMap<String, String>,
     /// The URL on this machine to which the provider leads back. Without a port, it gets a free one.
     pub redirect_uri: Url,
+    /// The way in which callers connect their accounts. None: all callers share one grant.
+    pub connect: Option<ConnectSettings>,
     /// True if requests for new tokens name the scopes, as Entra needs it.
     pub names_scopes: bool,
     /// True if tokens without a lifetime have no end, as those of GitHub's OAuth Apps.
     pub is_endless: bool,
     /// The directory for data that survives a restart.
     pub state: PathBuf,
+    /// The file for the tokens in clear. None: they are sealed, in `state`.
+    pub file: Option<PathBuf>,
+}
+
+/// The way in which callers connect their accounts, if each principal has a grant of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectSettings {
+    /// The URL to which the provider leads back. None: it is at the origin of the upstream's resource.
+    pub redirect_uri: Option<Url>,
+}
+
+/// The characters of a name that a path cannot have, or that separate its parts.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// The path of Witgate's page where callers connect their accounts for a credential.
+pub fn connect_path(credential: &str) -> String {
+    format!("/connect/{}", utf8_percent_encode(credential, IN_PATH))
+}
+
+/// The path to which a provider leads back.
+pub fn callback_path(credential: &str) -> String {
+    format!("{}/callback", connect_path(credential))
 }
 
 /// The proof that Witgate is a client of an authorization server.
@@ -127,6 +152,11 @@ impl ClientProof {
 }
 
 impl OutboundSource {
+    /// True if each principal has a grant of their own.
+    pub fn is_of_principals(&self) -> bool {
+        matches!(self, Self::Grant(grant) if grant.connect.is_some())
+    }
+
     /// The kind, as the configuration names it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -171,6 +201,8 @@ pub enum SecretPlace {
     Variable(String),
     /// A file.
     File,
+    /// The encrypted store, with the name of the secret.
+    Store(String),
 }
 
 /// A secret that can be compared with the one after a reload. It never prints.
@@ -199,8 +231,40 @@ pub struct UpstreamCredentials {
     pub own: Option<Arc<CredentialSettings>>,
     /// The credentials that tools need, by the names of the tools.
     pub needs: BTreeMap<String, Vec<Arc<CredentialSettings>>>,
+    /// The credentials of its child processes.
+    pub of_children: ChildCredentials,
     /// The names that the configuration has here, also of invalid credentials.
     pub names: Vec<String>,
+}
+
+/// The credentials of child processes, which change while a process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChildCredentials {
+    /// The APIs that they call through Witgate, by the environment variables with their addresses.
+    pub apis: BTreeMap<String, ApiSettings>,
+    /// The credentials whose tokens are in files, by the environment variables with the paths of the files.
+    pub token_files: BTreeMap<String, Arc<CredentialSettings>>,
+    /// The directory in which each gateway makes its own directory for these files.
+    pub folder: PathBuf,
+}
+
+/// An API that child processes call through Witgate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Its URL, to which the paths of requests are added.
+    pub to: Url,
+    /// The credential that Witgate adds.
+    pub credential: Arc<CredentialSettings>,
+}
+
+impl ChildCredentials {
+    /// A text of all settings that cannot change without a restart: another credential can be used at once, and another
+    /// API or variable cannot.
+    pub fn place(&self) -> String {
+        let apis = self.apis.iter().map(|(variable, api)| format!("{variable}={}", api.to));
+        let files = self.token_files.keys().cloned();
+        apis.chain(files).collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl fmt::Display for SecretPlace {
@@ -208,6 +272,7 @@ impl fmt::Display for SecretPlace {
         match self {
             Self::Variable(name) => f.write_str(name),
             Self::File => f.write_str("a file"),
+            Self::Store(name) => write!(f, "the secret `{name}` of the store"),
         }
     }
 }

@@ -11,13 +11,16 @@ pub mod env_file;
 pub mod environment;
 pub mod identity;
 pub mod key_store;
+pub mod keyring;
 pub mod limits;
 pub mod raw;
 pub mod resolve;
 pub mod secret_programs;
+pub mod secret_store;
 pub mod secret_text;
 pub mod secrets;
 pub mod shape;
+pub mod token_issue;
 pub mod user_store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +34,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use accounts::AccountSettings;
-pub use argument::{ArgumentSchema, ArgumentSettings};
+pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
@@ -41,6 +44,7 @@ use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
 use witgate_base::signing::{PublicKey, Signer};
+use witgate_basic::hash::Argon2Hash;
 use witgate_plugin::Pattern;
 
 /// All settings of `serve`.
@@ -70,6 +74,8 @@ pub struct Config {
     pub limits: Vec<CallLimit>,
     /// Pauses after failed authentications. None: there are none.
     pub lockout: Option<Lockout>,
+    /// `[passwords]`: the cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
     /// Addresses and networks that may not connect.
     pub denied_peers: Vec<IpNet>,
     /// The audit log. None: the audit is only written to standard error.
@@ -411,6 +417,8 @@ pub struct Upstream {
     pub target: UpstreamTarget,
     /// The lifetimes of the secrets in its headers or environment.
     pub lifetimes: Vec<secret_programs::SecretLifetime>,
+    /// The names of optional headers or variables that are left out, because there is no such secret.
+    pub absent: Vec<String>,
     /// The policies that decide about calls.
     pub pipeline: Pipeline,
     /// Maximum time until the first message of an answer.
@@ -431,6 +439,8 @@ pub struct Upstream {
     pub max_message: usize,
     /// The own tools beside those of the server.
     pub own_tools: Vec<OwnTool>,
+    /// The tokens that the own tool `issue_token` makes.
+    pub token_issue: Option<Arc<token_issue::TokenIssue>>,
 }
 
 /// An own tool that may be offered beside those of a server.
@@ -443,6 +453,8 @@ pub enum OwnTool {
     AuthStatus,
     /// The limits of calls, and what remains of them.
     LimitsStatus,
+    /// A token for the caller.
+    IssueToken,
 }
 
 impl OwnTool {
@@ -452,6 +464,7 @@ impl OwnTool {
             Self::HealthCheck => "health_check",
             Self::AuthStatus => "auth_status",
             Self::LimitsStatus => "limits_status",
+            Self::IssueToken => "issue_token",
         }
     }
 }
@@ -532,14 +545,25 @@ impl Upstream {
     pub fn place(&self) -> String {
         let Self { path, resource, about, timeout, sessions, denials, eras, max_message, own_tools, .. } =
             self;
-        let target = self.target.place();
+        let (target, of_children) = (self.target.place(), self.credentials.of_children.place());
         format!(
-            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} {own_tools:?}"
+            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} \
+             {own_tools:?} {of_children}"
         )
     }
 }
 
 impl UpstreamTarget {
+    /// The headers or the environment, with their values.
+    pub fn texts(&self) -> &[(String, SecretString)] {
+        match self {
+            Self::Command { env: texts, .. }
+            | Self::Url { headers: texts, .. }
+            | Self::Sse { headers: texts, .. } => texts,
+            Self::OwnTools | Self::Embedded | Self::Broken => &[],
+        }
+    }
+
     /// A text of the server that gets the headers or the environment.
     pub fn place(&self) -> String {
         match self {

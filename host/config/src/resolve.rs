@@ -5,6 +5,7 @@ mod accounts;
 mod arguments;
 mod audit;
 mod checkpoint_places;
+mod child_credentials;
 mod configured_keys;
 mod credentials;
 mod description;
@@ -17,6 +18,7 @@ mod limits;
 mod load;
 mod lockout;
 mod network;
+mod passwords;
 mod pipeline;
 mod plain_http;
 mod policies;
@@ -29,6 +31,8 @@ mod settings;
 mod signing;
 mod telemetry;
 mod tls;
+mod token_issue;
+mod token_store;
 mod tokens;
 mod upstreams;
 
@@ -38,6 +42,7 @@ use std::path::{Path, PathBuf};
 use self::load::finish;
 use self::plain_http::places_of_passwords;
 use self::resolver::{Resolver, base};
+use self::token_issue::TokenContext;
 use super::accounts::AccountPlace;
 use super::diagnostic::Diagnostic;
 use super::document::Document;
@@ -53,6 +58,7 @@ pub use configured_keys::ConfiguredKey;
 pub use environment_only::WrappedServer;
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
+pub use passwords::password_cost;
 pub use proxies::network as network_of;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -164,7 +170,7 @@ fn load_noting(
         let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
         (config, resolver.faults)
     };
-    let sources = SecretSources::new(&environment, &file.secrets);
+    let sources = sources(&environment, &file, &base(path));
     // Programs that have not run yet run side by side, and not one after the other.
     for _ in 0..MOST_ROUNDS {
         let beginning = sources.beginning();
@@ -182,6 +188,12 @@ fn load_noting(
 
 /// The most rounds in which the programs of secrets run side by side, some in each.
 const MOST_ROUNDS: usize = 8;
+
+/// The sources of secrets of a configuration in the directory `base`, without a configuration file: of the defaults.
+pub fn sources(environment: &Environment, file: &raw::File, base: &Path) -> SecretSources {
+    let state = base.join(file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE));
+    SecretSources::new(environment, &file.secrets, base, &state)
+}
 
 /// The variables of the process with those of the file that `server.env_file` names, and warnings about that file.
 ///
@@ -302,7 +314,12 @@ impl Outline {
     /// # Errors
     /// If the file of variables cannot be read, or a line is invalid.
     pub fn secrets(&self, environment: &Environment) -> Result<SecretSources, Diagnostic> {
-        Ok(SecretSources::new(&self.environment(environment)?, &self.file.secrets))
+        Ok(self.sources(&self.environment(environment)?))
+    }
+
+    /// The sources of secrets with these variables.
+    pub fn sources(&self, environment: &Environment) -> SecretSources {
+        sources(environment, &self.file, &self.base)
     }
 
     /// The files of accounts. None: there is no `[accounts]`.
@@ -346,6 +363,7 @@ pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
 impl Resolver<'_> {
     /// Reads every section, even if an earlier one has faults.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
+        self.store_identity(&file.secrets);
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
@@ -353,7 +371,8 @@ impl Resolver<'_> {
         let signing = self.signing(file);
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
-        let upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
             let places = places_of_passwords(file, &policies);
@@ -369,7 +388,10 @@ impl Resolver<'_> {
         self.accounts_are_used(file, &policies);
         let server = self.of_accounts(server, accounts.as_ref());
         let limits = self.call_limits(file, &upstreams, &policies);
+        let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
+        self.token_issues(file, &mut upstreams, context);
         let lockout = self.lockout(file);
+        let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
         Some(Config {
             path: Some(self.path.clone()),
@@ -384,6 +406,7 @@ impl Resolver<'_> {
             accounts,
             limits,
             lockout,
+            password_cost,
             denied_peers,
             audit,
             telemetry,

@@ -1,9 +1,10 @@
-//! Secrets that programs print: `vault kv get`, `sops -d` and the like. Each has a lifetime, and is renewed before it
-//! ends.
+//! Secrets that programs print, such as `vault kv get` and `sops -d`, and those of the keyring. Each has a lifetime, and
+//! is renewed before it ends.
 
 mod file_safety;
 mod program;
 mod run;
+mod supplier;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 pub(crate) use self::program::SecretProgram;
 use self::run::PROGRAM_TIME;
+pub(crate) use self::supplier::SecretSupplier;
 
 /// The number of programs whose values are kept. More than a configuration has; those of former configurations are
 /// forgotten.
@@ -30,9 +32,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 const LOOK_INTO_LOG: &str = "look into the log for the reason why it could not be renewed";
-
-const RUN_IT: &str =
-    "run the command yourself, as the user who starts Witgate and with the variables of `exec_env` only";
 
 /// The time before the end of a lifetime that is left for a renewal: two runs, with pauses.
 const LEFT: Duration = Duration::from_secs(30);
@@ -75,7 +74,7 @@ pub struct SecretPrograms(Arc<Mutex<KnownPrograms>>, Arc<Condvar>);
 
 #[derive(Default)]
 struct KnownPrograms {
-    known: BTreeMap<SecretProgram, PrintedSecret>,
+    known: BTreeMap<SecretSupplier, PrintedSecret>,
     /// The number of changes so far.
     changes: u64,
 }
@@ -102,22 +101,23 @@ impl std::fmt::Debug for SecretPrograms {
 }
 
 impl SecretPrograms {
-    /// Begins the first run of `program`, and does not wait for its end. False: it has run before, or there is no thread for it.
-    pub(crate) fn begin(&self, program: &SecretProgram) -> bool {
+    /// Asks `supplier` for the first time, and does not wait for the answer. False: it was asked before, or there is no
+    /// thread for it.
+    pub(crate) fn begin(&self, supplier: &SecretSupplier) -> bool {
         let now = Instant::now();
         let mut state = self.0.lock();
-        if let Some(known) = state.known.get(program) {
+        if let Some(known) = state.known.get(supplier) {
             return known.is_new;
         }
         if state.known.values().filter(|known| known.is_new).count() >= MOST_AT_ONCE {
             return true;
         }
-        let has_begun = self.run_beside(program.clone());
+        let has_begun = self.run_beside(supplier.clone());
         if has_begun {
             state.make_room();
             state
                 .known
-                .insert(program.clone(), PrintedSecret { is_running: true, ..PrintedSecret::new(now) });
+                .insert(supplier.clone(), PrintedSecret { is_running: true, ..PrintedSecret::new(now) });
         }
         has_begun
     }
@@ -129,31 +129,31 @@ impl SecretPrograms {
         !self.1.wait_while_until(&mut self.0.lock(), are_running, deadline).timed_out()
     }
 
-    /// The value that `program` has printed. The first time, it runs now.
+    /// The value that `supplier` has given. The first time, it is asked now.
     ///
     /// # Errors
     /// If its last run has failed and its last value has ended.
     pub(crate) fn value(
         &self,
-        program: &SecretProgram,
+        supplier: &SecretSupplier,
     ) -> Result<(SecretString, SecretLifetime), ProgramFault> {
         let asked = Instant::now();
         let mut state = self.0.lock();
         // It may have begun for another reader.
-        let is_new = |state: &mut KnownPrograms| state.known.get(program).is_some_and(|known| known.is_new);
+        let is_new = |state: &mut KnownPrograms| state.known.get(supplier).is_some_and(|known| known.is_new);
         self.1.wait_while_until(&mut state, is_new, asked + 2 * PROGRAM_TIME);
-        if let Some(known) = state.known.get_mut(program) {
+        if let Some(known) = state.known.get_mut(supplier) {
             known.asked = asked;
-            return known.current(program, asked);
+            return known.current(supplier, asked);
         }
         drop(state);
-        let printed = program.run();
+        let printed = supplier.ask();
         let now = Instant::now();
         let mut state = self.0.lock();
         state.make_room();
-        let known = state.known.entry(program.clone()).or_insert_with(|| PrintedSecret::new(asked));
-        known.take(program, printed, now);
-        known.current(program, now)
+        let known = state.known.entry(supplier.clone()).or_insert_with(|| PrintedSecret::new(asked));
+        known.take(supplier, printed, now);
+        known.current(supplier, now)
     }
 
     /// The number of changes so far: new values, and values whose lifetime has ended. A change is a reason to read the
@@ -168,10 +168,10 @@ impl SecretPrograms {
         let now = Instant::now();
         let mut state = self.0.lock();
         let KnownPrograms { known, changes } = &mut *state;
-        for (program, printed) in known {
-            *changes += u64::from(printed.end(program, now));
+        for (supplier, printed) in known {
+            *changes += u64::from(printed.end(supplier, now));
             if printed.is_due(now) {
-                printed.is_running = self.run_beside(program.clone());
+                printed.is_running = self.run_beside(supplier.clone());
             }
         }
     }
@@ -181,16 +181,16 @@ impl SecretPrograms {
         self.0.lock().known.retain(|_, printed| printed.asked >= then || printed.is_running);
     }
 
-    /// Runs a program on another thread. False: the system gives none.
-    fn run_beside(&self, program: SecretProgram) -> bool {
+    /// Asks a supplier on another thread. False: the system gives none.
+    fn run_beside(&self, supplier: SecretSupplier) -> bool {
         let programs = self.clone();
         let run = move || {
-            let printed = program.run();
+            let printed = supplier.ask();
             let mut state = programs.0.lock();
             let KnownPrograms { known, changes } = &mut *state;
-            if let Some(known) = known.get_mut(&program) {
+            if let Some(known) = known.get_mut(&supplier) {
                 let is_new = known.is_new;
-                let has_changed = known.take(&program, printed, Instant::now());
+                let has_changed = known.take(&supplier, printed, Instant::now());
                 // Nobody has used another value before the first run.
                 *changes += u64::from(has_changed && !is_new);
             }
@@ -207,20 +207,20 @@ fn renewal(lifetime: Duration) -> Duration {
 }
 
 impl KnownPrograms {
-    /// Forgets the program that no configuration has asked for the longest.
+    /// Forgets the supplier that no configuration has asked for the longest.
     fn make_room(&mut self) {
         if self.known.len() < MOST {
             return;
         }
         let oldest = self.known.iter().min_by_key(|(_, printed)| printed.asked);
-        if let Some(oldest) = oldest.map(|(program, _)| program.clone()) {
+        if let Some(oldest) = oldest.map(|(supplier, _)| supplier.clone()) {
             self.known.remove(&oldest);
         }
     }
 }
 
 impl PrintedSecret {
-    /// A program that has not run.
+    /// A supplier that was not asked.
     fn new(asked: Instant) -> Self {
         Self {
             value: Err("it has not run yet".to_owned()),
@@ -235,20 +235,16 @@ impl PrintedSecret {
 
     fn current(
         &self,
-        program: &SecretProgram,
+        supplier: &SecretSupplier,
         now: Instant,
     ) -> Result<(SecretString, SecretLifetime), ProgramFault> {
-        let name = program.name();
-        let fault = |message, help: &str| Err(ProgramFault { message, help: help.to_owned() });
-        let expired = format!("secret-expired: the lifetime of what the program `{name}` printed is over");
+        let fault = |message, help: String| Err(ProgramFault { message, help });
+        let expired = || format!("secret-expired: the lifetime of what {supplier} gave is over");
         match &self.value {
-            Ok((_, lifetime)) if lifetime.is_over_at(now) => fault(expired, LOOK_INTO_LOG),
+            Ok((_, lifetime)) if lifetime.is_over_at(now) => fault(expired(), LOOK_INTO_LOG.to_owned()),
             Ok((value, lifetime)) => Ok((value.clone(), lifetime.clone())),
-            Err(message) if self.has_ended => fault(format!("{expired}; {message}"), RUN_IT),
-            Err(message) => fault(
-                format!("secret-unavailable: the program `{name}` printed no secret: {message}"),
-                RUN_IT,
-            ),
+            Err(message) if self.has_ended => fault(format!("{}; {message}", expired()), supplier.advice()),
+            Err(message) => fault(supplier.failure(message), supplier.advice()),
         }
     }
 
@@ -257,12 +253,12 @@ impl PrintedSecret {
     }
 
     /// Ends a value whose lifetime is over. True: it has just ended.
-    fn end(&mut self, program: &SecretProgram, now: Instant) -> bool {
+    fn end(&mut self, supplier: &SecretSupplier, now: Instant) -> bool {
         let is_over = matches!(&self.value, Ok((_, lifetime)) if lifetime.is_over_at(now));
         if is_over {
             tracing::error!(
-                program = program.name(),
-                "secret-expired: the lifetime of what it printed is over, and no run has succeeded since"
+                source = %supplier,
+                "secret-expired: the lifetime of what it gave is over, and no attempt has succeeded since"
             );
             self.value = Err("no run has succeeded since".to_owned());
             self.has_ended = true;
@@ -271,19 +267,19 @@ impl PrintedSecret {
     }
 
     /// Takes the result of a run. True: the value is another one, or its lifetime has just ended.
-    fn take(&mut self, program: &SecretProgram, run: Result<SecretString, String>, now: Instant) -> bool {
+    fn take(&mut self, supplier: &SecretSupplier, run: Result<SecretString, String>, now: Instant) -> bool {
         (self.is_running, self.is_new) = (false, false);
         match run {
             Ok(value) => {
                 self.failures = 0;
-                self.next = now + renewal(program.ttl());
-                self.renew(value, now + program.ttl(), now)
+                self.next = now + renewal(supplier.ttl());
+                self.renew(value, now + supplier.ttl(), now)
             }
             Err(message) => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = SHORTEST_PAUSE.saturating_mul(1 << (self.failures - 1).min(6));
                 self.next = now + pause.min(LONGEST_PAUSE);
-                self.fail(program, message, now)
+                self.fail(supplier, message, now)
             }
         }
     }
@@ -302,11 +298,11 @@ impl PrintedSecret {
     }
 
     /// A failure keeps the value until its lifetime is over. True: that has just ended.
-    fn fail(&mut self, program: &SecretProgram, message: String, now: Instant) -> bool {
-        let has_just_ended = self.end(program, now);
+    fn fail(&mut self, supplier: &SecretSupplier, message: String, now: Instant) -> bool {
+        let has_just_ended = self.end(supplier, now);
         if self.value.is_ok() {
             tracing::warn!(
-                program = program.name(),
+                source = %supplier,
                 "a secret is not renewed, and stays until its lifetime is over: {message}"
             );
         } else {

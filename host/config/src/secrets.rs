@@ -1,4 +1,8 @@
-//! The sources of secrets: environment variables, files, credentials of systemd, and programs.
+//! The sources of secrets: environment variables, files, credentials of systemd, the encrypted store, the keyring, and
+//! programs.
+
+mod secret;
+mod stored;
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,12 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+pub use self::secret::{MissingSecret, Secret};
+use self::stored::StoreReader;
 use crate::environment::Environment;
-use crate::raw::{SecretSettings, SecretSource};
-use crate::secret_programs::{ProgramFault, SecretLifetime, SecretProgram};
+use crate::keyring::{KeyringEntry, KeyringPlaceError};
+use crate::raw::{SecretSettings, SecretSource, StoreIdentity};
+use crate::secret_programs::{ProgramFault, SecretProgram, SecretSupplier};
+use crate::secret_store::{IdentityPlace, SecretStore};
 use crate::secret_text::in_file;
 use crate::shape::{listed, nearest};
 use witgate_base::cause::{Cause, is_file};
@@ -22,7 +29,13 @@ use witgate_base::fingerprints::Fingerprints;
 const LARGEST: u64 = 1 << 20;
 
 /// The settings that name a source.
-pub(crate) const SOURCES: [&str; 4] = ["env", "file", "credential", "exec"];
+pub(crate) const SOURCES: [&str; 6] = ["env", "file", "credential", "stored", "keyring", "exec"];
+
+/// The default of `secrets.store`.
+const DEFAULT_STORE: &str = "secrets.age";
+
+/// The file of the identity in the directory of the state.
+const DEFAULT_IDENTITY: &str = "secrets.key";
 
 /// The default of `ttl_s`: a changed secret is in use after five minutes at the latest.
 const DEFAULT_TTL_S: u64 = 300;
@@ -38,59 +51,58 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub struct SecretSources {
     environment: Environment,
     strict_files: bool,
+    core_dumps: bool,
+    /// None: a sandbox has no store.
+    store: Option<StoreReader>,
     /// The number of changes of programs' secrets at the time of reading.
     changes: u64,
     /// Set if a program runs for the first time. None: the values of such programs are waited for.
     begun: Option<Arc<AtomicBool>>,
 }
 
-/// A secret, and its origin.
-#[derive(Debug)]
-pub struct Secret {
-    /// The secret, which is never empty.
-    pub value: SecretString,
-    /// The file that it comes from.
-    pub file: Option<PathBuf>,
-    /// A warning with advice, if other users may read the file.
-    pub warning: Option<(String, String)>,
-    /// The time until which it may be used. None: there is no limit.
-    pub lifetime: Option<SecretLifetime>,
-}
-
-impl Secret {
-    fn from_variable(value: &str) -> Self {
-        Self { value: value.into(), file: None, warning: None, lifetime: None }
-    }
-}
-
-/// The reason why a secret is missing, and the advice.
-#[derive(Debug)]
-pub struct MissingSecret {
-    /// The reason.
-    pub message: String,
-    /// The advice.
-    pub help: String,
-    /// The cause.
-    pub cause: Cause,
-    /// True if nothing is there, so that an optional secret is left out. False: something is there and unusable.
-    pub is_absent: bool,
-}
-
-impl MissingSecret {
-    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), help: help.into(), cause: Cause::Content, is_absent: false }
-    }
-
-    fn absent(self) -> Self {
-        Self { is_absent: true, ..self }
-    }
-}
-
 impl SecretSources {
-    /// The sources of a configuration: its variables, and its `[secrets]`.
-    pub(crate) fn new(environment: &Environment, settings: &SecretSettings) -> Self {
+    /// The sources of a configuration in the directory `base`, which keeps its data in `state`.
+    pub(crate) fn new(
+        environment: &Environment,
+        settings: &SecretSettings,
+        base: &Path,
+        state: &Path,
+    ) -> Self {
         let changes = environment.programs().changes();
-        Self { environment: environment.clone(), strict_files: settings.strict_files, changes, begun: None }
+        let SecretSettings { strict_files, core_dumps, .. } = *settings;
+        let environment = environment.clone();
+        let sources = Self { environment, strict_files, core_dumps, store: None, changes, begun: None };
+        let path = base.join(settings.store.as_deref().unwrap_or(DEFAULT_STORE));
+        let store = SecretStore::new(path, sources.identity(settings, base, state), state);
+        Self { store: Some(StoreReader::new(store)), ..sources }
+    }
+
+    /// The place of the identity that decrypts the store.
+    fn identity(&self, settings: &SecretSettings, base: &Path, state: &Path) -> IdentityPlace {
+        let StoreIdentity { file, credential, keyring } = settings.identity.clone().unwrap_or_default();
+        if let Some(name) = credential {
+            return self
+                .credential_path(&name)
+                .map_or_else(|missing| IdentityPlace::Nowhere(missing.message), IdentityPlace::Protected);
+        }
+        if let Some(entry) = keyring {
+            return self
+                .keyring_entry(&entry)
+                .map_or_else(|error| IdentityPlace::Nowhere(error.to_string()), IdentityPlace::Keyring);
+        }
+        IdentityPlace::File(file.map_or_else(|| state.join(DEFAULT_IDENTITY), |file| base.join(file)))
+    }
+
+    /// The encrypted store. None: there is no configuration.
+    pub fn store(&self) -> Option<&SecretStore> {
+        self.store.as_ref().map(StoreReader::store)
+    }
+
+    /// Remembers the state of the store that was read, so that an older one causes a warning from then on.
+    pub fn remember_store(&self) {
+        if let Some(store) = &self.store {
+            store.remember();
+        }
     }
 
     /// The same, which begin the programs that have not run yet, and wait for none of them.
@@ -111,6 +123,11 @@ impl SecretSources {
     /// The variables alone, for commands and sandboxes.
     pub fn of_environment(environment: Environment) -> Self {
         Self { environment, ..Self::default() }
+    }
+
+    /// True if a core dump of the process, which contains its secrets, may be made.
+    pub fn are_core_dumps_permitted(&self) -> bool {
+        self.core_dumps
     }
 
     /// The environment variables.
@@ -151,7 +168,8 @@ impl SecretSources {
         files: &mut Fingerprints,
     ) -> Result<Secret, MissingSecret> {
         let named = named(source);
-        if source.exec.is_none() && (source.ttl_s.is_some() || !source.exec_env.is_empty()) {
+        let has_lifetime = source.exec.is_some() || source.keyring.is_some();
+        if !has_lifetime && source.ttl_s.is_some() || source.exec.is_none() && !source.exec_env.is_empty() {
             let message = "`ttl_s` and `exec_env` are about the program of `exec`, and there is none";
             return Err(MissingSecret::new(message, "leave them out"));
         }
@@ -159,6 +177,8 @@ impl SecretSources {
             ([_], SecretSource { env: Some(name), .. }) => self.in_variable(name),
             ([_], SecretSource { file: Some(file), .. }) => self.in_own_file(&dir.join(file), files),
             ([_], SecretSource { credential: Some(name), .. }) => self.in_credential(name, files),
+            ([_], SecretSource { stored: Some(name), .. }) => self.in_store(name, files),
+            ([_], SecretSource { keyring: Some(entry), .. }) => self.in_keyring(entry, source),
             ([_], SecretSource { exec: Some(argv), .. }) => self.of_program(argv, source, dir),
             ([], _) | ([_], _) => Err(MissingSecret::new(
                 "nothing says where this secret comes from",
@@ -207,6 +227,27 @@ impl SecretSources {
         Err(MissingSecret::new(format!("the environment variable `{name}` {state}"), help).absent())
     }
 
+    fn in_store(&self, name: &str, files: &mut Fingerprints) -> Result<Secret, MissingSecret> {
+        let help = "use `env` or `file`";
+        let missing = || MissingSecret::new("there is no store of secrets here", help);
+        self.store.as_ref().ok_or_else(missing)?.secret(name, files)
+    }
+
+    fn keyring_entry(&self, entry: &str) -> Result<KeyringEntry, KeyringPlaceError> {
+        KeyringEntry::new(entry, |name| self.environment.get(name))
+    }
+
+    fn in_keyring(&self, entry: &str, source: &SecretSource) -> Result<Secret, MissingSecret> {
+        let entry = self.keyring_entry(entry).map_err(|error| {
+            let help = match error {
+                KeyringPlaceError::Name => "write `{ keyring = \"SERVICE/ACCOUNT\" }`",
+                KeyringPlaceError::NoBus => "start Witgate in a session of the desktop, or use `stored`",
+            };
+            MissingSecret::new(error.to_string(), help)
+        })?;
+        self.of_supplier(&SecretSupplier::Keyring(entry, ttl(source)))
+    }
+
     fn of_program(
         &self,
         argv: &[String],
@@ -216,20 +257,23 @@ impl SecretSources {
         if argv.first().is_none_or(String::is_empty) {
             return Err(MissingSecret::new("the command of `exec` is empty", "write program and arguments"));
         }
-        let ttl = Duration::from_secs(source.ttl_s.unwrap_or(DEFAULT_TTL_S));
         let variable = |name: &str| self.environment.get(name);
-        let program = SecretProgram::new(argv, ttl, dir, variable, &source.exec_env);
+        let program = SecretProgram::new(argv, ttl(source), dir, variable, &source.exec_env);
         let program = program.map_err(|name| {
             let message = format!("the program is to get the variable `{name}`, which is not set or empty");
             MissingSecret::new(message, format!("set `{name}`, or take it out of `exec_env`"))
         })?;
+        self.of_supplier(&SecretSupplier::Program(program))
+    }
+
+    fn of_supplier(&self, supplier: &SecretSupplier) -> Result<Secret, MissingSecret> {
         let programs = self.environment.programs();
-        if let Some(begun) = self.begun.as_ref().filter(|_| programs.begin(&program)) {
+        if let Some(begun) = self.begun.as_ref().filter(|_| programs.begin(supplier)) {
             begun.store(true, Ordering::Relaxed);
-            return Err(MissingSecret::new("the program runs for the first time", "wait for its end"));
+            return Err(MissingSecret::new("the secret is asked for the first time", "wait for the answer"));
         }
         let (value, lifetime) = programs
-            .value(&program)
+            .value(supplier)
             .map_err(|ProgramFault { message, help }| MissingSecret::new(message, help))?;
         Ok(Secret { value, file: None, warning: None, lifetime: Some(lifetime) })
     }
@@ -282,9 +326,14 @@ impl SecretSources {
 
 /// The sources that are written, of which there may be one.
 pub(crate) fn named(source: &SecretSource) -> Vec<&'static str> {
-    let SecretSource { env, file, credential, exec, ttl_s: _, exec_env: _ } = source;
-    let is_there = [env.is_some(), file.is_some(), credential.is_some(), exec.is_some()];
+    let SecretSource { env, file, credential, stored, keyring, exec, ttl_s: _, exec_env: _ } = source;
+    let texts = [env, file, credential, stored, keyring].map(Option::is_some);
+    let is_there = texts.into_iter().chain([exec.is_some()]);
     SOURCES.into_iter().zip(is_there).filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
+}
+
+fn ttl(source: &SecretSource) -> Duration {
+    Duration::from_secs(source.ttl_s.unwrap_or(DEFAULT_TTL_S))
 }
 
 /// The mode of a file that users other than its owner may read or write.

@@ -39,6 +39,7 @@ pub(crate) fn secret(retrieval: &Retrieval) -> Result<&str, SecretError> {
     let source = match place {
         SecretPlace::Variable(name) => MissingSource::Variable(name.as_str().into()),
         SecretPlace::File => MissingSource::File,
+        SecretPlace::Store(name) => MissingSource::Store(name.as_str().into()),
     };
     Err(SecretError::Missing(OutboundProblem::Missing(source)))
 }

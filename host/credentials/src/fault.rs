@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use url::Url;
+
 /// A call without its credential for the upstream. It is not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the credential `{credential}`: {problem}")]
@@ -11,6 +13,36 @@ pub struct OutboundFault {
     pub credential: Arc<str>,
     /// The problem.
     pub problem: OutboundProblem,
+    /// The way to connect an account. None: the caller cannot do it, or not now.
+    pub invitation: Option<Box<Invitation>>,
+}
+
+/// The invitation of a caller to connect their account at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// The page for it.
+    pub url: Url,
+    /// The number that the page shows, for a comparison. None: the page asks for the caller's credential.
+    pub code: Option<Box<str>>,
+    /// The form in which the client gets the URL.
+    pub form: InvitationForm,
+}
+
+/// The form of an invitation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvitationForm {
+    /// The text of an error.
+    Text,
+    /// An error that makes the client open the URL (MCP 2025-11-25, "URL Mode Elicitation").
+    Elicitation {
+        /// The id of the elicitation.
+        id: Box<str>,
+    },
+    /// A request for input, after which the client repeats the call (MCP 2026-07-28, "Multi Round-Trip Requests").
+    Input {
+        /// The state that the client sends back.
+        state: Box<str>,
+    },
 }
 
 /// The problem of a credential. It contains no secret.
@@ -34,15 +66,39 @@ pub enum OutboundProblem {
     NoCallerToken,
     /// The grant of a person has ended.
     Ended,
+    /// The caller has not connected their account.
+    NotConnected,
+    /// The credential is that of each caller, and the caller has shown nothing that says who they are.
+    NoPrincipal,
+    /// An account is not connected, because somebody or something is against it.
+    ConnectDenied {
+        /// The reason, for the operator.
+        why: Arc<str>,
+    },
+    /// The answer of a provider or of a client belongs to another login.
+    StateMismatch,
 }
 
 impl OutboundProblem {
     /// A detail for the operator.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Refused { error: detail } | Self::Unreachable { why: detail } => Some(detail),
-            Self::Missing(_) | Self::Rejected | Self::NoCallerToken | Self::Ended => None,
+            Self::Refused { error: detail }
+            | Self::Unreachable { why: detail }
+            | Self::ConnectDenied { why: detail } => Some(detail),
+            Self::Missing(_)
+            | Self::Rejected
+            | Self::NoCallerToken
+            | Self::Ended
+            | Self::NotConnected
+            | Self::NoPrincipal
+            | Self::StateMismatch => None,
         }
+    }
+
+    /// True if only a secret or a login helps.
+    pub(crate) fn needs_login(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Ended | Self::NotConnected)
     }
 
     /// No answer, with the reason for the operator.
@@ -58,11 +114,23 @@ pub enum MissingSource {
     Variable(Arc<str>),
     /// A file.
     File,
+    /// The encrypted store, with the name of the secret.
+    Store(Arc<str>),
     /// A login of a person.
     Login,
 }
 
 impl OutboundFault {
+    /// The fault of a credential with this problem.
+    pub fn new(credential: &Arc<str>, problem: OutboundProblem) -> Self {
+        Self { credential: Arc::clone(credential), problem, invitation: None }
+    }
+
+    /// The same, with a way to connect an account.
+    pub fn with(self, invitation: Invitation) -> Self {
+        Self { invitation: Some(Box::new(invitation)), ..self }
+    }
+
     /// The reason code.
     pub fn reason(&self) -> &'static str {
         match self.problem {
@@ -71,6 +139,10 @@ impl OutboundFault {
             OutboundProblem::Unreachable { .. } => "provider-unreachable",
             OutboundProblem::NoCallerToken => "no-caller-token",
             OutboundProblem::Ended => "credential-ended",
+            OutboundProblem::NotConnected => "connect-required",
+            OutboundProblem::NoPrincipal => "no-principal",
+            OutboundProblem::ConnectDenied { .. } => "connect-denied",
+            OutboundProblem::StateMismatch => "state-mismatch",
         }
     }
 
@@ -80,7 +152,7 @@ impl OutboundFault {
             OutboundProblem::Missing(source) => {
                 let name = match source {
                     MissingSource::Variable(name) => name,
-                    MissingSource::File | MissingSource::Login => &self.credential,
+                    MissingSource::File | MissingSource::Store(_) | MissingSource::Login => &self.credential,
                 };
                 format!("Missing required auth: {name}. {}.", self.advice())
             }
@@ -107,17 +179,42 @@ impl OutboundFault {
             OutboundProblem::NoCallerToken => {
                 format!("The credential `{}` is made from your own token: {}", self.credential, self.advice())
             }
+            OutboundProblem::NotConnected => {
+                format!(
+                    "Connect your account for the credential `{}` first. {}.",
+                    self.credential,
+                    self.advice()
+                )
+            }
+            OutboundProblem::NoPrincipal => {
+                format!("The credential `{}` is that of each caller: {}", self.credential, self.advice())
+            }
+            OutboundProblem::ConnectDenied { .. } => {
+                format!("No account is connected for the credential `{}`: {}", self.credential, self.advice())
+            }
+            OutboundProblem::StateMismatch => {
+                format!("State mismatch: this answer belongs to another login. {}.", self.advice())
+            }
         }
     }
 
     /// The advice how to provide the credential.
     pub fn advice(&self) -> String {
+        if let Some(Invitation { url, code, .. }) = self.invitation.as_deref() {
+            let compare = code.as_ref().map_or_else(String::new, |code| {
+                format!(", and go on only if the page shows the number {code}")
+            });
+            return format!("Open {url} in a browser{compare}, then repeat the call");
+        }
         match &self.problem {
             OutboundProblem::Missing(MissingSource::Variable(name)) => {
                 format!("Set the {name} environment variable")
             }
             OutboundProblem::Missing(MissingSource::File) => {
                 "Write it into the file that the configuration names".to_owned()
+            }
+            OutboundProblem::Missing(MissingSource::Store(name)) => {
+                format!("Set it with `witgate secret set {name}`")
             }
             OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::Ended => {
                 format!("Log in with `witgate credential login {}`", self.credential)
@@ -127,6 +224,12 @@ impl OutboundFault {
             OutboundProblem::NoCallerToken => {
                 "authenticate with a token of the authorization server".to_owned()
             }
+            OutboundProblem::NotConnected => {
+                format!("Ask the operator for `witgate credential login {} --as …`", self.credential)
+            }
+            OutboundProblem::NoPrincipal => "send a credential that says who you are".to_owned(),
+            OutboundProblem::ConnectDenied { .. } => "repeat the call to try it again".to_owned(),
+            OutboundProblem::StateMismatch => "Repeat the call to begin a new one".to_owned(),
         }
     }
 }
@@ -138,12 +241,17 @@ impl fmt::Display for OutboundProblem {
                 write!(f, "the environment variable {name} is not set or is empty")
             }
             Self::Missing(MissingSource::File) => f.write_str("its file does not exist"),
+            Self::Missing(MissingSource::Store(name)) => write!(f, "the store of secrets has no `{name}`"),
             Self::Missing(MissingSource::Login) => f.write_str("nobody has logged in for it"),
             Self::Ended => f.write_str("its login has ended"),
             Self::Rejected => f.write_str("the server does not accept it"),
             Self::Refused { error } => write!(f, "the authorization server refuses it: {error}"),
             Self::Unreachable { why } => write!(f, "the authorization server gives no answer: {why}"),
             Self::NoCallerToken => f.write_str("the caller has shown no token that could be exchanged"),
+            Self::NotConnected => f.write_str("the caller has not connected their account"),
+            Self::NoPrincipal => f.write_str("the caller has shown nothing that says who they are"),
+            Self::ConnectDenied { why } => write!(f, "no account is connected: {why}"),
+            Self::StateMismatch => f.write_str("the answer belongs to another login"),
         }
     }
 }
@@ -153,7 +261,7 @@ mod tests {
     use super::*;
 
     fn fault(problem: OutboundProblem) -> OutboundFault {
-        OutboundFault { credential: "weather".into(), problem }
+        OutboundFault::new(&"weather".into(), problem)
     }
 
     #[test]
@@ -172,5 +280,22 @@ mod tests {
             fault(OutboundProblem::Missing(MissingSource::File)).message(),
             "Missing required auth: weather. Write it into the file that the configuration names."
         );
+    }
+
+    #[test]
+    fn an_invitation_says_where_to_go() {
+        let url = Url::parse("https://gate.example.com/connect/hub?t=0").unwrap();
+        let invited = |code: Option<&str>| {
+            let invitation =
+                Invitation { url: url.clone(), code: code.map(Box::from), form: InvitationForm::Text };
+            let invitation = Some(Box::new(invitation));
+            OutboundFault { invitation, ..fault(OutboundProblem::NotConnected) }.message()
+        };
+        assert_eq!(
+            invited(None),
+            "Connect your account for the credential `weather` first. \
+             Open https://gate.example.com/connect/hub?t=0 in a browser, then repeat the call."
+        );
+        assert!(invited(Some("123456")).contains("only if the page shows the number 123456, then repeat"));
     }
 }

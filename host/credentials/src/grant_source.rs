@@ -1,4 +1,4 @@
-//! Tokens of a grant that a person has given. A renewal holds the lock of the grant, so that of several processes one
+//! Tokens of a grant that a person has given, for all callers or for one principal. A renewal holds the lock of the grant, so that of several processes one
 //! asks the provider and the others read the result. A new refresh token is written before a token is used.
 
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use tokio::task::spawn_blocking;
 
 use crate::client::SecretError;
 use crate::fault::{MissingSource, OutboundProblem};
+use crate::grant_key::GrantKey;
+use crate::grant_store::journal::GrantJournal;
 use crate::grant_store::{GrantError, GrantLock, GrantStore, StoredGrant};
 use crate::open_renewals::OpenRenewals;
 use crate::token_answer::AccessToken;
@@ -18,6 +20,7 @@ use crate::token_keeper::{TokenOrder, TokenSource};
 use crate::token_sources::TokenEndpoint;
 use witgate_base::clock;
 use witgate_base::digest::sha256;
+use witgate_base::party::Principal;
 use witgate_config::credentials::GrantSettings;
 use witgate_plugin::Digest;
 use witgate_runtime::workers;
@@ -29,10 +32,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// The errors after which only a new login helps: RFC 6749, section 5.2; GitHub; OpenID Connect and Entra.
 const FINAL: [&str; 3] = ["invalid_grant", "bad_refresh_token", "interaction_required"];
 
-/// The grant of one credential.
+/// One grant.
 #[derive(Clone)]
 pub(crate) struct GrantSource {
-    credential: Arc<str>,
+    key: GrantKey,
     endpoint: Arc<TokenEndpoint>,
     /// The scopes in requests, for providers that need them.
     scope: Option<String>,
@@ -55,7 +58,7 @@ impl TokenSource for GrantSource {
 }
 
 impl GrantSource {
-    /// The grant of a credential with these settings.
+    /// The grant that all callers of a credential with these settings share.
     pub(crate) fn of(
         credential: &Arc<str>,
         settings: &GrantSettings,
@@ -64,7 +67,7 @@ impl GrantSource {
     ) -> Result<Self, SecretError> {
         let scopes = settings.token.scopes.join(" ");
         Ok(Self {
-            credential: Arc::clone(credential),
+            key: GrantKey::shared(credential),
             endpoint: Arc::new(TokenEndpoint::of_grant(settings, ways)?),
             scope: settings.names_scopes.then_some(scopes),
             store: GrantStore::of(settings),
@@ -72,6 +75,11 @@ impl GrantSource {
             open: open.clone(),
             last: Arc::default(),
         })
+    }
+
+    /// The grant of `owner` for the same credential.
+    pub(crate) fn of_principal(&self, owner: Principal) -> Self {
+        Self { key: GrantKey::of(self.key.credential(), owner), last: Arc::default(), ..self.clone() }
     }
 
     async fn grant(&self, is_refused: bool) -> Result<StoredGrant, OutboundProblem> {
@@ -91,7 +99,7 @@ impl GrantSource {
         }
         match self.renewed(stored.clone(), lock).await {
             Err(OutboundProblem::Unreachable { why }) if !is_refused && is_alive(&stored) => {
-                tracing::warn!(credential = &*self.credential, %why, "the former token is used until its end");
+                tracing::warn!(grant = %self.key, %why, "the former token is used until its end");
                 Ok(stored)
             }
             renewed => renewed,
@@ -132,14 +140,17 @@ impl GrantSource {
         let scope = self.scope.as_deref().map(|scope| ("scope", scope));
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
         let fields: Vec<_> = fields.into_iter().chain(scope).collect();
-        match self.endpoint.ask(&fields).await {
+        // Without room for the answer, the refresh token is not used up.
+        let journal = self.prepare(&lock).await?;
+        match self.endpoint.answer(&fields).await {
             Ok(issued) => {
+                let flaw = issued.flaw;
                 let new = StoredGrant::renewed(stored, issued, self.refresh_before);
-                self.keep(&new, stored, &lock).await;
-                Ok(new)
+                self.keep(&new, stored, journal, &lock).await;
+                flaw.map_or(Ok(new), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
-                tracing::warn!(credential = &*self.credential, %error, "the grant has ended; log in again");
+                tracing::warn!(grant = %self.key, %error, "the grant has ended; log in again");
                 self.end(stored, &lock).await;
                 Err(OutboundProblem::Ended)
             }
@@ -149,46 +160,72 @@ impl GrantSource {
 
     /// Writes a new grant before it is used. The former refresh token may be used up, so the new one stays in memory
     /// under the lock until it is written.
-    async fn keep(&self, new: &StoredGrant, former: &StoredGrant, lock: &Arc<GrantLock>) {
+    async fn keep(
+        &self,
+        new: &StoredGrant,
+        former: &StoredGrant,
+        journal: GrantJournal,
+        lock: &Arc<GrantLock>,
+    ) {
         let secret = |grant: &StoredGrant| {
             grant.refresh.as_ref().map(|refresh| sha256(refresh.expose_secret().as_bytes()))
         };
         let is_rotated = secret(new) != secret(former);
         let (mut pause, longest) = PAUSES;
-        while let Err(error) = self.write(new.clone(), Arc::clone(lock)).await {
-            tracing::error!(credential = &*self.credential, %error, "the new grant cannot be written");
+        let mut written = self.finish(new.clone(), journal, Arc::clone(lock)).await;
+        while let Err(error) = written {
+            tracing::error!(grant = %self.key, %error, "the new grant cannot be written");
             if !is_rotated {
                 return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
+            written = self.write(new.clone(), Arc::clone(lock)).await;
         }
     }
 
     async fn end(&self, stored: &StoredGrant, lock: &Arc<GrantLock>) {
         let ended = StoredGrant { has_ended: true, refresh: None, ..stored.clone() };
         if let Err(error) = self.write(ended, Arc::clone(lock)).await {
-            tracing::error!(credential = &*self.credential, %error, "the end of the grant cannot be written");
+            tracing::error!(grant = %self.key, %error, "the end of the grant cannot be written");
         }
     }
 
     /// The grant, if there is one that has not ended.
     async fn read(&self) -> Result<StoredGrant, OutboundProblem> {
-        let (store, credential) = (self.store.clone(), Arc::clone(&self.credential));
-        let stored = self.blocking(move || store.read(&credential)).await?;
-        let login = || OutboundProblem::Missing(MissingSource::Login);
-        let stored = stored.ok_or_else(login)?;
+        let (store, key) = (self.store.clone(), self.key.clone());
+        let stored = self.blocking(move || store.read(&key)).await?;
+        let absent = || match self.key.owner() {
+            None => OutboundProblem::Missing(MissingSource::Login),
+            Some(_) => OutboundProblem::NotConnected,
+        };
+        let stored = stored.ok_or_else(absent)?;
         if stored.has_ended { Err(OutboundProblem::Ended) } else { Ok(stored) }
     }
 
     async fn lock(&self) -> Result<GrantLock, OutboundProblem> {
-        let (store, credential) = (self.store.clone(), Arc::clone(&self.credential));
-        self.blocking(move || store.lock(&credential)).await
+        let (store, key) = (self.store.clone(), self.key.clone());
+        self.blocking(move || store.lock(&key)).await
     }
 
     async fn write(&self, grant: StoredGrant, lock: Arc<GrantLock>) -> Result<(), OutboundProblem> {
-        let (store, credential) = (self.store.clone(), Arc::clone(&self.credential));
-        self.blocking(move || store.write(&credential, &grant, &lock)).await
+        let (store, key) = (self.store.clone(), self.key.clone());
+        self.blocking(move || store.write(&key, &grant, &lock)).await
+    }
+
+    async fn prepare(&self, lock: &Arc<GrantLock>) -> Result<GrantJournal, OutboundProblem> {
+        let (store, key, lock) = (self.store.clone(), self.key.clone(), Arc::clone(lock));
+        self.blocking(move || store.prepare(&key, &lock)).await
+    }
+
+    async fn finish(
+        &self,
+        grant: StoredGrant,
+        journal: GrantJournal,
+        lock: Arc<GrantLock>,
+    ) -> Result<(), OutboundProblem> {
+        let (store, key) = (self.store.clone(), self.key.clone());
+        self.blocking(move || store.finish(&key, &grant, journal, &lock)).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -213,7 +250,7 @@ fn issued(grant: &StoredGrant) -> AccessToken {
     let now = clock::since_epoch().as_secs();
     let lifetime = grant.end.map(|end| Duration::from_secs(end.saturating_sub(now)));
     // A token without an end is read again before this one.
-    AccessToken::of(grant.access.clone(), lifetime)
+    AccessToken { account: grant.account.clone(), ..AccessToken::of(grant.access.clone(), lifetime) }
 }
 
 #[cfg(test)]

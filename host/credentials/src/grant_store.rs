@@ -1,15 +1,21 @@
-//! The grants of persons: access and refresh tokens in files, one for each credential, with each value sealed.
+//! The grants of persons: access and refresh tokens in files, one for each credential, or for each principal who uses
+//! it, with each value sealed.
+
+pub(crate) mod journal;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::grant_key::{GrantKey, WrittenOwner};
 use crate::token_answer::AccessToken;
 use crate::token_keeper::time_before_end;
 use witgate_base::clock;
@@ -52,16 +58,31 @@ impl StoredGrant {
     /// The grant of tokens that a provider has issued now. Scopes that it does not name are those that were `requested`.
     pub(crate) fn new(issued: AccessToken, requested: &[String], refresh_before: Duration) -> Self {
         let now = clock::since_epoch();
+        // A token with a flaw has ended, so that only the refresh token is used.
+        let lifetime = if issued.flaw.is_some() { Some(Duration::ZERO) } else { issued.lifetime };
         let before = |lifetime| lifetime - time_before_end(refresh_before, lifetime);
         Self {
             account: issued.account,
             access: issued.access,
             refresh: issued.refresh,
-            end: issued.lifetime.map(|lifetime| (now + lifetime).as_secs()),
-            renewal: issued.lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
+            end: lifetime.map(|lifetime| (now + lifetime).as_secs()),
+            renewal: lifetime.map(|lifetime| (now + before(lifetime)).as_secs()),
             scopes: issued.scopes.unwrap_or_else(|| requested.to_vec()),
             has_ended: false,
         }
+    }
+
+    /// The grant of tokens that were issued elsewhere. If they can be renewed, and their lifetime is unknown, the access
+    /// token counts as ended.
+    pub fn imported(
+        access: SecretString,
+        refresh: Option<SecretString>,
+        lifetime: Option<Duration>,
+        settings: &TokenSettings,
+    ) -> Self {
+        let lifetime = lifetime.or_else(|| refresh.is_some().then_some(Duration::ZERO));
+        let issued = AccessToken { refresh, ..AccessToken::of(access, lifetime) };
+        Self::new(issued, &settings.scopes, settings.refresh_before)
     }
 
     /// The grant after a renewal. The refresh token stays if there is no new one.
@@ -92,14 +113,16 @@ pub enum GrantError {
         why: String,
     },
     /// Another process holds the lock for too long.
-    #[error("another process is renewing `{0}`")]
-    Locked(String),
+    #[error("another process is renewing {0}")]
+    Locked(GrantKey),
 }
 
 /// The files of grants.
 #[derive(Clone, Debug)]
 pub struct GrantStore {
     folder: PathBuf,
+    /// The file of the only grant, in clear. None: each credential has a file with sealed values.
+    plain: Option<PathBuf>,
     binding: GrantBinding,
 }
 
@@ -113,10 +136,13 @@ struct GrantBinding {
 }
 
 impl GrantBinding {
-    /// The place of a value. The binding is part of it, so that a changed file does not give its tokens to others.
-    fn place<'a>(&'a self, credential: &'a str, field: &'a str) -> [&'a str; 5] {
+    /// The place of a value. Owner and binding are part of it, so that a changed or moved file does not give its tokens
+    /// to others.
+    fn place<'a>(&'a self, key: &'a GrantKey, field: &'a str) -> Vec<&'a str> {
         let resource = self.resource.as_deref().unwrap_or_default();
-        [credential, &self.token_url, &self.client_id, resource, field]
+        let mut place = key.parts();
+        place.extend([&*self.token_url, &*self.client_id, resource, field]);
+        place
     }
 }
 
@@ -131,6 +157,8 @@ pub struct GrantLock {
 struct GrantFile {
     version: u64,
     credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<WrittenOwner>,
     binding: GrantBinding,
     values: BTreeMap<String, String>,
 }
@@ -141,36 +169,67 @@ impl GrantStore {
         let TokenSettings { token_url, client_id, resource, .. } = &settings.token;
         let (token_url, client_id) = (token_url.to_string(), client_id.to_string());
         let binding = GrantBinding { token_url, client_id, resource: resource.clone() };
-        Self { folder: settings.state.join("credentials"), binding }
+        let plain = settings.file.clone();
+        let folder = plain.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
+        let folder = folder.unwrap_or_else(|| settings.state.join("credentials"));
+        Self { folder, plain, binding }
     }
 
-    /// The grant of `credential`. None: nobody has logged in at this authorization server, with this client and for this
+    /// The grant with this key. None: nobody has logged in at this authorization server, with this client and for this
     /// resource.
     ///
     /// # Errors
     /// If the file cannot be read, or is damaged.
-    pub fn read(&self, credential: &str) -> Result<Option<StoredGrant>, GrantError> {
-        let path = self.path(credential);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(GrantError::Io { path, error }),
-        };
+    pub fn read(&self, key: &GrantKey) -> Result<Option<StoredGrant>, GrantError> {
+        if let Some(path) = &self.plain {
+            return self.read_plain(path);
+        }
+        let path = self.path(key);
+        let Some(file) = read_file(&path)? else { return Ok(None) };
         let damaged = |why: String| GrantError::Damaged { path: path.clone(), why };
-        let file: GrantFile = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if file.version != VERSION {
-            return Err(damaged(format!("its version {} is unknown", file.version)));
+        if file.owner != key.written_owner() {
+            return Err(damaged("it belongs to somebody else".to_owned()));
         }
         if file.binding != self.binding {
             return Ok(None);
         }
-        let key = self.key()?;
-        self.opened(credential, &file, &key).map(Some).map_err(|error| damaged(error.to_string()))
+        let opened = self.opened(key, &file, &self.sealing_key()?);
+        opened.map(Some).map_err(|error| damaged(error.to_string()))
     }
 
-    fn opened(&self, credential: &str, file: &GrantFile, key: &SealingKey) -> Result<StoredGrant, SealError> {
+    /// The keys of all principals with a grant of `credential`, in the order of their names.
+    ///
+    /// # Errors
+    /// If the directory or a file cannot be read.
+    pub fn keys_of_principals(&self, credential: &Arc<str>) -> Result<Vec<GrantKey>, GrantError> {
+        let failed = |error| GrantError::Io { path: self.folder.clone(), error };
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let prefix = GrantKey::file_prefix(credential);
+        let mut keys = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_one = name.strip_prefix(&*prefix).is_some_and(|rest| rest.ends_with(".json"));
+            let file = if is_one { read_file(&path)? } else { None };
+            let owner = file.and_then(|file| file.owner);
+            keys.extend(owner.map(|owner| GrantKey::of(credential, owner.principal())));
+        }
+        keys.sort_by(|one, other| one.owner().cmp(&other.owner()));
+        Ok(keys)
+    }
+
+    fn opened(
+        &self,
+        key: &GrantKey,
+        file: &GrantFile,
+        sealing: &SealingKey,
+    ) -> Result<StoredGrant, SealError> {
         let value = |field: &str| match file.values.get(field) {
-            Some(sealed) => key.open(&self.binding.place(credential, field), sealed).map(Some),
+            Some(sealed) => sealing.open(&self.binding.place(key, field), sealed).map(Some),
             None => Ok(None),
         };
         let secret = |field| value(field).map(|value| value.map(|value| SecretString::from(value.as_str())));
@@ -188,19 +247,38 @@ impl GrantStore {
         })
     }
 
-    /// Replaces the grant of `credential`. A reader sees the former grant or the new one, also after a crash.
+    /// Replaces the grant with this key. A reader sees the former grant or the new one, also after a crash.
     ///
     /// # Errors
     /// If it cannot be written. Then the former one stays.
-    pub fn write(&self, credential: &str, grant: &StoredGrant, _lock: &GrantLock) -> Result<(), GrantError> {
+    pub fn write(&self, key: &GrantKey, grant: &StoredGrant, _lock: &GrantLock) -> Result<(), GrantError> {
         use std::io::Write as _;
-        let path = self.path(credential);
+        let path = self.path(key);
+        let text = self.text(key, grant, self.own_key()?.as_ref())?;
+        let written = whole_file::replace(&path, |file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(whole_file::sync_folder(&path));
+        self.remove_journal(key)
+    }
+
+    /// The text of a file, with each value sealed if there is a key for that, `sealing`.
+    fn text(
+        &self,
+        key: &GrantKey,
+        grant: &StoredGrant,
+        sealing: Option<&SealingKey>,
+    ) -> Result<Vec<u8>, GrantError> {
+        let Some(sealing) = sealing else { return Ok(self.plain_text(grant)) };
+        let path = self.path(key);
         let damaged = |error: SealError| GrantError::Damaged { path: path.clone(), why: error.to_string() };
-        let key = self.key()?;
         let mut values = BTreeMap::new();
         let mut put = |field: &str, value: Option<&str>| {
             if let Some(value) = value {
-                values.insert(field.to_owned(), key.seal(&self.binding.place(credential, field), value)?);
+                values.insert(field.to_owned(), sealing.seal(&self.binding.place(key, field), value)?);
             }
             Ok::<_, SealError>(())
         };
@@ -214,28 +292,33 @@ impl GrantStore {
         put("ended", grant.has_ended.then_some("true")).map_err(damaged)?;
         let file = GrantFile {
             version: VERSION,
-            credential: credential.to_owned(),
+            credential: key.credential().to_string(),
+            owner: key.written_owner(),
             binding: self.binding.clone(),
             values,
         };
-        let text = serde_json::to_vec_pretty(&file)
-            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })?;
-        let written = whole_file::replace(&path, |file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
-        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
-        drop(whole_file::sync_folder(&path));
-        Ok(())
+        serde_json::to_vec_pretty(&file)
+            .map_err(|error| GrantError::Damaged { path: path.clone(), why: error.to_string() })
     }
 
-    /// Removes the grant of `credential`. False: there was none.
+    /// True if `text` is a whole file with this key, whatever it is bound to.
+    fn is_whole(&self, key: &GrantKey, text: &[u8]) -> bool {
+        if self.plain.is_some() {
+            return Self::is_whole_plain(text);
+        }
+        let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return false };
+        let of_file = Self { binding: file.binding.clone(), ..self.clone() };
+        file.version == VERSION
+            && file.owner == key.written_owner()
+            && self.sealing_key().is_ok_and(|sealing| of_file.opened(key, &file, &sealing).is_ok())
+    }
+
+    /// Removes the grant with this key. False: there was none.
     ///
     /// # Errors
     /// If it cannot be removed.
-    pub fn remove(&self, credential: &str, _lock: &GrantLock) -> Result<bool, GrantError> {
-        let path = self.path(credential);
+    pub fn remove(&self, key: &GrantKey, _lock: &GrantLock) -> Result<bool, GrantError> {
+        let path = self.path(key);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -243,63 +326,87 @@ impl GrantStore {
         }
     }
 
-    /// The lock of `credential`, as soon as no other thread or process has it. It blocks the thread.
+    /// The lock of the grant with this key, as soon as no other thread or process has it. It blocks the thread.
     ///
     /// # Errors
     /// If that takes too long.
-    pub fn lock(&self, credential: &str) -> Result<GrantLock, GrantError> {
+    pub fn lock(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
         self.make_folder()?;
         // The key of the store has the lock `.key.lock`.
-        let path = self.folder.join(format!(".{}.json.lock", file_name(credential)));
+        let path = self.beside(key, "lock");
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600);
         let held = options.open(&path).map_err(|error| GrantError::Io { path: path.clone(), error })?;
         let begin = Instant::now();
         loop {
             match held.try_lock() {
-                Ok(()) => return Ok(GrantLock { _held: held }),
+                Ok(()) => break,
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
                     std::thread::sleep(ATTEMPT)
                 }
-                Err(TryLockError::WouldBlock) => return Err(GrantError::Locked(credential.to_owned())),
+                Err(TryLockError::WouldBlock) => return Err(GrantError::Locked(key.clone())),
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
+        self.finish_left(key)?;
+        Ok(GrantLock { _held: held })
     }
 
-    fn key(&self) -> Result<SealingKey, GrantError> {
+    /// The key that seals values. None: they are in clear.
+    fn own_key(&self) -> Result<Option<SealingKey>, GrantError> {
+        self.plain.is_none().then(|| self.sealing_key()).transpose()
+    }
+
+    fn sealing_key(&self) -> Result<SealingKey, GrantError> {
         self.make_folder()?;
         let path = self.folder.join("key");
         SealingKey::at(&path, SEALED).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
     }
 
-    /// Only the owner may list the directory.
+    /// Only the owner may list a new directory, and nobody else may write into one.
     fn make_folder(&self) -> Result<(), GrantError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).and_then(|()| {
+            let others_write = self.folder.metadata()?.mode() & 0o022 != 0;
+            let refusal = || io::Error::other("others may write into it; `chmod go-w` it");
+            if others_write { Err(refusal()) } else { Ok(()) }
+        });
         made.map_err(|error| GrantError::Io { path: self.folder.clone(), error })
     }
 
-    fn path(&self, credential: &str) -> PathBuf {
-        self.folder.join(format!("{}.json", file_name(credential)))
+    fn path(&self, key: &GrantKey) -> PathBuf {
+        let sealed = || self.folder.join(format!("{}.json", key.file_name()));
+        self.plain.clone().unwrap_or_else(sealed)
+    }
+
+    /// A hidden file beside that with this key.
+    fn beside(&self, key: &GrantKey, suffix: &str) -> PathBuf {
+        let path = self.path(key);
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        path.with_file_name(format!(".{name}.{suffix}"))
     }
 }
 
-/// The name of a file for a credential. Characters other than letters, digits, `-` and `_` are encoded, so that names
-/// cannot leave the directory or collide.
-fn file_name(credential: &str) -> String {
-    use std::fmt::Write as _;
-    credential.bytes().fold(String::new(), |mut name, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
-            _ => drop(write!(name, "%{byte:02x}")),
-        }
-        name
-    })
+/// The content of the file of a grant. None: there is no file.
+fn read_file(path: &Path) -> Result<Option<GrantFile>, GrantError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(GrantError::Io { path: path.to_owned(), error }),
+    };
+    let damaged = |why: String| GrantError::Damaged { path: path.to_owned(), why };
+    let file: GrantFile = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+    match file.version {
+        VERSION => Ok(Some(file)),
+        other => Err(damaged(format!("its version {other} is unknown"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use witgate_base::party::Principal;
+    use witgate_config::credentials::ClientProof;
 
     use super::*;
 
@@ -315,6 +422,10 @@ mod tests {
         }
     }
 
+    fn key(credential: &str) -> GrantKey {
+        GrantKey::shared(&credential.into())
+    }
+
     fn binding() -> GrantBinding {
         let (token_url, client_id) = ("https://a.example.com/token".to_owned(), "gate".to_owned());
         GrantBinding { token_url, client_id, resource: None }
@@ -322,17 +433,17 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, GrantStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = GrantStore { folder: folder.path().join("credentials"), binding: binding() };
+        let store = GrantStore { folder: folder.path().join("credentials"), plain: None, binding: binding() };
         (folder, store)
     }
 
     #[test]
     fn a_grant_is_read_as_it_was_written_and_is_private() {
         let (_folder, store) = store();
-        assert!(store.read("github").unwrap().is_none());
-        let lock = store.lock("github").unwrap();
-        store.write("github", &grant("token-0123456789"), &lock).unwrap();
-        let read = store.read("github").unwrap().unwrap();
+        assert!(store.read(&key("github")).unwrap().is_none());
+        let lock = store.lock(&key("github")).unwrap();
+        store.write(&key("github"), &grant("token-0123456789"), &lock).unwrap();
+        let read = store.read(&key("github")).unwrap().unwrap();
         assert_eq!(read.access.expose_secret(), "token-0123456789");
         assert_eq!(read.refresh.unwrap().expose_secret(), "refresh-of-token-0123456789");
         assert_eq!(
@@ -340,22 +451,48 @@ mod tests {
             (Some("octocat"), Some(1_000), false)
         );
         assert_eq!(read.scopes, ["repo", "read:user"]);
-        let text = fs::read_to_string(store.path("github")).unwrap();
+        let text = fs::read_to_string(store.path(&key("github"))).unwrap();
         assert!(!text.contains("0123456789") && !text.contains("octocat"), "{text}");
-        for path in [store.path("github"), store.folder.join("key")] {
+        for path in [store.path(&key("github")), store.folder.join("key")] {
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
         }
         assert_eq!(store.folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(store.remove("github", &lock).unwrap() && !store.remove("github", &lock).unwrap());
+        assert!(
+            store.remove(&key("github"), &lock).unwrap() && !store.remove(&key("github"), &lock).unwrap()
+        );
+    }
+
+    #[test]
+    fn an_imported_grant_is_renewed_before_its_end() {
+        let imported = |refresh: Option<&str>, lifetime: Option<u64>| {
+            let settings = TokenSettings {
+                token_url: "https://a.example.com/token".parse().unwrap(),
+                issuer: "a".into(),
+                client_id: "gate".into(),
+                proof: ClientProof::None,
+                scopes: vec!["repo".to_owned()],
+                audience: None,
+                resource: None,
+                refresh_before: Duration::from_secs(300),
+            };
+            let lifetime = lifetime.map(Duration::from_secs);
+            StoredGrant::imported("a".into(), refresh.map(SecretString::from), lifetime, &settings)
+        };
+        let now = clock::since_epoch().as_secs();
+        let known = imported(Some("r"), Some(3600));
+        let before = known.end.unwrap() - known.renewal.unwrap();
+        assert!((270..=330).contains(&before), "{before}");
+        assert!(imported(Some("r"), None).end.unwrap() <= now + 1, "its age is unknown");
+        assert_eq!(imported(None, None).end, None, "nobody could renew it");
     }
 
     #[test]
     fn a_file_in_the_place_of_another_is_damaged() {
         let (_folder, store) = store();
-        let lock = store.lock("a").unwrap();
-        store.write("a", &grant("t"), &lock).unwrap();
-        fs::copy(store.path("a"), store.path("b")).unwrap();
-        assert!(matches!(store.read("b"), Err(GrantError::Damaged { .. })));
+        let lock = store.lock(&key("a")).unwrap();
+        store.write(&key("a"), &grant("t"), &lock).unwrap();
+        fs::copy(store.path(&key("a")), store.path(&key("b"))).unwrap();
+        assert!(matches!(store.read(&key("b")), Err(GrantError::Damaged { .. })));
         for text in [
             "",
             "{}",
@@ -364,57 +501,78 @@ mod tests {
             r#"{"version":1,"credential":"a","values":{}}"#,
             r#"{"version":1,"credential":"a","binding":{"token_url":"https://a.example.com/token","client_id":"gate","resource":null},"values":{}}"#,
         ] {
-            fs::write(store.path("a"), text).unwrap();
-            assert!(matches!(store.read("a"), Err(GrantError::Damaged { .. })), "{text}");
+            fs::write(store.path(&key("a")), text).unwrap();
+            assert!(matches!(store.read(&key("a")), Err(GrantError::Damaged { .. })), "{text}");
         }
     }
 
     #[test]
     fn a_grant_is_only_for_the_server_and_the_client_of_its_login() {
         let (_folder, store) = store();
-        let lock = store.lock("a").unwrap();
-        store.write("a", &grant("t"), &lock).unwrap();
+        let lock = store.lock(&key("a")).unwrap();
+        store.write(&key("a"), &grant("t"), &lock).unwrap();
         let others = [
             GrantBinding { token_url: "https://b.example.com/token".to_owned(), ..binding() },
             GrantBinding { client_id: "other".to_owned(), ..binding() },
             GrantBinding { resource: Some("https://c.example.com".to_owned()), ..binding() },
         ];
-        let written = fs::read_to_string(store.path("a")).unwrap();
+        let written = fs::read_to_string(store.path(&key("a"))).unwrap();
         for binding in others {
-            let other = GrantStore { folder: store.folder.clone(), binding };
-            assert!(other.read("a").unwrap().is_none(), "{other:?}");
+            let other = GrantStore { binding, ..store.clone() };
+            assert!(other.read(&key("a")).unwrap().is_none(), "{other:?}");
             let mut file: GrantFile = serde_json::from_str(&written).unwrap();
             file.binding = other.binding.clone();
-            fs::write(store.path("a"), serde_json::to_string(&file).unwrap()).unwrap();
-            assert!(matches!(other.read("a"), Err(GrantError::Damaged { .. })), "{other:?}");
-            fs::write(store.path("a"), &written).unwrap();
+            fs::write(store.path(&key("a")), serde_json::to_string(&file).unwrap()).unwrap();
+            assert!(matches!(other.read(&key("a")), Err(GrantError::Damaged { .. })), "{other:?}");
+            fs::write(store.path(&key("a")), &written).unwrap();
         }
-        assert!(store.read("a").unwrap().is_some());
+        assert!(store.read(&key("a")).unwrap().is_some());
     }
 
     #[test]
     fn the_lock_of_a_credential_is_not_that_of_the_key() {
         let (_folder, store) = store();
-        let lock = store.lock("key").unwrap();
-        store.write("key", &grant("t"), &lock).unwrap();
-        assert!(store.read("key").unwrap().is_some());
+        let lock = store.lock(&key("key")).unwrap();
+        store.write(&key("key"), &grant("t"), &lock).unwrap();
+        assert!(store.read(&key("key")).unwrap().is_some());
     }
 
     #[test]
-    fn names_stay_in_the_directory_and_apart() {
-        let names = ["../x", "a/b", "a%2fb", ".", "..", "é", "A", "a"].map(file_name);
-        assert!(names.iter().all(|name| !name.contains(['/', '.'])), "{names:?}");
-        let apart: std::collections::BTreeSet<_> = names.iter().collect();
-        assert_eq!(apart.len(), names.len());
+    fn the_grant_of_a_principal_is_of_no_use_to_others() {
+        let (_folder, store) = store();
+        let owner = |policy: &str, issuer, subject: &str| {
+            GrantKey::of(&"hub".into(), Principal::new(policy.into(), issuer, subject))
+        };
+        let idp = Some("https://idp.example.com");
+        let (ada, eve) = (owner("keys", None, "ada"), owner("keys", None, "eve"));
+        let others = [eve.clone(), owner("idp", None, "ada"), owner("keys", idp, "ada"), key("hub")];
+        store.write(&ada, &grant("of-ada"), &store.lock(&ada).unwrap()).unwrap();
+        let written = fs::read_to_string(store.path(&ada)).unwrap();
+        for other in &others {
+            assert!(store.read(other).unwrap().is_none(), "{other}");
+            // Neither a moved file nor one with another name inside.
+            fs::write(store.path(other), &written).unwrap();
+            assert!(matches!(store.read(other), Err(GrantError::Damaged { .. })), "{other}");
+            let mut file: GrantFile = serde_json::from_str(&written).unwrap();
+            file.owner = other.written_owner();
+            fs::write(store.path(other), serde_json::to_string(&file).unwrap()).unwrap();
+            assert!(matches!(store.read(other), Err(GrantError::Damaged { .. })), "{other}");
+            fs::remove_file(store.path(other)).unwrap();
+        }
+        store.write(&eve, &grant("of-eve"), &store.lock(&eve).unwrap()).unwrap();
+        store.write(&key("hub"), &grant("shared"), &store.lock(&key("hub")).unwrap()).unwrap();
+        assert_eq!(store.keys_of_principals(&"hub".into()).unwrap(), [ada.clone(), eve]);
+        assert_eq!(store.keys_of_principals(&"hu".into()).unwrap(), []);
+        assert_eq!(store.read(&ada).unwrap().unwrap().access.expose_secret(), "of-ada");
     }
 
     #[test]
     fn a_lock_excludes_others_until_it_is_dropped() {
         let (_folder, store) = store();
-        let lock = store.lock("a").unwrap();
+        let lock = store.lock(&key("a")).unwrap();
         let other = store.clone();
-        let waiting = std::thread::spawn(move || other.lock("a").map(drop));
-        store.lock("b").unwrap();
+        let waiting = std::thread::spawn(move || other.lock(&key("a")).map(drop));
+        store.lock(&key("b")).unwrap();
         assert!(!waiting.is_finished());
         drop(lock);
         waiting.join().unwrap().unwrap();

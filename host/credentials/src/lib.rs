@@ -5,17 +5,23 @@
 
 pub mod caller_token;
 mod client;
+pub mod connect;
+pub mod credential_user;
 mod exchanged_tokens;
 pub mod fault;
+pub mod grant_key;
 mod grant_source;
 pub mod grant_store;
 pub mod login;
 mod login_check;
 mod open_renewals;
+mod principal_grants;
 #[cfg(test)]
 mod provider_double;
 pub mod registry;
 mod token_answer;
+pub mod token_files;
+mod token_folder;
 mod token_keeper;
 mod token_sources;
 pub mod upstream_credential;

@@ -110,6 +110,11 @@ impl Login {
         url
     }
 
+    /// The state, which the answer repeats.
+    pub(crate) fn state(&self) -> &str {
+        &self.state
+    }
+
     /// The code in the address to which the provider has led back.
     ///
     /// # Errors

@@ -94,9 +94,11 @@ impl ProviderDouble {
             issuer: None,
             params: BTreeMap::new(),
             redirect_uri: Url::parse("http://127.0.0.1/callback").unwrap(),
+            connect: None,
             names_scopes: false,
             is_endless: false,
             state: state.to_owned(),
+            file: None,
         };
         CredentialSettings {
             name: "hub".into(),

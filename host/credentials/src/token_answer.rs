@@ -26,12 +26,14 @@ pub(crate) struct AccessToken {
     pub(crate) scopes: Option<Vec<String>>,
     /// The name of the account in the ID token, if there is one.
     pub(crate) account: Option<String>,
+    /// The reason why the access token cannot be used. The refresh token is good in any case.
+    pub(crate) flaw: Option<&'static str>,
 }
 
 impl AccessToken {
     /// An access token alone.
     pub(crate) fn of(access: SecretString, lifetime: Option<Duration>) -> Self {
-        Self { access, lifetime, refresh: None, scopes: None, account: None }
+        Self { access, lifetime, refresh: None, scopes: None, account: None, flaw: None }
     }
 }
 
@@ -57,18 +59,24 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
     if !status.is_success() {
         return Err(OutboundProblem::unreachable(format!("HTTP {}", status.as_u16())));
     }
-    if text("token_type").is_some_and(|typ| !typ.eq_ignore_ascii_case("bearer")) {
-        return Err(OutboundProblem::Refused { error: "its token is no bearer token".into() });
-    }
-    let Some(access) = text("access_token") else {
+    let (access, refresh) =
+        (text("access_token"), text("refresh_token").filter(|refresh| !refresh.is_empty()));
+    if access.is_none() && refresh.is_none() {
         return Err(OutboundProblem::unreachable("its answer has no token".to_owned()));
+    }
+    let is_bearer = text("token_type").is_none_or(|typ| typ.eq_ignore_ascii_case("bearer"));
+    let flaw = match (access, is_bearer) {
+        (None, _) => Some("its answer has no access token"),
+        (Some(_), false) => Some("its token is no bearer token"),
+        (Some(_), true) => None,
     };
     Ok(AccessToken {
-        access: access.into(),
+        access: access.unwrap_or_default().into(),
         lifetime: answer.get("expires_in").and_then(lifetime),
-        refresh: text("refresh_token").filter(|refresh| !refresh.is_empty()).map(SecretString::from),
+        refresh: refresh.map(SecretString::from),
         scopes: text("scope").and_then(scopes),
         account: text("id_token").and_then(account),
+        flaw,
     })
 }
 
@@ -185,8 +193,19 @@ mod tests {
         assert_eq!(refusal(401, r#"{"error":"invalid_client"}"#), refused("invalid_client"));
         assert_eq!(refusal(400, r#"{"error":{"code":1}}"#), refused("an error without a code"));
         assert_eq!(refusal(400, r#"{"error":"<b>\u0000"}"#), refused("an error without a code"));
-        let dpop = r#"{"access_token":"t","token_type":"DPoP"}"#;
-        assert_eq!(refusal(200, dpop), refused("its token is no bearer token"));
+    }
+
+    /// A refresh token exists only once.
+    #[test]
+    fn a_flaw_of_the_access_token_leaves_the_refresh_token() {
+        for (access, flaw) in [
+            (r#""access_token":"t","token_type":"DPoP""#, "its token is no bearer token"),
+            (r#""token_type":"Bearer""#, "its answer has no access token"),
+        ] {
+            let body = format!(r#"{{{access},"refresh_token":"r"}}"#);
+            let token = read(StatusCode::OK, body.as_bytes()).unwrap();
+            assert_eq!((token.flaw, token.refresh.unwrap().expose_secret()), (Some(flaw), "r"));
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use futures_util::future::{BoxFuture, Shared};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -74,12 +76,16 @@ pub(crate) struct TokenKeeper {
     form: TokenForm,
     current: ArcSwapOption<HeldToken>,
     renewal: Mutex<RenewalState>,
+    /// Tells that there is a new token.
+    changed: Notify,
 }
 
 /// A token in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HeldToken {
     value: HeaderValue,
+    /// The account at the issuer, if it is known.
+    account: Option<Arc<str>>,
     since: Instant,
     renewal: Instant,
     end: Instant,
@@ -103,7 +109,13 @@ struct RenewalFailure {
 
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
-        Arc::new(Self { source, form, current: ArcSwapOption::empty(), renewal: Mutex::default() })
+        let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
+        Arc::new(Self { source, form, current, renewal, changed })
+    }
+
+    /// Waits for the next token from now on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The token, if one lives. It is renewed in the background before its end.
@@ -118,6 +130,11 @@ impl TokenKeeper {
             drop(self.renew(TokenOrder::of(caller)));
         }
         Some(held.value.clone())
+    }
+
+    /// The account of the token, if it is known.
+    pub(crate) fn account(&self) -> Option<Arc<str>> {
+        self.current.load().as_ref()?.account.clone()
     }
 
     /// The token, or a new one.
@@ -151,7 +168,13 @@ impl TokenKeeper {
                 return Err(OutboundProblem::Rejected);
             }
         }
-        let value = self.wait(TokenOrder { is_refused: true, ..TokenOrder::of(caller) }).await?;
+        let order = TokenOrder { is_refused: true, ..TokenOrder::of(caller) };
+        let mut value = self.wait(order.clone()).await?;
+        // A renewal that had begun before did not know of the refusal, so it may have read the same token again.
+        let is_old = || self.current.load().as_ref().is_some_and(|held| held.since.elapsed() >= YOUNGEST);
+        if Some(&value) == refused && is_old() {
+            value = self.wait(order).await?;
+        }
         if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
     }
 
@@ -202,6 +225,7 @@ impl TokenKeeper {
         match &held {
             Ok(held) => {
                 self.current.store(Some(Arc::clone(held)));
+                self.changed.notify_waiters();
                 if state.failure.take().is_some() {
                     tracing::info!(credential, "there is a token again");
                 }
@@ -210,7 +234,7 @@ impl TokenKeeper {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
                 tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
                 state.failure = Some(failure);
-                if matches!(problem, OutboundProblem::Missing(_) | OutboundProblem::Ended) {
+                if problem.needs_login() {
                     self.current.store(None);
                 }
             }
@@ -241,7 +265,8 @@ impl HeldToken {
         let end = since + lifetime;
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
-        Ok(Self { value, since, renewal, end })
+        let account = token.account.as_deref().map(Arc::from);
+        Ok(Self { value, account, since, renewal, end })
     }
 }
 
@@ -249,10 +274,7 @@ impl RenewalFailure {
     fn after(last: Option<&Self>, problem: &OutboundProblem) -> Self {
         let (first, longest) = PAUSES;
         // A login helps at once, and no issuer was asked.
-        let is_local = matches!(
-            problem,
-            OutboundProblem::Missing(_) | OutboundProblem::Ended | OutboundProblem::Rejected
-        );
+        let is_local = problem.needs_login() || *problem == OutboundProblem::Rejected;
         let last = last.filter(|_| !is_local);
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
@@ -284,7 +306,6 @@ mod tests {
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
-    use tokio::sync::Notify;
 
     use super::*;
 
@@ -357,7 +378,7 @@ mod tests {
         assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         issuer.go.notify_one();
         assert_eq!(keeper.in_place_of(Some(&used), None).await.unwrap(), "Bearer 2");
@@ -376,12 +397,45 @@ mod tests {
         let used = keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
         let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
-        let older = HeldToken { value: held.value.clone(), since, ..*held };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(older)));
         keeper.renew(TokenOrder::default()).await.unwrap();
         assert_eq!(keeper.current.load_full().unwrap().since, since);
         assert_eq!(keeper.in_place_of(Some(&used), None).await, Err(OutboundProblem::Rejected));
         assert!(keeper.current.load_full().unwrap().since > since, "its issuer has confirmed it");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_renewed_although_it_is_being_read_again() {
+        /// Reads the same token again after a notification, and issues another one for a refused token.
+        struct SlowReader(Arc<Notify>);
+        impl TokenSource for SlowReader {
+            fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+                let go = Arc::clone(&self.0);
+                Box::pin(async move {
+                    if order.is_refused {
+                        return Ok(AccessToken::of("other".into(), None));
+                    }
+                    go.notified().await;
+                    Ok(AccessToken::of("same".into(), None))
+                })
+            }
+        }
+        let go = Arc::new(Notify::new());
+        let keeper = TokenKeeper::new(Arc::new(SlowReader(Arc::clone(&go))), keeper(&[]).0.form.clone());
+        go.notify_one();
+        let used = keeper.token(None).await.unwrap();
+        let held = keeper.current.load_full().unwrap();
+        let Some(since) = Instant::now().checked_sub(YOUNGEST) else { return };
+        let older = HeldToken { since, ..HeldToken::clone(&held) };
+        keeper.current.store(Some(Arc::new(older)));
+        drop(keeper.renew(TokenOrder::default()));
+        let go = async {
+            tokio::task::yield_now().await;
+            go.notify_one();
+        };
+        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
+        assert_eq!(value.unwrap(), "Bearer other");
     }
 
     #[tokio::test]
@@ -403,7 +457,7 @@ mod tests {
         issuer.go.notify_one();
         keeper.token(None).await.unwrap();
         let held = keeper.current.load_full().unwrap();
-        let due = HeldToken { value: held.value.clone(), renewal: Instant::now(), ..*held };
+        let due = HeldToken { renewal: Instant::now(), ..HeldToken::clone(&held) };
         keeper.current.store(Some(Arc::new(due)));
         for _ in 0..10 {
             assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1");

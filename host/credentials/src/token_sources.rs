@@ -44,8 +44,14 @@ impl TokenEndpoint {
         Ok(Self { ways, url, client: client(&settings.token)?, fields, usual })
     }
 
-    /// The answer to a request with these fields, in addition to its own.
+    /// The token for a request with these fields, in addition to its own.
     pub(crate) async fn ask(&self, fields: &[(&str, &str)]) -> Result<AccessToken, OutboundProblem> {
+        let issued = self.answer(fields).await?;
+        issued.flaw.map_or(Ok(issued), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
+    }
+
+    /// The same, with an access token that may have a flaw.
+    pub(crate) async fn answer(&self, fields: &[(&str, &str)]) -> Result<AccessToken, OutboundProblem> {
         let own = self.fields.iter().map(|(name, value)| (*name, value.as_str()));
         let fields: Vec<_> = own.chain(fields.iter().copied()).collect();
         let answer = ask_token_endpoint(&self.ways, &self.url, &fields, &self.client).await;

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::{Either, pending};
 use http::{HeaderMap, HeaderValue};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::caller_token::CallerToken;
 use crate::client::{SecretError, client, secret};
+use crate::credential_user::CredentialUser;
 use crate::exchanged_tokens::ExchangedTokens;
 use crate::fault::{OutboundFault, OutboundProblem};
 use crate::grant_source::GrantSource;
 use crate::login_check::LoginCheck;
 use crate::open_renewals::OpenRenewals;
+use crate::principal_grants::PrincipalGrants;
 use crate::token_keeper::{TokenForm, TokenKeeper, TokenSource};
 use crate::token_sources::{SignedToken, TokenEndpoint};
+use witgate_base::party::Principal;
 use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval, TokenSettings};
 use witgate_services::network::Ways;
 
@@ -41,6 +46,8 @@ enum CredentialState {
     Token(Arc<TokenKeeper>),
     /// A token for each caller.
     Exchange(ExchangedTokens),
+    /// A grant of each principal.
+    Principals(PrincipalGrants),
 }
 
 /// The facts about the credential of a call, for the audit.
@@ -87,7 +94,9 @@ impl UpstreamCredential {
             Ok(state) => state,
         };
         let login = match &settings.source {
-            OutboundSource::Grant(grant) => Some(LoginCheck::new(&settings.name, grant)),
+            OutboundSource::Grant(grant) if grant.connect.is_none() => {
+                Some(LoginCheck::new(&settings.name, grant))
+            }
             _ => None,
         };
         Ok(Self { settings: Arc::clone(settings), state, login })
@@ -103,9 +112,19 @@ impl UpstreamCredential {
         matches!(self.state, CredentialState::Exchange(_))
     }
 
+    /// True if each principal has a grant of their own.
+    pub fn is_of_principals(&self) -> bool {
+        matches!(self.state, CredentialState::Principals(_))
+    }
+
+    /// True if it differs by caller.
+    pub fn needs_user(&self) -> bool {
+        self.is_exchanged() || self.is_of_principals()
+    }
+
     /// True if another one can take the place of one that the server refuses.
     pub fn is_renewable(&self) -> bool {
-        matches!(self.state, CredentialState::Token(_) | CredentialState::Exchange(_))
+        matches!(self.state, CredentialState::Token(_)) || self.needs_user()
     }
 
     /// Adds the credential to the headers of a request, in place of others in its header. It waits at most five seconds
@@ -116,12 +135,12 @@ impl UpstreamCredential {
     pub async fn add_to(
         &self,
         headers: &mut HeaderMap,
-        caller: Option<&Arc<CallerToken>>,
+        user: Option<&CredentialUser>,
     ) -> Result<(), OutboundFault> {
-        let value = match self.at_hand(caller) {
+        let value = match self.at_hand(user) {
             Some(value) => value,
             // Boxed, because most calls do not wait.
-            None => Box::pin(self.value(caller)).await.map_err(|problem| self.fault(problem))?,
+            None => Box::pin(self.value(user)).await.map_err(|problem| self.fault(problem))?,
         };
         headers.insert(self.settings.header.clone(), value);
         Ok(())
@@ -144,30 +163,62 @@ impl UpstreamCredential {
     pub async fn replace_in(
         &self,
         headers: &mut HeaderMap,
-        caller: Option<&Arc<CallerToken>>,
+        user: Option<&CredentialUser>,
     ) -> Result<(), OutboundFault> {
         let refused = headers.get(&self.settings.header);
-        let keeper = match (&self.state, caller) {
-            (CredentialState::Token(keeper), _) => Arc::clone(keeper),
-            (CredentialState::Exchange(tokens), Some(caller)) => tokens.of(caller),
-            _ => return Err(self.rejected()),
-        };
-        let value = keeper.in_place_of(refused, caller).await.map_err(|problem| self.fault(problem))?;
+        let keeper = self.keeper(user).map_err(|problem| self.fault(problem))?;
+        let keeper = keeper.ok_or_else(|| self.rejected())?;
+        let value = keeper
+            .in_place_of(refused, self.exchanged_token(user))
+            .await
+            .map_err(|problem| self.fault(problem))?;
         headers.insert(self.settings.header.clone(), value);
         Ok(())
+    }
+
+    /// The secret or token without the text before it in its header.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn secret(&self) -> Result<SecretString, OutboundFault> {
+        let value = self.value(None).await.map_err(|problem| self.fault(problem))?;
+        let secret = value.as_bytes().strip_prefix(self.settings.prefix.as_bytes());
+        let secret = secret.and_then(|secret| std::str::from_utf8(secret).ok());
+        secret.map(SecretString::from).ok_or_else(|| self.rejected())
+    }
+
+    /// Waits for the next token from now on. Of a secret that stays the same, for ever.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send {
+        match &self.state {
+            CredentialState::Token(keeper) => Either::Left(keeper.changed()),
+            _ => Either::Right(pending()),
+        }
     }
 
     /// Gets a new token from the issuer.
     ///
     /// # Errors
-    /// If it is no token of Witgate, or there is none.
-    pub async fn renew(&self) -> Result<(), OutboundFault> {
-        match &self.state {
-            CredentialState::Token(keeper) => {
-                keeper.renewed_now().await.map_err(|problem| self.fault(problem))
-            }
-            CredentialState::Missing(problem) => Err(self.fault(problem.clone())),
+    /// If it is no token of Witgate or of `user`, or there is none.
+    pub async fn renew(&self, user: Option<&CredentialUser>) -> Result<(), OutboundFault> {
+        let renewed = match &self.state {
+            CredentialState::Missing(problem) => Err(problem.clone()),
             CredentialState::Value(_) | CredentialState::Exchange(_) => Ok(()),
+            CredentialState::Token(keeper) => keeper.renewed_now().await,
+            CredentialState::Principals(grants) => match user {
+                None => Err(OutboundProblem::NoPrincipal),
+                Some(user) => match grants.of(user.principal()) {
+                    Ok(keeper) => keeper.renewed_now().await,
+                    Err(problem) => Err(problem),
+                },
+            },
+        };
+        renewed.map_err(|problem| self.fault(problem))
+    }
+
+    /// Forgets what is in memory of a principal's grant, which has changed.
+    pub fn forget(&self, principal: &Principal) {
+        if let CredentialState::Principals(grants) = &self.state {
+            grants.forget(principal);
         }
     }
 
@@ -191,49 +242,93 @@ impl UpstreamCredential {
         self.login.as_ref().map_or(Ok(()), LoginCheck::check).map_err(|problem| self.fault(problem))
     }
 
+    /// The same for the calls of `principal`, who may have to connect an account of their own.
+    ///
+    /// # Errors
+    /// With the missing secret or login.
+    pub fn check_for(&self, principal: &Principal) -> Result<(), OutboundFault> {
+        match &self.settings.source {
+            OutboundSource::Grant(grant) if self.is_of_principals() && !principal.is_nameless() => {
+                LoginCheck::of_principal(&self.settings.name, grant, principal)
+                    .map_err(|problem| self.fault(problem))
+            }
+            _ => self.check_with_login(),
+        }
+    }
+
     /// The fault if the server has refused the credential.
     pub fn rejected(&self) -> OutboundFault {
         self.fault(OutboundProblem::Rejected)
     }
 
-    /// The facts for the audit.
-    pub fn delegation(&self) -> Delegation {
+    /// The facts for the audit of a call by `principal`.
+    pub fn delegation(&self, principal: &Principal) -> Delegation {
         let (account, issuer) = match &self.settings.source {
             OutboundSource::ClientCredentials(settings) => {
-                (Some(&settings.client_id), Some(&settings.issuer))
+                (Some(Arc::clone(&settings.client_id)), Some(&settings.issuer))
             }
             OutboundSource::Exchange(settings) => (None, Some(&settings.issuer)),
-            OutboundSource::Grant(settings) => (None, Some(&settings.token.issuer)),
-            OutboundSource::Signed { subject, issuer, .. } => (Some(subject), Some(issuer)),
+            OutboundSource::Grant(settings) => (self.account(principal), Some(&settings.token.issuer)),
+            OutboundSource::Signed { subject, issuer, .. } => (Some(Arc::clone(subject)), Some(issuer)),
             OutboundSource::Static(_) | OutboundSource::Basic { .. } => (None, None),
         };
-        let credential = Arc::clone(&self.settings.name);
-        Delegation { credential, account: account.cloned(), issuer: issuer.cloned() }
+        Delegation { credential: Arc::clone(&self.settings.name), account, issuer: issuer.cloned() }
     }
 
-    fn at_hand(&self, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
+    /// The account of a grant, if its tokens are in memory.
+    fn account(&self, principal: &Principal) -> Option<Arc<str>> {
+        match &self.state {
+            CredentialState::Token(keeper) => keeper.account(),
+            CredentialState::Principals(grants) => grants.of(principal).ok()?.account(),
+            _ => None,
+        }
+    }
+
+    fn at_hand(&self, user: Option<&CredentialUser>) -> Option<HeaderValue> {
         match &self.state {
             CredentialState::Value(value) => Some(value.clone()),
             CredentialState::Missing(_) => None,
             CredentialState::Token(keeper) => keeper.at_hand(None),
-            CredentialState::Exchange(tokens) => tokens.of(caller?).at_hand(caller),
-        }
-    }
-
-    async fn value(&self, caller: Option<&Arc<CallerToken>>) -> Result<HeaderValue, OutboundProblem> {
-        match &self.state {
-            CredentialState::Value(value) => Ok(value.clone()),
-            CredentialState::Missing(problem) => Err(problem.clone()),
-            CredentialState::Token(keeper) => keeper.token(None).await,
-            CredentialState::Exchange(tokens) => {
-                let token = caller.ok_or(OutboundProblem::NoCallerToken)?;
-                tokens.of(token).token(caller).await
+            CredentialState::Exchange(_) | CredentialState::Principals(_) => {
+                self.keeper(user).ok()??.at_hand(self.exchanged_token(user))
             }
         }
     }
 
+    async fn value(&self, user: Option<&CredentialUser>) -> Result<HeaderValue, OutboundProblem> {
+        match &self.state {
+            CredentialState::Value(value) => Ok(value.clone()),
+            CredentialState::Missing(problem) => Err(problem.clone()),
+            CredentialState::Token(keeper) => keeper.token(None).await,
+            CredentialState::Exchange(_) | CredentialState::Principals(_) => {
+                let keeper = self.keeper(user)?.ok_or(OutboundProblem::Rejected)?;
+                keeper.token(self.exchanged_token(user)).await
+            }
+        }
+    }
+
+    /// The keeper of the token for `user`. None: it is no token.
+    fn keeper(&self, user: Option<&CredentialUser>) -> Result<Option<Arc<TokenKeeper>>, OutboundProblem> {
+        match &self.state {
+            CredentialState::Value(_) | CredentialState::Missing(_) => Ok(None),
+            CredentialState::Token(keeper) => Ok(Some(Arc::clone(keeper))),
+            CredentialState::Exchange(tokens) => {
+                let token = self.exchanged_token(user).ok_or(OutboundProblem::NoCallerToken)?;
+                Ok(Some(tokens.of(token)))
+            }
+            CredentialState::Principals(grants) => {
+                grants.of(user.ok_or(OutboundProblem::NoPrincipal)?.principal()).map(Some)
+            }
+        }
+    }
+
+    /// The token of `user`, if it is exchanged.
+    fn exchanged_token<'a>(&self, user: Option<&'a CredentialUser>) -> Option<&'a Arc<CallerToken>> {
+        user.filter(|_| self.is_exchanged())?.token()
+    }
+
     fn fault(&self, problem: OutboundProblem) -> OutboundFault {
-        OutboundFault { credential: Arc::clone(&self.settings.name), problem }
+        OutboundFault::new(&self.settings.name, problem)
     }
 }
 
@@ -261,7 +356,10 @@ impl CredentialState {
             OutboundSource::Grant(grant) => {
                 let form = TokenForm { recheck: Some(RECHECK), ..form(grant.token.refresh_before) };
                 let source = GrantSource::of(&settings.name, grant, ways, open)?;
-                Self::Token(TokenKeeper::new(Arc::new(source), form))
+                match grant.connect {
+                    None => Self::Token(TokenKeeper::new(Arc::new(source), form)),
+                    Some(_) => Self::Principals(PrincipalGrants::new(source, form)),
+                }
             }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {
                 let (signer, audience, subject) = (Arc::clone(signer), audience.clone(), subject.to_string());

@@ -20,6 +20,7 @@ use super::durations::{AnswerPeek, ErrorType, OperationClock, OperationTimes, St
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use super::stage_result::FallbackUse;
+use super::token_issue::IssueRecord;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use crate::limit_hit::LimitHit;
@@ -28,12 +29,14 @@ use destination::RecordPlace;
 use entry::UnsettledEntry;
 use facts::AuditFacts;
 use stages::StageClock;
+use witgate_base::party::Principal;
 use witgate_credentials::fault::OutboundProblem;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::{Access, Target};
 use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
 use witgate_message::method::NAMES;
+use witgate_plugin::Scheme;
 use witgate_policy::answer::Failed;
 use witgate_runtime::metrics::Metrics;
 
@@ -112,9 +115,13 @@ impl AuditOutcome {
             | Rejection::SessionNotFound
             | Rejection::UnsendableIdentity(_) => Self::Denied,
             Rejection::Outbound(fault) => match fault.problem {
-                OutboundProblem::Missing(_) | OutboundProblem::NoCallerToken | OutboundProblem::Ended => {
-                    Self::Denied
-                }
+                OutboundProblem::Missing(_)
+                | OutboundProblem::NoCallerToken
+                | OutboundProblem::Ended
+                | OutboundProblem::NotConnected
+                | OutboundProblem::NoPrincipal
+                | OutboundProblem::ConnectDenied { .. }
+                | OutboundProblem::StateMismatch => Self::Denied,
                 OutboundProblem::Rejected
                 | OutboundProblem::Refused { .. }
                 | OutboundProblem::Unreachable { .. } => Self::UpstreamFailed,
@@ -132,10 +139,22 @@ impl AuditOutcome {
     }
 }
 
+/// The schemes of credentials, with their names in metrics.
+const SCHEMES: [(Scheme, &str); 6] = [
+    (Scheme::Bearer, "bearer"),
+    (Scheme::Header, "header"),
+    (Scheme::Basic, "basic"),
+    (Scheme::Dpop, "dpop"),
+    (Scheme::Certificate, "certificate"),
+    (Scheme::Argument, "argument"),
+];
+
 /// The counters and durations of one upstream, and the destination of its records.
 #[derive(Debug)]
 pub struct Outcomes {
     counters: Vec<(AuditOutcome, Counter)>,
+    /// Known callers by the scheme of their credential.
+    schemes: Vec<(Scheme, Counter)>,
     times: Arc<OperationTimes>,
     audit: Audit,
     ids: DecisionIds,
@@ -146,14 +165,31 @@ impl Outcomes {
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
         let counter = |outcome: AuditOutcome| (outcome, metrics.messages(upstream, outcome.name()));
         let counters = AuditOutcome::ALL.into_iter().map(counter).collect();
+        let schemes =
+            SCHEMES.into_iter().map(|(scheme, name)| (scheme, metrics.authentications(upstream, name)));
         let times = Arc::new(OperationTimes::new(metrics, upstream));
-        Self { counters, times, audit: Audit::default(), ids: DecisionIds::default() }
+        Self {
+            counters,
+            schemes: schemes.collect(),
+            times,
+            audit: Audit::default(),
+            ids: DecisionIds::default(),
+        }
     }
 
     /// The same, with the records in `audit`.
     pub(super) fn recorded_in(&self, audit: Audit) -> Self {
-        let (counters, times) = (self.counters.clone(), Arc::clone(&self.times));
-        Self { counters, times, audit, ids: DecisionIds::default() }
+        let (counters, schemes, times) =
+            (self.counters.clone(), self.schemes.clone(), Arc::clone(&self.times));
+        Self { counters, schemes, times, audit, ids: DecisionIds::default() }
+    }
+
+    /// Counts a message whose caller is known.
+    pub(super) fn count_authentication(&self, caller: &Caller) {
+        let counter = self.schemes.iter().find(|(scheme, _)| Some(*scheme) == caller.scheme());
+        if let Some((_, counter)) = counter {
+            counter.inc();
+        }
     }
 
     fn count(&self, outcome: AuditOutcome) {
@@ -198,8 +234,12 @@ pub struct Record<'a> {
     pub is_clean: bool,
     /// The caller, after authentication.
     pub caller: Option<Arc<Caller>>,
+    /// The principal, if there is no caller.
+    pub principal: Option<Principal>,
     /// The credential with which the message goes to the upstream, after authorization.
     pub delegation: Option<Delegation>,
+    /// The token that the caller has asked for and gets.
+    pub issued: Option<Arc<IssueRecord>>,
     /// The first fallback of the finished stages.
     pub fallback: FallbackUse,
 }
@@ -226,7 +266,9 @@ impl<'a> Record<'a> {
             request: None,
             is_clean: false,
             caller: None,
+            principal: None,
             delegation: None,
+            issued: None,
             fallback: FallbackUse::default(),
         }
     }
@@ -358,6 +400,7 @@ impl<'a> Record<'a> {
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
+        let principal = self.principal.as_ref();
         let facts = AuditFacts {
             outcome: outcome.name(),
             decision: self.decision,
@@ -365,11 +408,17 @@ impl<'a> Record<'a> {
             generation: self.generation,
             method: request.map(|request| request.call.method()).filter(|method| self.may_show(method)),
             targets: request.filter(|_| self.is_clean).map_or(&[], |request| targets(request.call.access())),
-            subject: caller.map(|caller| caller.identity().subject.as_str()),
-            issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
-            proven_by: caller.map(|caller| &**caller.proven_by()),
+            subject: caller
+                .map(|caller| caller.identity().subject.as_str())
+                .or(principal.map(Principal::subject)),
+            issuer: match caller {
+                Some(caller) => caller.identity().issuer.as_deref(),
+                None => principal.and_then(Principal::issuer),
+            },
+            proven_by: caller.map(|caller| &**caller.proven_by()).or(principal.map(Principal::proven_by)),
             policy: cause.policy,
             delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
+            issued: self.issued.as_deref(),
             limit: cause.limit,
             fallback: self.fallback.policy(),
             reason: cause.reason,

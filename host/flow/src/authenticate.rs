@@ -52,6 +52,18 @@ pub async fn authenticate(
     StageResult { result, fallback }
 }
 
+/// The caller whom the pipeline knows by this credential, for a token that is not in use yet. Nothing is recorded.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(super) async fn known_by(
+    pipeline: &Pipeline,
+    proven: &ProvenRequest,
+    shown: &Credentials,
+) -> Result<Caller, Rejection> {
+    establish(pipeline, proven, shown, &mut FallbackUse::default()).await
+}
+
 async fn establish(
     pipeline: &Pipeline,
     proven: &ProvenRequest,
@@ -75,7 +87,9 @@ async fn establish(
         let Some(credential) = credential_choice::for_policy(shown, policy) else { continue };
         let answered = policy.authenticate(&scope, &call, &credential).await?;
         match fallback.note_answer(policy, answered) {
-            Verdict::Identity(identity) => return caller(policy, identity),
+            Verdict::Identity(identity) => {
+                return Ok(caller(policy, identity)?.known_by(credential.scheme));
+            }
             Verdict::NotMine => {}
             Verdict::Refused(Refusal { reason, detail }) => {
                 // A jwt policy has the same reason code, for a key that a token names.

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use super::account::Account;
 use super::limit::CallPlaces;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
+use witgate_services::network::upstream_client::UpstreamBody;
 
 /// The error that ends a body early.
 pub type BodyError = Box<dyn Error + Send + Sync>;
@@ -21,8 +22,10 @@ pub type BodyError = Box<dyn Error + Send + Sync>;
 /// A body while it is received.
 #[derive(Debug)]
 pub enum Inflow {
-    /// A body from a connection of Witgate.
+    /// A body from a client's connection.
     Wire(Incoming),
+    /// A body from an upstream's connection.
+    Upstream(UpstreamBody),
     /// A body from the program that embeds Witgate.
     Here(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -43,6 +46,12 @@ impl From<Incoming> for Inflow {
     }
 }
 
+impl From<UpstreamBody> for Inflow {
+    fn from(body: UpstreamBody) -> Self {
+        Self::Upstream(body)
+    }
+}
+
 impl Body for Inflow {
     type Data = Bytes;
     type Error = BodyError;
@@ -53,6 +62,7 @@ impl Body for Inflow {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Wire(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Here(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -60,6 +70,7 @@ impl Body for Inflow {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Wire(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
             Self::Here(body) => body.is_end_stream(),
         }
     }
@@ -67,6 +78,7 @@ impl Body for Inflow {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Wire(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
             Self::Here(body) => body.size_hint(),
         }
     }

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod body;
+pub mod connect;
 mod credential_choice;
 mod credential_search;
 pub mod decision;
@@ -36,6 +37,7 @@ mod shadow;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
+pub mod token_issue;
 pub mod traces;
 
 use std::net::IpAddr;
@@ -72,8 +74,10 @@ use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
+use token_issue::IssuedToken;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
+use witgate_credentials::connect::ConnectDesk;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -97,6 +101,8 @@ pub struct Flow<U> {
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
+    /// The links for callers who connect an account. None: there are none.
+    connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
 }
 
@@ -132,7 +138,7 @@ impl<U: Upstream> Flow<U> {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        let tracer = None;
+        let (tracer, connect) = (None, None);
         Self {
             route,
             upstream,
@@ -145,6 +151,7 @@ impl<U: Upstream> Flow<U> {
             streams,
             answers,
             declared,
+            connect,
             stop,
         }
     }
@@ -178,7 +185,12 @@ impl<U: Upstream> Flow<U> {
 
     /// True if a policy accepts tokens with a proof of possession, so that challenges offer it.
     pub fn takes_proofs(&self) -> bool {
-        self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
+        self.takes(Scheme::Dpop)
+    }
+
+    /// True if a policy judges credentials of this scheme.
+    pub fn takes(&self, scheme: Scheme) -> bool {
+        self.generations.live().pipeline(self.route.pipeline).judges(scheme)
     }
 
     /// The upstream behind this flow.
@@ -204,6 +216,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         record.trace(self.tracer.as_ref(), &request);
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -246,8 +259,9 @@ impl<U: Upstream> Flow<U> {
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
-        record.delegation = self.upstream.delegation(permit.request())?;
+        record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
+        let admitted = admitted.completed()?.with_token(token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -277,6 +291,7 @@ impl<U: Upstream> Flow<U> {
         };
         let established = self.prove_and_authenticate(generation, request, shown).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
+        result.iter().for_each(|caller| self.outcomes.count_authentication(caller));
         let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
         self.lockout.note(generation.lockout(), suspect, result, judges);
         established
@@ -367,7 +382,7 @@ impl<U: Upstream> Flow<U> {
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let authorized = authorize(generation, &proven, caller, traces).await;
             let permit = Arc::new(record.fallback.note(authorized)?);
-            record.delegation = self.upstream.delegation(&request)?;
+            record.delegation = self.upstream.delegation(&request, permit.caller())?;
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let (caller, caller_token) = (Arc::clone(permit.caller()), self.caller_token(&shown, &permit));
             let account = Account::new(&self.answers, &permit);
@@ -375,6 +390,7 @@ impl<U: Upstream> Flow<U> {
             act(listener, permit, shown).await
         };
         let result = stages.await;
+        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -488,6 +504,15 @@ impl<U: Upstream> Flow<U> {
         record.peer = peer;
         record
     }
+}
+
+/// The token that the call asks for. None: it asks for none.
+async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<IssuedToken>, Rejection> {
+    let Some(settings) = token_issue::asked(permit) else { return Ok(None) };
+    // Boxed because it is rare, so that it does not enlarge the future of every call.
+    let token = Box::pin(token_issue::issue(permit, settings)).await?;
+    record.issued = Some(Arc::clone(&token.record));
+    Ok(Some(token))
 }
 
 /// Records a refusal before any decision.

@@ -10,11 +10,16 @@ use super::account::Account;
 use super::authorize::Permit;
 use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
+use super::request::Request;
+use super::token_issue::IssuedToken;
 use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
 pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
 use needs::needs;
 use witgate_credentials::caller_token::CallerToken;
+use witgate_message::call::{Access, Target};
+use witgate_message::fault::MessageFault;
+use witgate_plugin::TargetKind;
 use witgate_policy::limits::{CallLimits, LimitRule};
 use witgate_runtime::buckets::{Lack, take_all};
 use witgate_runtime::memory::AnswerMemory;
@@ -28,6 +33,10 @@ pub struct Admitted {
     places: CallPlaces,
     trace: Option<TraceHeaders>,
     caller_token: Option<Arc<CallerToken>>,
+    /// The request with the operator's own arguments. None: there are none.
+    completed: Option<Arc<Request>>,
+    /// The token that the call asks for.
+    issued: Option<IssuedToken>,
 }
 
 impl Admitted {
@@ -49,6 +58,43 @@ impl Admitted {
     /// The caller's token, if the upstream's credential is made from it.
     pub fn caller_token(&self) -> Option<&Arc<CallerToken>> {
         self.caller_token.as_ref()
+    }
+
+    /// The same, with the arguments that the operator sets in place of callers' credentials.
+    ///
+    /// # Errors
+    /// If the call cannot have arguments.
+    pub(super) fn completed(self) -> Result<Self, Rejection> {
+        let request = self.permit.request();
+        let Access::Target(Target { kind: TargetKind::Tool, name }) = request.call.access() else {
+            return Ok(self);
+        };
+        let pipeline = self.permit.generation().pipeline(request.route.pipeline);
+        let values = pipeline.injected_arguments(name);
+        if values.is_empty() {
+            return Ok(self);
+        }
+        let call = request.call.with_arguments(&values).ok_or_else(|| {
+            MessageFault::InvalidParams("the tool needs an object as `arguments`".to_owned())
+        })?;
+        let completed = Some(Arc::new(request.asking(call)));
+        Ok(Self { completed, ..self })
+    }
+
+    /// The same, with the token that the call asks for.
+    pub(super) fn with_token(self, issued: Option<IssuedToken>) -> Self {
+        Self { issued, ..self }
+    }
+
+    /// The token that the call asks for, for its answer.
+    pub fn issued_token(&self) -> Option<&IssuedToken> {
+        self.issued.as_ref()
+    }
+
+    /// The request for the server. It may contain secrets of the operator in its arguments, which the request of the
+    /// permit does not: only that one is recorded.
+    pub fn request(&self) -> &Arc<Request> {
+        self.completed.as_ref().unwrap_or_else(|| self.permit.request())
     }
 
     /// The permit that was admitted.
@@ -94,8 +140,16 @@ pub fn admit(
 ) -> Result<(Admitted, CallPlaces), Rejection> {
     let places = take_places(&permit)?;
     let account = Account::new(answers, &permit);
-    let admitted =
-        Admitted { permit, session, account, places: places.clone(), trace: None, caller_token: None };
+    let admitted = Admitted {
+        permit,
+        session,
+        account,
+        places: places.clone(),
+        trace: None,
+        caller_token: None,
+        completed: None,
+        issued: None,
+    };
     Ok((admitted, places))
 }
 

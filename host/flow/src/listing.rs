@@ -258,6 +258,7 @@ impl AnswerFilter {
         let entries = list.entries.iter().zip(access).enumerate();
         let change = |(place, (entry, access)): (usize, (&Entry, &EntryAccess))| {
             let name = entry.name(text).filter(|_| *access != EntryAccess::None)?;
+            schema::tell_of_requirement(pipeline, name, entry.text(text));
             let changes = SchemaChanges::of(pipeline, name, is_anonymous, *access);
             Some((place, changes.apply(entry.text(text))?))
         };

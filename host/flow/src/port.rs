@@ -17,7 +17,7 @@ use super::request::Request;
 use crate::authenticate::identity::Caller;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::fault::OutboundFault;
-use witgate_credentials::upstream_credential::Delegation;
+use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
 use witgate_runtime::memory::Hold;
 
 /// An upstream's answer to one message.
@@ -89,8 +89,13 @@ pub trait Upstream: Send + Sync {
     ///
     /// # Errors
     /// If the request needs a credential that is missing.
-    fn delegation(&self, _request: &Request) -> Result<Option<Delegation>, OutboundFault> {
+    fn delegation(&self, _request: &Request, _caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
         Ok(None)
+    }
+
+    /// The credential for the server, if each caller connects an account of their own for it.
+    fn credential_of_principals(&self) -> Option<Arc<UpstreamCredential>> {
+        None
     }
 
     /// True if the server gets a credential that is made from the token of each caller.

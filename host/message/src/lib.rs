@@ -12,6 +12,7 @@ pub mod fault;
 #[cfg(test)]
 mod growth;
 pub mod headers;
+mod injected_arguments;
 pub mod json;
 pub mod method;
 pub mod names;

@@ -21,6 +21,7 @@ pub mod tap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderName;
@@ -73,6 +74,8 @@ pub struct Policy {
     source: Source,
     credential_headers: Vec<HeaderName>,
     credential_argument: Option<config::ArgumentSettings>,
+    /// True if the log has told of a tool that requires this argument.
+    has_told_of_argument: AtomicBool,
     realm: Option<Box<str>>,
     counts: Counts,
     times: HookTimes,
@@ -145,6 +148,7 @@ impl Policy {
             source,
             credential_headers,
             credential_argument: config.argument.clone(),
+            has_told_of_argument: AtomicBool::new(false),
             realm: realm(config),
             counts: Counts::default(),
             times: HookTimes::default(),
@@ -233,6 +237,11 @@ impl Policy {
     /// them.
     pub fn credential_headers(&self) -> &[HeaderName] {
         &self.credential_headers
+    }
+
+    /// True for the first report of a tool that requires the argument with the credential.
+    pub fn is_first_report_of_argument(&self) -> bool {
+        !self.has_told_of_argument.swap(true, Ordering::Relaxed)
     }
 
     /// The argument of tools that contains the credential.

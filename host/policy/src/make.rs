@@ -19,6 +19,7 @@ use witgate_base::cause::Cause;
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_text;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_basic::hash::Argon2Hash;
 use witgate_component::compile_queue::CompileQueue;
 use witgate_component::engine::Engine;
 use witgate_component::grants::GrantedInterfaces;
@@ -70,6 +71,8 @@ pub struct MakeInputs<'a> {
     pub clock: &'a Clock,
     /// The checks of passwords.
     pub passwords: &'a Arc<PasswordChecks>,
+    /// The cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
     /// The live policies. None: at the start, when a built-in may replace a missing component.
     pub before: Option<LivePolicies<'a>>,
     /// The recipe with the digests of the components. None: the files determine the components.
@@ -455,6 +458,7 @@ fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings)
         }),
         passwords: Arc::clone(making.passwords),
         user_store: user_store(config, making),
+        password_cost: making.password_cost,
         clock: making.clock.clone(),
         scopes,
         witness: making.stage.and_then(|stage| stage.witness.clone()),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod buckets;
+pub mod core_dumps;
 pub mod descriptors;
 pub mod leftovers;
 pub mod lines;

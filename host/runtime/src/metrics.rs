@@ -1,5 +1,6 @@
 //! The metrics of this process, in the text format of OpenMetrics. docs/telemetry.md lists them.
 
+pub mod api_meter;
 pub mod histogram;
 pub mod histogram_family;
 pub mod session_meter;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use api_meter::{ApiFamily, ApiMeter};
 use histogram::{OPERATION_BOUNDS, OWN_BOUNDS};
 use histogram_family::HistogramFamily;
 use session_meter::SessionMeter;
@@ -28,8 +30,10 @@ use upstream_health::UpstreamHealth;
 pub struct Metrics {
     registry: Mutex<Registry>,
     messages: Family<MessageLabels, Counter>,
+    authentications: Family<SchemeLabels, Counter>,
     sessions: Family<UpstreamLabels, Gauge>,
     children: Family<UpstreamLabels, Gauge>,
+    apis: ApiFamily,
     spans: Family<SpanLabels, Counter>,
     durations: Durations,
     upstreams: Arc<UpstreamTable>,
@@ -57,6 +61,12 @@ struct MessageLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SchemeLabels {
+    upstream: String,
+    scheme: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SpanLabels {
     outcome: &'static str,
 }
@@ -71,16 +81,31 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("witgate");
         let (messages, sessions, children) = (Family::default(), Family::default(), Family::default());
         registry.register("messages", "Messages of clients by outcome", messages.clone());
+        let authentications = Family::default();
+        let help = "Messages of known callers by the scheme of their credential";
+        registry.register("authentications", help, authentications.clone());
         registry.register("sessions", "Open sessions of clients", sessions.clone());
         let help = "Servers that Witgate runs or keeps connected for its callers";
         registry.register("children", help, children.clone());
+        let apis = ApiFamily::default();
+        registry.register("api_requests", "Requests of child processes to APIs", apis.clone());
         let spans = Family::default();
         registry.register("spans", "Spans of traces by outcome", spans.clone());
         ["sent", "lost"].iter().for_each(|outcome| drop(spans.get_or_create(&SpanLabels { outcome })));
         let upstreams = Arc::<UpstreamTable>::default();
         registry.register_collector(Box::new(HealthCollector(Arc::clone(&upstreams))));
         let durations = Durations::default();
-        Self { registry: Mutex::new(registry), messages, sessions, children, spans, durations, upstreams }
+        Self {
+            registry: Mutex::new(registry),
+            messages,
+            authentications,
+            sessions,
+            children,
+            apis,
+            spans,
+            durations,
+            upstreams,
+        }
     }
 }
 
@@ -116,6 +141,11 @@ impl Metrics {
         self.messages.get_or_create_owned(&MessageLabels { upstream: upstream.to_owned(), outcome })
     }
 
+    /// The counter of messages to one upstream whose callers are known by a credential of one scheme.
+    pub fn authentications(&self, upstream: &str, scheme: &'static str) -> Counter {
+        self.authentications.get_or_create_owned(&SchemeLabels { upstream: upstream.to_owned(), scheme })
+    }
+
     /// The meter of the sessions of clients with one upstream. With `is_passed_on`, each is also a session with the
     /// upstream.
     pub fn sessions(&self, upstream: &str, is_passed_on: bool) -> SessionMeter {
@@ -136,6 +166,11 @@ impl Metrics {
     pub fn bridged_sessions(&self, upstream: &str) -> SessionMeter {
         let took = self.durations.client_sessions.with(&[("upstream", upstream)]);
         SessionMeter { open: Gauge::default(), took: vec![took] }
+    }
+
+    /// The counters of the requests of one upstream's processes to APIs.
+    pub fn api_requests(&self, upstream: &str) -> ApiMeter {
+        ApiMeter::new(upstream, &self.apis)
     }
 
     /// The counter of spans with one outcome: `sent` or `lost`.

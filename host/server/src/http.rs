@@ -21,6 +21,8 @@ use super::proxies::TrustedProxies;
 use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
 pub use body::Body;
+pub use connect::LocalPages;
+use connect::{ConnectPages, FlowsByPlace, PageAddress};
 use cors::Readers;
 use held_refusals::HeldRefusals;
 use metadata::Metadata;
@@ -31,6 +33,7 @@ pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
+use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::body::Inflow;
 use witgate_flow::in_flight::InFlight;
 use witgate_flow::known_sender::KnownSender;
@@ -47,6 +50,7 @@ use witgate_runtime::metrics::Metrics;
 use witgate_runtime::workers::Workers;
 
 mod body;
+mod connect;
 mod cors;
 mod held_refusals;
 mod keep_alive;
@@ -68,6 +72,8 @@ pub struct Gateway<U> {
     connections: Arc<Connections>,
     workers: Arc<Workers>,
     cut: CancellationToken,
+    /// The pages where callers connect accounts. None: there are none.
+    connect: Option<ConnectPages>,
 }
 
 /// The sender of a request, apart from the content of the request.
@@ -152,7 +158,13 @@ impl<U: Upstream + 'static> Gateway<U> {
             connections,
             workers: Arc::default(),
             cut: CancellationToken::new(),
+            connect: None,
         }
+    }
+
+    /// The same, with the pages for the links of `desk`.
+    pub fn with_connect(self, desk: Arc<ConnectDesk>) -> Self {
+        Self { connect: Some(ConnectPages::new(desk)), ..self }
     }
 
     /// The same, which stops waiting for running calls when `cut` is cancelled.
@@ -245,20 +257,26 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Response<Body> {
         let path = request.uri().path();
         let site = self.site.as_deref().filter(|site| endpoint.is_none() && site.has(path));
+        let page = match (endpoint, site) {
+            (None, None) => self.page_at(request.uri()),
+            _ => None,
+        };
         let readers = match (endpoint, site) {
             (None, Some(site)) if site.is_for_programs(path) => Readers::Anybody,
             // A page that reads the forms of another could send them.
             (None, Some(_)) => Readers::Nobody,
+            (None, None) if page.is_some() => Readers::Nobody,
             (None, None) if self.metadata.has(path) => Readers::Anybody,
             _ => Readers::of(request.headers(), self.hosts.names()),
         };
         let (parts, mut body) = request.into_parts();
         let connection = sender.connection.clone();
-        let mut response = match (endpoint, site) {
-            (Some(endpoint), _) => self.respond_at(endpoint, parts, &mut body, sender).await,
+        let mut response = match (endpoint, site, page) {
+            (Some(endpoint), _, _) => self.respond_at(endpoint, parts, &mut body, sender).await,
             // In a box, because it is rare.
-            (None, Some(site)) => Box::pin(self.respond_by_site(site, parts, &mut body, sender)).await,
-            (None, None) => self.elsewhere(&parts, sender),
+            (None, Some(site), _) => Box::pin(self.respond_by_site(site, parts, &mut body, sender)).await,
+            (None, None, Some(page)) => Box::pin(self.respond_with(page, parts, &mut body, sender)).await,
+            (None, None, None) => self.elsewhere(&parts, sender),
         };
         unread_body::discard(body, connection.as_ref());
         readers.mark(&mut response);
@@ -292,6 +310,30 @@ impl<U: Upstream + 'static> Gateway<U> {
                 endpoint.render(&rejected)
             }
         }
+    }
+
+    /// A page where callers connect accounts.
+    fn page_at(&self, uri: &::http::Uri) -> Option<(ConnectPages, PageAddress)> {
+        let pages = self.connect.as_ref()?;
+        PageAddress::of(uri.path(), uri.query()).map(|address| (pages.clone(), address))
+    }
+
+    async fn respond_with(
+        &self,
+        (pages, address): (ConnectPages, PageAddress),
+        parts: Parts,
+        body: &mut Inflow,
+        sender: Sender,
+    ) -> Response<Body> {
+        let sender = match self.admitted_sender(&parts, sender) {
+            Ok(sender) => sender,
+            Err((peer, rejection)) => return self.denied_elsewhere(peer, rejection),
+        };
+        if let Err(fault) = self.check_host(&parts, &sender) {
+            return plain(fault.into());
+        }
+        let held = self.hold(&sender);
+        pages.respond(self, address, (parts, body), (sender, held)).await
     }
 
     /// Opens an account in the memory for requests, for one request.
@@ -515,6 +557,21 @@ impl<U: Upstream> Endpoint<U> {
             response.headers_mut().append(WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
+    fn flow(&self, place: usize) -> Option<&Flow<U>> {
+        self.endpoints.values().find(|endpoint| endpoint.place == place).map(|endpoint| &endpoint.flow)
+    }
+
+    fn flow_for(&self, credential: &str) -> Option<&Flow<U>> {
+        let uses_it = |endpoint: &&Arc<Endpoint<U>>| {
+            let own = endpoint.flow.upstream().credential_of_principals();
+            own.is_some_and(|own| *own.settings().name == *credential)
+        };
+        let users = self.endpoints.values().filter(uses_it);
+        users.min_by_key(|endpoint| endpoint.place).map(|endpoint| &endpoint.flow)
     }
 }
 

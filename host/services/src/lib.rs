@@ -11,6 +11,7 @@ pub mod keys;
 pub mod lookups;
 pub mod network;
 pub mod passwords;
+mod process_key;
 pub mod subject;
 pub mod traces;
 pub mod verdicts;
@@ -42,6 +43,7 @@ use witgate_base::breaker::CallerDigest;
 use witgate_base::clock::Clock;
 use witgate_base::digest::sha256;
 use witgate_base::printable::clean;
+use witgate_basic::hash::{Argon2Hash, RECOMMENDED};
 
 /// The host functions of one policy of one generation.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Services {
     /// The store of the users whose passwords the policy has checked. A hash in it that is outdated is replaced at the
     /// next login.
     pub user_store: Option<PathBuf>,
+    /// The cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
     /// The clock.
     pub clock: Clock,
     /// The OAuth scopes that the policy may require of callers.
@@ -106,6 +110,7 @@ impl Services {
             fetcher: None,
             passwords: Arc::default(),
             user_store: None,
+            password_cost: RECOMMENDED,
             clock: Clock::System,
             scopes: BTreeSet::new(),
             witness: None,
@@ -364,8 +369,9 @@ impl Host for PolicyHost<'_> {
     }
 
     async fn verify_password(&self, hash: &str, password: &str) -> Result<bool, PasswordError> {
-        let Services { passwords, user_store, .. } = self.services;
-        let checked = passwords.check(hash, password, self.source(), user_store.is_some()).await;
+        let Services { passwords, user_store, password_cost, .. } = self.services;
+        let renews = user_store.as_ref().map(|_| *password_cost);
+        let checked = passwords.check(hash, password, self.source(), renews).await;
         if let (Ok(PasswordCheck { renewed: Some(renewed), .. }), Some(store)) = (&checked, user_store) {
             passwords::renew(store, hash, renewed);
         }

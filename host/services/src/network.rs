@@ -3,6 +3,7 @@
 
 pub mod reach;
 mod roots;
+pub mod upstream_client;
 mod way;
 
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -18,6 +20,7 @@ use rustls::ClientConfig;
 
 use reach::Reach;
 pub use reach::is_refused;
+use upstream_client::UpstreamClient;
 pub use way::{CONNECT, Destination};
 use way::{OutgoingProxies, Way};
 use witgate_config::Network;
@@ -30,8 +33,14 @@ const READ_AHEAD: usize = 64 << 10;
 /// that moment would lose a call.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A client.
+/// A client for servers that are no upstreams.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
+
+/// A body that is passed on while it arrives.
+pub type StreamedBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A client for requests whose bodies are passed on while they arrive.
+pub type StreamClient = Client<HttpsConnector<Way>, StreamedBody>;
 
 /// The outgoing connections of the process, by the current `[network]`. New settings apply to new connections; running
 /// requests end with the former ones.
@@ -49,9 +58,12 @@ struct NetworkState {
     /// Read when needed, because reading the system's authorities takes milliseconds.
     trusted: OnceLock<ClientConfig>,
     /// The clients without and with TLS. Each worker has its own connections.
-    upstreams: [PerWorker<HttpClient>; 2],
+    upstreams: [PerWorker<Arc<UpstreamClient>>; 2],
+    /// For servers that the operator names, such as collectors.
+    named: [PerWorker<HttpClient>; 2],
     public: [PerWorker<HttpClient>; 2],
     private: [PerWorker<HttpClient>; 2],
+    apis: [PerWorker<StreamClient>; 2],
 }
 
 impl Ways {
@@ -85,7 +97,26 @@ impl Ways {
         builder.pool_max_idle_per_host(0).build(current.connector(to, secure))
     }
 
-    /// The client for requests, with TLS or without.
+    /// The client for requests of child processes to APIs, with TLS or without.
+    pub fn api_client(&self, secure: bool) -> StreamClient {
+        let current = self.current.load();
+        let [plain, tls] = &current.apis;
+        let client = if secure { tls } else { plain };
+        let connect = || {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
+            builder.http1_max_buf_size(READ_AHEAD);
+            builder.build(current.connector(Destination::Asked(Reach::Private), secure))
+        };
+        client.get_or_init(connect).clone()
+    }
+
+    /// The client for requests to upstreams, with TLS or without.
+    pub fn upstream_client(&self, secure: bool) -> Arc<UpstreamClient> {
+        self.current.load().upstream_client(secure)
+    }
+
+    /// The client for other requests, with TLS or without.
     pub fn client(&self, to: Destination, secure: bool) -> HttpClient {
         self.current.load().client(to, secure)
     }
@@ -98,14 +129,23 @@ impl NetworkState {
             proxies: Arc::new(settings.map(OutgoingProxies::new).unwrap_or_default()),
             trusted: OnceLock::new(),
             upstreams: Default::default(),
+            named: Default::default(),
             public: Default::default(),
             private: Default::default(),
+            apis: Default::default(),
         }
+    }
+
+    fn upstream_client(&self, secure: bool) -> Arc<UpstreamClient> {
+        let [plain, tls] = &self.upstreams;
+        let connected =
+            || Arc::new(UpstreamClient::new(self.connector(Destination::Upstream, secure), IDLE_CONNECTION));
+        Arc::clone(if secure { tls } else { plain }.get_or_init(connected))
     }
 
     fn client(&self, to: Destination, secure: bool) -> HttpClient {
         let [plain, tls] = match to {
-            Destination::Upstream => &self.upstreams,
+            Destination::Upstream => &self.named,
             Destination::Asked(Reach::Public) => &self.public,
             Destination::Asked(Reach::Private) => &self.private,
         };

@@ -4,6 +4,7 @@
 
 pub mod algorithm;
 mod memory;
+pub mod meters;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +17,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
-use witgate_basic::hash::{PasswordHash, RECOMMENDED};
+use witgate_basic::hash::{Argon2Hash, HashKind, PasswordHash};
 use witgate_plugin::PasswordError;
 use zeroize::Zeroizing;
 
 use self::memory::RightPasswords;
+use self::meters::PasswordMeters;
 use witgate_base::breaker::CallerDigest;
 use witgate_base::printable::clean;
 use witgate_config::user_store::UserStore;
@@ -67,6 +69,7 @@ pub struct PasswordChecks {
     /// The start of the last check with the usual priority.
     last_usual: Mutex<Option<Instant>>,
     hashed: AtomicU64,
+    meters: PasswordMeters,
 }
 
 /// The result of a check.
@@ -104,7 +107,13 @@ impl PasswordChecks {
             right: Arc::default(),
             last_usual: Mutex::default(),
             hashed: AtomicU64::new(0),
+            meters: PasswordMeters::default(),
         }
+    }
+
+    /// The counts and times of the checks.
+    pub fn meters(&self) -> &PasswordMeters {
+        &self.meters
     }
 
     /// The number of hashes that were computed so far.
@@ -112,8 +121,8 @@ impl PasswordChecks {
         self.hashed.load(Ordering::Relaxed)
     }
 
-    /// Checks that `hash` is a hash of `password`, for a request from `source`. With `renews`, it also makes a stronger
-    /// hash.
+    /// Checks that `hash` is a hash of `password`, for a request from `source`. If it costs less than `renews`, it also
+    /// makes a new hash of that cost.
     ///
     /// # Errors
     /// If the hash is not usable, or too many checks wait.
@@ -122,11 +131,24 @@ impl PasswordChecks {
         hash: &str,
         password: &str,
         source: CallerDigest,
-        renews: bool,
+        renews: Option<Argon2Hash>,
     ) -> Result<PasswordCheck, PasswordError> {
         if self.right.has(hash, password, Instant::now()) {
+            self.meters.remembered();
             return Ok(PasswordCheck::RIGHT);
         }
+        let checked = self.check_anew(hash, password, source, renews).await;
+        self.meters.count(&checked);
+        checked
+    }
+
+    async fn check_anew(
+        &self,
+        hash: &str,
+        password: &str,
+        source: CallerDigest,
+        renews: Option<Argon2Hash>,
+    ) -> Result<PasswordCheck, PasswordError> {
         let parsed: PasswordHash = hash.parse().map_err(|_| PasswordError::UnusableHash)?;
         if password.len() > LONGEST_PASSWORD {
             return Ok(PasswordCheck::WRONG);
@@ -147,8 +169,9 @@ impl PasswordChecks {
         hash: PasswordHash,
         password: &str,
         source: CallerDigest,
-        renews: bool,
+        renews: Option<Argon2Hash>,
     ) -> Result<PasswordCheck, PasswordError> {
+        let since = Instant::now();
         let turn = self.turns.wait_for_one(&source).await;
         // Several requests of one client wait at the same time. After the first one, the others are answered at once.
         if self.right.has(hash.as_str(), password, Instant::now()) {
@@ -157,6 +180,8 @@ impl PasswordChecks {
         let memory = Arc::clone(&self.memory).acquire_many_owned(memory_kib(&hash, renews)).await;
         let memory = memory.map_err(|_| BUSY)?;
         self.hashed.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        self.meters.waited(started - since);
         let work = HashWork {
             hash,
             password: Zeroizing::new(password.to_owned()),
@@ -164,7 +189,9 @@ impl PasswordChecks {
             steps_back: !self.is_usual(Instant::now()),
             right: Arc::clone(&self.right),
         };
-        work.run((turn, memory)).await.ok_or(BUSY)
+        let checked = work.run((turn, memory)).await.ok_or(BUSY);
+        self.meters.worked(started.elapsed());
+        checked
     }
 
     /// True if a check that starts now may have the usual priority.
@@ -205,9 +232,9 @@ pub(crate) fn renew(store: &Path, former: &str, renewed: &PasswordHash) {
 }
 
 /// The memory of a check in KiB, as a part of the memory of all.
-fn memory_kib(hash: &PasswordHash, renews: bool) -> u32 {
+fn memory_kib(hash: &PasswordHash, renews: Option<Argon2Hash>) -> u32 {
     let own = algorithm::memory_kib(hash.kind());
-    let renewed = if renews { algorithm::memory_kib(RECOMMENDED) } else { 0 };
+    let renewed = renews.map_or(0, |cost| algorithm::memory_kib(HashKind::Argon2(cost)));
     own.max(renewed).min(MEMORY_KIB)
 }
 
@@ -215,7 +242,7 @@ fn memory_kib(hash: &PasswordHash, renews: bool) -> u32 {
 struct HashWork {
     hash: PasswordHash,
     password: Zeroizing<String>,
-    renews: bool,
+    renews: Option<Argon2Hash>,
     /// True if it must take no time from others.
     steps_back: bool,
     right: Arc<RightPasswords>,
@@ -243,8 +270,8 @@ impl HashWork {
         if !algorithm::is_right(hash, password)? {
             return Some(PasswordCheck::WRONG);
         }
-        let is_renewed = *renews && !hash.is_current();
-        let renewed = if is_renewed { algorithm::hash_of(password).ok() } else { None };
+        let cost = renews.filter(|cost| !hash.is_at_least(*cost));
+        let renewed = cost.and_then(|cost| algorithm::hash_of(password, cost).ok());
         for hash in [hash].into_iter().chain(&renewed) {
             right.add(hash.as_str(), password, Instant::now());
         }

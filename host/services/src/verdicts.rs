@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use parking_lot::Mutex;
 use witgate_plugin::{Call, Credential, Digest, Identity};
 
 use self::table::{KeptVerdict, VerdictTable};
 use crate::keys::Keyring;
 use crate::lookups::Lookups;
+use crate::process_key;
 use crate::subject::Subject;
 use witgate_base::breaker::CallerDigest;
 use witgate_base::digest::sha256;
@@ -102,7 +102,7 @@ impl VerdictMemory {
     /// credential.
     fn digest(&self, question: &VerdictQuestion<'_>) -> Option<Digest> {
         let VerdictQuestion { subject, call, credential } = question;
-        let mut hash = hmac::Context::with_key(self.key.get_or_init(random_key).as_ref()?);
+        let mut hash = hmac::Context::with_key(self.key.get_or_init(process_key::random).as_ref()?);
         for part in [credential.value, call.method, call.target, subject.upstream(), subject.audience()] {
             hash.update(&(part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
@@ -115,10 +115,6 @@ impl VerdictMemory {
         ]);
         hash.sign().as_ref().try_into().ok()
     }
-}
-
-fn random_key() -> Option<hmac::Key> {
-    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()
 }
 
 #[cfg(test)]

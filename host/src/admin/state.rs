@@ -7,6 +7,7 @@ use crate::reload::Reloader;
 use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::tls::TlsState;
+use witgate_services::passwords::PasswordChecks;
 
 /// The observed parts of a gateway.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct GatewayState {
     pub generations: Arc<Generations>,
     /// The reloader. None: there is no configuration file.
     pub reloader: Option<Arc<Reloader>>,
+    /// The checks of passwords.
+    pub passwords: Arc<PasswordChecks>,
     /// The metrics, with the health of the upstreams.
     pub metrics: Arc<Metrics>,
     /// TLS towards clients. None: there is none, or it belongs to the program that embeds the gateway.

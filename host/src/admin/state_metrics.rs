@@ -21,6 +21,7 @@ use witgate_base::path::absolute;
 use witgate_policy::generation::Generation;
 use witgate_policy::{Counts, OutageScope, Policy, Source};
 use witgate_services::jwks::KeySetState;
+use witgate_services::passwords::meters::PasswordMeters;
 
 const COUNTER: MetricType = MetricType::Counter;
 const GAUGE: MetricType = MetricType::Gauge;
@@ -51,6 +52,7 @@ impl Collector for StateCollector {
         page.policy_counts(&live)?;
         page.policy_states(&live)?;
         page.policy_durations(&live)?;
+        page.passwords(self.0.passwords.meters())?;
         page.caches(&live)?;
         page.key_sets(&live)
     }
@@ -223,6 +225,23 @@ impl MetricsPage<'_> {
                 let mut histogram = family.encode_family(&labels)?;
                 histogram.encode_histogram::<NoLabelSet>(state.sum, state.count, &state.buckets, None)?;
             }
+        }
+        Ok(())
+    }
+
+    fn passwords(&mut self, meters: &PasswordMeters) -> Result<(), Error> {
+        let mut family = self.family("password_checks", "Checks of passwords by result", COUNTER)?;
+        for (result, count) in meters.results() {
+            counted(family.encode_family(&[("result", result)])?, count)?;
+        }
+        let help = "Duration of checks of passwords: in the queue, and of the hash";
+        let unit = Some(&Unit::Seconds);
+        let mut family =
+            self.0.encode_descriptor("password_check_duration", help, unit, MetricType::Histogram)?;
+        for (part, state) in meters.times() {
+            let labels = [("part", part)];
+            let mut histogram = family.encode_family(&labels)?;
+            histogram.encode_histogram::<NoLabelSet>(state.sum, state.count, &state.buckets, None)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_audit::{KEY_FILE, SyncMode};
-use witgate_config::credentials::{CredentialSettings, UpstreamCredentials};
+use witgate_config::credentials::{ApiSettings, ChildCredentials, CredentialSettings, UpstreamCredentials};
 use witgate_config::identity::IdentitySettings;
 use witgate_config::limits::CallLimit;
 use witgate_config::{
@@ -58,6 +58,8 @@ fn shown(config: &Config) -> Value {
             "credential": upstream.credentials.own.as_ref().map(|own| &*own.name),
             "needs": needs(&upstream.credentials),
             "eras": upstream.eras.map(|eras| json!({ "stateful": eras.stateful, "stateless": eras.stateless })),
+            "apis": apis(&upstream.credentials.of_children),
+            "token_files": token_files(&upstream.credentials.of_children),
             "own_tools_beside": upstream.own_tools.iter().map(|tool| tool.name()).collect::<Vec<_>>(),
             "denials": match upstream.denials {
                 Denials::Http => "http",
@@ -76,7 +78,11 @@ fn shown(config: &Config) -> Value {
             "forget_s": lockout.forget.as_secs(),
         })),
         "audit": config.audit.as_ref().map(audit),
-        "secrets": { "strict_files": config.secrets.are_files_strict() },
+        "secrets": {
+            "strict_files": config.secrets.are_files_strict(),
+            "core_dumps": config.secrets.are_core_dumps_permitted(),
+            "store": config.secrets.store().map(|store| store.path()),
+        },
         "credentials": config.credentials.iter().map(|(name, it)| named(name, credential(it))).collect::<serde_json::Map<_, _>>(),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
@@ -211,6 +217,17 @@ fn needs(credentials: &UpstreamCredentials) -> BTreeMap<&str, Vec<String>> {
     credentials.needs.iter().map(|(tool, needed)| (tool.as_str(), names(needed))).collect()
 }
 
+/// The APIs of child processes, by variable.
+fn apis(credentials: &ChildCredentials) -> BTreeMap<&str, Value> {
+    let shown = |api: &ApiSettings| json!({ "to": api.to.as_str(), "credential": &*api.credential.name });
+    credentials.apis.iter().map(|(variable, api)| (variable.as_str(), shown(api))).collect()
+}
+
+/// The names of the credentials in token files, by variable.
+fn token_files(credentials: &ChildCredentials) -> BTreeMap<&str, &str> {
+    credentials.token_files.iter().map(|(variable, it)| (variable.as_str(), &*it.name)).collect()
+}
+
 fn pipeline(pipeline: &Pipeline) -> Value {
     json!({
         "authenticate": pipeline.authenticate,
@@ -244,7 +261,12 @@ fn policy(policy: &Policy) -> Value {
 }
 
 fn argument(argument: &ArgumentSettings) -> Value {
-    json!({ "name": &*argument.name, "on": &*argument.on_texts, "schema": argument.schema.name() })
+    json!({
+        "name": &*argument.name,
+        "on": &*argument.on_texts,
+        "schema": argument.schema.name(),
+        "injected": argument.inject.is_some(),
+    })
 }
 
 fn limit(limit: &CallLimit) -> Value {

@@ -3,6 +3,7 @@
 mod grants;
 mod import;
 mod login;
+mod owner;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,15 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
 use grants::{failed, grant, named, ways};
+use owner::{OwnerArguments, keys};
 use witgate_base::clock;
+use witgate_base::party::Principal;
+use witgate_base::printable::clean;
 use witgate_config::Config;
 use witgate_config::credentials::{CredentialSettings, OutboundSource};
+use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::grant_key::GrantKey;
 use witgate_credentials::grant_store::{GrantStore, StoredGrant};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::UpstreamCredential;
@@ -28,67 +34,107 @@ pub(super) enum Command {
     /// List the credentials towards upstreams, with their state
     List,
     /// Show the state of one credential
-    Status(NameArgument),
+    Status(GrantArguments),
     /// Log in at the provider of a credential, with a browser
     Login(login::Arguments),
     /// Get a new token now, if the credential is a token
-    Refresh(NameArgument),
+    Refresh(GrantArguments),
     /// Forget the tokens of a login
-    Logout(NameArgument),
+    Logout(GrantArguments),
     /// Store tokens that a provider has issued elsewhere
     Import(import::Arguments),
     /// Check that a credential can be obtained, without sending it to an upstream
-    Test(NameArgument),
+    Test(GrantArguments),
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct NameArgument {
+pub(super) struct GrantArguments {
     /// Name under `[credentials]`
     name: String,
+    #[command(flatten)]
+    owner: OwnerArguments,
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     let config = context.load()?.config;
     match command {
-        Command::List => Ok(list(context, config.credentials.values())),
-        Command::Status(NameArgument { name }) => Ok(list(context, [named(&config, &name)?])),
+        Command::List => {
+            let rows = config.credentials.values().map(|credential| rows(credential));
+            let rows: Result<Vec<_>, _> = rows.collect();
+            Ok(list(context, &rows?.concat()))
+        }
+        Command::Status(arguments) => status(context, &config, &arguments),
         Command::Login(arguments) => login::run(context, &config, &arguments),
-        Command::Refresh(NameArgument { name }) => refresh(context, &config, &name),
-        Command::Logout(NameArgument { name }) => logout(context, &config, &name),
+        Command::Refresh(arguments) => refresh(context, &config, &arguments),
+        Command::Logout(arguments) => logout(context, &config, &arguments),
         Command::Import(arguments) => import::run(context, &config, &arguments),
-        Command::Test(NameArgument { name }) => test(context, &config, &name),
+        Command::Test(arguments) => test(context, &config, &arguments),
     }
 }
 
-fn list<'c>(context: &Context, credentials: impl IntoIterator<Item = &'c Arc<CredentialSettings>>) -> Exit {
-    let states: Vec<_> = credentials.into_iter().map(|credential| CredentialRow::of(credential)).collect();
+/// One credential, or with a caller, their grant.
+fn status(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
+    let credential = named(config, &arguments.name)?;
+    let rows = match &credential.source {
+        OutboundSource::Grant(settings) if arguments.owner.names_somebody() => {
+            vec![CredentialRow::of(credential, &arguments.owner.key(config, credential, settings)?)]
+        }
+        _ => rows(credential)?,
+    };
+    Ok(list(context, &rows))
+}
+
+fn list(context: &Context, rows: &[CredentialRow]) -> Exit {
     if context.terminal.is_json() {
-        let all: Vec<_> = states.iter().map(CredentialRow::json).collect();
+        let all: Vec<_> = rows.iter().map(CredentialRow::json).collect();
         context.terminal.print_json(&Value::from(all));
     } else {
-        let rows: Vec<_> = states.iter().map(CredentialRow::row).collect();
-        context.terminal.print(&table(&["NAME", "KIND", "STATE", "ACCOUNT", "EXPIRES"], &rows));
+        let rows: Vec<_> = rows.iter().map(CredentialRow::row).collect();
+        context.terminal.print(&table(&["NAME", "KIND", "CALLER", "STATE", "ACCOUNT", "EXPIRES"], &rows));
     }
     Exit::Done
 }
 
+/// The rows of a credential: one, or one for each caller with an account.
+fn rows(credential: &CredentialSettings) -> Result<Vec<CredentialRow>, CommandFailure> {
+    let keys = keys(credential)?;
+    Ok(match &*keys {
+        [] => vec![CredentialRow::without_accounts(credential)],
+        keys => keys.iter().map(|key| CredentialRow::of(credential, key)).collect(),
+    })
+}
+
 /// A credential with its state.
+#[derive(Clone)]
 struct CredentialRow {
     name: Arc<str>,
     kind: &'static str,
+    /// The caller. None: all share it.
+    caller: Option<Principal>,
     state: String,
     account: Option<String>,
     end: Option<u64>,
 }
 
 impl CredentialRow {
-    fn of(credential: &CredentialSettings) -> Self {
+    fn in_state(credential: &CredentialSettings, state: &str) -> Self {
         let (name, kind) = (Arc::clone(&credential.name), credential.source.kind());
-        let mut state = Self { name, kind, state: "configured".to_owned(), account: None, end: None };
+        Self { name, kind, caller: None, state: state.to_owned(), account: None, end: None }
+    }
+
+    /// A credential for which no caller has connected an account.
+    fn without_accounts(credential: &CredentialSettings) -> Self {
+        let is_missing = credential.source.missing().is_some();
+        Self::in_state(credential, if is_missing { "missing" } else { "no account is connected" })
+    }
+
+    fn of(credential: &CredentialSettings, key: &GrantKey) -> Self {
+        let mut state = Self::in_state(credential, "configured");
+        state.caller = key.owner().cloned();
         if credential.source.missing().is_some() {
             state.state = "missing".to_owned();
         } else if let OutboundSource::Grant(settings) = &credential.source {
-            match GrantStore::of(settings).read(&credential.name) {
+            match GrantStore::of(settings).read(key) {
                 Ok(None) => state.state = "not logged in".to_owned(),
                 Ok(Some(grant)) => state.add(grant),
                 Err(error) => state.state = error.to_string(),
@@ -112,6 +158,9 @@ impl CredentialRow {
         json!({
             "name": &*self.name,
             "kind": self.kind,
+            "caller": self.caller.as_ref().map(|caller| json!({
+                "policy": caller.proven_by(), "issuer": caller.issuer(), "subject": caller.subject(),
+            })),
             "state": self.state,
             "account": self.account,
             "expires_at": self.end,
@@ -127,6 +176,7 @@ impl CredentialRow {
         vec![
             self.name.to_string(),
             self.kind.to_owned(),
+            or_nothing(self.caller.as_ref().map(|caller| clean(caller.subject()))),
             self.state.clone(),
             or_nothing(self.account.clone()),
             or_nothing(end),
@@ -137,14 +187,21 @@ impl CredentialRow {
 /// The result of `work` with the credential, after all that it has begun. A new refresh token is written before.
 fn with_credential<F>(
     config: &Config,
-    name: &str,
-    work: impl FnOnce(Arc<UpstreamCredential>) -> F,
+    arguments: &GrantArguments,
+    work: impl FnOnce(Arc<UpstreamCredential>, Option<CredentialUser>) -> F,
 ) -> Result<Result<(), OutboundFault>, CommandFailure>
 where
     F: Future<Output = Result<(), OutboundFault>>,
 {
+    let name = &arguments.name;
     let all = OutboundCredentials::new(ways(config));
-    let credential = all.with(named(config, name)?);
+    let settings = named(config, name)?;
+    let key = match &settings.source {
+        OutboundSource::Grant(grant) => arguments.owner.key(config, settings, grant)?,
+        _ => arguments.owner.new_key(config, settings)?,
+    };
+    let user = key.owner().map(|owner| CredentialUser::new(owner.clone(), None));
+    let credential = all.with(settings);
     let credential = credential.map_err(|error| CommandFailure::new(error.to_string()))?;
     if credential.is_exchanged() {
         return Err(CommandFailure::new(format!(
@@ -152,22 +209,24 @@ where
         )));
     }
     Ok(runtime()?.block_on(async {
-        let done = work(credential).await;
+        let done = work(credential, user).await;
         all.settle().await;
         done
     }))
 }
 
-fn test(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
-    let obtained = with_credential(config, name, |credential| async move {
-        credential.add_to(&mut HeaderMap::new(), None).await
+fn test(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
+    let obtained = with_credential(config, arguments, |credential, user| async move {
+        credential.add_to(&mut HeaderMap::new(), user.as_ref()).await
     })?;
-    Ok(told(context, obtained, &format!("the credential `{name}` can be obtained")))
+    Ok(told(context, obtained, &format!("the credential `{}` can be obtained", arguments.name)))
 }
 
-fn refresh(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
-    let renewed = with_credential(config, name, |credential| async move { credential.renew().await })?;
-    Ok(told(context, renewed, &format!("the credential `{name}` has a new token")))
+fn refresh(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
+    let renewed = with_credential(config, arguments, |credential, user| async move {
+        credential.renew(user.as_ref()).await
+    })?;
+    Ok(told(context, renewed, &format!("the credential `{}` has a new token", arguments.name)))
 }
 
 fn told(context: &Context, result: Result<(), OutboundFault>, success: &str) -> Exit {
@@ -183,15 +242,16 @@ fn told(context: &Context, result: Result<(), OutboundFault>, success: &str) -> 
     }
 }
 
-fn logout(context: &Context, config: &Config, name: &str) -> Result<Exit, CommandFailure> {
-    let (_, settings) = grant(config, name)?;
+fn logout(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
+    let (credential, settings) = grant(config, &arguments.name)?;
+    let key = arguments.owner.key(config, credential, settings)?;
     let store = GrantStore::of(settings);
-    let lock = store.lock(name).map_err(failed)?;
-    let (text, exit) = match store.remove(name, &lock).map_err(failed)? {
+    let lock = store.lock(&key).map_err(failed)?;
+    let (text, exit) = match store.remove(&key, &lock).map_err(failed)? {
         true => {
-            (format!("the tokens of `{name}` are forgotten; take them back at the provider, too"), Exit::Done)
+            (format!("the tokens of {key} are forgotten; take them back at the provider, too"), Exit::Done)
         }
-        false => (format!("nobody is logged in for `{name}`"), Exit::No),
+        false => (format!("nobody is logged in for {key}"), Exit::No),
     };
     context.terminal.print(&text);
     Ok(exit)

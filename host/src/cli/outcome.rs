@@ -3,6 +3,7 @@
 use witgate_accounts::error::AccountsError;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
+use witgate_config::secret_store::SecretStoreError;
 use witgate_config::user_store::UserStoreError;
 
 /// The outcome of a command.
@@ -59,6 +60,12 @@ pub enum CommandFailure {
 impl CommandFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self::CouldNotRun(message.into())
+    }
+}
+
+impl From<SecretStoreError> for CommandFailure {
+    fn from(error: SecretStoreError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

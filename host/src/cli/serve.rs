@@ -15,6 +15,7 @@ use witgate_component::engine_start::EngineStart;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::LoadedConfig;
 use witgate_config::{Config, Transport};
+use witgate_runtime::core_dumps;
 use witgate_runtime::log::Logs;
 
 /// Time limit for writing the last lines of the log; lines that are not written by then are lost.
@@ -63,6 +64,10 @@ pub(super) fn run_logged(
 ) -> Result<Exit, CommandFailure> {
     let logs = log.start(context)?;
     witgate_runtime::descriptors::raise();
+    // Before a secret is read.
+    if let Err(error) = core_dumps::forbid() {
+        tracing::warn!(%error, "a core dump of this process would contain its secrets");
+    }
     let engine = EngineStart::begin();
     let outcome = load().and_then(|served| serve(context, served, &logs, engine));
     logs.flush(LONGEST_FLUSH);
@@ -76,9 +81,15 @@ fn serve(
     engine: EngineStart,
 ) -> Result<Exit, CommandFailure> {
     let ServeInputs { loaded, rollback, path } = served;
+    if loaded.config.secrets.are_core_dumps_permitted()
+        && let Err(error) = core_dumps::permit()
+    {
+        tracing::warn!(%error, "core dumps are not possible");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    loaded.config.secrets.remember_store();
     let (environment, logs) = (context.environment.clone(), Arc::clone(logs));
     runtime()?
         .block_on(crate::serve::run(loaded.config, rollback, environment, logs, engine))

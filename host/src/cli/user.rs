@@ -12,7 +12,7 @@ use witgate_basic::users::StoredUser;
 
 use self::entry::{algorithm, finish, has, state, to_json};
 use self::password::PasswordOptions;
-use self::users_place::{UsersPlace, place};
+use self::users_place::{UsersPlace, cost, place};
 use super::change_state::WaitOption;
 use super::context::Context;
 use super::key::now;
@@ -108,7 +108,7 @@ fn add(context: &Context, arguments: &Add) -> Result<Exit, CommandFailure> {
     let mut new = NewUser { name, hash: PasswordHash::nobody(), roles, scopes, allow, deny };
     // Before somebody enters a password.
     store.can_add(&new, now())?;
-    new.hash = arguments.password.hash(&new.name)?;
+    new.hash = arguments.password.hash(&new.name, cost(context)?)?;
     let user = store.add(new, now())?;
     context.terminal.say(&format!("Added the user `{}` in {}.", user.name, store.path().display()));
     if is_useless {
@@ -165,7 +165,7 @@ fn passwd(context: &Context, arguments: &Passwd) -> Result<Exit, CommandFailure>
     let wanted = composed(&arguments.name);
     // Before somebody enters a password.
     let name = store.find(&wanted)?.name;
-    let hash = arguments.password.hash(&name)?;
+    let hash = arguments.password.hash(&name, cost(context)?)?;
     let user = store.set_hash(&name, hash)?;
     let said = format!(
         "The user `{}` has a new password in {}. The former one is no longer valid.",

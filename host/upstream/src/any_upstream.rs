@@ -7,11 +7,12 @@ use std::time::Duration;
 use ::http::Uri;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use secrecy::SecretString;
 
 use super::child::pipes::Launch;
 use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
+use super::child_credentials::ProcessCredentials;
+use super::credential_states::CredentialStates;
 use super::era::{EraCache, EraVerdict};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
@@ -21,7 +22,8 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
-use witgate_credentials::upstream_credential::Delegation;
+use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::BodyError;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
@@ -35,6 +37,8 @@ pub struct AnyUpstream {
     server: ServerUpstream,
     own: Option<Arc<ToolsBeside>>,
     pub(crate) needs: Arc<NeededCredentials>,
+    pub(crate) of_processes: Arc<ProcessCredentials>,
+    pub(crate) states: Arc<CredentialStates>,
 }
 
 /// The connection to a server of any kind.
@@ -62,8 +66,9 @@ impl AnyUpstream {
         credentials: &OutboundCredentials,
     ) -> Result<Self, SetUpError> {
         let ways = credentials.ways();
-        let secrets = secrets(&config.target).map(|(name, _)| name.clone());
-        let beside = ToolsBeside::new(&config.own_tools, own.clone(), secrets);
+        let needs = Arc::new(NeededCredentials::of(&config.credentials, credentials)?);
+        let states = Arc::new(CredentialStates::of(config, &needs));
+        let beside = ToolsBeside::new(&config.own_tools, own.clone(), Arc::clone(&states));
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings = ChildSettings {
                 max_message: config.max_message,
@@ -72,6 +77,8 @@ impl AnyUpstream {
             };
             ChildUpstream::new(settings, launcher, eras)
         };
+        let of_children = &config.credentials.of_children;
+        let of_processes = Arc::new(ProcessCredentials::of(of_children, credentials, config.timeout)?);
         let server = match &config.target {
             UpstreamTarget::Url { url, headers } => ServerUpstream::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
@@ -100,7 +107,8 @@ impl AnyUpstream {
             UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
                 let lifetimes = config.lifetimes.clone();
-                let program = Program { name, argv: argv.clone(), env: env.clone(), lifetimes, identity };
+                let (argv, env, credentials) = (argv.clone(), env.clone(), Arc::clone(&of_processes));
+                let program = Program { name, argv, env, lifetimes, identity, credentials };
                 let eras = match (config.eras, cache) {
                     (Some(eras), _) => EraCache::configured(eras),
                     (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
@@ -109,8 +117,7 @@ impl AnyUpstream {
                 ServerUpstream::Child(child(*shared, Arc::new(program), eras))
             }
         };
-        let needs = NeededCredentials::of(&config.credentials, credentials)?;
-        Ok(Self { server, own: beside, needs: Arc::new(needs) })
+        Ok(Self { server, own: beside, needs, of_processes, states })
     }
 
     /// The upstream that `config` describes, implemented by this service, which gets requests to `uri`.
@@ -123,18 +130,14 @@ impl AnyUpstream {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
         let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
         let server = ServerUpstream::Http(Box::new(upstream.with_messages(config.max_message)));
-        Self { server, own: None, needs: Arc::default() }
+        Self {
+            server,
+            own: None,
+            needs: Arc::default(),
+            of_processes: Arc::default(),
+            states: Arc::default(),
+        }
     }
-}
-
-/// The variables or headers of a target, which are its credentials.
-fn secrets(target: &UpstreamTarget) -> impl Iterator<Item = &(String, SecretString)> {
-    let named: &[_] = match target {
-        UpstreamTarget::Command { env, .. } => env,
-        UpstreamTarget::Url { headers, .. } | UpstreamTarget::Sse { headers, .. } => headers,
-        UpstreamTarget::OwnTools | UpstreamTarget::Embedded | UpstreamTarget::Broken => &[],
-    };
-    named.iter()
 }
 
 impl AnyUpstream {
@@ -145,6 +148,7 @@ impl AnyUpstream {
 
     /// Counts its sessions and children in `metrics`, under the upstream's name.
     pub fn count_in(&self, metrics: &Metrics, name: &str) {
+        self.of_processes.count_in(metrics.api_requests(name));
         match &self.server {
             ServerUpstream::Http(upstream) => {
                 upstream.count_in(metrics.sessions(name, true), metrics.bridged_sessions(name));
@@ -168,10 +172,14 @@ fn kept(cache: &Path, program: &Program) -> PathBuf {
 }
 
 impl Upstream for AnyUpstream {
-    fn delegation(&self, request: &Request) -> Result<Option<Delegation>, OutboundFault> {
-        self.needs.check(&request.call)?;
+    fn delegation(&self, request: &Request, caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
+        // Own tools need no credential, and `health_check` tells which one is missing.
+        if self.own.as_ref().is_some_and(|own| own.answers(&request.call)) {
+            return Ok(None);
+        }
+        self.needs.check(&request.call, &self.of_processes)?;
         match &self.server {
-            ServerUpstream::Http(upstream) => upstream.delegation(),
+            ServerUpstream::Http(upstream) => upstream.delegation(caller),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => Ok(None),
         }
     }
@@ -180,6 +188,13 @@ impl Upstream for AnyUpstream {
         match &self.server {
             ServerUpstream::Http(upstream) => upstream.exchanges_tokens(),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
+        }
+    }
+
+    fn credential_of_principals(&self) -> Option<Arc<UpstreamCredential>> {
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.credential_of_principals(),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => None,
         }
     }
 
@@ -209,6 +224,7 @@ impl Upstream for AnyUpstream {
 
     async fn shut_down(&self) {
         self.server.shut_down().await;
+        self.of_processes.end();
     }
 }
 

@@ -135,7 +135,7 @@ impl ChildUpstream {
 
 impl Upstream for ChildUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        let request = Arc::clone(admitted.permit().request());
+        let request = Arc::clone(admitted.request());
         let sent = OutgoingMessage {
             call: &request.call,
             principal: admitted.permit().caller().principal(),

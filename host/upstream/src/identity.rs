@@ -20,6 +20,8 @@ use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_config::identity::{IdentityField, IdentitySettings, IdentityToken};
 use witgate_credentials::caller_token::CallerToken;
+use witgate_credentials::credential_user::CredentialUser;
+use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::decision::DecisionId;
 use witgate_flow::port::SessionRequest;
@@ -199,11 +201,13 @@ impl<'a> RequestSender<'a> {
         }
     }
 
-    /// The caller's token.
-    pub(super) fn caller_token(self) -> Option<&'a Arc<CallerToken>> {
+    /// The caller, for a credential that differs by caller.
+    pub(super) fn credential_user(self, credential: &UpstreamCredential) -> Option<CredentialUser> {
         match self {
-            Self::Caller(_, _, token) => token,
-            Self::Witgate => None,
+            Self::Caller(caller, _, token) if credential.needs_user() => {
+                Some(CredentialUser::new(caller.principal(), token.cloned()))
+            }
+            Self::Caller(..) | Self::Witgate => None,
         }
     }
 

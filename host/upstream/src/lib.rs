@@ -4,8 +4,11 @@
 #![recursion_limit = "256"]
 
 pub mod any_upstream;
+mod apis;
 pub mod bridge;
 pub mod child;
+mod child_credentials;
+mod credential_states;
 pub mod era;
 pub mod http;
 mod identity;

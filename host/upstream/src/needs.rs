@@ -5,18 +5,29 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use witgate_config::credentials::UpstreamCredentials;
-use witgate_credentials::fault::OutboundFault;
+use crate::child_credentials::ProcessCredentials;
+use witgate_base::party::Principal;
+use witgate_config::credentials::{ChildCredentials, UpstreamCredentials};
+use witgate_credentials::fault::{MissingSource, OutboundFault, OutboundProblem};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::{InvalidCredential, UpstreamCredential};
 use witgate_message::call::{Access, Call};
 use witgate_plugin::TargetKind;
 
-type CredentialsOfTools = BTreeMap<String, Vec<Arc<UpstreamCredential>>>;
-
-/// The credentials that calls of tools need, which a reload can replace.
+/// The credentials of one upstream.
 #[derive(Debug, Default)]
-pub(crate) struct NeededCredentials(ArcSwap<CredentialsOfTools>);
+struct CredentialsInUse {
+    /// That in its requests.
+    own: Option<Arc<UpstreamCredential>>,
+    /// Those that calls of its tools need.
+    of_tools: BTreeMap<String, Vec<Arc<UpstreamCredential>>>,
+    /// Those of its child processes.
+    of_children: Vec<Arc<UpstreamCredential>>,
+}
+
+/// The credentials that calls need, which a reload can replace.
+#[derive(Debug, Default)]
+pub(crate) struct NeededCredentials(ArcSwap<CredentialsInUse>);
 
 impl NeededCredentials {
     /// Those of the configuration.
@@ -41,21 +52,25 @@ impl NeededCredentials {
         written: &UpstreamCredentials,
         all: &OutboundCredentials,
     ) -> Result<(), InvalidCredential> {
-        let mut tools = CredentialsOfTools::new();
+        let mut of_tools = BTreeMap::new();
         for (tool, needed) in &written.needs {
             let needed = needed.iter().map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
-            tools.insert(tool.clone(), needed);
+            of_tools.insert(tool.clone(), needed);
         }
-        self.0.store(Arc::new(tools));
+        let ChildCredentials { apis, token_files, folder: _ } = &written.of_children;
+        let of_children = apis.values().map(|api| &api.credential).chain(token_files.values());
+        let of_children = of_children.map(|settings| all.with(settings)).collect::<Result<_, _>>()?;
+        self.0.store(Arc::new(CredentialsInUse { own: own(written, all)?, of_tools, of_children }));
         Ok(())
     }
 
-    /// Checks that a call has the credentials that its tool needs.
+    /// Checks that a call has the credentials that its tool needs, and that processes have theirs.
     ///
     /// # Errors
     /// With the first one that is missing.
-    pub(crate) fn check(&self, call: &Call) -> Result<(), OutboundFault> {
-        let tools = self.0.load();
+    pub(crate) fn check(&self, call: &Call, of_processes: &ProcessCredentials) -> Result<(), OutboundFault> {
+        let in_use = self.0.load();
+        let tools = &in_use.of_tools;
         if tools.is_empty() || call.method() != "tools/call" {
             return Ok(());
         }
@@ -66,9 +81,33 @@ impl NeededCredentials {
         };
         let called = targets.iter().filter(|target| target.kind == TargetKind::Tool);
         let needed = called.filter_map(|target| tools.get(&*target.name)).flatten();
-        needed.into_iter().try_for_each(|credential| credential.check_with_login())
+        needed.into_iter().try_for_each(|credential| {
+            credential.check_with_login()?;
+            of_processes.check(credential)
+        })
+    }
+
+    /// The names of all credentials of the upstream, with the state of each for `principal`.
+    pub(crate) fn states(&self, principal: &Principal) -> BTreeMap<String, &'static str> {
+        let in_use = self.0.load();
+        let all = in_use.own.iter().chain(in_use.of_tools.values().flatten()).chain(&in_use.of_children);
+        all.map(|credential| (credential.settings().name.to_string(), state(credential, principal))).collect()
     }
 }
+
+/// The state of a credential, for `health_check`.
+fn state(credential: &UpstreamCredential, principal: &Principal) -> &'static str {
+    match credential.check_for(principal).map_err(|fault| fault.problem) {
+        Ok(()) => CONFIGURED,
+        Err(OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::NotConnected) => "connect",
+        Err(OutboundProblem::Ended) => "expired",
+        Err(_) => MISSING,
+    }
+}
+
+/// The states of a secret.
+pub(crate) const CONFIGURED: &str = "configured";
+pub(crate) const MISSING: &str = "missing";
 
 /// The credential in requests to an upstream.
 ///

@@ -9,6 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::any_upstream::{AnyUpstream, ServerUpstream};
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
+use super::child_credentials::ProcessCredentials;
+use super::credential_states::CredentialStates;
 use super::http::{LiveRequestSettings, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
 use witgate_base::signing::Signer;
@@ -28,12 +30,15 @@ pub struct Renewable {
     taken: Mutex<RenewableSettings>,
     own: RenewableParts,
     needs: Arc<NeededCredentials>,
+    of_processes: Arc<ProcessCredentials>,
+    states: Arc<CredentialStates>,
     credentials: Arc<OutboundCredentials>,
 }
 
 /// The settings that are in use.
 struct RenewableSettings {
     texts: NamedSecrets,
+    absent: Vec<String>,
     lifetimes: Vec<SecretLifetime>,
     identity: IdentitySettings,
     credentials: UpstreamCredentials,
@@ -42,11 +47,12 @@ struct RenewableSettings {
 impl RenewableSettings {
     fn new(texts: &NamedSecrets, config: &config::Upstream) -> Self {
         let (identity, credentials) = (config.identity.clone(), config.credentials.clone());
-        Self { texts: texts.clone(), lifetimes: config.lifetimes.clone(), identity, credentials }
+        let (texts, absent) = (texts.clone(), config.absent.clone());
+        Self { texts, absent, lifetimes: config.lifetimes.clone(), identity, credentials }
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.launches_same(other) && self.credentials == other.credentials
+        self.launches_same(other) && self.credentials == other.credentials && self.absent == other.absent
     }
 
     /// True if processes and streams start in the same way.
@@ -88,14 +94,16 @@ impl Renewable {
             _ => return None,
         };
         let taken = Mutex::new(RenewableSettings::new(taken, config));
-        let (needs, credentials) = (Arc::clone(&upstream.needs), Arc::clone(credentials));
+        let (needs, states) = (Arc::clone(&upstream.needs), Arc::clone(&upstream.states));
         Some(Self {
             name: config.name.clone(),
-            target: config.target.place(),
+            target: place(config),
             taken,
             own,
             needs,
-            credentials,
+            of_processes: Arc::clone(&upstream.of_processes),
+            states,
+            credentials: Arc::clone(credentials),
         })
     }
 
@@ -124,10 +132,11 @@ impl Renewable {
         };
         let new = RenewableSettings::new(texts, config);
         let mut taken = self.taken.lock();
-        if config.target.place() != self.target || taken.is_same(&new) {
+        if place(config) != self.target || taken.is_same(&new) {
             return Ok(false);
         }
         self.needs.replace(&config.credentials, &self.credentials)?;
+        self.of_processes.replace(&config.credentials.of_children, &self.credentials)?;
         match (&self.own, &config.target) {
             // Processes and streams get nothing of what has changed.
             (RenewableParts::Environment(_) | RenewableParts::Streams(..), _)
@@ -148,13 +157,20 @@ impl Renewable {
                     env: texts.clone(),
                     lifetimes: config.lifetimes.clone(),
                     identity,
+                    credentials: Arc::clone(&self.of_processes),
                 }));
             }
             _ => return Ok(false),
         }
+        self.states.replace(config);
         *taken = new;
         Ok(true)
     }
+}
+
+/// A text of all places that get credentials.
+fn place(config: &config::Upstream) -> String {
+    format!("{} {}", config.target.place(), config.credentials.of_children.place())
 }
 
 fn same(some: &NamedSecrets, others: &NamedSecrets) -> bool {

@@ -16,10 +16,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use witgate_plugin::TargetKind;
 
+use super::credential_states::CredentialStates;
 use super::own_tools::OwnTools;
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_config::OwnTool;
+use witgate_flow::authorize::Permit;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
 use witgate_flow::listing::MOST_ITEMS;
@@ -27,6 +29,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
+use witgate_flow::token_issue::{self, IssuedToken};
 use witgate_message::call::{Access, Call};
 use witgate_message::era::Era;
 use witgate_message::json::{Members, MessageForm, cuts, form, span_in, splice};
@@ -35,17 +38,38 @@ use witgate_message::strict_json::{StrictMembers, string};
 /// JSON-RPC 2.0 §5.1: the answer of a server without tools to a request for their list.
 const METHOD_NOT_FOUND: &str = "-32601";
 
+/// The answer of `issue_token` without settings.
+const NO_TOKENS: &str = "No tokens are issued here";
+
 /// The parts of a request that its answer depends on.
 struct AnsweredRequest<'a> {
     method: &'a str,
     /// The id as JSON text.
     id: &'a str,
     era: Era,
+    /// True if the caller can get a token.
+    gets_token: bool,
 }
 
-impl<'a> From<&'a Request> for AnsweredRequest<'a> {
-    fn from(request: &'a Request) -> Self {
-        Self { method: request.call.method(), id: request.call.id().unwrap_or("null"), era: request.era }
+/// A request whose answer is completed, and what its caller may see.
+pub(super) struct CompletedRequest {
+    request: Arc<Request>,
+    gets_token: bool,
+}
+
+impl CompletedRequest {
+    fn of(permit: &Permit) -> Self {
+        Self { request: Arc::clone(permit.request()), gets_token: token_issue::is_offered(permit) }
+    }
+
+    fn parts(&self) -> AnsweredRequest<'_> {
+        let Self { request, gets_token } = self;
+        AnsweredRequest {
+            method: request.call.method(),
+            id: request.call.id().unwrap_or("null"),
+            era: request.era,
+            gets_token: *gets_token,
+        }
     }
 }
 
@@ -53,8 +77,8 @@ impl<'a> From<&'a Request> for AnsweredRequest<'a> {
 pub(super) struct ToolsBeside {
     offered: Vec<OwnTool>,
     data: OwnTools,
-    /// The names of the upstream's variables or headers with credentials.
-    credentials: Vec<String>,
+    /// The states of the upstream's credentials.
+    credentials: Arc<CredentialStates>,
     /// True if the log has told of a tool of the server that is left out.
     has_told: AtomicBool,
 }
@@ -64,14 +88,9 @@ impl ToolsBeside {
     pub(super) fn new(
         offered: &[OwnTool],
         data: OwnTools,
-        credentials: impl Iterator<Item = String>,
+        credentials: Arc<CredentialStates>,
     ) -> Option<Arc<Self>> {
-        let own = Self {
-            offered: offered.to_vec(),
-            data,
-            credentials: credentials.collect(),
-            has_told: AtomicBool::new(false),
-        };
+        let own = Self { offered: offered.to_vec(), data, credentials, has_told: AtomicBool::new(false) };
         (!offered.is_empty()).then(|| Arc::new(own))
     }
 
@@ -84,35 +103,36 @@ impl ToolsBeside {
         if let Some(answer) = self.answer(&admitted) {
             return Ok(answer);
         }
-        let request = Arc::clone(admitted.permit().request());
-        self.complete(&request, server.forward(admitted).await?).await
+        let request = CompletedRequest::of(admitted.permit());
+        self.complete(request, server.forward(admitted).await?).await
     }
 
     /// The answer to a call of an own tool. None: it is for the server.
     fn answer(&self, admitted: &Admitted) -> Option<Answer> {
-        let request = admitted.permit().request();
-        let tool = self.called(&request.call)?;
-        let message = self.result(tool, request, &admitted.permit().caller().principal());
+        let tool = self.called(&admitted.request().call)?;
+        let message = self.result(tool, admitted);
         Some(Answer { session: None, body: AnswerBody::message(message) })
     }
 
     /// The server's answer, with the own tools in a list of tools and in the capabilities of a handshake.
-    async fn complete(self: &Arc<Self>, request: &Arc<Request>, answer: Answer) -> Result<Answer, Rejection> {
-        let is_completed = request.call.method() == "tools/list" || request.call.asks_capabilities();
+    async fn complete(self: &Arc<Self>, of: CompletedRequest, answer: Answer) -> Result<Answer, Rejection> {
+        let of = Arc::new(of);
+        let (call, peer) = (&of.request.call, of.request.peer);
+        let is_completed = call.method() == "tools/list" || call.asks_capabilities();
         let body = match answer.body {
             AnswerBody::Message { status, message, hold } if is_completed => {
                 let text = message.into_text();
-                let (own, of, whole) = (Arc::clone(self), Arc::clone(request), text.clone());
-                let read = move || own.completed(&(&*of).into(), &whole);
-                match parsing::answer(request.peer, text.len(), read).await.ok_or_else(unread)? {
+                let (own, of, whole) = (Arc::clone(self), Arc::clone(&of), text.clone());
+                let read = move || own.completed(&of.parts(), &whole);
+                match parsing::answer(peer, text.len(), read).await.ok_or_else(unread)? {
                     // The status of the server may be that of an error.
                     Some(message) => AnswerBody::held(message, hold),
                     None => AnswerBody::Message { status, message: text.into(), hold },
                 }
             }
             AnswerBody::Events(events) => {
-                let completed = is_completed.then(|| Arc::clone(request));
-                AnswerBody::Events(self.complete_stream(events, request.peer, completed))
+                let completed = is_completed.then(|| Arc::clone(&of));
+                AnswerBody::Events(self.complete_stream(events, peer, completed))
             }
             // What needs no filter is neither a list nor a handshake.
             other => other,
@@ -126,7 +146,7 @@ impl ToolsBeside {
         self: &Arc<Self>,
         events: BoxStream<'static, Event>,
         peer: Option<IpAddr>,
-        request: Option<Arc<Request>>,
+        request: Option<Arc<CompletedRequest>>,
     ) -> BoxStream<'static, Event> {
         let own = Arc::clone(self);
         let complete = move |mut event: Event| {
@@ -145,14 +165,19 @@ impl ToolsBeside {
         events.then(complete).boxed()
     }
 
-    fn completed_event(&self, request: Option<&Request>, data: &[u8]) -> Option<Bytes> {
+    fn completed_event(&self, request: Option<&CompletedRequest>, data: &[u8]) -> Option<Bytes> {
         if form(data) != Some(MessageForm::Response) {
             return None;
         }
         match request {
-            Some(request) => self.completed(&request.into(), data),
-            None => self.listed(std::str::from_utf8(data).ok()?),
+            Some(request) => self.completed(&request.parts(), data),
+            None => self.listed(std::str::from_utf8(data).ok()?, false),
         }
+    }
+
+    /// True if a call is that of an own tool.
+    pub(super) fn answers(&self, call: &Call) -> bool {
+        self.called(call).is_some()
     }
 
     fn called(&self, call: &Call) -> Option<OwnTool> {
@@ -168,30 +193,35 @@ impl ToolsBeside {
         self.offered.iter().copied().find(|tool| tool.name() == name)
     }
 
-    fn result(&self, tool: OwnTool, request: &Request, caller: &Principal) -> Bytes {
+    fn result(&self, tool: OwnTool, admitted: &Admitted) -> Bytes {
+        let request = admitted.request();
+        let caller = admitted.permit().caller().principal();
         let data = match tool {
-            OwnTool::HealthCheck => self.health(clock::system_time()),
-            OwnTool::AuthStatus => json!(self.data.auth()),
-            OwnTool::LimitsStatus => json!({ "limits": self.data.limits_of(caller) }),
+            OwnTool::HealthCheck => Some(self.health(clock::system_time(), &caller)),
+            OwnTool::AuthStatus => Some(json!(self.data.auth())),
+            OwnTool::LimitsStatus => Some(json!({ "limits": self.data.limits_of(&caller) })),
+            OwnTool::IssueToken => admitted.issued_token().map(token),
         };
-        let mut result = json!({
-            "content": [{ "type": "text", "text": data.to_string() }],
-            "structuredContent": data,
-            "isError": false,
-        });
+        let mut result = match data {
+            Some(data) => json!({
+                "content": [{ "type": "text", "text": data.to_string() }],
+                "structuredContent": data,
+                "isError": false,
+            }),
+            // The settings have gone since the start.
+            None => json!({ "content": [{ "type": "text", "text": NO_TOKENS }], "isError": true }),
+        };
         if let (Era::Stateless, Some(members)) = (request.era, result.as_object_mut()) {
             members.insert("resultType".to_owned(), "complete".into());
         }
-        response(&request.into(), &result.to_string())
+        response(request.call.id().unwrap_or("null"), &result.to_string())
     }
 
-    fn health(&self, now: SystemTime) -> Value {
-        let configured: serde_json::Map<_, _> =
-            self.credentials.iter().map(|name| (name.clone(), "configured".into())).collect();
+    fn health(&self, now: SystemTime, caller: &Principal) -> Value {
         json!({
             "status": "ok",
             "timestamp": humantime::format_rfc3339_seconds(now).to_string(),
-            "auth_config": configured,
+            "auth_config": self.credentials.by_name(caller),
         })
     }
 
@@ -205,7 +235,7 @@ impl ToolsBeside {
             return has_none.then(|| self.only_own(request));
         };
         if request.method == "tools/list" {
-            return self.listed(text);
+            return self.listed(text, request.gets_token);
         }
         let result = Members::read(result)?;
         let received = result.came("capabilities")?;
@@ -217,7 +247,7 @@ impl ToolsBeside {
 
     /// The message with the own tools on the last page of its list of tools, and without the server's of the same names.
     /// None: it stays as it is. That is so also with a list that is too long, which the flow refuses.
-    fn listed(&self, message: &str) -> Option<Bytes> {
+    fn listed(&self, message: &str, gets_token: bool) -> Option<Bytes> {
         let result = Members::read(Members::read(message)?.came("result")?)?;
         let list = result.came("tools")?;
         let tools: Vec<&RawValue> = serde_json::from_str(list).ok()?;
@@ -233,8 +263,9 @@ impl ToolsBeside {
         let spans = cuts(message.as_bytes(), place.start + 1, &ends, &is_own);
         let mut edits: Vec<_> = spans.into_iter().map(|span| (span, "")).collect();
         let has_theirs = is_own.contains(&false);
-        let own = format!("{}{}", if has_theirs { "," } else { "" }, self.entries());
-        if is_last {
+        let entries = self.entries(gets_token);
+        let own = format!("{}{entries}", if has_theirs { "," } else { "" });
+        if is_last && !entries.is_empty() {
             edits.push((place.end - 1..place.end - 1, &own));
         }
         (!edits.is_empty()).then(|| splice(message.as_bytes(), &mut edits))
@@ -248,9 +279,10 @@ impl ToolsBeside {
         own.inspect(|own| self.tell_of(*own)).is_some()
     }
 
-    /// The entries of the own tools.
-    fn entries(&self) -> String {
-        let own: Vec<_> = self.offered.iter().map(|tool| entry(*tool).to_string()).collect();
+    /// The entries of the own tools. Only callers who can get a token see the tool for it.
+    fn entries(&self, gets_token: bool) -> String {
+        let shown = self.offered.iter().filter(|tool| gets_token || **tool != OwnTool::IssueToken);
+        let own: Vec<_> = shown.map(|tool| entry(*tool).to_string()).collect();
         own.join(",")
     }
 
@@ -265,14 +297,14 @@ impl ToolsBeside {
 
     /// The list of a server without tools.
     fn only_own(&self, request: &AnsweredRequest<'_>) -> Bytes {
-        let tools = self.entries();
+        let tools = self.entries(request.gets_token);
         let result = match request.era {
             Era::Stateful => format!(r#"{{"tools":[{tools}]}}"#),
             Era::Stateless => {
                 format!(r#"{{"tools":[{tools}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}}"#)
             }
         };
-        response(request, &result)
+        response(request.id, &result)
     }
 }
 
@@ -283,12 +315,22 @@ fn unread() -> Rejection {
     }
 }
 
-fn response(request: &AnsweredRequest<'_>, result: &str) -> Bytes {
-    let id = request.id;
+/// The answer of `issue_token`, with the members of RFC 6749, section 5.1.
+fn token(issued: &IssuedToken) -> Value {
+    json!({
+        "access_token": issued.expose(),
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in(),
+        "id": issued.record.id,
+    })
+}
+
+/// A response under the id in JSON.
+fn response(id: &str, result: &str) -> Bytes {
     Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
-/// The entry in a list of tools. None of them takes arguments.
+/// The entry in a list of tools.
 fn entry(tool: OwnTool) -> Value {
     let description = match tool {
         OwnTool::HealthCheck => {
@@ -296,12 +338,20 @@ fn entry(tool: OwnTool) -> Value {
         }
         OwnTool::AuthStatus => "Tells whether authentication is enabled and a key is configured",
         OwnTool::LimitsStatus => "Tells the limits of calls, and what remains of them",
+        OwnTool::IssueToken => "Makes a token with which the caller can call for a while",
+    };
+    let properties = match tool {
+        OwnTool::IssueToken => {
+            let description = "The lifetime of the token in seconds. It may be shorter";
+            json!({ "expires_in": { "type": "integer", "minimum": 1, "description": description } })
+        }
+        OwnTool::HealthCheck | OwnTool::AuthStatus | OwnTool::LimitsStatus => json!({}),
     };
     json!({
         "name": tool.name(),
         "description": description,
-        "inputSchema": { "type": "object", "properties": {}, "additionalProperties": false },
-        "annotations": { "readOnlyHint": true, "openWorldHint": false },
+        "inputSchema": { "type": "object", "properties": properties, "additionalProperties": false },
+        "annotations": { "readOnlyHint": tool != OwnTool::IssueToken, "openWorldHint": false },
     })
 }
 
@@ -320,11 +370,11 @@ mod tests {
 
     fn beside(offered: &[OwnTool]) -> Arc<ToolsBeside> {
         let data = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-        ToolsBeside::new(offered, data, ["API_TOKEN".to_owned()].into_iter()).unwrap()
+        ToolsBeside::new(offered, data, Arc::default()).unwrap()
     }
 
     fn completed(own: &ToolsBeside, method: &str, era: Era, message: &str) -> Option<Value> {
-        let request = AnsweredRequest { method, id: r#""7""#, era };
+        let request = AnsweredRequest { method, id: r#""7""#, era, gets_token: false };
         let completed = own.completed(&request, message.as_bytes())?;
         Some(serde_json::from_slice(&completed).unwrap())
     }
@@ -427,7 +477,8 @@ mod tests {
                 message: Bytes::from(message).into(),
                 hold: Hold::default(),
             };
-            let answer = own.complete(&request, Answer { session: None, body }).await.unwrap();
+            let of = CompletedRequest { request: Arc::clone(&request), gets_token: false };
+            let answer = own.complete(of, Answer { session: None, body }).await.unwrap();
             let AnswerBody::Message { status: said, .. } = answer.body else { panic!("no message") };
             assert_eq!(said, status, "{code}");
         }
@@ -450,6 +501,20 @@ mod tests {
     }
 
     #[test]
+    fn only_callers_who_can_get_a_token_see_the_tool_for_it() {
+        let own = beside(&[OwnTool::IssueToken, OwnTool::HealthCheck]);
+        let message = r#"{"id":"7","result":{"tools":[{"name":"a"},{"name":"issue_token"}]}}"#;
+        for (gets_token, expected) in
+            [(true, vec!["a", "issue_token", "health_check"]), (false, vec!["a", "health_check"])]
+        {
+            let request =
+                AnsweredRequest { method: "tools/list", id: r#""7""#, era: Era::Stateful, gets_token };
+            let list = own.completed(&request, message.as_bytes()).unwrap();
+            assert_eq!(names(&serde_json::from_slice(&list).unwrap()), expected);
+        }
+    }
+
+    #[test]
     fn answers_that_cannot_be_read_stay_as_they_are() {
         let own = beside(&[OwnTool::HealthCheck]);
         for message in [
@@ -464,11 +529,9 @@ mod tests {
     }
 
     #[test]
-    fn health_names_credentials_without_their_values() {
-        let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH);
-        assert_eq!(
-            health,
-            json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": { "API_TOKEN": "configured" } })
-        );
+    fn health_has_the_time() {
+        let ada = Principal::new("keys".into(), None, "ada");
+        let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH, &ada);
+        assert_eq!(health, json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": {} }));
     }
 }

@@ -12,19 +12,14 @@ use serde::{Deserialize, Serialize};
 const LONGEST: usize = 512;
 
 /// The most memory of one check, in KiB.
-const MOST_MEMORY_KIB: u64 = 128 << 10;
+pub const MOST_MEMORY_KIB: u64 = 128 << 10;
 
 /// The most work of one check with Argon2: memory in KiB, times passes.
-const MOST_WORK_KIB: u64 = 1 << 20;
+pub const MOST_WORK_KIB: u64 = 1 << 20;
 
 /// The hash of new passwords: Argon2id with the least cost that OWASP's "Password Storage Cheat Sheet" recommends.
-pub const RECOMMENDED: HashKind = HashKind::Argon2(Argon2Hash {
-    variant: Argon2Variant::Id,
-    version: 0x13,
-    memory_kib: 19_456,
-    passes: 2,
-    lanes: 1,
-});
+pub const RECOMMENDED: Argon2Hash =
+    Argon2Hash { variant: Argon2Variant::Id, version: 0x13, memory_kib: 19_456, passes: 2, lanes: 1 };
 
 /// The hash of a password. It is never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +114,7 @@ impl PasswordHash {
     pub fn nobody() -> Self {
         let zeros = |number| "A".repeat(number);
         let text = format!("$argon2id$v=19$m=19456,t=2,p=1${}${}", zeros(22), zeros(43));
-        Self { text, kind: RECOMMENDED }
+        Self { text, kind: HashKind::Argon2(RECOMMENDED) }
     }
 
     /// The text of the hash.
@@ -132,9 +127,14 @@ impl PasswordHash {
         self.kind
     }
 
-    /// True if new hashes would not be stronger.
+    /// True if hashes of the recommended cost would not be stronger.
     pub fn is_current(&self) -> bool {
-        let (HashKind::Argon2(own), HashKind::Argon2(new)) = (self.kind, RECOMMENDED) else { return false };
+        self.is_at_least(RECOMMENDED)
+    }
+
+    /// True if hashes of this cost would not be stronger.
+    pub fn is_at_least(&self, new: Argon2Hash) -> bool {
+        let HashKind::Argon2(own) = self.kind else { return false };
         own.variant == new.variant
             && own.version == new.version
             && own.memory_kib >= new.memory_kib
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn hashes_of_all_forms_are_read() {
         let kind = |text: &str| text.parse::<PasswordHash>().map(|hash| hash.kind());
-        assert_eq!(kind(ARGON2), Ok(RECOMMENDED));
+        assert_eq!(kind(ARGON2), Ok(HashKind::Argon2(RECOMMENDED)));
         assert_eq!(kind(BCRYPT), Ok(HashKind::Bcrypt(5)));
         assert_eq!(kind(SCRYPT), Ok(HashKind::Scrypt { log_n: 17, r: 8, p: 1 }));
         assert_eq!(kind(PASSLIB), Ok(HashKind::Pbkdf2Sha256(29_000)));

@@ -19,9 +19,10 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
-/// The authentication from the settings, which have to contain exactly one. A tokeninfo endpoint needs none.
+/// The authentication from the settings, which have to contain exactly one. An endpoint
+/// that gets the token as bearer needs none.
 pub(crate) fn auth(config: &Config) -> Result<ClientAuth, ConfigError> {
-    if config.style == QuestionStyle::TokenInfo {
+    if config.style != QuestionStyle::Rfc7662 {
         return Ok(ClientAuth::None);
     }
     match (&config.client_secret, &config.client_key) {

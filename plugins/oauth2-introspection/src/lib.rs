@@ -25,8 +25,8 @@ use signed_answer::Signatures;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The form of the question: `rfc7662` (the default), or `tokeninfo` for a GET of `endpoint` with the token as bearer,
-    /// whose answer has `expires_in` and no `active`.
+    /// The form of the question: `rfc7662` (the default), or a GET of `endpoint` with the token as bearer: `tokeninfo` for
+    /// answers with `expires_in` and no `active`, `userinfo` for the claims about a person (OpenID Connect).
     #[serde(default)]
     pub style: QuestionStyle,
     /// The introspection endpoint. Either this or `issuer` is needed.
@@ -37,11 +37,11 @@ pub struct Config {
     /// one.
     #[schemars(extend("format" = "witgate-endpoint"))]
     pub issuer: Option<String>,
-    /// The id of Witgate's client at the server, which has to be allowed to introspect. With `tokeninfo`, the client
-    /// whose tokens are accepted (`aud`, `azp`), unless there is an `audience`.
+    /// The id of Witgate's client at the server, which has to be allowed to introspect. With `tokeninfo` and `userinfo`,
+    /// the client whose tokens are accepted, unless there is an `audience`.
     pub client_id: String,
     /// The client's secret, which the host adds to requests. Either this or `client_key` is needed, except with
-    /// `tokeninfo`.
+    /// `tokeninfo` and `userinfo`.
     #[schemars(extend("format" = "witgate-secret"))]
     pub client_secret: Option<String>,
     /// The client's private key in PEM. The host signs assertions (RFC 7523) with it, for `issuer`, or else for
@@ -108,6 +108,19 @@ pub enum QuestionStyle {
     Rfc7662,
     /// A GET with the token as bearer. Each answer with status 200 is about an active token.
     TokenInfo,
+    /// The same for the userinfo endpoint of OpenID Connect, whose answer is about the person.
+    UserInfo,
+}
+
+impl QuestionStyle {
+    /// The name in the settings.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rfc7662 => "rfc7662",
+            Self::TokenInfo => "tokeninfo",
+            Self::UserInfo => "userinfo",
+        }
+    }
 }
 
 fn keys(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -161,10 +174,15 @@ impl Plugin for Introspection {
 }
 
 /// The terms for tokens, and those for tokens with `azp`. A tokeninfo endpoint names the client of a token, and not the
-/// resource.
+/// resource. The settings say in which member a userinfo endpoint names it.
 fn terms(config: &Config) -> Result<(Terms, Option<Box<Terms>>), ConfigError> {
+    let own_client = || Some(OneOrMany(vec![config.client_id.clone()]));
+    let ours = match config.style {
+        QuestionStyle::UserInfo => config.audience.clone().or_else(own_client),
+        QuestionStyle::Rfc7662 | QuestionStyle::TokenInfo => config.audience.clone(),
+    };
     let audience = Audience {
-        ours: config.audience.clone(),
+        ours,
         claim: config.audience_claim.clone(),
         may_be_missing: config.accept_without_audience,
     };
@@ -173,21 +191,25 @@ fn terms(config: &Config) -> Result<(Terms, Option<Box<Terms>>), ConfigError> {
     {
         return Ok((made(audience)?, None));
     }
-    let client = |claim| {
-        let ours = Some(OneOrMany(vec![config.client_id.clone()]));
-        made(Audience { ours, claim, may_be_missing: false })
-    };
+    let client = |claim| made(Audience { ours: own_client(), claim, may_be_missing: false });
     Ok((client(None)?, Some(Box::new(client(Some("azp".to_owned()))?))))
 }
 
-/// Refuses settings that a tokeninfo endpoint has no use for.
-fn check_tokeninfo(config: &Config) -> Result<(), ConfigError> {
+/// Refuses settings that an endpoint which gets the token as bearer has no use for.
+fn check_get(config: &Config) -> Result<(), ConfigError> {
+    let style = config.style.name();
     if config.endpoint.is_none() {
-        return Err(ConfigError::at("/endpoint", "needed with `style = \"tokeninfo\"`"));
+        return Err(ConfigError::at("/endpoint", format!("needed with `style = \"{style}\"`")));
     }
     if config.accept_without_audience {
-        let message = "not possible with `tokeninfo`: a token of any client would be accepted; name the member by `audience_claim`";
+        let message = format!(
+            "not possible with `{style}`: a token of any client would be accepted; name the member by `audience_claim`"
+        );
         return Err(ConfigError::at("/accept_without_audience", message));
+    }
+    if config.style == QuestionStyle::UserInfo && config.audience_claim.is_none() {
+        let message = "needed with `userinfo`, whose answers need not say for which client a token is: name the member that does; if there is none, use `rfc7662` or a jwt policy";
+        return Err(ConfigError::at("/audience_claim", message));
     }
     let useless = [
         ("/client_secret", config.client_secret.is_some()),
@@ -198,13 +220,15 @@ fn check_tokeninfo(config: &Config) -> Result<(), ConfigError> {
     ];
     match useless.into_iter().find(|(_, is_there)| *is_there) {
         None => Ok(()),
-        Some((pointer, _)) => Err(ConfigError::at(pointer, "has no effect with `tokeninfo`; leave it out")),
+        Some((pointer, _)) => {
+            Err(ConfigError::at(pointer, format!("has no effect with `{style}`; leave it out")))
+        }
     }
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
-    if config.style == QuestionStyle::TokenInfo {
-        check_tokeninfo(config)?;
+    if config.style != QuestionStyle::Rfc7662 {
+        check_get(config)?;
     }
     if config.client_id.is_empty() {
         return Err(ConfigError::at("/client_id", "empty; write the id of the client at the server"));

@@ -73,7 +73,7 @@ impl AuthorizationServer {
     pub(crate) async fn introspect<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
         match self.style {
             QuestionStyle::Rfc7662 => self.post(host, token).await,
-            QuestionStyle::TokenInfo => self.get(host, token).await,
+            QuestionStyle::TokenInfo | QuestionStyle::UserInfo => self.get(host, token).await,
         }
     }
 
@@ -96,7 +96,7 @@ impl AuthorizationServer {
             200 => tokeninfo::as_introspection(&body(response, JSON)?, host.now()),
             // Witgate sends no credential of its own: these are about the token.
             400 | 401 => Ok(tokeninfo::INACTIVE.to_owned()),
-            _ => Err(unexpected("tokeninfo endpoint", &response)),
+            _ => Err(unexpected("endpoint", &response)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The answer of a tokeninfo endpoint, in the form of an introspection (RFC 7662).
+//! The answer of a tokeninfo or userinfo endpoint, in the form of an introspection (RFC 7662).
 
 use std::collections::BTreeMap;
 
@@ -145,6 +145,36 @@ mod tests {
     }
 
     #[test]
+    fn a_userinfo_endpoint_has_to_name_the_client() {
+        let answered = |audience: &str, answer: &str| {
+            let config = format!(
+                r#"{{ "style": "userinfo", "endpoint": "{ENDPOINT}", "client_id": "desk", "audience_claim": "azp" {audience} }}"#
+            );
+            let (policy, _) = Introspection::configure_json("idp", &config).expect("good settings");
+            let host = FakeHost::new().answer(Method::Get, ENDPOINT, json(answer));
+            let credential = Credential { scheme: Scheme::Bearer, value: "the-token" };
+            match host.authenticate(&policy, &tool("echo"), &credential) {
+                Verdict::Identity(identity) => format!("{} {:?}", identity.subject, identity.roles),
+                Verdict::Refused(refusal) => refusal.reason,
+                other => format!("{other:?}"),
+            }
+        };
+        for (answer, wanted) in [
+            (r#"{"sub":"ada","azp":"desk","roles":["reader"]}"#, "ada [\"reader\"]"),
+            (r#"{"sub":"ada","azp":["desk"]}"#, "ada []"),
+            (r#"{"sub":"ada","azp":"other"}"#, "wrong-audience"),
+            (r#"{"sub":"ada"}"#, "missing-claim"),
+            (r#"{"sub":"ada","aud":"desk"}"#, "missing-claim"),
+            (r#"{"azp":"desk"}"#, "missing-claim"),
+        ] {
+            assert_eq!(answered("", answer), wanted, "{answer}");
+        }
+        let other = r#", "audience": ["phone"]"#;
+        assert_eq!(answered(other, r#"{"sub":"ada","azp":"phone"}"#), "ada []");
+        assert_eq!(answered(other, r#"{"sub":"ada","azp":"desk"}"#), "wrong-audience");
+    }
+
+    #[test]
     fn settings_without_meaning_are_refused() {
         for (more, wanted) in [
             (r#", "client_secret": "a""#, "/client_secret"),
@@ -155,6 +185,9 @@ mod tests {
         ] {
             assert!(configured(more).unwrap_err().contains(wanted), "{more}");
         }
+        let userinfo = format!(r#"{{ "style": "userinfo", "endpoint": "{ENDPOINT}", "client_id": "desk" }}"#);
+        let fault = Introspection::configure_json("idp", &userinfo).map(|_| ()).unwrap_err().to_string();
+        assert!(fault.contains("/audience_claim") && fault.contains("needed with `userinfo`"), "{fault}");
         let without = r#"{ "style": "tokeninfo", "issuer": "https://idp.example.com", "client_id": "desk" }"#;
         let fault = Introspection::configure_json("idp", without).map(|_| ()).unwrap_err().to_string();
         assert!(fault.contains("/endpoint"), "{fault}");

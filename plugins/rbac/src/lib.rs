@@ -122,6 +122,9 @@ impl Rbac {
     }
 
     fn scopes_held(&self, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'_>> {
+        if !self.rules.scopes_bind(facts.principal.proven_by) {
+            return Ok(());
+        }
         let held = facts.principal.scopes;
         let mut needed = self.rules.scopes_for(facts.call);
         let is_held = needed.all(|scope| self.rules.has_scope(held, scope))

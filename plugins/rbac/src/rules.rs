@@ -24,6 +24,8 @@ pub(crate) struct RbacRules {
     scope_template: Option<ScopeTemplate>,
     /// For each scope that calls need, the scopes that imply it.
     standing_for: BTreeMap<String, Vec<String>>,
+    /// The policies whose callers need no scopes.
+    unscoped_policies: Vec<String>,
     /// Conditions for all roles.
     pub(crate) conditions: Vec<ParsedCondition>,
     subjects: Vec<(settings::RoleHolder, RoleSet)>,
@@ -72,6 +74,7 @@ impl RbacRules {
                 .collect::<Result<_, _>>()?,
             scope_template: ScopeTemplate::compile(config.scope_template.as_deref(), config.scope_wildcards)?,
             standing_for: standing_for(implied(&config.scope_implies, config.scope_wildcards)?),
+            unscoped_policies: unscoped_policies(config)?,
             conditions: conditions(&config.conditions, &[])?,
             subjects: assigned(&config.subjects, &names)?,
         })
@@ -114,6 +117,11 @@ impl RbacRules {
         same.map(|(_, place)| *place).find(is_named)
     }
 
+    /// True if callers of this policy need scopes.
+    pub(crate) fn scopes_bind(&self, policy: &str) -> bool {
+        !self.unscoped_policies.iter().any(|unscoped| unscoped == policy)
+    }
+
     /// True if `scopes` contain `scope`, or a scope that implies it.
     pub(crate) fn has_scope(&self, scopes: &[String], scope: &String) -> bool {
         scopes.contains(scope)
@@ -153,6 +161,20 @@ impl RbacRules {
         let Some((template, needed)) = needed else { return Vec::new() };
         let kept = held.iter().filter(|own| template.resembles(own)).take(MOST_KEPT).cloned();
         kept.chain([needed]).collect()
+    }
+}
+
+/// The policies whose callers need no scopes.
+///
+/// # Errors
+/// If nobody needs scopes.
+fn unscoped_policies(config: &Config) -> Result<Vec<String>, ConfigError> {
+    let has_scopes = config.scope_template.is_some() || !config.scopes.is_empty();
+    match config.unscoped_policies.is_empty() || has_scopes {
+        true => Ok(config.unscoped_policies.clone()),
+        false => {
+            Err(ConfigError::at("/unscoped_policies", "has no effect without `scopes` or `scope_template`"))
+        }
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Config {
     /// Scopes that imply others: a caller with the scope also has those of its list, and all that these imply.
     #[serde(default)]
     pub scope_implies: BTreeMap<String, Vec<String>>,
+    /// Policies whose callers need no scopes, such as one with API keys, which have patterns and no scopes.
+    #[serde(default)]
+    pub unscoped_policies: Vec<String>,
     /// Conditions for all callers, with any role.
     #[serde(default)]
     pub conditions: Vec<Condition>,

@@ -14,6 +14,7 @@
 pub mod config;
 pub mod credentials;
 pub mod dpop;
+pub mod http_answer;
 pub mod jwks;
 pub mod jwt;
 mod scan;
@@ -29,6 +30,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("config", config::check),
     ("credentials", credentials::check),
     ("dpop", dpop::check),
+    ("http_answer", http_answer::check),
     ("jwks", jwks::check),
     ("jwt", jwt::check),
     ("strict_json", strict_json::check),

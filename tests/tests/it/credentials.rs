@@ -1,5 +1,10 @@
 //! The credentials with which Witgate calls upstreams.
 
+mod children;
+mod disk;
+mod kill;
+mod provider;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

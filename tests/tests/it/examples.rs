@@ -12,7 +12,7 @@ use std::process::Command;
 
 use witgate_tests::gateway::{Setup, component, program, workspace};
 
-/// A value that is long enough for every secret of an example.
+/// A value that is long enough for every secret of an example. Each has another end.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 #[test]
@@ -22,6 +22,7 @@ fn every_example_is_valid_and_its_readme_runs() {
     for example in examples {
         let setup = with_secrets(Setup::new(), &example);
         copy(&example, setup.dir());
+        add_components(&setup, &example);
         let commands = commands(&example.join("README.md"));
         assert!(commands.iter().any(|command| command == "witgate check"), "{example:?} does not check");
         for command in &commands {
@@ -98,7 +99,15 @@ fn examples(file: &str) -> Vec<PathBuf> {
 fn with_secrets(setup: Setup, example: &Path) -> Setup {
     let config = std::fs::read_to_string(example.join("witgate.toml")).unwrap();
     let named = config.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
-    named.fold(setup, |setup, name| setup.env(name, SECRET))
+    named.fold(setup, |setup, name| setup.env(name, &format!("{SECRET}{name}")))
+}
+
+/// Adds the components that the configuration names, which are those of other examples.
+fn add_components(setup: &Setup, example: &Path) {
+    let config = std::fs::read_to_string(example.join("witgate.toml")).unwrap();
+    let named =
+        config.split("component = \"plugins/").skip(1).filter_map(|rest| rest.split(".wasm\"").next());
+    named.for_each(|name| _ = setup.component(&format!("examples/{name}")));
 }
 
 fn copy(from: &Path, to: &Path) {

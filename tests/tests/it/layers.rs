@@ -27,7 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["base", "runtime", "audit", "message", "config", "services", "credentials", "component", "policy"],
     ),
     ("upstream", &["base", "runtime", "message", "config", "services", "credentials", "flow"]),
-    ("server", &["base", "runtime", "message", "config", "policy", "flow"]),
+    ("server", &["base", "runtime", "message", "config", "credentials", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
 ];
 
@@ -52,7 +52,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "cases",
         ],
     ),
-    ("hyper", &["flow", "server"]),
+    ("hyper", &["flow", "upstream", "server"]),
     ("tokio-rustls", &["server"]),
     ("rmcp", &["upstream"]),
     ("notify", &[]),
@@ -61,7 +61,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
-    &["config", "operation", "outgoing_checkpoints"],
+    &["config", "account_pages", "operation", "outgoing_checkpoints"],
     &["reload", "revocation"],
     &["accounts", "admin", "control", "traces"],
     &["serve"],

@@ -95,6 +95,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/lockout.rs",
             "host/src/cli/peers.rs",
             "host/src/cli/plugin.rs",
+            "host/src/cli/secret.rs",
             "host/src/cli/token.rs",
             "host/src/cli/user.rs",
         ],

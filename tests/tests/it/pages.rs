@@ -91,7 +91,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::Failed(Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None })
     };
     let upstream = |fault| Rejection::Upstream { fault, message: text() };
-    let outbound = |problem| Rejection::from(OutboundFault { credential: Arc::from("c"), problem });
+    let outbound = |problem| Rejection::from(OutboundFault::new(&Arc::from("c"), problem));
     let mut all = vec![
         Rejection::Malformed(MessageFault::Parse(text())),
         Rejection::Malformed(MessageFault::InvalidRequest(text())),
@@ -124,6 +124,10 @@ fn rejections() -> Vec<Rejection> {
         outbound(OutboundProblem::Unreachable { why: Arc::from("w") }),
         outbound(OutboundProblem::NoCallerToken),
         outbound(OutboundProblem::Ended),
+        outbound(OutboundProblem::NotConnected),
+        outbound(OutboundProblem::NoPrincipal),
+        outbound(OutboundProblem::ConnectDenied { why: Arc::from("w") }),
+        outbound(OutboundProblem::StateMismatch),
     ];
     all.extend(
         [

@@ -1,7 +1,10 @@
 //! Set-ups that people replace with Witgate, item by item, with real clients. `docs/moving-over.md` lists all items, and
 //! the test that shows each of them.
 
+mod calculator;
+mod chapter6;
 mod instability;
+mod tool_factory;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +12,7 @@ use std::fs;
 use witgate_tests::gateway::workspace;
 
 /// The set-ups, and the number of their items.
-const SYSTEMS: [(&str, usize); 1] = [("R1", 38)];
+const SYSTEMS: [(&str, usize); 4] = [("R1", 38), ("R2", 34), ("R3", 55), ("R4", 39)];
 
 /// The tests of these modules, as `MODULE::TEST`.
 fn tests() -> BTreeSet<String> {

@@ -1,6 +1,9 @@
-//! Secrets from programs, from credentials of systemd and from the encrypted store: a change is in force without a
-//! restart, and a secret whose lifetime is over is not used.
+//! Secrets from programs, from credentials of systemd, from the encrypted store and from a keyring: a change is in force
+//! without a restart, and a secret whose lifetime is over is not used.
 
+#[cfg(target_os = "linux")]
+mod keyring;
+mod store;
 mod vault;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The caller's credential stays in Witgate: no upstream, log or answer contains it.
 
+mod core_dumps;
+
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ const JWT_SECRET: &str = "jwt-secret-0123456789-abcdefghijklmnop";
 const UPSTREAM_SECRET: &str = "upstream-secret-0123456789-abcdefghij";
 const PRINTED: &str = "printed-secret-0123456789-abcdefghijklm";
 const CREDENTIAL: &str = "credential-of-systemd-0123456789-abcdef";
+const STORED: &str = "stored-secret-0123456789-abcdefghijklmn";
 const PASSWORD: &str = "password-of-basic-0123456789-abcdefghij";
 const ENV_KEY: &str = "env-api-key-0123456789-abcdefghijklmnop";
 const ENV_BEARER: &str = "env-bearer-0123456789-abcdefghijklmnop";
@@ -29,6 +32,7 @@ const CLIENT_SECRET: &str = "client-secret-0123456789-abcdefghijklmno";
 const OPAQUE: &str = "opaque-token-0123456789-abcdefghijklmnop";
 const WRONG_OPAQUE: &str = "wrong-opaque-0123456789-abcdefghijklmnop";
 const COOKIE: &str = "cookie-0123456789-abcdefghijklmnopqrstuv";
+const IDENTITY: &str = "witgate.state/secrets.key";
 const AUDIENCE: &str = "https://mcp.example.com/record/mcp";
 
 /// All credentials of the caller, and all secrets of Witgate.
@@ -75,6 +79,7 @@ fn setup(recorder: &Recorder, collector: &Recorder, issuer: &Issuer) -> Setup {
         &format!(
             "[upstreams.record]\nurl = '{}'\nheaders = {{ X-Upstream = {{ env = 'UPSTREAM_SECRET' }},\n\
              X-Printed = {{ exec = ['sources/print'] }}, X-Credential = {{ credential = 'credential' }},\n\
+             X-Stored = {{ stored = 'upstream' }},\n\
              X-Basic = {{ basic = {{ user = 'gate', password = {{ file = 'sources/password' }} }} }} }}\n\
              resource = '{AUDIENCE}'\n\
              [upstreams.child]\ncommand = ['{}', 'recorded.txt']\nenv = {{ OWN = {{ env = 'UPSTREAM_SECRET' }} }}\n\
@@ -97,7 +102,22 @@ fn setup(recorder: &Recorder, collector: &Recorder, issuer: &Issuer) -> Setup {
             collector.url(),
         ),
     );
+    keep(&setup, "upstream", STORED);
     setup
+}
+
+/// Keeps a secret in the encrypted store.
+fn keep(setup: &Setup, name: &str, secret: &str) {
+    let mut command = setup.command(&["secret", "set", name, "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// The identity that decrypts the store.
+fn identity(setup: &Setup) -> String {
+    let text = std::fs::read_to_string(setup.dir().join(IDENTITY)).unwrap();
+    text.lines().find(|line| !line.starts_with('#')).unwrap().to_owned()
 }
 
 /// Sends one request for each way to send a credential; the answers do not matter.
@@ -260,6 +280,7 @@ fn credentials_stay_with_witgate() {
         ("opaque token", OPAQUE.to_owned()),
         ("wrong opaque token", WRONG_OPAQUE.to_owned()),
         ("key of the audit", audit_key(running.setup())),
+        ("identity of the store", identity(running.setup())),
     ]);
     let mut proofs = Proofs::new();
     let recording = record(&running);
@@ -278,10 +299,10 @@ fn credentials_stay_with_witgate() {
     // The test is not vacuous: calls with a key and with a token arrived, with the upstream's own credential.
     let basic = STANDARD.encode(format!("gate:{PASSWORD}"));
     assert!(contains(&http, b"tools/call"));
-    for secret in [UPSTREAM_SECRET, PRINTED, CREDENTIAL, &basic] {
+    for secret in [UPSTREAM_SECRET, PRINTED, CREDENTIAL, STORED, &basic] {
         assert!(contains(&http, secret.as_bytes()), "{}", String::from_utf8_lossy(&http));
     }
-    for secret in [PRINTED, CREDENTIAL, PASSWORD, &basic] {
+    for secret in [PRINTED, CREDENTIAL, STORED, PASSWORD, &basic] {
         assert!(!contains(&child, secret.as_bytes()), "{}", String::from_utf8_lossy(&child));
     }
     assert!(contains(&child, format!("env OWN={UPSTREAM_SECRET}").as_bytes()));
@@ -298,7 +319,7 @@ fn credentials_stay_with_witgate() {
         assert!(!contains(&child, format!("env {name}").as_bytes()), "{}", String::from_utf8_lossy(&child));
     }
 
-    let upstreams = [UPSTREAM_SECRET, PRINTED, CREDENTIAL, PASSWORD, &basic];
+    let upstreams = [UPSTREAM_SECRET, PRINTED, CREDENTIAL, STORED, PASSWORD, &basic];
     let upstreams = upstreams.map(|secret| ("the upstream's", secret.to_owned())).to_vec();
     let secrets = Secrets([secrets.0, upstreams].concat());
     for answer in &answers {
@@ -310,19 +331,31 @@ fn credentials_stay_with_witgate() {
     assert!(metrics.status == 200 && metrics.text().contains("witgate"), "{metrics:?}");
     let plugins = running.plugins().to_string();
     assert!(plugins.contains("tokens"), "{plugins}");
-    let readable = running.setup().run(&["plugin", "list"]);
-    let list = running.setup().run(&["key", "list", "--json"]);
-    let output = running.setup().run(&["config", "show"]);
+    let commands = [
+        &["plugin", "list"] as &[_],
+        &["key", "list", "--json"],
+        &["config", "show"],
+        &["check"],
+        &["status", "--json"],
+        &["credential", "list"],
+        &["secret", "list"],
+        &["secret", "get", "upstream"],
+        &["secret", "recipients", "list"],
+    ];
+    let said = |command: &&[&str]| {
+        let output = running.setup().run(command);
+        (command.join(" "), [output.stdout, output.stderr].concat())
+    };
+    let commands: Vec<_> = commands.iter().map(said).collect();
+    assert!(commands.iter().all(|(_, said)| !said.is_empty()), "{commands:?}");
     let log = running.await_log("unsupported-scheme");
     assert!(log.contains("TRACE") && log.contains("subject=\"caller\""), "{log}");
-    for (what, text) in [
-        ("metrics", metrics.text().into_bytes()),
-        ("plugin list --json", plugins.into_bytes()),
-        ("plugin list", readable.stdout),
-        ("key list", list.stdout),
-        ("config show", [output.stdout, output.stderr].concat()),
-        ("log", log.clone().into_bytes()),
-    ] {
+    let others = [
+        ("metrics".to_owned(), metrics.text().into_bytes()),
+        ("plugin list --json".to_owned(), plugins.into_bytes()),
+        ("log".to_owned(), log.clone().into_bytes()),
+    ];
+    for (what, text) in commands.into_iter().chain(others) {
         let lines = String::from_utf8_lossy(&text);
         let guilty: Vec<_> =
             lines.lines().filter(|line| !secrets.found_in(line.as_bytes()).is_empty()).collect();
@@ -336,11 +369,13 @@ fn credentials_stay_with_witgate() {
     // Nor does any file that Witgate has written contain one.
     let files = files(running.setup().dir());
     let has = |what: &str| files.iter().any(|(path, _)| path.to_string_lossy().contains(what));
-    for what in [".jsonl.gz", ".jsonl", "log/public-key", ".checkpoints", "checkpoints", "recordings/"] {
+    for what in
+        [".jsonl.gz", ".jsonl", "log/public-key", ".checkpoints", "checkpoints", "recordings/", "secrets.age"]
+    {
         assert!(has(what), "no {what}: {:?}", files.iter().map(|(path, _)| path).collect::<Vec<_>>());
     }
     for (path, content) in &files {
-        let is_a_source = path.starts_with(running.setup().dir().join("sources"));
+        let is_a_source = path.starts_with(running.setup().dir().join("sources")) || path.ends_with(IDENTITY);
         if path != &file && !path.ends_with(KEY_FILE) && !is_a_source {
             assert_eq!(secrets.found_in(content), [""; 0], "{}", path.display());
         }

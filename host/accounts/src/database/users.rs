@@ -84,6 +84,21 @@ impl AccountDatabase {
         by_name(&self.connection, name)
     }
 
+    /// A hash that no password has, with the cost of the hash of some user. It is always the same for the same name, so
+    /// that an unknown name cannot be told from a known one.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn decoy(&self, name: &str) -> Result<PasswordHash, AccountsError> {
+        let [first, ..] = self.seal.mac_key("decoys").code(&[name.as_bytes()]);
+        let count: i64 = self.connection.query_row("SELECT count(*) FROM users", [], |row| row.get(0))?;
+        let query = "SELECT hash FROM users ORDER BY id LIMIT 1 OFFSET ?1";
+        let place = i64::from(first).checked_rem(count).unwrap_or(0);
+        let hash: Option<String> = self.connection.query_row(query, [place], |row| row.get(0)).optional()?;
+        let hash = hash.and_then(|hash| PasswordHash::try_from(hash).ok());
+        Ok(hash.map_or_else(PasswordHash::nobody, |hash| hash.decoy()))
+    }
+
     /// Gives a user a new password. All their logins end.
     ///
     /// # Errors

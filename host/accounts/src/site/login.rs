@@ -89,9 +89,17 @@ impl AccountSite {
         }
         let source = visit.source();
         let name = attempt.name.to_owned();
-        let user = self.store.run(source, move |database| database.user_at_login(&name)).await?;
-        let hash = user.as_ref().map_or_else(PasswordHash::nobody, |user| user.hash.clone());
-        let checked = self.passwords.check(hash.as_str(), attempt.password, source, true).await;
+        let find = move |database: &mut crate::database::AccountDatabase| {
+            let user = database.user_at_login(&name)?;
+            let hash = match &user {
+                Some(user) => user.hash.clone(),
+                None => database.decoy(&name)?,
+            };
+            Ok::<_, AccountsError>((user, hash))
+        };
+        let (user, hash) = self.store.run(source, find).await?;
+        let renews = Some(self.settings.password_cost);
+        let checked = self.passwords.check(hash.as_str(), attempt.password, source, renews).await;
         let PasswordCheck { is_right, renewed } = checked.map_err(|error| match error {
             PasswordError::Busy(seconds) => LoginFault::Refused(LoginNotice::Busy(seconds)),
             _ => LoginFault::Refused(LoginNotice::Wrong),

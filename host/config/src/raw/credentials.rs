@@ -58,10 +58,15 @@ pub struct CredentialTable {
     #[serde(default)]
     pub params: BTreeMap<String, String>,
     /// With `oauth`: the URL to which the provider leads back after a login, with a loopback host. Default:
-    /// `http://127.0.0.1:PORT/callback` with a free port.
+    /// `http://127.0.0.1:PORT/callback` with a free port. With `per = "principal"`: the URL of Witgate to which it leads
+    /// back, which ends with `/connect/NAME/callback`. Default: at the origin of the upstream's `resource`.
     pub redirect_uri: Option<String>,
-    /// With `oauth`: `shared`, one account for all callers.
+    /// With `oauth`: `shared`, one account for all callers, or `principal`, an account of each caller. Default: `shared`.
     pub per: Option<GrantOwner>,
+    /// With `oauth`: the place of the tokens. Default: `state`.
+    pub store: Option<TokenStore>,
+    /// With `store = "file"`: the file for the tokens, in clear. Default: `~/.mcp-tokens/tokens.json`.
+    pub token_file: Option<String>,
     /// With `signed`: the claim `sub`. Default: `witgate`.
     #[schemars(length(min = 1, max = 255))]
     pub subject: Option<String>,
@@ -118,6 +123,18 @@ pub enum ProviderPreset {
 pub enum GrantOwner {
     /// The operator: one account for all callers.
     Shared,
+    /// Each caller: an account of their own, which they connect.
+    Principal,
+}
+
+/// The place of the tokens of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStore {
+    /// Encrypted files in `server.state`.
+    State,
+    /// A file that other programs read, too.
+    File,
 }
 
 /// A text that may be a secret.
@@ -139,7 +156,8 @@ impl std::fmt::Debug for OptionalText {
     }
 }
 
-/// The source of a secret that Witgate can start without: exactly one of `env`, `file` and `credential`.
+/// The source of a secret that Witgate can start without: exactly one of `env`, `file`, `credential` and
+/// `stored`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -150,6 +168,8 @@ pub struct OptionalSecret {
     pub file: Option<String>,
     /// Name of a credential of systemd: a file in `$CREDENTIALS_DIRECTORY`.
     pub credential: Option<String>,
+    /// Name of a secret in the encrypted store, which `witgate secret` writes.
+    pub stored: Option<String>,
     /// `true`: Witgate starts without the secret, and denies the calls that need it. Default: it has to exist.
     pub optional: Option<bool>,
 }
@@ -157,7 +177,7 @@ pub struct OptionalSecret {
 impl OptionalSecret {
     /// The source.
     pub fn source(&self) -> SecretSource {
-        let (env, file, credential) = (self.env.clone(), self.file.clone(), self.credential.clone());
-        SecretSource { env, file, credential, ..SecretSource::default() }
+        let Self { env, file, credential, stored, optional: _ } = self.clone();
+        SecretSource { env, file, credential, stored, ..SecretSource::default() }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::passwords::password_cost;
 use super::resolver::{Presence, Resolver};
 use super::server::{DEFAULT_STATE, listen};
 use crate::accounts::{AccountPlace, AccountResource, AccountSettings};
@@ -61,6 +62,7 @@ impl Resolver<'_> {
             takes_documents: takes(ClientRegistration::Cimd),
             takes_registrations: takes(ClientRegistration::Dcr),
             scopes: written.scopes.clone(),
+            password_cost: password_cost(&file.passwords),
             resources: upstreams.iter().map(resource).collect(),
         })
     }

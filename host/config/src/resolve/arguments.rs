@@ -6,7 +6,9 @@ use std::sync::Arc;
 use witgate_plugin::Pattern;
 
 use super::resolver::Resolver;
-use crate::{ArgumentSchema, ArgumentSettings, Mode, Policy, PolicyKind, raw};
+use crate::{
+    ArgumentSchema, ArgumentSettings, InjectedValue, Mode, Policy, PolicyKind, Upstream, UpstreamTarget, raw,
+};
 
 /// The longest name of an argument, in bytes.
 const LONGEST_NAME: usize = 128;
@@ -42,10 +44,10 @@ impl Resolver<'_> {
                 format!("a policy of the kind `{}` judges no credentials in arguments", kind.name());
             self.error(&at, message, "leave `argument` out");
         }
-        let (name_at, argument, on, schema) = match written? {
-            raw::Argument::Name(argument) => (at.to_vec(), argument, None, None),
-            raw::Argument::Settings(raw::ArgumentSettings { name, on, schema }) => {
-                ([at.as_slice(), &["name"]].concat(), name, on.as_ref(), *schema)
+        let (name_at, argument, on, schema, inject) = match written? {
+            raw::Argument::Name(argument) => (at.to_vec(), argument, None, None, None),
+            raw::Argument::Settings(raw::ArgumentSettings { name, on, schema, inject }) => {
+                ([at.as_slice(), &["name"]].concat(), name, on.as_ref(), *schema, inject.as_ref())
             }
         };
         if argument.is_empty() || argument.len() > LONGEST_NAME || argument.chars().any(char::is_control) {
@@ -57,7 +59,30 @@ impl Resolver<'_> {
             on: self.tools_of(&at, on),
             on_texts: on.map_or_else(|| vec!["*".to_owned()], Clone::clone).into(),
             schema: schema.map(ArgumentSchema::from).unwrap_or_default(),
+            inject: inject.and_then(|source| {
+                let at = [at.as_slice(), &["inject"]].concat();
+                self.endless_secret(&at, source).map(InjectedValue::from)
+            }),
         })
+    }
+
+    /// Checks that a server gets one value of an argument, although several policies have it.
+    pub(super) fn injects_one_value(&mut self, written: &raw::Pipeline, policies: &BTreeMap<String, Policy>) {
+        let authenticators = written.authenticate.iter().flatten().filter_map(|name| policies.get(name));
+        let mut values: BTreeMap<&str, (&str, &InjectedValue)> = BTreeMap::new();
+        for policy in authenticators {
+            let Some(argument) = &policy.argument else { continue };
+            let Some(value) = &argument.inject else { continue };
+            let (other, first) = *values.entry(&argument.name).or_insert((&policy.name, value));
+            if first != value {
+                let at = ["policies", &policy.name, "argument", "inject"];
+                let message = format!(
+                    "the server would get another value of `{}` than that of `{other}`",
+                    argument.name
+                );
+                self.error(&at, message, "write the same secret in both policies");
+            }
+        }
     }
 
     /// The patterns in `on`, which are those of `rbac`, for tools only.
@@ -69,6 +94,22 @@ impl Resolver<'_> {
             self.error(&at, "no tool has the argument: `on` is empty", help);
         }
         self.tool_patterns(&at, texts).into()
+    }
+
+    /// Refuses to send the server's own values over a network that could read them.
+    pub(super) fn injects_in_private(&mut self, upstreams: &[Upstream], policies: &BTreeMap<String, Policy>) {
+        for upstream in upstreams {
+            let (UpstreamTarget::Url { url, .. } | UpstreamTarget::Sse { url, .. }) = &upstream.target else {
+                continue;
+            };
+            let authenticators =
+                upstream.pipeline.authenticate.iter().filter_map(|name| policies.get(name.as_str()));
+            let injects =
+                |policy: &&Policy| policy.argument.as_ref().is_some_and(|argument| argument.inject.is_some());
+            if authenticators.into_iter().any(|policy| injects(&policy)) {
+                self.no_secrets_in_clear(&["upstreams", &upstream.name, "url"], url);
+            }
+        }
     }
 
     /// The tools in `anonymous.lists` of the pipeline at `at`.

@@ -9,7 +9,6 @@ use witgate_base::fingerprints::Fingerprints;
 use super::Outline;
 use crate::environment::Environment;
 use crate::raw::Policy;
-use crate::secrets::SecretSources;
 
 /// A key from a variable or a file, beside those of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ impl Outline {
     pub fn configured_keys(&self, policy: &Policy, environment: &Environment) -> Vec<ConfiguredKey> {
         // If the file of variables has a fault, the variables of the process still count.
         let secrets = self.secrets(environment);
-        let secrets = secrets.unwrap_or_else(|_| SecretSources::new(environment, &self.file.secrets));
+        let secrets = secrets.unwrap_or_else(|_| self.sources(environment));
         let digest = |source: &Value| {
             let secret = secrets.read_setting(source, &self.base, &mut Fingerprints::default()).ok()?;
             Some(Sha256(sha256(secret.value.expose_secret().as_bytes())))

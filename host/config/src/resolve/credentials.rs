@@ -18,7 +18,7 @@ use crate::identity::IdentitySettings;
 use crate::raw::{self, CredentialTable, OptionalSecret, OptionalText, OutboundKind, UpstreamTransport};
 use crate::shape::nearest;
 
-type CredentialsByName = BTreeMap<String, Arc<CredentialSettings>>;
+pub(super) type CredentialsByName = BTreeMap<String, Arc<CredentialSettings>>;
 
 impl Resolver<'_> {
     pub(super) fn credentials(&mut self, file: &raw::File, signing: Option<&Signing>) -> CredentialsByName {
@@ -28,6 +28,7 @@ impl Resolver<'_> {
         };
         let all = file.credentials.iter().filter_map(resolve).collect();
         self.credentials_unused(file);
+        self.token_files_apart(&all);
         all
     }
 
@@ -167,7 +168,11 @@ impl Resolver<'_> {
     fn absent(&mut self, source: &OptionalSecret) -> Option<SecretPlace> {
         let read = self.sources.read(&source.source(), &self.base, &mut self.files);
         let is_absent = read.is_err_and(|missing| missing.is_absent);
-        is_absent.then(|| source.env.clone().map_or(SecretPlace::File, SecretPlace::Variable))
+        is_absent.then(|| match source {
+            OptionalSecret { env: Some(name), .. } => SecretPlace::Variable(name.clone()),
+            OptionalSecret { stored: Some(name), .. } => SecretPlace::Store(name.clone()),
+            _ => SecretPlace::File,
+        })
     }
 
     fn fits_a_header(&mut self, at: &[&str], value: &Retrieval) -> Option<()> {
@@ -232,7 +237,8 @@ impl Resolver<'_> {
         for (tool, credentials) in &written.needs {
             let of_tool = credentials.iter().enumerate().filter_map(|(index, credential)| {
                 let at = ["upstreams", name, "needs", tool, &index.to_string()];
-                self.credential_named(&at, credential, all)
+                let needed = self.credential_named(&at, credential, all)?;
+                self.is_of_all_callers(&at, &needed).then_some(needed)
             });
             needs.insert(tool.clone(), of_tool.collect());
         }
@@ -240,13 +246,28 @@ impl Resolver<'_> {
             let message = "`needs` has no effect for this upstream, which has no credentials";
             self.error(&["upstreams", name, "needs"], message, "leave it out");
         }
-        UpstreamCredentials { own, needs, names: names_in(written).cloned().collect() }
+        let of_children = self.child_credentials(name, written, all, identity);
+        UpstreamCredentials { own, needs, of_children, names: names_in(written).cloned().collect() }
+    }
+
+    /// A tool or a process reads its credential where nobody knows the caller.
+    pub(super) fn is_of_all_callers(&mut self, at: &[&str], needed: &CredentialSettings) -> bool {
+        let is_of_principals = needed.source.is_of_principals();
+        if is_of_principals {
+            let message = "each caller has an account of their own for this credential, and only requests to a `url` can carry it";
+            let help = "write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`";
+            self.error(at, message, help);
+        }
+        !is_of_principals
     }
 
     /// Witgate asks a server for its eras in its own name, for which there is no token of a caller.
     fn knows_eras(&mut self, at: &[&str], own: &CredentialSettings, written: &raw::Upstream) -> Option<()> {
-        if matches!(own.source, OutboundSource::Exchange(_)) && written.eras.is_none() {
-            let message = "this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras";
+        let is_of_callers =
+            matches!(own.source, OutboundSource::Exchange(_)) || own.source.is_of_principals();
+        if is_of_callers && written.eras.is_none() {
+            let message =
+                "this credential is that of each caller, so Witgate cannot ask the server for its eras";
             self.error(at, message, "add `eras`, with `\"stateful\"`, `\"stateless\"`, or both");
             return None;
         }
@@ -263,7 +284,7 @@ impl Resolver<'_> {
             raw::Upstream { url: Some(_), .. } => return Some(()),
             raw::Upstream { command: Some(_), .. } => (
                 "`credential` is sent over HTTP, and this upstream is a child process",
-                "write it into `env`",
+                "write it into `apis`, `token_files` or `env`",
             ),
             _ => ("`credential` has no effect for this upstream", "leave it out"),
         };
@@ -271,7 +292,7 @@ impl Resolver<'_> {
         None
     }
 
-    fn credential_named(
+    pub(super) fn credential_named(
         &mut self,
         at: &[&str],
         name: &str,
@@ -317,11 +338,15 @@ impl Resolver<'_> {
 
 /// The names of credentials that an upstream mentions.
 fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
-    upstream.credential.iter().chain(upstream.needs.values().flatten())
+    let of_apis = upstream.apis.values().map(|api| &api.credential);
+    let of_children = of_apis.chain(upstream.token_files.values());
+    upstream.credential.iter().chain(upstream.needs.values().flatten()).chain(of_children)
 }
 
 /// The settings that some kind has. Others are unknown keys, which are reported as such.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 25] = [
+    "store",
+    "token_file",
     "preset",
     "tenant",
     "authorize_url",
@@ -348,7 +373,9 @@ const SETTINGS: [&str; 23] = [
 ];
 
 /// The settings of the grant of a person.
-const GRANT_SETTINGS: [&str; 17] = [
+const GRANT_SETTINGS: [&str; 19] = [
+    "store",
+    "token_file",
     "header",
     "prefix",
     "preset",
@@ -388,5 +415,6 @@ fn absence(place: &SecretPlace) -> String {
     match place {
         SecretPlace::Variable(name) => format!("the environment variable `{name}` is not set or is empty"),
         SecretPlace::File => "its file does not exist".to_owned(),
+        SecretPlace::Store(name) => format!("the store of secrets has no `{name}`"),
     }
 }

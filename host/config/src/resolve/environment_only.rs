@@ -209,6 +209,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         accounts: None,
         limits: Vec::new(),
         lockout: None,
+        password_cost: witgate_basic::hash::RECOMMENDED,
         denied_peers: Vec::new(),
         audit: None,
         telemetry: None,
@@ -232,6 +233,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         about: ResourceDescription::default(),
         target,
         lifetimes: Vec::new(),
+        absent: Vec::new(),
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),
@@ -242,6 +244,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
         own_tools: Vec::new(),
+        token_issue: None,
     }
 }
 

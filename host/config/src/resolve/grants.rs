@@ -4,8 +4,12 @@ use url::{Host, Url};
 
 use super::resolver::Resolver;
 use super::tokens::refresh_before;
-use crate::credentials::{ClientProof, GrantSettings, TokenSettings};
-use crate::raw::{ClientAuthForm, CredentialTable, ProviderPreset};
+use crate::Upstream;
+use crate::credentials::{
+    ClientProof, ConnectSettings, GrantSettings, OutboundSource, TokenSettings, UpstreamCredentials,
+    callback_path,
+};
+use crate::raw::{self, ClientAuthForm, CredentialTable, GrantOwner, ProviderPreset};
 
 /// The points in which a provider differs from others.
 struct Provider {
@@ -28,8 +32,13 @@ impl Resolver<'_> {
         self.scopes_of_tokens(name, &table.scopes);
         // Entra permits any port only with this name.
         let host = if preset == Some(&ProviderPreset::Entra) { "localhost" } else { "127.0.0.1" };
-        let redirect_uri = table.redirect_uri.clone().unwrap_or_else(|| format!("http://{host}/callback"));
+        let own_redirect = table.redirect_uri.as_deref().filter(|_| table.per != Some(GrantOwner::Principal));
+        let redirect_uri = own_redirect.map_or_else(|| format!("http://{host}/callback"), str::to_owned);
         let redirect_uri = self.loopback(name, &redirect_uri)?;
+        let connect = match table.per {
+            Some(GrantOwner::Principal) => Some(self.connecting(name, table)?),
+            Some(GrantOwner::Shared) | None => None,
+        };
         let (provider, client_id) = (provider?, client_id?);
         let authorize_url =
             self.url_of_secrets(&["credentials", name, "authorize_url"], &provider.authorize_url);
@@ -55,9 +64,11 @@ impl Resolver<'_> {
             issuer: provider.issuer,
             params: fixed.chain(own).collect(),
             redirect_uri,
+            connect,
             names_scopes: provider.names_scopes,
             is_endless: provider.is_endless,
             state: self.state.clone(),
+            file: self.file_of_tokens(name, table)?,
         })
     }
 
@@ -147,21 +158,72 @@ impl Resolver<'_> {
         })
     }
 
+    /// Callers connect at Witgate itself, so the provider leads back to it.
+    fn connecting(&mut self, name: &str, table: &CredentialTable) -> Option<ConnectSettings> {
+        let Some(url) = &table.redirect_uri else { return Some(ConnectSettings { redirect_uri: None }) };
+        let at = ["credentials", name, "redirect_uri"];
+        let parsed = self.url(&at, url)?;
+        let path = callback_path(name);
+        if !parsed.path().ends_with(&path) || parsed.query().is_some() {
+            let message = format!("`{url}` does not end with `{path}`");
+            let help =
+                format!("write one such as `https://mcp.example.com{path}`, and register it at the provider");
+            self.error(&at, message, help);
+            return None;
+        }
+        if parsed.scheme() != "https" && !is_loopback(&parsed) {
+            let message = "the answer of the provider would cross the network in clear: this is plain HTTP";
+            self.error(&at, message, "write an `https://` URL, or one of this machine");
+            return None;
+        }
+        Some(ConnectSettings { redirect_uri: Some(parsed) })
+    }
+
+    /// Callers show their credentials to the page where they connect, at the origin of the upstream's resource.
+    pub(super) fn connects_safely(
+        &mut self,
+        file: &raw::File,
+        upstream: &Upstream,
+        credentials: &UpstreamCredentials,
+    ) {
+        let connect = match credentials.own.as_deref().map(|own| &own.source) {
+            Some(OutboundSource::Grant(grant)) => grant.connect.as_ref(),
+            _ => None,
+        };
+        let is_over_stdio = matches!(file.server.transport, Some(raw::Transport::Stdio));
+        let Some(ConnectSettings { redirect_uri: None }) = connect.filter(|_| !is_over_stdio) else { return };
+        let Ok(resource) = Url::parse(&upstream.resource) else { return };
+        if resource.scheme() != "https" && !is_loopback(&resource) {
+            let own = ["upstreams", upstream.name.as_str(), "resource"];
+            let at: &[&str] = match (self.document.has(&own), self.document.has(&["server", "resource"])) {
+                (true, _) => &own,
+                (false, true) => &["server", "resource"],
+                (false, false) => &["upstreams", upstream.name.as_str(), "credential"],
+            };
+            let origin = resource.origin().ascii_serialization();
+            let message = format!("callers would connect their accounts over plain HTTP, at `{origin}`");
+            self.error(at, message, "set `resource` to the public `https://` URL");
+        }
+    }
+
     /// A login from the command line ends on this machine.
     fn loopback(&mut self, name: &str, url: &str) -> Option<Url> {
         let at = ["credentials", name, "redirect_uri"];
         let parsed = self.url(&at, url)?;
-        let is_loopback = match parsed.host() {
-            Some(Host::Domain(domain)) => domain == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if is_loopback && parsed.scheme() == "http" && parsed.query().is_none() {
+        if is_loopback(&parsed) && parsed.scheme() == "http" && parsed.query().is_none() {
             return Some(parsed);
         }
         let help = "write one such as `http://localhost:8080/callback`, and register it at the provider";
         self.error(&at, format!("`{url}` does not lead to this machine over http"), help);
         None
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }

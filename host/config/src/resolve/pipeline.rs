@@ -77,6 +77,7 @@ impl Resolver<'_> {
         }
         self.members(at, AUTHORIZE, &pipeline.authorize, policies);
         self.roles_that_deny(&pipeline, policies);
+        self.injects_one_value(written, policies);
         pipeline
     }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::resolver::Resolver;
 use crate::diagnostic::names_a_secret;
-use crate::raw::{BasicLogin, SecretSource, Text, UpstreamSecret, UpstreamText};
+use crate::raw::{BasicLogin, SecretSettings, SecretSource, Text, UpstreamSecret, UpstreamText};
 use crate::secrets::{MissingSecret, SOURCES, Secret, named};
 
 /// The text before a value of HTTP Basic.
@@ -29,6 +29,17 @@ impl Resolver<'_> {
         named(source).is_empty() && SOURCES.iter().any(|name| is_written(name))
     }
 
+    /// Checks that the identity of the store has one place.
+    pub(super) fn store_identity(&mut self, written: &SecretSettings) {
+        let at = ["secrets", "identity"];
+        let has = |name: &&str| self.document.has(&[at.as_slice(), &[*name]].concat());
+        let places = ["file", "credential", "keyring"].iter().filter(|name| has(name)).count();
+        if written.identity.is_some() && places != 1 {
+            let help = "write `identity = { file = \"PATH\" }`, `{ credential = \"NAME\" }` or `{ keyring = \"SERVICE/ACCOUNT\" }`";
+            self.error(&at, "the identity has exactly one of `file`, `credential` and `keyring`", help);
+        }
+    }
+
     /// The secret of `source`, for a use that could not end with its lifetime.
     pub(super) fn endless_secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
         self.is_endless(at, source).then(|| self.secret(at, source))?
@@ -36,11 +47,16 @@ impl Resolver<'_> {
 
     /// Checks that a secret has no lifetime.
     pub(super) fn is_endless(&mut self, at: &[&str], source: &SecretSource) -> bool {
-        if source.exec.is_some() {
-            let help = "use `file`, `env` or `credential`; `exec` is for `[keys]`, policies and upstreams";
-            self.error(at, "this secret cannot come from a program", help);
+        let (message, is_endless) = match source {
+            SecretSource { exec: Some(_), .. } => ("this secret cannot come from a program", false),
+            SecretSource { keyring: Some(_), .. } => ("this secret cannot come from the keyring", false),
+            _ => ("", true),
+        };
+        if !is_endless {
+            let help = "use `file`, `env`, `credential` or `stored`; `exec` and `keyring` are for `[keys]`, policies and upstreams";
+            self.error(at, message, help);
         }
-        source.exec.is_none()
+        is_endless
     }
 
     /// The secret of `source`. None: there is no such secret, or it is reported.

@@ -5,11 +5,13 @@ mod accounts;
 mod api_keys;
 mod arguments;
 mod audit;
+mod child_credentials;
 mod credentials;
 mod env_file;
 mod identity;
 mod passwords;
 mod secrets;
+mod token_issue;
 mod wrapped;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::resolver::Resolver;
 use crate::raw::{self, SecretSource};
+use crate::secrets::named;
 use crate::{ClientCertificates, TlsKey, TlsSettings};
 use witgate_base::fingerprints::Fingerprints;
 
@@ -44,17 +45,15 @@ impl Resolver<'_> {
             return None;
         };
         let at = ["server", "tls", "key"];
-        match source {
-            SecretSource { file: Some(file), env: None, credential: None, exec: None, .. } => {
-                Some(TlsKey::File(self.path(file)))
-            }
-            SecretSource { credential: Some(name), env: None, file: None, exec: None, .. } => {
+        match (named(source).as_slice(), source) {
+            (["file"], SecretSource { file: Some(file), .. }) => Some(TlsKey::File(self.path(file))),
+            (["credential"], SecretSource { credential: Some(name), .. }) => {
                 match self.sources.credential_path(name) {
                     Ok(path) => Some(TlsKey::File(path)),
                     Err(missing) => self.accept(&at, Err(missing)).map(TlsKey::Text),
                 }
             }
-            source if self.is_endless(&at, source) => {
+            (_, source) if self.is_endless(&at, source) => {
                 // A change is not in force before a restart, so these files are not watched.
                 let read = self.sources.read(source, &self.base, &mut Fingerprints::default());
                 self.accept(&at, read).map(TlsKey::Text)

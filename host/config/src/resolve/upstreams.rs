@@ -47,7 +47,9 @@ impl Resolver<'_> {
             let about = self.own_about(&file.server, name, written).or(&servers_about);
             let identity = self.identity(name, written, &pipeline, &around);
             let credentials = self.upstream_credentials(name, written, credentials, &identity);
-            Upstream { about, identity, credentials, ..self.upstream(file, name, written, pipeline, alone) }
+            let upstream = self.upstream(file, name, written, pipeline, alone);
+            self.connects_safely(file, &upstream, &credentials);
+            Upstream { about, identity, credentials, ..upstream }
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
@@ -111,6 +113,7 @@ impl Resolver<'_> {
             path,
             resource,
             about: ResourceDescription::default(),
+            absent: absent(written, &target),
             target,
             lifetimes,
             pipeline,
@@ -123,6 +126,7 @@ impl Resolver<'_> {
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
             own_tools: self.tools_beside(name, written),
+            token_issue: None,
         }
     }
 
@@ -372,6 +376,16 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The names of optional headers or variables without a secret.
+fn absent(written: &raw::Upstream, target: &UpstreamTarget) -> Vec<String> {
+    let is_present = |name: &str| target.texts().iter().any(|(present, _)| present == name);
+    let optional = |(name, text): (&String, &UpstreamText)| match text {
+        UpstreamText::Secret(secret) if secret.optional && !is_present(name) => Some(name.clone()),
+        _ => None,
+    };
+    written.env.iter().chain(&written.headers).filter_map(optional).collect()
 }
 
 fn default_path(name: &str, alone: bool) -> String {

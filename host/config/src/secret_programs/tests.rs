@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use secrecy::ExposeSecret as _;
 
 use super::run::print;
-use super::{SecretProgram, SecretPrograms};
+use super::{SecretProgram, SecretPrograms, SecretSupplier};
 
 fn script(folder: &Path, text: &str) -> String {
     let path = folder.join("program");
@@ -29,6 +29,10 @@ fn program(folder: &Path, text: &str, ttl: u64) -> SecretProgram {
     let argv = [script(folder, text), "argument".to_owned()];
     let passed = ["TOKEN".to_owned()];
     SecretProgram::new(&argv, Duration::from_secs(ttl), folder, variable, &passed).unwrap()
+}
+
+fn supplier(folder: &Path, text: &str, ttl: u64) -> SecretSupplier {
+    SecretSupplier::Program(program(folder, text, ttl))
 }
 
 /// The output, or the reason why there is none.
@@ -170,7 +174,7 @@ fn a_secret_is_renewed_and_ends_with_its_lifetime() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     fs::write(&source, "first").unwrap();
-    let program = program(folder.path(), "cat source", 2);
+    let program = supplier(folder.path(), "cat source", 2);
     let programs = SecretPrograms::default();
     let value = || programs.value(&program).map(|(value, _)| value.expose_secret().to_owned());
     assert_eq!(value().unwrap(), "first");
@@ -202,7 +206,7 @@ fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     fs::write(&source, "first").unwrap();
-    let program = program(folder.path(), "cat source", 60);
+    let program = supplier(folder.path(), "cat source", 60);
     let programs = SecretPrograms::default();
     let (_, lifetime) = programs.value(&program).unwrap();
     fs::remove_file(&source).unwrap();
@@ -226,7 +230,7 @@ fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
 #[test]
 fn first_runs_are_side_by_side() {
     let folders: Vec<_> = (0..8).map(|_| tempfile::tempdir().unwrap()).collect();
-    let slow = |folder: &tempfile::TempDir| program(folder.path(), "sleep 1; echo sesame", 60);
+    let slow = |folder: &tempfile::TempDir| supplier(folder.path(), "sleep 1; echo sesame", 60);
     let programs = SecretPrograms::default();
     let all: Vec<_> = folders.iter().map(slow).collect();
     let began = Instant::now();
@@ -243,7 +247,7 @@ fn first_runs_are_side_by_side() {
 #[test]
 fn a_failed_program_is_not_run_again_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let program = program(folder.path(), "echo run >>runs; echo sesame; exit 1", 60);
+    let program = supplier(folder.path(), "echo run >>runs; echo sesame; exit 1", 60);
     let programs = SecretPrograms::default();
     for _ in 0..3 {
         let missing = programs.value(&program).unwrap_err();

@@ -15,6 +15,10 @@ use crate::provider_double::{ProviderDouble, grant_of};
 use crate::registry::OutboundCredentials;
 use crate::upstream_credential::UpstreamCredential;
 
+fn key() -> GrantKey {
+    GrantKey::shared(&"hub".into())
+}
+
 /// A stored grant whose access token ends in so many seconds.
 fn stored(store: &GrantStore, seconds: i64) {
     let now = clock::since_epoch().as_secs();
@@ -28,8 +32,8 @@ fn stored(store: &GrantStore, seconds: i64) {
         scopes: vec!["repo".to_owned()],
         has_ended: false,
     };
-    let lock = store.lock("hub").unwrap();
-    store.write("hub", &grant, &lock).unwrap();
+    let lock = store.lock(&key()).unwrap();
+    store.write(&key(), &grant, &lock).unwrap();
 }
 
 /// The store for the credential of `provider`.
@@ -79,7 +83,7 @@ async fn a_hundred_calls_at_expiry_in_two_processes_are_one_request() {
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.as_deref() == Ok("Bearer access-1")), "{answers:?}");
     assert_eq!(provider.forms().len(), 1);
-    let kept = store.read("hub").unwrap().unwrap();
+    let kept = store.read(&key()).unwrap().unwrap();
     assert_eq!(kept.refresh.unwrap().expose_secret(), "refresh-1");
     assert_eq!(kept.scopes, ["repo", "read:user"], "separated by commas");
     assert_eq!(kept.account.as_deref(), Some("octocat"));
@@ -94,9 +98,9 @@ async fn a_refused_token_is_replaced_by_another_process_or_by_the_provider() {
     let [one, other] = [process(&credential), process(&credential)];
     assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-0"));
     assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-0"));
-    one.renew().await.unwrap();
+    one.renew(None).await.unwrap();
     assert_eq!(sent(&one).await.as_deref(), Ok("Bearer access-1"));
-    other.renew().await.unwrap();
+    other.renew(None).await.unwrap();
     assert_eq!(sent(&other).await.as_deref(), Ok("Bearer access-1"), "the other process has it already");
     assert_eq!(provider.forms().len(), 1);
 }
@@ -110,7 +114,7 @@ async fn a_refresh_token_stays_if_there_is_no_new_one() {
     let store = store_of(&provider, &folder);
     stored(&store, -1);
     assert_eq!(sent(&process(&provider.credential(folder.path()))).await.as_deref(), Ok("Bearer new"));
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +137,7 @@ async fn only_final_errors_end_a_grant() {
         stored(&store, -1);
         let credential = process(&provider.credential(folder.path()));
         let fault = sent(&credential).await.unwrap_err();
-        let kept = store.read("hub").unwrap().unwrap();
+        let kept = store.read(&key()).unwrap().unwrap();
         assert_eq!((kept.has_ended, kept.refresh.is_none()), (is_final, is_final), "{error}");
         assert_eq!(fault.reason() == "credential-ended", is_final, "{error}: {fault}");
     }
@@ -196,7 +200,7 @@ async fn a_rotated_token_is_kept_until_it_can_be_written() {
     std::fs::remove_file(&grants).unwrap();
     std::fs::rename(&away, &grants).unwrap();
     all.settle().await;
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
     assert_eq!(provider.forms().len(), 1);
 }
 
@@ -209,14 +213,14 @@ async fn a_login_without_a_refresh_token_lives_until_its_end() {
     for seconds in [None, Some(100)] {
         let end = seconds.map(|seconds| clock::since_epoch().as_secs() + seconds);
         stored(&store, -1);
-        let grant = store.read("hub").unwrap().unwrap();
+        let grant = store.read(&key()).unwrap().unwrap();
         let renewal = end.map(|_| 0);
         let grant = StoredGrant { refresh: None, end, renewal, ..grant };
-        store.write("hub", &grant, &store.lock("hub").unwrap()).unwrap();
+        store.write(&key(), &grant, &store.lock(&key()).unwrap()).unwrap();
         let credential = process(&provider.credential(folder.path()));
         assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
-        assert_eq!(credential.renew().await.unwrap_err().reason(), "credential-rejected");
-        assert!(!store.read("hub").unwrap().unwrap().has_ended, "{seconds:?}");
+        assert_eq!(credential.renew(None).await.unwrap_err().reason(), "credential-rejected");
+        assert!(!store.read(&key()).unwrap().unwrap().has_ended, "{seconds:?}");
         assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-0"), "{seconds:?}");
     }
     assert!(provider.forms().is_empty());
@@ -241,7 +245,7 @@ async fn a_renewal_goes_on_if_nobody_waits_for_it() {
     call.abort();
     assert!(call.await.is_err());
     open.settle().await;
-    assert_eq!(store.read("hub").unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
 }
 
 #[test]
@@ -254,9 +258,109 @@ fn a_check_needs_a_login_that_lasts() {
     let store = store_of(&provider, &folder);
     stored(&store, -1);
     assert_eq!(reason(), None, "it can be renewed");
-    let grant = store.read("hub").unwrap().unwrap();
-    let lock = store.lock("hub").unwrap();
-    store.write("hub", &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
+    let grant = store.read(&key()).unwrap().unwrap();
+    let lock = store.lock(&key()).unwrap();
+    store.write(&key(), &StoredGrant { refresh: None, ..grant }, &lock).unwrap();
     assert_eq!(reason(), Some("credential-ended"));
     assert!(provider.forms().is_empty());
+}
+
+/// The refresh token is not used up for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_not_asked_without_room_for_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let store = store_of(&provider, &folder);
+    stored(&store, 100);
+    // A directory in place of the file cannot be removed as one.
+    let journal = folder.path().join("credentials/.hub.json.new");
+    std::fs::create_dir(&journal).unwrap();
+    let credential = process(&provider.credential(folder.path()));
+    assert_eq!(sent(&credential).await.unwrap_err().reason(), "provider-unreachable");
+    assert!(provider.forms().is_empty());
+    std::fs::remove_dir(&journal).unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-1"));
+}
+
+/// A process is killed after the answer, at each point of the write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_killed_is_finished_or_has_not_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(rotating);
+    let [target, journal] =
+        ["hub.json", ".hub.json.new"].map(|name| folder.path().join("credentials").join(name));
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let former = std::fs::read(&target).unwrap();
+    sent(&process(&provider.credential(folder.path()))).await.unwrap();
+    let new = std::fs::read(&target).unwrap();
+    assert!(!journal.exists());
+    let refresh = || {
+        drop(store.lock(&key()).unwrap());
+        store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret().to_owned()
+    };
+    let zeros = [0; 100];
+    for written in (0..=new.len()).step_by(7).chain([new.len()]) {
+        let is_whole = written == new.len();
+        for padding in [&zeros[..], &[]] {
+            std::fs::write(&target, &former).unwrap();
+            std::fs::write(&journal, [&new[..written], padding].concat()).unwrap();
+            assert_eq!(refresh(), if is_whole { "refresh-1" } else { "refresh-0" }, "{written}");
+            assert!(!journal.exists());
+        }
+    }
+    // A link is no journal, and is not followed.
+    std::os::unix::fs::symlink(&target, &journal).unwrap();
+    assert!(store.lock(&key()).is_err());
+    assert_eq!(std::fs::read(&target).unwrap(), new);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_no_bearer_token_costs_no_refresh_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(|form, before| {
+        let (status, answer) = rotating(form, before);
+        (status, if before == 0 { answer.replace("bearer", "N_A") } else { answer })
+    });
+    let store = store_of(&provider, &folder);
+    stored(&store, -1);
+    let credential = process(&provider.credential(folder.path()));
+    assert_eq!(sent(&credential).await.unwrap_err().reason(), "credential-rejected", "it is not used");
+    assert_eq!(store.read(&key()).unwrap().unwrap().refresh.unwrap().expose_secret(), "refresh-1");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(sent(&credential).await.as_deref(), Ok("Bearer access-2"));
+}
+
+/// Other programs use such a file, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_user_is_read_and_renewed_in_place() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".mcp-tokens/tokens.json");
+    let provider = ProviderDouble::start(rotating);
+    let mut settings = provider.credential(folder.path());
+    grant_of(&mut settings).file = Some(file.clone());
+    let store = GrantStore::of(grant_of(&mut settings));
+    assert!(store.read(&key()).unwrap().is_none());
+    drop(store.lock(&key()).unwrap());
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(file.parent().unwrap()), 0o700);
+    // Another program has written it, for anybody to read.
+    std::fs::write(&file, r#"{"access_token":"access-0","refresh_token":"refresh-0","expires_at":1}"#)
+        .unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(store.read(&key()).unwrap_err().to_string().contains("chmod 600"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(sent(&process(&settings)).await.as_deref(), Ok("Bearer access-1"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(r#""refresh_token": "refresh-1""#) && !text.contains("refresh-0"), "{text}");
+    assert_eq!(mode(&file), 0o600);
+    assert!(!folder.path().join("credentials").exists(), "nothing is elsewhere");
+    // With another client, it is no grant.
+    grant_of(&mut settings).token.client_id = "other".into();
+    assert!(GrantStore::of(grant_of(&mut settings)).read(&key()).unwrap().is_none());
+    std::fs::rename(&file, file.with_extension("real")).unwrap();
+    std::os::unix::fs::symlink(file.with_extension("real"), &file).unwrap();
+    assert!(store.read(&key()).is_err(), "a link is not followed");
 }

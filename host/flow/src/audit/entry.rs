@@ -16,6 +16,7 @@ use crate::disagreement_log::DisagreementLog;
 use crate::limit_hit::LimitHit;
 use crate::reject::Rejection;
 use crate::request::Request;
+use crate::token_issue::IssueRecord;
 use witgate_audit::{AuditLog, DurableEntry, EntryPlace, SyncMode, WRITE_DEADLINE, time_text};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::{AuditOverflow, RecordLines};
@@ -215,6 +216,8 @@ struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     delegated: Option<DelegationEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    issued: Option<IssueEntry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_state: Option<LimitState>,
@@ -254,6 +257,20 @@ impl<'a> DelegationEntry<'a> {
             account: delegation.account.as_deref().map(BoundedText),
             issuer: delegation.issuer.as_deref().map(BoundedText),
         }
+    }
+}
+
+/// A token that the caller has got.
+#[derive(Serialize)]
+struct IssueEntry<'a> {
+    policy: &'a str,
+    id: &'a str,
+    expires_at: u64,
+}
+
+impl<'a> IssueEntry<'a> {
+    fn of(IssueRecord { policy, id, expires_at }: &'a IssueRecord) -> Self {
+        Self { policy, id, expires_at: *expires_at }
     }
 }
 
@@ -297,6 +314,7 @@ impl<'a> DecisionEntry<'a> {
             proven_by: facts.proven_by,
             policy: facts.policy,
             delegated: facts.delegation.map(DelegationEntry::of),
+            issued: facts.issued.map(IssueEntry::of),
             limit: facts.limit.map(|hit| &*hit.limit),
             limit_state: facts.limit.map(LimitState::of),
             fallback: facts.fallback,
@@ -390,6 +408,7 @@ mod tests {
             proven_by: Some("keys"),
             policy: Some("rules"),
             delegation: None,
+            issued: None,
             limit: None,
             fallback: None,
             reason: Some("not-allowed"),

@@ -6,6 +6,7 @@ use super::arguments::ArgumentFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
 use crate::limit_hit::LimitHit;
+use crate::token_issue::IssueRecord;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
 use witgate_message::era::Era;
@@ -38,6 +39,7 @@ pub(super) struct AuditFacts<'a> {
     pub(super) proven_by: Option<&'a str>,
     pub(super) policy: Option<&'a str>,
     pub(super) delegation: Option<&'a Delegation>,
+    pub(super) issued: Option<&'a IssueRecord>,
     pub(super) limit: Option<&'a LimitHit>,
     pub(super) fallback: Option<&'a str>,
     pub(super) reason: Option<&'a str>,
@@ -81,6 +83,7 @@ impl AuditFacts<'_> {
         text(&mut entry, "proven_by", self.proven_by, NAME);
         text(&mut entry, "policy", self.policy, NAME);
         text(&mut entry, "delegated", self.delegated(), NAME);
+        text(&mut entry, "issued", self.issued.map(|token| token.id.as_str()), NAME);
         text(&mut entry, "limit", self.limit.map(|hit| &*hit.limit), NAME);
         text(&mut entry, "fallback", self.fallback, NAME);
         text(&mut entry, "reason", self.reason, REASON);
@@ -130,6 +133,7 @@ impl AuditFacts<'_> {
             proven_by = self.proven_by,
             policy = self.policy,
             delegated = self.delegated(),
+            issued = self.issued.map(|token| token.id.as_str()),
             limit = self.limit.map(|hit| &*hit.limit),
             fallback = self.fallback,
             reason,
@@ -160,6 +164,7 @@ pub(super) mod tests {
             proven_by: Some(text),
             policy: Some(text),
             delegation: None,
+            issued: None,
             limit: None,
             fallback: Some(text),
             reason: Some(text),

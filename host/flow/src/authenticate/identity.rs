@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use witgate_plugin::Identity;
+use witgate_plugin::{Identity, Scheme};
 
 use witgate_base::party::{ANONYMOUS, Party, Principal, UNCHECKED};
 
@@ -13,13 +13,20 @@ use witgate_base::party::{ANONYMOUS, Party, Principal, UNCHECKED};
 pub struct Caller {
     identity: Identity,
     proven_by: Arc<str>,
+    /// The scheme of the credential that has proven the identity. None: there is none.
+    scheme: Option<Scheme>,
     /// The same caller, as the authenticators of the pipeline that is held back know them.
     by_next: Option<Arc<Caller>>,
 }
 
 impl Caller {
     pub(super) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
-        Self { identity, proven_by, by_next: None }
+        Self { identity, proven_by, scheme: None, by_next: None }
+    }
+
+    /// The same caller, known by a credential of this scheme.
+    pub(super) fn known_by(self, scheme: Scheme) -> Self {
+        Self { scheme: Some(scheme), ..self }
     }
 
     /// Adds the same caller as the authenticators of the next pipeline know them.
@@ -35,6 +42,11 @@ impl Caller {
     /// The identity that the policy has established.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The scheme of the credential that has proven the identity.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        self.scheme
     }
 
     /// The principal, for an authorizer.
@@ -80,6 +92,12 @@ impl Caller {
 pub(crate) fn caller(subject: &str) -> Arc<Caller> {
     let identity = Identity { subject: subject.to_owned(), ..Identity::default() };
     Arc::new(Caller::new(identity, "keys".into()))
+}
+
+/// The caller of this identity, known by a policy.
+#[cfg(test)]
+pub(crate) fn caller_of(policy: &str, identity: Identity) -> Caller {
+    Caller::new(identity, policy.into())
 }
 
 #[cfg(test)]

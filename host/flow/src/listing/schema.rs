@@ -71,6 +71,30 @@ impl<'a> SchemaChanges<'a> {
     }
 }
 
+/// Warns, once for each policy, of a tool that requires an argument which its server never gets.
+pub(super) fn tell_of_requirement(pipeline: &Pipeline, tool: &str, entry: &str) {
+    for (policy, argument) in pipeline.credential_arguments() {
+        let never_comes = argument.inject.is_none() && argument.is_of(tool);
+        if never_comes && requires(entry, &argument.name) && policy.is_first_report_of_argument() {
+            tracing::warn!(
+                policy = %policy.name(),
+                tool,
+                argument = &*argument.name,
+                "the server's tool requires the argument, which Witgate takes out: its calls will fail; set `inject` in `argument`, or do not require it in the server"
+            );
+        }
+    }
+}
+
+/// True if the input schema of an entry requires the argument.
+fn requires(entry: &str, argument: &str) -> bool {
+    let schema = StrictMembers::read(entry).ok().and_then(|entry| entry.get("inputSchema"));
+    let members = schema.and_then(|schema| StrictMembers::read(schema.get()).ok());
+    let names = members.and_then(|members| members.get("required"));
+    let names = names.and_then(|names| serde_json::from_str::<Vec<&RawValue>>(names.get()).ok());
+    names.is_some_and(|names| names.iter().any(|name| string(name).is_some_and(|name| name == argument)))
+}
+
 /// The edits of the text of an entry.
 struct SchemaEdits<'a> {
     entry: &'a str,
@@ -226,6 +250,18 @@ mod tests {
             changed,
             format!(r#"{{"inputSchema":{{"properties":{{{p}}},"required":["jwt_token"]}}}}"#)
         );
+    }
+
+    #[test]
+    fn a_required_argument_is_noticed() {
+        for (entry, expected) in [
+            (r#"{"inputSchema":{"required":["a","auth_\u0074oken"]}}"#, true),
+            (r#"{"inputSchema":{"required":["a"],"properties":{"auth_token":{}}}}"#, false),
+            (r#"{"inputSchema":{"required":"auth_token"}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(requires(entry, "auth_token"), expected, "{entry}");
+        }
     }
 
     #[test]

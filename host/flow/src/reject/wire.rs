@@ -621,7 +621,11 @@ fn upstream(fault: UpstreamFault, message: &str) -> Wire {
 fn outbound(fault: &OutboundFault) -> Wire {
     let mut wire = plain(StatusCode::OK, fault.reason(), fault.message());
     wire.code = match fault.problem {
-        OutboundProblem::NoCallerToken => 403,
+        OutboundProblem::NoCallerToken
+        | OutboundProblem::NotConnected
+        | OutboundProblem::NoPrincipal
+        | OutboundProblem::ConnectDenied { .. }
+        | OutboundProblem::StateMismatch => 403,
         OutboundProblem::Unreachable { .. } => 503,
         OutboundProblem::Missing(_)
         | OutboundProblem::Rejected
@@ -630,6 +634,9 @@ fn outbound(fault: &OutboundFault) -> Wire {
     };
     wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
     wire.data.insert("how".to_owned(), Value::from(fault.advice()));
+    if let Some(invitation) = &fault.invitation {
+        wire.data.insert("url".to_owned(), Value::from(invitation.url.as_str()));
+    }
     wire
 }
 

@@ -9,6 +9,7 @@ use super::Recipe;
 use crate::{Policy, PolicyError};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_config::token_issue::TokenIssue;
 use witgate_config::{self as config, Mode};
 
 /// The policies that decide about the calls of one upstream, all built from one recipe.
@@ -30,6 +31,8 @@ pub struct Pipeline {
     pub shown_to_anonymous: Vec<Pattern>,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
+    /// The tokens that callers can ask for.
+    pub token_issue: Option<Arc<TokenIssue>>,
     /// True if no credential is required, and credentials are ignored.
     pub unchecked: bool,
     /// The recipe for rebuilding the pipeline with current data.
@@ -128,6 +131,19 @@ impl Pipeline {
         all.filter_map(|policy| Some((&**policy, policy.credential_argument()?)))
     }
 
+    /// The arguments that the server gets with a call of `tool`, as name and value, in place of what callers send.
+    pub fn injected_arguments(&self, tool: &str) -> Vec<(&str, &str)> {
+        let declared = self.own_authenticators().filter_map(|policy| policy.credential_argument());
+        let mut values: Vec<(&str, &str)> = Vec::new();
+        for argument in declared.filter(|argument| argument.is_of(tool)) {
+            let Some(value) = &argument.inject else { continue };
+            if !values.iter().any(|(name, _)| *name == &*argument.name) {
+                values.push((&argument.name, value.expose()));
+            }
+        }
+        values
+    }
+
     /// True if callers without a credential see the tool in lists, because an enforced authenticator judges an argument of
     /// its calls.
     pub fn lists_for_credential(&self, tool: &str) -> bool {
@@ -212,6 +228,7 @@ pub fn assemble(
         anonymous: written.anonymous.clone(),
         shown_to_anonymous: written.shown_to_anonymous.clone(),
         scopes: upstream.scopes.clone(),
+        token_issue: upstream.token_issue.clone(),
         unchecked: config.auth_disabled,
         recipe: Arc::clone(recipe),
         next: None,

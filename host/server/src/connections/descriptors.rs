@@ -1,6 +1,6 @@
 //! The maximum number of connections under the limit of open file descriptors.
 
-use witgate_config::{Config, UpstreamTarget};
+use witgate_config::{Config, Upstream, UpstreamTarget};
 use witgate_runtime::descriptors;
 use witgate_runtime::processes::CHILDREN;
 
@@ -14,6 +14,10 @@ const OF_A_CHILD: u64 = 4;
 
 /// The descriptors of one session with an SSE upstream: the event stream, and the connection for posted messages.
 const OF_A_STREAM: u64 = 2;
+
+/// The descriptors of the APIs of one upstream's processes: at most 256 connections of the processes, each with one to an
+/// API.
+const OF_APIS: u64 = 512;
 
 /// The minimum number of connections, even if that leaves fewer descriptors for other uses.
 const FEWEST: usize = 8;
@@ -41,7 +45,9 @@ fn most_connections(limit: u64, config: &Config) -> usize {
     let streams = targets().filter(|target| matches!(target, UpstreamTarget::Sse { .. })).count() as u64;
     let children = (commands * OF_A_CHILD + streams * OF_A_STREAM).saturating_mul(CHILDREN.most as u64);
     // At most half of the limit, so that a low limit still leaves some connections.
-    let reserve = (RESERVE + children).min(limit / 2);
+    let has_apis = |upstream: &&Upstream| !upstream.credentials.of_children.apis.is_empty();
+    let apis = config.upstreams.iter().filter(has_apis).count() as u64 * OF_APIS;
+    let reserve = (RESERVE + children + apis).min(limit / 2);
     // A call to an HTTP upstream also needs a connection to it. With several such upstreams, a second connection may be
     // idle at another one.
     let of_one = 1 + urls.min(2);

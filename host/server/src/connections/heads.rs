@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use http_body::Body;
 use hyper::body::Incoming;
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// hyper has got a head, but has not read it yet. So the length of its body is unknown.
@@ -103,20 +104,23 @@ impl<S> Heads<S> {
 
 /// Scans a further part of a head. Returns the end of the head.
 fn scan(bytes: &mut [u8], line: &mut HeadPosition, is_after_cr: &mut bool) -> Option<usize> {
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        let ends_line = *byte == b'\n' && *is_after_cr;
-        *is_after_cr = *byte == b'\r';
-        match (*byte, *line) {
-            (_, HeadPosition::Start) if ends_line => {
+    let mut start = 0;
+    while let Some(rest) = bytes.get_mut(start..).filter(|rest| !rest.is_empty()) {
+        let feed = memchr(b'\n', rest);
+        let (text, rest) = rest.split_at_mut(feed.unwrap_or(rest.len()));
+        if text.iter().any(|byte| *byte != b'\r') {
+            *line = HeadPosition::Within;
+        }
+        *is_after_cr = text.last().map_or(*is_after_cr, |last| *last == b'\r');
+        start += feed? + 1;
+        match (std::mem::take(is_after_cr), *line) {
+            (true, HeadPosition::Start) => {
                 *line = HeadPosition::Before;
-                *is_after_cr = false;
-                return Some(at + 1);
+                return Some(start);
             }
-            (_, HeadPosition::Within) if ends_line => *line = HeadPosition::Start,
-            (_, HeadPosition::Before) if ends_line => {}
-            (b'\n', _) => *byte = 0,
-            (b'\r', _) => {}
-            _ => *line = HeadPosition::Within,
+            (true, HeadPosition::Within) => *line = HeadPosition::Start,
+            (true, HeadPosition::Before) => {}
+            (false, _) => rest.iter_mut().take(1).for_each(|feed| *feed = 0),
         }
     }
     None
@@ -244,6 +248,7 @@ mod tests {
 
     use http::{Request, Response};
     use http_body_util::{BodyExt, Full};
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
@@ -390,6 +395,44 @@ mod tests {
         let said = send(&address, &[chunked.as_bytes(), b"GET /b HTTP/1.1\nHost: h\n\n"]).await;
         assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
         assert!(said.contains("connection: close") && said.contains("a\nb"), "{said}");
+    }
+
+    /// The same, a byte at a time.
+    fn scanned_by_bytes(bytes: &mut [u8]) -> Option<usize> {
+        let (mut line, mut is_after_cr) = (HeadPosition::Before, false);
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let ends_line = *byte == b'\n' && is_after_cr;
+            is_after_cr = *byte == b'\r';
+            match (*byte, line) {
+                (_, HeadPosition::Start) if ends_line => return Some(at + 1),
+                (_, HeadPosition::Within) if ends_line => line = HeadPosition::Start,
+                (_, HeadPosition::Before) if ends_line => {}
+                (b'\n', _) => *byte = 0,
+                (b'\r', _) => {}
+                _ => line = HeadPosition::Within,
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_scanned_alike_in_whatever_parts(text in "[\r\na]{0,24}", part in 1_usize..8) {
+            let (mut whole, mut in_parts) = (text.clone().into_bytes(), text.into_bytes());
+            let expected = scanned_by_bytes(&mut whole);
+            let (mut line, mut is_after_cr) = (HeadPosition::Before, false);
+            let mut before = 0;
+            let mut end = None;
+            for bytes in in_parts.chunks_mut(part) {
+                end = scan(bytes, &mut line, &mut is_after_cr).map(|end| before + end);
+                before += bytes.len();
+                if end.is_some() {
+                    break;
+                }
+            }
+            prop_assert_eq!(end, expected);
+            prop_assert_eq!(in_parts, whole);
+        }
     }
 
     #[tokio::test]

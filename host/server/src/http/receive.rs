@@ -58,7 +58,11 @@ fn time_for(most: usize) -> Duration {
 
 /// Reads a whole body. Memory is reserved for the bytes that have arrived, not for the announced size, because a false
 /// announcement costs the sender nothing.
-async fn gather(body: &mut Inflow, most: usize, held: &mut Reservation<Peer>) -> Result<Bytes, Rejection> {
+pub(super) async fn gather(
+    body: &mut Inflow,
+    most: usize,
+    held: &mut Reservation<Peer>,
+) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
         let read = next(body).await.map_err(|_| MessageFault::Parse("it ends too early".to_owned()))?;

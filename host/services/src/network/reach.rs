@@ -40,6 +40,11 @@ pub(crate) fn literal_address(url: &Url) -> Option<IpAddr> {
 }
 
 impl Reach {
+    /// True if connections to the address in a URL are permitted, or it has a name, whose addresses are checked later.
+    pub fn covers_url(self, url: &Url) -> bool {
+        literal_address(url).is_none_or(|address| self.covers(address))
+    }
+
     /// True if connections to an address are permitted.
     pub fn covers(self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -31,14 +31,15 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 /// The target of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// An upstream of the configuration, with any address.
+    /// An upstream or another server of the configuration, with any address.
     Upstream,
     /// A server that is asked for keys, or by policies.
     Asked(Reach),
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type ProxyStream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// A connection to the server, or to a proxy.
+pub(super) type ProxyStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type ConnectFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// The proxies of the configuration.

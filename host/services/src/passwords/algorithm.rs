@@ -7,7 +7,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use witgate_basic::hash::{Argon2Hash, Argon2Variant, HashKind, PasswordHash, RECOMMENDED};
+use witgate_basic::hash::{Argon2Hash, Argon2Variant, HashKind, PasswordHash};
 use zeroize::Zeroizing;
 
 /// The bytes of a password that bcrypt reads.
@@ -28,12 +28,11 @@ pub enum HashingError {
     Parameters,
 }
 
-/// A new hash of a password, with a random salt. It blocks the thread for the time of the hash.
+/// A new hash of a password with Argon2id, with a random salt. It blocks the thread for the time of the hash.
 ///
 /// # Errors
 /// If the system has no random numbers.
-pub fn hash_of(password: &str) -> Result<PasswordHash, HashingError> {
-    let HashKind::Argon2(costs) = RECOMMENDED else { return Err(HashingError::Parameters) };
+pub fn hash_of(password: &str, costs: Argon2Hash) -> Result<PasswordHash, HashingError> {
     let mut salt = [0; SALT];
     getrandom::fill(&mut salt).map_err(|_| HashingError::Randomness)?;
     let digest = argon2(costs, password, &salt, DIGEST).ok_or(HashingError::Parameters)?;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use parking_lot::Mutex;
 use witgate_plugin::Digest;
+
+use crate::process_key;
 
 /// The time for which a password is remembered. A verdict of `basic` is kept for another minute, so both together are
 /// ten minutes.
@@ -75,7 +76,7 @@ impl RightPasswords {
     /// A keyed digest, so that nobody who reads the memory can search for the password with the speed of SHA-256. The
     /// hash has a salt of its own, so it stands for the user.
     fn digest(&self, hash: &str, password: &str) -> Option<Digest> {
-        let key = self.key.get_or_init(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
+        let key = self.key.get_or_init(process_key::random);
         let mut context = hmac::Context::with_key(key.as_ref()?);
         context.update(&(hash.len() as u64).to_be_bytes());
         context.update(hash.as_bytes());

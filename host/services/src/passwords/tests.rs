@@ -5,6 +5,8 @@ use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use witgate_basic::hash::RECOMMENDED;
+
 use super::memory::{MOST, PREFERRED, REMEMBERED};
 use super::*;
 
@@ -35,7 +37,7 @@ fn source(last: u8) -> CallerDigest {
 }
 
 async fn is_right(checks: &PasswordChecks, hash: &str, password: &str) -> bool {
-    checks.check(hash, password, source(1), false).await.unwrap().is_right
+    checks.check(hash, password, source(1), None).await.unwrap().is_right
 }
 
 #[test]
@@ -51,7 +53,10 @@ fn hashes_of_other_programs_are_checked() {
 
 #[test]
 fn a_new_hash_is_current_and_has_a_salt_of_its_own() {
-    let (first, second) = (algorithm::hash_of("secret").unwrap(), algorithm::hash_of("secret").unwrap());
+    let (first, second) = (
+        algorithm::hash_of("secret", RECOMMENDED).unwrap(),
+        algorithm::hash_of("secret", RECOMMENDED).unwrap(),
+    );
     assert!(first.is_current() && first != second);
     assert_eq!(algorithm::is_right(&first, "secret"), Some(true));
     assert_eq!(algorithm::is_right(&first, "Secret"), Some(false));
@@ -95,7 +100,7 @@ async fn an_unusable_hash_is_an_error() {
     let costly =
         "$argon2id$v=19$m=1048576,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for hash in ["secret", "", costly] {
-        let checked = checks.check(hash, "secret", source(1), false).await;
+        let checked = checks.check(hash, "secret", source(1), None).await;
         assert_eq!(checked, Err(PasswordError::UnusableHash), "{hash}");
     }
     assert_eq!(checks.hashed(), 0);
@@ -104,13 +109,36 @@ async fn an_unusable_hash_is_an_error() {
 #[tokio::test]
 async fn an_outdated_hash_is_renewed_only_after_the_right_password() {
     let (checks, hash) = (PasswordChecks::default(), quick("a"));
-    let wrong = checks.check(&hash, "other", source(1), true).await.unwrap();
+    let wrong = checks.check(&hash, "other", source(1), Some(RECOMMENDED)).await.unwrap();
     assert_eq!(wrong, PasswordCheck::WRONG);
-    let renewed = checks.check(&hash, "secret", source(1), true).await.unwrap().renewed.unwrap();
+    let renewed = checks.check(&hash, "secret", source(1), Some(RECOMMENDED)).await.unwrap().renewed.unwrap();
     assert!(renewed.is_current());
     let before = checks.hashed();
     assert!(is_right(&checks, renewed.as_str(), "secret").await);
     assert_eq!(checks.hashed(), before, "the new hash is remembered, too");
+}
+
+#[tokio::test]
+async fn a_hash_of_a_lower_cost_than_configured_is_renewed() {
+    let checks = PasswordChecks::default();
+    let higher = Argon2Hash { memory_kib: 20_480, passes: 3, ..RECOMMENDED };
+    let recommended = algorithm::hash_of("secret", RECOMMENDED).unwrap();
+    let checked = checks.check(recommended.as_str(), "secret", source(1), Some(higher)).await.unwrap();
+    let renewed = checked.renewed.unwrap();
+    assert!(renewed.as_str().starts_with("$argon2id$v=19$m=20480,t=3,p=1$"), "{}", renewed.as_str());
+    assert!(renewed.is_at_least(higher) && renewed.is_current() && !recommended.is_at_least(higher));
+}
+
+#[tokio::test]
+async fn checks_are_counted_by_result() {
+    let (checks, hash) = (PasswordChecks::default(), quick("a"));
+    for password in ["secret", "secret", "other"] {
+        is_right(&checks, &hash, password).await;
+    }
+    let _ = checks.check("no hash", "secret", source(1), None).await;
+    let counts = [("remembered", 1), ("right", 1), ("wrong", 1), ("refused", 0), ("failed", 1)];
+    assert_eq!(checks.meters().results(), counts);
+    assert_eq!(checks.meters().times().map(|(_, times)| times.count), [2, 2]);
 }
 
 /// A hash of some milliseconds.
@@ -125,7 +153,7 @@ async fn checks_run_one_per_processor_and_the_queue_is_bounded() {
     let mut context = Context::from_waker(Waker::noop());
     let mut waiting = Vec::new();
     for source in sources {
-        let mut check = Box::pin(checks.check(&hash, "other", source, false));
+        let mut check = Box::pin(checks.check(&hash, "other", source, None));
         match check.as_mut().poll(&mut context) {
             Poll::Pending => waiting.push(check),
             Poll::Ready(checked) => assert_eq!(checked, Err(BUSY)),
@@ -141,11 +169,11 @@ async fn a_network_that_floods_leaves_room_for_others() {
     let flood: Vec<_> = (0..500)
         .map(|_| {
             let checks = Arc::clone(&checks);
-            tokio::spawn(async move { checks.check(&slow("a"), "other", source(1), false).await })
+            tokio::spawn(async move { checks.check(&slow("a"), "other", source(1), None).await })
         })
         .collect();
     tokio::task::yield_now().await;
-    assert!(checks.check(&quick("b"), "secret", source(2), false).await.unwrap().is_right);
+    assert!(checks.check(&quick("b"), "secret", source(2), None).await.unwrap().is_right);
     for check in flood {
         drop(check.await.unwrap());
     }
@@ -157,8 +185,8 @@ async fn a_password_that_was_right_has_a_place_in_a_flood() {
     let before = Instant::now().checked_sub(REMEMBERED).unwrap();
     checks.right.add(&hash, "secret", before);
     let _flood: Vec<_> = (1..200).filter_map(|network| checks.places.take(&source(network))).collect();
-    assert_eq!(checks.check(&hash, "guess", source(202), false).await, Err(BUSY));
-    assert!(checks.check(&hash, "secret", source(202), false).await.unwrap().is_right);
+    assert_eq!(checks.check(&hash, "guess", source(202), None).await, Err(BUSY));
+    assert!(checks.check(&hash, "secret", source(202), None).await.unwrap().is_right);
 }
 
 /// A machine with many processors has no more memory for hashes than one with few.
@@ -166,7 +194,7 @@ async fn a_password_that_was_right_has_a_place_in_a_flood() {
 async fn a_hash_waits_for_memory() {
     let (checks, hash) = (PasswordChecks::new(64), quick("a"));
     let taken = checks.memory.acquire_many(MEMORY_KIB).await.unwrap();
-    let mut check = Box::pin(checks.check(&hash, "secret", source(1), false));
+    let mut check = Box::pin(checks.check(&hash, "secret", source(1), None));
     assert!(check.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!(checks.hashed(), 0);
     drop(taken);
@@ -176,10 +204,10 @@ async fn a_hash_waits_for_memory() {
 #[test]
 fn a_hash_counts_with_its_memory() {
     let cost = |text: &str, renews| memory_kib(&text.parse().unwrap(), renews);
-    assert_eq!(HASHES.map(|text| cost(text, false)), [64, 64, 64, 4, 4, 18, 1, 1, 4]);
-    assert_eq!(cost(HASHES[3], true), 19_456, "the new hash");
+    assert_eq!(HASHES.map(|text| cost(text, None)), [64, 64, 64, 4, 4, 18, 1, 1, 4]);
+    assert_eq!(cost(HASHES[3], Some(RECOMMENDED)), 19_456, "the new hash");
     let most = "$scrypt$ln=17,r=8,p=1$W0uplZLSujfmXOtd651zDg$IUId7q3k+T0tT8DOb0FMy2gbkOTecLi9x3E6lWrGjLo";
-    assert_eq!(cost(most, false), MEMORY_KIB, "there is room for at least one of each");
+    assert_eq!(cost(most, None), MEMORY_KIB, "there is room for at least one of each");
 }
 
 /// If it were wrong, its sender would be locked out.

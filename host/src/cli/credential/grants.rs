@@ -6,6 +6,7 @@ use crate::cli::outcome::CommandFailure;
 use witgate_config::Config;
 use witgate_config::credentials::{CredentialSettings, GrantSettings, OutboundSource};
 use witgate_config::shape::nearest;
+use witgate_credentials::grant_key::GrantKey;
 use witgate_credentials::grant_store::{GrantError, GrantStore, StoredGrant};
 use witgate_services::network::Ways;
 
@@ -37,11 +38,15 @@ pub(super) fn grant<'c>(
     }
 }
 
-/// Replaces the stored grant of a credential.
-pub(super) fn store(settings: &GrantSettings, name: &str, grant: &StoredGrant) -> Result<(), CommandFailure> {
+/// Replaces the stored grant with this key.
+pub(super) fn store(
+    settings: &GrantSettings,
+    key: &GrantKey,
+    grant: &StoredGrant,
+) -> Result<(), CommandFailure> {
     let store = GrantStore::of(settings);
-    let lock = store.lock(name).map_err(failed)?;
-    store.write(name, grant, &lock).map_err(failed)
+    let lock = store.lock(key).map_err(failed)?;
+    store.write(key, grant, &lock).map_err(failed)
 }
 
 pub(super) fn failed(error: GrantError) -> CommandFailure {

@@ -1,11 +1,13 @@
 //! `witgate credential import`: tokens that a provider has issued elsewhere.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 
 use super::grants::{grant, store};
+use super::owner::OwnerArguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
-use witgate_base::clock;
 use witgate_config::Config;
 use witgate_credentials::grant_store::StoredGrant;
 
@@ -13,6 +15,8 @@ use witgate_credentials::grant_store::StoredGrant;
 pub(in crate::cli) struct Arguments {
     /// Name under `[credentials]`
     name: String,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// Environment variable with the access token
     #[arg(long, value_name = "VAR")]
     access_token_env: String,
@@ -25,7 +29,8 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let (_, settings) = grant(config, &arguments.name)?;
+    let (credential, settings) = grant(config, &arguments.name)?;
+    let key = arguments.owner.new_key(config, credential)?;
     let variable = |name: &String| {
         let value = context.environment.get(name).map(SecretString::from);
         value.ok_or_else(|| {
@@ -34,17 +39,9 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     };
     let access = variable(&arguments.access_token_env)?;
     let refresh = arguments.refresh_token_env.as_ref().map(variable).transpose()?;
-    let now = clock::since_epoch().as_secs();
-    // A token of unknown age may end at any moment.
-    let end = match (arguments.expires_in, &refresh) {
-        (Some(seconds), _) => Some(now + u64::from(seconds)),
-        (None, Some(_)) => Some(now),
-        (None, None) => None,
-    };
-    let scopes = settings.token.scopes.clone();
-    let imported =
-        StoredGrant { account: None, access, refresh, end, renewal: end, scopes, has_ended: false };
-    store(settings, &arguments.name, &imported)?;
-    context.terminal.print(&format!("the tokens of `{}` are stored", arguments.name));
+    let lifetime = arguments.expires_in.map(|seconds| Duration::from_secs(seconds.into()));
+    let imported = StoredGrant::imported(access, refresh, lifetime, &settings.token);
+    store(settings, &key, &imported)?;
+    context.terminal.print(&format!("the tokens of {key} are stored"));
     Ok(Exit::Done)
 }

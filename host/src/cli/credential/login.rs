@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::grants::{grant, store, ways};
+use super::owner::OwnerArguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
@@ -36,6 +37,8 @@ const MOST_CONNECTIONS: usize = 256;
 pub(in crate::cli) struct Arguments {
     /// Name under `[credentials]`
     name: String,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// Print the address only, and open no browser
     #[arg(long)]
     no_browser: bool,
@@ -44,6 +47,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let name = &arguments.name;
     let (credential, settings) = grant(config, name)?;
+    let key = arguments.owner.new_key(config, credential)?;
     let logged_in = async {
         let (listener, redirect) = listen(settings).await?;
         let login = Login::begin(credential, &ways(config), redirect.clone()).map_err(refused)?;
@@ -55,7 +59,7 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
         Ok::<_, CommandFailure>((login.not_granted(&grant), grant))
     };
     let (not_granted, grant) = runtime()?.block_on(logged_in)?;
-    store(settings, name, &grant)?;
+    store(settings, &key, &grant)?;
     if !not_granted.is_empty() {
         context.terminal.say(&format!("warning: the provider has not granted {}", not_granted.join(", ")));
     }
@@ -63,7 +67,7 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
         context.terminal.say("warning: there is no refresh token, so this login ends with its access token");
     }
     let account = grant.account.map_or_else(String::new, |account| format!(" as {account}"));
-    context.terminal.print(&format!("connected `{name}`{account}"));
+    context.terminal.print(&format!("connected {key}{account}"));
     Ok(Exit::Done)
 }
 

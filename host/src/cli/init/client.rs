@@ -92,7 +92,7 @@ impl ClientProgram {
                 format!("{{\n  \"mcpServers\": {{\n    {name}: {{\n{inner}\n    }}\n  }}\n}}")
             }
             Self::Vscode => {
-                let input = json!(format!("Witgate key of {}", entry.name));
+                let input = json!(format!("API key of the MCP server {}", entry.name));
                 format!(
                     "{{\n  \"inputs\": [\n    {{ \"type\": \"promptString\", \"id\": \"witgate-key\", \"description\": \
                      {input}, \"password\": true }}\n  ],\n  \"servers\": {{\n    {name}: {{\n{inner}\n    }}\n  }}\n}}"

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use witgate_basic::credential::composed_password;
-use witgate_basic::hash::PasswordHash;
+use witgate_basic::hash::{Argon2Hash, PasswordHash};
 use zeroize::Zeroizing;
 
 use crate::cli::outcome::CommandFailure;
@@ -22,15 +22,15 @@ pub(super) struct PasswordOptions {
 }
 
 impl PasswordOptions {
-    /// The hash of a new password for the user `name`.
+    /// The hash, of this cost, of a new password for the user `name`.
     ///
     /// # Errors
     /// If there is no password, or it is not used.
-    pub(super) fn hash(self, name: &str) -> Result<PasswordHash, CommandFailure> {
+    pub(super) fn hash(self, name: &str, cost: Argon2Hash) -> Result<PasswordHash, CommandFailure> {
         let password = if self.password_stdin { from_input()? } else { from_terminal(name)? };
         let password = composed_password(&password);
         match password_fault(name, &password, self.weak) {
-            None => hash_of(&password).map_err(|error| CommandFailure::new(error.to_string())),
+            None => hash_of(&password, cost).map_err(|error| CommandFailure::new(error.to_string())),
             Some(fault) => Err(CommandFailure::new(format!("{fault}; nothing was written"))),
         }
     }

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
+use witgate_basic::hash::{Argon2Hash, RECOMMENDED};
 use witgate_config::raw::Kind;
-use witgate_config::resolve::Outline;
+use witgate_config::resolve::{Outline, password_cost};
 use witgate_config::user_store::UserStore;
 
 /// The options that choose a store of users.
@@ -22,6 +23,17 @@ pub(in crate::cli) struct UsersPlace {
     /// The users of `[accounts]`, who log in at Witgate's own page
     #[arg(long, conflicts_with_all = ["policy", "store"])]
     pub(super) accounts: bool,
+}
+
+/// The cost of new hashes: that of the configuration, if there is one.
+pub(super) fn cost(context: &Context) -> Result<Argon2Hash, CommandFailure> {
+    match context.config_path() {
+        Some(path) => {
+            let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
+            Ok(password_cost(&outline.file.passwords))
+        }
+        None => Ok(RECOMMENDED),
+    }
 }
 
 /// The store that the arguments name, or else the configuration.

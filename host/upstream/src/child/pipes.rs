@@ -20,7 +20,7 @@ pub struct Pipes {
 /// Starts a server, any number of times.
 pub trait Launch: Send + Sync {
     /// Starts another server, which holds `seat` while it exists. `principal` is its only caller, if callers are
-    /// separated. This does not wait, so the caller cannot disconnect meanwhile. The owner of the pipes ends the
+    /// separated. It waits for nothing but the server's tokens, and not for long. The owner of the pipes ends the
     /// server.
     fn launch(&self, seat: Share, principal: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>>;
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,6 +12,7 @@ use tokio::process::{ChildStderr, Command};
 
 use super::pipes::{Launch, Pipes};
 use super::process::{GroupLeader, Process};
+use crate::child_credentials::ProcessCredentials;
 use crate::identity::variables;
 use witgate_base::party::Principal;
 use witgate_base::printable;
@@ -76,6 +78,8 @@ pub struct Program {
     pub lifetimes: Vec<SecretLifetime>,
     /// Variables with the caller's identity.
     pub identity: Vec<(IdentityField, String)>,
+    /// The credentials that change while a process runs.
+    pub(crate) credentials: Arc<ProcessCredentials>,
 }
 
 impl Launch for Program {
@@ -85,7 +89,7 @@ impl Launch for Program {
             let identity = identity.map_err(|_| {
                 "the identity cannot be sent to the upstream: a zero byte in a name".to_owned()
             })?;
-            self.spawn(seat, identity)
+            self.spawn(seat, identity, &self.credentials.variables().await)
         })
     }
 
@@ -95,11 +99,17 @@ impl Launch for Program {
 }
 
 impl Program {
-    fn spawn(&self, seat: Share, identity: Vec<(String, String)>) -> Result<Pipes, String> {
+    fn spawn(
+        &self,
+        seat: Share,
+        identity: Vec<(String, String)>,
+        credentials: &[(String, SecretString)],
+    ) -> Result<Pipes, String> {
         let (program, arguments) = self.argv.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(inherited());
-        command.envs(self.env.iter().map(|(name, value)| (name, value.expose_secret())));
+        let secrets = self.env.iter().chain(credentials);
+        command.envs(secrets.map(|(name, value)| (name, value.expose_secret())));
         command.envs(identity);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);

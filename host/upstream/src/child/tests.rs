@@ -32,8 +32,14 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut ChildSettings)) -> Small
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/child/tests/server.py");
     let argv = ["python3", "-u", script, era].map(str::to_owned).to_vec();
     let env = vec![("TOKEN".to_owned(), "upstream-token".into())];
-    let program =
-        Program { name: "small".to_owned(), argv, env, lifetimes: Vec::new(), identity: Vec::new() };
+    let program = Program {
+        name: "small".to_owned(),
+        argv,
+        env,
+        lifetimes: Vec::new(),
+        identity: Vec::new(),
+        credentials: Arc::default(),
+    };
     let mut settings = ChildSettings::new("small", false, TIMEOUT, Duration::from_secs(2));
     change(&mut settings);
     Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) }

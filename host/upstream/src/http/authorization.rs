@@ -1,13 +1,11 @@
 //! The credential of the configuration in requests to an HTTP upstream.
 
-use std::sync::Arc;
-
 use ::http::{HeaderMap, Response, StatusCode, Uri};
 
 use super::outgoing::{Draft, Outgoing};
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
-use witgate_credentials::caller_token::CallerToken;
+use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::reject::Rejection;
@@ -24,11 +22,11 @@ impl HttpUpstream {
     ) -> Result<Outgoing, Rejection> {
         let (mut outgoing, credential) = self.introduced(sender, draft)?;
         if let Some(credential) = credential {
-            let token = sender.caller_token();
-            credential.add_to(outgoing.headers_mut(), token).await?;
+            let user = sender.credential_user(&credential);
+            credential.add_to(outgoing.headers_mut(), user.as_ref()).await?;
             // For another attempt.
-            if let Some(token) = token {
-                outgoing.extensions_mut().insert(Arc::clone(token));
+            if let Some(user) = user {
+                outgoing.extensions_mut().insert(user);
             }
         }
         Ok(outgoing)
@@ -62,15 +60,17 @@ impl HttpUpstream {
         credential: &UpstreamCredential,
         mut outgoing: Outgoing,
     ) -> Result<Response<Inflow>, BodyError> {
-        let token = outgoing.extensions_mut().remove::<Arc<CallerToken>>();
-        let response = self.line.request(outgoing.clone()).await?;
+        let user = outgoing.extensions_mut().remove::<CredentialUser>();
+        let mut response = self.line.request(outgoing.clone()).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        match credential.replace_in(outgoing.headers_mut(), token.as_ref()).await {
+        match credential.replace_in(outgoing.headers_mut(), user.as_ref()).await {
             Ok(()) => self.line.request(outgoing).await,
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
+                // The caller gets this reason: somebody may have to log in again.
+                response.extensions_mut().insert(fault);
                 Ok(response)
             }
         }

@@ -53,7 +53,7 @@ impl HttpUpstream {
         admitted: &Admitted,
         sender: RequestSender<'_>,
     ) -> Result<AnswerBody, Rejection> {
-        let (request, account) = (admitted.permit().request(), admitted.account());
+        let (request, account) = (admitted.request(), admitted.account());
         bridge::bridgeable(&request.call)?;
         let Some(principal) = sender.principal() else { return Err(unreadable()) };
         let mut is_first = true;
@@ -158,7 +158,7 @@ impl HttpUpstream {
                 Ok(AnswerBody::Events(all.map(TranslatedEvent::into_event).boxed()))
             }
             (status, _) => {
-                if let Some(fault) = self.rejected(status) {
+                if let Some(fault) = self.rejected(status, response.extensions()) {
                     return Err(fault);
                 }
                 let (head, body) = response.into_parts();

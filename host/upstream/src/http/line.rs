@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ::http::Response;
 use ::http::uri::Scheme;
 use bytes::Bytes;
-use futures_util::TryFutureExt;
 use futures_util::future::{BoxFuture, Either};
 use http_body::Body;
 use tower::Service;
@@ -14,7 +13,7 @@ use super::outgoing::Outgoing;
 use super::redirect;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, Inflow};
-use witgate_services::network::{Destination, Ways};
+use witgate_services::network::Ways;
 
 /// A service that can be an upstream: it takes whole requests and answers them with any body.
 pub trait EmbeddedService<B>:
@@ -61,13 +60,8 @@ impl UpstreamLine {
     pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = LineAnswer> + Send + use<> {
         match self {
             Self::Wire(ways) => {
-                let client =
-                    ways.client(Destination::Upstream, outgoing.uri().scheme() == Some(&Scheme::HTTPS));
-                let send = move |outgoing| {
-                    let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
-                    response.map_err(BodyError::from)
-                };
-                Either::Left(redirect::follow(outgoing, send))
+                let client = ways.upstream_client(outgoing.uri().scheme() == Some(&Scheme::HTTPS));
+                Either::Left(redirect::follow(client, outgoing))
             }
             Self::Here(service) => Either::Right(service(outgoing)),
         }

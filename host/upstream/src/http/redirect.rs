@@ -1,31 +1,31 @@
 //! Redirects of an upstream. Those that keep method and body (RFC 9110, 307 and 308) are followed within the origin,
 //! so that headers of the configuration are not sent elsewhere. The target of other redirects is logged.
 
+use std::sync::Arc;
+
 use ::http::header::LOCATION;
 use ::http::{Response, StatusCode, Uri};
 
 use super::outgoing::Outgoing;
 use witgate_flow::body::{BodyError, Inflow};
+use witgate_services::network::upstream_client::UpstreamClient;
 
 /// Maximum number of redirects. Usual ones add a slash or a version to the path; more are a loop.
 const MOST: usize = 4;
 
-/// Sends a request with `send`, and follows redirects.
-pub(super) async fn follow<F>(
+/// Sends a request, and follows redirects.
+pub(super) async fn follow(
+    client: Arc<UpstreamClient>,
     mut outgoing: Outgoing,
-    send: impl Fn(Outgoing) -> F,
-) -> Result<Response<Inflow>, BodyError>
-where
-    F: Future<Output = Result<Response<Inflow>, BodyError>>,
-{
-    for _ in 0..MOST {
-        let response = send(outgoing.clone()).await?;
-        match next(outgoing.uri(), &response) {
-            Some(uri) => *outgoing.uri_mut() = uri,
-            None => return Ok(response),
-        }
+) -> Result<Response<Inflow>, BodyError> {
+    let mut left = MOST;
+    loop {
+        let response = client.request(&outgoing).await?.map(Inflow::from);
+        let target = if left > 0 { next(outgoing.uri(), &response) } else { None };
+        let Some(target) = target else { return Ok(response) };
+        *outgoing.uri_mut() = target;
+        left -= 1;
     }
-    send(outgoing).await
 }
 
 /// The target of the redirect. None: the answer is passed on.

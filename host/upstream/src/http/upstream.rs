@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -24,7 +24,9 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
+use witgate_credentials::token_files::TokenFolderError;
 use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::{Admitted, UnansweredCall};
@@ -145,6 +147,15 @@ pub enum SetUpError {
     /// A credential is invalid.
     #[error(transparent)]
     Credential(#[from] InvalidCredential),
+    /// There is no port of this machine for the APIs of child processes.
+    #[error("there is no port for the `apis` of its processes: {0}")]
+    Loopback(std::io::Error),
+    /// There is no directory for token files.
+    #[error(transparent)]
+    TokenFolder(#[from] TokenFolderError),
+    /// There are no random numbers.
+    #[error("there are no random numbers: {0}")]
+    Random(getrandom::Error),
 }
 
 impl HttpUpstream {
@@ -218,15 +229,15 @@ impl HttpUpstream {
         self
     }
 
-    /// The credential in requests.
+    /// The credential in requests for `caller`.
     ///
     /// # Errors
     /// If a secret of it is missing.
-    pub(crate) fn delegation(&self) -> Result<Option<Delegation>, OutboundFault> {
+    pub(crate) fn delegation(&self, caller: &Caller) -> Result<Option<Delegation>, OutboundFault> {
         let given = self.given.load();
         let Some(credential) = &given.credential else { return Ok(None) };
         credential.check()?;
-        Ok(Some(credential.delegation()))
+        Ok(Some(credential.delegation(&caller.principal())))
     }
 
     /// The same, with the eras of the configuration if it names them.
@@ -257,7 +268,7 @@ impl HttpUpstream {
 
     /// The caller's session, for a message of the era with sessions. `initialize` opens a session, so it needs none.
     fn session_of(&self, admitted: &Admitted) -> Result<Option<Arc<UpstreamSession>>, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         match admitted.session() {
             Some(id) if request.era == Era::Stateful && request.call.method() != "initialize" => {
                 let principal = admitted.permit().caller().principal();
@@ -300,6 +311,11 @@ impl HttpUpstream {
         self.given.load().credential.as_ref().is_some_and(|credential| credential.is_exchanged())
     }
 
+    /// The credential, if each principal has a grant of their own for it.
+    pub(crate) fn credential_of_principals(&self) -> Option<Arc<UpstreamCredential>> {
+        self.credential().filter(|credential| credential.is_of_principals())
+    }
+
     /// The URL without its query, which may contain a secret.
     pub(super) fn name_in_log(&self) -> String {
         without_query(&self.uri)
@@ -327,7 +343,7 @@ impl HttpUpstream {
 
     /// Opens a session for the caller if `initialize` has opened one at the upstream.
     fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
         }
@@ -364,7 +380,7 @@ impl HttpUpstream {
         response: Response<Inflow>,
         unanswered: &mut Option<UnansweredCall>,
     ) -> Result<AnswerBody, Rejection> {
-        let (request, has_session) = (admitted.permit().request(), session.is_some());
+        let (request, has_session) = (admitted.request(), session.is_some());
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
             (status, MessageKind::Notification | MessageKind::Response { .. }) if status.is_success() => {
@@ -384,7 +400,7 @@ impl HttpUpstream {
             },
             (status, _) => {
                 let account = admitted.account();
-                if let Some(fault) = self.rejected(status) {
+                if let Some(fault) = self.rejected(status, &head.extensions) {
                     return Err(fault);
                 }
                 Box::pin(error_answer(request, has_session, status, &head.headers, body, account)).await
@@ -392,11 +408,13 @@ impl HttpUpstream {
         }
     }
 
-    /// The rejection if the server does not accept the credential of the configuration.
-    pub(super) fn rejected(&self, status: StatusCode) -> Option<Rejection> {
+    /// The rejection if the server does not accept the credential of the configuration, and there is no other one for the
+    /// reason in `extensions`.
+    pub(super) fn rejected(&self, status: StatusCode, extensions: &Extensions) -> Option<Rejection> {
         let given = self.given.load();
         let credential = given.credential.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED)?;
-        Some(credential.rejected().into())
+        let fault = extensions.get::<OutboundFault>().cloned();
+        Some(fault.unwrap_or_else(|| credential.rejected()).into())
     }
 
     /// A JSON answer: as a whole if it is small or needs a filter, otherwise passed on as it comes.
@@ -406,13 +424,13 @@ impl HttpUpstream {
         let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
         match (gathered, leave) {
             (BoundedBody::Whole(message, hold), _) => {
-                let (request, size) = (Arc::clone(admitted.permit().request()), message.len());
+                let (request, size) = (Arc::clone(admitted.request()), message.len());
                 let checked = parsing::answer(request.peer, size, move || response::read(&request, message));
                 let unread = || Err(bad_answer("The MCP server's answer cannot be read"));
                 Ok(AnswerBody::held(checked.await.unwrap_or_else(unread)?, hold))
             }
             (BoundedBody::Part(body), Some(leave)) => {
-                let mut passing = StreamedAnswer::to(admitted.permit().request().call.id().unwrap_or("null"));
+                let mut passing = StreamedAnswer::to(admitted.request().call.id().unwrap_or("null"));
                 let checked = body.checked_by(move |bytes| passing.see(bytes));
                 let body = checked.map_err(|wrong| bad_answer(&format!("The MCP server: {wrong}")))?;
                 Ok(AnswerBody::Raw { leave, body })
@@ -438,7 +456,7 @@ impl HttpUpstream {
 
 impl Upstream for HttpUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        let request = admitted.permit().request();
+        let request = admitted.request();
         if is_without_effect(request) {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }

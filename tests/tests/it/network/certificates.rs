@@ -96,6 +96,21 @@ fn the_log_says_once_why_handshakes_of_clients_fail() {
     assert_eq!(log.matches("a TLS handshake failed").count(), 1, "{log}");
 }
 
+/// Each worker has its own connections, so that there may be several.
+#[test]
+fn a_connection_with_tls_is_used_for_several_requests() {
+    let authority = Authority::new("CA");
+    let server = SecureServer::start(&authority.issue(&Order::server("127.0.0.1")));
+    let setup = trusting(&authority);
+    before(&setup, "", &format!("https://127.0.0.1:{}/mcp", server.port()), "");
+    let gateway = setup.serve();
+    for _ in 0..10 {
+        assert!(list(&gateway).result()["tools"].is_array());
+    }
+    let (connections, requests) = (server.connection_count(), server.request_count());
+    assert!(requests >= 10 && connections < requests, "{connections} connections for {requests} requests");
+}
+
 #[test]
 fn a_configured_authority_is_trusted_and_changes_at_run_time() {
     let (authority, other) = (Authority::new("CA"), Authority::new("Other CA"));

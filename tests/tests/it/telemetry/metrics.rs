@@ -19,7 +19,10 @@ struct Metric {
 /// The page has every metric that is exported, and no other, with type, unit and labels.
 #[test]
 fn the_page_lists_exactly_the_exported_metrics() {
-    let settings = "[audit]\ndirectory = \"audit\"\n[limits.calls]\nrate = \"1000/s\"\n[upstreams.own]\nown_tools = true";
+    let settings = "[audit]\ndirectory = \"audit\"\n[limits.calls]\nrate = \"1000/s\"\n\
+                    [upstreams.own]\nown_tools = true\npath = '/mcp'\n[upstreams.child]\ncommand = ['cat']\n\
+                    apis = { API = { to = 'https://api.example.com', credential = 'api' } }\n\
+                    [credentials.api]\nkind = 'static'\nvalue = { file = 'absent', optional = true }";
     let observed = Observed::start(settings);
     observed.call("no-such-tool");
     observed.request("tools/list", json!({})).send();

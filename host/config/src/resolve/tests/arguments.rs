@@ -59,6 +59,45 @@ fn invalid_arguments_are_refused() {
 }
 
 #[test]
+fn a_server_gets_a_value_of_its_own() {
+    let config = |inject: &str, other: &str| {
+        format!(
+            "[policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             argument = {{ name = 'k', inject = {inject} }}\n\
+             [policies.more]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             argument = {{ name = '{other}', inject = {{ file = 'secret' }} }}\n\
+             {PIPELINE}"
+        )
+        .replace("['keys']\nauthorize", "['keys', 'more']\nauthorize")
+    };
+    let loaded = good(&config("{ env = 'UPSTREAM_TOKEN' }", "l"));
+    let argument = loaded.policies["keys"].argument.as_ref().unwrap();
+    assert_eq!(argument.inject.as_ref().unwrap().expose(), "sesame");
+    assert!(!format!("{argument:?}").contains("sesame"));
+    for (inject, expected) in [
+        ("{ env = 'ABSENT' }", "witgate.toml:4:26: the environment variable `ABSENT` is not set"),
+        ("'plain'", "4:35: a secret is in the file as plain text: `policies.keys.argument.inject`"),
+        ("{ exec = ['true'] }", "4:26: this secret cannot come from a program"),
+    ] {
+        let said = Folder::with(&config(inject, "l")).says();
+        assert!(said.contains(expected), "{inject}: {said}");
+    }
+    for (url, is_refused) in [
+        ("http://mcp.example.com/mcp", true),
+        ("https://mcp.example.com/mcp", false),
+        ("http://127.0.0.1:1/mcp", false),
+    ] {
+        let upstream = format!("[upstreams.own]\nurl = '{url}'");
+        let text =
+            config("{ env = 'UPSTREAM_TOKEN' }", "l").replace("[upstreams.own]\nown_tools = true", &upstream);
+        let said = Folder::with(&text).says();
+        assert_eq!(said.contains("a credential would cross the network in clear"), is_refused, "{said}");
+    }
+    let two = Folder::with(&config("{ env = 'UPSTREAM_TOKEN' }", "k")).says();
+    assert!(two.contains("8:26: the server would get another value of `k` than that of `keys`"), "{two}");
+}
+
+#[test]
 fn an_argument_needs_a_policy_that_judges_it_and_a_pipeline_that_shows_it() {
     let said = |policies: &str, pipeline: &str| {
         Folder::with(&format!("[upstreams.own]\nown_tools = true\n{policies}\n[pipeline]\n{pipeline}\n"))

@@ -211,7 +211,7 @@ fn an_exchange_needs_the_eras_of_the_upstream() {
     reports(
         &with(&exchange),
         &[
-            "witgate.toml:3:14: this credential is made from the tokens of callers, so Witgate cannot ask the server for its eras (add `eras`, with `\"stateful\"`, `\"stateless\"`, or both)",
+            "witgate.toml:3:14: this credential is that of each caller, so Witgate cannot ask the server for its eras (add `eras`, with `\"stateful\"`, `\"stateless\"`, or both)",
         ],
     );
     reports(&with(&format!("eras = ['stateful']\n{exchange}")), &[]);
@@ -276,6 +276,85 @@ fn a_login_has_a_provider_and_ends_on_this_machine() {
         &oauth("preset = 'github'\nredirect_uri = 'https://elsewhere.example.com/callback'"),
         &[
             "witgate.toml:8:16: `https://elsewhere.example.com/callback` does not lead to this machine over http (write one such as `http://localhost:8080/callback`, and register it at the provider)",
+        ],
+    );
+}
+
+#[test]
+fn callers_connect_at_the_gateway_itself() {
+    let oauth = |rest: &str| {
+        with(&format!(
+            "eras = ['stateful']\n[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = 'principal'\n{rest}"
+        ))
+    };
+    reports(&oauth(""), &[]);
+    reports(&oauth("redirect_uri = 'https://gate.example.com/tools/connect/a/callback'"), &[]);
+    reports(&oauth("redirect_uri = 'http://localhost:8788/connect/a/callback'"), &[]);
+    reports(
+        &oauth("redirect_uri = 'https://gate.example.com/connect/b/callback'"),
+        &[
+            "witgate.toml:10:16: `https://gate.example.com/connect/b/callback` does not end with `/connect/a/callback` (write one such as `https://mcp.example.com/connect/a/callback`, and register it at the provider)",
+        ],
+    );
+    reports(
+        &oauth("redirect_uri = 'http://gate.example.com/connect/a/callback'"),
+        &[
+            "witgate.toml:10:16: the answer of the provider would cross the network in clear: this is plain HTTP (write an `https://` URL, or one of this machine)",
+        ],
+    );
+    let grant = |rest: &str| match &good(&oauth(rest)).credentials["a"].source {
+        OutboundSource::Grant(grant) => (**grant).clone(),
+        other => panic!("{other:?}"),
+    };
+    let own = grant("redirect_uri = 'http://localhost:8788/connect/a/callback'");
+    assert_eq!(own.redirect_uri.as_str(), "http://127.0.0.1/callback", "a login from the terminal");
+    assert_eq!(own.connect.unwrap().redirect_uri.unwrap().port(), Some(8788));
+    assert_eq!(grant("").connect.unwrap().redirect_uri, None);
+}
+
+/// Nobody knows the caller where a tool or a child process reads its credential.
+#[test]
+fn only_requests_over_http_carry_the_accounts_of_callers() {
+    let oauth = "[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = 'principal'";
+    let upstream = |rest: &str| format!("[upstreams.u]\n{rest}\n{oauth}\n{PIPELINE}");
+    reports(
+        &upstream("url = 'https://x/mcp'\nneeds = { t = ['a'] }"),
+        &[
+            "witgate.toml:3:16: each caller has an account of their own for this credential, and only requests to a `url` can carry it (write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`)",
+        ],
+    );
+    reports(
+        &upstream("command = ['server']\ncredential = 'a'"),
+        &[
+            "witgate.toml:3:14: `credential` is sent over HTTP, and this upstream is a child process (write it into `apis`, `token_files` or `env`)",
+        ],
+    );
+    let of_each = "each caller has an account of their own for this credential, and only requests to a `url` can carry it (write it into `credential` of an upstream with a `url`, or set `per = \"shared\"`)";
+    reports(
+        &upstream("command = ['server']\napis = { A = { to = 'https://x', credential = 'a' } }"),
+        &[&format!("witgate.toml:3:47: {of_each}")],
+    );
+    reports(
+        &upstream("command = ['server']\ntoken_files = { A = 'a' }"),
+        &[&format!("witgate.toml:3:21: {of_each}")],
+    );
+    reports(
+        &format!(
+            "{}\nstore = 'file'\n{PIPELINE}",
+            upstream("url = 'https://x/mcp'\ncredential = 'a'\neras = ['stateless']")
+                .trim_end_matches(PIPELINE)
+                .trim_end()
+        ),
+        &[
+            "witgate.toml:10:9: a file in clear has the tokens of one person, and each caller has an account of their own here (leave `store` out, or set `per = \"shared\"`)",
+        ],
+    );
+    reports(
+        &upstream(
+            "url = 'https://x/mcp'\ncredential = 'a'\neras = ['stateless']\nresource = 'http://gate.example.com/mcp'",
+        ),
+        &[
+            "witgate.toml:5:12: callers would connect their accounts over plain HTTP, at `http://gate.example.com` (set `resource` to the public `https://` URL)",
         ],
     );
 }

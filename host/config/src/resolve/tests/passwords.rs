@@ -44,3 +44,23 @@ fn passwords_without_pauses_are_a_warning() {
     assert!(!says_with("", "[lockout]\n").contains(warned));
     assert!(!says("transport = 'stdio'").contains(warned), "the client has started Witgate itself");
 }
+
+#[test]
+fn the_cost_of_hashes_can_only_rise() {
+    let says = |table: &str| says_with("", &format!("[passwords]\n{table}\n"));
+    for (table, expected) in [
+        ("memory_kib = 19455", "`passwords.memory_kib`"),
+        ("passes = 1", "`passwords.passes`"),
+        ("lanes = 0", "`passwords.lanes`"),
+        ("memory_kib = 131072\npasses = 9", "a check would take too long: 131072 KiB in 9 passes"),
+    ] {
+        let said = says(table);
+        assert!(said.contains(expected), "{table}: {said}");
+    }
+    let folder = Folder::with(
+        "[upstreams.u]\nown_tools = true\n[pipeline]\nauthorize = ['rules']\nanonymous = {}\n\
+         [policies.rules]\nkind = 'rbac'\nconfig = { roles = {} }\n[passwords]\nmemory_kib = 65536\npasses = 3\n",
+    );
+    let cost = folder.load().unwrap().config.password_cost;
+    assert_eq!((cost.memory_kib, cost.passes, cost.lanes), (65_536, 3, 1));
+}

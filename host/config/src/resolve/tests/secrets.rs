@@ -4,10 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use secrecy::ExposeSecret as _;
+use zeroize::Zeroizing;
 
 use super::{Folder, REST, UpstreamTarget, write_private};
 use crate::Config;
 use crate::diagnostic::Diagnostic;
+use crate::environment::Environment;
 use crate::resolve::{LoadedConfig, load};
 
 /// A configuration with one upstream that gets these headers, in a folder with a directory of credentials.
@@ -178,4 +180,113 @@ fn a_program_prints_a_secret_of_an_upstream_or_a_policy_and_of_nothing_else() {
         let said = super::says(&format!("{section} = {{ exec = ['/bin/echo', 'x'] }}{REST}"));
         assert!(said.contains("this secret cannot come from a program"), "{said}");
     }
+}
+
+#[test]
+fn a_secret_of_the_store_is_missing_locked_or_damaged_with_its_place() {
+    let folder =
+        folder("A = { stored = 'github', prefix = 'Bearer ' }, B = { stored = 'githab', optional = true }");
+    let said = || {
+        let faults = loaded(&folder).err().unwrap_or_default();
+        let lines: Vec<_> = faults.iter().map(|fault| format!("{fault}\n")).collect();
+        lines.concat().replace(&format!("{}/", folder.0.path().display()), "")
+    };
+    assert_eq!(
+        said(),
+        "witgate.toml:3:13: secret-missing: there is no store of secrets `secrets.age` (make it: `witgate secret set github`)\n"
+    );
+    let sources = crate::resolve::Outline::read(&folder.path()).unwrap().sources(&Environment::default());
+    let store = sources.store().unwrap();
+    let set = |name: &str| store.change(|secrets| secrets.set(name, Zeroizing::new("sesame".to_owned())));
+    set("other").unwrap();
+    assert_eq!(
+        said(),
+        "witgate.toml:3:13: secret-missing: the store of secrets has no `github` (set it: `witgate secret set github`)\n"
+    );
+    set("githubs").unwrap();
+    assert!(said().contains("did you mean `githubs`?"), "{}", said());
+    set("github").unwrap();
+    let config = loaded(&folder).unwrap().config;
+    assert_eq!(headers_of(&config), [pair("A", "Bearer sesame")]);
+    for file in ["secrets.age", "witgate.state/secrets.key"] {
+        assert!(config.files.has(&folder.0.path().join(file)), "a change of {file} is noticed");
+    }
+    let encrypted = std::fs::read(store.path()).unwrap();
+    set("github").unwrap();
+    let newest = std::fs::read(store.path()).unwrap();
+    std::fs::write(store.path(), encrypted).unwrap();
+    let warnings = loaded(&folder).unwrap().warnings;
+    assert!(
+        format!("{warnings:?}").contains("is older than the last store that was used here"),
+        "{warnings:?}"
+    );
+    std::fs::write(store.path(), newest.split_last().unwrap().1.split_at(200).0).unwrap();
+    assert!(said().starts_with("witgate.toml:3:13: secret-damaged: "), "{}", said());
+    let key = folder.0.path().join("witgate.state/secrets.key");
+    open(&key, 0o644);
+    assert!(
+        said().starts_with("witgate.toml:3:13: secret-locked: other users may read the identity"),
+        "{}",
+        said()
+    );
+    std::fs::remove_file(key).unwrap();
+    assert!(said().starts_with("witgate.toml:3:13: secret-locked: there is no identity"), "{}", said());
+}
+
+#[test]
+fn the_identity_of_the_store_may_be_a_credential_of_systemd() {
+    let folder = folder("A = { stored = 'github' }");
+    let text = std::fs::read_to_string(folder.path()).unwrap();
+    let settings = "[secrets]\nstore = 'other.age'\nidentity = { credential = 'key' }\n";
+    std::fs::write(folder.path(), format!("{settings}{text}")).unwrap();
+    let credentials = folder.0.path().join("credentials");
+    let environment = [("CREDENTIALS_DIRECTORY", credentials.display().to_string())].into_iter().collect();
+    let identity = include_str!("../../secret_store/frozen/identity.txt");
+    std::fs::write(credentials.join("key"), identity).unwrap();
+    std::fs::write(folder.0.path().join("other.age"), include_str!("../../secret_store/frozen/secrets.age"))
+        .unwrap();
+    let loaded = load(Some(&folder.path()), &environment).unwrap();
+    assert_eq!(headers_of(&loaded.config), [pair("A", "sesame")]);
+    assert!(
+        folder.says().contains("secret-locked: there are no credentials of systemd"),
+        "{}",
+        folder.says()
+    );
+}
+
+#[test]
+fn the_identity_of_the_store_has_one_place() {
+    for (identity, is_good) in [
+        ("{ file = 'a', credential = 'b' }", false),
+        ("{}", false),
+        ("{ file = 'a' }", true),
+        ("{ credential = 'b' }", true),
+        ("{ keyring = 'witgate/store' }", true),
+        ("{ credential = 'b', keyring = 'witgate/store' }", false),
+    ] {
+        let said = super::says(&format!("[secrets]\nidentity = {identity}\n{REST}"));
+        assert_eq!(said.contains("2:1: the identity has exactly one of"), !is_good, "{said}");
+    }
+}
+
+#[test]
+fn a_secret_of_the_keyring_has_a_lifetime_and_an_entry() {
+    let says = |source: &str| errors(&format!("A = {source}")).concat();
+    assert!(says("{ keyring = 'alice' }").contains("3:13: an entry of the keyring is written as `SERVICE/"));
+    assert!(says("{ keyring = 'a/b', ttl_s = 60 }").contains("3:13: there is no session bus"));
+    assert!(says("{ keyring = 'a/b', exec_env = ['X'] }").contains("`exec_env` are about the program"));
+    assert!(says("{ keyring = 'a/b', stored = 'x' }").contains("a secret has one source"));
+    let key = "[server.tls]\ncertificate = 'c.pem'\nkey = { keyring = 'a/b' }\n";
+    assert!(super::says(&format!("{key}{REST}")).contains("this secret cannot come from the keyring"));
+    let folder = folder("A = { keyring = 'witgate/github' }");
+    let bus = format!("unix:path={}/absent", folder.0.path().display());
+    let environment = [("DBUS_SESSION_BUS_ADDRESS", bus)].into_iter().collect();
+    let faults = load(Some(&folder.path()), &environment).unwrap_err();
+    let said = faults[0].to_string();
+    assert!(
+        said.contains(
+            "secret-unavailable: the entry `witgate/github` of the keyring: the session bus cannot"
+        ),
+        "{said}"
+    );
 }

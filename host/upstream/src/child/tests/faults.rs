@@ -154,6 +154,7 @@ async fn a_missing_program_is_a_clear_error() {
         env: Vec::new(),
         lifetimes: Vec::new(),
         identity: Vec::new(),
+        credentials: Arc::default(),
     };
     let settings = ChildSettings::new("gone", false, TIMEOUT, TIMEOUT);
     let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) };

@@ -14,6 +14,7 @@ fn deaf(pids: &std::path::Path, change: impl FnOnce(&mut ChildSettings)) -> Smal
         env: Vec::new(),
         lifetimes: Vec::new(),
         identity: Vec::new(),
+        credentials: Arc::default(),
     };
     let mut settings = ChildSettings::new("deaf", false, TIMEOUT, Duration::from_millis(100));
     change(&mut settings);

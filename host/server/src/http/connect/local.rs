@@ -1,0 +1,89 @@
+//! The pages over stdio, on a listener of their own that only this machine reaches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::page::Page;
+use super::{ConnectPages, FlowsByPlace, PageAddress};
+use crate::connections::table::{ConnectionLimits, Connections};
+use crate::connections::{self, ConnectionEnds, Listener, unread_body};
+use crate::hosts::Hosts;
+use crate::http::Sender;
+use crate::http::body::Body;
+use witgate_credentials::connect::ConnectDesk;
+use witgate_flow::Flow;
+use witgate_flow::body::Inflow;
+use witgate_flow::port::Upstream;
+use witgate_message::headers::origin::AllowedNames;
+use witgate_runtime::memory::RequestMemory;
+
+/// The connections of one person's browser.
+const CONNECTIONS: ConnectionLimits = ConnectionLimits { all: 64, of_one: 64 };
+
+/// The memory for their forms.
+const MEMORY: usize = 1 << 20;
+
+/// The time that running requests have at the end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The listener, for the one upstream of a configuration for stdio.
+pub struct LocalPages<U> {
+    pages: ConnectPages,
+    flow: Arc<Flow<U>>,
+    hosts: Hosts,
+    connections: Arc<Connections>,
+}
+
+impl<U: Upstream + 'static> LocalPages<U> {
+    /// The pages for the links of `desk`.
+    pub fn new(desk: Arc<ConnectDesk>, flow: Arc<Flow<U>>) -> Self {
+        // Names of loopback are always accepted, and no others.
+        let hosts = Hosts::new(AllowedNames::new([], []), "the page for accounts");
+        let connections = Connections::new(CONNECTIONS, RequestMemory::new(MEMORY));
+        Self { pages: ConnectPages::new(desk), flow, hosts, connections }
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, socket: TcpListener, stop: CancellationToken) {
+        let connections = Arc::clone(&self.connections);
+        let pages = Arc::new(self);
+        let respond = move |request: Request<Incoming>, ends: ConnectionEnds| {
+            let pages = Arc::clone(&pages);
+            async move { pages.respond(request.map(Inflow::Wire), ends.into()).await }
+        };
+        let cut = CancellationToken::new();
+        let listener = Listener { socket, tls: None, connections, workers: Arc::default(), cut };
+        connections::serve(listener, stop, GRACE, respond).await;
+    }
+
+    async fn respond(&self, request: Request<Inflow>, sender: Sender) -> Response<Body> {
+        let (parts, mut body) = request.into_parts();
+        let connection = sender.connection.clone();
+        let address = PageAddress::of(parts.uri.path(), parts.uri.query());
+        let is_known = self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer).is_ok();
+        let answer = match address.filter(|_| is_known) {
+            None => Page::problem("Not found", "There is nothing here.").response(StatusCode::NOT_FOUND),
+            Some(address) => {
+                let held = self.connections.memory().hold(sender.peer.map(Into::into));
+                Box::pin(self.pages.respond(self, address, (parts, &mut body), (sender, held))).await
+            }
+        };
+        unread_body::discard(body, connection.as_ref());
+        answer
+    }
+}
+
+impl<U: Upstream + 'static> FlowsByPlace<U> for LocalPages<U> {
+    fn flow(&self, _: usize) -> Option<&Flow<U>> {
+        Some(&self.flow)
+    }
+
+    fn flow_for(&self, _: &str) -> Option<&Flow<U>> {
+        Some(&self.flow)
+    }
+}
