@@ -51,7 +51,7 @@ pub struct GrantTerms {
 
 /// Tokens for a client.
 #[derive(Debug)]
-pub struct IssuedTokens {
+pub struct GrantedTokens {
     /// The access token.
     pub access: SecretString,
     /// The refresh token.

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::grants::{CodePresentation, CodeTerms, GrantFault, GrantTerms, IssuedTokens, RefreshPresentation};
+use super::grants::{
+    CodePresentation, CodeTerms, GrantFault, GrantTerms, GrantedTokens, RefreshPresentation,
+};
 use super::*;
 use crate::test_accounts::{ISSUER, RESOURCE, TestAccounts};
 use witgate_base::digest::sha256;
@@ -38,7 +40,7 @@ fn shown(code: &SecretString) -> CodePresentation<'_> {
     CodePresentation { code, client: CLIENT, redirect: REDIRECT, verifier: VERIFIER, resource: None }
 }
 
-fn logged_in(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> IssuedTokens {
+fn logged_in(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> GrantedTokens {
     let code = granted(accounts, database, now);
     database.exchange(&shown(&code), &accounts.settings, now).unwrap()
 }
@@ -48,7 +50,7 @@ fn refreshed(
     database: &mut AccountDatabase,
     token: &SecretString,
     now: i64,
-) -> Result<IssuedTokens, &'static str> {
+) -> Result<GrantedTokens, &'static str> {
     let token = token.expose_secret();
     let shown = RefreshPresentation { token, client: CLIENT, scopes: None, resource: None };
     database.refresh(shown, &accounts.settings, now).map_err(reason)

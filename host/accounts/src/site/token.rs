@@ -8,7 +8,7 @@ use super::answers::{SiteAnswer, json_answer, oauth_error, unavailable_to_progra
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
-use crate::database::grants::{CodePresentation, GrantFault, IssuedTokens, RefreshPresentation};
+use crate::database::grants::{CodePresentation, GrantFault, GrantedTokens, RefreshPresentation};
 use crate::database::now_ms;
 
 impl AccountSite {
@@ -45,7 +45,7 @@ impl AccountSite {
         client: &str,
         form: &OauthParams,
         resource: Option<String>,
-    ) -> Option<Result<IssuedTokens, GrantFault>> {
+    ) -> Option<Result<GrantedTokens, GrantFault>> {
         let own = |name| form.get(name).map(str::to_owned);
         let (code, redirect) = (own("code")?, own("redirect_uri")?);
         let verifier = own("code_verifier")?;
@@ -69,7 +69,7 @@ impl AccountSite {
         client: &str,
         form: &OauthParams,
         resource: Option<String>,
-    ) -> Option<Result<IssuedTokens, GrantFault>> {
+    ) -> Option<Result<GrantedTokens, GrantFault>> {
         let token = form.get("refresh_token")?.to_owned();
         let (client, settings) = (client.to_owned(), self.settings.clone());
         let scopes = form.get("scope").map(|scope| self.known_scopes(Some(scope)));
@@ -86,7 +86,7 @@ impl AccountSite {
     }
 }
 
-fn issued(tokens: &IssuedTokens) -> SiteAnswer {
+fn issued(tokens: &GrantedTokens) -> SiteAnswer {
     json_answer(
         StatusCode::OK,
         &json!({

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::refresh_token::RefreshToken;
 use super::{
-    AccountDatabase, GrantFault, GrantId, GrantTerms, IssuedTokens, MOST_OF_ONE, StoredTerms, stored,
+    AccountDatabase, GrantFault, GrantId, GrantTerms, GrantedTokens, MOST_OF_ONE, StoredTerms, stored,
 };
 use crate::database::endings::end;
 use crate::database::sessions::digest_of;
@@ -107,7 +107,7 @@ impl AccountDatabase {
         shown: &CodePresentation<'_>,
         settings: &AccountSettings,
         now: i64,
-    ) -> Result<IssuedTokens, GrantFault> {
+    ) -> Result<GrantedTokens, GrantFault> {
         let signer = self.signer()?;
         let outcome = self.change(|transaction, seal| {
             let Some((code, grant)) = found(transaction, seal, shown)? else {
@@ -138,7 +138,7 @@ impl AccountDatabase {
     }
 
     /// The tokens of an outcome that is in the database now.
-    pub(super) fn concluded(&mut self, outcome: TokenOutcome) -> Result<IssuedTokens, GrantFault> {
+    pub(super) fn concluded(&mut self, outcome: TokenOutcome) -> Result<GrantedTokens, GrantFault> {
         match outcome {
             TokenOutcome::Issued(tokens) => Ok(tokens),
             TokenOutcome::Refused(fault) => Err(fault),
@@ -152,7 +152,7 @@ impl AccountDatabase {
 
 /// The outcome of a request for tokens.
 pub(super) enum TokenOutcome {
-    Issued(IssuedTokens),
+    Issued(GrantedTokens),
     /// Nothing has changed.
     Refused(GrantFault),
     /// The grant has ended because of the request.

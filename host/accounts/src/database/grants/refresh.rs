@@ -3,7 +3,7 @@
 
 use super::codes::TokenOutcome;
 use super::refresh_token::RefreshToken;
-use super::{AccountDatabase, GrantFault, GrantId, IssuedTokens, REPEATED_MS, StoredTerms, stored, token};
+use super::{AccountDatabase, GrantFault, GrantId, GrantedTokens, REPEATED_MS, StoredTerms, stored, token};
 use crate::database::endings::end;
 use crate::error::AccountsError;
 use witgate_config::accounts::AccountSettings;
@@ -57,7 +57,7 @@ impl AccountDatabase {
         shown: RefreshPresentation<'_>,
         settings: &AccountSettings,
         now: i64,
-    ) -> Result<IssuedTokens, GrantFault> {
+    ) -> Result<GrantedTokens, GrantFault> {
         let (token, code) =
             RefreshToken::parse(shown.token).ok_or(GrantFault::Invalid("refresh-malformed"))?;
         let signer = self.signer()?;

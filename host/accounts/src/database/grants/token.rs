@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountDatabase, GrantId, IssuedTokens, StoredTerms};
+use super::{AccountDatabase, GrantId, GrantedTokens, StoredTerms};
 use crate::database::ms;
 use crate::database::users::AccountUser;
 use crate::error::AccountsError;
@@ -41,7 +41,7 @@ pub(super) fn issue(
     scopes: Vec<String>,
     refresh: SecretString,
     now: i64,
-) -> Result<IssuedTokens, AccountsError> {
+) -> Result<GrantedTokens, AccountsError> {
     let end = grant.created + ms(settings.refresh_ttl);
     let (iat, exp) = (now / 1_000, (now + ms(settings.access_ttl)).min(end) / 1_000);
     let claims = AccessClaims {
@@ -60,7 +60,7 @@ pub(super) fn issue(
     };
     let access = signer.sign_typed(TYPE, &claims);
     let access = access.map_err(|error| AccountsError::Unavailable(error.to_string()))?;
-    Ok(IssuedTokens { access: access.into(), refresh, expires_in: exp - iat, scopes })
+    Ok(GrantedTokens { access: access.into(), refresh, expires_in: exp - iat, scopes })
 }
 
 #[derive(Deserialize)]
