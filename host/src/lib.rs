@@ -35,6 +35,7 @@ mod admin;
 pub mod cli;
 mod control;
 pub mod embed;
+mod loopback;
 mod operation;
 mod outgoing_checkpoints;
 mod reload;

@@ -265,7 +265,7 @@ pub(crate) async fn run(
     let lockout = audit.lockout();
     let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
     let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
-    let pages = AccountPages::prepare(&config, factory.ways()).await?;
+    let pages = AccountPages::prepare(&config, &credentials).await?;
     let around = ((&*logs, &audit), &*credentials, &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));

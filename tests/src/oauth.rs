@@ -146,6 +146,18 @@ impl AuthorizationServer {
         Registered { id: id.into(), secret: secret.into(), issuer: self.issuer(), scope: scope.into() }
     }
 
+    /// Registers a client (RFC 7591), and returns its id.
+    ///
+    /// # Errors
+    /// When the server does not accept it.
+    pub async fn register(&self, client: &Value) -> anyhow::Result<String> {
+        let url = self.endpoint("registration_endpoint").await?;
+        let request = self.http.post(url).header("Content-Type", "application/json").body(client.to_string());
+        let answer: Value = request.send().await?.json().await?;
+        let id = answer.get("client_id").and_then(Value::as_str);
+        Ok(id.with_context(|| format!("no client in {answer}"))?.to_owned())
+    }
+
     /// A token for a resource, by the client-credentials grant (RFC 6749, section 4.4).
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -152,6 +152,13 @@ impl PublicKey {
         Self::named(jwk).ok_or(NoKey::Public)
     }
 
+    /// Its point: x and y, 32 bytes each.
+    pub fn point(&self) -> Option<Vec<u8>> {
+        let AlgorithmParameters::EllipticCurve(key) = &self.0.algorithm else { return None };
+        let read = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+        Some([read(&key.x)?, read(&key.y)?].concat())
+    }
+
     fn named(mut jwk: Jwk) -> Option<Self> {
         let is_p256 = matches!(&jwk.algorithm, AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256);
         if !is_p256 {
@@ -236,6 +243,7 @@ mod tests {
     #[test]
     fn the_public_half_has_the_same_id_and_keys_of_other_kinds_are_refused() {
         assert_eq!(PublicKey::from_pem(PUBLIC).as_ref(), Ok(signer().public()));
+        assert_eq!(signer().public().point().map(|point| point.len()), Some(64));
         assert_eq!(PublicKey::from_pem(PRIVATE), Err(NoKey::Public));
         for other in OTHERS {
             assert_eq!(Signer::new(String::new(), &other.into()).err(), Some(NoKey::Private), "{other}");

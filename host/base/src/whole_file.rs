@@ -102,6 +102,22 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
+/// True if the file at `path` is a mount point itself, over which no file can be renamed. Systems that do not tell count
+/// as no.
+pub fn is_mount_point(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+            .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// The lock for replacing a file. It excludes other threads and processes until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -259,6 +275,17 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, chown};
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mount_point_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(is_mount_point(Path::new("/proc")));
+        assert!(!is_mount_point(folder.path()) && !is_mount_point(&file));
+        assert!(!is_mount_point(&folder.path().join("absent")));
+    }
 
     #[test]
     fn a_file_written_by_root_belongs_to_the_owner_of_the_file_or_directory() {

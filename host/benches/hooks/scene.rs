@@ -191,6 +191,7 @@ impl Scene {
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),
             certificate: None,
+            round: None,
             hooks: Default::default(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),

@@ -92,6 +92,8 @@ pub struct GrantSettings {
     pub params: BTreeMap<String, String>,
     /// The URL on this machine to which the provider leads back. Without a port, it gets a free one.
     pub redirect_uri: Url,
+    /// The URL that tells the name of the account of a token. None: only an ID token does.
+    pub account_url: Option<Url>,
     /// The way in which callers connect their accounts. None: all callers share one grant.
     pub connect: Option<ConnectSettings>,
     /// True if requests for new tokens name the scopes, as Entra needs it.
@@ -109,6 +111,8 @@ pub struct GrantSettings {
 pub struct ConnectSettings {
     /// The URL to which the provider leads back. None: it is at the origin of the upstream's resource.
     pub redirect_uri: Option<Url>,
+    /// True if the server answers handshakes and lists without an account.
+    pub only_for_calls: bool,
 }
 
 /// The characters of a name that a path cannot have, or that separate its parts.

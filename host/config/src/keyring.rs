@@ -9,8 +9,6 @@ mod message;
 mod service;
 
 use std::fmt;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -68,15 +66,7 @@ impl KeyringEntry {
     /// # Errors
     /// If there is no such entry, it is locked, or nothing answers in time.
     pub(crate) fn read(&self) -> Result<Zeroizing<String>, KeyringError> {
-        let (answer, answered) = mpsc::channel();
-        let Self { service, account, bus } = self.clone();
-        // Not even a bus that accepts no connection makes the caller wait.
-        let ask = move || {
-            // Nobody waits any more for an answer that is late.
-            let _ = answer.send(entry(&bus, (&service, &account), Instant::now() + ANSWER));
-        };
-        thread::Builder::new().name("keyring".to_owned()).spawn(ask).map_err(KeyringError::Bus)?;
-        answered.recv_timeout(ANSWER + Duration::from_secs(1)).unwrap_or(Err(KeyringError::Late))
+        entry(&self.bus, (&self.service, &self.account), Instant::now() + ANSWER)
     }
 }
 

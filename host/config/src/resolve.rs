@@ -12,6 +12,7 @@ mod description;
 mod environment_only;
 mod grants;
 mod identity;
+mod issuing_key;
 mod keys;
 mod limit_preset;
 mod limits;
@@ -388,8 +389,14 @@ impl Resolver<'_> {
         self.accounts_are_used(file, &policies);
         let server = self.of_accounts(server, accounts.as_ref());
         let limits = self.call_limits(file, &upstreams, &policies);
-        let context = TokenContext { policies: &policies, keys: &keys, limits: &limits };
-        self.token_issues(file, &mut upstreams, context);
+        let context = TokenContext {
+            file,
+            policies: &policies,
+            keys: &keys,
+            signing: signing.as_ref(),
+            limits: &limits,
+        };
+        self.token_issues(&mut upstreams, context);
         let lockout = self.lockout(file);
         let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);

@@ -38,11 +38,25 @@ const LEFT: Duration = Duration::from_secs(30);
 
 /// The end of a secret's use, which a renewal with the same value postpones.
 #[derive(Clone, Debug)]
-pub struct SecretLifetime(Arc<Mutex<Instant>>);
+pub struct SecretLifetime {
+    end: Arc<Mutex<Instant>>,
+    /// The header or variable with the secret. None: it is in another setting.
+    name: Option<Arc<str>>,
+}
 
 impl SecretLifetime {
     fn until(end: Instant) -> Self {
-        Self(Arc::new(Mutex::new(end)))
+        Self { end: Arc::new(Mutex::new(end)), name: None }
+    }
+
+    /// The same lifetime, of the secret in the header or variable `name`.
+    pub(crate) fn of_text(self, name: &str) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// True if the secret is in the header or variable `name`.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
     }
 
     /// True if the secret may not be used any more.
@@ -51,13 +65,13 @@ impl SecretLifetime {
     }
 
     fn is_over_at(&self, now: Instant) -> bool {
-        *self.0.lock() <= now
+        *self.end.lock() <= now
     }
 }
 
 impl PartialEq for SecretLifetime {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.end, &other.end)
     }
 }
 
@@ -289,7 +303,7 @@ impl PrintedSecret {
             && before.expose_secret() == value.expose_secret()
             && !lifetime.is_over_at(now)
         {
-            *lifetime.0.lock() = end;
+            *lifetime.end.lock() = end;
             return false;
         }
         self.has_ended = false;

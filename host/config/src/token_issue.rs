@@ -18,8 +18,8 @@ pub struct TokenIssue {
     pub issuer: String,
     /// The claim `aud`.
     pub audience: String,
-    /// The claim with the subject, besides `sub`.
-    pub subject_claim: Option<String>,
+    /// The path of a claim with the subject, besides `sub`. Empty: there is none.
+    pub subject_claim: Vec<String>,
     /// The path of the claim with the roles. Empty: the policy reads none.
     pub roles_claim: Vec<String>,
     /// Maximum lifetime.

@@ -1,19 +1,23 @@
 //! The accounts that callers connect. A caller without an account gets a link. Whoever opens it has to prove that they
 //! are the same principal; then they log in at the provider, and their grant is stored for this principal alone.
 
+mod invitee;
 mod link;
+mod link_key;
 mod link_table;
 mod local_code;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use url::Url;
 use witgate_plugin::Digest;
 use zeroize::Zeroizing;
@@ -22,74 +26,48 @@ use crate::fault::OutboundProblem;
 use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantError, GrantStore, StoredGrant};
 use crate::login::{Login, LoginError};
+use crate::registry::OutboundCredentials;
 use crate::upstream_credential::UpstreamCredential;
+pub use invitee::{Invitee, IssuedLink, LinkFacts};
+use invitee::{grant, provider};
 use link::{ConnectLink, LinkStage, random_text};
-use link_table::{LinkKey, LinkTable};
+use link_key::LinkKey;
+use link_table::LinkTable;
+use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
-use witgate_config::credentials::{GrantSettings, OutboundSource, callback_path};
-use witgate_runtime::workers;
-use witgate_services::network::Ways;
+use witgate_base::seal::SealingKey;
+use witgate_config::credentials::callback_path;
 
 /// Connected accounts that a slow reader of announcements may miss.
 const ANNOUNCED: usize = 64;
 
+/// The lifetime of the state of a request for input.
+const ROUND: Duration = Duration::from_secs(600);
+
+/// What the key of these states seals.
+const ROUND_PURPOSE: &str = "witgate connect round 1";
+
+/// The time for which a call waits for the person. Clients give up after some ten seconds more.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The links of a process.
 pub struct ConnectDesk {
-    ways: Arc<Ways>,
+    credentials: Arc<OutboundCredentials>,
     /// The port of the own listener on loopback, over stdio. None: the gateway's listener has the pages.
     local_port: Option<u16>,
     links: Mutex<LinkTable>,
     connected: broadcast::Sender<ConnectedPrincipal>,
     form_key: hmac::Key,
-}
-
-/// The principal who gets a link, and the reason.
-#[derive(Clone)]
-pub struct Invitee {
-    /// The credential.
-    pub credential: Arc<UpstreamCredential>,
-    /// The principal.
-    pub principal: Principal,
-    /// The place of the upstream in the configuration, whose policies know the principal.
-    pub upstream: usize,
-    /// The resource identifier of the upstream, at whose origin the page is.
-    pub resource: Arc<str>,
-}
-
-/// A link, for the principal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuedLink {
-    /// The page.
-    pub url: Url,
-    /// The number that the page shows, over stdio.
-    pub code: Option<Box<str>>,
-    /// The id of the link. It opens nothing.
-    pub id: Box<str>,
-}
-
-impl IssuedLink {
-    /// The text of the link in its URL.
-    pub fn link(&self) -> Option<String> {
-        self.url.query_pairs().find(|(name, _)| name == "t").map(|(_, link)| link.into_owned())
-    }
-}
-
-/// What the page may show to anybody who has a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkFacts {
-    /// The place of the upstream in the configuration.
-    pub upstream: usize,
-    /// The number to compare, over stdio.
-    pub code: Option<Box<str>>,
-    /// The page, without the link.
-    pub page: Url,
-    /// The host of the provider.
-    pub provider: Box<str>,
+    round_key: SealingKey,
 }
 
 /// Finds the secret of the browser that has sent a request. The name of its cookie depends on the URL of the page.
 pub type BrowserSecret<'a> = &'a (dyn Fn(&Url) -> Option<Box<str>> + Sync);
+
+/// Finds the credential that the upstream at a place in the configuration has now. A reload may have replaced the one for
+/// which a link was made.
+pub type LiveCredential<'a> = &'a (dyn Fn(usize) -> Option<Arc<UpstreamCredential>> + Sync);
 
 /// The proof that a browser belongs to the principal.
 #[derive(Clone, Copy, Debug)]
@@ -168,17 +146,74 @@ impl ConnectOutcome {
     }
 }
 
+/// A change of a principal's account.
+#[must_use = "nothing changes before `make`"]
+pub struct AccountChange {
+    invitee: Invitee,
+    is_theirs: bool,
+    work: BoxFuture<'static, Result<ConnectedAccount, OutboundProblem>>,
+}
+
+impl AccountChange {
+    /// The change by `work` for `invitee`, whose browser it is if `is_theirs`.
+    fn new(
+        invitee: Invitee,
+        is_theirs: bool,
+        work: impl Future<Output = Result<ConnectedAccount, OutboundProblem>> + Send + 'static,
+    ) -> Self {
+        Self { invitee, is_theirs, work: Box::pin(work) }
+    }
+
+    /// The place of the upstream in the configuration.
+    pub fn upstream(&self) -> usize {
+        self.invitee.upstream
+    }
+
+    /// Makes the change. Nothing may interrupt it, because a code and a new grant exist only once.
+    pub async fn make(self) -> ConnectOutcome {
+        ConnectOutcome::of(&self.invitee, self.is_theirs, self.work.await)
+    }
+}
+
+/// A link whose code is being exchanged. Unless that ends with an account, the link ends, too.
+struct RedeemingLink {
+    desk: Arc<ConnectDesk>,
+    key: LinkKey,
+}
+
+impl RedeemingLink {
+    fn new(desk: &Arc<ConnectDesk>, key: LinkKey) -> Self {
+        Self { desk: Arc::clone(desk), key }
+    }
+
+    fn key(&self) -> &LinkKey {
+        &self.key
+    }
+}
+
+impl Drop for RedeemingLink {
+    fn drop(&mut self) {
+        self.desk.links.lock().remove_unless_connected(&self.key);
+    }
+}
+
 impl ConnectDesk {
-    /// The links to pages of the gateway's listener, or of a listener at `local_port` on loopback.
+    /// The links to pages of the gateway's listener, or of a listener at `local_port` on loopback, for `credentials`.
     ///
     /// # Errors
     /// If there are no random numbers.
-    pub fn new(ways: Arc<Ways>, local_port: Option<u16>) -> Result<Arc<Self>, getrandom::Error> {
+    pub fn new(
+        credentials: Arc<OutboundCredentials>,
+        local_port: Option<u16>,
+    ) -> Result<Arc<Self>, getrandom::Error> {
         let connected = broadcast::Sender::new(ANNOUNCED);
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key)?;
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
-        Ok(Arc::new(Self { ways, local_port, links: Mutex::default(), connected, form_key }))
+        getrandom::fill(&mut *key)?;
+        let round_key = SealingKey::of(&*key, ROUND_PURPOSE).ok_or(getrandom::Error::UNSUPPORTED)?;
+        let links = Mutex::default();
+        Ok(Arc::new(Self { credentials, local_port, links, connected, form_key, round_key }))
     }
 
     /// True if the pages are on a listener of their own on this machine.
@@ -221,20 +256,21 @@ impl ConnectDesk {
         (link.is_for(credential) && matches!(link.stage, LinkStage::Open)).then(|| link.facts())
     }
 
-    /// Uses a link: from now on, it belongs to the browser with this secret. Returns the URL of the provider.
+    /// Uses a link for a credential in use: from now on, it belongs to the browser with this secret. Returns the URL of
+    /// the provider.
     ///
     /// # Errors
     /// If the link is unknown, or whoever has opened it is not the principal. The link of another principal stays as it
     /// is.
     pub fn begin(
         &self,
-        credential: &str,
+        credential: &Arc<UpstreamCredential>,
         link: &str,
         browser: &str,
         proof: ConnectProof<'_>,
     ) -> Result<Url, LinkError> {
         let mut links = self.links.lock();
-        let found = links.get_mut(link).filter(|found| found.is_for(credential));
+        let found = links.get_mut(link).filter(|found| Arc::ptr_eq(&found.invitee.credential, credential));
         let found = found.filter(|found| matches!(found.stage, LinkStage::Open)).ok_or(LinkError::Unknown)?;
         match proof {
             ConnectProof::Principal(principal) if *principal != found.invitee.principal => {
@@ -254,34 +290,31 @@ impl ConnectDesk {
         Ok(url)
     }
 
-    /// The end of a login: the provider has led a browser to `target`. What has begun goes on if the browser goes away.
+    /// The end of a login: the provider has led a browser to `target`. The code is exchanged when the change is made.
     ///
     /// # Errors
     /// If the answer belongs to no login.
-    pub async fn finish(
+    pub fn finish(
         self: &Arc<Self>,
         credential: &str,
         target: &str,
-        browser: BrowserSecret<'_>,
-    ) -> Result<ConnectOutcome, LinkError> {
-        let TakenLogin { invitee, key, browser, login } = self.take_login(credential, target, browser)?;
+        (browser, live): (BrowserSecret<'_>, LiveCredential<'_>),
+    ) -> Result<AccountChange, LinkError> {
+        let TakenLogin { invitee, key, browser, login } =
+            self.take_login(credential, target, (browser, live))?;
         let Some(login) = login else {
             // Nothing says that whoever has sent this answer is the principal.
-            return Ok(ConnectOutcome::of(&invitee, false, Err(OutboundProblem::StateMismatch)));
+            let mismatch = async { Err(OutboundProblem::StateMismatch) };
+            return Ok(AccountChange::new(invitee, false, mismatch));
         };
-        let result = match login.code(target) {
-            Err(error) => {
-                self.links.lock().remove(&key);
-                Err(problem_of(error))
-            }
-            Ok(code) => {
-                let (desk, invitee) = (Arc::clone(self), invitee.clone());
-                let work = async move { desk.redeem(&invitee, &login, &code, (&key, browser)).await };
-                let lost = |_| Err(unusable("the login has failed"));
-                workers::background().spawn(work).await.unwrap_or_else(lost)
-            }
+        let code = login.code(target).map_err(problem_of);
+        let link = RedeemingLink::new(self, key);
+        let (desk, of) = (Arc::clone(self), invitee.clone());
+        let redeemed = async move {
+            let grant = login.redeem(&code?).await.map_err(problem_of)?;
+            desk.bind(&of, (&login, grant), (link, browser)).await
         };
-        Ok(ConnectOutcome::of(&invitee, true, result))
+        Ok(AccountChange::new(invitee, true, redeemed))
     }
 
     /// The page of a credential, and the host of its provider.
@@ -309,16 +342,16 @@ impl ConnectDesk {
         Ok(ConnectedAccount { account: grant.account, not_granted: Vec::new(), link: id })
     }
 
-    /// Forgets the grant that was connected with this link, in the same browser.
+    /// Forgets the grant that was connected with this link, in the same browser, when the change is made.
     ///
     /// # Errors
-    /// If the link is unknown or belongs to another browser, or the grant cannot be removed.
-    pub async fn disconnect(
-        &self,
+    /// If the link is unknown or belongs to another browser.
+    pub fn disconnect(
+        self: &Arc<Self>,
         credential: &str,
         link: &str,
         browser: BrowserSecret<'_>,
-    ) -> Result<ConnectOutcome, LinkError> {
+    ) -> Result<AccountChange, LinkError> {
         let invitee = {
             let mut links = self.links.lock();
             let found = links.get(link).filter(|found| found.is_for(credential)).ok_or(LinkError::Unknown)?;
@@ -332,11 +365,48 @@ impl ConnectDesk {
             links.remove(&key);
             invitee
         };
-        let removed = removed(&invitee).await;
-        invitee.credential.forget(&invitee.principal);
-        let result =
-            removed.map(|()| ConnectedAccount { account: None, not_granted: Vec::new(), link: "".into() });
-        Ok(ConnectOutcome::of(&invitee, true, result))
+        let (desk, of) = (Arc::clone(self), invitee.clone());
+        let removed = async move {
+            let removed = removed(&of).await;
+            desk.forget(&of);
+            removed.map(|()| ConnectedAccount { account: None, not_granted: Vec::new(), link: "".into() })
+        };
+        Ok(AccountChange::new(invitee, true, removed))
+    }
+
+    /// The state of a request for input: it names a link, and is valid for this principal and this call alone. `None`:
+    /// there are no random numbers.
+    pub fn seal_round(&self, invitee: &Invitee, call: &Digest, link: &str) -> Option<String> {
+        let end = clock::since_epoch().as_secs() + ROUND.as_secs();
+        let call = URL_SAFE_NO_PAD.encode(call);
+        self.round_key.seal(&place_of_round(invitee, &call), &format!("{end} {link}")).ok()
+    }
+
+    /// The link in a state. None: it was made for somebody else or another call, is too old, or was changed.
+    pub fn open_round(&self, invitee: &Invitee, call: &Digest, state: &str) -> Option<Box<str>> {
+        let call = URL_SAFE_NO_PAD.encode(call);
+        let opened = self.round_key.open(&place_of_round(invitee, &call), state).ok()?;
+        let (end, link) = opened.split_once(' ')?;
+        let end: u64 = end.parse().ok()?;
+        (clock::since_epoch().as_secs() < end).then(|| link.into())
+    }
+
+    /// Waits until the link with this id is used to its end, or for as long as a caller waits.
+    pub async fn settled(&self, id: &str) {
+        let mut announcements = self.announcements();
+        if !self.links.lock().is_under_way(id) {
+            return;
+        }
+        let connected = async {
+            // One that was missed may have been this one.
+            while let Ok(announced) = announcements.recv().await {
+                if *announced.id == *id {
+                    return;
+                }
+            }
+        };
+        // After that, the caller asks again.
+        drop(timeout(PATIENCE, connected).await);
     }
 
     /// Announces each principal who connects an account from now on.
@@ -344,12 +414,12 @@ impl ConnectDesk {
         self.connected.subscribe()
     }
 
-    /// Takes the login to which an answer belongs.
+    /// Takes the login to which an answer belongs, for a credential that is still in use.
     fn take_login(
         &self,
         credential: &str,
         target: &str,
-        browser: BrowserSecret<'_>,
+        (browser, live): (BrowserSecret<'_>, LiveCredential<'_>),
     ) -> Result<TakenLogin, LinkError> {
         let mismatch = || LinkError::Problem(OutboundProblem::StateMismatch);
         let state = state_in(target).ok_or_else(mismatch)?;
@@ -357,6 +427,10 @@ impl ConnectDesk {
         let link = links.by_state(&sha256(state.as_bytes())).ok_or_else(mismatch)?;
         let LinkStage::LoggingIn { browser: owner, login } = &link.stage else { return Err(mismatch()) };
         let (invitee, key) = (link.invitee.clone(), link.key());
+        if !live(invitee.upstream).is_some_and(|live| Arc::ptr_eq(&live, &invitee.credential)) {
+            links.remove(&key);
+            return Err(LinkError::Unknown);
+        }
         let owner = *owner;
         if !link.is_for(credential) || !is_of(&owner, browser(&link.page)) {
             return Ok(TakenLogin { invitee, key, browser: owner, login: None });
@@ -366,31 +440,33 @@ impl ConnectDesk {
         Ok(TakenLogin { invitee, key, browser: owner, login })
     }
 
-    async fn redeem(
+    /// Stores the grant of a principal.
+    async fn bind(
         &self,
         invitee: &Invitee,
-        login: &Login,
-        code: &SecretString,
-        (key, browser): (&LinkKey, Digest),
+        (login, grant): (&Login, StoredGrant),
+        (link, browser): (RedeemingLink, Digest),
     ) -> Result<ConnectedAccount, OutboundProblem> {
-        let redeemed = match login.redeem(code).await {
-            Ok(grant) => write(invitee, grant.clone()).await.map(|()| grant),
-            Err(error) => Err(problem_of(error)),
-        };
-        let grant = redeemed.inspect_err(|_| self.links.lock().remove(key))?;
-        invitee.credential.forget(&invitee.principal);
-        let link = self.links.lock().connect(key, browser).unwrap_or_default();
-        let principal = invitee.principal.clone();
+        write(invitee, grant.clone()).await?;
+        self.forget(invitee);
+        let text = self.links.lock().connect(link.key(), browser).unwrap_or_default();
+        let (principal, id) = (invitee.principal.clone(), link.key().id().into());
         // Without readers, nobody has to know.
-        drop(self.connected.send(ConnectedPrincipal { principal, id: key.id().into() }));
+        drop(self.connected.send(ConnectedPrincipal { principal, id }));
         let not_granted = login.not_granted(&grant);
-        Ok(ConnectedAccount { account: grant.account, not_granted, link })
+        Ok(ConnectedAccount { account: grant.account, not_granted, link: text })
+    }
+
+    /// Forgets what is in memory of a principal's grant.
+    fn forget(&self, invitee: &Invitee) {
+        self.credentials.forget(&invitee.credential.settings().name, &invitee.principal);
     }
 
     fn login(&self, link: &ConnectLink) -> Result<Login, OutboundProblem> {
         let mut redirect = link.page.clone();
         redirect.set_path(&format!("{}/callback", link.page.path()));
-        Login::begin(link.invitee.credential.settings(), &self.ways, redirect).map_err(problem_of)
+        Login::begin(link.invitee.credential.settings(), self.credentials.ways(), redirect)
+            .map_err(problem_of)
     }
 
     /// The page of a credential.
@@ -414,6 +490,21 @@ impl ConnectDesk {
     }
 }
 
+/// The place of a state, as additional data of its encryption.
+fn place_of_round<'a>(invitee: &'a Invitee, call: &'a str) -> Vec<&'a str> {
+    let principal = &invitee.principal;
+    let has_issuer = if principal.issuer().is_some() { "issuer" } else { "" };
+    vec![
+        "request for input",
+        principal.proven_by(),
+        has_issuer,
+        principal.issuer().unwrap_or_default(),
+        principal.subject(),
+        &invitee.credential.settings().name,
+        call,
+    ]
+}
+
 /// True if a browser with this secret is the one with this digest.
 fn is_of(digest: &Digest, browser: Option<Box<str>>) -> bool {
     browser.is_some_and(|browser| sha256(browser.as_bytes()) == *digest)
@@ -429,18 +520,6 @@ fn state_in(target: &str) -> Option<String> {
     let mut states = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
     let state = states.next()?.1.into_owned();
     states.next().is_none().then_some(state)
-}
-
-fn grant(credential: &UpstreamCredential) -> Option<&GrantSettings> {
-    match &credential.settings().source {
-        OutboundSource::Grant(grant) => Some(grant),
-        _ => None,
-    }
-}
-
-/// The host of the provider of a credential.
-fn provider(credential: &UpstreamCredential) -> Option<Box<str>> {
-    grant(credential)?.authorize_url.host_str().map(Box::from)
 }
 
 /// Work on the stored grant of a principal, away from the threads of requests.

@@ -126,6 +126,14 @@ impl OutboundFault {
         Self { credential: Arc::clone(credential), problem, invitation: None }
     }
 
+    /// True if the caller lacks an account of their own.
+    pub fn is_about_account(&self) -> bool {
+        matches!(
+            self.problem,
+            OutboundProblem::NotConnected | OutboundProblem::Ended | OutboundProblem::NoPrincipal
+        )
+    }
+
     /// The same, with a way to connect an account.
     pub fn with(self, invitation: Invitation) -> Self {
         Self { invitation: Some(Box::new(invitation)), ..self }

@@ -1,5 +1,6 @@
-//! Tokens of a grant that a person has given, for all callers or for one principal. A renewal holds the lock of the grant, so that of several processes one
-//! asks the provider and the others read the result. A new refresh token is written before a token is used.
+//! Tokens of a grant that a person has given, for all callers or for one principal. A renewal holds the lock of the
+//! grant, so that of several processes one asks the provider and the others read the result. A new refresh token is
+//! written before a token is used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,18 @@ impl TokenSource for GrantSource {
             let grant = source.grant(order.is_refused).await?;
             *source.last.lock() = Some(digest(&grant));
             Ok(issued(&grant))
+        })
+    }
+
+    fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
+        let source = self.clone();
+        Box::pin(async move {
+            let grant = source.read().await?;
+            if !is_alive(&grant) {
+                return Ok(None);
+            }
+            *source.last.lock() = Some(digest(&grant));
+            Ok(Some(issued(&grant)))
         })
     }
 }
@@ -141,12 +154,14 @@ impl GrantSource {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
         let fields: Vec<_> = fields.into_iter().chain(scope).collect();
         // Without room for the answer, the refresh token is not used up.
-        let journal = self.prepare(&lock).await?;
+        let mut journal = self.prepare(&lock).await?;
         match self.endpoint.answer(&fields).await {
             Ok(issued) => {
                 let flaw = issued.flaw;
                 let new = StoredGrant::renewed(stored, issued, self.refresh_before);
-                self.keep(&new, stored, journal, &lock).await;
+                // Another thread might have to wait for a processor.
+                let noted = self.store.note(&self.key, &new, &mut journal);
+                self.keep(&new, stored, noted.map(|()| journal), &lock).await;
                 flaw.map_or(Ok(new), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
@@ -164,7 +179,7 @@ impl GrantSource {
         &self,
         new: &StoredGrant,
         former: &StoredGrant,
-        journal: GrantJournal,
+        noted: Result<GrantJournal, GrantError>,
         lock: &Arc<GrantLock>,
     ) {
         let secret = |grant: &StoredGrant| {
@@ -172,7 +187,7 @@ impl GrantSource {
         };
         let is_rotated = secret(new) != secret(former);
         let (mut pause, longest) = PAUSES;
-        let mut written = self.finish(new.clone(), journal, Arc::clone(lock)).await;
+        let mut written = self.finish(noted, Arc::clone(lock)).await;
         while let Err(error) = written {
             tracing::error!(grant = %self.key, %error, "the new grant cannot be written");
             if !is_rotated {
@@ -220,12 +235,11 @@ impl GrantSource {
 
     async fn finish(
         &self,
-        grant: StoredGrant,
-        journal: GrantJournal,
+        noted: Result<GrantJournal, GrantError>,
         lock: Arc<GrantLock>,
     ) -> Result<(), OutboundProblem> {
         let (store, key) = (self.store.clone(), self.key.clone());
-        self.blocking(move || store.finish(&key, &grant, journal, &lock)).await
+        self.blocking(move || store.finish(&key, &noted?, &lock)).await
     }
 
     async fn blocking<T: Send + 'static>(

@@ -117,6 +117,15 @@ pub enum GrantError {
     Locked(GrantKey),
 }
 
+/// The grants of principals for one credential.
+#[derive(Debug, Default)]
+pub struct ListedGrants {
+    /// Their keys.
+    pub keys: Vec<GrantKey>,
+    /// The files that do not tell whose grant they have. They take nothing from the others.
+    pub unreadable: Vec<GrantError>,
+}
+
 /// The files of grants.
 #[derive(Clone, Debug)]
 pub struct GrantStore {
@@ -197,29 +206,33 @@ impl GrantStore {
         opened.map(Some).map_err(|error| damaged(error.to_string()))
     }
 
-    /// The keys of all principals with a grant of `credential`, in the order of their names.
+    /// The grants of all principals for `credential`, in the order of their names.
     ///
     /// # Errors
-    /// If the directory or a file cannot be read.
-    pub fn keys_of_principals(&self, credential: &Arc<str>) -> Result<Vec<GrantKey>, GrantError> {
+    /// If the directory cannot be read.
+    pub fn of_principals(&self, credential: &Arc<str>) -> Result<ListedGrants, GrantError> {
         let failed = |error| GrantError::Io { path: self.folder.clone(), error };
+        let mut listed = ListedGrants::default();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed),
             Err(error) => return Err(failed(error)),
         };
         let prefix = GrantKey::file_prefix(credential);
-        let mut keys = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_one = name.strip_prefix(&*prefix).is_some_and(|rest| rest.ends_with(".json"));
-            let file = if is_one { read_file(&path)? } else { None };
-            let owner = file.and_then(|file| file.owner);
-            keys.extend(owner.map(|owner| GrantKey::of(credential, owner.principal())));
+            match if is_one { read_file(&path) } else { Ok(None) } {
+                Ok(file) => {
+                    let owner = file.and_then(|file| file.owner);
+                    listed.keys.extend(owner.map(|owner| GrantKey::of(credential, owner.principal())));
+                }
+                Err(error) => listed.unreadable.push(error),
+            }
         }
-        keys.sort_by(|one, other| one.owner().cmp(&other.owner()));
-        Ok(keys)
+        listed.keys.sort_by(|one, other| one.owner().cmp(&other.owner()));
+        Ok(listed)
     }
 
     fn opened(
@@ -252,16 +265,8 @@ impl GrantStore {
     /// # Errors
     /// If it cannot be written. Then the former one stays.
     pub fn write(&self, key: &GrantKey, grant: &StoredGrant, _lock: &GrantLock) -> Result<(), GrantError> {
-        use std::io::Write as _;
-        let path = self.path(key);
         let text = self.text(key, grant, self.own_key()?.as_ref())?;
-        let written = whole_file::replace(&path, |file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        written.map_err(|error| GrantError::Io { path: path.clone(), error })?;
-        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
-        drop(whole_file::sync_folder(&path));
+        self.replace(key, &text)?;
         self.remove_journal(key)
     }
 
@@ -302,15 +307,19 @@ impl GrantStore {
     }
 
     /// True if `text` is a whole file with this key, whatever it is bound to.
-    fn is_whole(&self, key: &GrantKey, text: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// If the key that seals values cannot be used now.
+    fn is_whole(&self, key: &GrantKey, text: &[u8]) -> Result<bool, GrantError> {
         if self.plain.is_some() {
-            return Self::is_whole_plain(text);
+            return Ok(Self::is_whole_plain(text));
         }
-        let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return false };
+        let Ok(file) = serde_json::from_slice::<GrantFile>(text) else { return Ok(false) };
         let of_file = Self { binding: file.binding.clone(), ..self.clone() };
-        file.version == VERSION
-            && file.owner == key.written_owner()
-            && self.sealing_key().is_ok_and(|sealing| of_file.opened(key, &file, &sealing).is_ok())
+        if file.version != VERSION || file.owner != key.written_owner() {
+            return Ok(false);
+        }
+        Ok(of_file.opened(key, &file, &self.sealing_key()?).is_ok())
     }
 
     /// Removes the grant with this key. False: there was none.
@@ -320,7 +329,11 @@ impl GrantStore {
     pub fn remove(&self, key: &GrantKey, _lock: &GrantLock) -> Result<bool, GrantError> {
         let path = self.path(key);
         match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                // Otherwise, a crash of the machine might bring it back.
+                drop(whole_file::sync_folder(&path));
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(GrantError::Io { path, error }),
         }
@@ -366,9 +379,15 @@ impl GrantStore {
     /// Only the owner may list a new directory, and nobody else may write into one.
     fn make_folder(&self) -> Result<(), GrantError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).and_then(|()| {
-            let others_write = self.folder.metadata()?.mode() & 0o022 != 0;
-            let refusal = || io::Error::other("others may write into it; `chmod go-w` it");
-            if others_write { Err(refusal()) } else { Ok(()) }
+            let folder = self.folder.metadata()?;
+            if folder.mode() & 0o022 != 0 {
+                return Err(io::Error::other("others may write into it; `chmod go-w` it"));
+            }
+            // Its owner may replace the files in it, and the administrator may do so everywhere.
+            if ![0, rustix::process::geteuid().as_raw()].contains(&folder.uid()) {
+                return Err(io::Error::other("it belongs to another user"));
+            }
+            Ok(())
         });
         made.map_err(|error| GrantError::Io { path: self.folder.clone(), error })
     }
@@ -561,9 +580,67 @@ mod tests {
         }
         store.write(&eve, &grant("of-eve"), &store.lock(&eve).unwrap()).unwrap();
         store.write(&key("hub"), &grant("shared"), &store.lock(&key("hub")).unwrap()).unwrap();
-        assert_eq!(store.keys_of_principals(&"hub".into()).unwrap(), [ada.clone(), eve]);
-        assert_eq!(store.keys_of_principals(&"hu".into()).unwrap(), []);
+        assert_eq!(store.of_principals(&"hub".into()).unwrap().keys, [ada.clone(), eve.clone()]);
+        assert_eq!(store.of_principals(&"hu".into()).unwrap().keys, []);
+        fs::write(store.path(&eve), "{").unwrap();
+        let listed = store.of_principals(&"hub".into()).unwrap();
+        assert_eq!((&*listed.keys, listed.unreadable.len()), (&[ada.clone()][..], 1));
+        assert!(store.remove(&eve, &store.lock(&eve).unwrap()).unwrap(), "its content does not matter");
         assert_eq!(store.read(&ada).unwrap().unwrap().access.expose_secret(), "of-ada");
+    }
+
+    /// A new grant that is noted and not in its place.
+    fn noted(store: &GrantStore) -> PathBuf {
+        let lock = store.lock(&key("a")).unwrap();
+        store.write(&key("a"), &grant("former"), &lock).unwrap();
+        let mut journal = store.prepare(&key("a"), &lock).unwrap();
+        store.note(&key("a"), &grant("new"), &mut journal).unwrap();
+        store.beside(&key("a"), "new")
+    }
+
+    fn access(store: &GrantStore) -> String {
+        drop(store.lock(&key("a")).unwrap());
+        store.read(&key("a")).unwrap().unwrap().access.expose_secret().to_owned()
+    }
+
+    #[test]
+    fn a_new_grant_that_cannot_be_put_in_its_place_stays_in_the_journal() {
+        let (_folder, store) = store();
+        let lock = store.lock(&key("a")).unwrap();
+        let mut journal = store.prepare(&key("a"), &lock).unwrap();
+        store.note(&key("a"), &grant("new"), &mut journal).unwrap();
+        // No file can be renamed over a directory.
+        fs::create_dir(store.path(&key("a"))).unwrap();
+        store.finish(&key("a"), &journal, &lock).unwrap_err();
+        drop((journal, lock));
+        fs::remove_dir(store.path(&key("a"))).unwrap();
+        assert_eq!(access(&store), "new");
+    }
+
+    #[test]
+    fn a_journal_stays_as_long_as_its_key_cannot_be_read() {
+        let (_folder, store) = store();
+        let journal = noted(&store);
+        let [sealing, elsewhere] = ["key", "elsewhere"].map(|name| store.folder.join(name));
+        fs::rename(&sealing, &elsewhere).unwrap();
+        fs::create_dir(&sealing).unwrap();
+        store.lock(&key("a")).unwrap_err();
+        assert!(journal.exists());
+        fs::remove_dir(&sealing).unwrap();
+        fs::rename(&elsewhere, &sealing).unwrap();
+        assert_eq!(access(&store), "new");
+    }
+
+    #[test]
+    fn a_killed_write_leaves_no_tokens() {
+        let (_folder, store) = store();
+        let plain = GrantStore { plain: Some(store.folder.join("tokens.json")), ..store };
+        plain.write(&key("a"), &grant("t"), &plain.lock(&key("a")).unwrap()).unwrap();
+        let left = plain.folder.join(".tokens.json.part");
+        assert!(!left.exists());
+        fs::write(&left, "token").unwrap();
+        assert_eq!(access(&plain), "t");
+        assert!(!left.exists());
     }
 
     #[test]

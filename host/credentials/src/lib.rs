@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod caller_token;
 mod client;
 pub mod connect;

@@ -9,9 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use crate::account;
 use crate::client::SecretError;
 use crate::fault::OutboundProblem;
 use crate::grant_store::StoredGrant;
+use crate::token_answer::AccessToken;
 use crate::token_sources::TokenEndpoint;
 use witgate_base::digest::sha256;
 use witgate_config::credentials::{CredentialSettings, GrantSettings, OutboundSource};
@@ -165,7 +167,11 @@ impl Login {
             }
             problem => LoginError::Tokens(problem.to_string()),
         })?;
-        let token = &self.settings.token;
+        let account = match (&issued.account, &self.settings.account_url) {
+            (None, Some(url)) => account::of_token(&self.endpoint.ways, url, &issued.access).await,
+            (known, _) => known.clone(),
+        };
+        let (token, issued) = (&self.settings.token, AccessToken { account, ..issued });
         Ok(StoredGrant::new(issued, &token.scopes, token.refresh_before))
     }
 

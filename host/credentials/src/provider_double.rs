@@ -94,6 +94,7 @@ impl ProviderDouble {
             issuer: None,
             params: BTreeMap::new(),
             redirect_uri: Url::parse("http://127.0.0.1/callback").unwrap(),
+            account_url: None,
             connect: None,
             names_scopes: false,
             is_endless: false,

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::open_renewals::OpenRenewals;
 use crate::upstream_credential::{InvalidCredential, UpstreamCredential};
+use witgate_base::party::Principal;
 use witgate_config::credentials::CredentialSettings;
 use witgate_services::fetch::TOKEN_ANSWER;
 use witgate_services::network::Ways;
@@ -41,6 +42,16 @@ impl OutboundCredentials {
         if timeout(LONGEST_END, self.open.settle()).await.is_err() {
             tracing::error!("a new grant was not written; log in again");
         }
+    }
+
+    /// Forgets what is in memory of a principal's grant, which has changed, in all credentials with this name. After a
+    /// reload, running calls may still use the former one.
+    pub fn forget(&self, credential: &str, principal: &Principal) {
+        let same_name: Vec<_> = {
+            let in_use = self.in_use.lock();
+            in_use.get(credential).into_iter().flatten().filter_map(Weak::upgrade).collect()
+        };
+        same_name.iter().for_each(|credential| credential.forget(principal));
     }
 
     /// The credential with these settings: the one in use, or a new one.

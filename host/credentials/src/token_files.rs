@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -56,16 +56,21 @@ struct TokenFile {
     state: Mutex<FileState>,
     /// The number of times that the credential was asked.
     looks: watch::Sender<u64>,
+    /// The news of another credential.
+    replaced: Notify,
     /// It exists as long as its files are written.
-    _folder: Arc<TokenFolder>,
+    folder: Arc<TokenFolder>,
 }
 
 /// The content of a file, as far as it is known.
 #[derive(Debug, Default)]
 struct FileState {
+    /// The token of the current credential that was written last.
     written: Option<Digest>,
     /// The problem that was logged last.
     problem: Option<String>,
+    /// True if the file could not be removed, which was logged.
+    is_stuck: bool,
 }
 
 impl TokenFiles {
@@ -98,7 +103,7 @@ impl TokenFiles {
     pub fn replace(&self, credentials: BTreeMap<String, Arc<UpstreamCredential>>) {
         for (variable, credential) in credentials {
             if let Some(file) = self.files.get(&variable) {
-                file.credential.store(credential);
+                file.replace(credential);
             }
         }
     }
@@ -128,7 +133,7 @@ impl TokenFiles {
             .values()
             .filter(|file| file.credential.load().settings().name == credential.settings().name);
         for file in own {
-            if has_begun && file.state.lock().written.is_none() {
+            if has_begun && !file.is_written() {
                 let why = "its token is not yet in its file".to_owned();
                 let problem = OutboundProblem::unreachable(why);
                 return Err(OutboundFault::new(&credential.settings().name, problem));
@@ -140,7 +145,7 @@ impl TokenFiles {
     /// Removes the files, and writes none any more.
     pub fn end(&self) {
         self.stop.cancel();
-        self.files.values().for_each(|file| file.remove());
+        self.files.values().for_each(|file| file.remove(&mut file.state.lock()));
         self.folder.remove();
     }
 }
@@ -154,7 +159,32 @@ impl Drop for TokenFiles {
 impl TokenFile {
     fn new(path: PathBuf, credential: Arc<UpstreamCredential>, folder: Arc<TokenFolder>) -> Self {
         let (credential, looks) = (ArcSwap::new(credential), watch::Sender::new(0));
-        Self { path, credential, state: Mutex::default(), looks, _folder: folder }
+        let (state, replaced) = (Mutex::default(), Notify::new());
+        Self { path, credential, state, looks, replaced, folder }
+    }
+
+    /// Uses another credential from now on. A file of a credential with another name is none for its readers.
+    fn replace(&self, credential: Arc<UpstreamCredential>) {
+        // Under the lock, no token of the former credential is written afterwards.
+        let mut state = self.state.lock();
+        let former = self.credential.swap(Arc::clone(&credential));
+        if Arc::ptr_eq(&former, &credential) {
+            return;
+        }
+        state.written = None;
+        if former.settings().name != credential.settings().name {
+            self.remove(&mut state);
+        }
+        self.replaced.notify_one();
+    }
+
+    /// True if the token of the current credential is in the file, and nobody has removed it.
+    fn is_written(&self) -> bool {
+        self.state.lock().written.is_some() && self.path.exists()
+    }
+
+    fn is_of(&self, credential: &Arc<UpstreamCredential>) -> bool {
+        Arc::ptr_eq(&self.credential.load(), credential)
     }
 
     /// Writes each new token, until `stop`.
@@ -167,17 +197,21 @@ impl TokenFile {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = changed => {}
+                () = self.replaced.notified() => {}
                 () = sleep(LOOK) => {}
             }
         }
     }
 
-    async fn look(self: &Arc<Self>, credential: &UpstreamCredential, stop: &CancellationToken) {
+    async fn look(self: &Arc<Self>, credential: &Arc<UpstreamCredential>, stop: &CancellationToken) {
         let problem = match credential.secret().await {
-            Ok(token) => self.write(token, stop).await.err().map(|error| error.to_string()),
+            Ok(token) => self.write(credential, token, stop).await.err().map(|error| error.to_string()),
             // A token that has ended, or whose login was taken back, is of no use.
             Err(fault) => {
-                self.remove();
+                let mut state = self.state.lock();
+                if self.is_of(credential) {
+                    self.remove(&mut state);
+                }
                 Some(fault.to_string())
             }
         };
@@ -195,29 +229,48 @@ impl TokenFile {
         }
     }
 
-    async fn write(self: &Arc<Self>, token: SecretString, stop: &CancellationToken) -> io::Result<()> {
+    async fn write(
+        self: &Arc<Self>,
+        credential: &Arc<UpstreamCredential>,
+        token: SecretString,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
         let digest = sha256(token.expose_secret().as_bytes());
-        if self.state.lock().written == Some(digest) {
+        if self.state.lock().written == Some(digest) && self.path.exists() {
             return Ok(());
         }
-        let (file, stop) = (Arc::clone(self), stop.clone());
+        let (file, credential, stop) = (Arc::clone(self), Arc::clone(credential), stop.clone());
         let write = move || {
             // Under the lock, no file is written after the end.
             let mut state = file.state.lock();
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || !file.is_of(&credential) {
                 return Ok(());
             }
-            whole_file::replace(&file.path, |new| new.write_all(token.expose_secret().as_bytes()))?;
-            state.written = Some(digest);
-            Ok(())
+            let text = token.expose_secret().as_bytes();
+            let written = file
+                .folder
+                .restore()
+                .and_then(|()| whole_file::replace(&file.path, |new| new.write_all(text)));
+            match written {
+                Ok(()) => state.written = Some(digest),
+                // A former token may have ended.
+                Err(_) => file.remove(&mut state),
+            }
+            written
         };
         spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
-    fn remove(&self) {
-        let mut state = self.state.lock();
-        if state.written.take().is_some()
-            && let Err(error) = std::fs::remove_file(&self.path)
+    /// Removes the file. If it cannot be removed, the next look tries again.
+    fn remove(&self, state: &mut FileState) {
+        state.written = None;
+        let removed = match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let was_stuck = std::mem::replace(&mut state.is_stuck, removed.is_err());
+        if let Err(error) = removed
+            && !was_stuck
         {
             tracing::error!(path = %self.path.display(), %error, "a token file cannot be removed");
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 use witgate_base::whole_file;
@@ -18,7 +19,7 @@ const LOCK: &str = "lock";
 pub(crate) struct TokenFolder {
     path: PathBuf,
     lock: PathBuf,
-    _held: File,
+    held: Mutex<File>,
 }
 
 impl TokenFolder {
@@ -34,10 +35,25 @@ impl TokenFolder {
         remove_abandoned(parent)?;
         let path = parent.join(unique()?);
         let lock = path.with_extension(LOCK);
-        let held = private().create_new(true).open(&lock)?;
-        held.try_lock()?;
+        let held = Mutex::new(held(&lock)?);
         DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, lock, _held: held })
+        Ok(Self { path, lock, held })
+    }
+
+    /// Makes the directory again if somebody has removed it.
+    ///
+    /// # Errors
+    /// If it cannot be made, or others may use the directory above it.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let mut current = self.held.lock();
+        let Some(parent) = self.path.parent().filter(|_| !self.path.exists()) else { return Ok(()) };
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        is_private(parent)?;
+        let _turn = whole_file::Lock::take(&parent.join("folders")).map_err(io::Error::other)?;
+        if !self.lock.exists() {
+            *current = held(&self.lock)?;
+        }
+        DirBuilder::new().mode(0o700).create(&self.path)
     }
 
     /// The file with this name.
@@ -56,6 +72,13 @@ impl Drop for TokenFolder {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// A new lock, which this process holds.
+fn held(lock: &Path) -> io::Result<File> {
+    let held = private().create_new(true).open(lock)?;
+    held.try_lock()?;
+    Ok(held)
 }
 
 /// Removes the directories whose locks nobody holds.
@@ -154,6 +177,20 @@ mod tests {
         let other = TokenFolder::make(&parent).unwrap();
         assert_eq!(names(&parent).len(), 4, "{:?}", names(&parent));
         assert!(running.file("a").exists() && other.path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_is_made_again_and_is_in_use() {
+        let base = tempfile::tempdir().unwrap();
+        let parent = base.path().join("tokens");
+        let folder = TokenFolder::make(&parent).unwrap();
+        for removed in [&folder.path, &parent] {
+            fs::remove_dir_all(removed).unwrap();
+            folder.restore().unwrap();
+            assert_eq!(folder.path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+            drop(TokenFolder::make(&parent).unwrap());
+            assert!(folder.path.exists(), "the next gateway leaves it alone");
+        }
     }
 
     #[test]

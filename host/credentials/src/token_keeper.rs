@@ -2,6 +2,7 @@
 //! its answer may exist only once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -40,6 +41,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub(crate) trait TokenSource: Send + Sync + 'static {
     /// A new token.
     fn issue(&self, order: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>>;
+
+    /// The living token in the store, if others may change it there. No issuer is asked. None: it has to be renewed.
+    fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// The order of a token.
@@ -66,7 +72,8 @@ pub(crate) struct TokenForm {
     pub(crate) prefix: String,
     /// The time before its end.
     pub(crate) refresh_before: Duration,
-    /// The time after which its source is asked again in any case, because others may change it.
+    /// The time after which its source is asked again in any case, because others may change it. A token that was read
+    /// two such times ago is not used before it is read again.
     pub(crate) recheck: Option<Duration>,
 }
 
@@ -78,6 +85,8 @@ pub(crate) struct TokenKeeper {
     renewal: Mutex<RenewalState>,
     /// Tells that there is a new token.
     changed: Notify,
+    /// The number of the account whose tokens these are. No other account has it.
+    account_number: AtomicU64,
 }
 
 /// A token in use.
@@ -87,15 +96,21 @@ struct HeldToken {
     /// The account at the issuer, if it is known.
     account: Option<Arc<str>>,
     since: Instant,
+    /// The time from which it is not used before it is read again, because others may have removed it.
+    unproven: Option<Instant>,
     renewal: Instant,
     end: Instant,
 }
+
+type StoredRead = Shared<BoxFuture<'static, Result<Option<HeaderValue>, OutboundProblem>>>;
 
 type Renewal = Shared<BoxFuture<'static, Result<Arc<HeldToken>, OutboundProblem>>>;
 
 #[derive(Default)]
 struct RenewalState {
     running: Option<Renewal>,
+    /// A read of the store alone.
+    reading: Option<StoredRead>,
     failure: Option<RenewalFailure>,
 }
 
@@ -110,7 +125,8 @@ struct RenewalFailure {
 impl TokenKeeper {
     pub(crate) fn new(source: Arc<dyn TokenSource>, form: TokenForm) -> Arc<Self> {
         let (current, renewal, changed) = (ArcSwapOption::empty(), Mutex::default(), Notify::new());
-        Arc::new(Self { source, form, current, renewal, changed })
+        let account_number = AtomicU64::new(next_account());
+        Arc::new(Self { source, form, current, renewal, changed, account_number })
     }
 
     /// Waits for the next token from now on.
@@ -118,11 +134,11 @@ impl TokenKeeper {
         self.changed.notified()
     }
 
-    /// The token, if one lives. It is renewed in the background before its end.
+    /// The token, if one lives that was read not long ago. It is renewed in the background before its end.
     pub(crate) fn at_hand(self: &Arc<Self>, caller: Option<&Arc<CallerToken>>) -> Option<HeaderValue> {
         let current = self.current.load();
         let (held, now) = (current.as_ref()?, Instant::now());
-        if now >= held.end {
+        if now >= held.end || held.is_unproven(now) {
             return None;
         }
         if now >= held.renewal {
@@ -137,6 +153,27 @@ impl TokenKeeper {
         self.current.load().as_ref()?.account.clone()
     }
 
+    /// The number of the account whose token is in use. It changes with the account, and not with the token.
+    pub(crate) fn account_number(&self) -> Option<u64> {
+        self.current.load().as_ref().map(|_| self.account_number.load(Ordering::Acquire))
+    }
+
+    /// Uses a token from now on.
+    fn keep(&self, held: Arc<HeldToken>) {
+        let former = self.current.load_full().and_then(|former| former.account.clone());
+        if former.is_some() && held.account.is_some() && former != held.account {
+            self.account_number.store(next_account(), Ordering::Release);
+        }
+        self.current.store(Some(held));
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets the token, whose account is not connected any more.
+    fn forget(&self) {
+        self.account_number.store(next_account(), Ordering::Release);
+        self.current.store(None);
+    }
+
     /// The token, or a new one.
     ///
     /// # Errors
@@ -145,7 +182,10 @@ impl TokenKeeper {
         self: &Arc<Self>,
         caller: Option<&Arc<CallerToken>>,
     ) -> Result<HeaderValue, OutboundProblem> {
-        match self.at_hand(caller) {
+        if let Some(value) = self.at_hand(caller) {
+            return Ok(value);
+        }
+        match self.proven().await? {
             Some(value) => Ok(value),
             None => self.wait(TokenOrder::of(caller)).await,
         }
@@ -161,11 +201,11 @@ impl TokenKeeper {
         caller: Option<&Arc<CallerToken>>,
     ) -> Result<HeaderValue, OutboundProblem> {
         if let Some(held) = &*self.current.load() {
-            if Some(&held.value) != refused {
+            if Some(&held.value) != refused && !held.is_unproven(Instant::now()) {
                 return Ok(held.value.clone());
             }
-            if held.since.elapsed() < YOUNGEST {
-                return Err(OutboundProblem::Rejected);
+            if Some(&held.value) == refused && held.since.elapsed() < YOUNGEST {
+                return self.after_renewal(refused).await;
             }
         }
         let order = TokenOrder { is_refused: true, ..TokenOrder::of(caller) };
@@ -178,6 +218,18 @@ impl TokenKeeper {
         if Some(&value) == refused { Err(OutboundProblem::Rejected) } else { Ok(value) }
     }
 
+    /// The token after the renewal that runs, if there is one: an issuer may end the former token before its answer with
+    /// the new one arrives.
+    async fn after_renewal(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, OutboundProblem> {
+        let running = self.renewal.lock().running.clone();
+        if let Some(running) = running {
+            // The token that is held afterwards counts.
+            drop(timeout(PATIENCE, running).await);
+        }
+        let held = self.current.load_full().filter(|held| Some(&held.value) != refused);
+        held.map(|held| held.value.clone()).ok_or(OutboundProblem::Rejected)
+    }
+
     /// A new token from the issuer, however good the current one is. It waits as long as a renewal takes.
     ///
     /// # Errors
@@ -187,6 +239,80 @@ impl TokenKeeper {
             self.renew(TokenOrder::default()).await?;
         }
         self.renew(TokenOrder { caller: None, is_refused: true }).await.map(drop)
+    }
+
+    /// The token after a new read of the store, if only that read is missing. It does not depend on the issuer, so that a
+    /// failing one does not take away a token that lives. None: it has to be renewed.
+    async fn proven(self: &Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+        let (current, now) = (self.current.load_full(), Instant::now());
+        if !current.is_some_and(|held| now < held.end && held.is_unproven(now)) {
+            return Ok(None);
+        }
+        let late = |_| Err(OutboundProblem::unreachable("the store does not answer in time".to_owned()));
+        timeout(PATIENCE, self.read_again()).await.unwrap_or_else(late)
+    }
+
+    /// The running read, or a new one.
+    fn read_again(self: &Arc<Self>) -> StoredRead {
+        let mut state = self.renewal.lock();
+        if let Some(reading) = state.reading.as_ref().filter(|reading| reading.peek().is_none()) {
+            return reading.clone();
+        }
+        let task = workers::background().spawn(Arc::clone(self).read());
+        let lost = || Err(OutboundProblem::unreachable("the read has failed".to_owned()));
+        let reading = async move { task.await.unwrap_or_else(|_| lost()) }.boxed().shared();
+        state.reading = Some(reading.clone());
+        reading
+    }
+
+    async fn read(self: Arc<Self>) -> Result<Option<HeaderValue>, OutboundProblem> {
+        let former = self.current.load_full();
+        let stored = self.source.stored().await;
+        let mut state = self.renewal.lock();
+        state.reading = None;
+        match self.current.load_full() {
+            // A renewal has ended meanwhile, and knows more.
+            Some(current) if !former.is_some_and(|former| Arc::ptr_eq(&former, &current)) => {
+                return Ok(Some(current.value.clone()));
+            }
+            _ => {}
+        }
+        let read = match stored {
+            Ok(Some(token)) => HeldToken::new(&token, &self.form).map(|read| self.in_place(read)),
+            Ok(None) => return Ok(None),
+            Err(problem) => Err(problem),
+        };
+        match read {
+            Ok(held) => {
+                let value = held.value.clone();
+                self.keep(Arc::new(held));
+                Ok(Some(value))
+            }
+            Err(problem) => {
+                let credential = &*self.form.credential;
+                match problem {
+                    // Each refused call says so.
+                    OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
+                    _ => {
+                        tracing::warn!(credential, %problem, "the token cannot be read again, so it is not used")
+                    }
+                }
+                if problem.needs_login() {
+                    self.forget();
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// A token that was only read: one that is due stays due.
+    fn in_place(&self, read: HeldToken) -> HeldToken {
+        match &*self.current.load() {
+            Some(former) if former.value == read.value => {
+                HeldToken { since: former.since, renewal: former.renewal, ..read }
+            }
+            _ => read,
+        }
     }
 
     async fn wait(self: &Arc<Self>, order: TokenOrder) -> Result<HeaderValue, OutboundProblem> {
@@ -224,18 +350,23 @@ impl TokenKeeper {
         let credential = &*self.form.credential;
         match &held {
             Ok(held) => {
-                self.current.store(Some(Arc::clone(held)));
-                self.changed.notify_waiters();
+                self.keep(Arc::clone(held));
                 if state.failure.take().is_some() {
                     tracing::info!(credential, "there is a token again");
                 }
             }
             Err(problem) => {
                 let failure = RenewalFailure::after(state.failure.as_ref(), problem);
-                tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token");
+                match problem {
+                    // Each refused call says so.
+                    OutboundProblem::NotConnected => tracing::debug!(credential, %problem),
+                    _ => {
+                        tracing::warn!(credential, %problem, pause = ?failure.pause, "there is no new token")
+                    }
+                }
                 state.failure = Some(failure);
                 if problem.needs_login() {
-                    self.current.store(None);
+                    self.forget();
                 }
             }
         }
@@ -255,6 +386,11 @@ impl TokenKeeper {
 }
 
 impl HeldToken {
+    /// True if it has to be read again before its next use.
+    fn is_unproven(&self, now: Instant) -> bool {
+        self.unproven.is_some_and(|unproven| now >= unproven)
+    }
+
     fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
         let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
         let unfit = |_| OutboundProblem::Refused { error: "its token does not fit into a header".into() };
@@ -266,7 +402,8 @@ impl HeldToken {
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
         let account = token.account.as_deref().map(Arc::from);
-        Ok(Self { value, account, since, renewal, end })
+        let unproven = form.recheck.map(|recheck| since + 2 * recheck);
+        Ok(Self { value, account, since, unproven, renewal, end })
     }
 }
 
@@ -279,6 +416,11 @@ impl RenewalFailure {
         let pause = last.map_or(first, |last| (last.pause * 2).min(longest));
         Self { problem: problem.clone(), pause, next_attempt: Instant::now() + pause }
     }
+}
+
+fn next_account() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The time before the end at which a token is renewed.
@@ -302,7 +444,7 @@ fn chance() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
@@ -439,6 +581,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refusal_during_a_renewal_waits_for_the_new_token() {
+        let (keeper, issuer) = keeper(&[Some(3600), Some(3600)]);
+        issuer.go.notify_one();
+        let used = keeper.token(None).await.unwrap();
+        assert_eq!(
+            keeper.in_place_of(Some(&used), None).await,
+            Err(OutboundProblem::Rejected),
+            "it is young"
+        );
+        drop(keeper.renew(TokenOrder::default()));
+        let go = async {
+            tokio::task::yield_now().await;
+            issuer.go.notify_one();
+        };
+        let (value, ()) = tokio::join!(keeper.in_place_of(Some(&used), None), go);
+        assert_ne!(value.unwrap(), used);
+    }
+
+    #[tokio::test]
     async fn a_failure_is_followed_by_a_pause() {
         let (keeper, issuer) = keeper(&[None, Some(1)]);
         issuer.go.notify_one();
@@ -467,6 +628,76 @@ mod tests {
         assert!(running.await.is_err());
         assert_eq!(keeper.at_hand(None).unwrap(), "Bearer 1", "it still lives");
         assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "and nobody asks during the pause");
+    }
+
+    /// A store whose tokens others change, and an issuer that is away.
+    struct Store(Arc<Mutex<Result<&'static str, OutboundProblem>>>);
+
+    impl TokenSource for Store {
+        fn issue(&self, _: TokenOrder) -> BoxFuture<'static, Result<AccessToken, OutboundProblem>> {
+            let stored = self.0.lock().clone();
+            Box::pin(async { stored.map(|token| AccessToken::of(token.into(), None)) })
+        }
+
+        fn stored(&self) -> BoxFuture<'static, Result<Option<AccessToken>, OutboundProblem>> {
+            let stored = self.0.lock().clone();
+            Box::pin(async { stored.map(|token| Some(AccessToken::of(token.into(), None))) })
+        }
+    }
+
+    type StoredAnswer = Arc<Mutex<Result<&'static str, OutboundProblem>>>;
+
+    fn stored_keeper() -> (Arc<TokenKeeper>, StoredAnswer) {
+        let store = Arc::new(Mutex::new(Ok("stored")));
+        let form = TokenForm { recheck: Some(Duration::from_secs(5)), ..keeper(&[]).0.form.clone() };
+        (TokenKeeper::new(Arc::new(Store(Arc::clone(&store))), form), store)
+    }
+
+    /// Nobody has used the token since it was last read.
+    fn idle(keeper: &TokenKeeper) {
+        let held = keeper.current.load_full().unwrap();
+        let now = Instant::now();
+        let old = HeldToken { unproven: Some(now), renewal: now, ..HeldToken::clone(&held) };
+        keeper.current.store(Some(Arc::new(old)));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_others_have_removed_is_not_used_once_more() {
+        let (keeper, store) = stored_keeper();
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
+        idle(&keeper);
+        *store.lock() = Ok("other");
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer other");
+        for problem in [OutboundProblem::unreachable("EIO".to_owned()), OutboundProblem::NotConnected] {
+            idle(&keeper);
+            *store.lock() = Err(problem.clone());
+            for _ in 0..2 {
+                assert_eq!(keeper.token(None).await, Err(problem.clone()));
+            }
+            assert!(keeper.at_hand(None).is_none());
+        }
+        let former = keeper.account_number.load(Ordering::Acquire);
+        assert_eq!(keeper.account_number(), None);
+        keeper.renewal.lock().failure = None;
+        *store.lock() = Ok("of a new login");
+        keeper.token(None).await.unwrap();
+        let number = keeper.account_number();
+        keeper.token(None).await.unwrap();
+        assert!(number == Some(former) && keeper.account_number() == number);
+        keeper.forget();
+        keeper.renewed_now().await.unwrap();
+        assert_ne!(keeper.account_number(), number, "another account");
+    }
+
+    #[tokio::test]
+    async fn a_living_token_is_read_again_during_the_pause_of_its_issuer() {
+        let (keeper, _) = stored_keeper();
+        keeper.token(None).await.unwrap();
+        idle(&keeper);
+        let problem = OutboundProblem::unreachable("no".to_owned());
+        keeper.renewal.lock().failure = Some(RenewalFailure::after(None, &problem));
+        assert_eq!(keeper.token(None).await.unwrap(), "Bearer stored");
+        assert_eq!(keeper.at_hand(None).unwrap(), "Bearer stored");
     }
 
     #[test]

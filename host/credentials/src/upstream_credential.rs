@@ -27,7 +27,8 @@ use witgate_config::credentials::{CredentialSettings, OutboundSource, Retrieval,
 use witgate_services::network::Ways;
 
 /// The time after which a grant is read again, so that a login, a logout, and a renewal of another process take effect.
-const RECHECK: Duration = Duration::from_secs(10);
+/// Without a read, its token is used for twice that time at most.
+const RECHECK: Duration = Duration::from_secs(5);
 
 /// A credential in use.
 pub struct UpstreamCredential {
@@ -47,7 +48,7 @@ enum CredentialState {
     /// A token for each caller.
     Exchange(ExchangedTokens),
     /// A grant of each principal.
-    Principals(PrincipalGrants),
+    Principals(Box<PrincipalGrants>),
 }
 
 /// The facts about the credential of a call, for the audit.
@@ -117,6 +118,16 @@ impl UpstreamCredential {
         matches!(self.state, CredentialState::Principals(_))
     }
 
+    /// True if handshakes and lists go to the server without it, for callers who have no account.
+    pub fn is_only_for_calls(&self) -> bool {
+        match &self.settings.source {
+            OutboundSource::Grant(grant) => {
+                grant.connect.as_ref().is_some_and(|connect| connect.only_for_calls)
+            }
+            _ => false,
+        }
+    }
+
     /// True if it differs by caller.
     pub fn needs_user(&self) -> bool {
         self.is_exchanged() || self.is_of_principals()
@@ -143,16 +154,6 @@ impl UpstreamCredential {
             None => Box::pin(self.value(user)).await.map_err(|problem| self.fault(problem))?,
         };
         headers.insert(self.settings.header.clone(), value);
-        Ok(())
-    }
-
-    /// Adds the credential if that needs no waiting.
-    ///
-    /// # Errors
-    /// If there is none at hand.
-    pub fn add_at_once(&self, headers: &mut HeaderMap) -> Result<(), OutboundFault> {
-        let late = || self.fault(OutboundProblem::unreachable("there is no token yet".to_owned()));
-        headers.insert(self.settings.header.clone(), self.at_hand(None).ok_or_else(late)?);
         Ok(())
     }
 
@@ -215,8 +216,17 @@ impl UpstreamCredential {
         renewed.map_err(|problem| self.fault(problem))
     }
 
+    /// The number of the account that `user` has connected, if each caller has one and its token is in memory. It changes
+    /// when they connect or disconnect an account.
+    pub fn account_number(&self, user: Option<&CredentialUser>) -> Option<u64> {
+        match &self.state {
+            CredentialState::Principals(grants) => grants.of(user?.principal()).ok()?.account_number(),
+            _ => None,
+        }
+    }
+
     /// Forgets what is in memory of a principal's grant, which has changed.
-    pub fn forget(&self, principal: &Principal) {
+    pub(crate) fn forget(&self, principal: &Principal) {
         if let CredentialState::Principals(grants) = &self.state {
             grants.forget(principal);
         }
@@ -358,7 +368,7 @@ impl CredentialState {
                 let source = GrantSource::of(&settings.name, grant, ways, open)?;
                 match grant.connect {
                     None => Self::Token(TokenKeeper::new(Arc::new(source), form)),
-                    Some(_) => Self::Principals(PrincipalGrants::new(source, form)),
+                    Some(_) => Self::Principals(Box::new(PrincipalGrants::new(source, form))),
                 }
             }
             OutboundSource::Signed { signer, audience, subject, lifetime, .. } => {

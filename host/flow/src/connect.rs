@@ -4,21 +4,30 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{BoxStream, unfold};
 use http::HeaderMap;
-use witgate_plugin::Transport;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use witgate_plugin::{Digest, Transport};
 
 use crate::Flow;
+use crate::audit::targets;
 use crate::authenticate::identity::Caller;
 use crate::decision::DecisionId;
+use crate::event::Event;
 use crate::port::Upstream;
 use crate::receive::{Arrival, receive_bodiless};
 use crate::reject::{RejectedMessage, Rejection};
 use crate::request::Request;
+use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
-use witgate_credentials::connect::{ConnectDesk, ConnectOutcome, Invitee};
+use witgate_credentials::connect::{AccountChange, ConnectDesk, ConnectOutcome, Invitee, IssuedLink};
 use witgate_credentials::fault::{Invitation, InvitationForm, OutboundFault, OutboundProblem};
-use witgate_message::call::Call;
+use witgate_message::call::{Call, MessageKind};
 use witgate_message::era::Era;
+use witgate_message::fault::MessageFault;
+use witgate_message::input_round::STATE_PREFIX;
 
 /// The method in records about an account that somebody connects.
 pub const CONNECT: &str = "connect";
@@ -39,11 +48,18 @@ impl<U: Upstream> Flow<U> {
         Some(Invitee { credential, principal, upstream, resource })
     }
 
-    /// Adds a link to the refusal of a caller who has to connect an account.
-    pub(crate) fn inviting(&self, rejection: Rejection, caller: Option<&Caller>) -> Rejection {
+    /// Adds a link to the refusal of a caller who has to connect an account, in the form that their client understands.
+    /// `session` is that of the message.
+    pub(crate) fn inviting(
+        &self,
+        rejection: Rejection,
+        (request, caller): (Option<&Request>, Option<&Caller>),
+        session: Option<&str>,
+    ) -> Rejection {
         let Rejection::Outbound(fault) = rejection else { return rejection };
         let needs_account = matches!(fault.problem, OutboundProblem::NotConnected | OutboundProblem::Ended);
-        let (Some(desk), Some(caller), true) = (&self.connect, caller, needs_account) else {
+        let (Some(desk), Some(request), Some(caller), true) = (&self.connect, request, caller, needs_account)
+        else {
             return Rejection::Outbound(fault);
         };
         let invitee = self.invitee(caller.principal());
@@ -51,7 +67,8 @@ impl<U: Upstream> Flow<U> {
         let Some(invitee) = invitee else { return Rejection::Outbound(fault) };
         match desk.invite(&invitee) {
             Ok(link) => {
-                let invitation = Invitation { url: link.url, code: link.code, form: InvitationForm::Text };
+                let form = self.form(desk, (request, session), &invitee, &link);
+                let invitation = Invitation { url: link.url, code: link.code, form };
                 Rejection::Outbound(Box::new(fault.with(invitation)))
             }
             Err(problem) => {
@@ -59,6 +76,92 @@ impl<U: Upstream> Flow<U> {
                 Rejection::Outbound(fault)
             }
         }
+    }
+
+    /// The form in which the client gets a link. Those who do not say that they open URLs get it in the text.
+    fn form(
+        &self,
+        desk: &ConnectDesk,
+        (request, session): (&Request, Option<&str>),
+        invitee: &Invitee,
+        link: &IssuedLink,
+    ) -> InvitationForm {
+        let call = &request.call;
+        if !matches!(call.kind(), MessageKind::Request { .. }) {
+            return InvitationForm::Text;
+        }
+        match request.era {
+            Era::Stateful => {
+                let opens_urls = |session| self.upstream.opens_urls(session, &invitee.principal);
+                match session.is_some_and(opens_urls) {
+                    true => InvitationForm::Elicitation { id: link.id.clone() },
+                    false => InvitationForm::Text,
+                }
+            }
+            // The state of a server must come back with the call, and there is room for one.
+            Era::Stateless if call.takes_input() && call.declares_url_elicitation() && !call.has_input() => {
+                match desk.seal_round(invitee, &digest(call), &link.id) {
+                    Some(state) => InvitationForm::Input { state: format!("{STATE_PREFIX}{state}").into() },
+                    None => InvitationForm::Text,
+                }
+            }
+            Era::Stateless => InvitationForm::Text,
+        }
+    }
+
+    /// Takes up a call whose client was asked to open a link. It waits some time for the person.
+    ///
+    /// # Errors
+    /// If the state belongs to another call or caller, or the person has declined.
+    pub(crate) async fn resume(&self, request: &Request, caller: &Caller) -> Result<(), Rejection> {
+        let Some(round) = &request.round else { return Ok(()) };
+        let invitee = self.invitee(caller.principal());
+        let (Some(desk), Some(invitee)) = (&self.connect, invitee) else {
+            let what = "the state of the request is unknown".to_owned();
+            return Err(MessageFault::InvalidParams(what).into());
+        };
+        let fault = |problem| OutboundFault::new(&invitee.credential.settings().name, problem);
+        let link = desk.open_round(&invitee, &digest(&request.call), &round.state);
+        let link = link.ok_or_else(|| fault(OutboundProblem::StateMismatch))?;
+        if round.is_declined {
+            let why = "the person has declined in their client".into();
+            return Err(fault(OutboundProblem::ConnectDenied { why }).into());
+        }
+        desk.settled(&link).await;
+        Ok(())
+    }
+
+    /// Adds to the stream of a session that the caller has connected an account, for clients that wait for it.
+    pub(crate) fn announcing(
+        &self,
+        events: BoxStream<'static, Event>,
+        caller: &Caller,
+    ) -> BoxStream<'static, Event> {
+        let Some(desk) = &self.connect else { return events };
+        if self.upstream.credential_of_principals().is_none() {
+            return events;
+        }
+        let state = (events, desk.announcements(), caller.principal());
+        unfold(state, |(mut events, mut announcements, principal)| async move {
+            loop {
+                let announced = tokio::select! {
+                    event = events.next() => return event.map(|event| (event, (events, announcements, principal))),
+                    announced = announcements.recv() => announced,
+                };
+                match announced {
+                    Ok(announced) if announced.principal == principal => {
+                        return Some((completed(&announced.id), (events, announcements, principal)));
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    // The process ends.
+                    Err(RecvError::Closed) => {
+                        let event = events.next().await?;
+                        return Some((event, (events, announcements, principal)));
+                    }
+                }
+            }
+        })
+        .boxed()
     }
 
     /// Establishes who shows the credentials of `arrival` to the page where accounts are connected, as for a call. `act`
@@ -100,19 +203,34 @@ impl<U: Upstream> Flow<U> {
         result.map_err(|rejection| RejectedMessage { decision, ..rejection.into() })
     }
 
-    /// Records the end of a login, or of a connection.
-    pub async fn record_connection(
-        &self,
+    /// Makes the change of an account by `method`, and records it. Its record has a place before, without which nobody
+    /// connects an account. A disconnection is made in any case. It has to run to its end, also if nobody waits for it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded. Then nothing has changed.
+    pub async fn change_account(
+        self: Arc<Self>,
         method: &'static str,
         (transport, peer): (Transport, Option<IpAddr>),
-        outcome: &ConnectOutcome,
-    ) -> DecisionId {
+        change: AccountChange,
+    ) -> Result<ConnectOutcome, Rejection> {
         let generation = self.generations.live();
         let mut record = self.record(&generation, peer);
-        // Nothing can be refused any more. If there is no room for the record, that is counted.
-        drop(record.reserve());
         record.request = Some(Arc::new(self.about(method, transport, peer, record.decision)));
         record.is_clean = true;
+        match record.reserve() {
+            Err(rejection) if method == CONNECT => {
+                let mut record = record.close(&Err::<(), _>(rejection.clone()));
+                return Err(record
+                    .settle(Err::<(), _>(rejection))
+                    .await
+                    .err()
+                    .unwrap_or(Rejection::Unrecorded));
+            }
+            // If there is no room for the record, that is counted.
+            Ok(()) | Err(_) => {}
+        }
+        let outcome = change.make().await;
         record.principal = outcome.principal.clone();
         let fault = |problem: &OutboundProblem| {
             Rejection::from(OutboundFault::new(&outcome.credential.settings().name, problem.clone()))
@@ -126,9 +244,8 @@ impl<U: Upstream> Flow<U> {
         }
         let result = result.map(drop);
         let mut record = record.close(&result);
-        let decision = record.decision;
         drop(record.settle(result).await);
-        decision
+        Ok(outcome)
     }
 
     /// A request without a message.
@@ -148,9 +265,31 @@ impl<U: Upstream> Flow<U> {
             transport,
             route: Arc::clone(&self.route),
             certificate: None,
+            round: None,
             hooks: OnceLock::new(),
         }
     }
+}
+
+/// The notification that an elicitation is complete (MCP 2025-11-25).
+fn completed(id: &str) -> Event {
+    let message = json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/elicitation/complete",
+        "params": { "elicitationId": id },
+    });
+    Event { data: message.to_string().into(), ..Event::default() }
+}
+
+/// The digest of what a call asks for. Its id and metadata differ when a client repeats it.
+fn digest(call: &Call) -> Digest {
+    let mut bytes = Vec::new();
+    let names = targets(call.access()).iter().map(|target| &*target.name);
+    for part in [call.method()].into_iter().chain(names).chain(call.arguments()) {
+        bytes.extend(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    sha256(&bytes)
 }
 
 /// A reload has taken the credential away.

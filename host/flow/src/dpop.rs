@@ -234,6 +234,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             peer: None,
             certificate: None,
+            round: None,
             hooks: Default::default(),
             transport: witgate_plugin::Transport::Http,
             route: Arc::new(Route {

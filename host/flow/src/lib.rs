@@ -74,10 +74,11 @@ use request::{Request, Route};
 use right::Right;
 use stage_result::StageResult;
 use tasks::Tasks;
-use token_issue::IssuedToken;
+use token_issue::FreshToken;
 use traces::Tracer;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::connect::ConnectDesk;
+use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
@@ -215,8 +216,13 @@ impl<U: Upstream> Flow<U> {
         };
         record.request = Some(Arc::clone(&request));
         record.trace(self.tracer.as_ref(), &request);
+        let inviting = self.connect.is_some() && self.upstream.credential_of_principals().is_some();
+        let of_session = if inviting { session.clone() } else { None };
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
-        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
+        let result = result.map_err(|rejection| {
+            let from = (record.request.as_deref(), record.caller.as_deref());
+            self.inviting(rejection, from, of_session.as_deref())
+        });
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -253,6 +259,7 @@ impl<U: Upstream> Flow<U> {
         let permit = Arc::new(record.fallback.note(authorized)?);
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
+        self.resume(permit.request(), permit.caller()).await?;
         let listens = permit.request().call.method() == "subscriptions/listen";
         if listens {
             media::accepts_events(&permit.request().headers)?;
@@ -261,7 +268,7 @@ impl<U: Upstream> Flow<U> {
         let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
-        let admitted = admitted.completed()?.with_token(token_for(&permit, record).await?);
+        let admitted = admitted.completed()?.with_token(self.token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         record.send();
@@ -272,6 +279,9 @@ impl<U: Upstream> Flow<U> {
             });
             let answered = right.for_as_long(answer).await;
             record.answered(&answered.result);
+            if answered.result.is_ok() {
+                self.note_account(&permit, record);
+            }
             record.fallback.note(answered)?
         };
         self.look_at(answer, permit, right, (share, places), record).await
@@ -324,6 +334,7 @@ impl<U: Upstream> Flow<U> {
             let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
+            let events = self.announcing(events, permit.caller());
             let right = self.right(&permit, shown);
             Ok(self.standing(permit, right, (Some(share), places)).guard(events))
         })
@@ -390,7 +401,9 @@ impl<U: Upstream> Flow<U> {
             act(listener, permit, shown).await
         };
         let result = stages.await;
-        let result = result.map_err(|rejection| self.inviting(rejection, record.caller.as_deref()));
+        let result = result.map_err(|rejection| {
+            self.inviting(rejection, (record.request.as_deref(), record.caller.as_deref()), None)
+        });
         let mut record = record.close(&result);
         note(&known, record.caller.as_deref());
         let result = record.settle(result).await;
@@ -480,6 +493,16 @@ impl<U: Upstream> Flow<U> {
         credential_choice::caller_token(shown, permit.generation(), permit.caller())
     }
 
+    /// Notes the account of the call, which is known only once its token is in memory.
+    fn note_account(&self, permit: &Permit, record: &mut Record<'_>) {
+        let lacks_account = |known: &Delegation| known.account.is_none() && known.issuer.is_some();
+        if record.delegation.as_ref().is_some_and(lacks_account)
+            && let Ok(Some(known)) = self.upstream.delegation(permit.request(), permit.caller())
+        {
+            record.delegation = Some(known);
+        }
+    }
+
     /// The caller's share of the open streams.
     fn stream_of(&self, permit: &Permit) -> Result<Share, Rejection> {
         let party = permit.caller().party(permit.request().peer);
@@ -498,21 +521,27 @@ impl<U: Upstream> Flow<U> {
         GuardedStream { right, look, changes, stop, operation: None, _share: share, _places: places }
     }
 
+    /// The token that the call asks for. None: it asks for none.
+    async fn token_for(
+        &self,
+        permit: &Permit,
+        record: &mut Record<'_>,
+    ) -> Result<Option<FreshToken>, Rejection> {
+        // The settings may be newer than the tool, which needs a restart.
+        let asked = token_issue::asked(permit).filter(|_| self.upstream.issues_tokens());
+        let Some(settings) = asked else { return Ok(None) };
+        // Boxed because it is rare, so that it does not enlarge the future of every call.
+        let token = Box::pin(token_issue::issue(permit, settings)).await?;
+        record.issued = Some(Arc::clone(&token.record));
+        Ok(Some(token))
+    }
+
     /// The record of a message from `peer`.
     fn record(&self, generation: &Generation, peer: Option<IpAddr>) -> Record<'_> {
         let mut record = Record::begin(&self.outcomes, &self.route, generation.number());
         record.peer = peer;
         record
     }
-}
-
-/// The token that the call asks for. None: it asks for none.
-async fn token_for(permit: &Permit, record: &mut Record<'_>) -> Result<Option<IssuedToken>, Rejection> {
-    let Some(settings) = token_issue::asked(permit) else { return Ok(None) };
-    // Boxed because it is rare, so that it does not enlarge the future of every call.
-    let token = Box::pin(token_issue::issue(permit, settings)).await?;
-    record.issued = Some(Arc::clone(&token.record));
-    Ok(Some(token))
 }
 
 /// Records a refusal before any decision.

@@ -11,7 +11,7 @@ use super::authorize::Permit;
 use super::limit_hit::{ExhaustedBound, LimitHit};
 use super::reject::Rejection;
 use super::request::Request;
-use super::token_issue::IssuedToken;
+use super::token_issue::FreshToken;
 use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
 pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
@@ -36,7 +36,7 @@ pub struct Admitted {
     /// The request with the operator's own arguments. None: there are none.
     completed: Option<Arc<Request>>,
     /// The token that the call asks for.
-    issued: Option<IssuedToken>,
+    issued: Option<FreshToken>,
 }
 
 impl Admitted {
@@ -82,12 +82,12 @@ impl Admitted {
     }
 
     /// The same, with the token that the call asks for.
-    pub(super) fn with_token(self, issued: Option<IssuedToken>) -> Self {
+    pub(super) fn with_token(self, issued: Option<FreshToken>) -> Self {
         Self { issued, ..self }
     }
 
     /// The token that the call asks for, for its answer.
-    pub fn issued_token(&self) -> Option<&IssuedToken> {
+    pub fn issued_token(&self) -> Option<&FreshToken> {
         self.issued.as_ref()
     }
 

@@ -15,6 +15,7 @@ use super::limit::{Admitted, RawAnswerPermit};
 use super::reject::Rejection;
 use super::request::Request;
 use crate::authenticate::identity::Caller;
+use witgate_base::party::Principal;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
@@ -100,6 +101,16 @@ pub trait Upstream: Send + Sync {
 
     /// True if the server gets a credential that is made from the token of each caller.
     fn exchanges_tokens(&self) -> bool {
+        false
+    }
+
+    /// True if the client of a session opens URLs for servers, as far as the upstream knows.
+    fn opens_urls(&self, _session: &str, _principal: &Principal) -> bool {
+        false
+    }
+
+    /// True if the own tool `issue_token` is offered since the start. If not, a call of this name is the server's.
+    fn issues_tokens(&self) -> bool {
         false
     }
 

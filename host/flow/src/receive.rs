@@ -64,10 +64,13 @@ pub(crate) async fn receive(
     }
     let is_shown = shown.is_some();
     let declared = credential_choice::arguments(generation.pipeline(route.pipeline));
-    let (call, in_arguments) = parsing::parse(body, peer, declared).await?;
+    let (mut call, in_arguments) = parsing::parse(body, peer, declared).await?;
     if let Some(in_arguments) = &in_arguments {
         in_arguments.remove_headers(&mut headers);
     }
+    let round = call
+        .cut_input()
+        .map_err(|fault| RejectedMessage { id: call.id().map(Box::from), ..Rejection::from(fault).into() })?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, shown, generation, route),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
@@ -83,7 +86,7 @@ pub(crate) async fn receive(
     }
     let route = Arc::clone(route);
     let hooks = OnceLock::new();
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, round, hooks };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -171,6 +174,7 @@ pub(crate) fn receive_bodiless(
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
     let hooks = OnceLock::new();
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, hooks };
+    let round = None;
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, round, hooks };
     Ok((Arc::new(request), shown, session))
 }

@@ -12,6 +12,7 @@ use witgate_config::Extension;
 use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::era::Era;
+use witgate_message::input_round::InputRound;
 use witgate_services::subject::HookLog;
 
 /// The route of a call.
@@ -50,6 +51,8 @@ pub struct Request {
     pub route: Arc<Route>,
     /// The client certificate of the connection.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The answer of the client to a request of Witgate for input, which was cut out of the call.
+    pub round: Option<InputRound>,
     /// The hooks that are asked about the request, if it is traced.
     pub hooks: OnceLock<Arc<HookLog>>,
 }
@@ -66,6 +69,7 @@ impl Request {
             transport: self.transport,
             route: Arc::clone(&self.route),
             certificate: self.certificate.clone(),
+            round: None,
             hooks: self.hooks.clone(),
         }
     }

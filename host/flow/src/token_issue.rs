@@ -39,14 +39,14 @@ pub struct IssueRecord {
 }
 
 /// A token for the caller who has asked for it. It cannot be printed.
-pub struct IssuedToken {
+pub struct FreshToken {
     token: SecretString,
     issued_at: u64,
     /// The facts about it.
     pub record: Arc<IssueRecord>,
 }
 
-impl IssuedToken {
+impl FreshToken {
     /// The token, for its caller.
     pub fn expose(&self) -> &str {
         self.token.expose_secret()
@@ -58,9 +58,9 @@ impl IssuedToken {
     }
 }
 
-impl fmt::Debug for IssuedToken {
+impl fmt::Debug for FreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedToken").field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("FreshToken").field("record", &self.record).finish_non_exhaustive()
     }
 }
 
@@ -91,11 +91,18 @@ pub(super) fn asked(permit: &Permit) -> Option<&Arc<TokenIssue>> {
 /// True if the caller of a list can get a token, or could with a credential in an argument.
 pub fn is_offered(permit: &Permit) -> bool {
     let pipeline = permit.generation().pipeline(permit.request().route.pipeline);
-    let Some(settings) = &pipeline.token_issue else { return false };
-    match permit.caller().is_anonymous() {
+    let Some(settings) = pipeline.token_issue.as_ref().filter(|_| pipeline.next.is_none()) else {
+        return false;
+    };
+    let (caller, now) = (permit.caller(), clock::since_epoch().as_secs());
+    match caller.is_anonymous() {
         true => pipeline.lists_for_credential(OwnTool::IssueToken.name()),
-        false => permit.caller().proven_by() == &settings.from,
+        false => is_entitled(caller, settings) && end(caller.identity(), settings, now, None).is_ok(),
     }
+}
+
+fn is_entitled(caller: &Caller, settings: &TokenIssue) -> bool {
+    caller.proven_by() == &settings.from
 }
 
 /// A token for the caller.
@@ -103,9 +110,9 @@ pub fn is_offered(permit: &Permit) -> bool {
 /// # Errors
 /// If this caller gets none, the arguments are invalid, or the pipeline does not know the caller by the token as it
 /// knows them now.
-pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<IssuedToken, Rejection> {
+pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<FreshToken, Rejection> {
     let caller = permit.caller();
-    if caller.proven_by() != &settings.from {
+    if !is_entitled(caller, settings) {
         return Err(denied(&format!("tokens are for callers of the policy `{}`", settings.from)));
     }
     let wanted = arguments(permit)?.expires_in;
@@ -116,7 +123,7 @@ pub(super) async fn issue(permit: &Permit, settings: &TokenIssue) -> Result<Issu
     let token = signed(&settings.key, &claims).ok_or_else(|| failed(settings, "the key cannot sign"))?;
     known_as_before(permit, settings, &token, expires_at).await?;
     let record = Arc::new(IssueRecord { policy: Arc::clone(&settings.policy), id, expires_at });
-    Ok(IssuedToken { token, issued_at: now, record })
+    Ok(FreshToken { token, issued_at: now, record })
 }
 
 fn arguments(permit: &Permit) -> Result<IssueArguments, Rejection> {
@@ -141,19 +148,13 @@ fn end(identity: &Identity, settings: &TokenIssue, now: u64, wanted: Option<u64>
 
 fn claims(identity: &Identity, settings: &TokenIssue, id: &str, (now, end): (u64, u64)) -> Value {
     let mut claims = Map::new();
-    if !identity.roles.is_empty()
-        && let Some((last, path)) = settings.roles_claim.split_last()
-    {
-        let innermost = json!({ last: identity.roles });
-        let whole = path.iter().rev().fold(innermost, |inner, name| json!({ name: inner }));
-        claims.extend(whole.as_object().cloned().unwrap_or_default());
+    if !identity.roles.is_empty() {
+        put(&mut claims, &settings.roles_claim, json!(identity.roles));
     }
     if !identity.scopes.is_empty() {
         claims.insert("scope".to_owned(), identity.scopes.join(" ").into());
     }
-    if let Some(claim) = &settings.subject_claim {
-        claims.insert(claim.clone(), identity.subject.as_str().into());
-    }
+    put(&mut claims, &settings.subject_claim, identity.subject.as_str().into());
     // These come last, so that no other claim has their names.
     let registered = json!({
         "iss": settings.issuer,
@@ -165,6 +166,24 @@ fn claims(identity: &Identity, settings: &TokenIssue, id: &str, (now, end): (u64
     });
     claims.extend(registered.as_object().cloned().unwrap_or_default());
     Value::Object(claims)
+}
+
+/// Writes a claim at the path, in objects that may have others.
+fn put(claims: &mut Map<String, Value>, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [name] => _ = claims.insert(name.clone(), value),
+        [name, rest @ ..] => {
+            let inner = claims.entry(name.clone()).or_insert_with(|| json!({}));
+            // What is no object gets lost. Then the pipeline does not know the caller by the token, and there is none.
+            if !inner.is_object() {
+                *inner = json!({});
+            }
+            if let Some(inner) = inner.as_object_mut() {
+                put(inner, rest, value);
+            }
+        }
+    }
 }
 
 /// 128 random bits.
@@ -255,7 +274,7 @@ mod tests {
             key: IssuingKey::Hs256(Arc::new("0123456789abcdef0123456789abcdef".into())),
             issuer: "https://mcp.example.com".to_owned(),
             audience: "https://mcp.example.com/mcp".to_owned(),
-            subject_claim: None,
+            subject_claim: Vec::new(),
             roles_claim: roles_claim.iter().map(|name| (*name).to_owned()).collect(),
             max: Duration::from_secs(100),
             leeway: Duration::from_secs(10),
@@ -287,6 +306,10 @@ mod tests {
         }
         let nested = claims(&identity, &settings(&["realm_access", "roles"]), "id", (1, 2));
         assert_eq!(nested["realm_access"], json!({ "roles": ["reader"] }));
+        let subject_claim = vec!["realm_access".to_owned(), "user".to_owned()];
+        let both = TokenIssue { subject_claim, ..settings(&["realm_access", "roles"]) };
+        let both = claims(&identity, &both, "id", (1, 2));
+        assert_eq!(both["realm_access"], json!({ "roles": ["reader"], "user": "ada" }));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod fault;
 mod growth;
 pub mod headers;
 mod injected_arguments;
+pub mod input_round;
 pub mod json;
 pub mod method;
 pub mod names;

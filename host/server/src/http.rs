@@ -12,9 +12,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use witgate_plugin::Transport;
 
-use super::connections::table::{Connection, ConnectionLimits, Connections};
+use super::connections::table::{ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
@@ -29,18 +28,17 @@ use metadata::Metadata;
 use paths::at;
 use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
+pub use sender::Sender;
+use sender::arrival;
 pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::body::Inflow;
-use witgate_flow::in_flight::InFlight;
-use witgate_flow::known_sender::KnownSender;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
-use witgate_flow::{Arrival, Flow, Reply};
-use witgate_message::certificate::ClientCertificate;
+use witgate_flow::{Flow, Reply};
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
@@ -58,6 +56,7 @@ mod metadata;
 mod paths;
 mod receive;
 mod responses;
+mod sender;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -76,43 +75,9 @@ pub struct Gateway<U> {
     connect: Option<ConnectPages>,
 }
 
-/// The sender of a request, apart from the content of the request.
-#[derive(Clone, Debug, Default)]
-pub struct Sender {
-    /// The address at the other end of the connection, or the client that a trusted proxy names.
-    pub peer: Option<IpAddr>,
-    /// The address at this end.
-    pub local: Option<IpAddr>,
-    /// The certificate from the TLS handshake.
-    pub certificate: Option<Arc<ClientCertificate>>,
-    /// The connection. None: an embedding program has its own connections.
-    pub connection: Option<Arc<Connection>>,
-}
-
-impl From<ConnectionEnds> for Sender {
-    fn from(ConnectionEnds { peer, local, certificate, connection }: ConnectionEnds) -> Self {
-        // A socket for both families has IPv4 addresses as `::ffff:a.b.c.d`. Nobody writes them in that form.
-        let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
-        Self { peer, local, certificate, connection: Some(connection) }
-    }
-}
-
-impl Sender {
-    /// Notes that the whole request has arrived.
-    fn has_sent(&self) {
-        if let Some(connection) = &self.connection {
-            connection.answers();
-        }
-    }
-
-    fn known(&self) -> KnownSender {
-        self.connection.as_ref().map(|connection| connection.known().clone()).unwrap_or_default()
-    }
-}
-
 /// The endpoint of one upstream.
 struct Endpoint<U> {
-    flow: Flow<U>,
+    flow: Arc<Flow<U>>,
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
@@ -140,6 +105,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             let generations = Arc::clone(&generations);
             let held_refusals = Arc::clone(&held_refusals);
             let max_request = server.max_request;
+            let flow = Arc::new(flow);
             let endpoint =
                 Endpoint { flow, metadata, denials, held_refusals, max_request, place, generations };
             (upstream.path.clone(), Arc::new(endpoint))
@@ -503,21 +469,6 @@ impl<U: Upstream + 'static> Endpoint<U> {
     }
 }
 
-fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
-    sender.has_sent();
-    Arrival {
-        transport: Transport::Http,
-        peer: sender.peer,
-        known: sender.known(),
-        under_way: InFlight::default(),
-        certificate: sender.certificate,
-        headers,
-        body,
-        shown: None,
-        session: None,
-    }
-}
-
 fn answer(reply: Reply) -> Response<Body> {
     let Reply { status, session, nonce, decision, body } = reply;
     let mut response = match body {
@@ -561,11 +512,11 @@ impl<U: Upstream> Endpoint<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
-    fn flow(&self, place: usize) -> Option<&Flow<U>> {
+    fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>> {
         self.endpoints.values().find(|endpoint| endpoint.place == place).map(|endpoint| &endpoint.flow)
     }
 
-    fn flow_for(&self, credential: &str) -> Option<&Flow<U>> {
+    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
         let uses_it = |endpoint: &&Arc<Endpoint<U>>| {
             let own = endpoint.flow.upstream().credential_of_principals();
             own.is_some_and(|own| *own.settings().name == *credential)

@@ -30,7 +30,7 @@ use client::exchange;
 use exchange::HttpAnswer;
 pub use exchange::{FetchError, HttpExchange, Origin, WholeResponse};
 use server::OriginServer;
-pub use token_endpoint::{TOKEN_ANSWER, TokenClient, TokenClientAuth, ask_token_endpoint};
+pub use token_endpoint::{TOKEN_ANSWER, TokenClient, TokenClientAuth, ask_about_account, ask_token_endpoint};
 use witgate_base::breaker::CallerDigest;
 use witgate_runtime::log::throttle::LogThrottle;
 use witgate_runtime::workers;

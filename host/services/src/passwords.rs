@@ -138,7 +138,7 @@ impl PasswordChecks {
             return Ok(PasswordCheck::RIGHT);
         }
         let checked = self.check_anew(hash, password, source, renews).await;
-        self.meters.count(&checked);
+        self.meters.count(checked.as_ref().map(|checked| checked.is_right));
         checked
     }
 

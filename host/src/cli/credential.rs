@@ -4,10 +4,12 @@ mod grants;
 mod import;
 mod login;
 mod owner;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
 use grants::{failed, grant, named, ways};
-use owner::{OwnerArguments, keys};
+use owner::{OwnerArguments, grants as grants_of};
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_base::printable::clean;
@@ -25,7 +27,7 @@ use witgate_config::credentials::{CredentialSettings, OutboundSource};
 use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::grant_key::GrantKey;
-use witgate_credentials::grant_store::{GrantStore, StoredGrant};
+use witgate_credentials::grant_store::{GrantError, GrantStore, StoredGrant};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 
@@ -43,8 +45,8 @@ pub(super) enum Command {
     Logout(GrantArguments),
     /// Store tokens that a provider has issued elsewhere
     Import(import::Arguments),
-    /// Check that a credential can be obtained, without sending it to an upstream
-    Test(GrantArguments),
+    /// Check that a credential can be obtained, and with `--send` also that servers accept it
+    Test(TestArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,15 @@ pub(super) struct GrantArguments {
     name: String,
     #[command(flatten)]
     owner: OwnerArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TestArguments {
+    #[command(flatten)]
+    grant: GrantArguments,
+    /// Send it to each upstream and API that it is for: a `ping` to servers, a GET to APIs
+    #[arg(long)]
+    send: bool,
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
@@ -97,11 +108,14 @@ fn list(context: &Context, rows: &[CredentialRow]) -> Exit {
 
 /// The rows of a credential: one, or one for each caller with an account.
 fn rows(credential: &CredentialSettings) -> Result<Vec<CredentialRow>, CommandFailure> {
-    let keys = keys(credential)?;
-    Ok(match &*keys {
-        [] => vec![CredentialRow::without_accounts(credential)],
-        keys => keys.iter().map(|key| CredentialRow::of(credential, key)).collect(),
-    })
+    let grants = grants_of(credential)?;
+    let mut rows: Vec<_> = grants.keys.iter().map(|key| CredentialRow::of(credential, key)).collect();
+    let unreadable = |error: &GrantError| CredentialRow::in_state(credential, &error.to_string());
+    rows.extend(grants.unreadable.iter().map(unreadable));
+    if rows.is_empty() {
+        rows.push(CredentialRow::without_accounts(credential));
+    }
+    Ok(rows)
 }
 
 /// A credential with its state.
@@ -185,13 +199,13 @@ impl CredentialRow {
 }
 
 /// The result of `work` with the credential, after all that it has begun. A new refresh token is written before.
-fn with_credential<F>(
+fn with_credential<T, F>(
     config: &Config,
     arguments: &GrantArguments,
     work: impl FnOnce(Arc<UpstreamCredential>, Option<CredentialUser>) -> F,
-) -> Result<Result<(), OutboundFault>, CommandFailure>
+) -> Result<Result<T, OutboundFault>, CommandFailure>
 where
-    F: Future<Output = Result<(), OutboundFault>>,
+    F: Future<Output = Result<T, OutboundFault>>,
 {
     let name = &arguments.name;
     let all = OutboundCredentials::new(ways(config));
@@ -215,11 +229,29 @@ where
     }))
 }
 
-fn test(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {
-    let obtained = with_credential(config, arguments, |credential, user| async move {
-        credential.add_to(&mut HeaderMap::new(), user.as_ref()).await
+fn test(context: &Context, config: &Config, arguments: &TestArguments) -> Result<Exit, CommandFailure> {
+    let name = &arguments.grant.name;
+    let places = if arguments.send { trial::places(config, name) } else { Vec::new() };
+    let has_no_place = arguments.send && places.is_empty();
+    let ways = ways(config);
+    let tested = with_credential(config, &arguments.grant, |credential, user| async move {
+        let mut headers = HeaderMap::new();
+        credential.add_to(&mut headers, user.as_ref()).await?;
+        let answers = places.iter().map(|place| trial::answer(&ways, place, headers.clone()));
+        Ok(join_all(answers).await)
     })?;
-    Ok(told(context, obtained, &format!("the credential `{}` can be obtained", arguments.name)))
+    let obtained = format!("the credential `{name}` can be obtained");
+    let (result, answers) = match tested {
+        Ok(answers) => (Ok(()), answers),
+        Err(fault) => (Err(fault), Vec::new()),
+    };
+    let exit = told(context, result, &obtained);
+    answers.iter().for_each(|answer| context.terminal.print(&answer.report));
+    if has_no_place {
+        context.terminal.print("no server or API gets it, so nothing was sent");
+    }
+    let is_good = !has_no_place && answers.iter().all(|answer| answer.is_good);
+    Ok(if is_good { exit } else { Exit::No })
 }
 
 fn refresh(context: &Context, config: &Config, arguments: &GrantArguments) -> Result<Exit, CommandFailure> {

@@ -5,9 +5,11 @@ mod place;
 mod transfer;
 mod users;
 
+use std::ffi::OsString;
+
 use serde_json::json;
 
-use self::place::place;
+use self::place::{OlderStore, changeable, place, read};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
@@ -35,8 +37,27 @@ pub(super) struct Set {
     /// Name of the secret
     name: String,
     /// `-`: read the value from standard input, up to its end
-    #[arg(value_parser = ["-"])]
-    input: Option<String>,
+    #[arg(allow_hyphen_values = true)]
+    input: Option<OsString>,
+    /// Other words. The command refuses them itself, because the error of the parser would quote them.
+    #[arg(hide = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+    #[command(flatten)]
+    older: OlderStore,
+}
+
+impl Set {
+    /// True if the value comes from standard input. An error quotes nothing, because people write the value there.
+    fn is_piped(&self) -> Result<bool, CommandFailure> {
+        match &self.input {
+            None => Ok(false),
+            Some(input) if input == "-" && self.rest.is_empty() => Ok(true),
+            Some(_) => Err(CommandFailure::new(
+                "a value is never an argument, because others can see those: leave it out and type it at the \
+                 terminal, or write `-` and pass it to standard input",
+            )),
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +73,8 @@ pub(super) struct Get {
 pub(super) struct Rm {
     /// Name of the secret
     name: String,
+    #[command(flatten)]
+    older: OlderStore,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -62,11 +85,15 @@ pub(super) enum Recipients {
     Add {
         /// Recipient of age, which begins with `age1`
         recipient: String,
+        #[command(flatten)]
+        older: OlderStore,
     },
     /// Remove a recipient; it can still decrypt copies from before
     Rm {
         /// Recipient of age
         recipient: String,
+        #[command(flatten)]
+        older: OlderStore,
     },
 }
 
@@ -82,12 +109,10 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
 }
 
 fn set(context: &Context, arguments: &Set) -> Result<Exit, CommandFailure> {
-    let Set { name, input } = arguments;
-    let store = place(context)?;
-    let value = match input {
-        Some(_) => input::whole()?,
-        None => input::line(name)?,
-    };
+    let Set { name, older, .. } = arguments;
+    let is_piped = arguments.is_piped()?;
+    let store = changeable(context, *older)?;
+    let value = if is_piped { input::whole()? } else { input::line(name)? };
     let was_there = store.change(|secrets| {
         let was_there = secrets.get(name).is_some();
         secrets.set(name, value)?;
@@ -104,7 +129,7 @@ fn set(context: &Context, arguments: &Set) -> Result<Exit, CommandFailure> {
 fn get(context: &Context, arguments: &Get) -> Result<Exit, CommandFailure> {
     let Get { name, reveal } = arguments;
     let store = place(context)?;
-    let secrets = store.read()?;
+    let secrets = read(context, &store)?;
     let Some(value) = secrets.get(name) else {
         let message = format!("`{}` has no secret `{name}`", store.path().display());
         return Err(SecretStoreError::Missing(message).into());
@@ -123,11 +148,7 @@ fn get(context: &Context, arguments: &Get) -> Result<Exit, CommandFailure> {
 }
 
 fn list(context: &Context) -> Result<Exit, CommandFailure> {
-    let store = place(context)?;
-    let secrets = store.read()?;
-    if store.is_rolled_back(&secrets) {
-        context.terminal.say("warning: the store is older than the last one that was used here.");
-    }
+    let secrets = read(context, &place(context)?)?;
     let users = users::of(context)?;
     let of = |name: &str| users.get(name).map(Vec::as_slice).unwrap_or_default();
     if context.terminal.is_json() {
@@ -150,8 +171,8 @@ fn list(context: &Context) -> Result<Exit, CommandFailure> {
 }
 
 fn remove(context: &Context, arguments: &Rm) -> Result<Exit, CommandFailure> {
-    let name = &arguments.name;
-    let store = place(context)?;
+    let Rm { name, older } = arguments;
+    let store = changeable(context, *older)?;
     if let Some(users) = users::of(context)?.get(name) {
         let message = format!("the secret `{name}` is used by {}; change that first", users.join(", "));
         return Err(CommandFailure::new(message));
@@ -162,10 +183,10 @@ fn remove(context: &Context, arguments: &Rm) -> Result<Exit, CommandFailure> {
 }
 
 fn recipients(context: &Context, command: &Recipients) -> Result<Exit, CommandFailure> {
-    let store = place(context)?;
     match command {
         Recipients::List => {
-            let (own, secrets) = (store.own_recipients()?, store.read()?);
+            let store = place(context)?;
+            let (own, secrets) = (store.own_recipients()?, read(context, &store)?);
             if context.terminal.is_json() {
                 let entry = |it: &String| json!({ "recipient": it, "is_own": own.contains(it) });
                 context.terminal.print_json(&secrets.recipients().iter().map(entry).collect());
@@ -176,12 +197,13 @@ fn recipients(context: &Context, command: &Recipients) -> Result<Exit, CommandFa
                 context.terminal.print(&format!("{recipient}{mark}"));
             }
         }
-        Recipients::Add { recipient } => {
-            let is_new = store.change(|secrets| secrets.add_recipient(recipient))?;
+        Recipients::Add { recipient, older } => {
+            let is_new = changeable(context, *older)?.change(|secrets| secrets.add_recipient(recipient))?;
             let done = if is_new { "can decrypt the store from now on" } else { "is a recipient already" };
             context.terminal.say(&format!("{recipient} {done}."));
         }
-        Recipients::Rm { recipient } => {
+        Recipients::Rm { recipient, older } => {
+            let store = changeable(context, *older)?;
             if store.own_recipients()?.contains(recipient) {
                 let message = "this recipient belongs to the identity that is used here, which could not decrypt the store any more";
                 return Err(CommandFailure::new(message));
@@ -194,4 +216,45 @@ fn recipients(context: &Context, command: &Recipients) -> Result<Exit, CommandFa
         }
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser};
+
+    use super::Set;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        set: Set,
+    }
+
+    fn parsed(arguments: &[&str]) -> Set {
+        Line::try_parse_from([&["set", "name"], arguments].concat()).unwrap().set
+    }
+
+    #[test]
+    fn a_value_that_is_an_argument_is_refused_and_not_quoted() {
+        for value in ["sesame", "-sesame", "--sesame=x", "--sesame"] {
+            for arguments in
+                [&[value] as &[_], &["-", value], &["open", value], &["open", value, "x"], &["--", value]]
+            {
+                let error = parsed(arguments).is_piped().unwrap_err().to_string();
+                assert!(error.starts_with("a value is never an argument"), "{arguments:?}: {error}");
+                assert!(!error.contains("sesame"), "{error}");
+            }
+        }
+        assert!(!Line::command().render_long_help().to_string().contains("REST"));
+    }
+
+    #[test]
+    fn a_dash_and_an_option_are_read_in_any_order() {
+        for arguments in [&["-", "--accept-older"], &["--accept-older", "-"]] {
+            let set = parsed(arguments);
+            assert!(set.is_piped().unwrap() && format!("{:?}", set.older).contains("true"), "{arguments:?}");
+        }
+        assert!(!parsed(&[]).is_piped().unwrap());
+        assert!(!parsed(&["--accept-older"]).is_piped().unwrap());
+    }
 }

@@ -19,6 +19,8 @@ use super::needs::{self, NeededCredentials};
 use super::own_tools::OwnTools;
 use super::tools_beside::ToolsBeside;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::party::Principal;
+use witgate_config::OwnTool;
 use witgate_config::{self as config, UpstreamTarget};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::registry::OutboundCredentials;
@@ -196,6 +198,17 @@ impl Upstream for AnyUpstream {
             ServerUpstream::Http(upstream) => upstream.credential_of_principals(),
             ServerUpstream::Child(_) | ServerUpstream::Sse(..) => None,
         }
+    }
+
+    fn opens_urls(&self, session: &str, principal: &Principal) -> bool {
+        match &self.server {
+            ServerUpstream::Http(upstream) => upstream.opens_urls(session, principal),
+            ServerUpstream::Child(_) | ServerUpstream::Sse(..) => false,
+        }
+    }
+
+    fn issues_tokens(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.offers(OwnTool::IssueToken))
     }
 
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {

@@ -6,7 +6,9 @@
 
 mod api_path;
 mod api_route;
+mod ending_body;
 mod head;
+mod newcomers;
 mod progress;
 mod refusal;
 
@@ -24,18 +26,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::SetUpError;
 pub(crate) use api_route::ApiRoute;
+use newcomers::{ConnectionPlace, ConnectionPlaces};
 use progress::ProgressStream;
 use refusal::ApiRefusal;
 use witgate_runtime::metrics::api_meter::ApiMeter;
 use witgate_services::network::StreamedBody;
-
-/// Connections of the processes of one upstream at a time. Further ones wait.
-const MOST_CONNECTIONS: usize = 256;
 
 /// Maximum size of the head of a request, as for clients.
 const LARGEST_HEAD: usize = 64 << 10;
@@ -115,18 +114,14 @@ fn bind() -> std::io::Result<(TcpListener, SocketAddr)> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<ApiRoutes>) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = ConnectionPlaces::new();
     let stop = shared.stop.clone();
     let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let shared = Arc::clone(&shared);
-                    tokio::spawn(async move {
-                        converse(stream, &shared).await;
-                        drop(place);
-                    });
+                    let (shared, place) = (Arc::clone(&shared), places.enter().await);
+                    tokio::spawn(async move { converse(stream, place, &shared).await });
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
@@ -136,12 +131,13 @@ async fn accept(listener: TcpListener, shared: Arc<ApiRoutes>) {
 }
 
 /// Answers the requests of one connection, until it ends or makes no progress.
-async fn converse(stream: TcpStream, shared: &Arc<ApiRoutes>) {
+async fn converse(stream: TcpStream, place: ConnectionPlace, shared: &Arc<ApiRoutes>) {
     let _ = stream.set_nodelay(true);
+    let place = Arc::new(place);
     let (stream, progress) = ProgressStream::new(stream);
     let respond = |request| {
-        let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(shared.respond(request).await) }
+        let (shared, place) = (Arc::clone(shared), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(shared.respond(request, &place).await) }
     };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(LARGEST_HEAD);
@@ -150,17 +146,24 @@ async fn converse(stream: TcpStream, shared: &Arc<ApiRoutes>) {
         // Its error is that of the process.
         _ = connection => {}
         () = progress.ceased(IDLE) => {}
+        () = place.ended() => {}
         () = shared.stop.cancelled() => {}
     }
 }
 
 impl ApiRoutes {
-    async fn respond(&self, request: Request<Incoming>) -> Response<StreamedBody> {
+    async fn respond(&self, request: Request<Incoming>, place: &ConnectionPlace) -> Response<StreamedBody> {
         let Some((route, path)) = self.route(&request) else {
+            tracing::debug!("a request for an API has none of the secret paths");
+            self.meter.get().inspect(|meter| meter.count_unknown());
             return ApiRefusal::UnknownPath.response();
         };
         let method = request.method().clone();
-        let result = route.exchange(&path, request.map(|body| body.map_err(Into::into).boxed_unsync())).await;
+        let result = if place.prove().await {
+            route.exchange(&path, request.map(|body| body.map_err(Into::into).boxed_unsync())).await
+        } else {
+            Err(ApiRefusal::Connections)
+        };
         let status = result.as_ref().ok().map(|response| response.status().as_u16());
         if let Some(meter) = self.meter.get() {
             meter.count(route.variable(), status);

@@ -138,6 +138,7 @@ impl Upstream for ChildUpstream {
         let request = Arc::clone(admitted.request());
         let sent = OutgoingMessage {
             call: &request.call,
+            arguments: admitted.permit().request().call.arguments(),
             principal: admitted.permit().caller().principal(),
             party: admitted.permit().caller().party(request.peer),
             account: admitted.account(),

@@ -15,6 +15,7 @@ mod outgoing;
 mod redirect;
 mod refusal;
 mod response;
+mod session_account;
 mod session_keeping;
 mod sse;
 mod streamed_answer;

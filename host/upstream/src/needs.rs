@@ -100,7 +100,7 @@ fn state(credential: &UpstreamCredential, principal: &Principal) -> &'static str
     match credential.check_for(principal).map_err(|fault| fault.problem) {
         Ok(()) => CONFIGURED,
         Err(OutboundProblem::Missing(MissingSource::Login) | OutboundProblem::NotConnected) => "connect",
-        Err(OutboundProblem::Ended) => "expired",
+        Err(OutboundProblem::Ended) => EXPIRED,
         Err(_) => MISSING,
     }
 }
@@ -108,6 +108,7 @@ fn state(credential: &UpstreamCredential, principal: &Principal) -> &'static str
 /// The states of a secret.
 pub(crate) const CONFIGURED: &str = "configured";
 pub(crate) const MISSING: &str = "missing";
+pub(crate) const EXPIRED: &str = "expired";
 
 /// The credential in requests to an upstream.
 ///

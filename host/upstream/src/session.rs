@@ -193,6 +193,11 @@ impl<T> SessionTable<T> {
 }
 
 impl<T> Session<T> {
+    /// The principal that has opened the session.
+    pub(crate) fn opened_by(&self) -> &Principal {
+        self.owner.opened_by()
+    }
+
     /// Keeps the session in use while the guard exists.
     pub fn hold(self: &Arc<Self>) -> StreamLease<T> {
         self.streams.fetch_add(1, Ordering::Relaxed);

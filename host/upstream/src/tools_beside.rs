@@ -29,7 +29,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_flow::token_issue::{self, IssuedToken};
+use witgate_flow::token_issue::{self, FreshToken};
 use witgate_message::call::{Access, Call};
 use witgate_message::era::Era;
 use witgate_message::json::{Members, MessageForm, cuts, form, span_in, splice};
@@ -175,6 +175,11 @@ impl ToolsBeside {
         }
     }
 
+    /// True if this own tool is offered.
+    pub(super) fn offers(&self, tool: OwnTool) -> bool {
+        self.offered.contains(&tool)
+    }
+
     /// True if a call is that of an own tool.
     pub(super) fn answers(&self, call: &Call) -> bool {
         self.called(call).is_some()
@@ -316,7 +321,7 @@ fn unread() -> Rejection {
 }
 
 /// The answer of `issue_token`, with the members of RFC 6749, section 5.1.
-fn token(issued: &IssuedToken) -> Value {
+fn token(issued: &FreshToken) -> Value {
     json!({
         "access_token": issued.expose(),
         "token_type": "Bearer",
@@ -468,6 +473,7 @@ mod tests {
             transport: Transport::Http,
             route: Arc::new(route),
             certificate: None,
+            round: None,
             hooks: OnceLock::default(),
         });
         for (code, status) in [(-32601, StatusCode::OK), (-32603, StatusCode::NOT_FOUND)] {

@@ -28,9 +28,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use witgate_plugin::{Digest, PatternError, Rules};
-use witgate_stores::bounds::fits;
-use witgate_stores::{EntryFault, EntryFile};
+use witgate_plugin::{Digest, Rules};
+use witgate_stores::bounds::{self, fits};
+use witgate_stores::{EntryFault, EntryFile, EntryRights, RightsFault};
 
 pub use witgate_stores::Time;
 
@@ -156,20 +156,14 @@ pub enum StoreError {
 pub enum KeyFault {
     /// The name exceeds its limits.
     Name,
-    /// The id exceeds its limits.
-    Id,
     /// The key at that earlier place has the same name.
     SameName(usize),
     /// The key at that earlier place has the same id.
     SameId(usize),
     /// The key at that place, an earlier one or this one, has the same digest.
     SameDigest(usize),
-    /// A role exceeds the limits of an identity.
-    Role(usize),
-    /// A text is not a scope (RFC 6749, section 3.3), or there are too many.
-    Scope(usize),
-    /// A pattern is invalid.
-    Pattern(&'static str, usize, PatternError),
+    /// The id or the rights are invalid.
+    Rights(RightsFault),
 }
 
 impl KeyFault {
@@ -177,7 +171,7 @@ impl KeyFault {
     pub fn other(&self) -> Option<usize> {
         match self {
             Self::SameName(place) | Self::SameId(place) | Self::SameDigest(place) => Some(*place),
-            Self::Name | Self::Id | Self::Role(_) | Self::Scope(_) | Self::Pattern(..) => None,
+            Self::Name | Self::Rights(_) => None,
         }
     }
 }
@@ -199,19 +193,10 @@ impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name => f.write_str("`name` has to have 1 to 512 bytes and no control characters"),
-            Self::Id => f.write_str("`id` has to have 1 to 64 letters, digits, `-` or `_`"),
             Self::SameName(place) => write!(f, "the same `name` as key {place}"),
             Self::SameId(place) => write!(f, "the same `id` as key {place}"),
             Self::SameDigest(place) => write!(f, "the same `sha256` as key {place}"),
-            Self::Role(index) => {
-                write!(f, "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most")
-            }
-            Self::Scope(index) => write!(
-                f,
-                "`scopes` {index}: 1 to 256 printable ASCII characters without spaces, quotes and backslashes, 256 scopes \
-                 at most"
-            ),
-            Self::Pattern(list, index, error) => write!(f, "`{list}` {index}: {error}"),
+            Self::Rights(fault) => fault.fmt(f),
         }
     }
 }
@@ -263,27 +248,10 @@ impl Store {
 
 impl StoredKey {
     fn check(&self) -> Result<(), KeyFault> {
-        if !fits(&self.name, 512) {
+        if !fits(&self.name, bounds::SUBJECT) {
             return Err(KeyFault::Name);
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !fits(&self.id, 64) || !self.id.chars().all(plain) {
-            return Err(KeyFault::Id);
-        }
-        if let Some(index) = self.roles.iter().position(|role| !fits(role, 256)) {
-            return Err(KeyFault::Role(index));
-        }
-        if self.roles.len() > 256 {
-            return Err(KeyFault::Role(256));
-        }
-        let is_scope = |scope: &str| fits(scope, 256) && witgate_plugin::is_scope(scope);
-        if let Some(index) = self.scopes.iter().position(|scope| !is_scope(scope)) {
-            return Err(KeyFault::Scope(index));
-        }
-        if self.scopes.len() > 256 {
-            return Err(KeyFault::Scope(256));
-        }
-        self.rules().map(drop)
+        self.rights().check().map_err(KeyFault::Rights)
     }
 
     /// The compiled patterns of the key.
@@ -291,7 +259,12 @@ impl StoredKey {
     /// # Errors
     /// If a pattern is invalid. A checked store has no such pattern.
     pub fn rules(&self) -> Result<Rules, KeyFault> {
-        Rules::parse(&self.allow, &self.deny).map_err(|(list, i, e)| KeyFault::Pattern(list, i, e))
+        self.rights().rules().map_err(KeyFault::Rights)
+    }
+
+    fn rights(&self) -> EntryRights<'_> {
+        let Self { id, roles, scopes, allow, deny, .. } = self;
+        EntryRights { id, roles, scopes, allow, deny }
     }
 }
 

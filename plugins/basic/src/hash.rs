@@ -132,13 +132,15 @@ impl PasswordHash {
         self.is_at_least(RECOMMENDED)
     }
 
-    /// True if hashes of this cost would not be stronger.
+    /// True if hashes of this cost would not be stronger: they need no more memory, and no more work. Fewer passes over
+    /// more memory are as good.
     pub fn is_at_least(&self, new: Argon2Hash) -> bool {
         let HashKind::Argon2(own) = self.kind else { return false };
+        let work = |hash: Argon2Hash| u64::from(hash.memory_kib) * u64::from(hash.passes);
         own.variant == new.variant
             && own.version == new.version
             && own.memory_kib >= new.memory_kib
-            && own.passes >= new.passes
+            && work(own) >= work(new)
     }
 
     /// A hash of the same cost that no password has.
@@ -382,6 +384,22 @@ mod tests {
         ] {
             assert!(!is_current(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_hash_with_fewer_passes_over_more_memory_is_kept() {
+        let with = |costs: &str| ARGON2.replace("m=19456,t=2", costs).parse::<PasswordHash>().unwrap();
+        for (costs, is_kept) in [
+            ("m=131072,t=1", true),
+            ("m=38912,t=1", true),
+            ("m=38911,t=1", false),
+            ("m=19455,t=9", false),
+            ("m=19456,t=3", true),
+        ] {
+            assert_eq!(with(costs).is_at_least(RECOMMENDED), is_kept, "{costs}");
+        }
+        let higher = Argon2Hash { memory_kib: 20_480, passes: 3, ..RECOMMENDED };
+        assert!(with("m=65536,t=1").is_at_least(higher) && !with("m=61439,t=1").is_at_least(higher));
     }
 
     #[test]

@@ -25,9 +25,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::is_nfc;
-use witgate_plugin::{PatternError, Rules};
+use witgate_plugin::Rules;
 use witgate_stores::bounds::{self, fits};
-use witgate_stores::{EntryFault, EntryFile, Time};
+use witgate_stores::{EntryFault, EntryFile, EntryRights, RightsFault, Time};
 
 use crate::hash::PasswordHash;
 
@@ -107,18 +107,12 @@ pub enum UserFault {
     Colon,
     /// The name is not in the normalization form NFC.
     Form,
-    /// The id exceeds its limits.
-    Id,
     /// The user at that earlier place has the same name.
     SameName(usize),
     /// The user at that earlier place has the same id.
     SameId(usize),
-    /// A role exceeds the limits of an identity.
-    Role(usize),
-    /// A text is not a scope (RFC 6749, section 3.3), or there are too many.
-    Scope(usize),
-    /// A pattern is invalid.
-    Pattern(&'static str, usize, PatternError),
+    /// The id or the rights are invalid.
+    Rights(RightsFault),
 }
 
 impl fmt::Display for UsersError {
@@ -140,18 +134,9 @@ impl fmt::Display for UserFault {
             Self::Name => f.write_str("`name` has to have 1 to 512 bytes and no control characters"),
             Self::Colon => f.write_str("`name` contains a colon, which ends the name in a request"),
             Self::Form => f.write_str("`name` is not in the Unicode normalization form NFC"),
-            Self::Id => f.write_str("`id` has to have 1 to 64 letters, digits, `-` or `_`"),
             Self::SameName(place) => write!(f, "the same `name` as user {place}"),
             Self::SameId(place) => write!(f, "the same `id` as user {place}"),
-            Self::Role(index) => {
-                write!(f, "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most")
-            }
-            Self::Scope(index) => write!(
-                f,
-                "`scopes` {index}: 1 to 256 printable ASCII characters without spaces, quotes and backslashes, 256 scopes \
-                 at most"
-            ),
-            Self::Pattern(list, index, error) => write!(f, "`{list}` {index}: {error}"),
+            Self::Rights(fault) => fault.fmt(f),
         }
     }
 }
@@ -215,18 +200,7 @@ impl StoredUser {
         if !is_nfc(&self.name) {
             return Err(UserFault::Form);
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !fits(&self.id, 64) || !self.id.chars().all(plain) {
-            return Err(UserFault::Id);
-        }
-        let is_role = |role: &String| fits(role, bounds::NAMES);
-        if let Some(index) = unfit(&self.roles, is_role) {
-            return Err(UserFault::Role(index));
-        }
-        if let Some(index) = unfit(&self.scopes, |scope| witgate_plugin::is_scope(scope)) {
-            return Err(UserFault::Scope(index));
-        }
-        self.rules().map(drop)
+        self.rights().check().map_err(UserFault::Rights)
     }
 
     /// The compiled patterns of the user.
@@ -234,14 +208,13 @@ impl StoredUser {
     /// # Errors
     /// If a pattern is invalid. A checked store has no such pattern.
     pub fn rules(&self) -> Result<Rules, UserFault> {
-        Rules::parse(&self.allow, &self.deny).map_err(|(list, i, e)| UserFault::Pattern(list, i, e))
+        self.rights().rules().map_err(UserFault::Rights)
     }
-}
 
-/// The place of the first text that does not fit, or that is one too many.
-fn unfit(texts: &[String], fits: impl Fn(&String) -> bool) -> Option<usize> {
-    let unfit = texts.iter().position(|text| !fits(text));
-    unfit.or_else(|| (texts.len() > bounds::NAMES).then_some(bounds::NAMES))
+    fn rights(&self) -> EntryRights<'_> {
+        let Self { id, roles, scopes, allow, deny, .. } = self;
+        EntryRights { id, roles, scopes, allow, deny }
+    }
 }
 
 /// The entries of a part of a store.
@@ -336,8 +309,9 @@ mod tests {
 
     #[test]
     fn patterns_roles_and_scopes_have_their_limits() {
-        assert_eq!(fault(&[entry("a", "roles = [\"ok\", \"\"]\n")]), UserFault::Role(1));
-        assert_eq!(fault(&[entry("a", "scopes = [\"a b\"]\n")]), UserFault::Scope(0));
-        assert!(matches!(fault(&[entry("a", "allow = [\"\"]\n")]), UserFault::Pattern("allow", 0, _)));
+        assert_eq!(fault(&[entry("a", "roles = [\"ok\", \"\"]\n")]), UserFault::Rights(RightsFault::Role(1)));
+        assert_eq!(fault(&[entry("a", "scopes = [\"a b\"]\n")]), UserFault::Rights(RightsFault::Scope(0)));
+        let fault = fault(&[entry("a", "allow = [\"\"]\n")]);
+        assert!(matches!(fault, UserFault::Rights(RightsFault::Pattern("allow", 0, _))));
     }
 }

@@ -308,13 +308,30 @@ impl Introspection {
             }
         };
         Ok(Identity {
-            subject: claims.subject(&["client_id"])?.to_owned(),
+            subject: self.subject(claims)?.to_owned(),
             issuer: self.issuer(claims)?,
             roles,
-            scopes: claims.spaced_words("scope")?,
+            scopes: self.scopes(claims)?,
             claims: claims_passed_on,
             expires_at,
         })
+    }
+
+    /// The subject. An answer about a person always has `sub` (OpenID Connect Core, section 5.3.2).
+    fn subject<'c>(&self, claims: &'c Claims<'_>) -> Result<&'c str, Refusal> {
+        let otherwise: &[&str] = match self.config.style {
+            QuestionStyle::Rfc7662 | QuestionStyle::TokenInfo => &["client_id"],
+            QuestionStyle::UserInfo => &[],
+        };
+        Ok(claims.subject(otherwise)?)
+    }
+
+    /// The scopes. In an answer about a person, a member of this name says nothing about the token.
+    fn scopes(&self, claims: &Claims<'_>) -> Result<Vec<String>, Refusal> {
+        match self.config.style {
+            QuestionStyle::Rfc7662 | QuestionStyle::TokenInfo => Ok(claims.spaced_words("scope")?),
+            QuestionStyle::UserInfo => Ok(Vec::new()),
+        }
     }
 
     fn roles(&self) -> Roles<'_> {

@@ -154,7 +154,10 @@ mod tests {
             let host = FakeHost::new().answer(Method::Get, ENDPOINT, json(answer));
             let credential = Credential { scheme: Scheme::Bearer, value: "the-token" };
             match host.authenticate(&policy, &tool("echo"), &credential) {
-                Verdict::Identity(identity) => format!("{} {:?}", identity.subject, identity.roles),
+                Verdict::Identity(identity) => {
+                    assert_eq!(identity.scopes, [""; 0], "an answer about a person has none");
+                    format!("{} {:?}", identity.subject, identity.roles)
+                }
                 Verdict::Refused(refusal) => refusal.reason,
                 other => format!("{other:?}"),
             }
@@ -162,6 +165,8 @@ mod tests {
         for (answer, wanted) in [
             (r#"{"sub":"ada","azp":"desk","roles":["reader"]}"#, "ada [\"reader\"]"),
             (r#"{"sub":"ada","azp":["desk"]}"#, "ada []"),
+            (r#"{"sub":"ada","azp":"desk","scope":"admin"}"#, "ada []"),
+            (r#"{"client_id":"ada","azp":"desk"}"#, "missing-claim"),
             (r#"{"sub":"ada","azp":"other"}"#, "wrong-audience"),
             (r#"{"sub":"ada"}"#, "missing-claim"),
             (r#"{"sub":"ada","aud":"desk"}"#, "missing-claim"),

@@ -2,9 +2,11 @@
 //! a version, and then one entry after the other.
 
 mod entries;
+mod rights;
 mod time;
 
 pub use entries::{EntryFault, EntryFile, in_parts, parse, whole};
+pub use rights::{EntryRights, RightsFault};
 pub use time::Time;
 
 /// The limits of an identity: its subject, and its roles.

@@ -97,7 +97,9 @@ async fn a_missing_optional_credential_denies_the_calls_that_need_it() {
         ),
     );
     assert!(call(&running, &key, "tools", "echo").await.is_result());
-    let before = recorder.seen().len();
+    // Witgate itself may still end the session in which it has asked for the era.
+    let calls = || recorder.seen().windows(10).filter(|part| **part == *b"tools/call").count();
+    let before = calls();
     let denied = call(&running, &key, "tools", "get_weather").await;
     assert_eq!((denied.status, denied.reason()), (200, Some("credential-missing")), "{denied:?}");
     let error = &denied.body["error"];
@@ -107,7 +109,7 @@ async fn a_missing_optional_credential_denies_the_calls_that_need_it() {
     assert_eq!(error["data"]["how"], "Set the WEATHER_API_KEY environment variable");
     let denied = call(&running, &key, "remote", "echo").await;
     assert_eq!(denied.reason(), Some("credential-missing"), "{denied:?}");
-    assert_eq!(recorder.seen().len(), before, "nothing is sent without it");
+    assert_eq!(calls(), before, "nothing is sent without it");
     running.await_log("reason=\"credential-missing\"");
     // It is there: no restart.
     running.setup().file("secret", SECRET);

@@ -1,13 +1,14 @@
 //! A connection to a bus of D-Bus, which calls one method after the other.
 
-use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::net::{SocketAddr, UnixStream};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::Uid;
 use zeroize::Zeroizing;
 
 use super::message::{BodyReader, BodyWriter, MalformedMessage, MessageBody};
@@ -33,6 +34,9 @@ const FIXED: usize = 16;
 
 /// Size limit of the fields and of the body of a message, in bytes.
 const LARGEST: usize = 1 << 20;
+
+/// Size limit of the name of an error, in bytes.
+const LONGEST_NAME: usize = 255;
 
 /// Size limit of a line of the handshake, in bytes.
 const LONGEST_LINE: usize = 1024;
@@ -84,7 +88,7 @@ impl Bus {
         let mut refused =
             io::Error::new(io::ErrorKind::Unsupported, "its address is not that of a Unix socket");
         for address in addresses.split(';').filter_map(socket_address) {
-            match address.and_then(|address| UnixStream::connect_addr(&address)) {
+            match address.and_then(|address| connected(&address, deadline)) {
                 Ok(socket) => return Self { socket, deadline, serial: 0 }.introduced(),
                 Err(error) => refused = error,
             }
@@ -136,13 +140,13 @@ impl Bus {
         let mut bytes = Zeroizing::new(vec![0; body]);
         self.fill(&mut bytes)?;
         let body = MessageBody { bytes, is_big_endian };
-        let head = AnswerHead::read(BodyReader::of(head.get(..fields).unwrap_or_default(), is_big_endian))?;
+        let head = ReplyHead::read(BodyReader::of(head.get(..fields).unwrap_or_default(), is_big_endian))?;
         if head.answers != Some(self.serial) {
             return Ok(None);
         }
         Ok(match kind {
             RETURN => Some(Ok(body)),
-            ERROR => Some(Err(BusError::Refused(head.error.unwrap_or_default()))),
+            ERROR => Some(Err(BusError::Refused(head.error.ok_or(BusError::Malformed)?))),
             _ => None,
         })
     }
@@ -181,9 +185,40 @@ impl Bus {
     }
 
     fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+        left(self.deadline)
     }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// A connection to a bus of the own user or of root. A bus that accepts nothing does not make it wait beyond `deadline`.
+fn connected(address: &SocketAddrUnix, deadline: Instant) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Connecting waits for a place in the queue of the bus, and counts as sending.
+    set_socket_timeout(&socket, Timeout::Send, Some(left(deadline)?))?;
+    connect(&socket, address)?;
+    let own = rustix::process::geteuid();
+    match owner(&socket)? {
+        owner if owner == own || owner.is_root() => Ok(socket.into()),
+        owner => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("it belongs to the user {}, which is neither root nor the own one", owner.as_raw()),
+        )),
+    }
+}
+
+/// The user of the other side.
+#[cfg(target_os = "linux")]
+fn owner(socket: &OwnedFd) -> io::Result<Uid> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn owner(_: &OwnedFd) -> io::Result<Uid> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "nobody can tell to whom it belongs"))
 }
 
 fn size(number: u32) -> Result<usize, BusError> {
@@ -192,13 +227,13 @@ fn size(number: u32) -> Result<usize, BusError> {
 
 /// The header of an answer.
 #[derive(Default)]
-struct AnswerHead {
+struct ReplyHead {
     /// The number of the call.
     answers: Option<u32>,
     error: Option<String>,
 }
 
-impl AnswerHead {
+impl ReplyHead {
     fn read(mut fields: BodyReader) -> Result<Self, BusError> {
         let mut head = Self::default();
         while !fields.is_at_end() {
@@ -206,7 +241,7 @@ impl AnswerHead {
             let field = fields.byte()?;
             match (field, fields.signature()?) {
                 (REPLY_SERIAL, "u") => head.answers = Some(fields.number()?),
-                (ERROR_NAME, "s") => head.error = Some(fields.text()?.to_owned()),
+                (ERROR_NAME, "s") => head.error = Some(error_name(fields.text()?)?),
                 (_, "u") => drop(fields.number()?),
                 (_, "s" | "o") => drop(fields.text()?),
                 (_, "g") => drop(fields.signature()?),
@@ -215,6 +250,13 @@ impl AnswerHead {
         }
         Ok(head)
     }
+}
+
+/// The name of an error. A message shows it, so it is nothing but a name.
+fn error_name(text: &str) -> Result<String, BusError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    let is_name = !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(is_plain);
+    if is_name { Ok(text.to_owned()) } else { Err(BusError::Malformed) }
 }
 
 /// A call as a message.
@@ -251,13 +293,13 @@ fn message(call: &MethodCall, serial: u32) -> Vec<u8> {
 }
 
 /// The socket of an address. None: it is of another kind.
-fn socket_address(address: &str) -> Option<io::Result<SocketAddr>> {
+fn socket_address(address: &str) -> Option<io::Result<SocketAddrUnix>> {
     let mut settings =
         address.strip_prefix("unix:")?.split(',').filter_map(|setting| setting.split_once('='));
     settings.find_map(|(name, value)| {
         let value: Vec<u8> = percent_decode_str(value).collect();
         match name {
-            "path" => Some(SocketAddr::from_pathname(Path::new(&OsString::from_vec(value)))),
+            "path" => Some(SocketAddrUnix::new(value).map_err(io::Error::from)),
             "abstract" => Some(in_abstract_namespace(&value)),
             _ => None,
         }
@@ -265,12 +307,11 @@ fn socket_address(address: &str) -> Option<io::Result<SocketAddr>> {
 }
 
 #[cfg(target_os = "linux")]
-fn in_abstract_namespace(name: &[u8]) -> io::Result<SocketAddr> {
-    use std::os::linux::net::SocketAddrExt as _;
-    SocketAddr::from_abstract_name(name)
+fn in_abstract_namespace(name: &[u8]) -> io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new_abstract_name(name).map_err(io::Error::from)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn in_abstract_namespace(_: &[u8]) -> io::Result<SocketAddr> {
+fn in_abstract_namespace(_: &[u8]) -> io::Result<SocketAddrUnix> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -173,6 +173,8 @@ fn a_keyring_gives_a_secret_or_the_reason_why_not() {
             vec![hello(), refusal("org.freedesktop.DBus.Error.ServiceUnknown")],
             "secret-unavailable: the keyring refuses: org.freedesktop.DBus.Error.ServiceUnknown",
         ),
+        (vec![hello(), refusal("line\nbreak")], "secret-unavailable: the answer"),
+        (vec![hello(), refusal(&"x".repeat(256))], "secret-unavailable: the answer"),
         (vec![hello(), one(), session(), secret(b"")], "secret-damaged: it is empty"),
         (vec![hello(), one(), session(), secret(b"\xff")], "secret-damaged: it is empty, or not text"),
         (vec![hello(), answer(|body| body.number(99))], "secret-unavailable: the answer"),
@@ -191,6 +193,51 @@ fn a_keyring_that_hangs_is_not_waited_for() {
     let late = Double::start(vec![hello(), None]).read().unwrap_err();
     assert!(matches!(late, KeyringError::Late), "{late}");
     assert!(began.elapsed() < super::ANSWER * 2, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_bus_that_accepts_nothing_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bus");
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    // It fills the queue of connections.
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let began = Instant::now();
+    let late = entry("a/b", &format!("unix:path={}", path.display())).read().unwrap_err();
+    assert!(matches!(late, KeyringError::Late), "{late}");
+    assert!(began.elapsed() < super::ANSWER * 2, "{:?}", began.elapsed());
+}
+
+/// Only root can start a bus as another user. The credentials are those of the time of `listen`.
+#[test]
+fn a_bus_of_another_user_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bus");
+    let listener = path.to_str().unwrap();
+    let script = format!(
+        "import socket, os, time\ns = socket.socket(socket.AF_UNIX)\ns.bind({listener:?})\nos.chmod({listener:?}, 0o777)\n\
+         os.setuid(65534)\ns.listen()\nprint('ready', flush=True)\ntime.sleep(60)"
+    );
+    let mut python = std::process::Command::new("python3");
+    let python = python.args(["-c", &script]).stdout(std::process::Stdio::piped()).spawn();
+    let Ok(mut python) = python else {
+        eprintln!("not shown: this needs python3");
+        return;
+    };
+    let mut ready = [0; 5];
+    let is_ready = python.stdout.take().unwrap().read_exact(&mut ready).is_ok();
+    let asked = entry("a/b", &format!("unix:path={listener}")).read();
+    python.kill().unwrap();
+    python.wait().unwrap();
+    if !is_ready {
+        eprintln!("not shown: this needs to be root");
+        return;
+    }
+    let error = asked.unwrap_err().to_string();
+    assert!(error.starts_with("secret-unavailable: ") && error.contains("the user 65534"), "{error}");
 }
 
 proptest! {

@@ -54,6 +54,9 @@ pub struct CredentialTable {
     pub tenant: Option<String>,
     /// With the preset `custom`: the URL of the page where a person logs in.
     pub authorize_url: Option<String>,
+    /// With the preset `custom`: the URL that tells the name of the account of a token, such as the UserInfo endpoint of
+    /// OpenID Connect.
+    pub account_url: Option<String>,
     /// With `oauth`: further parameters of the URL where a person logs in.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
@@ -67,6 +70,9 @@ pub struct CredentialTable {
     pub store: Option<TokenStore>,
     /// With `store = "file"`: the file for the tokens, in clear. Default: `~/.mcp-tokens/tokens.json`.
     pub token_file: Option<String>,
+    /// With `per = "principal"`: `true` if the server answers handshakes and lists without an account. Then callers who
+    /// have not connected theirs see what the server offers. Default: `false`.
+    pub only_for_calls: Option<bool>,
     /// With `signed`: the claim `sub`. Default: `witgate`.
     #[schemars(length(min = 1, max = 255))]
     pub subject: Option<String>,

@@ -55,7 +55,7 @@ pub enum Argument {
     /// Its name, for all tools.
     Name(String),
     /// Its name and the tools that have it.
-    Settings(ArgumentSettings),
+    Settings(Box<ArgumentSettings>),
 }
 
 /// An argument of tools that contains a credential.

@@ -46,7 +46,8 @@ impl Resolver<'_> {
         }
         let (name_at, argument, on, schema, inject) = match written? {
             raw::Argument::Name(argument) => (at.to_vec(), argument, None, None, None),
-            raw::Argument::Settings(raw::ArgumentSettings { name, on, schema, inject }) => {
+            raw::Argument::Settings(settings) => {
+                let raw::ArgumentSettings { name, on, schema, inject } = &**settings;
                 ([at.as_slice(), &["name"]].concat(), name, on.as_ref(), *schema, inject.as_ref())
             }
         };

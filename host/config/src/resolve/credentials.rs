@@ -344,9 +344,11 @@ fn names_in(upstream: &raw::Upstream) -> impl Iterator<Item = &String> {
 }
 
 /// The settings that some kind has. Others are unknown keys, which are reported as such.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 27] = [
     "store",
     "token_file",
+    "account_url",
+    "only_for_calls",
     "preset",
     "tenant",
     "authorize_url",
@@ -373,9 +375,11 @@ const SETTINGS: [&str; 25] = [
 ];
 
 /// The settings of the grant of a person.
-const GRANT_SETTINGS: [&str; 19] = [
+const GRANT_SETTINGS: [&str; 21] = [
     "store",
     "token_file",
+    "account_url",
+    "only_for_calls",
     "header",
     "prefix",
     "preset",

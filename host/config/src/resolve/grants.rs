@@ -1,5 +1,7 @@
 //! `[credentials.NAME]` of the kind `oauth`: presets of providers, and their endpoints.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use url::{Host, Url};
 
 use super::resolver::Resolver;
@@ -17,6 +19,8 @@ struct Provider {
     token_url: String,
     /// The issuer, if it is known.
     issuer: Option<String>,
+    /// The URL that tells the name of an account, if an ID token does not.
+    account_url: Option<String>,
     params: &'static [(&'static str, &'static str)],
     /// A scope without which there is no refresh token.
     scope: Option<&'static str>,
@@ -37,12 +41,19 @@ impl Resolver<'_> {
         let redirect_uri = self.loopback(name, &redirect_uri)?;
         let connect = match table.per {
             Some(GrantOwner::Principal) => Some(self.connecting(name, table)?),
-            Some(GrantOwner::Shared) | None => None,
+            Some(GrantOwner::Shared) | None => {
+                self.is_of_principals_only(name, table);
+                None
+            }
         };
         let (provider, client_id) = (provider?, client_id?);
         let authorize_url =
             self.url_of_secrets(&["credentials", name, "authorize_url"], &provider.authorize_url);
         let token_url = self.url_of_secrets(&["credentials", name, "token_url"], &provider.token_url);
+        let account_url = match &provider.account_url {
+            Some(url) => Some(self.url_of_secrets(&["credentials", name, "account_url"], url)?),
+            None => None,
+        };
         let audience = provider.issuer.clone().unwrap_or_else(|| provider.token_url.clone());
         let proof = self.grant_proof(name, table, &audience)?;
         let fixed = provider.params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -64,6 +75,7 @@ impl Resolver<'_> {
             issuer: provider.issuer,
             params: fixed.chain(own).collect(),
             redirect_uri,
+            account_url,
             connect,
             names_scopes: provider.names_scopes,
             is_endless: provider.is_endless,
@@ -74,7 +86,7 @@ impl Resolver<'_> {
 
     fn provider(&mut self, name: &str, preset: ProviderPreset, table: &CredentialTable) -> Option<Provider> {
         if preset != ProviderPreset::Custom {
-            let own = ["authorize_url", "token_url", "issuer", "resource"];
+            let own = ["authorize_url", "token_url", "account_url", "issuer", "resource"];
             for setting in own.iter().filter(|setting| self.document.has(&["credentials", name, setting])) {
                 let message = format!("`{setting}` has no effect beside a preset");
                 self.error(
@@ -93,6 +105,7 @@ impl Resolver<'_> {
                 authorize_url: "https://github.com/login/oauth/authorize".to_owned(),
                 token_url: "https://github.com/login/oauth/access_token".to_owned(),
                 issuer: None,
+                account_url: Some("https://api.github.com/user".to_owned()),
                 params: &[],
                 scope: None,
                 names_scopes: false,
@@ -103,6 +116,7 @@ impl Resolver<'_> {
                 authorize_url: "https://accounts.google.com/o/oauth2/v2/auth".to_owned(),
                 token_url: "https://oauth2.googleapis.com/token".to_owned(),
                 issuer: Some("https://accounts.google.com".to_owned()),
+                account_url: None,
                 params: &[("access_type", "offline"), ("prompt", "consent")],
                 scope: None,
                 names_scopes: false,
@@ -125,6 +139,7 @@ impl Resolver<'_> {
                     authorize_url: format!("{place}/authorize"),
                     token_url: format!("{place}/token"),
                     issuer: None,
+                    account_url: None,
                     params: &[],
                     scope: Some("offline_access"),
                     names_scopes: true,
@@ -135,6 +150,7 @@ impl Resolver<'_> {
                 authorize_url: self.needed(name, "authorize_url", table.authorize_url.as_ref())?.clone(),
                 token_url: self.needed(name, "token_url", table.token_url.as_ref())?.clone(),
                 issuer: table.issuer.clone(),
+                account_url: table.account_url.clone(),
                 params: &[],
                 scope: None,
                 names_scopes: false,
@@ -158,9 +174,23 @@ impl Resolver<'_> {
         })
     }
 
+    fn is_of_principals_only(&mut self, name: &str, table: &CredentialTable) {
+        if table.only_for_calls.is_some() {
+            let message = "`only_for_calls` has no effect unless each caller has an account of their own";
+            self.error(
+                &["credentials", name, "only_for_calls"],
+                message,
+                "leave it out, or set `per = \"principal\"`",
+            );
+        }
+    }
+
     /// Callers connect at Witgate itself, so the provider leads back to it.
     fn connecting(&mut self, name: &str, table: &CredentialTable) -> Option<ConnectSettings> {
-        let Some(url) = &table.redirect_uri else { return Some(ConnectSettings { redirect_uri: None }) };
+        let only_for_calls = table.only_for_calls.unwrap_or(false);
+        let Some(url) = &table.redirect_uri else {
+            return Some(ConnectSettings { redirect_uri: None, only_for_calls });
+        };
         let at = ["credentials", name, "redirect_uri"];
         let parsed = self.url(&at, url)?;
         let path = callback_path(name);
@@ -176,7 +206,7 @@ impl Resolver<'_> {
             self.error(&at, message, "write an `https://` URL, or one of this machine");
             return None;
         }
-        Some(ConnectSettings { redirect_uri: Some(parsed) })
+        Some(ConnectSettings { redirect_uri: Some(parsed), only_for_calls })
     }
 
     /// Callers show their credentials to the page where they connect, at the origin of the upstream's resource.
@@ -191,7 +221,22 @@ impl Resolver<'_> {
             _ => None,
         };
         let is_over_stdio = matches!(file.server.transport, Some(raw::Transport::Stdio));
-        let Some(ConnectSettings { redirect_uri: None }) = connect.filter(|_| !is_over_stdio) else { return };
+        let Some(ConnectSettings { redirect_uri, .. }) = connect else { return };
+        if is_over_stdio {
+            let is_here = |url: &Url| is_loopback(url) && url.scheme() == "http" && url.port() != Some(0);
+            if let (Some(url), Some(own)) =
+                (redirect_uri.as_ref().filter(|url| !is_here(url)), credentials.own.as_deref())
+            {
+                let message =
+                    format!("over stdio, callers connect at a port of this machine, and `{url}` is none");
+                let help = format!("write one such as `http://localhost:8788{}`", callback_path(&own.name));
+                self.error(&["credentials", &own.name, "redirect_uri"], message, help);
+            }
+            return;
+        }
+        if redirect_uri.is_some() {
+            return;
+        }
         let Ok(resource) = Url::parse(&upstream.resource) else { return };
         if resource.scheme() != "https" && !is_loopback(&resource) {
             let own = ["upstreams", upstream.name.as_str(), "resource"];
@@ -206,6 +251,26 @@ impl Resolver<'_> {
         }
     }
 
+    /// The page of a credential judges callers with the policies of one upstream.
+    pub(super) fn connect_the_same_callers(&mut self, upstreams: &[Upstream]) {
+        let mut users: BTreeMap<&str, &Upstream> = BTreeMap::new();
+        for upstream in upstreams {
+            let Some(own) = upstream.credentials.own.as_deref() else { continue };
+            if !own.source.is_of_principals() {
+                continue;
+            }
+            let first = *users.entry(&own.name).or_insert(upstream);
+            if authenticators(first) != authenticators(upstream) {
+                let message = format!(
+                    "callers of `{}` and of `{}` connect their accounts at one page, and other policies authenticate them",
+                    upstream.name, first.name
+                );
+                let help = "write a credential of its own for it, or the same `authenticate` for both";
+                self.error(&["upstreams", &upstream.name, "credential"], message, help);
+            }
+        }
+    }
+
     /// A login from the command line ends on this machine.
     fn loopback(&mut self, name: &str, url: &str) -> Option<Url> {
         let at = ["credentials", name, "redirect_uri"];
@@ -217,6 +282,11 @@ impl Resolver<'_> {
         self.error(&at, format!("`{url}` does not lead to this machine over http"), help);
         None
     }
+}
+
+/// The policies that authenticate the callers of an upstream, in any order.
+fn authenticators(upstream: &Upstream) -> BTreeSet<&str> {
+    upstream.pipeline.authenticate.iter().map(String::as_str).collect()
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use witgate_plugin::RolesClaim;
 
@@ -13,8 +12,8 @@ use super::resolver::Resolver;
 use crate::credentials::OutboundSource;
 use crate::limits::{CallLimit, CredentialKind};
 use crate::shape::listed;
-use crate::token_issue::{IssuingKey, TokenIssue};
-use crate::{KeySource, Mode, OwnTool, Policy, PolicyKind, Upstream, raw};
+use crate::token_issue::TokenIssue;
+use crate::{KeySource, Mode, OwnTool, Policy, PolicyKind, Signing, Upstream, raw};
 
 /// The default of `max_s`. A token outlives the revocation of its key, so an hour is a bound for that.
 const MAX_S: u64 = 3_600;
@@ -29,8 +28,10 @@ const LEEWAY_S: u64 = 60;
 /// The parts of the configuration on which the safety of tokens depends.
 #[derive(Clone, Copy)]
 pub(super) struct TokenContext<'a> {
+    pub(super) file: &'a raw::File,
     pub(super) policies: &'a BTreeMap<String, Policy>,
     pub(super) keys: &'a BTreeMap<String, KeySource>,
+    pub(super) signing: Option<&'a Signing>,
     pub(super) limits: &'a [CallLimit],
 }
 
@@ -42,14 +43,11 @@ struct Policies<'a> {
 
 impl Resolver<'_> {
     /// The tokens that each upstream's `issue_token` makes.
-    pub(super) fn token_issues(
-        &mut self,
-        file: &raw::File,
-        upstreams: &mut [Upstream],
-        context: TokenContext<'_>,
-    ) {
+    pub(super) fn token_issues(&mut self, upstreams: &mut [Upstream], context: TokenContext<'_>) {
+        self.one_resource_each(upstreams, context.file);
+        self.one_policy_each(context.file);
         for upstream in upstreams {
-            let Some(written) = file.upstreams.get(&upstream.name) else { continue };
+            let Some(written) = context.file.upstreams.get(&upstream.name) else { continue };
             let is_offered = upstream.own_tools.contains(&OwnTool::IssueToken);
             upstream.token_issue = match (&written.issue_token, is_offered) {
                 (Some(issued), true) => self.token_issue(upstream, issued, context).map(Arc::new),
@@ -73,6 +71,58 @@ impl Resolver<'_> {
         }
     }
 
+    /// A token is for one upstream, whose resource is its audience.
+    fn one_resource_each(&mut self, upstreams: &[Upstream], file: &raw::File) {
+        let issues = |upstream: &&Upstream| {
+            file.upstreams.get(&upstream.name).is_some_and(|written| written.issue_token.is_some())
+        };
+        for upstream in upstreams.iter().filter(issues) {
+            let is_other =
+                |other: &&Upstream| other.name != upstream.name && other.resource == upstream.resource;
+            if let Some(other) = upstreams.iter().find(is_other) {
+                let message = format!(
+                    "tokens of `issue_token` would be good for `{}` as well, which has the same `resource`",
+                    other.name
+                );
+                let at = ["upstreams", &upstream.name, "issue_token"];
+                self.error(&at, message, "give each of them a `resource` of its own");
+            }
+        }
+    }
+
+    /// A caller's token names the accepting policy and its issuer, and not `from`: with two of these, two callers of the
+    /// same name would become one.
+    fn one_policy_each(&mut self, file: &raw::File) {
+        let mut origins = BTreeMap::new();
+        for (name, upstream) in &file.upstreams {
+            let Some(issued) = &upstream.issue_token else { continue };
+            let (from, other) = *origins.entry(&issued.policy).or_insert((&issued.from, name));
+            if *from != issued.from {
+                let message = format!(
+                    "`{}` accepts tokens for callers of `{from}` already, by the upstream `{other}`: callers of both policies with the same name would become one",
+                    issued.policy
+                );
+                let at = ["upstreams", name, "issue_token", "policy"];
+                self.error(&at, message, "use a policy with a key and an issuer of its own");
+            }
+        }
+    }
+
+    /// A check that tokens which last long can be revoked: the thief of a credential can get any number of them.
+    fn is_revocable(&mut self, at: &[&str; 3], written: &raw::IssuedTokens, accepting: &Policy) {
+        if written.max_s.is_some_and(|max| max > MAX_S) && accepting.config.get("revoked").is_none() {
+            let message = format!(
+                "tokens that last longer than {MAX_S} seconds could not be revoked: `{}` has no `revoked`",
+                accepting.name
+            );
+            let help = format!(
+                "write `revoked = \"revoked.jsonl\"` into `[policies.{}.config]`, or make `max_s` shorter",
+                accepting.name
+            );
+            self.error(&[at.as_slice(), &["max_s"]].concat(), message, help);
+        }
+    }
+
     fn token_issue(
         &mut self,
         upstream: &Upstream,
@@ -86,7 +136,11 @@ impl Resolver<'_> {
         let policies = Policies { from: from?, accepting: accepting? };
         self.judge_alike(&at, upstream, &policies, context);
         self.exchanges_nothing(&at, upstream);
-        let key = self.issuing_key(policies.accepting, context);
+        self.is_revocable(&at, written, policies.accepting);
+        let algorithm = self.only_text(policies.accepting, "algorithms");
+        let key = self.only_text(policies.accepting, "keys").zip(algorithm);
+        let key = key
+            .and_then(|(name, algorithm)| self.issuing_key(policies.accepting, (&algorithm, &name), context));
         let issuer = self.only_text(policies.accepting, "issuer");
         self.other_settings(policies.accepting);
         let (key, issuer) = (key?, issuer?);
@@ -104,7 +158,7 @@ impl Resolver<'_> {
             key,
             issuer,
             audience: upstream.resource.clone(),
-            subject_claim: setting("subject_claim").and_then(Value::as_str).map(str::to_owned),
+            subject_claim: setting("subject_claim").and_then(Value::as_str).map(path).unwrap_or_default(),
             roles_claim: roles.first().unwrap_or_default().into_iter().map(str::to_owned).collect(),
             max: Duration::from_secs(written.max_s.unwrap_or(MAX_S)),
             leeway: Duration::from_secs(setting("leeway_s").and_then(Value::as_u64).unwrap_or(LEEWAY_S)),
@@ -173,39 +227,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// The only key of the accepting policy, which nobody else accepts.
-    fn issuing_key(&mut self, accepting: &Policy, context: TokenContext<'_>) -> Option<IssuingKey> {
-        let algorithm = self.only_text(accepting, "algorithms")?;
-        let name = self.only_text(accepting, "keys")?;
-        let at = ["policies", accepting.name.as_str(), "config", "keys"];
-        let key = context.keys.get(&name)?;
-        let issuing = match (algorithm.as_str(), key) {
-            ("HS256", KeySource::Secret(secret)) => IssuingKey::Hs256(Arc::new(secret.clone())),
-            ("ES256", KeySource::Pem(pem)) if pem.expose_secret().contains("PRIVATE KEY") => {
-                IssuingKey::Es256(Arc::new(pem.clone()))
-            }
-            _ => {
-                let message = format!("`{name}` cannot sign tokens for `issue_token` with {algorithm}");
-                let help = "use a `secret` with HS256, or a private key (`pem = { file = … }`) with ES256";
-                self.error(&at, message, help);
-                return None;
-            }
-        };
-        let has_it = |policy: &&Policy| {
-            named_keys(policy).any(|key| key == name) || (algorithm == "HS256" && has_inline_secret(policy))
-        };
-        let mut others = context.policies.values().filter(|policy| policy.name != accepting.name);
-        let equal = context.keys.iter().find(|(other, source)| **other != name && is_same(source, key));
-        let also = match (others.find(has_it), equal) {
-            (Some(policy), _) => format!("the policy `{}` has", policy.name),
-            (None, Some((other, _))) => format!("`{other}` is"),
-            (None, None) => return Some(issuing),
-        };
-        let message = format!("tokens of `issue_token` could be good elsewhere: {also} the same key");
-        self.error(&at, message, "make a key that only this policy uses");
-        None
-    }
-
     /// The setting of a policy, of which there has to be one text.
     fn only_text(&mut self, policy: &Policy, name: &str) -> Option<String> {
         let one = match policy.config.get(name) {
@@ -241,52 +262,55 @@ impl Resolver<'_> {
     }
 }
 
-/// The names in `keys` of a jwt policy.
-fn named_keys(policy: &Policy) -> impl Iterator<Item = &str> {
-    let settings = [policy.config.get("keys"), policy.config.get("answer_keys")];
-    let lists = settings.into_iter().flatten().filter_map(Value::as_array);
-    lists.flatten().filter_map(Value::as_str)
-}
-
-/// True if a policy has a secret of its own among its keys, which may be any.
-fn has_inline_secret(policy: &Policy) -> bool {
-    let keys = policy.config.get("keys").and_then(Value::as_array);
-    policy.kind == PolicyKind::Jwt && keys.into_iter().flatten().any(|key| key.get("secret").is_some())
-}
-
-fn is_same(one: &KeySource, other: &KeySource) -> bool {
-    match (one, other) {
-        (KeySource::Secret(one), KeySource::Secret(other)) | (KeySource::Pem(one), KeySource::Pem(other)) => {
-            one.expose_secret() == other.expose_secret()
-        }
-        _ => false,
-    }
+/// The names of nested objects in a claim with dots.
+fn path(claim: &str) -> Vec<String> {
+    claim.split('.').map(str::to_owned).collect()
 }
 
 /// The difference between an authorizer's view of a credential and its view of a token. None: there is none.
 fn difference(authorizer: &Policy, policies: &Policies<'_>) -> Option<String> {
-    let Policies { from, accepting } = policies;
+    let from = policies.from;
     match authorizer.kind {
         // It abstains for identities that others have established.
         PolicyKind::ApiKey | PolicyKind::Basic if authorizer.name != from.name => None,
         PolicyKind::ApiKey | PolicyKind::Basic => {
             Some("limits each credential by its own patterns, which a token does not have".to_owned())
         }
-        PolicyKind::Rbac => {
-            let rules: witgate_rbac::Config = serde_json::from_value(authorizer.config.clone()).ok()?;
-            let conditions =
-                rules.conditions.iter().chain(rules.roles.values().flat_map(|role| &role.conditions));
-            let mut holders = rules.subjects.iter().map(|holder| &holder.policy);
-            if conditions.into_iter().any(|condition| condition.claim.is_some()) {
-                Some("has conditions on claims, which are different".to_owned())
-            } else {
-                holders
-                    .find(|policy| **policy == from.name || **policy == accepting.name)
-                    .map(|policy| format!("has `subjects` of `{policy}`, whose roles are different"))
-            }
-        }
+        PolicyKind::Rbac => difference_of_rules(authorizer, policies),
         kind => Some(format!("is of the kind `{}`, which may judge them differently", kind.name())),
     }
+}
+
+/// The difference between the views of an rbac policy. The pattern is complete, so that nobody forgets a new setting here.
+fn difference_of_rules(authorizer: &Policy, policies: &Policies<'_>) -> Option<String> {
+    let Policies { from, accepting } = policies;
+    let Ok(rules) = serde_json::from_value(authorizer.config.clone()) else {
+        return Some("cannot be read".to_owned());
+    };
+    let witgate_rbac::Config {
+        roles,
+        conditions,
+        subjects,
+        unscoped_policies,
+        // These decide by roles, scopes and targets alone, which are the same.
+        scopes: _,
+        scope_template: _,
+        scope_wildcards: _,
+        scope_implies: _,
+        default: _,
+    } = rules;
+    let mut conditions = conditions.iter().chain(roles.values().flat_map(|role| &role.conditions));
+    if conditions.any(|condition| condition.claim.is_some()) {
+        return Some("has conditions on claims, which are different".to_owned());
+    }
+    let mut holders = subjects.iter().map(|holder| &holder.policy);
+    if let Some(policy) = holders.find(|policy| **policy == from.name || **policy == accepting.name) {
+        return Some(format!("has `subjects` of `{policy}`, whose roles are different"));
+    }
+    let is_unscoped = |policy: &Policy| unscoped_policies.contains(&policy.name);
+    (is_unscoped(accepting) && !is_unscoped(from)).then(|| {
+        format!("needs scopes of `{}` and, by `unscoped_policies`, none of `{}`", from.name, accepting.name)
+    })
 }
 
 /// A limit that bounds the credential and not the token.

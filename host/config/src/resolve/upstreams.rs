@@ -53,6 +53,7 @@ impl Resolver<'_> {
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
+        self.connect_the_same_callers(&upstreams);
         self.signing_is_used(file);
         upstreams
     }
@@ -346,7 +347,10 @@ impl Resolver<'_> {
             if let Err(message) = check(name) {
                 self.error(&at, format!("{message}: `{name}`"), "correct the name, or leave it out");
             }
+            let before = std::mem::take(&mut self.lifetimes);
             resolved.extend(self.text(&at, text).map(|value| (name.clone(), value)));
+            let own = std::mem::replace(&mut self.lifetimes, before);
+            self.lifetimes.extend(own.into_iter().map(|lifetime| lifetime.of_text(name)));
         }
         resolved
     }

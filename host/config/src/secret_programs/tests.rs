@@ -210,7 +210,7 @@ fn a_lifetime_that_ends_during_a_run_that_fails_is_a_change() {
     let programs = SecretPrograms::default();
     let (_, lifetime) = programs.value(&program).unwrap();
     fs::remove_file(&source).unwrap();
-    *lifetime.0.lock() = Instant::now();
+    *lifetime.end.lock() = Instant::now();
     assert!(programs.run_beside(program.clone()));
     let began = Instant::now();
     while programs.changes() == 0 {

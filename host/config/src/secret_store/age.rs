@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 pub(super) use self::error::AgeError;
 use self::file_key::FileKey;
 use self::header::AgeHeader;
+pub(super) use self::header::MOST_RECIPIENTS;
 pub(super) use self::key::{AgeIdentity, AgeRecipient};
 
 /// The beginning of a file that is not armored.

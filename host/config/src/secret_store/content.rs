@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
+use super::age::MOST_RECIPIENTS;
 use super::encryption::is_recipient;
 use super::error::SecretStoreError;
 
@@ -17,6 +18,9 @@ const LONGEST_NAME: usize = 128;
 
 /// Size limit of a value, in bytes, the same as for programs.
 const LONGEST_VALUE: usize = 64 << 10;
+
+/// The largest number of changes. People do not reach it; a forged number beyond it would end the counting.
+pub(super) const MOST_CHANGES: u64 = 1 << 48;
 
 /// The secrets of a store.
 #[derive(Default)]
@@ -37,23 +41,28 @@ impl StoredSecrets {
     /// Reads the text of a store. An error quotes nothing of it.
     pub(super) fn read(text: &str) -> Result<Self, &'static str> {
         let table: Table = toml::from_str(text).map_err(|_| "is not TOML")?;
-        let mut secrets = Self::default();
+        let (mut secrets, mut fault) = (Self::default(), None);
+        // All of them, so that all are wiped.
         for (name, value) in table {
             match value {
                 Value::String(value) => drop(secrets.values.insert(name, Zeroizing::new(value))),
-                Value::Table(own) if name == OWN => secrets.read_own(&own)?,
-                _ => return Err("has a value that is not a text"),
+                Value::Table(own) if name == OWN => fault = fault.or(secrets.read_own(&own).err()),
+                _ => fault = Some("has a value that is not a text"),
             }
         }
-        Ok(secrets)
+        fault.map_or(Ok(secrets), Err)
     }
 
     fn read_own(&mut self, own: &Table) -> Result<(), &'static str> {
         let changes = own.get("changes").and_then(Value::as_integer).unwrap_or(0);
-        self.changes = changes.try_into().map_err(|_| "has a negative number of changes")?;
+        let changes = u64::try_from(changes).ok().filter(|changes| *changes <= MOST_CHANGES);
+        self.changes = changes.ok_or("has an impossible number of changes")?;
         for recipient in own.get("recipients").and_then(Value::as_array).into_iter().flatten() {
             let recipient = recipient.as_str().filter(|text| is_recipient(text));
             self.recipients.insert(recipient.ok_or("has a recipient that is not one of age")?.to_owned());
+        }
+        if self.recipients.len() > MOST_RECIPIENTS {
+            return Err("has too many recipients");
         }
         Ok(())
     }
@@ -65,12 +74,15 @@ impl StoredSecrets {
         let mut text = Zeroizing::new(String::with_capacity(room + 128 * (self.recipients.len() + 4)));
         text.push_str("# Written by `witgate secret`, which keeps no comments.\n");
         for (name, value) in &self.values {
-            let value = Zeroizing::new(Value::String(value.as_str().to_owned()).to_string());
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "\"{name}\" = {}", value.as_str());
+            for part in ["\"", name, "\" = \""] {
+                text.push_str(part);
+            }
+            write_escaped(&mut text, value);
+            text.push_str("\"\n");
         }
         let recipients: Vec<_> = self.recipients.iter().map(|text| format!("\"{text}\"")).collect();
         let (changes, recipients) = (self.changes, recipients.join(", "));
+        // Writing to a string cannot fail.
         let _ = write!(text, "\n[{OWN}]\nchanges = {changes}\nrecipients = [{recipients}]\n");
         text
     }
@@ -122,13 +134,19 @@ impl StoredSecrets {
     /// Adds a recipient. False: it is one already.
     ///
     /// # Errors
-    /// If it is not a recipient of age.
+    /// If it is not a recipient of age, or there are too many.
     pub fn add_recipient(&mut self, recipient: &str) -> Result<bool, SecretStoreError> {
         if !is_recipient(recipient) {
             let why = format!("`{recipient}` is not a recipient of age: it begins with `age1`");
             return Err(SecretStoreError::Refused(why));
         }
-        Ok(self.recipients.insert(recipient.to_owned()))
+        let is_new = !self.recipients.contains(recipient);
+        if is_new && self.recipients.len() >= MOST_RECIPIENTS {
+            let why = format!("the store has {MOST_RECIPIENTS} recipients, and no more are possible");
+            return Err(SecretStoreError::Refused(why));
+        }
+        self.recipients.insert(recipient.to_owned());
+        Ok(is_new)
     }
 
     /// Removes a recipient.
@@ -145,12 +163,22 @@ impl StoredSecrets {
         self.changes
     }
 
-    /// Counts a change after the change `last`, and returns its number.
-    pub(super) fn count_change(&mut self, last: u64) -> u64 {
-        // The largest number of TOML.
-        const MOST: u64 = i64::MAX.unsigned_abs();
-        self.changes = self.changes.max(last).saturating_add(1).min(MOST);
-        self.changes
+    /// Counts a change after the change `last`, and returns its number. None: there is no further number.
+    pub(super) fn count_change(&mut self, last: u64) -> Option<u64> {
+        self.changes = self.changes.max(last).checked_add(1).filter(|changes| *changes <= MOST_CHANGES)?;
+        Some(self.changes)
+    }
+}
+
+/// Writes the inside of a basic string of TOML. `text` has room for it.
+fn write_escaped(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            // Writing to a string cannot fail.
+            c if c.is_ascii_control() => drop(write!(text, "\\u{:04X}", u32::from(c))),
+            c => text.push(c),
+        }
     }
 }
 

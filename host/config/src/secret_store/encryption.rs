@@ -27,11 +27,11 @@ pub(super) fn decrypt(
     path: &Path,
 ) -> Result<Zeroizing<String>, SecretStoreError> {
     let shown = path.display();
-    let mut text = age::decrypt(encrypted, identities).map_err(|error| match error {
+    let text = age::decrypt(encrypted, identities).map_err(|error| match error {
         AgeError::NoMatch => SecretStoreError::locked(format!("`{shown}` {error}")),
         _ => SecretStoreError::Damaged(format!("`{shown}` {error}")),
     })?;
-    String::from_utf8(std::mem::take(&mut *text))
-        .map(Zeroizing::new)
+    std::str::from_utf8(&text)
+        .map(|text| Zeroizing::new(text.to_owned()))
         .map_err(|_| SecretStoreError::Damaged(format!("the content of `{shown}` is not text in UTF-8")))
 }

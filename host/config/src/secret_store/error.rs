@@ -23,6 +23,9 @@ pub enum SecretStoreError {
     /// The store is not what `witgate secret` has written.
     #[error("secret-damaged: {0}")]
     Damaged(String),
+    /// The store may be older than the last one that was used here, so that it is not changed.
+    #[error("secret-rolled-back: {0}")]
+    RolledBack(String),
     /// The store cannot be read.
     #[error("the store {} cannot be read: {error}", path.display())]
     Unreadable {

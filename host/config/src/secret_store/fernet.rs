@@ -60,7 +60,7 @@ pub fn decrypt(key: &str, token: &str) -> Result<Zeroizing<String>, FernetError>
         })
         .map_err(|_| FernetError::Token)?;
     text.truncate(size);
-    String::from_utf8(std::mem::take(&mut *text)).map(Zeroizing::new).map_err(|_| FernetError::Text)
+    std::str::from_utf8(&text).map(|text| Zeroizing::new(text.to_owned())).map_err(|_| FernetError::Text)
 }
 
 /// As [`decrypt`], also for a token that a program has encoded in base64 once more.
@@ -79,8 +79,15 @@ pub fn decrypt_nested(key: &str, token: &str) -> Result<Zeroizing<String>, Ferne
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = GeneralPurpose::new(&URL_SAFE, config);
-    let text = Zeroizing::new(text.trim().replace('+', "-").replace('/', "_"));
-    engine.decode(text.as_bytes()).ok()
+    let mut text = Zeroizing::new(text.trim().as_bytes().to_vec());
+    for byte in text.iter_mut() {
+        match byte {
+            b'+' => *byte = b'-',
+            b'/' => *byte = b'_',
+            _ => {}
+        }
+    }
+    engine.decode(text.as_slice()).ok()
 }
 
 #[cfg(test)]

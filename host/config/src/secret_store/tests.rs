@@ -139,11 +139,80 @@ fn an_older_store_is_noticed() {
     set(&store, "a", "first");
     let old = fs::read(folder.path("secrets.age")).unwrap();
     set(&store, "a", "second");
-    assert!(!store.is_rolled_back(&store.read().unwrap()));
+    assert_eq!(store.rollback(&store.read().unwrap()), None);
     fs::write(folder.path("secrets.age"), old).unwrap();
-    assert!(store.is_rolled_back(&store.read().unwrap()));
-    set(&store, "a", "third");
-    assert!(!store.is_rolled_back(&store.read().unwrap()), "a change on purpose ends the warning");
+    assert!(
+        store
+            .rollback(&store.read().unwrap())
+            .unwrap()
+            .ends_with("is older than the last store that was used here")
+    );
+    set(&store.clone().accepting_older(true), "a", "third");
+    assert_eq!(store.rollback(&store.read().unwrap()), None, "a change on purpose ends the warning");
+}
+
+#[test]
+fn an_older_store_is_not_changed_unless_that_is_permitted() {
+    let folder = Folder::new();
+    let (store, other) = (folder.store(), folder.with_identity("other.key"));
+    other.identity.make().unwrap();
+    let recipient = other.own_recipients().unwrap().remove(0);
+    set(&store, "a", "first");
+    store.change(|secrets| secrets.add_recipient(&recipient)).unwrap();
+    let old = fs::read(folder.path("secrets.age")).unwrap();
+    store.change(|secrets| secrets.remove_recipient(&recipient)).unwrap();
+    fs::write(folder.path("secrets.age"), &old).unwrap();
+    let add = || store.change(|secrets| secrets.set("b", Zeroizing::new("b".to_owned())));
+    let error = add().unwrap_err().to_string();
+    assert!(error.starts_with("secret-rolled-back: ") && error.contains("--accept-older"), "{error}");
+    assert!(error.contains(&format!("these can decrypt it as well: {recipient}.")), "{error}");
+    assert_eq!(fs::read(folder.path("secrets.age")).unwrap(), old, "it stays as it was");
+    assert!(store.rollback(&store.read().unwrap()).is_some(), "the warning stays");
+    fs::write(folder.path("state/secrets.counter"), "much").unwrap();
+    assert!(add().unwrap_err().to_string().contains("does not contain the number of a change"));
+    store.remember(&store.read().unwrap());
+    assert!(store.rollback(&store.read().unwrap()).is_some(), "reading does not mend the counter");
+    fs::write(folder.path("state/secrets.counter"), (1_u64 << 48).to_string()).unwrap();
+    let accepting = store.clone().accepting_older(true);
+    let error = accepting.change(|secrets| secrets.remove("a")).unwrap_err().to_string();
+    assert!(error.contains("number of changes is at its end"), "{error}");
+    fs::remove_file(folder.path("state/secrets.counter")).unwrap();
+    add().unwrap();
+}
+
+#[test]
+fn impossible_numbers_and_too_many_recipients_are_refused() {
+    for (own, fault) in [
+        ("changes = -1", "has an impossible number of changes"),
+        ("changes = 281474976710657", "has an impossible number of changes"),
+        ("recipients = ['age1x']", "has a recipient that is not one of age"),
+    ] {
+        assert_eq!(super::StoredSecrets::read(&format!("[witgate]\n{own}\n")).unwrap_err(), fault, "{own}");
+    }
+    let folder = Folder::new();
+    let mut secrets = super::StoredSecrets::default();
+    for number in 0..=super::age::MOST_RECIPIENTS {
+        let store = folder.with_identity(&format!("{number}.key"));
+        store.identity.make().unwrap();
+        let added = secrets.add_recipient(&store.own_recipients().unwrap()[0]);
+        assert_eq!(added.is_ok(), number < super::age::MOST_RECIPIENTS, "{number}");
+    }
+}
+
+#[test]
+fn an_older_store_is_noticed_where_it_was_only_read() {
+    let folder = Folder::new();
+    let store = folder.store();
+    set(&store, "a", "first");
+    let old = fs::read(folder.path("secrets.age")).unwrap();
+    set(&store, "a", "second");
+    let identity = IdentityPlace::File(folder.path("state/secrets.key"));
+    let elsewhere = SecretStore::new(folder.path("secrets.age"), identity, &folder.path("elsewhere"));
+    elsewhere.remember(&elsewhere.read().unwrap());
+    assert_eq!(elsewhere.rollback(&elsewhere.read().unwrap()), None);
+    fs::write(folder.path("secrets.age"), old).unwrap();
+    elsewhere.remember(&elsewhere.read().unwrap());
+    assert!(elsewhere.rollback(&elsewhere.read().unwrap()).is_some(), "what is older is not remembered");
 }
 
 #[test]
@@ -193,12 +262,16 @@ fn the_program_age_decrypts_a_store() {
     let folder = Folder::new();
     let store = folder.store();
     set(&store, "github", "sesame");
+    // More than one chunk of the format.
+    set(&store, "large", &"x".repeat(60_000));
+    set(&store, "larger", &"y".repeat(60_000));
     let mut command = Command::new("age");
     command.arg("-d").arg("-i").arg(folder.path("state/secrets.key")).arg(folder.path("secrets.age"));
     match command.output() {
         Ok(output) => {
             let text = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success() && text.contains("\"github\" = \"sesame\"\n"), "{text}");
+            assert!(text.contains(&"y".repeat(60_000)));
         }
         Err(error) => eprintln!("not shown: this needs the program age: {error}"),
     }

@@ -19,7 +19,8 @@ struct StoreSnapshot {
     /// The files, as they were before they were read.
     files: Fingerprints,
     secrets: Result<StoredSecrets, SecretStoreError>,
-    is_rolled_back: bool,
+    /// The reason why the secrets may be older than the last ones that were used here.
+    rollback: Option<String>,
 }
 
 impl StoreReader {
@@ -49,11 +50,9 @@ impl StoreReader {
         let secrets = snapshot.secrets.as_ref().map_err(|error| unread(error, name))?;
         let value = secrets.get(name).ok_or_else(|| missing(secrets, name))?;
         let path = self.store.path();
-        let warning = snapshot.is_rolled_back.then(|| {
-            (
-                format!("`{}` is older than the last store that was used here", path.display()),
-                "if you have restored it on purpose, set any secret with `witgate secret set`".to_owned(),
-            )
+        let warning = snapshot.rollback.clone().map(|message| {
+            let help = "if you have restored it on purpose, set any secret with `witgate secret set NAME --accept-older`";
+            (message, help.to_owned())
         });
         Ok(Secret { value: value.into(), file: Some(path.to_owned()), warning, lifetime: None })
     }
@@ -64,8 +63,8 @@ impl StoreSnapshot {
         let mut files = Fingerprints::default();
         store.files().for_each(|file| files.note(file));
         let secrets = store.read();
-        let is_rolled_back = secrets.as_ref().is_ok_and(|secrets| store.is_rolled_back(secrets));
-        Self { files, secrets, is_rolled_back }
+        let rollback = secrets.as_ref().ok().and_then(|secrets| store.rollback(secrets));
+        Self { files, secrets, rollback }
     }
 }
 

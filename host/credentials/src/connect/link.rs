@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 use witgate_plugin::Digest;
 
-use super::link_table::LinkKey;
-use super::{Invitee, IssuedLink, LinkFacts, provider};
+use super::invitee::{Invitee, IssuedLink, LinkFacts, provider};
+use super::link_key::LinkKey;
 use crate::login::Login;
 
 /// The lifetime of a link. People look for their second factor.

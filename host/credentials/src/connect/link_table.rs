@@ -2,38 +2,16 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use witgate_plugin::Digest;
 
-use super::Invitee;
+use super::invitee::Invitee;
 use super::link::{ConnectLink, LinkStage};
-use witgate_base::digest::sha256;
+use super::link_key::LinkKey;
 use witgate_base::party::Principal;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 /// A person has one link for each credential, and some in other windows.
 const BOUNDS: Capacity = Capacity { most: 4096, most_of_one: 16 };
-
-/// The key of a link: a digest, so that a look-up does not tell how much of a guess is right.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LinkKey {
-    digest: Digest,
-    id: Box<str>,
-}
-
-impl LinkKey {
-    pub(super) fn of(secret: &str) -> Self {
-        let digest = sha256(secret.as_bytes());
-        let id = URL_SAFE_NO_PAD.encode(sha256(&digest)).into();
-        Self { digest, id }
-    }
-
-    /// A text that names the link, and does not open it.
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-}
 
 /// The links.
 #[derive(Default)]
@@ -91,11 +69,26 @@ impl LinkTable {
         self.links.get_mut(key).filter(|link| !link.is_over())
     }
 
+    /// True if the link with this id is neither used to its end nor gone.
+    pub(super) fn is_under_way(&self, id: &str) -> bool {
+        let mut links = self.links.iter();
+        let found = links.find(|(key, _)| key.id() == id);
+        found.is_some_and(|(_, link)| !link.is_over() && !matches!(link.stage, LinkStage::Connected { .. }))
+    }
+
     /// Marks a link as connected, and returns its text.
     pub(super) fn connect(&mut self, key: &LinkKey, browser: Digest) -> Option<Box<str>> {
         let link = self.links.get_mut(key)?;
         link.stage = LinkStage::Connected { browser };
         Some(link.secret.clone())
+    }
+
+    /// Removes a link, unless it has connected an account.
+    pub(super) fn remove_unless_connected(&mut self, key: &LinkKey) {
+        let link = self.links.get(key);
+        if link.is_some_and(|link| !matches!(link.stage, LinkStage::Connected { .. })) {
+            self.remove(key);
+        }
     }
 
     /// Removes a link.

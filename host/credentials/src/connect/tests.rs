@@ -6,6 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use witgate_config::Network;
 use witgate_config::credentials::{ConnectSettings, CredentialSettings};
+use witgate_services::network::Ways;
 
 use super::*;
 use crate::credential_user::CredentialUser;
@@ -15,6 +16,7 @@ use crate::registry::OutboundCredentials;
 struct Scene {
     desk: Arc<ConnectDesk>,
     credential: Arc<UpstreamCredential>,
+    all: Arc<OutboundCredentials>,
     settings: CredentialSettings,
     provider: ProviderDouble,
     _folder: TempDir,
@@ -31,13 +33,14 @@ impl Scene {
         });
         let folder = tempfile::tempdir().unwrap();
         let mut settings = provider.credential(folder.path());
-        grant_of(&mut settings).connect = Some(ConnectSettings { redirect_uri: None });
+        grant_of(&mut settings).connect = Some(ConnectSettings { redirect_uri: None, only_for_calls: false });
         let ways = Ways::new(&Network::default());
-        let all = OutboundCredentials::new(Arc::clone(&ways));
+        let all = OutboundCredentials::new(ways);
         let credential = all.with(&Arc::new(settings.clone())).unwrap();
         Self {
-            desk: ConnectDesk::new(ways, local_port).unwrap(),
+            desk: ConnectDesk::new(Arc::clone(&all), local_port).unwrap(),
             credential,
+            all,
             settings,
             provider,
             _folder: folder,
@@ -60,15 +63,18 @@ impl Scene {
     }
 
     fn begin(&self, link: &str, browser: &str, subject: &str) -> Result<Url, LinkError> {
-        self.desk.begin("hub", link, browser, ConnectProof::Principal(&principal(subject)))
+        self.desk.begin(&self.credential, link, browser, ConnectProof::Principal(&principal(subject)))
     }
 
     async fn finish(&self, target: &str, browser: &str) -> Result<ConnectOutcome, LinkError> {
-        self.desk.finish("hub", target, &|_: &Url| Some(browser.into())).await
+        let (browser, live) = (|_: &Url| Some(browser.into()), |_: usize| Some(Arc::clone(&self.credential)));
+        let change = self.desk.finish("hub", target, (&browser, &live))?;
+        Ok(change.make().await)
     }
 
     async fn disconnect(&self, link: &str, browser: &str) -> Result<ConnectOutcome, LinkError> {
-        self.desk.disconnect("hub", link, &|_: &Url| Some(browser.into())).await
+        let change = self.desk.disconnect("hub", link, &|_: &Url| Some(browser.into()))?;
+        Ok(change.make().await)
     }
 
     /// The answer of the provider to a browser that was sent to `url`.
@@ -140,9 +146,8 @@ async fn a_link_that_another_principal_opens_binds_to_nobody() {
         problem(scene.begin(&link, "browser of eve", "eve")),
         OutboundProblem::ConnectDenied { .. }
     ));
-    let machine = scene.desk.begin("hub", &link, "browser of eve", ConnectProof::SameMachine);
+    let machine = scene.desk.begin(&scene.credential, &link, "browser of eve", ConnectProof::SameMachine);
     assert!(matches!(problem(machine), OutboundProblem::ConnectDenied { .. }));
-    assert_eq!(scene.desk.begin("other", &link, "b", ConnectProof::SameMachine), Err(LinkError::Unknown));
     // It is still that of ada, who goes to the provider and gives its address to eve.
     let url = scene.begin(&link, "browser of ada", "ada").unwrap();
     let answer = Scene::answer(&url, "code=of-eve");
@@ -202,7 +207,7 @@ async fn an_account_is_disconnected_by_the_browser_that_has_connected_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_stdio_the_page_is_on_this_machine_and_shows_a_number() {
+async fn the_page_over_stdio_is_on_this_machine_and_shows_a_number() {
     let scene = Scene::new(Some(4711));
     let issued = scene.desk.invite(&scene.invitee("ada")).unwrap();
     assert!(issued.url.as_str().starts_with("http://127.0.0.1:4711/connect/hub?t="), "{}", issued.url);
@@ -210,7 +215,7 @@ async fn over_stdio_the_page_is_on_this_machine_and_shows_a_number() {
     assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
     let link = issued.url.query().unwrap().strip_prefix("t=").unwrap().to_owned();
     assert_eq!(scene.desk.look("hub", &link).unwrap().code, Some(code));
-    let url = scene.desk.begin("hub", &link, "browser", ConnectProof::SameMachine).unwrap();
+    let url = scene.desk.begin(&scene.credential, &link, "browser", ConnectProof::SameMachine).unwrap();
     let outcome = scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap();
     assert!(outcome.result.is_ok());
     assert_eq!(scene.sent("ada").await.as_deref(), Ok("Bearer access-1"));
@@ -230,14 +235,90 @@ async fn the_table_is_bounded_and_each_principal_has_a_share() {
     assert!(!format!("{:?}", scene.settings).contains("secret"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_ends_when_its_credential_is_replaced() {
+    let scene = Scene::new(None);
+    let mut settings = scene.settings.clone();
+    settings.prefix = "token ".to_owned();
+    let reloaded = scene.all.with(&Arc::new(settings)).unwrap();
+    let open = scene.link("ada");
+    let proof = ConnectProof::SameMachine;
+    assert_eq!(scene.desk.begin(&reloaded, &open, "browser", proof), Err(LinkError::Unknown));
+    let url = scene.begin(&open, "browser", "ada").unwrap();
+    let target = Scene::answer(&url, "code=1");
+    let (browser, live) = (|_: &Url| Some("browser".into()), |_: usize| Some(Arc::clone(&reloaded)));
+    let change = scene.desk.finish("hub", &target, (&browser, &live));
+    assert_eq!(change.err(), Some(LinkError::Unknown));
+    assert!(scene.provider.forms().is_empty(), "the code is not redeemed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_not_made_connects_nothing_and_ends_the_link() {
+    let scene = Scene::new(None);
+    let url = scene.begin(&scene.link("ada"), "browser", "ada").unwrap();
+    let target = Scene::answer(&url, "code=1");
+    let (browser, live) = (|_: &Url| Some("browser".into()), |_: usize| Some(Arc::clone(&scene.credential)));
+    drop(scene.desk.finish("hub", &target, (&browser, &live)).unwrap());
+    assert!(scene.provider.forms().is_empty(), "the code is not redeemed");
+    assert_eq!(scene.desk.links.lock().counts(), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_credential_forgets_the_account_too() {
+    let scene = Scene::new(None);
+    let url = scene.begin(&scene.link("ada"), "browser", "ada").unwrap();
+    let outcome = scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap();
+    let link = outcome.result.unwrap().link;
+    let mut settings = scene.settings.clone();
+    settings.prefix = "token ".to_owned();
+    let reloaded = scene.all.with(&Arc::new(settings)).unwrap();
+    let user = CredentialUser::new(principal("ada"), None);
+    reloaded.add_to(&mut HeaderMap::new(), Some(&user)).await.unwrap();
+    scene.disconnect(&link, "browser").await.unwrap().result.unwrap();
+    let fault = reloaded.add_to(&mut HeaderMap::new(), Some(&user)).await.unwrap_err();
+    assert_eq!(fault.reason(), "connect-required");
+}
+
 #[test]
 fn a_form_is_for_one_browser_and_one_link() {
-    let desk = ConnectDesk::new(Ways::closed(), None).unwrap();
+    let desk = ConnectDesk::new(OutboundCredentials::new(Ways::closed()), None).unwrap();
     let token = desk.form_token("browser", "link");
     assert!(desk.is_form_token(&token, "browser", "link"));
     for (browser, link) in [("other", "link"), ("browser", "other"), ("", ""), ("browser link", "")] {
         assert!(!desk.is_form_token(&token, browser, link), "{browser} {link}");
     }
-    let other = ConnectDesk::new(Ways::closed(), None).unwrap();
+    let other = ConnectDesk::new(OutboundCredentials::new(Ways::closed()), None).unwrap();
     assert!(!other.is_form_token(&token, "browser", "link") && !desk.is_form_token("", "browser", "link"));
+}
+
+#[test]
+fn the_state_of_a_request_for_input_is_for_one_principal_and_one_call() {
+    let scene = Scene::new(None);
+    let (ada, eve) = (scene.invitee("ada"), scene.invitee("eve"));
+    let [call, other] = [sha256(b"a call"), sha256(b"another call")];
+    let state = scene.desk.seal_round(&ada, &call, "link").unwrap();
+    assert!(!state.contains("link"));
+    assert_eq!(scene.desk.open_round(&ada, &call, &state).as_deref(), Some("link"));
+    for (invitee, call) in [(&eve, &call), (&ada, &other)] {
+        assert_eq!(scene.desk.open_round(invitee, call, &state), None);
+    }
+    assert_eq!(scene.desk.open_round(&ada, &call, &state.replace(|c: char| c.is_ascii_digit(), "0")), None);
+    assert_eq!(scene.desk.open_round(&ada, &call, ""), None);
+    let restarted = ConnectDesk::new(OutboundCredentials::new(Ways::closed()), None).unwrap();
+    assert_eq!(restarted.open_round(&ada, &call, &state), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_for_the_person_and_not_for_nothing() {
+    let scene = Scene::new(None);
+    let issued = scene.desk.invite(&scene.invitee("ada")).unwrap();
+    scene.desk.settled("unknown").await;
+    let url = scene.begin(&issued.link().unwrap(), "browser", "ada").unwrap();
+    let (desk, id) = (Arc::clone(&scene.desk), issued.id.clone());
+    let waiting = tokio::spawn(async move { desk.settled(&id).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    scene.finish(&Scene::answer(&url, "code=1"), "browser").await.unwrap().result.unwrap();
+    timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+    scene.desk.settled(&issued.id).await;
 }

@@ -3,7 +3,7 @@
 //! hardly a moment in which it loses a token: the next holder of the lock finishes what a killed process has begun.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use super::{GrantError, GrantLock, GrantStore, StoredGrant};
 use crate::grant_key::GrantKey;
 use witgate_base::seal::SealingKey;
-use witgate_base::whole_file::sync_folder;
+use witgate_base::whole_file::{is_mount_point, sync_folder};
 
 /// Room for a grant. The tokens of large providers have some kilobytes.
 const ROOM: usize = 32 << 10;
@@ -24,6 +24,8 @@ pub(crate) struct GrantJournal {
     file: File,
     /// Read in advance, so that nothing delays the write. None: values are in clear.
     sealing: Option<SealingKey>,
+    /// The length of the new grant in it. None: there is none yet.
+    length: Option<u64>,
 }
 
 /// The end of a renewal that a process has left.
@@ -39,11 +41,20 @@ impl GrantStore {
     /// Takes the room for a new grant with this key.
     ///
     /// # Errors
-    /// If it could not be written.
+    /// If it could not be written, or the file of the grant could not be replaced.
     pub(crate) fn prepare(&self, key: &GrantKey, _lock: &GrantLock) -> Result<GrantJournal, GrantError> {
         let (path, sealing) = (self.journal(key), self.own_key()?);
+        let target = self.path(key);
+        if is_mount_point(&target) {
+            let error =
+                io::Error::other("it is a mount point itself; mount its directory instead of the file");
+            return Err(GrantError::Io { path: target, error });
+        }
+        // The first random number of a process may take a tenth of a second, which would lie between the answer and its
+        // write.
+        sealing.iter().for_each(|sealing| drop(sealing.seal(&[], "")));
         match room(&path) {
-            Ok(file) => Ok(GrantJournal { path, file, sealing }),
+            Ok(file) => Ok(GrantJournal { path, file, sealing, length: None }),
             Err(error) => {
                 drop(remove(&path));
                 Err(GrantError::Io { path, error })
@@ -51,21 +62,58 @@ impl GrantStore {
         }
     }
 
-    /// Replaces the grant with this key by means of the journal.
+    /// Hands the new grant to the system, after which a kill does not lose it. It takes one call, which does not wait for
+    /// the disk.
     ///
     /// # Errors
-    /// If it cannot be written. Then the former one stays.
-    pub(crate) fn finish(
+    /// If it cannot be written.
+    pub(crate) fn note(
         &self,
         key: &GrantKey,
         grant: &StoredGrant,
-        journal: GrantJournal,
-        _lock: &GrantLock,
+        journal: &mut GrantJournal,
     ) -> Result<(), GrantError> {
         let text = self.text(key, grant, journal.sealing.as_ref())?;
+        let written = journal.file.write_all_at(&text, 0);
+        written.map_err(|error| GrantError::Io { path: journal.path.clone(), error })?;
+        journal.length = Some(text.len() as u64);
+        Ok(())
+    }
+
+    /// Replaces the grant with this key by the one in the journal, also if the machine ends.
+    ///
+    /// # Errors
+    /// If that cannot be done. Then the former one stays.
+    pub(crate) fn finish(
+        &self,
+        key: &GrantKey,
+        journal: &GrantJournal,
+        _lock: &GrantLock,
+    ) -> Result<(), GrantError> {
         let target = self.path(key);
-        let written = journal.write(&text).and_then(|()| fs::rename(&journal.path, &target));
-        written.map_err(|error| GrantError::Io { path: target.clone(), error })?;
+        let synced = journal.sync().and_then(|()| fs::rename(&journal.path, &target));
+        synced.map_err(|error| GrantError::Io { path: target.clone(), error })?;
+        // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
+        drop(sync_folder(&target));
+        Ok(())
+    }
+
+    /// Replaces the file with this key. The new one has a name that the next holder of the lock knows, so that a killed
+    /// process leaves no tokens in files that nobody finds.
+    pub(super) fn replace(&self, key: &GrantKey, text: &[u8]) -> Result<(), GrantError> {
+        let (new, target) = (self.unfinished(key), self.path(key));
+        let write = || {
+            remove(&new)?;
+            let mut file = private().create_new(true).open(&new)?;
+            file.write_all(text)?;
+            file.sync_all()?;
+            fs::rename(&new, &target)
+        };
+        write().map_err(|error| {
+            // An error of the removal would hide the first error.
+            drop(remove(&new));
+            GrantError::Io { path: target.clone(), error }
+        })?;
         // On file systems that cannot sync directories, no more is possible. The new grant is in its place.
         drop(sync_folder(&target));
         Ok(())
@@ -73,9 +121,9 @@ impl GrantStore {
 
     /// Finishes a renewal that a killed process has left. Whoever has just taken the lock calls it.
     pub(super) fn finish_left(&self, key: &GrantKey) -> Result<(), GrantError> {
-        let (path, target) = (self.journal(key), self.path(key));
-        let left = left(&path, &target, |text| self.is_whole(key, text));
-        match left.map_err(|error| GrantError::Io { path, error })? {
+        let unfinished = self.unfinished(key);
+        remove(&unfinished).map_err(|error| GrantError::Io { path: unfinished, error })?;
+        match self.left(key)? {
             None => {}
             Some(LeftRenewal::Finished) => {
                 tracing::info!(grant = %key, "a renewal that was interrupted after its answer is finished");
@@ -88,6 +136,25 @@ impl GrantStore {
         Ok(())
     }
 
+    /// Finishes or removes the journal of this key. None: there is none. If it is unknown whether it is whole, it stays.
+    fn left(&self, key: &GrantKey) -> Result<Option<LeftRenewal>, GrantError> {
+        let (path, target) = (self.journal(key), self.path(key));
+        let failed = |error| GrantError::Io { path: path.clone(), error };
+        let Some((file, text)) = read(&path).map_err(failed)? else { return Ok(None) };
+        if !self.is_whole(key, &text)? {
+            remove(&path).map_err(failed)?;
+            return Ok(Some(LeftRenewal::Interrupted));
+        }
+        let finish = || {
+            file.set_len(text.len() as u64)?;
+            file.sync_all()?;
+            fs::rename(&path, &target)
+        };
+        finish().map_err(failed)?;
+        drop(sync_folder(&target));
+        Ok(Some(LeftRenewal::Finished))
+    }
+
     /// Removes what a failed attempt to write has left.
     pub(super) fn remove_journal(&self, key: &GrantKey) -> Result<(), GrantError> {
         let path = self.journal(key);
@@ -97,34 +164,43 @@ impl GrantStore {
     fn journal(&self, key: &GrantKey) -> PathBuf {
         self.beside(key, "new")
     }
+
+    /// The new file of a write that is no renewal.
+    fn unfinished(&self, key: &GrantKey) -> PathBuf {
+        self.beside(key, "part")
+    }
 }
 
 impl GrantJournal {
-    /// The text is in the hands of the system after the first call.
-    fn write(&self, text: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(text, 0)?;
-        self.file.set_len(text.len() as u64)?;
+    fn sync(&self) -> io::Result<()> {
+        let length = self.length.ok_or_else(|| io::Error::other("there is no new grant"))?;
+        self.file.set_len(length)?;
         self.file.sync_all()
     }
 }
 
 impl Drop for GrantJournal {
     fn drop(&mut self) {
-        // After success, it has another name.
-        drop(remove(&self.path));
+        // A new grant is never removed. In its place, it has another name; otherwise, the next holder of the lock finds it.
+        if self.length.is_none() {
+            drop(remove(&self.path));
+        }
     }
 }
 
-/// A file with zeros, whose room on the disk is taken.
+/// A file with zeros, whose room on the disk is taken, as far as the file system takes room for zeros and for changes
+/// ahead of them.
 fn room(path: &Path) -> io::Result<File> {
     remove(path)?;
     let file = private().create_new(true).open(path)?;
     file.write_all_at(&vec![0; ROOM], 0)?;
+    // Some file systems tell only now that they are full.
+    file.sync_all()?;
     Ok(file)
 }
 
-/// Finishes or removes the journal at `path`. None: there is none.
-fn left(path: &Path, target: &Path, is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Option<LeftRenewal>> {
+/// The journal at `path`, and its text without the zeros at its end. None: there is none.
+fn read(path: &Path) -> io::Result<Option<(File, Vec<u8>)>> {
     let mut file = match private().read(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -134,15 +210,7 @@ fn left(path: &Path, target: &Path, is_whole: impl Fn(&[u8]) -> bool) -> io::Res
     file.read_to_end(&mut text)?;
     let length = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     text.truncate(length);
-    if !is_whole(&text) {
-        remove(path)?;
-        return Ok(Some(LeftRenewal::Interrupted));
-    }
-    file.set_len(length as u64)?;
-    file.sync_all()?;
-    fs::rename(path, target)?;
-    drop(sync_folder(target));
-    Ok(Some(LeftRenewal::Finished))
+    Ok(Some((file, text)))
 }
 
 /// Only the owner may read it, and a link is no file.

@@ -107,6 +107,9 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !found.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it belongs to another user"));
+    }
     if found.mode() & 0o077 != 0 {
         return Err(io::Error::other("others may read it; `chmod 600` it, and log in again if they did"));
     }

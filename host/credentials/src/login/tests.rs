@@ -88,3 +88,22 @@ async fn a_refused_code_names_the_command_to_start_again() {
         );
     }
 }
+
+/// GitHub issues no ID tokens.
+#[tokio::test]
+async fn an_account_is_named_by_the_server_of_the_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(|form, _| match form.is_empty() {
+        true => (200, json!({ "login": "octocat" }).to_string()),
+        false => (200, json!({ "access_token": "a", "token_type": "bearer" }).to_string()),
+    });
+    let login = |path: Option<&str>| {
+        let mut credential = provider.credential(folder.path());
+        let grant = grant_of(&mut credential);
+        grant.account_url = path.map(|path| grant.token.token_url.join(path).unwrap());
+        let redirect = Url::parse("http://127.0.0.1:4711/callback").unwrap();
+        Login::begin(&credential, &Ways::new(&Network::default()), redirect).unwrap()
+    };
+    assert_eq!(login(Some("/user")).redeem(&"c".into()).await.unwrap().account.as_deref(), Some("octocat"));
+    assert_eq!(login(None).redeem(&"c".into()).await.unwrap().account, None);
+}

@@ -76,6 +76,53 @@ async fn a_missing_secret_makes_no_file_and_takes_the_former_one_away() {
     assert_eq!(files.check(&missing).unwrap_err().reason(), "provider-unreachable");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_has_removed_is_written_again() {
+    let base = tempfile::tempdir().unwrap();
+    let credential = known("sesame");
+    let (files, path) = files(base.path(), Arc::clone(&credential));
+    files.begin().await;
+    for removed in [path.parent().unwrap(), &base.path().join("tokens")] {
+        std::fs::remove_dir_all(removed).unwrap();
+        // The next look may be first.
+        assert!(files.check(&credential).is_err() || path.exists());
+        until("the file", || std::fs::read_to_string(&path).is_ok_and(|token| token == "sesame")).await;
+        assert!(files.check(&credential).is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_former_credential_is_not_that_of_the_new_one() {
+    let base = tempfile::tempdir().unwrap();
+    let (files, path) = files(base.path(), known("sesame"));
+    files.begin().await;
+    let source = OutboundSource::Static(Retrieval::Missing(SecretPlace::File));
+    let other =
+        CredentialSettings { name: "b".into(), header: AUTHORIZATION, prefix: "Bearer ".to_owned(), source };
+    let other = credential(other);
+    files.replace(BTreeMap::from([("TOKEN_FILE".to_owned(), Arc::clone(&other))]));
+    assert!(!path.exists(), "at once");
+    assert!(files.check(&other).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_written_is_not_in_its_file() {
+    let base = tempfile::tempdir().unwrap();
+    let (files, path) = files(base.path(), known("sesame"));
+    files.begin().await;
+    // A directory that is not empty can be neither replaced nor removed as a file.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("x")).unwrap();
+    let new = known("new");
+    files.replace(BTreeMap::from([("TOKEN_FILE".to_owned(), Arc::clone(&new))]));
+    let problem = || files.files["TOKEN_FILE"].state.lock().problem.is_some();
+    until("an error", problem).await;
+    assert!(files.check(&new).is_err());
+    std::fs::remove_dir_all(&path).unwrap();
+    until("the file", || std::fs::read_to_string(&path).is_ok_and(|token| token == "new")).await;
+    assert!(files.check(&new).is_ok());
+}
+
 /// The permissions, as somebody sees them who looks all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_token_replaces_the_file_which_is_never_wider() {

@@ -20,7 +20,7 @@ fn credential(source: OutboundSource, header: HeaderName, prefix: &str) -> Upstr
 fn sent(credential: &UpstreamCredential) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer of-the-caller"));
-    credential.add_at_once(&mut headers).unwrap();
+    credential.add_to(&mut headers, None).now_or_never().unwrap().unwrap();
     headers
 }
 

@@ -113,6 +113,7 @@ fn request() -> Arc<Request> {
         transport: Transport::Http,
         route,
         certificate: None,
+        round: None,
         hooks: Default::default(),
     })
 }

@@ -14,10 +14,11 @@ use crate::decision::DecisionId;
 use crate::dpop::{ALGORITHMS, ProofError};
 use crate::limit_hit::{ExhaustedBound, LIMIT, LimitHit};
 use witgate_config::Denials;
-use witgate_credentials::fault::{OutboundFault, OutboundProblem};
+use witgate_credentials::fault::{Invitation, InvitationForm, OutboundFault, OutboundProblem};
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
+use witgate_message::input_round::INPUT;
 use witgate_policy::answer::Failed;
 
 #[cfg(test)]
@@ -32,6 +33,8 @@ const INVALID_PARAMS: i64 = -32602;
 const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
+/// MCP 2025-11-25, "URL Elicitation Required Error".
+const URL_ELICITATION_REQUIRED: i64 = -32042;
 
 /// The headers about the limit that a call has reached (draft-ietf-httpapi-ratelimit-headers-10).
 pub const RATE_LIMIT: [HeaderName; 2] =
@@ -63,6 +66,8 @@ pub struct Wire {
     pub limit: Option<Box<LimitHit>>,
     /// The era of a tool's call that is answered with a result in place of an error.
     pub as_result: Option<Era>,
+    /// The result that asks the client for input, in place of an error.
+    pub input_required: Option<Value>,
     /// The id of the message in the audit, if it has one.
     pub decision: Option<DecisionId>,
 }
@@ -380,6 +385,9 @@ impl Wire {
             let result = failed_tool(&self.message, data, era);
             return Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
         }
+        if let Some(result) = &self.input_required {
+            return Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+        }
         let error = json!({ "code": self.code, "message": self.message, "data": data });
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
     }
@@ -634,10 +642,36 @@ fn outbound(fault: &OutboundFault) -> Wire {
     };
     wire.data.insert("credential".to_owned(), Value::from(&*fault.credential));
     wire.data.insert("how".to_owned(), Value::from(fault.advice()));
-    if let Some(invitation) = &fault.invitation {
-        wire.data.insert("url".to_owned(), Value::from(invitation.url.as_str()));
+    match &fault.invitation {
+        Some(invitation) => invite(wire, &fault.credential, invitation),
+        None => wire,
     }
-    wire
+}
+
+/// The form of an invitation: the URL in the error for all clients, and a request to open it for those that can.
+fn invite(mut wire: Wire, credential: &str, Invitation { url, code, form }: &Invitation) -> Wire {
+    wire.data.insert("url".to_owned(), Value::from(url.as_str()));
+    let number = code.as_ref().map_or_else(String::new, |code| format!(". The page shows the number {code}"));
+    let message = format!("Connect your account for `{credential}`{number}");
+    match form {
+        InvitationForm::Text => wire,
+        InvitationForm::Elicitation { id } => {
+            let elicitation =
+                json!({ "mode": "url", "elicitationId": id, "url": url.as_str(), "message": message });
+            wire.data.insert("elicitations".to_owned(), json!([elicitation]));
+            Wire { code: URL_ELICITATION_REQUIRED, ..wire }
+        }
+        InvitationForm::Input { state } => {
+            let params = json!({ "mode": "url", "url": url.as_str(), "message": message });
+            let request = json!({ "method": "elicitation/create", "params": params });
+            let result = json!({
+                "resultType": "input_required",
+                "inputRequests": { INPUT: request },
+                "requestState": state,
+            });
+            Wire { input_required: Some(result), ..wire }
+        }
+    }
 }
 
 fn bad_request(code: i64, reason: &'static str, message: String) -> Wire {
@@ -660,6 +694,7 @@ fn plain(
         allow: None,
         limit: None,
         as_result: None,
+        input_required: None,
         decision: None,
     }
 }

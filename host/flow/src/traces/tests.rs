@@ -32,6 +32,7 @@ fn request(meta: &str, headers: HeaderMap) -> Request {
         transport: Transport::Http,
         route: Arc::new(route),
         certificate: None,
+        round: None,
         hooks: Default::default(),
     }
 }

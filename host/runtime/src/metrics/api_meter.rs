@@ -30,8 +30,9 @@ impl ApiMeter {
         Self { upstream: upstream.to_owned(), family: family.clone() }
     }
 
-    /// Begins to count the requests to `api`, at zero.
+    /// Begins to count the requests to `api`, and those to no API, at zero.
     pub fn begin(&self, api: &str) {
+        drop(self.unknown());
         OUTCOMES.iter().for_each(|outcome| drop(self.counter(api, outcome)));
     }
 
@@ -46,6 +47,15 @@ impl ApiMeter {
             Some(_) => "5xx",
         };
         self.counter(api, outcome).inc();
+    }
+
+    /// Counts a request without the secret of an API.
+    pub fn count_unknown(&self) {
+        self.unknown().inc();
+    }
+
+    fn unknown(&self) -> Counter {
+        self.counter("", "unknown-path")
     }
 
     fn counter(&self, api: &str, outcome: &'static str) -> Counter {

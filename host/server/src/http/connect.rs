@@ -18,18 +18,19 @@ use witgate_plugin::{Scheme, Transport};
 
 use super::body::Body;
 use super::held_refusals::HeldRefusals;
-use super::{Sender, arrival};
+use super::sender::{Sender, arrival};
 pub(super) use address::PageAddress;
 use address::PageKind;
 use browser::Browser;
-use form::Form;
+use form::CredentialForm;
 pub use local::LocalPages;
 use page::{Page, PageForm};
 use witgate_base::peer::Peer;
 use witgate_credentials::connect::{
-    ConnectDesk, ConnectOutcome, ConnectProof, ConnectedAccount, Invitee, LinkError, LinkFacts,
+    AccountChange, ConnectDesk, ConnectOutcome, ConnectProof, ConnectedAccount, Invitee, LinkError, LinkFacts,
 };
 use witgate_credentials::fault::{OutboundFault, OutboundProblem};
+use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::Flow;
 use witgate_flow::body::Inflow;
 use witgate_flow::connect::{CONNECT, DISCONNECT};
@@ -37,14 +38,15 @@ use witgate_flow::port::Upstream;
 use witgate_flow::reject::RejectedMessage;
 use witgate_flow::reject::wire::Wire;
 use witgate_runtime::memory::Reservation;
+use witgate_runtime::workers;
 
 /// The flows of all upstreams, by their place in the configuration.
-pub(super) trait FlowsByPlace<U> {
+pub(super) trait FlowsByPlace<U>: Sync {
     /// The flow of the upstream at `place`.
-    fn flow(&self, place: usize) -> Option<&Flow<U>>;
+    fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>>;
 
     /// The first flow whose callers connect accounts for `credential`.
-    fn flow_for(&self, credential: &str) -> Option<&Flow<U>>;
+    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>>;
 }
 
 /// The pages.
@@ -54,7 +56,7 @@ pub(super) struct ConnectPages {
     held_refusals: Arc<HeldRefusals>,
 }
 
-/// What comes from a browser.
+/// The request of a browser, without its body.
 struct PageRequest {
     address: PageAddress,
     parts: Parts,
@@ -155,11 +157,12 @@ impl ConnectPages {
         let name = request.address.credential.clone();
         let Some(facts) = self.facts(flows, &name, &form.link) else { return gone() };
         let Some(browser) = self.browser(&request, &facts.page, &form) else { return other_browser() };
+        let Some(flow) = flows.flow(facts.upstream) else { return gone() };
         if facts.code.is_some() {
-            let begun = self.desk.begin(&name, &form.link, browser.secret(), ConnectProof::SameMachine);
+            let Some(credential) = live(flow) else { return gone() };
+            let begun = self.desk.begin(&credential, &form.link, browser.secret(), ConnectProof::SameMachine);
             return begun.map_or_else(|error| refused_link(&name, error), |url| see_other(&url));
         }
-        let Some(flow) = flows.flow(facts.upstream) else { return gone() };
         let shown = match form.headers() {
             Some(headers) => headers,
             None => {
@@ -174,8 +177,7 @@ impl ConnectPages {
             }
         };
         let arrival = arrival(shown, Bytes::new(), request.sender.clone());
-        let judged =
-            flow.identify(arrival, |invitee| self.let_in(&name, &form.link, &browser, invitee)).await;
+        let judged = flow.identify(arrival, |invitee| self.let_in(&form.link, &browser, invitee)).await;
         match judged {
             Ok(Some(LetIn::ToProvider(url))) => see_other(&url),
             Ok(Some(LetIn::Known(invitee))) => self.known(&request, &invitee, &browser).await,
@@ -187,7 +189,6 @@ impl ConnectPages {
     /// Lets a principal in who has shown their credential. None: the link is not valid any more.
     fn let_in(
         &self,
-        name: &str,
         link: &str,
         browser: &Browser,
         invitee: Invitee,
@@ -196,7 +197,7 @@ impl ConnectPages {
             return Ok(Some(LetIn::Known(Box::new(invitee))));
         }
         let proof = ConnectProof::Principal(&invitee.principal);
-        match self.desk.begin(name, link, browser.secret(), proof) {
+        match self.desk.begin(&invitee.credential, link, browser.secret(), proof) {
             Ok(url) => Ok(Some(LetIn::ToProvider(url))),
             Err(LinkError::Unknown) => Ok(None),
             Err(LinkError::Problem(problem)) => Err(problem),
@@ -212,7 +213,7 @@ impl ConnectPages {
                 Ok(issued) => {
                     let proof = ConnectProof::Principal(&invitee.principal);
                     let link = issued.link().unwrap_or_default();
-                    let begun = self.desk.begin(name, &link, browser.secret(), proof);
+                    let begun = self.desk.begin(&invitee.credential, &link, browser.secret(), proof);
                     return begun.map_or_else(|error| refused_link(name, error), |url| see_other(&url));
                 }
                 Err(problem) => problem,
@@ -255,11 +256,15 @@ impl ConnectPages {
         let target = request.parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
         let headers = &request.parts.headers;
         let secret = |page: &Url| Browser::of(headers, page).map(|browser| browser.secret().into());
-        let outcome = match self.desk.finish(name, target, &secret).await {
-            Ok(outcome) => outcome,
+        let live = |place| flows.flow(place).and_then(|flow| live(flow));
+        let outcome = match self.desk.finish(name, target, (&secret, &live)) {
+            Ok(change) => self.change(flows, CONNECT, &request, change).await,
             Err(error) => return refused_link(name, error),
         };
-        self.record(flows, CONNECT, &request.sender, &outcome).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(answer) => return answer,
+        };
         let page = outcome.principal.as_ref().and_then(|_| self.page_of(flows, &outcome));
         let browser = page.and_then(|page| Browser::of(headers, &page));
         match (outcome.result, browser) {
@@ -301,19 +306,19 @@ impl ConnectPages {
             let is_theirs = self.desk.is_form_token(&form.token, browser.secret(), &form.link);
             is_theirs.then(|| browser.secret().into())
         };
-        let outcome = match self.desk.disconnect(name, &form.link, &secret).await {
-            Ok(outcome) => outcome,
+        let outcome = match self.desk.disconnect(name, &form.link, &secret) {
+            Ok(change) => self.change(flows, DISCONNECT, &request, change).await,
             Err(error) => return refused_link(name, error),
         };
-        self.record(flows, DISCONNECT, &request.sender, &outcome).await;
-        match outcome.result {
-            Ok(_) => Page::disconnected(name).response(StatusCode::OK),
-            Err(problem) => refused_link(name, problem.into()),
+        match outcome.map(|outcome| outcome.result) {
+            Ok(Ok(_)) => Page::disconnected(name).response(StatusCode::OK),
+            Ok(Err(problem)) => refused_link(name, problem.into()),
+            Err(answer) => answer,
         }
     }
 
     /// The browser for which a form was made.
-    fn browser(&self, request: &PageRequest, page: &Url, form: &Form) -> Option<Browser> {
+    fn browser(&self, request: &PageRequest, page: &Url, form: &CredentialForm) -> Option<Browser> {
         let browser = Browser::of(&request.parts.headers, page)?;
         self.desk.is_form_token(&form.token, browser.secret(), &form.link).then_some(browser)
     }
@@ -327,26 +332,42 @@ impl ConnectPages {
         self.desk.facts(&invitee).map(|facts| facts.page)
     }
 
-    async fn record<U: Upstream + 'static>(
+    /// Makes a change of an account, with its record. It goes on if the browser goes away.
+    async fn change<U: Upstream + 'static>(
         &self,
         flows: &impl FlowsByPlace<U>,
         method: &'static str,
-        sender: &Sender,
-        outcome: &ConnectOutcome,
-    ) {
+        request: &PageRequest,
+        change: AccountChange,
+    ) -> Result<ConnectOutcome, Response<Body>> {
         let transport = if self.desk.is_local() { Transport::Stdio } else { Transport::Http };
-        if let Some(flow) = flows.flow(outcome.upstream) {
-            flow.record_connection(method, (transport, sender.peer), outcome).await;
+        let Some(flow) = flows.flow(change.upstream()) else { return Err(gone()) };
+        let work = Arc::clone(flow).change_account(method, (transport, request.sender.peer), change);
+        match workers::background().spawn(work).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(rejection)) => {
+                let wire = rejection.wire();
+                Err(Page::problem("No account is connected", &wire.message).response(wire.status))
+            }
+            Err(_) => Err(unusable()),
         }
     }
 }
 
+/// The credential that a flow has now.
+fn live<U: Upstream + 'static>(flow: &Arc<Flow<U>>) -> Option<Arc<UpstreamCredential>> {
+    flow.upstream().credential_of_principals()
+}
+
 /// The form that a browser sends, or the answer that there is none.
-async fn read_form(request: &PageRequest, (body, held): UnreadForm<'_>) -> Result<Form, Response<Body>> {
+async fn read_form(
+    request: &PageRequest,
+    (body, held): UnreadForm<'_>,
+) -> Result<CredentialForm, Response<Body>> {
     if !browser::is_same_origin(&request.parts.headers) {
         return Err(other_browser());
     }
-    let form = Form::read(&request.parts.headers, body, held).await;
+    let form = CredentialForm::read(&request.parts.headers, body, held).await;
     form.map_err(|rejection| {
         let wire = rejection.wire();
         Page::problem("The form cannot be read", &wire.message).response(wire.status)

@@ -76,6 +76,30 @@ pub async fn ask_token_endpoint(
     timeout(TOKEN_ANSWER, asking).await.unwrap_or_else(|_| Err(HttpError::TimedOut.into()))
 }
 
+/// Maximum time for an answer about an account, which is only shown.
+const ACCOUNT_ANSWER: Duration = Duration::from_secs(10);
+
+/// Asks the server at `url` about the account of an access token. Addresses are checked, and redirects are not followed.
+///
+/// # Errors
+/// If there is no complete answer in time.
+pub async fn ask_about_account(
+    ways: &Ways,
+    url: &Url,
+    access: &SecretString,
+) -> Result<WholeResponse, FetchError> {
+    if literal_address(url).is_some_and(|address| !Reach::Private.covers(address)) {
+        return Err(HttpError::NotGranted.into());
+    }
+    let token = HeaderValue::try_from(format!("Bearer {}", access.expose_secret()));
+    let mut token = token.map_err(|_| HttpError::InvalidRequest)?;
+    token.set_sensitive(true);
+    let request = Request::get(url.as_str()).header(AUTHORIZATION, token).header(ACCEPT, JSON);
+    let request = request.header(USER_AGENT, PROGRAM).body(Full::new(Bytes::new()));
+    let asking = exchange(ways, Reach::Private, request.map_err(|_| HttpError::InvalidRequest)?);
+    timeout(ACCOUNT_ANSWER, asking).await.unwrap_or_else(|_| Err(HttpError::TimedOut.into()))
+}
+
 fn request(
     url: &Url,
     fields: &[(&str, &str)],

@@ -6,8 +6,6 @@ use std::time::Duration;
 use witgate_plugin::PasswordError;
 use witgate_runtime::metrics::histogram::{Histogram, HistogramState, OPERATION_BOUNDS};
 
-use super::PasswordCheck;
-
 /// The counts and times of all checks.
 #[derive(Debug)]
 pub struct PasswordMeters {
@@ -35,10 +33,10 @@ impl PasswordMeters {
     }
 
     /// Notes the result of another check.
-    pub(super) fn count(&self, checked: &Result<PasswordCheck, PasswordError>) {
-        let counter = match checked {
-            Ok(PasswordCheck { is_right: true, .. }) => &self.right,
-            Ok(PasswordCheck { is_right: false, .. }) => &self.wrong,
+    pub(super) fn count(&self, is_right: Result<bool, &PasswordError>) {
+        let counter = match is_right {
+            Ok(true) => &self.right,
+            Ok(false) => &self.wrong,
             Err(PasswordError::Busy(_)) => &self.refused,
             Err(_) => &self.failed,
         };

@@ -6,19 +6,21 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::select_all;
 use futures_util::stream::FuturesUnordered;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use super::grants::{grant, store, ways};
 use super::owner::OwnerArguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
+use crate::loopback;
 use witgate_config::Config;
 use witgate_config::credentials::GrantSettings;
 use witgate_credentials::login::{Login, LoginError};
@@ -49,10 +51,10 @@ pub(super) fn run(context: &Context, config: &Config, arguments: &Arguments) -> 
     let (credential, settings) = grant(config, name)?;
     let key = arguments.owner.new_key(config, credential)?;
     let logged_in = async {
-        let (listener, redirect) = listen(settings).await?;
+        let (listeners, redirect) = listen(settings).await?;
         let login = Login::begin(credential, &ways(config), redirect.clone()).map_err(refused)?;
         invite(context, &login.url(), arguments.no_browser);
-        let code = timeout(LONGEST_LOGIN, code(context, &login, &listener, &redirect)).await;
+        let code = timeout(LONGEST_LOGIN, code(context, &login, &listeners, &redirect)).await;
         let late = |_| CommandFailure::new("nobody has logged in within ten minutes; start again");
         let code = code.map_err(late)?.map_err(refused)?;
         let grant = login.redeem(&code).await.map_err(refused)?;
@@ -75,24 +77,23 @@ fn refused(error: LoginError) -> CommandFailure {
     CommandFailure::new(error.to_string())
 }
 
-/// A port of this machine, and the URL that leads to it.
-async fn listen(settings: &GrantSettings) -> Result<(TcpListener, Url), CommandFailure> {
+/// Listeners on this machine, and the URL that leads to them.
+async fn listen(settings: &GrantSettings) -> Result<(Vec<TcpListener>, Url), CommandFailure> {
     let mut redirect = settings.redirect_uri.clone();
-    let host = match redirect.host() {
-        Some(Host::Ipv6(address)) => address.to_string(),
-        Some(Host::Ipv4(address)) => address.to_string(),
-        // Browsers try both addresses of `localhost`.
-        Some(Host::Domain(_)) | None => "127.0.0.1".to_owned(),
-    };
-    let port = redirect.port().unwrap_or(0);
     let failed = |error: io::Error| {
         CommandFailure::new(format!("the port of `{}` cannot be used: {error}", settings.redirect_uri))
     };
-    let listener = TcpListener::bind((host.as_str(), port)).await.map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
+    let bound = loopback::listen(&redirect, redirect.port().unwrap_or(0)).await;
+    let (listeners, port) = bound.map_err(failed)?;
     // It has a host, so it can have a port.
     let _ = redirect.set_port(Some(port));
-    Ok((listener, redirect))
+    Ok((listeners, redirect))
+}
+
+/// The next connection to one of the listeners.
+async fn accept(listeners: &[TcpListener]) -> io::Result<TcpStream> {
+    let next = listeners.iter().map(|listener| Box::pin(listener.accept()));
+    select_all(next).await.0.map(|(stream, _)| stream)
 }
 
 fn invite(context: &Context, url: &Url, no_browser: bool) {
@@ -111,26 +112,26 @@ fn invite(context: &Context, url: &Url, no_browser: bool) {
 async fn code(
     context: &Context,
     login: &Login,
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     redirect: &Url,
 ) -> Result<SecretString, LoginError> {
     tokio::select! {
-        code = from_browser(login, listener, redirect) => code,
+        code = from_browser(login, listeners, redirect) => code,
         code = from_paste(context, login) => code,
     }
 }
 
 async fn from_browser(
     login: &Login,
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     redirect: &Url,
 ) -> Result<SecretString, LoginError> {
     // Browsers open connections in advance, so they are read side by side.
     let mut heads = FuturesUnordered::new();
     loop {
         let (mut stream, target) = tokio::select! {
-            accepted = listener.accept(), if heads.len() < MOST_CONNECTIONS => {
-                heads.extend(accepted.ok().map(|(stream, _)| request(stream)));
+            accepted = accept(listeners), if heads.len() < MOST_CONNECTIONS => {
+                heads.extend(accepted.ok().map(request));
                 continue;
             }
             Some(request) = heads.next() => match request {

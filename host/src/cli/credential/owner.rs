@@ -8,7 +8,7 @@ use witgate_base::party::Principal;
 use witgate_config::credentials::{CredentialSettings, GrantSettings, OutboundSource};
 use witgate_config::{Config, Mode, PolicyKind};
 use witgate_credentials::grant_key::GrantKey;
-use witgate_credentials::grant_store::GrantStore;
+use witgate_credentials::grant_store::{GrantStore, ListedGrants};
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct OwnerArguments {
@@ -59,7 +59,7 @@ impl OwnerArguments {
         let Some(subject) = self.subject_of(credential)? else {
             return Ok(GrantKey::shared(&credential.name));
         };
-        let keys = GrantStore::of(settings).keys_of_principals(&credential.name).map_err(failed)?;
+        let keys = GrantStore::of(settings).of_principals(&credential.name).map_err(failed)?.keys;
         let is_meant = |owner: &Principal| {
             let is_policy = self.policy.as_deref().is_none_or(|policy| policy == owner.proven_by());
             let is_issuer = self.issuer.is_none() || self.issuer.as_deref() == owner.issuer();
@@ -121,12 +121,12 @@ fn authenticators<'c>(config: &'c Config, credential: &CredentialSettings) -> BT
     named.filter(is_enforced).map(String::as_str).collect()
 }
 
-/// The keys of all grants of a credential: that of all callers, or those of principals.
-pub(super) fn keys(credential: &CredentialSettings) -> Result<Vec<GrantKey>, CommandFailure> {
+/// All grants of a credential: that of all callers, or those of principals.
+pub(super) fn grants(credential: &CredentialSettings) -> Result<ListedGrants, CommandFailure> {
     match &credential.source {
         OutboundSource::Grant(settings) if settings.connect.is_some() => {
-            GrantStore::of(settings).keys_of_principals(&credential.name).map_err(failed)
+            GrantStore::of(settings).of_principals(&credential.name).map_err(failed)
         }
-        _ => Ok(vec![GrantKey::shared(&credential.name)]),
+        _ => Ok(ListedGrants { keys: vec![GrantKey::shared(&credential.name)], unreadable: Vec::new() }),
     }
 }

@@ -73,6 +73,7 @@ async fn judge(
         transport,
         route: Arc::new(route),
         certificate: None,
+        round: None,
         hooks: Default::default(),
     };
     let mut shown = Credentials::default();

@@ -19,7 +19,7 @@ pub(super) fn split(uri: &Uri) -> Option<(&str, &str)> {
     path.split_at_checked(end)
 }
 
-/// The path and the query for the API, whose own path is `base`. None: some server could read a dot segment in it.
+/// The path and the query for the API, whose own path is `base`. None: some server could read another path in it.
 pub(super) fn joined(base: &str, rest: &str, query: Option<&str>) -> Option<String> {
     if !is_within(rest) {
         return None;
@@ -32,11 +32,12 @@ pub(super) fn joined(base: &str, rest: &str, query: Option<&str>) -> Option<Stri
     })
 }
 
-/// True if no segment is `.` or `..`, also after decoding, with `\` in place of `/`, or with parameters.
+/// True if no segment is `.` or `..`, also after decoding, with `\` in place of `/`, or with parameters, and if all servers
+/// decode the path alike.
 fn is_within(path: &str) -> bool {
     let mut text = Cow::Borrowed(path.as_bytes());
     for _ in 0..MOST_ROUNDS {
-        if text.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) || text.contains(&0) {
+        if text.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) || !is_plain(&text) {
             return false;
         }
         let decoded: Vec<u8> = percent_decode(&text).collect();
@@ -46,6 +47,14 @@ fn is_within(path: &str) -> bool {
         text = Cow::Owned(decoded);
     }
     false
+}
+
+/// True for UTF-8 without control characters, in which servers might see an end, and without `%u`, an old encoding that
+/// some of them decode. Bytes that are not UTF-8 may be a long form of another character.
+fn is_plain(text: &[u8]) -> bool {
+    let is_old = |pair: &[u8]| matches!(pair, b"%u" | b"%U");
+    std::str::from_utf8(text).is_ok_and(|text| !text.contains(char::is_control))
+        && !text.windows(2).any(is_old)
 }
 
 /// True for a dot segment, whatever parameters it has.
@@ -84,6 +93,7 @@ mod tests {
             ("/v2/", "/x", Some(""), "/v2/x?"),
             ("/v2", "/", None, "/v2/"),
             ("/v2", "/a%2Fb/...", Some("../.."), "/v2/a%2Fb/...?../.."),
+            ("/v2", "/caf%C3%A9/50%25", None, "/v2/caf%C3%A9/50%25"),
             ("/v2", "//example.com/x", None, "/v2//example.com/x"),
         ] {
             assert_eq!(joined(base, rest, query).as_deref(), Some(expected), "{base} {rest}");
@@ -91,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_segment_is_refused_in_any_form() {
+    fn a_path_that_servers_read_in_several_ways_is_refused() {
         for rest in [
             "/..",
             "/../x",
@@ -110,6 +120,12 @@ mod tests {
             "/..;a=b/x",
             "/%2e%2e%3b/x",
             "/x%00/y",
+            "/x%0d%0ay",
+            "/x%257f",
+            "/%u002e%u002e/x",
+            "/%25U002e/x",
+            "/%c0%ae%c0%ae/x",
+            "/x%ff",
             "/%2525252525252e",
         ] {
             assert_eq!(joined("/v2", rest, None), None, "{rest}");

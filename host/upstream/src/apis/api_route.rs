@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,9 +16,11 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::api_path::joined;
+use super::ending_body::EndingBody;
 use super::head::{for_api, for_process};
 use super::refusal::ApiRefusal;
 use crate::http::SetUpError;
@@ -143,9 +146,14 @@ impl ApiRoute {
         match self.received(body).await? {
             RequestBody::Whole(body) => self.send_whole(head.method, uri, headers, body).await,
             RequestBody::Streamed(body) => {
-                let sent = headers.clone();
-                // The time of a body that streams is bounded by the progress of its connection.
-                let response = self.send(outgoing(head.method, uri, sent, body)).await?;
+                if body.size_hint().exact().is_none() {
+                    // Otherwise, requests with methods that seldom have a body would lose theirs.
+                    headers.remove(CONTENT_LENGTH);
+                    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
+                let (body, ended) = EndingBody::new(body);
+                let sent = outgoing(head.method, uri, headers.clone(), body.boxed_unsync());
+                let response = self.send_streamed(sent, ended).await?;
                 if self.refuses(&response) {
                     // The body is gone. The next request gets the new credential.
                     drop(self.credential.replace_in(&mut headers, None).await);
@@ -191,6 +199,24 @@ impl ApiRoute {
         timeout(self.timeout, self.send(outgoing)).await.unwrap_or(Err(ApiRefusal::Time))
     }
 
+    /// The time of a body that streams is bounded by the progress of its connection, and that of the answer begins at the
+    /// end of the body.
+    async fn send_streamed(
+        &self,
+        outgoing: Request<StreamedBody>,
+        ended: CancellationToken,
+    ) -> Result<Response<StreamedBody>, ApiRefusal> {
+        let is_late = async {
+            ended.cancelled().await;
+            sleep(self.timeout).await;
+        };
+        tokio::select! {
+            biased;
+            response = self.send(outgoing) => response,
+            () = is_late => Err(ApiRefusal::Time),
+        }
+    }
+
     /// The answer to one request. Redirects are answers as any other: the process may follow them, without the credential.
     async fn send(&self, outgoing: Request<StreamedBody>) -> Result<Response<StreamedBody>, ApiRefusal> {
         let client = self.ways.api_client(self.scheme == Scheme::HTTPS);
@@ -216,15 +242,13 @@ impl ApiRoute {
         ApiRefusal::Connection
     }
 
-    /// The body of a request. A small one is read first, if its credential may have to be replaced.
+    /// The body of a request. A small one is read first, since its credential may have to be replaced.
     async fn received(&self, body: StreamedBody) -> Result<RequestBody, ApiRefusal> {
         let length = body.size_hint().exact();
         if length.is_some_and(|length| length > LARGEST_BODY as u64) {
             return Err(ApiRefusal::BodySize);
         }
-        if self.credential.is_renewable() && length.is_some_and(|length| length <= KEPT_BODY)
-            || length == Some(0)
-        {
+        if length.is_some_and(|length| length <= KEPT_BODY) {
             let whole = body.collect().await.map_err(|_| ApiRefusal::Connection)?;
             return Ok(RequestBody::Whole(whole.to_bytes()));
         }

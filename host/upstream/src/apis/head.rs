@@ -2,8 +2,8 @@
 //! there (RFC 9110, section 7.6.1), and so do credentials of either side.
 
 use ::http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::{HeaderMap, HeaderName};
 
@@ -20,13 +20,25 @@ const OF_CONNECTION: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// The headers of a process for the API: without credentials of its own, also in the header of Witgate's credential.
+/// Headers in which some servers read another path or method than that of the request.
+const OF_ANOTHER_REQUEST: [HeaderName; 5] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// The headers of a process for the API: without credentials of its own, also in the header of Witgate's credential, and
+/// without `Referer`, which may contain the secret of the path.
 ///
 /// A cookie would be a credential, too. Clients send cookies by host, and all APIs are at one, so those of one API would
 /// reach the others.
 pub(super) fn for_api(headers: &HeaderMap, credential: &HeaderName) -> HeaderMap {
     let is_for_api = |name: &HeaderName| {
-        ![HOST, EXPECT, AUTHORIZATION, COOKIE].contains(name) && !is_alike(name, credential)
+        ![HOST, EXPECT, AUTHORIZATION, COOKIE, REFERER].contains(name)
+            && !is_alike(name, credential)
+            && !OF_ANOTHER_REQUEST.iter().any(|other| is_alike(name, other))
     };
     passed_on(headers, is_for_api)
 }
@@ -96,6 +108,12 @@ mod tests {
             ("Upgrade", "h2c"),
             ("Expect", "100-continue"),
             ("Content-Length", "3"),
+            ("Referer", "http://127.0.0.1:1/secret/x"),
+            ("X-Original-URL", "/admin"),
+            ("X_Rewrite_URL", "/admin"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-HTTP-Method", "DELETE"),
+            ("X-Method-Override", "DELETE"),
             ("Accept", "text/plain"),
             ("X-Other", "1"),
         ]);

@@ -1,6 +1,6 @@
 //! The answers of Witgate itself to requests for an API.
 
-use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use ::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -14,6 +14,8 @@ use witgate_services::network::StreamedBody;
 pub(super) enum ApiRefusal {
     /// The path does not begin with the secret of an API.
     UnknownPath,
+    /// Too many connections of the processes wait already.
+    Connections,
     /// The path could leave that of the API.
     Path,
     /// The method could show the credential to the process, or is for proxies.
@@ -35,6 +37,7 @@ impl ApiRefusal {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::UnknownPath => "unknown-path",
+            Self::Connections => "too-many-connections",
             Self::Path => "bad-path",
             Self::Method => "bad-method",
             Self::BodySize => "body-too-large",
@@ -49,6 +52,7 @@ impl ApiRefusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Connections => StatusCode::SERVICE_UNAVAILABLE,
             Self::Path => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodySize => StatusCode::PAYLOAD_TOO_LARGE,
@@ -61,7 +65,8 @@ impl ApiRefusal {
         match self {
             Self::Credential(fault) => return fault.message(),
             Self::UnknownPath => "There is nothing here",
-            Self::Path => "The path has a dot segment",
+            Self::Connections => "Too many connections are open",
+            Self::Path => "Some servers read this path in another way",
             Self::Method => "This method is not passed on",
             Self::BodySize => "The body is too large to be passed on",
             Self::Connection => "The API cannot be reached",
@@ -92,6 +97,9 @@ impl ApiRefusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(self, Self::UnknownPath | Self::Connections) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 }

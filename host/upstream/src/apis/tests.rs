@@ -9,6 +9,7 @@ use http_body_util::Full;
 use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 use url::Url;
 use witgate_config::Network;
 use witgate_config::credentials::{
@@ -124,10 +125,14 @@ struct ListenerDouble {
 
 impl ListenerDouble {
     fn new(to: Url, credential: CredentialSettings) -> Self {
+        Self::within(to, credential, Duration::from_secs(20))
+    }
+
+    /// The API has to answer within this time.
+    fn within(to: Url, credential: CredentialSettings, timeout: Duration) -> Self {
         let all = OutboundCredentials::new(Ways::new(&Network::default()));
         let settings = ApiSettings { to, credential: Arc::new(credential) };
         let credential = all.with(&settings.credential).unwrap();
-        let timeout = Duration::from_secs(20);
         let route = ApiRoute::new("WEATHER_API", &settings, credential, all.ways(), timeout).unwrap();
         Self { listener: ApiListener::start(vec![Arc::new(route)]).unwrap(), all }
     }
@@ -205,6 +210,34 @@ async fn a_path_without_the_secret_leads_nowhere() {
     let absolute = format!("GET http://{}{prefix}/x HTTP/1.1\r\n{host}", api.address);
     assert_eq!(status(&listener.raw(&absolute).await), 404);
     assert!(api.seen().is_empty(), "{:?}", api.seen());
+}
+
+/// Any program of the machine can connect.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_the_secret_take_no_place_of_the_processes() {
+    let api = ApiDouble::start().await;
+    let listener = ListenerDouble::new(api.url("/"), bearer("sesame"));
+    // It does not ask for the end of the connection, and gets it.
+    let answer = listener.raw("GET /x HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(status(&answer) == 404 && answer.contains("connection: close\r\n"), "{answer}");
+    let mut process = TcpStream::connect(listener.listener.address).await.unwrap();
+    let request = format!("GET {}/x HTTP/1.1\r\nHost: x\r\n\r\n", listener.prefix());
+    process.write_all(request.as_bytes()).await.unwrap();
+    assert!(process.read(&mut answer_buffer()).await.unwrap() > 0);
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(listener.listener.address).await.unwrap());
+    }
+    let answer = timeout(Duration::from_secs(4), listener.get("/x")).await.unwrap();
+    assert_eq!(status(&answer), 200);
+    process.write_all(request.as_bytes()).await.unwrap();
+    assert!(process.read(&mut answer_buffer()).await.unwrap() > 0, "the connection of a process stays");
+    let mut first = silent.swap_remove(0);
+    assert_eq!(first.read(&mut answer_buffer()).await.unwrap_or_default(), 0, "the oldest one is closed");
+}
+
+fn answer_buffer() -> [u8; 4096] {
+    [0; 4096]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,8 +369,26 @@ async fn large_bodies_stream_in_both_directions() {
     let chunked = format!(
         "POST {prefix}/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     );
-    assert_eq!(status(&listener.raw(&chunked).await), 200);
-    assert_eq!(&api.seen().last().unwrap().body[..], b"abc");
+    for method in ["POST", "GET"] {
+        assert_eq!(status(&listener.raw(&chunked.replace("POST", method)).await), 200);
+        let seen = api.seen().pop().unwrap();
+        assert_eq!((&*seen.line, &seen.body[..]), (&*format!("{method} /p"), &b"abc"[..]));
+    }
+}
+
+/// The time of an answer, whatever the credential and the form of the body are.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_does_not_answer_is_given_up() {
+    // Nobody accepts its connections.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+    let listener = ListenerDouble::within(to, bearer("sesame"), Duration::from_millis(300));
+    let prefix = listener.prefix();
+    let head = format!("POST {prefix}/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    for rest in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+        let answer = timeout(Duration::from_secs(10), listener.raw(&format!("{head}{rest}"))).await.unwrap();
+        assert!(status(&answer) == 504 && answer.contains("api-timeout"), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

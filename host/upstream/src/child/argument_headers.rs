@@ -33,7 +33,7 @@ pub(super) async fn check(
         return Ok(());
     };
     let checked = |tools: &HashMap<String, HeaderArguments>, headers: &HeaderMap| match tools.get(name) {
-        Some(repeated) => repeated.check(sent.call.arguments(), headers),
+        Some(repeated) => repeated.check(sent.arguments, headers),
         None => Ok(()),
     };
     let (at, tools) = slot.tools.known(None, list(slot, modern)).await;

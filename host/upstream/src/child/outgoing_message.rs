@@ -10,6 +10,8 @@ use witgate_message::call::{Access, Call};
 /// A message for a child, without its proof of admission.
 pub(super) struct OutgoingMessage<'a> {
     pub(super) call: &'a Call,
+    /// The arguments as the caller has sent them, without the operator's own.
+    pub(super) arguments: Option<&'a str>,
     pub(super) principal: Principal,
     pub(super) party: Party,
     pub(super) account: &'a Account,

@@ -102,6 +102,7 @@ impl Client<'_> {
         let party = self.party.clone();
         let sent = OutgoingMessage {
             call: &call,
+            arguments: call.arguments(),
             principal,
             party,
             account: &Account::default(),

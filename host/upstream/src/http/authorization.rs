@@ -1,10 +1,12 @@
 //! The credential of the configuration in requests to an HTTP upstream.
 
 use ::http::{HeaderMap, Response, StatusCode, Uri};
+use futures_util::future::BoxFuture;
 
 use super::outgoing::{Draft, Outgoing};
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
+use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::body::{BodyError, Inflow};
@@ -20,10 +22,36 @@ impl HttpUpstream {
         sender: RequestSender<'_>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
     ) -> Result<Outgoing, Rejection> {
+        self.composed(sender, draft, true).await
+    }
+
+    /// The same for a handshake or a list, which the server may answer without the account of the caller.
+    ///
+    /// # Errors
+    /// As [`Self::compose`].
+    pub(super) async fn compose_open(
+        &self,
+        sender: RequestSender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+    ) -> Result<Outgoing, Rejection> {
+        self.composed(sender, draft, false).await
+    }
+
+    async fn composed(
+        &self,
+        sender: RequestSender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+        is_call: bool,
+    ) -> Result<Outgoing, Rejection> {
         let (mut outgoing, credential) = self.introduced(sender, draft)?;
         if let Some(credential) = credential {
             let user = sender.credential_user(&credential);
-            credential.add_to(outgoing.headers_mut(), user.as_ref()).await?;
+            match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
+                Err(fault) if !is_call && credential.is_only_for_calls() && fault.is_about_account() => {
+                    return Ok(outgoing);
+                }
+                added => added?,
+            }
             // For another attempt.
             if let Some(user) = user {
                 outgoing.extensions_mut().insert(user);
@@ -32,19 +60,32 @@ impl HttpUpstream {
         Ok(outgoing)
     }
 
-    /// The same for requests of Witgate that nobody waits for.
-    ///
-    /// # Errors
-    /// If the credential is not at hand.
-    pub(super) fn compose_at_once(
+    /// The number of the sender's account, after their request was composed with its token.
+    pub(super) fn account_of(&self, sender: RequestSender<'_>) -> Option<u64> {
+        let credential = self.credential()?;
+        credential.account_number(sender.credential_user(&credential).as_ref())
+    }
+
+    /// A request about a session of `owner` that is over, which nobody waits for. Without a credential, it is not sent.
+    pub(super) fn farewell(
         &self,
+        owner: Option<&Principal>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> Result<Outgoing, Rejection> {
-        let (mut outgoing, credential) = self.introduced(RequestSender::Witgate, draft)?;
-        if let Some(credential) = credential {
-            credential.add_at_once(outgoing.headers_mut())?;
-        }
-        Ok(outgoing)
+    ) -> BoxFuture<'static, ()> {
+        let introduced = self.introduced(RequestSender::Witgate, draft).ok();
+        let (line, owner) = (self.line.clone(), owner.cloned());
+        Box::pin(async move {
+            let Some((mut outgoing, credential)) = introduced else { return };
+            if let Some(credential) = credential {
+                let user = owner.map(|owner| CredentialUser::new(owner, None));
+                match credential.add_to(outgoing.headers_mut(), user.as_ref()).await {
+                    Err(fault) if credential.is_only_for_calls() && fault.is_about_account() => {}
+                    Err(_) => return,
+                    Ok(()) => {}
+                }
+            }
+            drop(line.request(outgoing).await);
+        })
     }
 
     /// Sends a request. If the server refuses its credential, and there is a newer one, it sends it once more.

@@ -20,6 +20,7 @@ use super::{outgoing, response};
 use crate::bridge::{self, HeldSession, InitializeAnswer, Uplift, carry};
 use crate::era::{PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
 use crate::identity::RequestSender;
+use witgate_base::party::Principal;
 use witgate_flow::account::Account;
 use witgate_flow::body::{BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
@@ -28,6 +29,7 @@ use witgate_flow::port::AnswerBody;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_flow::traces::TraceHeaders;
+use witgate_message::call::Access;
 use witgate_message::headers::SESSION_ID;
 use witgate_message::json::Members;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
@@ -61,7 +63,15 @@ impl HttpUpstream {
             let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
             let trace = admitted.trace();
             let exchange = BridgeExchange { upstream: self, held: &held, request, sender, trace };
-            let ((response, number), uplift) = carry(&exchange, &request.call).await?;
+            let ((response, number), uplift) = match carry(&exchange, &request.call).await {
+                // The caller has changed their account.
+                Err(Rejection::SessionNotFound) if is_first => {
+                    self.held.remove(&principal);
+                    is_first = false;
+                    continue;
+                }
+                carried => carried?,
+            };
             if is_first
                 && let Some(session) = &held.session
                 && self.has_lost(session, response.status(), sender).await
@@ -82,12 +92,13 @@ impl HttpUpstream {
     ) -> Result<Arc<HttpHeldSession>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let response = self.send(self.compose(sender, draft).await?).await?;
+        let response = self.send(self.compose_open(sender, draft).await?).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
         let session = response.headers().get(SESSION_ID).cloned();
-        let mut unopened = SessionOpening { upstream: self, session: session.clone() };
+        let mut unopened =
+            SessionOpening { upstream: self, session: session.clone(), owner: sender.principal() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
@@ -99,8 +110,9 @@ impl HttpUpstream {
         };
         let meter = self.bridged.get().cloned().unwrap_or_default();
         let held = HttpHeldSession::begin(opened, session, meter);
+        held.account.fits(self.account_of(sender));
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized, sender, None).await?).await?;
+        self.send(self.post_within(&held, initialized, sender, None, false).await?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
@@ -111,11 +123,16 @@ impl HttpUpstream {
         body: Bytes,
         sender: RequestSender<'_>,
         trace: Option<&TraceHeaders>,
+        is_call: bool,
     ) -> Result<Outgoing, Rejection> {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
         let session = held.session.as_ref();
-        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session).traced(trace))
-            .await
+        let draft =
+            |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, version, session).traced(trace);
+        match is_call {
+            true => self.compose(sender, draft).await,
+            false => self.compose_open(sender, draft).await,
+        }
     }
 
     /// The answer in the form of the stateless era. The status has to be known before a stream begins, so an answer
@@ -214,7 +231,7 @@ impl HttpUpstream {
             let Ok(response) = self.request(outgoing).await else { return ProbeResult::Unknown };
             // A question that has opened a session ends it.
             if let Some(session) = response.headers().get(SESSION_ID) {
-                self.close_in_background(session);
+                self.close_in_background(session, None);
             }
             match response.status().as_u16() {
                 401 | 403 | 500.. => ProbeResult::Unknown,
@@ -244,12 +261,13 @@ impl Probe for HttpUpstream {
 struct SessionOpening<'a> {
     upstream: &'a HttpUpstream,
     session: Option<HeaderValue>,
+    owner: Option<Principal>,
 }
 
 impl Drop for SessionOpening<'_> {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
-            self.upstream.close_in_background(session);
+            self.upstream.close_in_background(session, self.owner.as_ref());
         }
     }
 }
@@ -276,8 +294,11 @@ impl HeldSession for BridgeExchange<'_> {
     ) -> Result<Self::Answer, Rejection> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
-        let outgoing =
-            self.upstream.post_within(self.held, compose(&number, token), self.sender, self.trace).await?;
+        let (body, is_call) = (compose(&number, token), *self.request.call.access() != Access::Open);
+        let outgoing = self.upstream.post_within(self.held, body, self.sender, self.trace, is_call).await?;
+        if !self.held.account.fits(self.upstream.account_of(self.sender)) {
+            return Err(Rejection::SessionNotFound);
+        }
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

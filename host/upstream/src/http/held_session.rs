@@ -7,6 +7,7 @@ use std::time::Instant;
 use ::http::HeaderValue;
 use witgate_runtime::metrics::session_meter::SessionMeter;
 
+use super::session_account::SessionAccount;
 use crate::bridge::InitializeAnswer;
 
 /// Maximum number of principals with a held session. The least used session is dropped.
@@ -17,6 +18,8 @@ pub(super) struct HttpHeldSession {
     pub(super) opened: Arc<InitializeAnswer>,
     /// The session id. None: the upstream has no sessions.
     pub(super) session: Option<HeaderValue>,
+    /// The account of the caller.
+    pub(super) account: SessionAccount,
     /// The next id of a request. The clients that share the session all count from the start, so their ids are
     /// replaced.
     pub(super) next: AtomicU64,
@@ -29,7 +32,7 @@ impl HttpHeldSession {
     pub(super) fn begin(opened: InitializeAnswer, session: Option<HeaderValue>, meter: SessionMeter) -> Self {
         meter.begin();
         let (opened, next) = (Arc::new(opened), AtomicU64::new(1));
-        Self { opened, session, next, meter, began: Instant::now() }
+        Self { opened, session, account: SessionAccount::default(), next, meter, began: Instant::now() }
     }
 }
 

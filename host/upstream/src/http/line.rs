@@ -30,6 +30,7 @@ type LineAnswer = Result<Response<Inflow>, BodyError>;
 type BoxedService = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, LineAnswer> + Send + Sync>;
 
 /// The transport to an upstream.
+#[derive(Clone)]
 pub(super) enum UpstreamLine {
     Wire(Arc<Ways>),
     Here(BoxedService),

@@ -35,7 +35,7 @@ impl HttpUpstream {
         let response = self.request(outgoing).await.ok()?;
         let session = response.headers().get(SESSION_ID);
         if let Some(session) = session {
-            self.close_in_background(session);
+            self.close_in_background(session, None);
         }
         match response.status() {
             StatusCode::OK => Some(session.is_some()),

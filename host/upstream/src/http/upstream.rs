@@ -34,7 +34,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_message::call::MessageKind;
+use witgate_message::call::{Access, MessageKind};
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::SESSION_ID;
@@ -56,6 +56,7 @@ use super::outgoing;
 use super::outgoing::Outgoing;
 use super::refusal::{CHECKED_ANSWER, error_answer};
 use super::response;
+use super::session_account::SessionAccount;
 
 /// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
@@ -69,6 +70,10 @@ pub(super) struct ServerSession {
     id: HeaderValue,
     /// The server's open requests.
     asked: Arc<OpenRequests>,
+    /// True if the client opens URLs for servers.
+    opens_urls: bool,
+    /// The account of the caller.
+    account: SessionAccount,
 }
 
 /// An upstream that speaks Streamable HTTP.
@@ -316,6 +321,11 @@ impl HttpUpstream {
         self.credential().filter(|credential| credential.is_of_principals())
     }
 
+    /// True if the client of a session opens URLs for servers.
+    pub(crate) fn opens_urls(&self, session: &str, principal: &Principal) -> bool {
+        self.sessions.find(session, principal).is_ok_and(|session| session.upstream.opens_urls)
+    }
+
     /// The URL without its query, which may contain a secret.
     pub(super) fn name_in_log(&self) -> String {
         without_query(&self.uri)
@@ -353,23 +363,24 @@ impl HttpUpstream {
         let has_arguments = admitted.permit().has_credential_arguments();
         let owner = SessionOwner::new(caller.principal(), has_arguments);
         let party = caller.party(request.peer);
-        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default() };
+        let opens_urls = request.call.declares_url_elicitation();
+        let account = SessionAccount::default();
+        account.fits(self.account_of(self::caller(admitted)));
+        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default(), opens_urls, account };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
-            self.close_in_background(upstream);
+            self.close_in_background(upstream, Some(&caller.principal()));
             not_opened(&error)
         })?;
         for session in evicted {
-            self.close_in_background(&session.upstream.id);
+            self.close_in_background(&session.upstream.id, Some(session.opened_by()));
         }
         Ok(Some(id))
     }
 
-    /// Tells the upstream that a session has ended, without waiting for the answer.
-    pub(super) fn close_in_background(&self, session: &HeaderValue) {
+    /// Tells the upstream that a session of `owner` has ended, without waiting for the answer.
+    pub(super) fn close_in_background(&self, session: &HeaderValue, owner: Option<&Principal>) {
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
-        let Ok(outgoing) = self.compose_at_once(draft) else { return };
-        let pending = self.line.request(outgoing);
-        tokio::spawn(tokio::time::timeout(CONNECT, pending));
+        tokio::spawn(tokio::time::timeout(CONNECT, self.farewell(owner, draft)));
     }
 
     /// Turns the upstream's response into the gateway's answer. An event stream takes `unanswered` until its answer.
@@ -474,7 +485,15 @@ impl Upstream for HttpUpstream {
         let sender = caller(&admitted);
         let trace = admitted.trace();
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::post(uri, own, request, upstream_id).traced(trace);
-        let outgoing = self.compose(sender, draft).await?;
+        let outgoing = match request.call.access() {
+            Access::Open => self.compose_open(sender, draft).await?,
+            Access::Target(_) | Access::Targets(_) => self.compose(sender, draft).await?,
+        };
+        // The server keeps what it knows of the former account in its session.
+        if theirs.is_some_and(|theirs| !theirs.account.fits(self.account_of(sender))) {
+            self.lose(admitted.session(), &admitted.permit().caller().principal());
+            return Err(Rejection::SessionNotFound);
+        }
         let may_start_task = request.call.may_start_task();
         let mut unanswered =
             may_start_task.then(|| UnansweredCall::new(admitted.places().clone(), self.timeout));
@@ -504,7 +523,12 @@ impl Upstream for HttpUpstream {
         let session = self.listeners_session(&listener)?;
         let sender = RequestSender::from(&listener);
         let theirs = &session.upstream.id;
-        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
+        let outgoing =
+            self.compose_open(sender, |uri, own| outgoing::get(uri, own, &listener, theirs)).await?;
+        if !session.upstream.account.fits(self.account_of(sender)) {
+            self.lose(Some(&listener.session), &listener.caller.principal());
+            return Err(Rejection::SessionNotFound);
+        }
         let response = self.send(outgoing).await?;
         if self.has_lost(theirs, response.status(), sender).await {
             self.lose(Some(&listener.session), &listener.caller.principal());
@@ -536,7 +560,9 @@ impl Upstream for HttpUpstream {
         let theirs = &session.upstream.id;
         let callers = &listener.request.headers;
         let outgoing = self
-            .compose(RequestSender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))
+            .compose_open(RequestSender::from(&listener), |uri, own| {
+                outgoing::delete(uri, own, callers, theirs)
+            })
             .await?;
         // The session has ended for the caller, whatever the upstream answers.
         self.send(outgoing).await.map(drop).or(Ok(()))
@@ -546,9 +572,9 @@ impl Upstream for HttpUpstream {
         for session in self.sessions.drain() {
             let theirs = &session.upstream.id;
             let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
-            let Ok(outgoing) = self.compose_at_once(draft) else { continue };
+            let farewell = self.farewell(Some(session.opened_by()), draft);
             // The upstream would notice by itself; a dead one must not delay the stop.
-            let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(100), farewell).await;
         }
     }
 }

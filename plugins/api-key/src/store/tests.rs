@@ -58,6 +58,10 @@ fn scopes_are_of_an_oauth_scope_s_form() {
     assert_eq!(Store::parse(&known.to_toml().unwrap()).unwrap(), known);
     for bad in [r#""""#, r#""a b""#, r#""a\"b""#, r#""é""#] {
         let error = parsed(bad).unwrap_err();
-        assert_eq!(error, StoreError::Key { place: 1, fault: KeyFault::Scope(0) }, "{bad}");
+        assert_eq!(
+            error,
+            StoreError::Key { place: 1, fault: KeyFault::Rights(RightsFault::Scope(0)) },
+            "{bad}"
+        );
     }
 }

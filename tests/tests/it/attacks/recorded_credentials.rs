@@ -90,3 +90,33 @@ fn the_credential_of_a_caller_in_an_argument_is_in_no_recording() {
         assert_eq!(left_out, expected, "{policy}: {report}\n{text}");
     }
 }
+
+/// The policy of the argument gets its value, and no policy gets what the server gets in its place.
+#[test]
+fn the_credential_in_a_declared_argument_is_in_no_recording() {
+    let own = "the-key-that-only-the-server-knows";
+    let setup = Setup::new().env("SERVER_KEY", own);
+    setup.config(
+        "",
+        "[upstreams.own]\nown_tools = true\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+         argument = { name = 'auth_token', inject = { env = 'SERVER_KEY' } }\n\
+         [policies.rules]\nkind = 'rbac'\n[policies.rules.config.roles.user]\nallow = ['*']\n\
+         [[policies.rules.config.conditions]]\non = 'echo'\nargument = '/text'\nmatches = '*'\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\nanonymous = { lists = ['*'] }\n",
+    );
+    let key = setup.key(&["user", "--role", "user"]);
+    let running = setup.serve();
+    let recordings = ["keys", "rules"].map(|policy| (policy, record(&running, policy)));
+    for credential in [key.as_str(), "a-wrong-key-of-somebody-else"] {
+        let params = json!({ "name": "echo", "arguments": { "auth_token": credential, "text": "harmless" } });
+        Request::stateless(&running.address(), "/mcp", "tools/call", params).send();
+    }
+    for (policy, recording) in recordings {
+        let (report, text) = end(&running, policy, recording);
+        assert!(text.contains("echo"), "{policy}: {report}\n{text}");
+        for secret in [&key[4..], own, "a-wrong-key-of-somebody-else"] {
+            assert!(!text.contains(secret), "{policy}: {secret} is in\n{text}");
+        }
+    }
+}

@@ -50,7 +50,12 @@ async fn a_process_uses_a_credential_that_it_never_has() {
         reqwest::get(format!("{}/metrics", running.admin_url())).await.unwrap().text().await.unwrap();
     let counted = r#"witgate_api_requests_total{upstream="child",api="WEATHER_API",outcome="2xx"} 1"#;
     assert!(metrics.contains(counted), "{metrics}");
+    let unknown = r#"witgate_api_requests_total{upstream="child",api="",outcome="unknown-path"} 1"#;
+    assert!(metrics.contains(unknown), "{metrics}");
     let shown = running.setup().run(&["config", "show"]);
+    let tested = running.setup().run(&["credential", "test", "weather", "--send"]);
+    let report = super::provider::said(&tested);
+    assert!(tested.status.success() && report.contains(&format!("{to} answers 202 Accepted")), "{report}");
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
     let log = running.log();

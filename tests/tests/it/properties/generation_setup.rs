@@ -118,6 +118,7 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         transport: Transport::Stdio,
         route: route(pipeline),
         certificate: None,
+        round: None,
         hooks: Default::default(),
     })
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use witgate_tests::clients::{Client, Clients, Report, Session};
-use witgate_tests::gateway::{Running, Setup, await_some, workspace};
+use witgate_tests::gateway::{PATIENCE, Running, Setup, await_some, workspace};
 use witgate_tests::issuer::{Issuer, Page};
 use witgate_tests::pki::{Authority, Order};
 use witgate_tests::possession::now;
@@ -49,6 +49,7 @@ fn configure(setup: &Setup, server: &str, change: impl Fn(String) -> String) {
     let script = setup.file("mcp_server.py", script);
     let config = fs::read_to_string(directory.join("witgate.toml")).unwrap();
     let config = config.replace("rate = \"10/min\"", "rate = \"10000/min\"");
+    setup.file("revoked.jsonl", "");
     let python = Clients::installed().unwrap().python();
     let log = setup.dir().join("requests.log");
     let command = format!("tee -a {} | exec {} {}", log.display(), python.display(), script.display());
@@ -68,6 +69,11 @@ fn run_with(setup: &Setup, arguments: &[&str], input: &str) -> Output {
 
 fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).into_owned()
+}
+
+/// A session of a client. The first call of each caller starts a server of their own, which takes its time.
+fn session(running: &Running) -> Session {
+    Session::http(running.url()).limit(PATIENCE)
 }
 
 async fn run(client: Client, session: &Session) -> Report {
@@ -125,7 +131,7 @@ fn metrics(running: &Running) -> String {
 async fn clients_send_their_key_in_an_argument() {
     let running = example().serve();
     for client in [Client::TsSdk, Client::PyMcp] {
-        let session = Session::http(running.url()).call("add", json!({ "a": 2, "auth_token": KEY, "b": 3 }));
+        let session = session(&running).call("add", json!({ "a": 2, "auth_token": KEY, "b": 3 }));
         let report = run(client, &session).await;
         assert_eq!((report.error.as_ref(), report.text().as_deref()), (None, Some("5.0")), "{report:?}");
     }
@@ -319,7 +325,7 @@ async fn keys_and_tokens_come_in_headers() {
     let running = example().serve();
     let bearer = format!("Bearer {}", former_token(&["add"], 3600));
     for (name, value) in [("api-key", KEY), ("X-API-Key", KEY), ("Authorization", &bearer)] {
-        let session = Session::http(running.url()).header(name, value).call("add", json!({ "a": 2, "b": 3 }));
+        let session = session(&running).header(name, value).call("add", json!({ "a": 2, "b": 3 }));
         let report = run(Client::TsSdk, &session).await;
         assert_eq!(
             (report.error.as_ref(), report.text().as_deref()),
@@ -334,12 +340,10 @@ async fn keys_and_tokens_come_in_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_log_in_with_a_password() {
     let running = example().serve();
-    let session = |password: &str| {
-        Session::http(running.url())
-            .header("Authorization", &basic(password))
-            .call("add", json!({ "a": 2, "b": 3 }))
+    let login = |password: &str| {
+        session(&running).header("Authorization", &basic(password)).call("add", json!({ "a": 2, "b": 3 }))
     };
-    let report = run(Client::PyMcp, &session(PASSWORD)).await;
+    let report = run(Client::PyMcp, &login(PASSWORD)).await;
     assert_eq!((report.error.as_ref(), report.text().as_deref()), (None, Some("5.0")), "{report:?}");
     let wrong = add(&running, &json!({})).with("Authorization", &basic("secret")).send();
     let challenges = wrong.all("www-authenticate");

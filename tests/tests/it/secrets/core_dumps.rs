@@ -11,6 +11,7 @@ const PERMITTED: [&str; 4] = ["sh", "-c", "ulimit -S -c 64; exec \"$@\"", "sh"];
 fn dumps(settings: &str) -> Vec<String> {
     let setup = Setup::new().within(&PERMITTED);
     setup.config("", &format!("[upstreams.own]\nown_tools = true\n{settings}\n{POLICIES}"));
+    setup.key(&["caller", "--allow", "*"]);
     let mut running = setup.serve();
     running.signal("ABRT");
     assert_eq!(running.wait(), None, "it crashes");

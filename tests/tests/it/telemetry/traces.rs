@@ -15,7 +15,7 @@ use serde_json::json;
 use witgate_tests::clients::{Client, Clients, Session};
 use witgate_tests::gateway::{Setup, await_some, program};
 use witgate_tests::recorder::Recorder;
-use witgate_tests::wire::{contains, meta};
+use witgate_tests::wire::{Request, contains, meta};
 
 use super::{Observed, POLICIES};
 
@@ -255,6 +255,27 @@ fn a_denial_is_an_error_without_a_client_span() {
     assert_eq!(value(&server.attributes, "witgate.policy").as_deref(), Some("rules"));
     assert_eq!(value(&server.attributes, "witgate.reason").as_deref(), Some("not-allowed"));
     assert_eq!(server.status.as_ref().unwrap().code, 2);
+}
+
+/// Neither that of the caller nor the server's own.
+#[test]
+fn no_span_has_the_credential_in_an_argument() {
+    let (collector, recorder) = (Collector::start(), Recorder::start());
+    let own = "the-key-that-only-the-server-knows";
+    let setup = Setup::new().env("SERVER_KEY", own);
+    let argument = "argument = { name = 'auth_token', inject = { env = 'SERVER_KEY' } }\n[policies.rules]";
+    let policies = POLICIES.replacen("[policies.rules]", argument, 1);
+    let section = collector.section();
+    setup.config("", &format!("[upstreams.main]\nurl = '{}'\n{section}\n{policies}", recorder.url()));
+    let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+    let mut gateway = setup.serve();
+    let params = json!({ "name": "echo", "arguments": { "auth_token": key, "text": "hello" } });
+    let answer = Request::stateless(&gateway.address(), "/mcp", "tools/call", params).send();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let spans = format!("{:?}", collector.await_trace("tools/call echo"));
+    assert!(!spans.contains(&key) && !spans.contains(own), "{spans}");
 }
 
 /// The sampler of the environment records nothing, except for the calls of known callers whose parent is recorded.

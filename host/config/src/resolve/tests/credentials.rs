@@ -242,6 +242,7 @@ fn a_preset_has_the_peculiarities_of_its_provider() {
     let github = grant("preset = 'github'\nscopes = ['repo']\nclient_secret = { env = 'UPSTREAM_TOKEN' }");
     assert_eq!(github.token.token_url.as_str(), "https://github.com/login/oauth/access_token");
     assert!(github.is_endless && matches!(github.token.proof, crate::credentials::ClientProof::Post(_)));
+    assert_eq!(github.account_url.unwrap().as_str(), "https://api.github.com/user");
     assert_eq!(github.redirect_uri.as_str(), "http://127.0.0.1/callback");
     assert!(github.state.ends_with("witgate.state"), "{}", github.state.display());
     let google = grant("preset = 'google'");
@@ -310,6 +311,61 @@ fn callers_connect_at_the_gateway_itself() {
     assert_eq!(own.redirect_uri.as_str(), "http://127.0.0.1/callback", "a login from the terminal");
     assert_eq!(own.connect.unwrap().redirect_uri.unwrap().port(), Some(8788));
     assert_eq!(grant("").connect.unwrap().redirect_uri, None);
+    assert!(grant("only_for_calls = true").connect.unwrap().only_for_calls);
+    reports(
+        &with("[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nonly_for_calls = true"),
+        &[
+            "witgate.toml:8:18: `only_for_calls` has no effect unless each caller has an account of their own (leave it out, or set `per = \"principal\"`)",
+        ],
+    );
+}
+
+#[test]
+fn a_page_for_accounts_knows_the_callers_of_all_its_upstreams() {
+    let config = |second: &str| {
+        format!(
+            "[policies.k]\nkind = 'api-key'\nkeys = [{{ name = 'a', sha256 = '{digest}' }}]\n[policies.l]\nkind = \
+             'api-key'\nkeys = [{{ name = 'a', sha256 = '{digest}' }}]\n[pipeline]\nauthenticate = ['k']\nauthorize = \
+             ['r']\n[policies.r]\nkind = 'rbac'\nrules = [{{ subjects = ['*'], tools = ['*'] \
+             }}]\n[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = \
+             'principal'\n[upstreams.u]\nurl = 'https://x/mcp'\neras = ['stateful']\ncredential = \
+             'a'\n[upstreams.v]\nurl = 'https://x/mcp'\neras = ['stateful']\ncredential = 'a'\n{second}",
+            digest = "0".repeat(64)
+        )
+    };
+    let said = says(&config("pipeline = { authenticate = ['l'], authorize = ['r'] }"));
+    let expected =
+        "callers of `v` and of `u` connect their accounts at one page, and other policies authenticate them";
+    assert!(said.contains(expected), "{said}");
+    let said = says(&config("pipeline = { authenticate = ['k'], authorize = ['r'] }"));
+    assert!(!said.contains(expected), "{said}");
+}
+
+#[test]
+fn callers_over_stdio_connect_on_this_machine() {
+    let config = |url: &str| {
+        format!(
+            "[server]\ntransport = 'stdio'\n{}",
+            with(&format!(
+                "eras = ['stateful']\n[credentials.a]\nkind = 'oauth'\nclient_id = 'id'\npreset = 'github'\nper = \
+                 'principal'\nredirect_uri = '{url}/connect/a/callback'"
+            ))
+        )
+    };
+    for (url, is_here) in [
+        ("http://localhost:8788", true),
+        ("http://127.0.0.1:8788", true),
+        ("https://gate.example.com", false),
+        ("https://localhost:8788", false),
+        ("http://localhost:0", false),
+    ] {
+        let said = says(&config(url));
+        assert_eq!(
+            !said.contains("over stdio, callers connect at a port of this machine"),
+            is_here,
+            "{said}"
+        );
+    }
 }
 
 /// Nobody knows the caller where a tool or a child process reads its credential.

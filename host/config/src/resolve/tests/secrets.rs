@@ -155,7 +155,8 @@ fn a_program_prints_a_secret_of_an_upstream_or_a_policy_and_of_nothing_else() {
     assert_eq!(printed, [pair("A", "Bearer sesame")]);
     let folder = folder("A = { exec = ['/bin/echo', 'sesame'] }, B = 'plain'");
     let config = loaded(&folder).unwrap().config;
-    assert_eq!(config.upstreams[0].lifetimes.len(), 1);
+    let [lifetime] = &*config.upstreams[0].lifetimes else { panic!("one secret has a lifetime") };
+    assert!(lifetime.is_of("A") && !lifetime.is_of("B"));
     assert_eq!(
         errors(
             "A = { exec = [] }, B = { exec = ['/bin/false'] }, C = { exec = ['/bin/echo', 'x'], exec_env = ['NONE'] }, \

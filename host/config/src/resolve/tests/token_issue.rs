@@ -1,6 +1,8 @@
 //! `issue_token` of upstreams: only settings with which a token cannot do more than its credential.
 
 use secrecy::ExposeSecret;
+use witgate_base::signing::{PublishedKeys, Signer};
+use witgate_testing::keys::{PRIVATE, PUBLIC};
 
 use super::{Folder, good};
 use crate::token_issue::IssuingKey;
@@ -70,7 +72,7 @@ fn an_own_tool_and_its_settings_belong_together() {
 }
 
 #[test]
-fn what_could_judge_a_token_otherwise_is_refused() {
+fn settings_that_judge_a_token_otherwise_are_refused() {
     let more = "a token could do more than the credential that it was asked with: ";
     for (rules, authorize, rest, expected) in [
         (RULES, "['keys']", "", "`keys` limits each credential by its own patterns"),
@@ -100,6 +102,12 @@ fn what_could_judge_a_token_otherwise_is_refused() {
             "`rules` has `subjects` of `keys`",
         ),
         (
+            "roles = { user = { allow = ['*'] } }, scopes = { '*' = ['s'] }, unscoped_policies = ['tokens']",
+            "['rules']",
+            "",
+            "`rules` needs scopes of `keys` and, by `unscoped_policies`, none of `tokens`",
+        ),
+        (
             RULES,
             "['rules', 'own']",
             "[policies.own]\nkind = 'custom'\ncomponent = 'p.wasm'\n",
@@ -118,6 +126,11 @@ fn what_could_judge_a_token_otherwise_is_refused() {
     let both = "[limits.slow]\nrate = '1/min'\nkinds = ['api-key', 'jwt']\n";
     let said = says(&config(UPSTREAM, TOKENS, RULES, "['rules']", both));
     assert!(!said.contains(more), "{said}");
+    for unscoped in ["['keys', 'tokens']", "['keys']", "['others']"] {
+        let rules = format!("{RULES}, scopes = {{ '*' = ['s'] }}, unscoped_policies = {unscoped}");
+        let said = says(&config(UPSTREAM, TOKENS, &rules, "['rules']", ""));
+        assert!(!said.contains(more), "{unscoped}: {said}");
+    }
 }
 
 #[test]
@@ -167,4 +180,89 @@ fn the_accepting_policy_is_only_for_these_tokens() {
         let said = says(&config(UPSTREAM, TOKENS, RULES, "['rules']", more));
         assert!(said.contains(&format!("could be good elsewhere: {expected}")), "{more}: {said}");
     }
+}
+
+#[test]
+fn the_key_is_nowhere_else_in_any_form() {
+    let tokens = TOKENS.replace("HS256", "ES256");
+    let says = |more: &str| {
+        let text = config(UPSTREAM, &tokens, RULES, "['rules']", more)
+            .replace("secret = { file = 'long' }", "pem = { file = 'private' }");
+        let folder = Folder::with(&text);
+        let signer = Signer::new(String::new(), &PRIVATE.into()).unwrap();
+        let set = PublishedKeys::default();
+        set.publish([signer.public()]);
+        let set = String::from_utf8(set.document().unwrap().to_vec()).unwrap();
+        for (name, content) in [("private", PRIVATE), ("public", PUBLIC), ("set.json", &set)] {
+            super::write_private(&folder.path().with_file_name(name), content);
+        }
+        folder.says()
+    };
+    let said = says("");
+    assert!(!said.contains("issue_token"), "{said}");
+    let inline = |key: &str| {
+        format!(
+            "[policies.others]\nkind = 'jwt'\nconfig = {{ keys = [{key}], algorithms = ['ES256'], issuer = 'https://a.example' }}\n"
+        )
+    };
+    for (more, expected) in [
+        ("[keys.twin]\npem = { file = 'public' }\n".to_owned(), "`twin` is"),
+        ("[keys.twin]\npem = { file = 'private' }\n".to_owned(), "`twin` is"),
+        ("[keys.twin]\njwks_file = 'set.json'\n".to_owned(), "`twin` is"),
+        (inline("{ pem = { file = 'public' } }"), "the policy `others` has"),
+        (inline("{ jwks_file = 'set.json' }"), "the policy `others` has"),
+        (
+            "[policies.others]\nkind = 'oauth2-introspection'\nconfig = { endpoint = 'https://a.example/i', client_id = 'c', client_key = { file = 'private' } }\n"
+                .to_owned(),
+            "the policy `others` has",
+        ),
+        (
+            "[signing]\nissuer = 'https://a.example'\nkey = { file = 'private' }\n".to_owned(),
+            "`[signing]` has",
+        ),
+        (
+            "[credentials.api]\nkind = 'client-credentials'\ntoken_url = 'https://a.example/t'\nclient_id = 'c'\nclient_key = { file = 'private' }\n"
+                .to_owned(),
+            "the credential `api` has",
+        ),
+    ] {
+        let said = says(&more);
+        assert!(said.contains(&format!("could be good elsewhere: {expected} the same key")), "{more}: {said}");
+    }
+}
+
+#[test]
+fn two_upstreams_do_not_share_tokens() {
+    let people = "[policies.people]\nkind = 'basic'\nconfig = { users = 'keys.toml' }\n";
+    let other = |rest: &str| {
+        let upstream = format!("[upstreams.other]\ncommand = ['/bin/true']\n{rest}\n");
+        let text = config(UPSTREAM, TOKENS, RULES, "['rules']", &format!("{people}{upstream}"));
+        says(&text.replace("['keys', 'tokens']", "['keys', 'tokens', 'people']"))
+    };
+    let issuing = |from: &str| {
+        format!("own_tools = ['issue_token']\nissue_token = {{ from = '{from}', policy = 'tokens' }}")
+    };
+    let merged = "`tokens` accepts tokens for callers of `people` already, by the upstream `other`";
+    assert!(other(&issuing("people")).contains(merged), "{}", other(&issuing("people")));
+    assert!(!other(&issuing("keys")).contains("already"));
+    let resource = "resource = 'https://mcp.example.com/own/mcp'";
+    let both = "would be good for `other` as well";
+    let said = other(resource);
+    assert!(!said.contains(both), "{said}");
+    let text =
+        config(&UPSTREAM.replace("command", &format!("{resource}\ncommand")), TOKENS, RULES, "['rules']", "");
+    let said = says(&format!("{text}[upstreams.other]\ncommand = ['/bin/true']\n{resource}\n"));
+    assert!(said.contains(both), "{said}");
+}
+
+#[test]
+fn tokens_that_last_long_can_be_revoked() {
+    let long = UPSTREAM.replace("max_s = 600", "max_s = 3601");
+    let wrong = "tokens that last longer than 3600 seconds could not be revoked: `tokens` has no `revoked`";
+    let said = says(&config(&long, TOKENS, RULES, "['rules']", ""));
+    assert!(said.contains(wrong), "{said}");
+    let hour = UPSTREAM.replace("max_s = 600", "max_s = 3600");
+    assert!(!says(&config(&hour, TOKENS, RULES, "['rules']", "")).contains(wrong));
+    let revocable = format!("{TOKENS}, revoked = 'empty'");
+    assert!(!says(&config(&long, &revocable, RULES, "['rules']", "")).contains(wrong));
 }

@@ -9,6 +9,9 @@ pub(in crate::secret_store) enum AgeError {
     /// The header.
     #[error("has no valid header of age, or is cut off")]
     Header,
+    /// The header has more recipients than a store may have.
+    #[error("has more than 256 recipients")]
+    Recipients,
     /// The header has no recipient whose identity is there.
     #[error("is encrypted for another identity")]
     NoMatch,

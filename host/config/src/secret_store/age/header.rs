@@ -9,6 +9,9 @@ use super::error::AgeError;
 use super::file_key::{FileKey, derived};
 use super::key::{AgeIdentity, AgeRecipient, WRAPPED, WrappedKey};
 
+/// Limit of the recipients of a file. Each costs time before anything tells whether the file was changed.
+pub(in crate::secret_store) const MOST_RECIPIENTS: usize = 256;
+
 const VERSION: &[u8] = b"age-encryption.org/v1";
 
 /// The kind of a recipient of X25519, and its purpose of a derived key.
@@ -70,6 +73,9 @@ impl<'f> AgeHeader<'f> {
                 return Ok((Self { keys, covered, mac }, rest));
             }
             keys.extend(recipient(head, &mut rest)?);
+            if keys.len() > MOST_RECIPIENTS {
+                return Err(AgeError::Recipients);
+            }
         }
     }
 

@@ -47,6 +47,7 @@ fn the_vectors_of_the_specification_are_decrypted_or_refused() {
             }
             Err(AgeError::Armor) => "armor failure".to_owned(),
             Err(AgeError::Header) => "header failure".to_owned(),
+            Err(AgeError::Recipients) => "too many recipients".to_owned(),
             Err(AgeError::NoMatch) => "no match".to_owned(),
             Err(AgeError::Mac) => "HMAC failure".to_owned(),
             Err(AgeError::Payload) => "payload failure".to_owned(),
@@ -91,6 +92,15 @@ fn text_of_every_size_is_decrypted_by_each_recipient() {
         let opened = decrypt(file.as_bytes(), std::slice::from_ref(&other));
         assert_eq!(opened.unwrap_err(), AgeError::NoMatch);
     }
+}
+
+#[test]
+fn a_file_for_too_many_recipients_is_refused() {
+    let identity = identity();
+    let encrypted = |number| encrypt(b"text", &vec![identity.recipient(); number]).unwrap();
+    let opened = |number| decrypt(encrypted(number).as_bytes(), std::slice::from_ref(&identity));
+    assert_eq!(&**opened(256).unwrap(), b"text");
+    assert_eq!(opened(257).unwrap_err(), AgeError::Recipients);
 }
 
 proptest! {

@@ -20,11 +20,11 @@ pub(in crate::http) struct PageAddress {
 /// The kind of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageKind {
-    /// Where a link leads.
+    /// The page of a link.
     Start,
-    /// Where a provider leads back.
+    /// The address to which a provider leads back.
     Callback,
-    /// Where an account is disconnected.
+    /// The address of the form that disconnects an account.
     Disconnect,
 }
 

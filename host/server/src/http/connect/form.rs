@@ -23,7 +23,7 @@ const TIME: Duration = Duration::from_secs(15);
 
 /// A form.
 #[derive(Default)]
-pub(super) struct Form {
+pub(super) struct CredentialForm {
     /// The proof that the form was made for this browser.
     pub(super) token: String,
     /// The text of the link. Empty: there is none.
@@ -32,7 +32,7 @@ pub(super) struct Form {
     credential: Zeroizing<String>,
 }
 
-impl Form {
+impl CredentialForm {
     /// Reads a form of limited size.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn shown(form: &str) -> Option<String> {
-        let headers = Form::parse(form.as_bytes()).unwrap().headers()?;
+        let headers = CredentialForm::parse(form.as_bytes()).unwrap().headers()?;
         Some(headers.get(AUTHORIZATION).map_or_else(String::new, |value| value.to_str().unwrap().to_owned()))
     }
 
@@ -106,6 +106,6 @@ mod tests {
         for wrong in ["credential=a+b", "credential=a%00", "credential=%C3%A9"] {
             assert_eq!(shown(wrong), None, "{wrong}");
         }
-        assert!(Form::parse(b"credential=a&credential=b").is_err());
+        assert!(CredentialForm::parse(b"credential=a&credential=b").is_err());
     }
 }

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
+use futures_util::future::join_all;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::address::PageAddress;
 use super::page::Page;
-use super::{ConnectPages, FlowsByPlace, PageAddress};
+use super::{ConnectPages, FlowsByPlace};
 use crate::connections::table::{ConnectionLimits, Connections};
 use crate::connections::{self, ConnectionEnds, Listener, unread_body};
 use crate::hosts::Hosts;
-use crate::http::Sender;
 use crate::http::body::Body;
+use crate::http::sender::Sender;
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::Flow;
 use witgate_flow::body::Inflow;
@@ -48,17 +50,20 @@ impl<U: Upstream + 'static> LocalPages<U> {
         Self { pages: ConnectPages::new(desk), flow, hosts, connections }
     }
 
-    /// Serves until `stop`.
-    pub async fn serve(self, socket: TcpListener, stop: CancellationToken) {
+    /// Serves at all `sockets` until `stop`.
+    pub async fn serve(self, sockets: Vec<TcpListener>, stop: CancellationToken) {
         let connections = Arc::clone(&self.connections);
         let pages = Arc::new(self);
         let respond = move |request: Request<Incoming>, ends: ConnectionEnds| {
             let pages = Arc::clone(&pages);
             async move { pages.respond(request.map(Inflow::Wire), ends.into()).await }
         };
-        let cut = CancellationToken::new();
-        let listener = Listener { socket, tls: None, connections, workers: Arc::default(), cut };
-        connections::serve(listener, stop, GRACE, respond).await;
+        let listening = sockets.into_iter().map(|socket| {
+            let (cut, connections) = (CancellationToken::new(), Arc::clone(&connections));
+            let listener = Listener { socket, tls: None, connections, workers: Arc::default(), cut };
+            connections::serve(listener, stop.clone(), GRACE, respond.clone())
+        });
+        join_all(listening).await;
     }
 
     async fn respond(&self, request: Request<Inflow>, sender: Sender) -> Response<Body> {
@@ -79,11 +84,11 @@ impl<U: Upstream + 'static> LocalPages<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for LocalPages<U> {
-    fn flow(&self, _: usize) -> Option<&Flow<U>> {
+    fn flow(&self, _: usize) -> Option<&Arc<Flow<U>>> {
         Some(&self.flow)
     }
 
-    fn flow_for(&self, _: &str) -> Option<&Flow<U>> {
+    fn flow_for(&self, _: &str) -> Option<&Arc<Flow<U>>> {
         Some(&self.flow)
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use super::sessions::{open, with_sessions};
 use super::*;
 use witgate_config::AuditOverflow;
+use witgate_flow::Arrival;
 use witgate_flow::audit::Audit;
 use witgate_runtime::lines::{LineWriter, SharedOutput};
 use witgate_runtime::log::entry::LogFormat;
@@ -199,7 +200,7 @@ async fn no_record_shows_a_credential() {
     ] {
         let headers = [("x-api-key", key), JSON_BODY, BOTH].into_iter();
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let (transport, body) = (Transport::Http, body.into());
+        let (transport, body) = (witgate_plugin::Transport::Http, body.into());
         let (peer, certificate, shown, session, known, under_way) = Default::default();
         let arrival =
             Arrival { transport, peer, certificate, headers, body, shown, session, known, under_way };

@@ -151,7 +151,8 @@ impl UpstreamConnection {
     pub(super) fn release(mut self: Box<Self>) {
         let may_stay = self.is_sent() && self.is_ended() && !self.is_last && self.received.is_empty();
         let Some(idle) = self.idle.upgrade().filter(|_| may_stay) else { return };
-        if self.received.capacity() > KEPT_ROOM {
+        // A small rest of a large buffer keeps all of it.
+        if self.room > LEAST_ROOM || self.received.capacity() > KEPT_ROOM {
             self.received = BytesMut::new();
         }
         self.head.clear();
@@ -178,6 +179,8 @@ impl UpstreamConnection {
             && let Poll::Ready(sent) = self.poll_send(context)
         {
             self.progress = sent.map_or_else(SendProgress::Failed, |()| SendProgress::Sent);
+            // What is sent, or never will be, would stay in memory for as long as the connection.
+            self.unsent = Bytes::new();
         }
     }
 
