@@ -1,6 +1,7 @@
 //! The `witgate` command: one file per command. What a program may want to read goes to standard
 //! output, everything else to standard error.
 
+mod accounts;
 mod audit;
 mod change_state;
 mod check;
@@ -89,6 +90,9 @@ enum Command {
     /// Add, list, disable and import users with passwords
     #[command(subcommand)]
     User(user::Command),
+    /// Back up the accounts, rotate their key, and end logins
+    #[command(subcommand)]
+    Accounts(accounts::Command),
     /// Keep secrets in an encrypted store
     #[command(subcommand)]
     Secret(secret::Command),
@@ -142,6 +146,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::User(command)) => user::run(&context, command),
+        Some(Command::Accounts(command)) => accounts::run(&context, command),
         Some(Command::Secret(command)) => secret::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),

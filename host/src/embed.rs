@@ -462,6 +462,10 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
             fault(&["server", "tls"], what).help("remove `[server.tls]`, and set TLS up in the program"),
         );
     }
+    if config.accounts.is_some() {
+        let what = "a program with an embedded service has no pages for logins";
+        faults.push(fault(&["accounts"], what).help("remove `[accounts]`, or use `witgate serve`"));
+    }
     if config.server.audit_overflow == AuditOverflow::Deny {
         let what = "records go to the log of the program, which does not say whether it could write them";
         faults.push(

@@ -29,6 +29,7 @@
 #![recursion_limit = "256"]
 
 mod account_pages;
+mod accounts;
 mod admin;
 #[doc(hidden)]
 pub mod cli;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::account_pages::AccountPages;
+use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin;
 use crate::admin::state::GatewayState;
 use crate::control::limits;
@@ -25,6 +26,7 @@ use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
 use crate::reload::{Reloader, certificates};
 use crate::traces::{self, TraceExport};
+use witgate_accounts::error::AccountsError;
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_text;
 use witgate_base::signing::PublishedKeys;
@@ -132,6 +134,9 @@ pub enum ServeError {
     /// The audit log cannot be opened.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
+    /// The accounts cannot be used.
+    #[error("accounts: {0}")]
+    Accounts(#[from] AccountsError),
 }
 
 impl ServeError {
@@ -149,6 +154,7 @@ impl ServeError {
                 Ok(vec![fault_at(path, &["upstreams", &upstream, "embedded"], &error.to_string())])
             }
             Self::Audit(error) => Ok(vec![fault_at(path, &["audit", "directory"], &error.to_string())]),
+            Self::Accounts(error) => Ok(vec![fault_at(path, &["accounts"], &error.to_string())]),
             Self::Tls(error) => Ok(vec![fault_at(path, &["server", "tls", error.setting], &error.message)]),
             other => Err(other),
         }
@@ -248,6 +254,7 @@ pub(crate) async fn run(
     processes::adopt_orphans();
     let tls = tls(&config)?;
     let audit = OperationLog::open(&config, &environment)?;
+    let accounts = OpenAccounts::open(config.accounts.as_ref(), &audit)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
             .await?;
@@ -269,6 +276,12 @@ pub(crate) async fn run(
     factory.limits().register(&metrics);
     let passwords = Arc::clone(factory.passwords());
     lockout.register(&metrics);
+    let site = accounts.map(|accounts| {
+        accounts.register(&metrics);
+        let (ways, passwords) = (Arc::clone(factory.ways()), Arc::clone(factory.passwords()));
+        let (lockout, generations) = (Arc::clone(&lockout), Arc::clone(&generations));
+        accounts.site(PageParts { ways, passwords, lockout, generations })
+    });
     let listeners = Listeners::bind(&config).await?;
     let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {
@@ -310,7 +323,7 @@ pub(crate) async fn run(
             let grace = config.server.shutdown_grace;
             let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
             let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
-            let gateway = gateway.with_cut(background.cut.clone());
+            let gateway = gateway.with_cut(background.cut.clone()).with_site(site);
             let gateway = match desk {
                 Some(desk) => gateway.with_connect(desk),
                 None => gateway,

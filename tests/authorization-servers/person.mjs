@@ -12,7 +12,9 @@ export async function fillIn(page, end, { name, password, decline }) {
     }
     const unwanted = page.getByLabel(decline ?? 'nothing');
     if (await unwanted.count()) await unwanted.uncheck();
-    await Promise.all([page.waitForNavigation(), page.getByRole('button').click()]);
+    const allow = page.getByRole('button', { name: 'Allow' });
+    const button = (await allow.count()) ? allow : page.getByRole('button');
+    await Promise.all([page.waitForNavigation(), button.click()]);
   }
   return seen;
 }

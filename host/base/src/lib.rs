@@ -15,6 +15,7 @@ pub mod peer;
 pub mod pem;
 pub mod printable;
 pub mod provenance;
+pub mod seal;
 pub mod signing;
 pub mod whole_file;
 pub mod zone;

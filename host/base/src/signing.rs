@@ -4,15 +4,22 @@
 use std::fmt;
 
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 const ALGORITHM: Algorithm = Algorithm::ES256;
+
+/// The characters in a line of PEM.
+const PEM_LINE: usize = 64;
 
 /// A private key, and its issuer.
 pub struct Signer {
@@ -71,6 +78,31 @@ impl Signer {
         let header = Header { kid: self.public.0.common.key_id.clone(), ..Header::new(ALGORITHM) };
         Ok(encode(&header, claims, &self.key)?)
     }
+
+    /// The same, with this type in its header.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn sign_typed(&self, typ: &str, claims: &impl Serialize) -> Result<String, SigningError> {
+        let kid = self.public.0.common.key_id.clone();
+        let header = Header { kid, typ: Some(typ.to_owned()), ..Header::new(ALGORITHM) };
+        Ok(encode(&header, claims, &self.key)?)
+    }
+}
+
+/// A new private key, in PEM. None: the system has no random numbers.
+pub fn new_private_key() -> Option<SecretString> {
+    let random = SystemRandom::new();
+    let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).ok()?;
+    let text = Zeroizing::new(STANDARD.encode(der.as_ref()));
+    let mut pem = Zeroizing::new("-----BEGIN PRIVATE KEY-----\n".to_owned());
+    // Base64 is ASCII, so that each 64 bytes are text.
+    for line in text.as_bytes().chunks(PEM_LINE) {
+        pem.push_str(std::str::from_utf8(line).ok()?);
+        pem.push('\n');
+    }
+    pem.push_str("-----END PRIVATE KEY-----\n");
+    Some(pem.as_str().into())
 }
 
 /// Compares issuer and key.
@@ -92,6 +124,21 @@ impl fmt::Debug for Signer {
 }
 
 impl PublicKey {
+    /// The id of the key.
+    pub fn id(&self) -> &str {
+        self.0.common.key_id.as_deref().unwrap_or_default()
+    }
+
+    /// The claims of a token that this key has signed, even if it has expired. None: the signature is another one.
+    pub fn claims_of<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
+        let key = DecodingKey::from_jwk(&self.0).ok()?;
+        let mut validation = Validation::new(ALGORITHM);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        Some(decode(token, &key, &validation).ok()?.claims)
+    }
+
     /// Reads a public key in PEM.
     ///
     /// # Errors
@@ -123,6 +170,17 @@ impl PublicKey {
     }
 }
 
+/// A key set as a JSON document, without duplicates. None: it is empty.
+pub fn key_set<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Option<Vec<u8>> {
+    let mut set = JwkSet::default();
+    for PublicKey(key) in keys {
+        if !set.keys.contains(key) {
+            set.keys.push(key.clone());
+        }
+    }
+    serde_json::to_vec(&set).ok().filter(|_| !set.keys.is_empty())
+}
+
 /// The published key set, which can be replaced while Witgate runs. None: Witgate signs nothing, and publishes no
 /// keys.
 #[derive(Debug, Default)]
@@ -131,13 +189,7 @@ pub struct PublishedKeys(ArcSwapOption<Bytes>);
 impl PublishedKeys {
     /// Replaces the published keys, without duplicates.
     pub fn publish<'a>(&self, keys: impl IntoIterator<Item = &'a PublicKey>) {
-        let mut set = JwkSet::default();
-        for PublicKey(key) in keys {
-            if !set.keys.contains(key) {
-                set.keys.push(key.clone());
-            }
-        }
-        let document = serde_json::to_vec(&set).ok().filter(|_| !set.keys.is_empty());
+        let document = key_set(keys);
         self.0.store(document.map(|document| std::sync::Arc::new(Bytes::from(document))));
     }
 
@@ -149,7 +201,6 @@ impl PublishedKeys {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{Validation, decode};
     use serde_json::{Value, json};
 
     use super::*;
@@ -204,6 +255,18 @@ mod tests {
             ),
             Err(NoKey::Public)
         );
+    }
+
+    #[test]
+    fn a_new_key_signs_and_only_it_verifies() {
+        let [own, other] = [(); 2].map(|()| new_private_key().unwrap());
+        let own = Signer::new("https://mcp.example.com".to_owned(), &own).unwrap();
+        let other = Signer::new("https://mcp.example.com".to_owned(), &other).unwrap();
+        assert_ne!(own.public().id(), other.public().id());
+        let token = own.sign_typed("at+jwt", &json!({ "sub": "ada", "exp": 1 })).unwrap();
+        assert_eq!(own.public().claims_of::<Value>(&token).unwrap()["sub"], "ada");
+        assert_eq!(other.public().claims_of::<Value>(&token), None);
+        assert_eq!(jsonwebtoken::decode_header(&token).unwrap().typ.as_deref(), Some("at+jwt"));
     }
 
     #[test]

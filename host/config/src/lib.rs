@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod argument;
 pub mod credentials;
 pub mod diagnostic;
@@ -32,6 +33,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use accounts::AccountSettings;
 pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
@@ -66,6 +68,8 @@ pub struct Config {
     pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
     /// The key for signing identity tokens, and their lifetime. None: Witgate signs nothing.
     pub signing: Option<Signing>,
+    /// People who log in at Witgate itself. None: there are none.
+    pub accounts: Option<AccountSettings>,
     /// The limits of calls, in the order of their names.
     pub limits: Vec<CallLimit>,
     /// Pauses after failed authentications. None: there are none.

@@ -1,6 +1,7 @@
 //! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
 //! checked here; [`super::resolve`] does the rest.
 
+mod accounts;
 mod audit;
 mod child_credentials;
 mod credentials;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::accounts::{Accounts, ClientRegistration};
 pub use self::audit::{
     Audit, AuditLines, AuditSync, AuditUnavailable, CheckpointPlaces, CheckpointTarget, CheckpointWitness,
 };
@@ -67,6 +69,8 @@ pub struct File {
     pub pipeline: Option<Pipeline>,
     /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
+    /// People who log in at Witgate itself. Default: there are none.
+    pub accounts: Option<Accounts>,
     /// Limits of calls, by name. Default: none.
     pub limits: BTreeMap<String, CallLimit>,
     /// Pauses after failed authentications. Default: none.

@@ -1,6 +1,7 @@
 //! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
 //! faults at once.
 
+mod accounts;
 mod arguments;
 mod audit;
 mod checkpoint_places;
@@ -40,8 +41,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::load::finish;
+use self::plain_http::places_of_passwords;
 use self::resolver::{Resolver, base};
 use self::token_issue::TokenContext;
+use super::accounts::AccountPlace;
 use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::env_file::EnvFile;
@@ -320,6 +323,11 @@ impl Outline {
         sources(environment, &self.file, &self.base)
     }
 
+    /// The files of accounts. None: there is no `[accounts]`.
+    pub fn accounts(&self) -> Option<AccountPlace> {
+        self.file.accounts.as_ref().map(|_| accounts::place(&self.file, &self.base))
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> ControlSocket {
         let given = self.file.server.control.as_deref();
@@ -368,14 +376,18 @@ impl Resolver<'_> {
         self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
-            self.no_passwords_in_clear(&file.server, server, &policies);
-            self.guesses_without_pause(file, server, &policies);
+            let places = places_of_passwords(file, &policies);
+            self.no_passwords_in_clear(&file.server, server, &places);
+            self.guesses_without_pause(file, server, &places);
         }
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
+        let accounts = self.accounts(file, &upstreams);
+        self.accounts_are_used(file, &policies);
+        let server = self.of_accounts(server, accounts.as_ref());
         let limits = self.call_limits(file, &upstreams, &policies);
         let context = TokenContext {
             file,
@@ -398,6 +410,7 @@ impl Resolver<'_> {
             keys,
             credentials,
             signing,
+            accounts,
             limits,
             lockout,
             password_cost,

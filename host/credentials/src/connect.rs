@@ -27,7 +27,6 @@ use crate::grant_key::GrantKey;
 use crate::grant_store::{GrantError, GrantStore, StoredGrant};
 use crate::login::{Login, LoginError};
 use crate::registry::OutboundCredentials;
-use crate::seal::SealingKey;
 use crate::upstream_credential::UpstreamCredential;
 pub use invitee::{Invitee, IssuedLink, LinkFacts};
 use invitee::{grant, provider};
@@ -37,6 +36,7 @@ use link_table::LinkTable;
 use witgate_base::clock;
 use witgate_base::digest::sha256;
 use witgate_base::party::Principal;
+use witgate_base::seal::SealingKey;
 use witgate_config::credentials::callback_path;
 use witgate_runtime::shares::{Capacity, Shares};
 
@@ -45,6 +45,9 @@ const ANNOUNCED: usize = 64;
 
 /// The lifetime of the state of a request for input.
 const ROUND: Duration = Duration::from_secs(600);
+
+/// What the key of these states seals.
+const ROUND_PURPOSE: &str = "witgate connect round 1";
 
 /// The time for which a call waits for the person. Clients give up after some ten seconds more.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -219,7 +222,7 @@ impl ConnectDesk {
         getrandom::fill(&mut *key)?;
         let form_key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
         getrandom::fill(&mut *key)?;
-        let round_key = SealingKey::of(&*key).ok_or(getrandom::Error::UNSUPPORTED)?;
+        let round_key = SealingKey::of(&*key, ROUND_PURPOSE).ok_or(getrandom::Error::UNSUPPORTED)?;
         let (links, waiting) = (Mutex::default(), Shares::new(WAITING));
         Ok(Arc::new(Self { credentials, local_port, links, connected, waiting, form_key, round_key }))
     }

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::grant_key::{GrantKey, WrittenOwner};
 use crate::held_token::time_before_end;
 use crate::login_id::LoginId;
-use crate::seal::{SealError, SealingKey};
 use crate::token_answer::AccessToken;
 use witgate_base::clock;
+use witgate_base::seal::{SealError, SealingKey};
 use witgate_base::whole_file;
 use witgate_config::credentials::{GrantSettings, TokenSettings};
 
@@ -29,6 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(40);
 
 /// The interval of attempts to take the lock.
 const ATTEMPT: Duration = Duration::from_millis(20);
+
+/// The purpose of sealed values.
+const SEALED: &str = "witgate credential 1";
 
 /// The version of the form of a file.
 const VERSION: u64 = 1;
@@ -400,7 +403,7 @@ impl GrantStore {
     fn sealing_key(&self) -> Result<SealingKey, GrantError> {
         self.make_folder()?;
         let path = self.folder.join("key");
-        SealingKey::at(&path).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
+        SealingKey::at(&path, SEALED).map_err(|error| GrantError::Damaged { path, why: error.to_string() })
     }
 
     /// Only the owner may list a new directory, and nobody else may write into one.

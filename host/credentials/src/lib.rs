@@ -22,7 +22,6 @@ mod principal_grants;
 #[cfg(test)]
 mod provider_double;
 pub mod registry;
-mod seal;
 mod token_answer;
 pub mod token_files;
 mod token_folder;

@@ -11,6 +11,7 @@
 mod accepted_credentials;
 mod fingerprint;
 mod ledger;
+mod page_logins;
 mod pause_reports;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use witgate_plugin::Transport;
+use witgate_plugin::{Scheme, Transport};
 
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
@@ -27,6 +28,7 @@ use crate::request::Route;
 use accepted_credentials::AcceptedCredentials;
 use fingerprint::{CredentialFingerprint, Salt};
 use ledger::Ledger;
+pub use page_logins::{LoginTrial, PageLogin};
 use pause_reports::PauseReports;
 pub use pause_reports::{BegunPause, Locked};
 use witgate_base::peer::Peer;
@@ -57,6 +59,10 @@ struct LockoutState {
     networks: Ledger<Peer>,
     credentials: Ledger<CredentialFingerprint>,
     links: Ledger<Peer>,
+    /// The names that were entered at a page.
+    names: Ledger<CredentialFingerprint>,
+    /// The browsers in which somebody has logged in before.
+    browsers: Ledger<CredentialFingerprint>,
     accepted: AcceptedCredentials,
 }
 
@@ -88,10 +94,37 @@ impl CountedFailure {
     }
 }
 
+/// A suspect whose credential is being checked. A password counts as wrong if nobody waits for the end of the check, as
+/// when the sender closes the connection: they have tried all the same.
+#[derive(Debug)]
+pub(crate) struct SuspectCheck<'a> {
+    lockout: &'a LockoutTable,
+    settings: Option<&'a LockoutSettings>,
+    suspect: Option<Suspect>,
+    is_password: bool,
+}
+
+impl SuspectCheck<'_> {
+    /// Notes the result of an authentication by one of `judges` authenticators.
+    pub(crate) fn note(mut self, result: Result<&Caller, &Rejection>, judges: usize) {
+        self.lockout.note(self.settings, self.suspect.take(), result, judges);
+    }
+}
+
+impl Drop for SuspectCheck<'_> {
+    fn drop(&mut self) {
+        if let (Some(settings), Some(suspect), true) = (self.settings, self.suspect.take(), self.is_password)
+        {
+            let now = self.lockout.now();
+            self.lockout.note_failure(now, settings, &suspect, CountedFailure::Guess);
+        }
+    }
+}
+
 /// A network, or a credential, that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedOut {
-    /// The network. None: it is a credential, which is not shown.
+    /// The network. None: it is a credential, a name or a browser, which is not shown.
     pub network: Option<Peer>,
     /// The number of failures.
     pub failures: u32,
@@ -165,8 +198,18 @@ impl LockoutTable {
         }
     }
 
-    /// Notes the result of an authentication by one of `judges` authenticators.
-    pub(crate) fn note(
+    /// Begins the check of a suspect with these credentials.
+    pub(crate) fn checking<'a>(
+        &'a self,
+        settings: Option<&'a LockoutSettings>,
+        suspect: Option<Suspect>,
+        shown: &Credentials,
+    ) -> SuspectCheck<'a> {
+        let is_password = shown.items().any(|(scheme, ..)| scheme == Scheme::Basic);
+        SuspectCheck { lockout: self, settings, suspect, is_password }
+    }
+
+    fn note(
         &self,
         settings: Option<&LockoutSettings>,
         suspect: Option<Suspect>,
@@ -257,7 +300,9 @@ impl LockoutTable {
         let state = self.state.lock();
         let networks =
             state.networks.all(now).map(|(network, failures, rest)| (Some(*network), failures, rest));
-        let credentials = state.credentials.all(now).map(|(_, failures, rest)| (None, failures, rest));
+        let others = [&state.credentials, &state.names, &state.browsers].into_iter();
+        let credentials =
+            others.flat_map(|ledger| ledger.all(now)).map(|(_, failures, rest)| (None, failures, rest));
         let all = networks.chain(credentials);
         let mut all: Vec<_> =
             all.map(|(network, failures, rest)| LockedOut { network, failures, rest }).collect();
@@ -276,7 +321,10 @@ impl LockoutTable {
                     (state.networks.remove(&peer.into()), state.links.remove(&peer.into()));
                 usize::from(network || links)
             }
-            None => state.networks.clear() + state.credentials.clear() + state.links.clear(),
+            None => {
+                let logins = state.names.clear() + state.browsers.clear();
+                state.networks.clear() + state.credentials.clear() + state.links.clear() + logins
+            }
         }
     }
 

@@ -30,6 +30,7 @@ use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 pub use sender::Sender;
 use sender::arrival;
+pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
@@ -56,6 +57,7 @@ mod paths;
 mod receive;
 mod responses;
 mod sender;
+mod site;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +65,7 @@ mod tests;
 pub struct Gateway<U> {
     endpoints: HashMap<String, Arc<Endpoint<U>>>,
     metadata: Metadata,
+    site: Option<Arc<dyn Site>>,
     hosts: Hosts,
     generations: Arc<Generations>,
     connections: Arc<Connections>,
@@ -116,6 +119,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             endpoints,
             hosts,
             metadata,
+            site: None,
             generations,
             connections,
             workers: Arc::default(),
@@ -143,6 +147,11 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// The same, with these keys in the published key set.
     pub fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
         Self { metadata: self.metadata.with_keys(keys), ..self }
+    }
+
+    /// The same, with pages and documents beside the endpoints.
+    pub fn with_site(self, site: Option<Arc<dyn Site>>) -> Self {
+        Self { site, ..self }
     }
 
     /// Registers the counters of connections and their memory with `metrics`.
@@ -213,21 +222,28 @@ impl<U: Upstream + 'static> Gateway<U> {
         request: Request<Inflow>,
         sender: Sender,
     ) -> Response<Body> {
-        let page = match endpoint {
-            None => self.page_at(request.uri()),
-            Some(_) => None,
+        let path = request.uri().path();
+        let site = self.site.as_deref().filter(|site| endpoint.is_none() && site.has(path));
+        let page = match (endpoint, site) {
+            (None, None) => self.page_at(request.uri()),
+            _ => None,
         };
-        let readers = match endpoint {
-            None if page.is_some() => Readers::Nobody,
-            None if self.metadata.has(request.uri().path()) => Readers::Anybody,
+        let readers = match (endpoint, site) {
+            (None, Some(site)) if site.is_for_programs(path) => Readers::Anybody,
+            // A page that reads the forms of another could send them.
+            (None, Some(_)) => Readers::Nobody,
+            (None, None) if page.is_some() => Readers::Nobody,
+            (None, None) if self.metadata.has(path) => Readers::Anybody,
             _ => Readers::of(request.headers(), self.hosts.names()),
         };
         let (parts, mut body) = request.into_parts();
         let connection = sender.connection.clone();
-        let mut response = match (endpoint, page) {
-            (Some(endpoint), _) => self.respond_at(endpoint, parts, &mut body, sender).await,
-            (None, Some(page)) => Box::pin(self.respond_with(page, parts, &mut body, sender)).await,
-            (None, None) => self.elsewhere(&parts, sender),
+        let mut response = match (endpoint, site, page) {
+            (Some(endpoint), _, _) => self.respond_at(endpoint, parts, &mut body, sender).await,
+            // In a box, because it is rare.
+            (None, Some(site), _) => Box::pin(self.respond_by_site(site, parts, &mut body, sender)).await,
+            (None, None, Some(page)) => Box::pin(self.respond_with(page, parts, &mut body, sender)).await,
+            (None, None, None) => self.elsewhere(&parts, sender),
         };
         unread_body::discard(body, connection.as_ref());
         readers.mark(&mut response);

@@ -1,5 +1,6 @@
 //! The end of a command: its exit code, and the reason if it could not run.
 
+use witgate_accounts::error::AccountsError;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
 use witgate_config::secret_store::SecretStoreError;
@@ -48,6 +49,9 @@ pub enum CommandFailure {
     /// The command could not run; the text gives the reason, and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
+    /// The change is made, but not in force; the text gives the reason, and what to do next.
+    #[error("{0}")]
+    NotInForce(String),
     /// A file that the command was given is faulty: the kind of file, and the faults with their places.
     #[error("{0}")]
     Data(String, Vec<Diagnostic>),
@@ -71,6 +75,15 @@ impl From<SecretStoreError> for CommandFailure {
 impl From<KeyStoreError> for CommandFailure {
     fn from(error: KeyStoreError) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl From<AccountsError> for CommandFailure {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::NotInForce(_) => Self::NotInForce(error.to_string()),
+            _ => Self::new(error.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `witgate user`.
 
+mod accounts;
 mod entry;
 mod import;
 mod password;
@@ -96,6 +97,9 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
 }
 
 fn add(context: &Context, arguments: &Add) -> Result<Exit, CommandFailure> {
+    if arguments.place.accounts {
+        return add_account(context, arguments);
+    }
     let store = place(context, &arguments.place)?;
     let Add { role, scope, allow, deny, .. } = arguments;
     let name = composed(&arguments.name);
@@ -115,7 +119,20 @@ fn add(context: &Context, arguments: &Add) -> Result<Exit, CommandFailure> {
     Ok(finish(context, &store, arguments.wait, &user, |users| has(users, &user)))
 }
 
+fn add_account(context: &Context, arguments: &Add) -> Result<Exit, CommandFailure> {
+    let Add { role, scope, allow, deny, .. } = arguments;
+    if !(scope.is_empty() && allow.is_empty() && deny.is_empty()) {
+        return Err(CommandFailure::new(
+            "users of accounts have roles (--role) only: their clients get the scopes, and rbac has the patterns",
+        ));
+    }
+    accounts::add(context, &arguments.name, role, arguments.password)
+}
+
 fn list(context: &Context, at: &UsersPlace) -> Result<Exit, CommandFailure> {
+    if at.accounts {
+        return accounts::list(context);
+    }
     let users = place(context, at)?.read()?.users;
     if context.terminal.is_json() {
         context.terminal.print_json(&users.iter().map(to_json).collect());
@@ -141,6 +158,9 @@ fn list(context: &Context, at: &UsersPlace) -> Result<Exit, CommandFailure> {
 }
 
 fn passwd(context: &Context, arguments: &Passwd) -> Result<Exit, CommandFailure> {
+    if arguments.place.accounts {
+        return accounts::passwd(context, &arguments.name, arguments.password, arguments.wait);
+    }
     let store = place(context, &arguments.place)?;
     let wanted = composed(&arguments.name);
     // Before somebody enters a password.
@@ -157,6 +177,9 @@ fn passwd(context: &Context, arguments: &Passwd) -> Result<Exit, CommandFailure>
 }
 
 fn disable(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFailure> {
+    if arguments.place.accounts {
+        return accounts::disable(context, &arguments.name, arguments.wait);
+    }
     let store = place(context, &arguments.place)?;
     let user = store.disable(&composed(&arguments.name), now())?;
     context.terminal.say(&format!("The user `{}` is disabled in {}.", user.name, store.path().display()));
@@ -166,6 +189,9 @@ fn disable(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFail
 }
 
 fn enable(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFailure> {
+    if arguments.place.accounts {
+        return accounts::enable(context, &arguments.name, arguments.wait);
+    }
     let store = place(context, &arguments.place)?;
     let user = store.enable(&composed(&arguments.name))?;
     context.terminal.say(&format!("The user `{}` is enabled in {}.", user.name, store.path().display()));
@@ -175,6 +201,9 @@ fn enable(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFailu
 }
 
 fn remove(context: &Context, arguments: &NamedUser) -> Result<Exit, CommandFailure> {
+    if arguments.place.accounts {
+        return accounts::remove(context, &arguments.name, arguments.wait);
+    }
     let store = place(context, &arguments.place)?;
     let user = store.remove(&composed(&arguments.name))?;
     context.terminal.say(&format!("The user `{}` is removed from {}.", user.name, store.path().display()));

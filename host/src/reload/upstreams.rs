@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use witgate_base::signing::PublishedKeys;
 use witgate_config::Config;
+use witgate_config::accounts::AccountPlace;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::LoadedConfig;
 use witgate_policy::generation::{Generation, Pipeline};
@@ -14,6 +15,9 @@ use witgate_upstream::renewal::Renewable;
 #[derive(Debug)]
 pub(super) struct FixedSettings {
     server: String,
+    accounts: String,
+    /// The files of accounts, which the running pages write and policies read.
+    account_place: Option<AccountPlace>,
     audit: String,
     telemetry: String,
     places: BTreeMap<String, String>,
@@ -25,17 +29,33 @@ impl FixedSettings {
         let broken = &config.broken.upstreams;
         let usable = config.upstreams.iter().filter(|upstream| !broken.contains(&upstream.name));
         let places = usable.map(|upstream| (upstream.name.clone(), upstream.place()));
-        let [server, audit, telemetry] = [
+        let [server, accounts, audit, telemetry] = [
             format!("{:?}", config.server),
+            format!("{:?}", config.accounts),
             format!("{:?}", config.audit),
             format!("{:?}", config.telemetry),
         ];
-        Self { server, audit, telemetry, places: places.collect() }
+        let account_place = config.accounts.as_ref().map(|accounts| accounts.place.clone());
+        Self { server, accounts, account_place, audit, telemetry, places: places.collect() }
+    }
+
+    /// The reason why `now` cannot be used without a restart: its policies would read other files than the running pages
+    /// write, so that no login would end any more.
+    pub(super) fn obstacle(&self, now: &Self) -> Option<String> {
+        let moved = self.account_place.as_ref().filter(|place| now.account_place.as_ref() != Some(place));
+        now.account_place.as_ref().and(moved).map(|place| {
+            format!(
+                "the accounts are elsewhere now (`accounts.store` or `server.state`): restart Witgate. Until then, those \
+                 in {} are in use",
+                place.store.display()
+            )
+        })
     }
 
     /// The differences in `now` that wait for a restart.
     pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
         let server = (self.server != now.server).then(|| "a change in [server]".to_owned());
+        let accounts = (self.accounts != now.accounts).then(|| "a change in [accounts]".to_owned());
         let audit = (self.audit != now.audit).then(|| "a change in [audit]".to_owned());
         let telemetry = (self.telemetry != now.telemetry).then(|| "a change in [telemetry]".to_owned());
         let moved = |(name, place): &(&String, &String)| {
@@ -46,7 +66,7 @@ impl FixedSettings {
                 "a change of the upstream `{name}` beyond its headers, environment, credentials, scopes, identity and pipeline"
             )
         });
-        server.into_iter().chain(audit).chain(telemetry).chain(moved).collect()
+        server.into_iter().chain(accounts).chain(audit).chain(telemetry).chain(moved).collect()
     }
 }
 

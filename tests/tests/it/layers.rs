@@ -19,6 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
     ("credentials", &["base", "runtime", "config", "services"]),
+    ("accounts", &["base", "runtime", "config", "services"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
     (
@@ -42,6 +43,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "audit",
             "services",
             "credentials",
+            "accounts",
             "component",
             "policy",
             "flow",
@@ -61,7 +63,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 const LAYERS: &[&[&str]] = &[
     &["config", "account_pages", "loopback", "operation", "outgoing_checkpoints"],
     &["reload", "revocation"],
-    &["admin", "control", "traces"],
+    &["accounts", "admin", "control", "traces"],
     &["serve"],
     &["embed"],
     &["cli"],

@@ -33,6 +33,7 @@ mod kill;
 mod language;
 mod layers;
 mod limits;
+mod logins;
 mod moving_over;
 mod names;
 mod network;

@@ -86,6 +86,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
         "Command",
         &[
             "host/src/cli.rs",
+            "host/src/cli/accounts.rs",
             "host/src/cli/audit.rs",
             "host/src/cli/config.rs",
             "host/src/cli/credential.rs",

@@ -101,6 +101,8 @@ pub enum Kind {
     Introspection,
     /// Client certificates of mutual TLS.
     ClientCertificate,
+    /// People who log in at Witgate itself: a `jwt` policy for the tokens of `[accounts]`.
+    Accounts,
     /// Roles with patterns.
     Rbac,
     /// A component of your own.

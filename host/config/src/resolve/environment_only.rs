@@ -206,6 +206,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         keys,
         credentials: BTreeMap::new(),
         signing: None,
+        accounts: None,
         limits: Vec::new(),
         lockout: None,
         password_cost: witgate_basic::hash::RECOMMENDED,

@@ -8,13 +8,13 @@ use super::resolver::Resolver;
 use crate::{Policy, PolicyKind, Server, Transport, raw};
 
 impl Resolver<'_> {
-    /// Refuses policies for passwords if a network could read them: anybody on the way could use a password again, here
+    /// Refuses passwords at these places if a network could read them: anybody on the way could use a password again, here
     /// and wherever else its owner has it.
     pub(super) fn no_passwords_in_clear(
         &mut self,
         written: &raw::Server,
         server: &Server,
-        policies: &BTreeMap<String, Policy>,
+        places: &[Vec<String>],
     ) {
         let is_local = server.transport == Transport::Stdio || server.listen.ip().is_loopback();
         let is_public_plain = written.resource.as_deref().is_some_and(|url| url.starts_with("http://"));
@@ -22,12 +22,13 @@ impl Resolver<'_> {
         if is_local || is_behind_proxy || written.tls.is_some() {
             return;
         }
-        for name in basic(policies) {
+        for at in places {
+            let at: Vec<_> = at.iter().map(String::as_str).collect();
             let message =
                 "passwords would cross the network in clear: other machines may call, by plain HTTP";
             let help = "add `[server.tls]`, or listen on 127.0.0.1; if a proxy ends TLS, name it in \
                         `server.trusted_proxies`, and its URL `https://…` as `server.resource`";
-            self.error(&["policies", name, "kind"], message, help);
+            self.error(&at, message, help);
         }
     }
 
@@ -53,25 +54,28 @@ impl Resolver<'_> {
         is_safe
     }
 
-    /// Warns of policies for passwords if anybody may guess without a pause: people choose passwords that can be guessed.
+    /// Warns of passwords at these places if anybody may guess without a pause: people choose passwords that can be guessed.
     pub(super) fn guesses_without_pause(
         &mut self,
         file: &raw::File,
         server: &Server,
-        policies: &BTreeMap<String, Policy>,
+        places: &[Vec<String>],
     ) {
         if server.transport == Transport::Stdio || file.lockout.is_some() {
             return;
         }
-        for name in basic(policies) {
+        for at in places {
+            let at: Vec<_> = at.iter().map(String::as_str).collect();
             let message = "passwords may be guessed without a pause: there is no `[lockout]`";
-            self.warning(&["policies", name, "kind"], message, "add an empty table `[lockout]`");
+            self.warning(&at, message, "add an empty table `[lockout]`");
         }
     }
 }
 
-/// The names of the policies for passwords.
-fn basic(policies: &BTreeMap<String, Policy>) -> impl Iterator<Item = &str> {
+/// The settings because of which Witgate gets passwords: policies, and `[accounts]`.
+pub(super) fn places_of_passwords(file: &raw::File, policies: &BTreeMap<String, Policy>) -> Vec<Vec<String>> {
     let basic = policies.iter().filter(|(_, policy)| policy.kind == PolicyKind::Basic);
-    basic.map(|(name, _)| name.as_str())
+    let basic = basic.map(|(name, _)| ["policies", name, "kind"].map(str::to_owned).to_vec());
+    let accounts = file.accounts.as_ref().map(|_| vec!["accounts".to_owned()]);
+    basic.chain(accounts).collect()
 }

@@ -19,7 +19,7 @@ impl From<raw::Kind> for PolicyKind {
         match kind {
             raw::Kind::ApiKey => Self::ApiKey,
             raw::Kind::Basic => Self::Basic,
-            raw::Kind::Jwt => Self::Jwt,
+            raw::Kind::Jwt | raw::Kind::Accounts => Self::Jwt,
             raw::Kind::Introspection => Self::Introspection,
             raw::Kind::ClientCertificate => Self::ClientCertificate,
             raw::Kind::Rbac => Self::Rbac,
@@ -58,8 +58,13 @@ impl Resolver<'_> {
 
     fn policy(&mut self, file: &raw::File, name: &str, written: &raw::Policy) -> Policy {
         let kind = PolicyKind::from(written.kind);
-        let config = serde_json::Value::Object(written.config.clone());
-        self.settings(file, name, kind);
+        let config = match written.kind {
+            raw::Kind::Accounts => self.accounts_policy(file, name, written),
+            _ => {
+                self.settings(file, name, kind);
+                serde_json::Value::Object(written.config.clone())
+            }
+        };
         self.reserved(name);
         Policy {
             component: self.component(name, kind, written),

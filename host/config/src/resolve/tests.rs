@@ -1,6 +1,7 @@
 //! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
 //! it.
 
+mod accounts;
 mod api_keys;
 mod arguments;
 mod audit;
@@ -390,14 +391,14 @@ fn invalid_policies_are_refused() {
         "[policies.x]\nkind = 'rbca'\n[policies.y]\nkind = 'custom'\nfallback = 'builtin'\n[policies.z]\ncomponent = 'no'",
         &[
             "witgate.toml:2:8: `policies.x.kind` cannot be `rbca` (did you mean `rbac`? It is one of `api-key`, `basic`, `jwt`, \
-             `oauth2-introspection`, `client-certificate`, `rbac` and `custom`)",
+             `oauth2-introspection`, `client-certificate`, `accounts`, `rbac` and `custom`)",
             "witgate.toml:3:11: the policy `y` is of the kind `custom` and has no component (write `component = \
              \"PATH.wasm\"`; only the shipped kinds have a built-in)",
             "witgate.toml:3:11: the policy `y` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:5:12: a policy of the kind `custom` has no built-in to fall back to (write `fallback = \
              \"deny\"`, or leave it out)",
             "witgate.toml:6:11: `[policies.z]` has no `kind` (add `kind = \"api-key\"`, or one of `api-key`, `basic`, `jwt`, \
-             `oauth2-introspection`, `client-certificate`, `rbac` and `custom`)",
+             `oauth2-introspection`, `client-certificate`, `accounts`, `rbac` and `custom`)",
         ],
     );
     with_rest(

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use super::{GrantError, GrantLock, GrantStore, StoredGrant};
 use crate::grant_key::GrantKey;
-use crate::seal::SealingKey;
+use witgate_base::seal::SealingKey;
 use witgate_base::whole_file::{is_mount_point, sync_folder};
 
 /// Room for a grant. The tokens of large providers have some kilobytes.

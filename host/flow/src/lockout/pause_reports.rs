@@ -34,6 +34,10 @@ pub enum Locked {
     Credential,
     /// All unknown links to pages that a network shows.
     Link,
+    /// One name at a login page, which is not shown.
+    Name,
+    /// One browser in which somebody has logged in before.
+    Browser,
 }
 
 impl Locked {
@@ -43,6 +47,8 @@ impl Locked {
             Self::Peer => "peer",
             Self::Credential => "credential",
             Self::Link => "link",
+            Self::Name => "name",
+            Self::Browser => "browser",
         }
     }
 }
@@ -56,6 +62,8 @@ pub(super) struct PauseReports {
     of_networks: LogThrottle,
     of_credentials: LogThrottle,
     of_links: LogThrottle,
+    of_names: LogThrottle,
+    of_browsers: LogThrottle,
     observer: Option<Observer>,
 }
 
@@ -77,10 +85,10 @@ impl PauseReports {
     }
 
     pub(super) fn register(&self, metrics: &Metrics) {
-        let help =
-            "Pauses after failed authentications, of a network, of a credential or of the links of a network";
+        let help = "Pauses after failed authentications, of a network, a credential, the links of a network, a name or a \
+                    browser";
         // A counter that is exported from the start shows its first increase, too.
-        for of in [Locked::Peer, Locked::Credential, Locked::Link] {
+        for of in [Locked::Peer, Locked::Credential, Locked::Link, Locked::Name, Locked::Browser] {
             drop(self.of(of));
         }
         metrics.register(|registry| registry.register("lockouts", help, self.begun.clone()));
@@ -99,6 +107,8 @@ impl PauseReports {
             Locked::Peer => &self.of_networks,
             Locked::Credential => &self.of_credentials,
             Locked::Link => &self.of_links,
+            Locked::Name => &self.of_names,
+            Locked::Browser => &self.of_browsers,
         };
         let Some(others) = throttle.turn() else { return };
         let begun = BegunPause { others, ..begun };
@@ -116,7 +126,7 @@ impl PauseReports {
 fn log(begun: &BegunPause) {
     let BegunPause { of, network, failures, pause, others } = begun;
     let what = match of {
-        Locked::Peer | Locked::Credential => "failed authentications",
+        Locked::Peer | Locked::Credential | Locked::Name | Locked::Browser => "failed authentications",
         Locked::Link => "unknown links",
     };
     let (of, network, seconds) = (of.name(), network.map(tracing::field::display), pause.as_secs());

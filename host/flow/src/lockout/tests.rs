@@ -5,7 +5,7 @@ use witgate_plugin::Denial;
 use super::*;
 use crate::dpop::{ProofError, ProofFault};
 
-const SETTINGS: LockoutSettings = LockoutSettings {
+pub(super) const SETTINGS: LockoutSettings = LockoutSettings {
     failures: 3,
     pause: Duration::from_secs(5),
     max_pause: Duration::from_secs(60),
@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn peer(last: u8) -> IpAddr {
+pub(super) fn peer(last: u8) -> IpAddr {
     [192, 0, 2, last].into()
 }
 
@@ -238,4 +238,21 @@ fn unknown_links_pause_unknown_links_alone() {
     assert_eq!(lockout.clear(Some(peer(1))), 1);
     assert_eq!(note(5, peer(1)), Ok(()));
     assert_eq!(lockout.note_unknown_link(None, Some(peer(1))), Ok(()), "there is no lockout");
+}
+
+#[test]
+fn a_password_whose_check_nobody_waits_for_counts_as_wrong() {
+    let lockout = LockoutTable::default();
+    let check = |credential: u64, is_password| {
+        let suspect = lockout.tries(lockout.now(), peer(1), credential).ok();
+        SuspectCheck { lockout: &lockout, settings: Some(&SETTINGS), suspect, is_password }
+    };
+    for credential in 0..9 {
+        drop(check(credential, false));
+    }
+    assert!(lockout.tries(lockout.now(), peer(1), 99).is_ok(), "nobody guesses keys in such a way");
+    for credential in 0..3 {
+        drop(check(credential, true));
+    }
+    assert!(lockout.tries(lockout.now(), peer(1), 99).is_err());
 }

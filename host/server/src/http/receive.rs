@@ -31,6 +31,18 @@ pub(super) async fn receive(
 ) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
     media::accepts_json(headers)?;
+    receive_any(body, most, held).await
+}
+
+/// Reads a body of any form, of at most `most` bytes.
+///
+/// # Errors
+/// With the reason of the refusal.
+pub(super) async fn receive_any(
+    body: &mut Inflow,
+    most: usize,
+    held: &mut Reservation<Peer>,
+) -> Result<Bytes, Rejection> {
     let announced = body.size_hint().lower();
     if announced > most as u64 {
         return Err(MessageFault::TooLarge.into());

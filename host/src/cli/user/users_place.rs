@@ -20,6 +20,9 @@ pub(in crate::cli) struct UsersPlace {
     /// Path of the store of users, if there is no configuration
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     store: Option<PathBuf>,
+    /// The users of `[accounts]`, who log in at Witgate's own page
+    #[arg(long, conflicts_with_all = ["policy", "store"])]
+    pub(super) accounts: bool,
 }
 
 /// The cost of new hashes: that of the configuration, if there is one.
@@ -35,6 +38,9 @@ pub(super) fn cost(context: &Context) -> Result<Argon2Hash, CommandFailure> {
 
 /// The store that the arguments name, or else the configuration.
 pub(super) fn place(context: &Context, place: &UsersPlace) -> Result<UserStore, CommandFailure> {
+    if place.accounts {
+        return Err(CommandFailure::new("this command is not for users of accounts"));
+    }
     if let Some(store) = &place.store {
         return Ok(UserStore::at(store));
     }

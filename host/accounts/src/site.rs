@@ -1,0 +1,248 @@
+//! The pages for people, and the OAuth endpoints for their clients.
+
+mod account;
+mod answers;
+mod authorize;
+mod consent;
+mod cookies;
+mod form_token;
+mod known_browser;
+mod login;
+mod metadata;
+mod pages;
+pub mod params;
+mod rare_lines;
+mod register;
+mod request;
+mod revoke;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use secrecy::SecretString;
+
+use self::answers::not_allowed;
+use self::cookies::Cookies;
+use self::rare_lines::RareLines;
+use crate::client::document::ClientDocuments;
+use crate::database::now_ms;
+use crate::database::sessions::BrowserSession;
+use crate::error::AccountsError;
+use crate::store::AccountStore;
+use witgate_base::breaker::CallerDigest;
+use witgate_config::accounts::AccountSettings;
+use witgate_services::network::Ways;
+use witgate_services::passwords::PasswordChecks;
+
+/// The largest body of a request, in bytes.
+pub const LARGEST_BODY: usize = 32 << 10;
+
+/// A request for the site.
+pub struct SiteVisit {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: String,
+    /// The query, without the question mark.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, of at most [`LARGEST_BODY`] bytes.
+    pub body: Bytes,
+    /// The address of the sender.
+    pub peer: Option<IpAddr>,
+}
+
+/// Bodies, queries and cookies have secrets.
+impl std::fmt::Debug for SiteVisit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { method, path, peer, .. } = self;
+        f.debug_struct("SiteVisit")
+            .field("method", method)
+            .field("path", path)
+            .field("peer", peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SiteVisit {
+    fn source(&self) -> CallerDigest {
+        CallerDigest::of_peer(self.peer)
+    }
+}
+
+/// An attempt to log in.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginAttempt<'a> {
+    /// The address of the sender.
+    pub peer: Option<IpAddr>,
+    /// The name of the user.
+    pub name: &'a str,
+    /// The id of the browser, if this user has logged in there before. No attempts of others count for it.
+    pub browser: Option<[u8; 16]>,
+}
+
+/// The pauses after failed logins.
+pub trait LoginGuard: Send + Sync {
+    /// Begins an attempt.
+    ///
+    /// # Errors
+    /// During a pause: the seconds until the sender may try again.
+    fn begin(&self, attempt: LoginAttempt<'_>) -> Result<Box<dyn LoginTicket>, u32>;
+}
+
+/// An attempt to log in that is being judged. If it is dropped, it counts as failed: somebody who goes away before the
+/// answer has tried all the same.
+pub trait LoginTicket: Send + Sync {
+    /// Ends the attempt, which was right.
+    fn succeed(self: Box<Self>);
+
+    /// Ends the attempt, which nobody has judged.
+    fn withdraw(self: Box<Self>);
+}
+
+/// The pages and endpoints of accounts.
+pub struct AccountSite {
+    settings: AccountSettings,
+    store: AccountStore,
+    documents: ClientDocuments,
+    passwords: Arc<PasswordChecks>,
+    guard: Arc<dyn LoginGuard>,
+    cookies: Cookies,
+    lines: RareLines,
+    routes: HashMap<String, SiteRoute>,
+}
+
+/// The page or endpoint at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SiteRoute {
+    Metadata,
+    Keys,
+    Authorize,
+    Consent,
+    Token,
+    Register,
+    Revoke,
+    Login,
+    Logout,
+    Account,
+}
+
+impl SiteRoute {
+    /// True if pages of all origins may read the answers, because no cookie counts for them.
+    fn is_for_programs(self) -> bool {
+        matches!(self, Self::Metadata | Self::Keys | Self::Token | Self::Register | Self::Revoke)
+    }
+
+    /// The methods, for `Allow`.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Metadata | Self::Keys | Self::Authorize => "GET",
+            Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
+            Self::Login | Self::Logout | Self::Account => "GET, POST",
+        }
+    }
+}
+
+impl std::fmt::Debug for AccountSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountSite").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl AccountSite {
+    /// The site of these accounts.
+    pub fn new(
+        settings: AccountSettings,
+        store: AccountStore,
+        ways: Arc<Ways>,
+        passwords: Arc<PasswordChecks>,
+        guard: Arc<dyn LoginGuard>,
+    ) -> Self {
+        let routes = routes(&settings);
+        let cookies = Cookies::of(&settings);
+        if !cookies.are_secure() {
+            tracing::warn!(
+                "cookies of logins have no `Secure`, because the issuer is plain HTTP on this machine"
+            );
+        }
+        let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
+        Self { documents, settings, store, passwords, guard, cookies, lines, routes }
+    }
+
+    /// True if there is something at the path.
+    pub fn has(&self, path: &str) -> bool {
+        self.routes.contains_key(path)
+    }
+
+    /// True if pages of all origins may read the answers at the path.
+    pub fn is_for_programs(&self, path: &str) -> bool {
+        self.routes.get(path).is_some_and(|route| route.is_for_programs())
+    }
+
+    /// Answers a request.
+    pub async fn respond(&self, visit: SiteVisit) -> Response<Bytes> {
+        let Some(route) = self.routes.get(&visit.path).copied() else { return answers::nothing_here() };
+        let is_get = matches!(visit.method, Method::GET | Method::HEAD);
+        let is_post = visit.method == Method::POST;
+        match route {
+            SiteRoute::Metadata if is_get => metadata::document(&self.settings),
+            SiteRoute::Keys if is_get => metadata::keys(self.store.keys().document()),
+            SiteRoute::Authorize if is_get => self.authorize(&visit).await,
+            SiteRoute::Consent if is_post => self.consent(&visit).await,
+            SiteRoute::Token if is_post => self.token(&visit).await,
+            SiteRoute::Register if is_post => self.register(&visit),
+            SiteRoute::Revoke if is_post => self.revoke(&visit).await,
+            SiteRoute::Login if is_get => self.login_page(&visit),
+            SiteRoute::Login if is_post => self.log_in(&visit).await,
+            SiteRoute::Logout if is_get => self.logout_page(&visit).await,
+            SiteRoute::Logout if is_post => self.log_out(&visit).await,
+            SiteRoute::Account if is_get => self.account_page(&visit).await,
+            SiteRoute::Account if is_post => self.change_account(&visit).await,
+            _ => not_allowed(route.methods()),
+        }
+    }
+
+    /// The session of the browser, with its secret. None: nobody is logged in.
+    async fn session(
+        &self,
+        visit: &SiteVisit,
+    ) -> Result<Option<(BrowserSession, SecretString)>, AccountsError> {
+        let Some(secret) = self.cookies.session(&visit.headers) else { return Ok(None) };
+        let (settings, shown) = (self.settings.clone(), secret.clone());
+        let find = move |database: &mut crate::database::AccountDatabase| {
+            database.session(&shown, &settings, now_ms())
+        };
+        let found = self.store.run(visit.source(), find).await?;
+        Ok(found.map(|session| (session, secret)))
+    }
+}
+
+/// The paths. The aliases are for clients that do not read the metadata, and for those of 2025-03-26.
+fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
+    let mut routes: HashMap<_, _> = [
+        ("/oauth/jwks", SiteRoute::Keys),
+        ("/oauth/authorize", SiteRoute::Authorize),
+        ("/oauth/consent", SiteRoute::Consent),
+        ("/oauth/token", SiteRoute::Token),
+        ("/oauth/revoke", SiteRoute::Revoke),
+        ("/authorize", SiteRoute::Authorize),
+        ("/token", SiteRoute::Token),
+        ("/login", SiteRoute::Login),
+        ("/logout", SiteRoute::Logout),
+        ("/account", SiteRoute::Account),
+    ]
+    .map(|(path, route)| (path.to_owned(), route))
+    .into();
+    if settings.takes_registrations {
+        routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
+    }
+    routes.extend(metadata::paths(settings).map(|path| (path, SiteRoute::Metadata)));
+    routes
+}

@@ -1,0 +1,281 @@
+//! The pages. They need no script, and load nothing.
+
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderName, HeaderValue, StatusCode};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::answers::{SiteAnswer, answer, note, retry_after};
+use super::form_token::FIELD;
+use super::request::PageFault;
+use crate::client::description::OauthClient;
+use crate::database::grants::ClientGrant;
+use crate::database::users::AccountUser;
+use crate::error::AccountsError;
+use crate::random::hex;
+use crate::redirect::RedirectTarget;
+use witgate_base::digest::sha256;
+
+const STYLE: &str = include_str!("pages/style.css");
+
+/// The policy of the pages. There is no `form-action`: browsers apply it to redirects after a form, and the last one
+/// leads to the client.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let digest = STANDARD.encode(sha256(STYLE.as_bytes()));
+    format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'")
+});
+
+/// The content of the login page.
+pub(super) struct LoginForm<'a> {
+    pub(super) token: &'a str,
+    pub(super) next: &'a str,
+    pub(super) notice: Option<LoginNotice>,
+}
+
+/// A sentence above the login form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoginNotice {
+    /// Name or password is wrong.
+    Wrong,
+    /// Too many attempts have failed: the seconds until the next one.
+    Paused(u32),
+    /// Too many people log in at the same time: the seconds until the next attempt.
+    Busy(u32),
+    /// The form is too old, or the browser accepts no cookies.
+    FormExpired,
+}
+
+impl LoginNotice {
+    fn sentence(self) -> String {
+        match self {
+            Self::Wrong => "The name or the password is wrong.".to_owned(),
+            Self::Paused(seconds) => {
+                format!("There were too many failed attempts. Try again in {seconds} seconds.")
+            }
+            Self::Busy(_) => "Too many people are logging in. Try again in a moment.".to_owned(),
+            Self::FormExpired => {
+                "This page was too old. Try again; your browser has to accept cookies.".to_owned()
+            }
+        }
+    }
+}
+
+/// The content of the page that asks for consent.
+pub(super) struct ConsentForm<'a> {
+    pub(super) token: &'a str,
+    pub(super) query: &'a str,
+    pub(super) client: &'a OauthClient,
+    pub(super) target: RedirectTarget,
+    pub(super) resource: &'a str,
+    /// The descriptions of the scopes.
+    pub(super) scopes: Vec<String>,
+    pub(super) user: &'a str,
+}
+
+/// The content of the page of an account.
+pub(super) struct AccountForm<'a> {
+    pub(super) token: &'a str,
+    pub(super) logout: &'a str,
+    pub(super) user: &'a AccountUser,
+    pub(super) grants: &'a [ClientGrant],
+}
+
+pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
+    page(
+        StatusCode::OK,
+        "Log in",
+        html! {
+            @if let Some(notice) = form.notice { p.notice role="alert" { (notice.sentence()) } }
+            form method="post" action="/login" {
+                (hidden(FIELD, form.token))
+                (hidden("next", form.next))
+                label for="name" { "Name" }
+                input #name name="name" autocomplete="username" autocapitalize="none" spellcheck="false"
+                    required autofocus maxlength="512";
+                label for="password" { "Password" }
+                input #password name="password" type="password" autocomplete="current-password" required
+                    maxlength="1024";
+                button { "Log in" }
+            }
+        },
+    )
+}
+
+pub(super) fn consent(form: &ConsentForm<'_>) -> SiteAnswer {
+    let ConsentForm { client, .. } = form;
+    let name = if client.name.is_empty() { "A program without a name" } else { &client.name };
+    page(
+        StatusCode::OK,
+        "Allow access?",
+        html! {
+            p { strong { (name) } " asks to use " strong { (form.resource) } " as you, " strong { (form.user) } "." }
+            @match &client.host {
+                Some(host) => p { "The site " strong { (host) } " vouches for this name." },
+                None => p.notice { "The program has given itself this name. Nobody has verified it." },
+            }
+            @if form.scopes.is_empty() {
+                p { "It acts there with your rights, and asks for no scope." }
+            } @else {
+                p { "It acts there with your rights, and asks to:" }
+                ul { @for scope in &form.scopes { li { (scope) } } }
+            }
+            p { "Your answer goes to " (target(&form.target)) ". If you have not started this login, deny it." }
+            form method="post" action="/oauth/consent" {
+                (hidden(FIELD, form.token))
+                (hidden("request", form.query))
+                p.choice {
+                    input #paste name="paste" type="checkbox" value="yes";
+                    label for="paste" { "The program runs on another computer: show me an address to paste there" }
+                }
+                button name="decision" value="deny" .other { "Deny" }
+                button name="decision" value="allow" { "Allow" }
+            }
+            p { a href="/logout" { "You are not " (form.user) "?" } }
+        },
+    )
+}
+
+fn target(target: &RedirectTarget) -> Markup {
+    match target {
+        RedirectTarget::Site(host) => html! { "the site " strong { (host) } },
+        RedirectTarget::ThisComputer => html! { strong { "a program on this computer" } },
+        RedirectTarget::App(scheme) => html! { "the app on this computer for " strong { (scheme) ":" } },
+    }
+}
+
+pub(super) fn paste(address: &str) -> SiteAnswer {
+    page(
+        StatusCode::OK,
+        "Almost done",
+        html! {
+            p { label for="address" { "Copy this address, and paste it where the program asks for it. It is valid for a minute, and once." } }
+            textarea #address readonly rows="6" { (address) }
+        },
+    )
+}
+
+pub(super) fn account(form: &AccountForm<'_>) -> SiteAnswer {
+    page(
+        StatusCode::OK,
+        "Your account",
+        html! {
+            p { "You are logged in as " strong { (form.user.name) } "." }
+            @if !form.user.roles.is_empty() { p { "Roles: " (form.user.roles.join(", ")) } }
+            h2 { "Programs with access" }
+            @if form.grants.is_empty() { p { "There are none." } }
+            ul.grants {
+                @for grant in form.grants {
+                    li {
+                        form method="post" action="/account" {
+                            (hidden(FIELD, form.token))
+                            (hidden("grant", &hex(&grant.id)))
+                            span { (grant.client_name) " · " (grant.resource) }
+                            button.other aria-label={ "End the access of " (grant.client_name) } { "End access" }
+                        }
+                    }
+                }
+            }
+            (logout_form(form.logout))
+        },
+    )
+}
+
+pub(super) fn logout(token: &str, user: &str) -> SiteAnswer {
+    let content = html! {
+        p { "You are logged in as " strong { (user) } "." }
+        (logout_form(token))
+    };
+    page(StatusCode::OK, "Log out", content)
+}
+
+fn logout_form(token: &str) -> Markup {
+    html! {
+        form method="post" action="/logout" {
+            (hidden(FIELD, token))
+            p.choice {
+                input #everywhere name="everywhere" type="checkbox" value="yes";
+                label for="everywhere" { "Also log out all other browsers, and end the access of all programs" }
+            }
+            button { "Log out" }
+        }
+    }
+}
+
+pub(super) fn logged_out() -> SiteAnswer {
+    let content = html! {
+        p { "You are logged out." }
+        p { a href="/login" { "Log in" } }
+    };
+    page(StatusCode::OK, "Logged out", content)
+}
+
+/// The page about a request of a client that cannot be answered to the client.
+pub(super) fn refused(status: StatusCode, fault: PageFault) -> SiteAnswer {
+    let sentence = match fault {
+        PageFault::Malformed => "The address of this page is not complete.",
+        PageFault::Client(_) => "The program that has sent you here is not known.",
+        PageFault::Redirect => {
+            "The program that has sent you here wants the answer at a place that is not its own."
+        }
+        PageFault::Busy => "There are too many logins at the moment. Try again.",
+    };
+    let content = html! {
+        p { (sentence) }
+        p { "Begin the login in the program again. If that does not help, tell its makers: " code { (fault.shown()) } }
+    };
+    page(status, "This login cannot go on", content)
+}
+
+/// The page about a request whose client is at another site, and gets the error if the person wants that.
+pub(super) fn returning(to: &RedirectTarget, address: &str, error: &str, description: &str) -> SiteAnswer {
+    let content = html! {
+        p { "The program that has sent you here has made a mistake: " (description) "." }
+        p { a href=(address) rel="noreferrer" { "Go back to " (target(to)) } }
+        p { "If you have not started this login, close this page. The mistake, for the makers of the program: " code { (error) } }
+    };
+    page(StatusCode::BAD_REQUEST, "This login cannot go on", content)
+}
+
+pub(super) fn bad_form() -> SiteAnswer {
+    let content = html! { p { "This form is too old. Go back, load the page again, and try once more." } };
+    page(StatusCode::BAD_REQUEST, "Try again", content)
+}
+
+pub(super) fn unavailable(error: &AccountsError) -> SiteAnswer {
+    note(error);
+    let content = html! { p { "Logins are not possible at the moment. Try again in a moment." } };
+    let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, "Try again later", content);
+    retry_after(&mut answer, 2);
+    answer
+}
+
+fn hidden(name: &str, value: &str) -> Markup {
+    html! { input type="hidden" name=(name) value=(value); }
+}
+
+fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { h1 { (title) } (content) } }
+        }
+    };
+    let mut answer = answer(status, "text/html; charset=utf-8", page.into_string());
+    let headers = answer.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    let opener = HeaderName::from_static("cross-origin-opener-policy");
+    headers.insert(opener, HeaderValue::from_static("same-origin"));
+    answer
+}

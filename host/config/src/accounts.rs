@@ -1,0 +1,83 @@
+//! `[accounts]`: people who log in at Witgate itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use witgate_basic::hash::Argon2Hash;
+
+/// The settings of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// The files.
+    pub place: AccountPlace,
+    /// `iss` of the tokens: an origin.
+    pub issuer: String,
+    /// The lifetime of an access token.
+    pub access_ttl: Duration,
+    /// The time after which a person has to log in again, whatever they do.
+    pub refresh_ttl: Duration,
+    /// The time without a refresh after which a client's access ends.
+    pub refresh_idle: Duration,
+    /// The lifetime of a browser's session.
+    pub session_ttl: Duration,
+    /// The time without a page after which a browser's session ends.
+    pub session_idle: Duration,
+    /// True if clients may be known by the URL of a document (client ID metadata documents).
+    pub takes_documents: bool,
+    /// True if clients may register themselves (RFC 7591).
+    pub takes_registrations: bool,
+    /// The scopes that clients may get, each with its description for people.
+    pub scopes: BTreeMap<String, String>,
+    /// The cost of new hashes of passwords.
+    pub password_cost: Argon2Hash,
+    /// The resources that tokens are for, in the order of the upstreams.
+    pub resources: Vec<AccountResource>,
+}
+
+/// A resource that tokens are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountResource {
+    /// The resource identifier, which is the audience of tokens.
+    pub url: String,
+    /// The path of the endpoint.
+    pub path: String,
+    /// The name for people.
+    pub name: String,
+}
+
+/// The files of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPlace {
+    /// The database.
+    pub store: PathBuf,
+    /// The directory of the files beside the database.
+    pub folder: PathBuf,
+}
+
+impl AccountPlace {
+    /// The place with this database, and with the files in a state directory.
+    pub fn new(store: PathBuf, state: &std::path::Path) -> Self {
+        Self { store, folder: state.join("accounts") }
+    }
+
+    /// The key that seals secrets of the database.
+    pub fn sealing_key(&self) -> PathBuf {
+        self.folder.join("key")
+    }
+
+    /// The id of the database to which the files belong.
+    pub fn database_id(&self) -> PathBuf {
+        self.folder.join("database")
+    }
+
+    /// The public keys with which tokens are judged (RFC 7517).
+    pub fn key_set(&self) -> PathBuf {
+        self.folder.join("keys.json")
+    }
+
+    /// The logins that have ended, as a file of revoked tokens.
+    pub fn ended(&self) -> PathBuf {
+        self.folder.join("ended.jsonl")
+    }
+}

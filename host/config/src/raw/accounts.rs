@@ -1,0 +1,46 @@
+//! `[accounts]` in its written form.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// People who log in at Witgate itself, and the tokens that their clients get.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Accounts {
+    /// Path of the database. Default: `accounts.db`.
+    pub store: Option<String>,
+    /// `iss` of the tokens: an origin, such as `https://mcp.example.com`. Default: the origin of `server.resource`.
+    pub issuer: Option<String>,
+    /// Minutes for which an access token is valid. Default: 60. The end of a login ends it in any case.
+    #[schemars(range(min = 5, max = 1440))]
+    pub access_ttl_min: Option<u64>,
+    /// Days after which a person has to log in again. Default: 30.
+    #[schemars(range(min = 1, max = 365))]
+    pub refresh_ttl_days: Option<u64>,
+    /// Days without a refresh after which the access of a client ends. Default: 14.
+    #[schemars(range(min = 1, max = 365))]
+    pub refresh_idle_days: Option<u64>,
+    /// Hours for which a browser stays logged in. Default: 12.
+    #[schemars(range(min = 1, max = 720))]
+    pub session_ttl_h: Option<u64>,
+    /// Minutes without a page after which a browser is logged out. Default: 30.
+    #[schemars(range(min = 1, max = 43_200))]
+    pub session_idle_min: Option<u64>,
+    /// The ways in which unknown clients are accepted: `cimd` (client ID metadata documents) and `dcr` (dynamic client
+    /// registration). Default: both.
+    pub registration: Option<Vec<ClientRegistration>>,
+    /// The scopes that clients may get, each with its description for people.
+    pub scopes: BTreeMap<String, String>,
+}
+
+/// A way in which unknown clients are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientRegistration {
+    /// By the URL of a document about the client.
+    Cimd,
+    /// By a request of the client (RFC 7591).
+    Dcr,
+}
