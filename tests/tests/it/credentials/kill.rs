@@ -61,6 +61,6 @@ fn a_kill_after_the_answer_leaves_the_former_grant_or_the_new_one() {
     let result = format!(
         "{all} kills: {lost} tokens lost, {finished} renewals finished by the next process; by milliseconds: {by_delay:?}"
     );
-    println!("{result}");
+    eprintln!("{result}");
     assert!(lost * 4 <= all, "{result}");
 }
