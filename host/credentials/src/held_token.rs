@@ -47,11 +47,15 @@ pub struct HeldToken {
 }
 
 impl HeldToken {
-    /// A token that was issued or read now.
+    /// A token that was issued or read now, by a question that has begun at `asked`.
     ///
     /// # Errors
     /// If it does not fit into a header.
-    pub(crate) fn new(token: &AccessToken, form: &TokenForm) -> Result<Self, OutboundProblem> {
+    pub(crate) fn new(
+        token: &AccessToken,
+        form: &TokenForm,
+        asked: Instant,
+    ) -> Result<Self, OutboundProblem> {
         let text = Zeroizing::new(format!("{}{}", form.prefix, token.access.expose_secret()));
         let unfit = |_| OutboundProblem::Refused { error: "its token does not fit into a header".into() };
         let mut value = HeaderValue::from_str(&text).map_err(unfit)?;
@@ -62,7 +66,8 @@ impl HeldToken {
         let due = end - time_before_end(form.refresh_before, lifetime);
         let renewal = form.recheck.map_or(due, |recheck| due.min(since + recheck));
         let (header, account) = (form.header.clone(), token.account.as_deref().map(Arc::from));
-        let unproven = form.recheck.map(|recheck| since + 2 * recheck);
+        // Others may have removed it since the question began.
+        let unproven = form.recheck.map(|recheck| asked + 2 * recheck);
         Ok(Self { header, value, account, login: token.login, since, unproven, renewal, end })
     }
 
@@ -118,17 +123,30 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_token_never_prints() {
-        let form = TokenForm {
+    fn form() -> TokenForm {
+        TokenForm {
             credential: "a".into(),
             header: http::header::AUTHORIZATION,
             prefix: "Bearer ".to_owned(),
             refresh_before: Duration::from_secs(300),
             recheck: None,
-        };
-        let held = HeldToken::new(&AccessToken::of("sesame".into(), None), &form).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_token_never_prints() {
+        let form = form();
+        let held = HeldToken::new(&AccessToken::of("sesame".into(), None), &form, Instant::now()).unwrap();
         assert!(!format!("{held:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn a_slow_read_counts_from_its_beginning() {
+        let form = TokenForm { recheck: Some(Duration::from_secs(5)), ..form() };
+        let now = Instant::now();
+        let Some(asked) = now.checked_sub(Duration::from_secs(8)) else { return };
+        let held = HeldToken::new(&AccessToken::of("a".into(), None), &form, asked).unwrap();
+        assert!(!held.is_unproven(now) && held.is_unproven(now + Duration::from_secs(3)));
     }
 
     proptest! {

@@ -235,7 +235,7 @@ impl TokenKeeper {
     }
 
     async fn read(self: Arc<Self>, epoch: u64) -> Result<Option<Arc<HeldToken>>, OutboundProblem> {
-        let former = self.current.load_full();
+        let (former, asked) = (self.current.load_full(), Instant::now());
         let stored = self.source.stored().await;
         let mut state = self.renewal.lock();
         state.reading = None;
@@ -251,7 +251,9 @@ impl TokenKeeper {
             _ => {}
         }
         let read = match stored {
-            Ok(Some(token)) => HeldToken::new(&token, &self.form).map(|read| Some(self.in_place(read))),
+            Ok(Some(token)) => {
+                HeldToken::new(&token, &self.form, asked).map(|read| Some(self.in_place(read)))
+            }
             Ok(None) => Ok(None),
             Err(problem) => Err(problem),
         };
@@ -326,9 +328,9 @@ impl TokenKeeper {
         epoch: u64,
     ) -> Result<Arc<HeldToken>, OutboundProblem> {
         let late = |_| Err(OutboundProblem::unreachable("no answer in time".to_owned()));
-        let is_refused = order.refused.is_some();
+        let (is_refused, asked) = (order.refused.is_some(), Instant::now());
         let issued = timeout(LONGEST_RENEWAL, self.source.issue(order)).await.unwrap_or_else(late);
-        let held = issued.and_then(|token| HeldToken::new(&token, &self.form));
+        let held = issued.and_then(|token| HeldToken::new(&token, &self.form, asked));
         let held = held.map(|held| Arc::new(if is_refused { held } else { self.with_its_age(held) }));
         let mut state = self.renewal.lock();
         state.running = None;

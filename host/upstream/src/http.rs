@@ -17,6 +17,7 @@ mod open_requests;
 mod outgoing;
 mod redirect;
 mod refusal;
+mod request_settings;
 mod response;
 mod session_keeping;
 mod sse;
@@ -27,6 +28,7 @@ mod upstream;
 
 pub use line::EmbeddedService;
 pub use outgoing::Outgoing;
+pub(super) use request_settings::LiveRequestSettings;
+pub use request_settings::SetUpError;
 pub use sse::Sse;
-pub(super) use upstream::LiveRequestSettings;
-pub use upstream::{HttpUpstream, SetUpError};
+pub use upstream::HttpUpstream;

@@ -4,6 +4,7 @@ mod children;
 mod disk;
 mod kill;
 mod provider;
+mod sessions;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

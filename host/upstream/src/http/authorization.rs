@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, StatusCode, Uri};
 
 use super::bound_session::BoundSession;
-use super::composed_request::{AnsweredRequest, ComposedRequest, RequestFault};
+use super::composed_request::{ComposedRequest, RequestFault, UpstreamReply};
 use super::outgoing::{self, Draft, Outgoing};
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
@@ -119,14 +119,11 @@ impl HttpUpstream {
     ///
     /// # Errors
     /// If there is no answer, or the newer credential belongs to another login than the session.
-    pub(super) async fn request(
-        &self,
-        request: ComposedRequest<'_>,
-    ) -> Result<AnsweredRequest, RequestFault> {
+    pub(super) async fn request(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, RequestFault> {
         match request.credential.as_ref().filter(|credential| credential.is_renewable()) {
             None => {
                 let response = self.line.request(request.outgoing).await.map_err(RequestFault::Line)?;
-                Ok(AnsweredRequest { response, token: request.token })
+                Ok(UpstreamReply { response, token: request.token })
             }
             Some(credential) => {
                 let credential = Arc::clone(credential);
@@ -139,11 +136,11 @@ impl HttpUpstream {
         &self,
         credential: &UpstreamCredential,
         request: ComposedRequest<'_>,
-    ) -> Result<AnsweredRequest, RequestFault> {
+    ) -> Result<UpstreamReply, RequestFault> {
         let ComposedRequest { mut outgoing, user, token, lacking, session, .. } = request;
         let mut response = self.line.request(outgoing.clone()).await.map_err(RequestFault::Line)?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(AnsweredRequest { response, token });
+            return Ok(UpstreamReply { response, token });
         }
         let replaced = match lacking {
             Some(fault) => Err(fault),
@@ -152,14 +149,14 @@ impl HttpUpstream {
         match replaced {
             Ok(newer) if self.is_admitted(session, user.as_ref(), Some(&newer)) => {
                 let response = self.line.request(outgoing).await.map_err(RequestFault::Line)?;
-                Ok(AnsweredRequest { response, token: Some(newer) })
+                Ok(UpstreamReply { response, token: Some(newer) })
             }
             Ok(_) => Err(RequestFault::OtherLogin),
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
                 // The caller gets this reason: somebody may have to log in again.
                 response.extensions_mut().insert(fault);
-                Ok(AnsweredRequest { response, token })
+                Ok(UpstreamReply { response, token })
             }
         }
     }

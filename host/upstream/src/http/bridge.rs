@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::bound_session::BoundSession;
-use super::composed_request::{AnsweredRequest, ComposedRequest};
+use super::composed_request::{ComposedRequest, UpstreamReply};
 use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
 use super::held_session::HttpHeldSession;
@@ -108,7 +108,7 @@ impl HttpUpstream {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
         let composed = self.compose_open(sender, None, draft).await?;
-        let AnsweredRequest { response, token } = self.send(composed).await?;
+        let UpstreamReply { response, token } = self.send(composed).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
@@ -246,7 +246,7 @@ impl HttpUpstream {
                 return ProbeResult::Unknown;
             };
             let Ok(answered) = self.request(composed).await else { return ProbeResult::Unknown };
-            let AnsweredRequest { response, token } = answered;
+            let UpstreamReply { response, token } = answered;
             // A question that has opened a session ends it.
             let session = response.headers().get(SESSION_ID);
             self.close_in_background(&BoundSession::opened(session, token), None);

@@ -27,7 +27,7 @@ pub(super) struct ComposedRequest<'s> {
 }
 
 /// The answer to a request, and the token that was sent.
-pub(super) struct AnsweredRequest {
+pub(super) struct UpstreamReply {
     pub(super) response: Response<Inflow>,
     pub(super) token: Option<Arc<HeldToken>>,
 }

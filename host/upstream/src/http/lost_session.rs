@@ -4,7 +4,7 @@ use ::http::{HeaderMap, StatusCode, Uri};
 use bytes::Bytes;
 
 use super::bound_session::BoundSession;
-use super::composed_request::AnsweredRequest;
+use super::composed_request::UpstreamReply;
 use super::outgoing;
 use super::upstream::HttpUpstream;
 use crate::bridge;
@@ -34,7 +34,7 @@ impl HttpUpstream {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
         let composed = self.compose(RequestSender::Witgate, None, draft).await.ok()?;
-        let AnsweredRequest { response, token } = self.request(composed).await.ok()?;
+        let UpstreamReply { response, token } = self.request(composed).await.ok()?;
         let session = response.headers().get(SESSION_ID);
         self.close_in_background(&BoundSession::opened(session, token), None);
         match response.status() {

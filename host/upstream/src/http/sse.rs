@@ -24,7 +24,7 @@ use super::line::UpstreamLine;
 use super::media::{Media, media};
 use super::outgoing::Outgoing;
 use super::refusal::CHECKED_ANSWER;
-use super::upstream::{SetUpError, own_headers};
+use super::request_settings::{SetUpError, own_headers};
 use crate::child::pipes::{Launch, Pipes};
 use crate::child::wire::{Incoming, MessageType};
 use witgate_base::cause::with_sources;

@@ -1,5 +1,6 @@
 use super::events::{Decoder, EventTooLarge, NamedEvent};
-use super::upstream::{MAX_MESSAGE, own_headers};
+use super::request_settings::own_headers;
+use super::upstream::MAX_MESSAGE;
 use secrecy::SecretString;
 
 fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {

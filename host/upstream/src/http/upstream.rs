@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, HOST};
-use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use ::http::header::HOST;
+use ::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use quick_cache::sync::Cache;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::bridge;
 use crate::era::EraCache;
@@ -25,8 +25,7 @@ use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::held_token::HeldToken;
-use witgate_credentials::token_files::TokenFolderError;
-use witgate_credentials::upstream_credential::{Delegation, InvalidCredential, UpstreamCredential};
+use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
@@ -44,7 +43,7 @@ use witgate_services::network::Ways;
 
 use super::answer_stream;
 use super::bound_session::BoundSession;
-use super::composed_request::{AnsweredRequest, ComposedRequest, RequestFault};
+use super::composed_request::{ComposedRequest, RequestFault, UpstreamReply};
 use super::events;
 use super::farewells::Farewells;
 use super::fault::{bad_answer, fault};
@@ -55,6 +54,7 @@ use super::open_requests::OpenRequests;
 use super::outgoing;
 use super::outgoing::{Draft, Outgoing};
 use super::refusal::{CHECKED_ANSWER, error_answer};
+use super::request_settings::{LiveRequestSettings, RequestSettings, SetUpError, own_headers};
 use super::response;
 use super::session_keeping::SessionKeeping;
 use super::streamed_answer::StreamedAnswer;
@@ -95,73 +95,6 @@ pub struct HttpUpstream {
     pub(super) bridged: OnceLock<SessionMeter>,
     /// The requests that tell the end of sessions.
     pub(super) farewells: Farewells,
-}
-
-/// The headers and settings of requests to an HTTP upstream.
-#[derive(Debug, Default)]
-pub(super) struct RequestSettings {
-    /// The upstream's own headers, such as its credential.
-    own: HeaderMap,
-    /// The lifetimes of the secrets in these headers.
-    lifetimes: Vec<SecretLifetime>,
-    /// The identity that the upstream receives.
-    identity: IdentitySettings,
-    /// The credential in requests.
-    credential: Option<Arc<UpstreamCredential>>,
-}
-
-/// The replaceable headers and settings of requests to an HTTP upstream.
-pub(crate) struct LiveRequestSettings {
-    given: Arc<ArcSwap<RequestSettings>>,
-    held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
-}
-
-impl LiveRequestSettings {
-    /// Uses new headers and settings from now on. Sessions that Witgate has opened with the former ones are not used
-    /// any more.
-    pub(crate) fn replace(
-        &self,
-        headers: &[(String, SecretString)],
-        lifetimes: &[SecretLifetime],
-        identity: &IdentitySettings,
-        credential: Option<Arc<UpstreamCredential>>,
-    ) -> Result<(), SetUpError> {
-        let (own, lifetimes, identity) = (own_headers(headers)?, lifetimes.to_vec(), identity.clone());
-        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
-        self.held.clear();
-        Ok(())
-    }
-}
-
-/// The error when an HTTP upstream cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetUpError {
-    /// The URL is not valid for HTTP.
-    #[error("the URL of the upstream cannot be used: {0}")]
-    Url(#[from] ::http::uri::InvalidUri),
-    /// No program embeds this upstream.
-    #[error(
-        "`embedded = true` is for a program that embeds Witgate, and this program does not; start that program, or write `command`, `url` or `own_tools = true`"
-    )]
-    Embedded,
-    /// The settings of this upstream are invalid.
-    #[error("its configuration cannot be used")]
-    Broken,
-    /// A configured header is invalid. The error does not contain its value.
-    #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
-    Header(String),
-    /// A credential is invalid.
-    #[error(transparent)]
-    Credential(#[from] InvalidCredential),
-    /// There is no port of this machine for the APIs of child processes.
-    #[error("there is no port for the `apis` of its processes: {0}")]
-    Loopback(std::io::Error),
-    /// There is no directory for token files.
-    #[error(transparent)]
-    TokenFolder(#[from] TokenFolderError),
-    /// There are no random numbers.
-    #[error("there are no random numbers: {0}")]
-    Random(getrandom::Error),
 }
 
 impl HttpUpstream {
@@ -333,11 +266,11 @@ impl HttpUpstream {
         without_query(&self.uri)
     }
 
-    pub(super) async fn send(&self, request: ComposedRequest<'_>) -> Result<AnsweredRequest, Rejection> {
+    pub(super) async fn send(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, Rejection> {
         self.in_time(self.answered(request)).await
     }
 
-    async fn answered(&self, request: ComposedRequest<'_>) -> Result<AnsweredRequest, Rejection> {
+    async fn answered(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, Rejection> {
         self.request(request).await.map_err(|fault| match fault {
             RequestFault::Line(error) => self.unreachable(&*error),
             RequestFault::OtherLogin => Rejection::SessionNotFound,
@@ -549,7 +482,7 @@ impl HttpUpstream {
         // One time limit for the head of the answer and for the part of its body that is read here, because each timer
         // costs.
         let answer = async {
-            let AnsweredRequest { response, token } = self.answered(composed).await?;
+            let UpstreamReply { response, token } = self.answered(composed).await?;
             if let Some(bound) = bound
                 && Box::pin(self.has_lost(bound, response.status(), sender)).await
             {
@@ -652,21 +585,6 @@ fn belongs(request: &Request, session: Option<&ServerSession>) -> Result<bool, R
         }
         _ => Ok(true),
     }
-}
-
-pub(super) fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMap, SetUpError> {
-    let mut own = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        let wrong = || SetUpError::Header(name.clone());
-        let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong())?;
-        if header == HOST || header == CONTENT_TYPE {
-            return Err(wrong());
-        }
-        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        own.insert(header, value);
-    }
-    Ok(own)
 }
 
 fn not_gathered(reason: BodyReadError) -> Rejection {
