@@ -24,6 +24,7 @@ mod serve;
 mod status;
 mod terminal;
 mod token;
+mod trace;
 mod user;
 mod wrap;
 
@@ -99,6 +100,8 @@ enum Command {
     /// Log in for credentials towards upstreams, and show their state
     #[command(subcommand)]
     Credential(credential::Command),
+    /// Show the decisions of the running Witgate as they are made
+    Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
     Limits,
     /// Show and end the pauses after failed authentications in the running Witgate
@@ -133,7 +136,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         return context.terminal.failed(&failure);
     }
     let outcome = match cli.command {
-        None => explain(&context),
+        None => introduce(&context),
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
         Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
@@ -145,6 +148,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
         Some(Command::Credential(command)) => credential::run(&context, command),
+        Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),
@@ -157,7 +161,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
     outcome.unwrap_or_else(|failure| context.terminal.failed(&failure))
 }
 
-fn explain(context: &Context) -> Result<Exit, CommandFailure> {
+fn introduce(context: &Context) -> Result<Exit, CommandFailure> {
     let terminal = &context.terminal;
     terminal.print(&Cli::command().render_help().to_string());
     match context.config_path() {
