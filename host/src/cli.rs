@@ -2,6 +2,7 @@
 //! output, everything else to standard error.
 
 mod audit;
+mod can;
 mod change_state;
 mod check;
 mod config;
@@ -9,6 +10,7 @@ mod context;
 mod control;
 mod credential;
 mod demo;
+mod explain;
 mod init;
 mod key;
 mod limits;
@@ -26,6 +28,7 @@ mod terminal;
 mod token;
 mod trace;
 mod user;
+mod who_can;
 mod wrap;
 
 use std::path::PathBuf;
@@ -100,6 +103,12 @@ enum Command {
     /// Log in for credentials towards upstreams, and show their state
     #[command(subcommand)]
     Credential(credential::Command),
+    /// Say why a call is allowed or refused, and what would change that
+    Explain(explain::Arguments),
+    /// Show what a caller may list and call, over the live lists of an upstream
+    Can(can::Arguments),
+    /// Show which keys, users and roles may make a call
+    WhoCan(who_can::Arguments),
     /// Show the decisions of the running Witgate as they are made
     Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
@@ -148,6 +157,9 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
         Some(Command::Credential(command)) => credential::run(&context, command),
+        Some(Command::Explain(arguments)) => explain::run(&context, &arguments),
+        Some(Command::Can(arguments)) => can::run(&context, &arguments),
+        Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
         Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),

@@ -398,7 +398,7 @@ pub(crate) fn traces(
 
 type AnyFlow = Flow<AnyUpstream>;
 
-/// What all flows share: logs with the operators who watch, credentials, and the lockout.
+/// The parts that all flows share: logs with the operators who watch, credentials, and the lockout.
 type FlowSurroundings<'a> =
     ((&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>), &'a OutboundCredentials, &'a Arc<LockoutTable>);
 

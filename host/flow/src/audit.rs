@@ -110,7 +110,7 @@ impl AuditOutcome {
         }
     }
 
-    fn of(rejection: &Rejection) -> Self {
+    pub(crate) fn of(rejection: &Rejection) -> Self {
         match rejection {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
@@ -496,17 +496,17 @@ pub(super) fn targets(access: &Access) -> &[Target] {
 
 /// The reason and details of an outcome, for the operator.
 #[derive(Default)]
-struct OutcomeCause<'a> {
-    policy: Option<&'a str>,
+pub(crate) struct OutcomeCause<'a> {
+    pub(crate) policy: Option<&'a str>,
     limit: Option<&'a LimitHit>,
-    reason: Option<&'a str>,
-    detail: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) detail: Option<&'a str>,
     /// The credential for the upstream that the message lacks.
     delegation: Option<Delegation>,
 }
 
 impl<'a> OutcomeCause<'a> {
-    fn of(rejection: &'a Rejection) -> Self {
+    pub(crate) fn of(rejection: &'a Rejection) -> Self {
         let (policy, reason, detail) = match rejection {
             Rejection::Refused { policy, reason, detail } => {
                 (policy.as_deref(), reason.as_str(), detail.as_deref())

@@ -1,5 +1,6 @@
-//! Why calls are allowed or refused: the decisions of a running gateway, and explanations.
+//! Reasons for decisions: those of a running gateway as they are made, and explanations.
 
+mod explanations;
 mod trace;
 
 use witgate_tests::gateway::Setup;

@@ -27,7 +27,7 @@ const WAITING: usize = 4 << 20;
 pub struct DecisionFeed {
     /// The number of watchers.
     watching: AtomicUsize,
-    watchers: Mutex<Vec<Arc<Watcher>>>,
+    watchers: Mutex<Vec<Arc<DecisionWatcher>>>,
 }
 
 /// Conditions on decisions. All of them have to hold.
@@ -45,7 +45,7 @@ pub struct DecisionFilter {
 
 /// An operator who watches.
 #[derive(Debug)]
-struct Watcher {
+struct DecisionWatcher {
     filter: DecisionFilter,
     waiting: Mutex<WaitingDecisions>,
 }
@@ -63,7 +63,7 @@ struct WaitingDecisions {
 #[derive(Debug)]
 pub struct WatchedDecisions {
     feed: Arc<DecisionFeed>,
-    watcher: Arc<Watcher>,
+    watcher: Arc<DecisionWatcher>,
 }
 
 /// A decision. `docs/explain.md` describes its members.
@@ -72,7 +72,7 @@ struct WatchedDecision<'a> {
     #[serde(flatten)]
     entry: &'a DecisionEntry<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    hooks: &'a [HookTime],
+    hooks: &'a [WatchedHook],
     /// The number of decisions before this one that were lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
@@ -80,7 +80,7 @@ struct WatchedDecision<'a> {
 
 /// A hook that was asked about the message.
 #[derive(Serialize)]
-struct HookTime {
+struct WatchedHook {
     policy: Arc<str>,
     hook: &'static str,
     form: &'static str,
@@ -95,7 +95,7 @@ impl DecisionFeed {
         if watchers.len() >= MOST {
             return None;
         }
-        let watcher = Arc::new(Watcher { filter, waiting: Mutex::default() });
+        let watcher = Arc::new(DecisionWatcher { filter, waiting: Mutex::default() });
         watchers.push(Arc::clone(&watcher));
         self.watching.store(watchers.len(), Ordering::Relaxed);
         Some(WatchedDecisions { feed: Arc::clone(self), watcher })
@@ -108,18 +108,18 @@ impl DecisionFeed {
 
     /// Shows a decision to all who watch.
     pub(super) fn show(&self, facts: &AuditFacts<'_>, request: Option<&Request>, node: &str) {
-        let admits = |watcher: &&Arc<Watcher>| watcher.filter.admits(facts);
+        let admits = |watcher: &&Arc<DecisionWatcher>| watcher.filter.admits(facts);
         let watchers: Vec<_> = self.watchers.lock().iter().filter(admits).cloned().collect();
         if watchers.is_empty() {
             return;
         }
         let hooks = request.and_then(|request| request.hooks.get()).map(|hooks| hooks.all());
-        let hooks: Vec<_> = hooks.into_iter().flatten().map(HookTime::of).collect();
+        let hooks: Vec<_> = hooks.into_iter().flatten().map(WatchedHook::of).collect();
         let entry = DecisionEntry::of(facts, node);
         watchers.iter().for_each(|watcher| watcher.show(&entry, &hooks));
     }
 
-    fn forget(&self, watcher: &Arc<Watcher>) {
+    fn forget(&self, watcher: &Arc<DecisionWatcher>) {
         let mut watchers = self.watchers.lock();
         watchers.retain(|other| !Arc::ptr_eq(other, watcher));
         self.watching.store(watchers.len(), Ordering::Relaxed);
@@ -143,9 +143,9 @@ fn is_named(target: &Target, name: &str) -> bool {
     *target.name == *name || name.strip_prefix(target.prefix()) == Some(&*target.name)
 }
 
-impl Watcher {
+impl DecisionWatcher {
     /// Adds a decision. It is written without the lock, so that flows on other threads do not wait for that.
-    fn show(&self, entry: &DecisionEntry<'_>, hooks: &[HookTime]) {
+    fn show(&self, entry: &DecisionEntry<'_>, hooks: &[WatchedHook]) {
         let Some(lost) = self.room() else { return };
         let lost = Some(lost).filter(|lost| *lost > 0);
         let Ok(line) = serde_json::to_string(&WatchedDecision { entry, hooks, lost }) else { return };
@@ -168,7 +168,7 @@ impl Watcher {
     }
 }
 
-impl HookTime {
+impl WatchedHook {
     fn of(hook: AnsweredHook) -> Self {
         let AnsweredHook { policy, hook, form, verdict, from, to } = hook;
         let micros = u64::try_from((to - from).as_micros()).unwrap_or(u64::MAX);
