@@ -305,7 +305,7 @@ fn passing(condition: &Condition) -> Vec<Value> {
 }
 
 /// The value with another one at `pointer`. None: the way leads through something else than objects.
-fn placed(mut whole: Value, pointer: &str, value: Value) -> Option<Value> {
+pub(super) fn placed(mut whole: Value, pointer: &str, value: Value) -> Option<Value> {
     let mut at = &mut whole;
     for step in pointer.strip_prefix('/')?.split('/') {
         let step = step.replace("~1", "/").replace("~0", "~");
