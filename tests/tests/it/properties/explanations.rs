@@ -27,7 +27,7 @@ use super::{RUNTIME, cases};
 /// Rules, and calls for trying them.
 #[derive(Clone, Debug)]
 struct World {
-    roles: Vec<(Vec<String>, Vec<String>, Option<u64>)>,
+    roles: Vec<Role>,
     held: Vec<usize>,
     scoped: Option<String>,
     key: (Vec<String>, Vec<String>),
@@ -37,7 +37,10 @@ struct World {
     names: Vec<String>,
 }
 
-/// Somebody who is nobody's key.
+/// The patterns that a role allows and denies, and the largest amount.
+type Role = (Vec<String>, Vec<String>, Option<u64>);
+
+/// A text that is nobody's key.
 const STRANGER: &str = "a key that no store contains, long enough to be one";
 
 /// A text that stands for [`KEY`].
@@ -71,7 +74,7 @@ fn world() -> impl Strategy<Value = World> {
 
 impl World {
     fn config(&self) -> String {
-        let role = |(place, (allow, deny, most)): (usize, &(Vec<String>, Vec<String>, Option<u64>))| {
+        let role = |(place, (allow, deny, most)): (usize, &Role)| {
             let condition = most.map(|most| format!("{{ on = '*', argument = '/amount', max = {most} }}"));
             let condition = condition.unwrap_or_default();
             format!("r{place} = {{ allow = {allow:?}, deny = {deny:?}, conditions = [{condition}] }}")
