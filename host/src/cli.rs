@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod can;
 mod change_state;
 mod check;
 mod config;
@@ -10,6 +11,7 @@ mod context;
 mod control;
 mod credential;
 mod demo;
+mod explain;
 mod import;
 mod init;
 mod key;
@@ -26,7 +28,9 @@ mod serve;
 mod status;
 mod terminal;
 mod token;
+mod trace;
 mod user;
+mod who_can;
 mod wrap;
 
 use std::path::PathBuf;
@@ -104,6 +108,14 @@ enum Command {
     /// Log in for credentials towards upstreams, and show their state
     #[command(subcommand)]
     Credential(credential::Command),
+    /// Say why a call is allowed or refused, and what would change that
+    Explain(explain::Arguments),
+    /// Show what a caller may list and call, over the live lists of an upstream
+    Can(can::Arguments),
+    /// Show which keys, users and roles may make a call
+    WhoCan(who_can::Arguments),
+    /// Show the decisions of the running Witgate as they are made
+    Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
     Limits,
     /// Show and end the pauses after failed authentications in the running Witgate
@@ -138,7 +150,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         return context.terminal.failed(&failure);
     }
     let outcome = match cli.command {
-        None => explain(&context),
+        None => introduce(&context),
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
         Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
@@ -151,6 +163,10 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),
         Some(Command::Credential(command)) => credential::run(&context, command),
+        Some(Command::Explain(arguments)) => explain::run(&context, &arguments),
+        Some(Command::Can(arguments)) => can::run(&context, &arguments),
+        Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
+        Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),
@@ -163,7 +179,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
     outcome.unwrap_or_else(|failure| context.terminal.failed(&failure))
 }
 
-fn explain(context: &Context) -> Result<Exit, CommandFailure> {
+fn introduce(context: &Context) -> Result<Exit, CommandFailure> {
     let terminal = &context.terminal;
     terminal.print(&Cli::command().render_help().to_string());
     match context.config_path() {

@@ -2,7 +2,7 @@
 //!
 //! It is a Unix socket with mode 0600. A client writes one JSON object on one line, such as `{"cmd":"plugin-list"}`,
 //! and reads one object on one line: `{"ok":VALUE}` or `{"error":"SENTENCE"}`. Then the client sends the next command,
-//! or closes. A line has at most 64 KiB.
+//! or closes. Such a line has at most 64 KiB. `trace` has one such object for each decision, until the client closes.
 
 pub(crate) mod limits;
 pub(crate) mod operator;
@@ -13,14 +13,17 @@ mod recording;
 pub(crate) mod status;
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 use self::protocol::ControlCommand;
@@ -57,6 +60,20 @@ impl ControlClient {
     fn of(stream: &tokio::net::UnixStream) -> Self {
         let known = stream.peer_cred().ok();
         Self { uid: known.map(|known| known.uid()), pid: known.and_then(|known| known.pid()) }
+    }
+}
+
+/// The answer to a command.
+pub(crate) enum ControlAnswer {
+    /// One value.
+    One(Value),
+    /// Values as JSON text, each in a line of its own, until the client goes away.
+    Many(BoxStream<'static, String>),
+}
+
+impl From<Value> for ControlAnswer {
+    fn from(value: Value) -> Self {
+        Self::One(value)
     }
 }
 
@@ -101,7 +118,7 @@ impl Control {
     pub(crate) async fn serve<A, R>(self, answer: A)
     where
         A: Fn(ControlCommand, ControlClient) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Value, String>> + Send,
+        R: Future<Output = Result<ControlAnswer, String>> + Send,
     {
         let answer = Arc::new(answer);
         loop {
@@ -158,7 +175,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn converse<R: Future<Output = Result<Value, String>>>(
+async fn converse<R: Future<Output = Result<ControlAnswer, String>>>(
     stream: tokio::net::UnixStream,
     answer: &(impl Fn(ControlCommand, ControlClient) -> R + Sync),
 ) -> io::Result<()> {
@@ -181,10 +198,28 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
             }
         };
         let reply = match outcome {
-            Ok(value) => json!({ "ok": value }),
+            Ok(ControlAnswer::One(value)) => json!({ "ok": value }),
+            Ok(ControlAnswer::Many(answers)) => return tell(answers, (&mut lines, &mut write)).await,
             Err(message) => json!({ "error": message }),
         };
         write.write_all(format!("{reply}\n").as_bytes()).await?;
+    }
+}
+
+/// Writes each of `answers`, until the client goes away.
+async fn tell(
+    mut answers: BoxStream<'static, String>,
+    (lines, write): (&mut (impl AsyncBufRead + Unpin), &mut (impl AsyncWrite + Unpin)),
+) -> io::Result<()> {
+    let told = async {
+        while let Some(answer) = answers.next().await {
+            write.write_all(format!("{{\"ok\":{answer}}}\n").as_bytes()).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        told = told => told,
+        () = disconnected(lines) => Ok(()),
     }
 }
 
@@ -225,6 +260,35 @@ pub(crate) fn ask(path: &Path, command: &ControlCommand) -> Result<Value, AskErr
 /// # Errors
 /// As [`ask`].
 pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration) -> Result<Value, AskError> {
+    let mut reader = BufReader::new(send(path, command, patience)?);
+    read_answer(path, &mut reader)?.ok_or_else(|| unanswered(path, &io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Passes the answers of the Witgate that listens at `path` to `take`, until `take` breaks or Witgate stops.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn follow(
+    path: &Path,
+    command: &ControlCommand,
+    mut take: impl FnMut(Value) -> ControlFlow<()>,
+) -> Result<(), AskError> {
+    let stream = send(path, command, PATIENCE)?;
+    let mut reader = BufReader::new(stream);
+    let mut next = read_answer(path, &mut reader)?;
+    // The time limit is for the first answer: decisions may be rare.
+    reader.get_ref().set_read_timeout(None).map_err(|error| unanswered(path, &error))?;
+    while let Some(answer) = next {
+        if take(answer).is_break() {
+            return Ok(());
+        }
+        next = read_answer(path, &mut reader)?;
+    }
+    Ok(())
+}
+
+/// Connects to the Witgate that listens at `path`, and sends a command.
+fn send(path: &Path, command: &ControlCommand, patience: Duration) -> Result<UnixStream, AskError> {
     let shown = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::Nobody(format!(
@@ -235,17 +299,29 @@ pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration)
         }
         _ => AskError::Unanswered(format!("{shown}: {error}")),
     })?;
-    let unanswered =
-        |error: io::Error| AskError::Unanswered(format!("the Witgate on {shown} does not answer: {error}"));
+    let unanswered = |error: io::Error| unanswered(path, &error);
     stream.set_read_timeout(Some(patience)).map_err(unanswered)?;
     stream.set_write_timeout(Some(patience)).map_err(unanswered)?;
     let line = serde_json::to_string(command).map_err(|error| unanswered(error.into()))?;
     stream.write_all(format!("{line}\n").as_bytes()).map_err(unanswered)?;
+    Ok(stream)
+}
+
+fn unanswered(path: &Path, error: &io::Error) -> AskError {
+    AskError::Unanswered(format!("the Witgate on {} does not answer: {error}", path.display()))
+}
+
+/// The next answer. None: Witgate has closed the connection.
+fn read_answer(path: &Path, reader: &mut BufReader<UnixStream>) -> Result<Option<Value>, AskError> {
+    let shown = path.display();
     let mut reply = String::new();
-    BufReader::new(stream).read_line(&mut reply).map_err(unanswered)?;
-    let mut reply: Value = serde_json::from_str(&reply).map_err(|error| unanswered(error.into()))?;
+    if reader.read_line(&mut reply).map_err(|error| unanswered(path, &error))? == 0 {
+        return Ok(None);
+    }
+    let reply = serde_json::from_str(&reply);
+    let mut reply: Value = reply.map_err(|error| unanswered(path, &error.into()))?;
     match (reply.get_mut("ok").map(Value::take), reply.get("error").and_then(Value::as_str)) {
-        (Some(value), None) => Ok(value),
+        (Some(value), None) => Ok(Some(value)),
         (_, Some(error)) => Err(AskError::Unanswered(error.to_owned())),
         (None, None) => Err(AskError::Unanswered(format!(
             "the Witgate on {shown} gives an unknown answer; it may be another version"
@@ -255,12 +331,14 @@ pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration)
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
     use std::os::unix::fs::PermissionsExt;
 
+    use futures_util::StreamExt as _;
     use serde_json::json;
 
     use super::protocol::ControlCommand;
-    use super::{AskError, Control, ControlError, ask};
+    use super::{AskError, Control, ControlAnswer, ControlError, ask, follow};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn one_line_is_answered_by_one_line() {
@@ -269,7 +347,7 @@ mod tests {
         let control = Control::bind(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let serving = tokio::spawn(control.serve(async |command, _| match command {
-            ControlCommand::PluginList => Ok(json!([1, 2])),
+            ControlCommand::PluginList => Ok(json!([1, 2]).into()),
             _ => Err("not asked".to_owned()),
         }));
         let asked = path.clone();
@@ -293,7 +371,7 @@ mod tests {
                 assert_eq!(client.uid, Some(rustix::process::getuid().as_raw()));
                 std::future::pending::<()>().await;
                 drop(alive);
-                Ok(json!(null))
+                Ok(json!(null).into())
             }
         }));
         let command =
@@ -306,6 +384,35 @@ mod tests {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         serving.abort();
         assert_eq!(ended.recv().await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn several_answers_are_followed_until_one_side_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("witgate.sock");
+        let serving = tokio::spawn(Control::bind(&path).unwrap().serve(async |_, _| {
+            let numbers = futures_util::stream::iter(["1", "2", "3"].map(str::to_owned));
+            Ok(ControlAnswer::Many(numbers.boxed()))
+        }));
+        let asked = path.clone();
+        let followed = tokio::task::spawn_blocking(move || {
+            let command = ControlCommand::PluginList;
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            let take = |answer| {
+                all.push(answer);
+                ControlFlow::Continue(())
+            };
+            follow(&asked, &command, take).unwrap();
+            let take = |answer| {
+                some.push(answer);
+                ControlFlow::Break(())
+            };
+            follow(&asked, &command, take).unwrap();
+            (all, some)
+        });
+        assert_eq!(followed.await.unwrap(), (vec![json!(1), json!(2), json!(3)], vec![json!(1)]));
+        serving.abort();
+        drop(serving.await);
     }
 
     #[tokio::test]

@@ -256,11 +256,13 @@ impl Guard {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
             target.count_in(metrics, &upstream.name);
             let route = Arc::new(route(config, place, upstream));
+            let audit = Audit::default().with_log(background.audit.entries());
+            let audit = audit.with_feed(Arc::clone(&background.feed));
             Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
                 .with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
                 .with_lockout(Arc::clone(lockout))
-                .with_audit(Audit::default().with_log(background.audit.entries()))
+                .with_audit(audit)
                 .with_tracer(tracer.clone())
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));

@@ -42,7 +42,7 @@ use witgate_config::resolve::{Strictness, fault_at, policy_fault};
 use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarget, resolve};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
-use witgate_flow::audit::Audit;
+use witgate_flow::audit::{Audit, DecisionFeed};
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
 use witgate_flow::request::Route;
@@ -266,7 +266,8 @@ pub(crate) async fn run(
     let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
     let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
     let pages = AccountPages::prepare(&config, &credentials).await?;
-    let around = ((&*logs, &audit), &*credentials, &lockout);
+    let feed = Arc::<DecisionFeed>::default();
+    let around = ((&*logs, &audit, &feed), &*credentials, &lockout);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
     let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone()).with_connect(desk.clone());
@@ -302,7 +303,8 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let background = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::recorded_in(audit.clone()) };
+    let background =
+        BackgroundTasks { stop: stop.clone(), feed, ..BackgroundTasks::recorded_in(audit.clone()) };
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
@@ -409,13 +411,17 @@ pub(crate) fn traces(
 
 type AnyFlow = Flow<AnyUpstream>;
 
+/// The parts that all flows share: logs with the operators who watch, credentials, and the lockout.
+type FlowSurroundings<'a> =
+    ((&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>), &'a OutboundCredentials, &'a Arc<LockoutTable>);
+
 fn flows(
     config: &Config,
     generations: &Arc<Generations>,
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    ((logs, log), credentials, lockout): ((&Logs, &OperationLog), &OutboundCredentials, &Arc<LockoutTable>),
+    ((logs, log, feed), credentials, lockout): FlowSurroundings<'_>,
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
@@ -432,6 +438,7 @@ fn flows(
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
         let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
+        let audit = audit.with_feed(Arc::clone(feed));
         let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
         Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
     };
@@ -514,6 +521,8 @@ pub(crate) struct BackgroundTasks {
     cut: CancellationToken,
     /// The audit log.
     pub(crate) audit: OperationLog,
+    /// The decisions for operators who watch.
+    pub(crate) feed: Arc<DecisionFeed>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     tidy: TaskTracker,
 }
@@ -540,7 +549,15 @@ impl BackgroundTasks {
         let status = StatusReader::new(Arc::clone(&generations), reloader.clone());
         self.control(
             control,
-            Operator { status, generations, reloader, logs, lockout, audit: self.audit.clone() },
+            Operator {
+                status,
+                generations,
+                reloader,
+                logs,
+                lockout,
+                audit: self.audit.clone(),
+                feed: Arc::clone(&self.feed),
+            },
         );
         Ok(())
     }

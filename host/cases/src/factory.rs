@@ -36,6 +36,8 @@ pub struct Factory {
     clock: Clock,
     limits: Arc<LimitTables>,
     passwords: Arc<PasswordChecks>,
+    /// True if its policies are for explanations.
+    is_observed: bool,
 }
 
 /// The mode of compilation.
@@ -84,7 +86,14 @@ impl Factory {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
         let (remote, limits, passwords) = (RemoteKeys::new(Ways::closed()), Arc::default(), Arc::default());
-        Self { loader, queue, remote, environment, clock, limits, passwords }
+        Self { loader, queue, remote, environment, clock, limits, passwords, is_observed: false }
+    }
+
+    /// The same, for generations that explain decisions and serve nobody: the host calls of their policies are traced,
+    /// and they change nothing.
+    #[must_use]
+    pub fn observing(self) -> Self {
+        Self { is_observed: true, ..self }
     }
 
     /// The outgoing connections, with the network settings of the last configuration.
@@ -231,6 +240,7 @@ impl Factory {
             before: live.map(Generation::before),
             repeated,
             stage: None,
+            is_observed: self.is_observed,
         };
         let mut parts = PolicyParts::of(config, self.clock.clone(), &self.limits);
         // All at the same time, so that slow configurations run in parallel.

@@ -121,6 +121,7 @@ impl TestSubject {
             before: None,
             repeated: None,
             stage: None,
+            is_observed: false,
         };
         let staging = SandboxSettings { now: case.now, grants_everything: true, witness };
         SandboxPolicy::make(&config, making, staging, &mut Fingerprints::default())

@@ -43,6 +43,7 @@ async fn fault(
         before: None,
         repeated: None,
         stage: None,
+        is_observed: false,
     };
     make_rehearsed(&config, making).await.err()
 }

@@ -361,6 +361,13 @@ pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
     file.and_then(place).unwrap_or_else(|| Diagnostic::error(message))
 }
 
+/// A remark about the setting `at` in `text`, which diagnostics call `name`, with `label` at the caret. If there is no such
+/// setting, it is about the table that would contain it.
+pub fn remark_in((name, text): (&str, &str), at: &[&str], message: &str, label: &str) -> Diagnostic {
+    let (document, _) = Document::parse(name, text);
+    document.warning(at, message).label(label)
+}
+
 impl Resolver<'_> {
     /// Reads every section, even if an earlier one has faults.
     fn config(&mut self, file: &raw::File) -> Option<Config> {

@@ -5,6 +5,7 @@ mod arguments;
 mod destination;
 mod entry;
 mod facts;
+mod feed;
 mod stages;
 
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ use witgate_runtime::metrics::Metrics;
 pub use arguments::ShownArguments;
 pub use destination::Audit;
 pub use entry::EntryLog;
+pub use feed::{DecisionFeed, DecisionFilter, WatchedDecisions};
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,11 @@ impl AuditOutcome {
         Self::Ended,
     ];
 
+    /// The names of all outcomes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::name)
+    }
+
     /// The name in records and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -103,7 +110,7 @@ impl AuditOutcome {
         }
     }
 
-    fn of(rejection: &Rejection) -> Self {
+    pub(crate) fn of(rejection: &Rejection) -> Self {
         match rejection {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
@@ -207,10 +214,12 @@ pub struct Record<'a> {
     route: &'a Route,
     started: Instant,
     closed: bool,
+    /// True if an operator watched when the record began.
+    is_watched: bool,
     place: RecordPlace,
     /// The arguments, if there is an audit log.
     arguments: Option<Box<ArgumentFacts>>,
-    /// The times of the stages, if there is an audit log.
+    /// The times of the stages, if there is an audit log, or an operator watches.
     stages: Option<StageClock>,
     /// The status of the upstream's answer.
     status: Option<StatusCode>,
@@ -253,6 +262,7 @@ impl<'a> Record<'a> {
             route,
             started,
             closed: false,
+            is_watched: outcomes.audit.is_watched(),
             place: RecordPlace::default(),
             arguments: None,
             stages: None,
@@ -279,14 +289,15 @@ impl<'a> Record<'a> {
     /// `Unrecorded`.
     pub fn reserve(&mut self) -> Result<(), Rejection> {
         self.place = self.outcomes.audit.reserve()?;
-        self.stages = self.outcomes.audit.log().map(|_| StageClock::start());
+        let is_read = self.is_watched || self.outcomes.audit.log().is_some();
+        self.stages = is_read.then(StageClock::start);
         Ok(())
     }
 
     /// Begins the trace of the request, if somebody will see it.
     pub(super) fn trace(&mut self, tracer: Option<&Arc<Tracer>>, request: &Request) {
         self.trace = tracer.and_then(|tracer| tracer.begin(request, self.generation, self.started));
-        if self.trace.is_some() {
+        if self.trace.is_some() || self.is_watched {
             request.hooks.get_or_init(Arc::default);
         }
     }
@@ -432,6 +443,9 @@ impl<'a> Record<'a> {
             peer: self.peer.or(request.and_then(|request| request.peer)),
             micros: u64::try_from((ended - self.started).as_micros()).unwrap_or(u64::MAX),
         };
+        if self.is_watched {
+            self.outcomes.audit.show(&facts, request);
+        }
         self.unsettled = self.outcomes.audit.write(&facts, std::mem::take(&mut self.place));
         if let Some(clock) = self.clock.take() {
             self.outcomes.times.observe(clock, request, self.decision, ended, error);
@@ -482,17 +496,17 @@ pub(super) fn targets(access: &Access) -> &[Target] {
 
 /// The reason and details of an outcome, for the operator.
 #[derive(Default)]
-struct OutcomeCause<'a> {
-    policy: Option<&'a str>,
+pub(crate) struct OutcomeCause<'a> {
+    pub(crate) policy: Option<&'a str>,
     limit: Option<&'a LimitHit>,
-    reason: Option<&'a str>,
-    detail: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) detail: Option<&'a str>,
     /// The credential for the upstream that the message lacks.
     delegation: Option<Delegation>,
 }
 
 impl<'a> OutcomeCause<'a> {
-    fn of(rejection: &'a Rejection) -> Self {
+    pub(crate) fn of(rejection: &'a Rejection) -> Self {
         let (policy, reason, detail) = match rejection {
             Rejection::Refused { policy, reason, detail } => {
                 (policy.as_deref(), reason.as_str(), detail.as_deref())

@@ -17,6 +17,7 @@ pub mod disagreement_log;
 pub mod dpop;
 mod durations;
 pub mod event;
+pub mod explanation;
 pub mod guarded_stream;
 pub mod in_flight;
 mod json_answer;

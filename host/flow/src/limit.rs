@@ -165,6 +165,17 @@ pub(super) fn take_places(permit: &Permit) -> Result<CallPlaces, Rejection> {
     }
 }
 
+/// The names of the limits that count a call. Nothing is taken.
+///
+/// # Errors
+/// `Full`, if the call needs too many buckets.
+pub(super) fn counting(permit: &Permit) -> Result<Vec<Arc<str>>, Rejection> {
+    let (_, rules) = needs(permit, permit.generation().limits())?;
+    let mut names: Vec<_> = rules.iter().map(|rule| Arc::clone(&rule.name)).collect();
+    names.dedup();
+    Ok(names)
+}
+
 fn take(permit: &Permit, limits: &CallLimits) -> Result<CallPlaces, Rejection> {
     let (needed, rules) = needs(permit, limits)?;
     if needed.is_empty() {

@@ -53,7 +53,7 @@ pub struct Request {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The answer of the client to a request of Witgate for input, which was cut out of the call.
     pub round: Option<InputRound>,
-    /// The hooks that are asked about the request, if it is traced.
+    /// The hooks that are asked about the request, if it is traced or watched.
     pub hooks: OnceLock<Arc<HookLog>>,
 }
 

@@ -44,10 +44,12 @@ use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
 use witgate_component::pool::Pool;
 use witgate_config::{self as config, Mode, PolicyKind};
+use witgate_services::host_calls::HostCallReplay;
 use witgate_services::jwks::KeySetState;
 use witgate_services::lookups::Lookups;
 use witgate_services::subject::AnsweredHook;
 use witgate_services::verdicts::VerdictQuestion;
+use witgate_services::witness::Observation;
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
@@ -342,6 +344,16 @@ impl Policy {
             Check::Component(component) => component.pool().authorizes(),
             Check::Broken(_) => true,
         }
+    }
+
+    /// The trace of host calls since the last time, if the policy is observed.
+    pub fn observed(&self) -> Option<Observation> {
+        self.services.witness.as_ref().map(|witness| witness.take())
+    }
+
+    /// The results that replace real ones, for a credential that is a replacement, if the policy is observed.
+    pub fn replay(&self) -> Option<&HostCallReplay> {
+        self.services.replay.as_deref()
     }
 
     /// The time now, by the policies' clock.

@@ -79,6 +79,8 @@ pub struct MakeInputs<'a> {
     pub repeated: Option<&'a Recipe>,
     /// The sandbox in place of the network. None: the real network.
     pub stage: Option<&'a Stage>,
+    /// True if the policies are made for explanations: their host calls are traced, and they change nothing.
+    pub is_observed: bool,
 }
 
 /// The live policies, and their inputs.
@@ -437,7 +439,8 @@ fn stand_in(
 
 /// The store in which outdated hashes of passwords are replaced. A sandbox replaces none.
 fn user_store(config: &config::Policy, making: MakeInputs<'_>) -> Option<PathBuf> {
-    let is_live = config.kind == PolicyKind::Basic && config.mode == Mode::Enforce && making.stage.is_none();
+    let is_live = config.kind == PolicyKind::Basic && config.mode == Mode::Enforce;
+    let is_live = is_live && making.stage.is_none() && !making.is_observed;
     let store = config.config.get("users").and_then(Value::as_str).filter(|_| is_live)?;
     Some(making.around.dir.join(store))
 }
@@ -461,7 +464,13 @@ fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings)
         password_cost: making.password_cost,
         clock: making.clock.clone(),
         scopes,
-        witness: making.stage.and_then(|stage| stage.witness.clone()),
-        replay: making.stage.map(|stage| Arc::clone(&stage.replay)),
+        witness: match making.stage {
+            Some(stage) => stage.witness.clone(),
+            None => making.is_observed.then(Arc::default),
+        },
+        replay: match making.stage {
+            Some(stage) => Some(Arc::clone(&stage.replay)),
+            None => making.is_observed.then(Arc::default),
+        },
     })
 }

@@ -56,7 +56,7 @@ pub trait Subject: fmt::Debug + Send + Sync {
     }
 }
 
-/// The hooks that were asked about one request, for its trace.
+/// The hooks that were asked about one request, for its trace and for operators who watch.
 #[derive(Debug, Default)]
 pub struct HookLog(Mutex<Vec<AnsweredHook>>);
 
@@ -87,6 +87,11 @@ impl HookLog {
         if hooks.len() < MOST_HOOKS {
             hooks.push(hook);
         }
+    }
+
+    /// The hooks so far.
+    pub fn all(&self) -> Vec<AnsweredHook> {
+        self.0.lock().clone()
     }
 
     /// Takes the hooks so far.

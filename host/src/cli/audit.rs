@@ -12,6 +12,7 @@ mod show;
 mod tail;
 mod verify;
 
+pub(super) use self::place::LogPlace;
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 

@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::limits;
 use super::protocol::{
     self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
-    LogLevelReport,
+    LogLevelReport, TraceBegun,
 };
 use super::status::StatusReader;
-use super::{ControlClient, overview, recording};
+use super::{ControlAnswer, ControlClient, overview, recording};
 use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult};
 use crate::revocation::forget_token;
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
+use witgate_flow::audit::{DecisionFeed, DecisionFilter};
 use witgate_flow::lockout::{LockedOut, LockoutTable};
 use witgate_policy::generation::Generations;
 use witgate_runtime::log::{LevelChange, Logs};
@@ -33,6 +35,8 @@ pub(crate) struct Operator {
     pub(crate) logs: Option<Arc<Logs>>,
     pub(crate) lockout: Arc<LockoutTable>,
     pub(crate) audit: OperationLog,
+    /// The decisions for operators who watch.
+    pub(crate) feed: Arc<DecisionFeed>,
 }
 
 impl Operator {
@@ -44,7 +48,16 @@ impl Operator {
         &self,
         command: ControlCommand,
         client: ControlClient,
-    ) -> Result<Value, String> {
+    ) -> Result<ControlAnswer, String> {
+        match command {
+            ControlCommand::Trace { subject, tool, outcome, upstream } => {
+                self.watch(DecisionFilter { subject, target: tool, outcome, upstream }, client)
+            }
+            command => self.answer_once(command, client).await.map(ControlAnswer::One),
+        }
+    }
+
+    async fn answer_once(&self, command: ControlCommand, client: ControlClient) -> Result<Value, String> {
         match command {
             ControlCommand::Status => {
                 protocol::written(&overview::overview(&self.status, &self.generations.live()))
@@ -71,7 +84,18 @@ impl Operator {
             ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network, client)?),
             ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network, client)?),
             ControlCommand::PeersList => protocol::written(&self.denied_peers()),
+            ControlCommand::Trace { .. } => Err("this command has more than one answer".to_owned()),
         }
+    }
+
+    /// The decisions that fulfil `filter`, as they are made.
+    fn watch(&self, filter: DecisionFilter, client: ControlClient) -> Result<ControlAnswer, String> {
+        let decisions = self.feed.watch(filter).ok_or("too many operators watch decisions already")?;
+        let ControlClient { uid, pid } = client;
+        tracing::info!(uid, pid, "an operator watches decisions");
+        let begun = protocol::written(&TraceBegun { generation: self.generations.live().number() })?;
+        let begun = futures_util::stream::iter([begun.to_string()]);
+        Ok(ControlAnswer::Many(begun.chain(decisions).boxed()))
     }
 
     async fn roll_back(

@@ -78,6 +78,22 @@ pub(crate) enum ControlCommand {
     },
     /// The networks that may not connect: [`DeniedPeersReport`].
     PeersList,
+    /// Show decisions as they are made: a [`TraceBegun`], and then each decision, as `docs/explain.md` describes it. It
+    /// ends when its client goes away.
+    Trace {
+        /// The subject of the caller.
+        #[serde(default)]
+        subject: Option<String>,
+        /// A tool, prompt, resource or method.
+        #[serde(default)]
+        tool: Option<String>,
+        /// The outcome.
+        #[serde(default)]
+        outcome: Option<String>,
+        /// The upstream.
+        #[serde(default)]
+        upstream: Option<String>,
+    },
 }
 
 impl ControlCommand {
@@ -85,6 +101,13 @@ impl ControlCommand {
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
+}
+
+/// The first answer to [`ControlCommand::Trace`]: from now on, decisions follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TraceBegun {
+    /// The number of the live generation.
+    pub generation: u64,
 }
 
 /// The access to a running Witgate, in short.

@@ -23,6 +23,7 @@ mod dpop;
 mod embed;
 mod eras;
 mod examples;
+mod explain;
 mod first_hour;
 mod guide;
 mod hostile;

@@ -6,6 +6,7 @@ use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
 mod combination;
+mod explanations;
 mod generation_setup;
 mod generations;
 mod held_back_pipelines;

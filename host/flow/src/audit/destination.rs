@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::entry::{EntryLog, UnsettledEntry};
 use super::facts::AuditFacts;
+use super::feed::DecisionFeed;
 use crate::reject::Rejection;
+use crate::request::Request;
 use witgate_audit::EntryPlace;
 use witgate_config::AuditOverflow;
 use witgate_runtime::lines::{LinePlace, LineWriter};
@@ -17,6 +19,7 @@ use witgate_runtime::log::entry::LogFormat;
 pub struct Audit {
     lines: Sink,
     log: Option<EntryLog>,
+    feed: Option<Arc<DecisionFeed>>,
 }
 
 /// The places for a record that is written later.
@@ -46,13 +49,31 @@ thread_local! {
 impl Audit {
     /// Records as lines of their own.
     pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
-        Self { lines: Sink::Lines { to, form, overflow }, log: None }
+        Self { lines: Sink::Lines { to, form, overflow }, log: None, feed: None }
     }
 
     /// The same, with each record also as an entry of `log`.
     #[must_use]
     pub fn with_log(self, log: Option<EntryLog>) -> Self {
         Self { log, ..self }
+    }
+
+    /// The same, with the operators who watch `feed`.
+    #[must_use]
+    pub fn with_feed(self, feed: Arc<DecisionFeed>) -> Self {
+        Self { feed: Some(feed), ..self }
+    }
+
+    /// True if an operator watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.is_watched())
+    }
+
+    /// Shows a record to the operators who watch.
+    pub(super) fn show(&self, facts: &AuditFacts<'_>, request: Option<&Request>) {
+        if let Some(feed) = &self.feed {
+            feed.show(facts, request, self.log.as_ref().map_or("", EntryLog::node));
+        }
     }
 
     /// The audit log.

@@ -100,6 +100,11 @@ impl EntryLog {
         Self { lines, ..self }
     }
 
+    /// The name of this instance.
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// True if a record is also a line. While entries cannot be written, all are.
     pub(super) fn leaves_line(&self, facts: &AuditFacts<'_>) -> bool {
         let is_chosen = match self.lines {
@@ -184,7 +189,7 @@ impl UnsettledEntry {
 
 /// The entry of a decision. `docs/audit.md` describes its members.
 #[derive(Serialize)]
-struct DecisionEntry<'a> {
+pub(super) struct DecisionEntry<'a> {
     kind: &'static str,
     time: String,
     #[serde(serialize_with = "displayed")]
@@ -294,7 +299,7 @@ fn displayed<S: Serializer>(id: &DecisionId, serializer: S) -> Result<S::Ok, S::
 }
 
 impl<'a> DecisionEntry<'a> {
-    fn of(facts: &AuditFacts<'a>, node: &'a str) -> Self {
+    pub(super) fn of(facts: &AuditFacts<'a>, node: &'a str) -> Self {
         Self {
             kind: "decision",
             time: time_text(),

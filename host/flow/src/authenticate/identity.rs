@@ -8,7 +8,7 @@ use witgate_plugin::{Identity, Scheme};
 use witgate_base::party::{ANONYMOUS, Party, Principal, UNCHECKED};
 
 /// An authenticated caller, and the policy that has established the identity. Only the stage authenticate makes one
-/// for a request.
+/// for a request; an explanation may assume one, for a request that no upstream gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     identity: Identity,
@@ -22,6 +22,11 @@ pub struct Caller {
 impl Caller {
     pub(super) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
         Self { identity, proven_by, scheme: None, by_next: None }
+    }
+
+    /// A caller for an explanation, as if the policy `proven_by` had established the identity.
+    pub(crate) fn assumed(identity: Identity, proven_by: Arc<str>) -> Self {
+        Self::new(identity, proven_by)
     }
 
     /// The same caller, known by a credential of this scheme.

@@ -12,15 +12,15 @@ use witgate_config::raw;
 use witgate_config::resolve::Outline;
 
 /// The directory of the log.
-#[derive(Debug, clap::Args)]
-pub(super) struct LogPlace {
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct LogPlace {
     /// Directory of the log [default: `audit.directory` of the configuration]
     #[arg(long, value_name = "DIR")]
-    pub(super) directory: Option<PathBuf>,
+    pub(in crate::cli) directory: Option<PathBuf>,
 }
 
 impl LogPlace {
-    pub(super) fn directory(&self, context: &Context) -> Result<PathBuf, CommandFailure> {
+    pub(in crate::cli) fn directory(&self, context: &Context) -> Result<PathBuf, CommandFailure> {
         match &self.directory {
             Some(directory) => Ok(directory.clone()),
             None => configured(context, |audit| audit.directory.iter().collect())?.pop().ok_or_else(|| {

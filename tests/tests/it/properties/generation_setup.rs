@@ -55,6 +55,12 @@ impl GenerationSetup {
         Self { dir: TempDir::new().unwrap(), factory }
     }
 
+    /// The same, for generations that explain decisions.
+    pub(super) fn observing() -> Self {
+        let Self { dir, factory } = Self::new();
+        Self { dir, factory: factory.observing() }
+    }
+
     /// Writes a file beside the configuration.
     pub(super) fn file(&self, name: &str, content: &str) {
         std::fs::write(self.dir.path().join(name), content).unwrap();

@@ -1,0 +1,151 @@
+//! `witgate can`: what a caller may list and call, over the live lists of an upstream.
+
+mod live_lists;
+
+use serde_json::json;
+use witgate_cases::CaseCall;
+use witgate_plugin::TargetKind;
+
+use self::live_lists::LiveList;
+use super::context::Context;
+use super::explain::question::CallQuestion;
+use super::explain::scene::ExplanationScene;
+use super::explain::sender::{FoundSender, SenderOptions, find};
+use super::outcome::{CommandFailure, Exit};
+use super::runtime::runtime;
+use super::terminal::table;
+use witgate_base::clock;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    sender: SenderOptions,
+    /// Upstream, if there are several
+    #[arg(long, value_name = "NAME")]
+    upstream: Option<String>,
+    /// Directory or file of another configuration that decides
+    #[arg(long, value_name = "DIR")]
+    candidate: Option<std::path::PathBuf>,
+    /// Also show what the caller may neither list nor call
+    #[arg(long)]
+    all: bool,
+}
+
+/// The access of a caller to one tool, prompt or resource.
+struct CallerAccess {
+    name: String,
+    is_listed: bool,
+    call: CallAccess,
+    /// The policy and the reason of a refusal.
+    why: Option<(Option<String>, String)>,
+}
+
+/// The access to calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CallAccess {
+    Yes,
+    /// The entry is listed, and a call without arguments is refused, so others may be allowed.
+    DependsOnArguments,
+    No,
+}
+
+impl CallAccess {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::DependsOnArguments => "depends",
+            Self::No => "no",
+        }
+    }
+}
+
+impl CallerAccess {
+    fn is_any(&self) -> bool {
+        self.is_listed || self.call != CallAccess::No
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    runtime()?.block_on(async {
+        let at = clock::since_epoch().as_secs();
+        let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
+        let upstream = scene.upstream(arguments.upstream.as_deref())?;
+        let FoundSender { sender, notes } = find(&scene, upstream, &arguments.sender)?;
+        let call = CaseCall::named("method:ping");
+        let (headers, arguments_of_call, peer) = Default::default();
+        let question =
+            CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
+        let mut all = Vec::new();
+        for list in live_lists::read(context, &scene, upstream).await? {
+            all.extend(access(&scene, &question, &list).await?);
+        }
+        notes.iter().chain(&scene.faults).for_each(|note| context.terminal.say(note));
+        let is_any = all.iter().any(CallerAccess::is_any);
+        all.retain(|access| arguments.all || access.is_any());
+        tell(context, &all);
+        Ok(if is_any { Exit::Done } else { Exit::No })
+    })
+}
+
+/// The access to each entry of a list.
+async fn access(
+    scene: &ExplanationScene,
+    question: &CallQuestion,
+    list: &LiveList,
+) -> Result<Vec<CallerAccess>, CommandFailure> {
+    let names: Vec<&str> = list.names.iter().map(String::as_str).collect();
+    let asks = CallQuestion { call: CaseCall::named(&format!("method:{}", list.method)), ..question.clone() };
+    let seen = scene.lists(&asks, list.kind, &names).await?;
+    let prefix = match list.kind {
+        TargetKind::Prompt => "prompt:",
+        TargetKind::Resource => "resource:",
+        TargetKind::Tool | TargetKind::Method => "",
+    };
+    let mut all = Vec::new();
+    for (name, is_listed) in names.into_iter().zip(seen) {
+        let name = format!("{prefix}{name}");
+        let calls = CallQuestion { call: CaseCall::named(&name), ..question.clone() };
+        let explanation = scene.explain(&calls).await?;
+        let why = explanation.cause.map(|cause| (cause.policy, cause.reason));
+        let call = match &why {
+            None => CallAccess::Yes,
+            // Lists and calls are decided alike, but for arguments.
+            Some(_) if is_listed => CallAccess::DependsOnArguments,
+            Some(_) => CallAccess::No,
+        };
+        all.push(CallerAccess { name, is_listed, call, why });
+    }
+    Ok(all)
+}
+
+fn tell(context: &Context, all: &[CallerAccess]) {
+    if context.terminal.is_json() {
+        let entry = |access: &CallerAccess| {
+            let (policy, reason) = access.why.clone().unzip();
+            json!({
+                "name": access.name, "listed": access.is_listed, "call": access.call.name(),
+                "policy": policy.flatten(), "reason": reason,
+            })
+        };
+        let entries: Vec<_> = all.iter().map(entry).collect();
+        return context.terminal.print_json(&json!({ "version": 1, "entries": entries }));
+    }
+    let row = |access: &CallerAccess| {
+        let why = access.why.as_ref().map(|(policy, reason)| match policy {
+            Some(policy) => format!("{policy}: {reason}"),
+            None => reason.clone(),
+        });
+        let listed = if access.is_listed { "yes" } else { "no" };
+        vec![
+            access.name.clone(),
+            listed.to_owned(),
+            access.call.name().to_owned(),
+            why.unwrap_or_else(|| "-".to_owned()),
+        ]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    context.terminal.print(&match rows.is_empty() {
+        true => "nothing".to_owned(),
+        false => table(&["NAME", "LISTED", "CALL", "WHY_NOT"], &rows),
+    });
+}

@@ -1,0 +1,153 @@
+//! The complete lists of an upstream, asked from it as any client would, by a pipeline of this process that allows
+//! everything.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use witgate_config::resolve;
+use witgate_credentials::registry::OutboundCredentials;
+use witgate_flow::port::{AnswerBody, Upstream as _};
+use witgate_flow::request::Route;
+use witgate_flow::{Arrival, Flow};
+use witgate_message::credential::Credentials;
+use witgate_plugin::{TargetKind, Transport};
+use witgate_policy::generation::Generations;
+use witgate_runtime::metrics::Metrics;
+use witgate_services::network::Ways;
+use witgate_upstream::any_upstream::AnyUpstream;
+use witgate_upstream::own_tools::{AuthStatus, OwnTools};
+
+use crate::cli::context::{Context, DEFAULT_CONFIG};
+use crate::cli::explain::scene::ExplanationScene;
+use crate::cli::outcome::CommandFailure;
+
+/// Rules that allow everything.
+const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { roles = [\"all\"] }\n\
+                   authorize = [\"all\"]\n[policies.all]\nkind = \"rbac\"\nconfig.roles.all = { allow = [\"*\"] }\n";
+
+/// The most entries that are read of one list.
+const MOST: usize = 10_000;
+
+/// A list: its kind of entries, its method, its member, and the member with the name of an entry.
+pub(super) const LISTS: [(TargetKind, &str, &str, &str); 3] = [
+    (TargetKind::Tool, "tools/list", "tools", "name"),
+    (TargetKind::Prompt, "prompts/list", "prompts", "name"),
+    (TargetKind::Resource, "resources/list", "resources", "uri"),
+];
+
+/// The names in a list.
+pub(super) struct LiveList {
+    pub(super) kind: TargetKind,
+    pub(super) method: &'static str,
+    pub(super) names: Vec<String>,
+}
+
+/// The lists of the upstream at `place`. An upstream without one of them has none of its entries.
+pub(super) async fn read(
+    context: &Context,
+    scene: &ExplanationScene,
+    place: usize,
+) -> Result<Vec<LiveList>, CommandFailure> {
+    let flow = flow(context, scene, place).await?;
+    let mut lists = Vec::new();
+    let mut fault = None;
+    for (kind, method, member, name) in LISTS {
+        match names(&flow, method, member, name).await {
+            Ok(names) => lists.push(LiveList { kind, method, names }),
+            Err(why) => fault = Some(why),
+        }
+    }
+    flow.upstream().shut_down().await;
+    match fault.filter(|_| lists.is_empty()) {
+        Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
+        None => Ok(lists),
+    }
+}
+
+async fn flow(
+    context: &Context,
+    scene: &ExplanationScene,
+    place: usize,
+) -> Result<Flow<AnyUpstream>, CommandFailure> {
+    let upstream =
+        scene.upstream_at(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))?;
+    let loaded = resolve::load_text(Path::new(DEFAULT_CONFIG), ALL, &context.environment);
+    let loaded = loaded.map_err(CommandFailure::Config)?;
+    // The network settings stay those of the configuration.
+    let config = witgate_config::Config {
+        network: scene.config.network.clone(),
+        auth_disabled: false,
+        ..loaded.config
+    };
+    let generation = scene.factory.candidate(&config, None).await;
+    let generation = generation.map_err(|errors| {
+        CommandFailure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
+    let ways = Ways::closed();
+    ways.take(scene.config.network.as_ref());
+    let credentials = OutboundCredentials::new(ways);
+    let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
+    let target = AnyUpstream::new(upstream, scene.config.server.shutdown_grace, own, None, &credentials);
+    let target = target.map_err(|error| CommandFailure::new(error.to_string()))?;
+    let route = Route { pipeline: 0, ..Route::clone(scene.route(place)?) };
+    let generations = Arc::new(Generations::new(generation, 1));
+    Ok(Flow::new(Arc::new(route), target, generations, &Metrics::default(), CancellationToken::new()))
+}
+
+/// The names in all pages of a list.
+async fn names(
+    flow: &Flow<AnyUpstream>,
+    method: &str,
+    member: &str,
+    name: &str,
+) -> Result<Vec<String>, String> {
+    let (mut names, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = page(flow, method, cursor.as_ref()).await?;
+        let entries = page.get(member).and_then(Value::as_array).ok_or("the answer has no list")?;
+        names.extend(entries.iter().filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned));
+        let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
+        if next.is_none() || next == cursor || names.len() >= MOST {
+            names.truncate(MOST);
+            return Ok(names);
+        }
+        cursor = next;
+    }
+}
+
+async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) -> Result<Value, String> {
+    let mut params = json!({ "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    } });
+    if let (Some(cursor), Some(params)) = (cursor, params.as_object_mut()) {
+        params.insert("cursor".to_owned(), cursor.clone());
+    }
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let arrival = Arrival {
+        transport: Transport::Stdio,
+        peer: None,
+        known: Default::default(),
+        under_way: Default::default(),
+        certificate: None,
+        headers: Default::default(),
+        body: Bytes::from(message.to_string()),
+        shown: Some(Credentials::default()),
+        session: None,
+    };
+    let reply = flow.handle(arrival).await.map_err(|rejected| {
+        let wire = rejected.rejection.wire();
+        String::from_utf8_lossy(&wire.body(None)).into_owned()
+    })?;
+    let AnswerBody::Message { message, .. } = reply.body else {
+        return Err("the answer is no message".to_owned());
+    };
+    let answer: Value = serde_json::from_slice(message.as_ref()).map_err(|error| error.to_string())?;
+    match (answer.get("result"), answer.get("error")) {
+        (Some(result), _) => Ok(result.clone()),
+        (None, error) => Err(error.map(ToString::to_string).unwrap_or_default()),
+    }
+}
