@@ -1,9 +1,13 @@
 //! The database of accounts. Several processes may have it open: a running Witgate, and commands.
 
+pub mod authenticators;
+pub mod begun_logins;
 mod derived;
 mod endings;
 pub mod grants;
 mod keys;
+pub mod links;
+mod recovery_codes;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
@@ -35,7 +39,7 @@ const SEALED: &str = "witgate accounts 1";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 1] = [include_str!("database/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("database/1.sql"), include_str!("database/2.sql")];
 
 /// An open database of accounts.
 pub struct AccountDatabase {

@@ -8,9 +8,11 @@
 pub mod client;
 pub mod database;
 pub mod error;
+pub mod login_method;
 mod random;
 pub mod redirect;
 pub mod site;
 pub mod store;
 #[cfg(test)]
 mod test_accounts;
+pub mod totp;

@@ -3,16 +3,21 @@
 mod account;
 mod answers;
 mod authorize;
+mod browser;
 mod consent;
 mod cookies;
 mod form_token;
+mod link;
 mod login;
 mod metadata;
 mod pages;
 mod params;
+mod password;
 mod register;
 mod request;
 mod revoke;
+mod second_factor;
+mod second_step;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -23,7 +28,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::answers::{SiteAnswer, not_allowed};
 use self::cookies::Cookies;
@@ -39,6 +44,14 @@ use witgate_services::passwords::PasswordChecks;
 
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
+
+/// The path of one-time links.
+const LINK_PATH: &str = "/login/link";
+
+/// The address of the one-time link with this secret, at the pages of this origin.
+pub fn link_address(origin: &str, secret: &SecretString) -> String {
+    format!("{origin}{LINK_PATH}?code={}", secret.expose_secret())
+}
 
 /// A request for the site.
 #[derive(Debug)]
@@ -105,8 +118,12 @@ enum SiteRoute {
     Register,
     Revoke,
     Login,
+    Code,
+    Link,
     Logout,
     Account,
+    Password,
+    SecondFactor,
 }
 
 impl SiteRoute {
@@ -120,7 +137,8 @@ impl SiteRoute {
         match self {
             Self::Metadata | Self::Keys | Self::Authorize => "GET",
             Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
-            Self::Login | Self::Logout | Self::Account => "GET, POST",
+            Self::Login | Self::Code | Self::Link | Self::Logout => "GET, POST",
+            Self::Account | Self::Password | Self::SecondFactor => "GET, POST",
         }
     }
 }
@@ -175,10 +193,18 @@ impl AccountSite {
             SiteRoute::Revoke if is_post => self.revoke(&visit).await,
             SiteRoute::Login if is_get => self.login_page(&visit),
             SiteRoute::Login if is_post => self.log_in(&visit).await,
+            SiteRoute::Code if is_get => self.code_page(&visit).await,
+            SiteRoute::Code if is_post => self.take_code(&visit).await,
+            SiteRoute::Link if is_get => self.link_page(&visit).await,
+            SiteRoute::Link if is_post => self.use_link(&visit).await,
             SiteRoute::Logout if is_get => self.logout_page(&visit).await,
             SiteRoute::Logout if is_post => self.log_out(&visit).await,
             SiteRoute::Account if is_get => self.account_page(&visit).await,
             SiteRoute::Account if is_post => self.change_account(&visit).await,
+            SiteRoute::Password if is_get => self.password_page(&visit).await,
+            SiteRoute::Password if is_post => self.change_own_password(&visit).await,
+            SiteRoute::SecondFactor if is_get => self.factor_page(&visit).await,
+            SiteRoute::SecondFactor if is_post => self.change_factor(&visit).await,
             _ => not_allowed(route.methods()),
         }
     }
@@ -218,7 +244,11 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         ("/token", SiteRoute::Token),
         ("/login", SiteRoute::Login),
         ("/logout", SiteRoute::Logout),
+        (second_step::PATH, SiteRoute::Code),
+        (LINK_PATH, SiteRoute::Link),
         ("/account", SiteRoute::Account),
+        ("/account/password", SiteRoute::Password),
+        (second_factor::PATH, SiteRoute::SecondFactor),
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();

@@ -31,8 +31,39 @@ pub struct AccountSettings {
     pub scopes: BTreeMap<String, String>,
     /// The cost of new hashes of passwords.
     pub password_cost: Argon2Hash,
+    /// The names of the service, which are no passwords.
+    pub service_names: Vec<String>,
+    /// Who needs a second factor.
+    pub second_factor: SecondFactorRule,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
+}
+
+impl AccountSettings {
+    /// The host of the issuer, by which people know the server.
+    pub fn host(&self) -> String {
+        let host = self.issuer.split_once("://").map_or(&*self.issuer, |(_, host)| host);
+        host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned()
+    }
+}
+
+/// The users who need a second factor besides a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecondFactorRule {
+    /// All.
+    Everybody,
+    /// Those with one of these roles.
+    Roles(Vec<String>),
+}
+
+impl SecondFactorRule {
+    /// True if a user with these roles needs one.
+    pub fn is_for(&self, roles: &[String]) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Roles(strict) => strict.iter().any(|role| roles.contains(role)),
+        }
+    }
 }
 
 /// A resource that tokens are for.

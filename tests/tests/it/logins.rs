@@ -20,11 +20,16 @@ const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 
 /// A gateway with accounts before its own tools, and the user `ada`.
 fn setup(policy: &str) -> Setup {
+    setup_with("", policy)
+}
+
+/// The same, with further settings of accounts.
+pub(crate) fn setup_with(accounts: &str, policy: &str) -> Setup {
     let setup = Setup::new();
     setup.config(
         "",
         &format!(
-            "[accounts]\nscopes = {{ \"tools:read\" = \"Read things\" }}\n\
+            "[accounts]\n{accounts}scopes = {{ \"tools:read\" = \"Read things\" }}\n\
              [upstreams.own]\nown_tools = true\n\
              [policies.people]\nkind = \"accounts\"\n{policy}\n\
              [policies.roles]\nkind = \"rbac\"\nconfig.roles.ops = {{ allow = [\"*\"] }}\n\
@@ -51,13 +56,13 @@ fn succeed(setup: &Setup, arguments: &[&str], input: &str) -> String {
 }
 
 /// A person with a browser, and a client.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     running: &'a Running,
     cookies: HashMap<String, String>,
 }
 
 impl<'a> Person<'a> {
-    fn new(running: &'a Running) -> Self {
+    pub(crate) fn new(running: &'a Running) -> Self {
         Self { running, cookies: HashMap::new() }
     }
 
@@ -71,12 +76,12 @@ impl<'a> Person<'a> {
         answer
     }
 
-    fn get(&mut self, target: &str) -> Answer {
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
         let request = Request::new("GET", &self.running.address(), target);
         self.send(request)
     }
 
-    fn post(&mut self, target: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&mut self, target: &str, form: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::new("POST", &self.running.address(), target)
             .with("Content-Type", "application/x-www-form-urlencoded")
@@ -130,7 +135,7 @@ fn body(answer: &Answer) -> Value {
 }
 
 /// The value of a hidden field.
-fn field(page: &Answer, name: &str) -> String {
+pub(crate) fn field(page: &Answer, name: &str) -> String {
     let text = page.text();
     let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{text}"));
     rest.split('"').next().unwrap().replace("&amp;", "&")

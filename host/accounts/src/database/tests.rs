@@ -11,7 +11,7 @@ use super::grants::{
     CodePresentation, CodeTerms, GrantFault, GrantTerms, GrantedTokens, RefreshPresentation,
 };
 use super::*;
-use crate::test_accounts::{ISSUER, RESOURCE, TestAccounts};
+use crate::test_accounts::{ISSUER, RESOURCE, TestAccounts, password_start};
 use witgate_base::digest::sha256;
 use witgate_basic::hash::PasswordHash;
 
@@ -21,7 +21,7 @@ const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 const SECOND: i64 = 1_000;
 
 fn granted(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> SecretString {
-    let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+    let session = database.begin_session(&accounts.ada, &password_start(), now).unwrap().unwrap();
     let terms = GrantTerms {
         user: accounts.ada.id.clone(),
         client: CLIENT.to_owned(),
@@ -245,7 +245,7 @@ fn each_change_of_a_user_ends_all_their_logins_at_once() {
     for (what, change) in changes {
         let now = now_ms();
         database.enable_user("ada").unwrap();
-        let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+        let session = database.begin_session(&accounts.ada, &password_start(), now).unwrap().unwrap();
         let tokens = logged_in(&accounts, &mut database, now);
         let before = accounts.ended().lines().count();
         // As another process does it.
@@ -258,7 +258,10 @@ fn each_change_of_a_user_ends_all_their_logins_at_once() {
         );
         assert!(database.session(&session, &accounts.settings, now).unwrap().is_none(), "{what}");
     }
-    assert!(database.begin_session(&accounts.ada, 0).unwrap().is_none(), "nobody logs in as a removed user");
+    assert!(
+        database.begin_session(&accounts.ada, &password_start(), 0).unwrap().is_none(),
+        "nobody logs in as a removed user"
+    );
 }
 
 #[test]

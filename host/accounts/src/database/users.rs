@@ -5,6 +5,7 @@ use witgate_basic::credential::LONGEST_NAME;
 use witgate_basic::hash::PasswordHash;
 
 use super::endings::end_all;
+use super::sessions::is_unchanged;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::random;
@@ -105,9 +106,30 @@ impl AccountDatabase {
     /// As [`Self::named_user`], or if the database cannot be written.
     pub fn set_password(&mut self, name: &str, hash: &PasswordHash) -> Result<AccountUser, AccountsError> {
         self.change_user(name, "password-changed", |transaction, user| {
-            transaction.execute("UPDATE users SET hash = ?2 WHERE id = ?1", (&user.id, hash.as_str()))?;
-            Ok(())
+            give_password(transaction, &user.id, hash)
         })
+    }
+
+    /// The same for a user who has shown their password. None: they have another one by now, or are disabled.
+    ///
+    /// # Errors
+    /// As [`Self::set_password`].
+    pub fn change_password(
+        &mut self,
+        user: &AccountUser,
+        hash: &PasswordHash,
+    ) -> Result<Option<AccountUser>, AccountsError> {
+        let changed = self.change(|transaction, _| {
+            if !is_unchanged(transaction, user)? {
+                return Ok(None);
+            }
+            give_password(transaction, &user.id, hash)?;
+            end_all(transaction, &user.id, "password-changed", now_ms())?;
+            end_browsers(transaction, &user.id)?;
+            find(transaction, &user.id).map(Some)
+        })?;
+        self.publish()?;
+        Ok(changed)
     }
 
     /// Replaces an outdated hash of the same password.
@@ -134,6 +156,7 @@ impl AccountDatabase {
             let values = (&user.id, now_ms());
             transaction
                 .execute("UPDATE users SET disabled = coalesce(disabled, ?2) WHERE id = ?1", values)?;
+            transaction.execute("DELETE FROM links WHERE user = ?1", [&user.id])?;
             Ok(())
         })
     }
@@ -200,7 +223,7 @@ impl AccountDatabase {
             let user = find(transaction, name)?;
             change(transaction, &user)?;
             end_all(transaction, &user.id, reason, now_ms())?;
-            transaction.execute("DELETE FROM sessions WHERE user = ?1", [&user.id])?;
+            end_browsers(transaction, &user.id)?;
             find(transaction, &user.id)
         })?;
         self.publish()?;
@@ -208,7 +231,26 @@ impl AccountDatabase {
     }
 }
 
-fn find(connection: &Connection, name: &str) -> Result<AccountUser, AccountsError> {
+/// Gives a user a new password. A link for another one is of no use any more.
+pub(super) fn give_password(
+    transaction: &Transaction<'_>,
+    user: &str,
+    hash: &PasswordHash,
+) -> Result<(), AccountsError> {
+    transaction.execute("UPDATE users SET hash = ?2 WHERE id = ?1", (user, hash.as_str()))?;
+    transaction.execute("DELETE FROM links WHERE user = ?1", [user])?;
+    Ok(())
+}
+
+/// Ends the sessions of a user, and the logins that have begun.
+pub(super) fn end_browsers(transaction: &Transaction<'_>, user: &str) -> Result<(), AccountsError> {
+    for table in ["sessions", "begun_logins", "offered_authenticators"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [user])?;
+    }
+    Ok(())
+}
+
+pub(super) fn find(connection: &Connection, name: &str) -> Result<AccountUser, AccountsError> {
     let found = match by_name(connection, name)? {
         Some(user) => Some(user),
         None => by_id(connection, name)?,

@@ -18,6 +18,10 @@ pub(super) enum FormPurpose {
     Consent,
     Logout,
     Account,
+    Password,
+    SecondFactor,
+    Code,
+    Link,
 }
 
 impl FormPurpose {
@@ -27,6 +31,10 @@ impl FormPurpose {
             Self::Consent => "consent",
             Self::Logout => "logout",
             Self::Account => "account",
+            Self::Password => "password",
+            Self::SecondFactor => "second factor",
+            Self::Code => "code",
+            Self::Link => "link",
         }
     }
 }

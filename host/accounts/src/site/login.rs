@@ -10,7 +10,8 @@ use super::answers::{SiteAnswer, retry_after, see_other};
 use super::form_token::{self, FormPurpose};
 use super::pages::{self, LoginForm, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, second_step};
+use crate::database::begun_logins::LoginStep;
 use crate::database::now_ms;
 use crate::database::users::AccountUser;
 use crate::error::AccountsError;
@@ -30,14 +31,25 @@ impl AccountSite {
         next: &str,
         notice: Option<LoginNotice>,
     ) -> SiteAnswer {
+        self.with_browser(visit, |secret| {
+            let token = form_token::token(self.store.forms(), FormPurpose::Login, secret, next);
+            pages::login(&LoginForm { token: &token, next, notice })
+        })
+    }
+
+    /// A page with a form that is bound to the browser, before somebody is logged in.
+    pub(super) fn with_browser(
+        &self,
+        visit: &SiteVisit,
+        page: impl FnOnce(&SecretString) -> SiteAnswer,
+    ) -> SiteAnswer {
         let known = self.cookies.browser(&visit.headers);
         let is_new = known.is_none();
         let secret = match known.map_or_else(|| random::text().map(SecretString::from), Ok) {
             Ok(secret) => secret,
             Err(error) => return pages::unavailable(&error),
         };
-        let token = form_token::token(self.store.forms(), FormPurpose::Login, &secret, next);
-        let mut answer = pages::login(&LoginForm { token: &token, next, notice });
+        let mut answer = page(&secret);
         if is_new {
             self.cookies.set_browser(&mut answer, &secret);
         }
@@ -58,14 +70,16 @@ impl AccountSite {
         let password = composed_password(form.get("password").unwrap_or_default());
         let attempt = LoginAttempt { peer: visit.peer, name: &name, password: &password };
         match self.judge(visit, attempt).await {
-            Ok(secret) => {
+            Ok(LoginStep::Session(secret)) => {
                 tracing::info!(user = witgate_base::printable::clean(&name), "a person has logged in");
-                let place = match next {
-                    "" => "/account".to_owned(),
-                    query => format!("/oauth/authorize?{query}"),
-                };
-                let mut answer = see_other(&place);
+                let mut answer = see_other(&after_login(next));
                 self.cookies.set_session(&mut answer, &secret);
+                answer
+            }
+            Ok(LoginStep::Code(secret)) => {
+                let query = if next.is_empty() { String::new() } else { format!("?{next}") };
+                let mut answer = see_other(&format!("{}{query}", second_step::PATH));
+                self.cookies.set_login(&mut answer, &secret);
                 answer
             }
             Err(LoginFault::Store(error)) => pages::unavailable(&error),
@@ -82,8 +96,8 @@ impl AccountSite {
         }
     }
 
-    /// Checks name and password, and begins a session.
-    async fn judge(&self, visit: &SiteVisit, attempt: LoginAttempt<'_>) -> Result<SecretString, LoginFault> {
+    /// Checks name and password, and begins a session, or the second step.
+    async fn judge(&self, visit: &SiteVisit, attempt: LoginAttempt<'_>) -> Result<LoginStep, LoginFault> {
         if let Some(seconds) = self.guard.pause(attempt) {
             return Err(LoginFault::Refused(LoginNotice::Paused(seconds)));
         }
@@ -105,12 +119,12 @@ impl AccountSite {
             _ => LoginFault::Refused(LoginNotice::Wrong),
         })?;
         let user = user.filter(|user| is_right && user.disabled.is_none());
-        let secret = match user {
+        let step = match user {
             Some(user) => self.begin(visit, user, renewed).await?,
             None => None,
         };
-        self.guard.note(attempt, secret.is_some());
-        secret.ok_or(LoginFault::Refused(LoginNotice::Wrong))
+        self.guard.note(attempt, step.is_some());
+        step.ok_or(LoginFault::Refused(LoginNotice::Wrong))
     }
 
     async fn begin(
@@ -118,9 +132,10 @@ impl AccountSite {
         visit: &SiteVisit,
         user: AccountUser,
         renewed: Option<PasswordHash>,
-    ) -> Result<Option<SecretString>, AccountsError> {
+    ) -> Result<Option<LoginStep>, AccountsError> {
+        let (browser, settings) = (browser::described(&visit.headers), self.settings.clone());
         let work = move |database: &mut crate::database::AccountDatabase| {
-            let begun = database.begin_session(&user, now_ms())?;
+            let begun = database.pass_password(&user, &browser, &settings, now_ms())?;
             if let (Some(_), Some(renewed)) = (&begun, &renewed) {
                 database.renew_hash(&user.id, &user.hash, renewed)?;
             }
@@ -130,7 +145,16 @@ impl AccountSite {
     }
 }
 
-enum LoginFault {
+/// The place where a browser goes on after a login, before the request of a client that has this query.
+pub(super) fn after_login(next: &str) -> String {
+    match next {
+        "" => "/account".to_owned(),
+        query => format!("/oauth/authorize?{query}"),
+    }
+}
+
+/// The reason why somebody is not let in.
+pub(super) enum LoginFault {
     Refused(LoginNotice),
     Store(AccountsError),
 }
@@ -154,7 +178,7 @@ impl LoginNotice {
         }
     }
 
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Wrong => StatusCode::FORBIDDEN,
             Self::Paused(_) => StatusCode::TOO_MANY_REQUESTS,

@@ -1,5 +1,11 @@
 //! The pages. They need no script, and load nothing.
 
+pub(super) mod account;
+pub(super) mod notice;
+pub(super) mod password;
+mod qr;
+pub(super) mod second_factor;
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -12,10 +18,7 @@ use super::answers::{SiteAnswer, answer, note, retry_after};
 use super::form_token::FIELD;
 use super::request::PageFault;
 use crate::client::description::OauthClient;
-use crate::database::grants::ClientGrant;
-use crate::database::users::AccountUser;
 use crate::error::AccountsError;
-use crate::random::hex;
 use crate::redirect::RedirectTarget;
 use witgate_base::digest::sha256;
 
@@ -49,7 +52,7 @@ pub(super) enum LoginNotice {
 }
 
 impl LoginNotice {
-    fn sentence(self) -> String {
+    pub(super) fn sentence(self) -> String {
         match self {
             Self::Wrong => "The name or the password is wrong.".to_owned(),
             Self::Paused(seconds) => {
@@ -57,7 +60,7 @@ impl LoginNotice {
             }
             Self::Busy(_) => "Too many people are logging in. Try again in a moment.".to_owned(),
             Self::FormExpired => {
-                "This page was too old. Try again; your browser has to accept cookies.".to_owned()
+                "This page was too old. Begin again; your browser has to accept cookies.".to_owned()
             }
         }
     }
@@ -75,29 +78,22 @@ pub(super) struct ConsentForm<'a> {
     pub(super) user: &'a str,
 }
 
-/// The content of the page of an account.
-pub(super) struct AccountForm<'a> {
-    pub(super) token: &'a str,
-    pub(super) logout: &'a str,
-    pub(super) user: &'a AccountUser,
-    pub(super) grants: &'a [ClientGrant],
-}
-
 pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
+    let described = form.notice.map(|_| notice::ID);
     page(
         StatusCode::OK,
         "Log in",
         html! {
-            @if let Some(notice) = form.notice { p.notice role="alert" { (notice.sentence()) } }
+            @if let Some(notice) = form.notice { (notice::alert(&notice.sentence())) }
             form method="post" action="/login" {
                 (hidden(FIELD, form.token))
                 (hidden("next", form.next))
                 label for="name" { "Name" }
                 input #name name="name" autocomplete="username" autocapitalize="none" spellcheck="false"
-                    required autofocus maxlength="512";
+                    required autofocus maxlength="512" aria-describedby=[described];
                 label for="password" { "Password" }
                 input #password name="password" type="password" autocomplete="current-password" required
-                    maxlength="1024";
+                    maxlength="1024" aria-describedby=[described];
                 button { "Log in" }
             }
         },
@@ -157,61 +153,6 @@ pub(super) fn paste(address: &str) -> SiteAnswer {
     )
 }
 
-pub(super) fn account(form: &AccountForm<'_>) -> SiteAnswer {
-    page(
-        StatusCode::OK,
-        "Your account",
-        html! {
-            p { "You are logged in as " strong { (form.user.name) } "." }
-            @if !form.user.roles.is_empty() { p { "Roles: " (form.user.roles.join(", ")) } }
-            h2 { "Programs with access" }
-            @if form.grants.is_empty() { p { "There are none." } }
-            ul.grants {
-                @for grant in form.grants {
-                    li {
-                        form method="post" action="/account" {
-                            (hidden(FIELD, form.token))
-                            (hidden("grant", &hex(&grant.id)))
-                            span { (grant.client_name) " · " (grant.resource) }
-                            button.other aria-label={ "End the access of " (grant.client_name) } { "End access" }
-                        }
-                    }
-                }
-            }
-            (logout_form(form.logout))
-        },
-    )
-}
-
-pub(super) fn logout(token: &str, user: &str) -> SiteAnswer {
-    let content = html! {
-        p { "You are logged in as " strong { (user) } "." }
-        (logout_form(token))
-    };
-    page(StatusCode::OK, "Log out", content)
-}
-
-fn logout_form(token: &str) -> Markup {
-    html! {
-        form method="post" action="/logout" {
-            (hidden(FIELD, token))
-            p.choice {
-                input #everywhere name="everywhere" type="checkbox" value="yes";
-                label for="everywhere" { "Also log out all other browsers, and end the access of all programs" }
-            }
-            button { "Log out" }
-        }
-    }
-}
-
-pub(super) fn logged_out() -> SiteAnswer {
-    let content = html! {
-        p { "You are logged out." }
-        p { a href="/login" { "Log in" } }
-    };
-    page(StatusCode::OK, "Logged out", content)
-}
-
 /// The page about a request of a client that cannot be answered to the client.
 pub(super) fn refused(status: StatusCode, fault: PageFault) -> SiteAnswer {
     let sentence = match fault {
@@ -254,7 +195,7 @@ fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) }
+                title { @if status.is_client_error() { "Error: " } (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body { main { h1 { (title) } (content) } }

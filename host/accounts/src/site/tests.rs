@@ -1,3 +1,5 @@
+mod own_account;
+
 use std::collections::HashMap;
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
@@ -32,7 +34,13 @@ struct Browser {
 
 impl Browser {
     fn new() -> Self {
-        let accounts = TestAccounts::with_password();
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    fn with(change: impl FnOnce(&mut AccountSettings)) -> Self {
+        let mut accounts = TestAccounts::with_password();
+        change(&mut accounts.settings);
         let store = AccountStore::open(accounts.place()).unwrap();
         let (ways, guard) = (Ways::closed(), Arc::new(Guard));
         let site = AccountSite::new(accounts.settings.clone(), store, ways, Arc::default(), guard);
@@ -58,7 +66,10 @@ impl Browser {
             let text = set.to_str().unwrap();
             assert!(text.contains("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{text}");
             let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.insert(name.to_owned(), value.to_owned());
+            match value {
+                "" => drop(self.cookies.remove(name)),
+                value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
+            }
         }
         answer
     }

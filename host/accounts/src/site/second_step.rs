@@ -1,0 +1,146 @@
+//! The second step of a login: a code of an authenticator app. Who needs a second factor and has none sets one up here.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::answers::{SiteAnswer, see_other};
+use super::browser;
+use super::form_token::{self, FormPurpose};
+use super::login::after_login;
+use super::pages::notice::FormNotice;
+use super::pages::second_factor::{self as page, CodeForm, SetUpForm};
+use super::pages::{self, LoginNotice};
+use super::params::OauthParams;
+use super::{AccountSite, LoginAttempt, SiteVisit};
+use crate::database::begun_logins::{BegunLogin, SecondStep};
+use crate::database::{AccountDatabase, now_ms};
+use crate::error::AccountsError;
+use crate::totp::TotpSecret;
+
+/// The path of the page.
+pub(super) const PATH: &str = "/login/code";
+
+impl AccountSite {
+    /// The page, before the request of a client that has this query.
+    pub(super) async fn code_page(&self, visit: &SiteVisit) -> SiteAnswer {
+        let Some(login) = self.cookies.login(&visit.headers) else {
+            return self.login_form(visit, &visit.query, None);
+        };
+        self.code_form(visit, &login, &visit.query, None).await
+    }
+
+    async fn code_form(
+        &self,
+        visit: &SiteVisit,
+        login: &SecretString,
+        next: &str,
+        notice: Option<FormNotice>,
+    ) -> SiteAnswer {
+        let secret = login.clone();
+        let find = move |database: &mut AccountDatabase| {
+            let now = now_ms();
+            let Some(login) = database.begun_login(&secret, now)? else { return Ok(None) };
+            let offered = match login.has_factor {
+                true => None,
+                false => database.offered_authenticator(&secret, &login.user.id, now)?,
+            };
+            Ok::<_, AccountsError>(Some((login, offered)))
+        };
+        let token = form_token::token(self.store.forms(), FormPurpose::Code, login, next);
+        match self.store.run(visit.source(), find).await {
+            Ok(Some((BegunLogin { has_factor: true, .. }, _))) => {
+                page::code(CodeForm { token: &token, next, notice })
+            }
+            Ok(Some((BegunLogin { user, .. }, Some(secret)))) => {
+                self.set_up_form(PATH, &token, next, (&secret, &user.name), notice)
+            }
+            Ok(_) => self.login_form(visit, next, Some(LoginNotice::FormExpired)),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+
+    /// The form that shows a secret for an app.
+    pub(super) fn set_up_form(
+        &self,
+        action: &str,
+        token: &str,
+        next: &str,
+        (secret, user): (&TotpSecret, &str),
+        notice: Option<FormNotice>,
+    ) -> SiteAnswer {
+        let (text, address) = (secret.text(), secret.address(&self.settings.host(), user));
+        page::set_up(SetUpForm { action, token, next, secret: &text, address: address.as_ref(), notice })
+    }
+
+    /// Takes the code, and begins the session.
+    pub(super) async fn take_code(&self, visit: &SiteVisit) -> SiteAnswer {
+        let Ok(form) = OauthParams::of_form(visit) else { return pages::bad_form() };
+        let next = form.get("next").unwrap_or_default();
+        let login = self.cookies.login(&visit.headers).filter(|secret| {
+            form_token::is_genuine(self.store.forms(), FormPurpose::Code, secret, next, &form)
+        });
+        let Some(login) = login else { return self.login_form(visit, next, Some(LoginNotice::FormExpired)) };
+        let begun = {
+            let secret = login.clone();
+            let find = move |database: &mut AccountDatabase| database.begun_login(&secret, now_ms());
+            self.store.run(visit.source(), find).await
+        };
+        let user = match begun {
+            Ok(Some(begun)) => begun.user.name,
+            Ok(None) => return self.login_form(visit, next, Some(LoginNotice::FormExpired)),
+            Err(error) => return pages::unavailable(&error),
+        };
+        let code = form.get("code").unwrap_or_default();
+        let attempt = LoginAttempt { peer: visit.peer, name: &user, password: code };
+        let step = match self.guard.pause(attempt) {
+            Some(seconds) => Ok(SecondStep::Paused(seconds)),
+            None => self.pass_code(visit, &login, code).await,
+        };
+        let notice = match step {
+            Ok(SecondStep::Done { session, codes }) => return self.logged_in(&user, &session, &codes, next),
+            Ok(SecondStep::Over) => {
+                return self.login_form(visit, next, Some(LoginNotice::FormExpired));
+            }
+            Ok(SecondStep::Wrong) => {
+                self.guard.note(attempt, false);
+                FormNotice::wrong_code()
+            }
+            Ok(SecondStep::Paused(seconds)) => FormNotice::of_login(LoginNotice::Paused(seconds)),
+            Err(error) => return pages::unavailable(&error),
+        };
+        let peer = visit.peer.map(tracing::field::display);
+        tracing::info!(code = "second-factor-failed", peer, "a login was refused");
+        self.code_form(visit, &login, next, Some(notice)).await
+    }
+
+    async fn pass_code(
+        &self,
+        visit: &SiteVisit,
+        login: &SecretString,
+        code: &str,
+    ) -> Result<SecondStep, AccountsError> {
+        let (login, code) = (login.clone(), SecretString::from(code));
+        let browser = browser::described(&visit.headers);
+        let work = move |database: &mut AccountDatabase| {
+            database.pass_code(&login, code.expose_secret(), &browser, now_ms())
+        };
+        self.store.run(visit.source(), work).await
+    }
+
+    fn logged_in(
+        &self,
+        user: &str,
+        session: &SecretString,
+        codes: &[SecretString],
+        next: &str,
+    ) -> SiteAnswer {
+        tracing::info!(user = witgate_base::printable::clean(user), "a person has logged in");
+        let place = after_login(next);
+        let mut answer = match codes {
+            [] => see_other(&place),
+            codes => page::recovery_codes(codes, &place),
+        };
+        self.cookies.set_session(&mut answer, session);
+        self.cookies.end_login(&mut answer);
+        answer
+    }
+}
