@@ -8,7 +8,9 @@
 pub mod client;
 pub mod database;
 pub mod error;
+pub mod event;
 pub mod login_method;
+pub mod meters;
 mod random;
 pub mod redirect;
 pub mod site;

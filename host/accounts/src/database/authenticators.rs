@@ -5,10 +5,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use witgate_base::seal::SealingKey;
 
 use super::AccountDatabase;
+use super::events::EventRecorder;
 use super::recovery_codes;
 use super::sessions::digest_of;
-use super::users::find;
+use super::users::{AccountUser, event, find};
 use crate::error::AccountsError;
+use crate::event::AccountAction;
 use crate::login_method::LoginMethod;
 use crate::random::hex;
 use crate::totp::TotpSecret;
@@ -93,21 +95,25 @@ impl AccountDatabase {
     pub fn confirm_authenticator(
         &mut self,
         session: &SecretString,
-        user: &str,
+        user: &AccountUser,
         code: &str,
         now: i64,
     ) -> Result<Option<Vec<SecretString>>, AccountsError> {
+        let recorder = self.recorder.clone();
         self.change(|transaction, seal| {
             let method = LoginMethod::PasswordAndCode.word();
-            let values = (digest_of(session), user, method);
+            let values = (digest_of(session), &user.id, method);
             let query = "UPDATE sessions SET method = ?3 WHERE digest = ?1 AND user = ?2";
-            let Some(codes) = confirm(transaction, seal, session, user, code, now)? else { return Ok(None) };
+            let shown = (session, code);
+            let Some(codes) = confirm(transaction, seal, &recorder, user, shown, now)? else {
+                return Ok(None);
+            };
             if transaction.execute(query, values)? == 0 {
                 return Err(AccountsError::Invalid("the session has ended".to_owned()));
             }
             transaction.execute(
                 "DELETE FROM sessions WHERE user = ?1 AND digest <> ?2",
-                (user, digest_of(session)),
+                (&user.id, digest_of(session)),
             )?;
             Ok(Some(codes))
         })
@@ -117,10 +123,17 @@ impl AccountDatabase {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn renew_recovery_codes(&mut self, user: &str) -> Result<Option<Vec<SecretString>>, AccountsError> {
-        self.change(|transaction, seal| match exists(transaction, user)? {
-            true => recovery_codes::replace(transaction, seal, user).map(Some),
-            false => Ok(None),
+    pub fn renew_recovery_codes(
+        &mut self,
+        user: &AccountUser,
+    ) -> Result<Option<Vec<SecretString>>, AccountsError> {
+        let recorder = self.recorder.clone();
+        self.change(|transaction, seal| {
+            if !exists(transaction, &user.id)? {
+                return Ok(None);
+            }
+            recorder.record(transaction, event(AccountAction::CodesRenewed, user))?;
+            recovery_codes::replace(transaction, seal, &user.id).map(Some)
         })
     }
 
@@ -129,11 +142,15 @@ impl AccountDatabase {
     /// # Errors
     /// If there is no such user, or the database cannot be written.
     pub fn remove_authenticator(&mut self, name: &str) -> Result<bool, AccountsError> {
+        let recorder = self.recorder.clone();
         self.change(|transaction, _| {
-            let user = find(transaction, name)?.id;
-            let removed = transaction.execute("DELETE FROM authenticators WHERE user = ?1", [&user])?;
-            transaction.execute("DELETE FROM recovery_codes WHERE user = ?1", [&user])?;
-            transaction.execute("DELETE FROM begun_logins WHERE user = ?1", [&user])?;
+            let user = find(transaction, name)?;
+            let removed = transaction.execute("DELETE FROM authenticators WHERE user = ?1", [&user.id])?;
+            if removed > 0 {
+                recorder.record(transaction, event(AccountAction::FactorRemoved, &user))?;
+            }
+            transaction.execute("DELETE FROM recovery_codes WHERE user = ?1", [&user.id])?;
+            transaction.execute("DELETE FROM begun_logins WHERE user = ?1", [&user.id])?;
             Ok(removed > 0)
         })
     }
@@ -183,20 +200,22 @@ fn offered(
 pub(super) fn confirm(
     transaction: &Transaction<'_>,
     seal: &SealingKey,
-    owner: &SecretString,
-    user: &str,
-    code: &str,
+    recorder: &EventRecorder,
+    user: &AccountUser,
+    (owner, code): (&SecretString, &str),
     now: i64,
 ) -> Result<Option<Vec<SecretString>>, AccountsError> {
-    let Some(secret) = offered(transaction, seal, owner, user, now)? else { return Ok(None) };
+    let id = &user.id;
+    let Some(secret) = offered(transaction, seal, owner, id, now)? else { return Ok(None) };
     let Some(step) = secret.step_of(code, now, 0) else { return Ok(None) };
-    let sealed = seal.seal(&["authenticators", user, "secret"], secret.text().expose_secret())?;
+    let sealed = seal.seal(&["authenticators", id, "secret"], secret.text().expose_secret())?;
     transaction.execute(
         "INSERT OR REPLACE INTO authenticators (user, secret, created, last_step) VALUES (?1, ?2, ?3, ?4)",
-        (user, sealed, now, step),
+        (id, sealed, now, step),
     )?;
-    transaction.execute("DELETE FROM offered_authenticators WHERE user = ?1", [user])?;
-    recovery_codes::replace(transaction, seal, user).map(Some)
+    transaction.execute("DELETE FROM offered_authenticators WHERE user = ?1", [id])?;
+    recorder.record(transaction, event(AccountAction::FactorAdded, user))?;
+    recovery_codes::replace(transaction, seal, id).map(Some)
 }
 
 /// Judges a code of the app, or a recovery code, and uses it up.

@@ -67,6 +67,7 @@ impl AccountDatabase {
         now: i64,
     ) -> Result<Option<LoginStep>, AccountsError> {
         let secret = SecretString::from(random::text()?);
+        let recorder = self.recorder.clone();
         let needs_code = self.change(|transaction, seal| {
             if !is_unchanged(transaction, user)? {
                 return Ok(None);
@@ -79,7 +80,7 @@ impl AccountDatabase {
                 true => begin(transaction, &user.id, &secret, now)?,
                 false => {
                     let start = SessionStart { method: LoginMethod::Password, browser: browser.to_owned() };
-                    sessions::insert(transaction, &user.id, &secret, &start, now)?;
+                    sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
                 }
             }
             if needs_code && !has_factor {
@@ -113,6 +114,7 @@ impl AccountDatabase {
         now: i64,
     ) -> Result<SecondStep, AccountsError> {
         let session = SecretString::from(random::text()?);
+        let recorder = self.recorder.clone();
         let codes = self.change(|transaction, seal| {
             let Some(BegunLogin { user, has_factor }) = found(transaction, login, now)? else {
                 return Ok(Err(SecondStep::Over));
@@ -123,12 +125,12 @@ impl AccountDatabase {
                     CodeVerdict::Wrong => None,
                     CodeVerdict::Paused(seconds) => return Ok(Err(SecondStep::Paused(seconds))),
                 },
-                false => authenticators::confirm(transaction, seal, login, &user.id, code, now)?,
+                false => authenticators::confirm(transaction, seal, &recorder, &user, (login, code), now)?,
             };
             let Some(codes) = codes else { return Ok(Err(SecondStep::Wrong)) };
             transaction.execute("DELETE FROM begun_logins WHERE digest = ?1", [digest_of(login)])?;
             let start = SessionStart { method: LoginMethod::PasswordAndCode, browser: browser.to_owned() };
-            sessions::insert(transaction, &user.id, &session, &start, now)?;
+            sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
             Ok::<_, AccountsError>(Ok(codes))
         })?;
         Ok(match codes {

@@ -1,21 +1,23 @@
 //! One-time links, with which people choose a password. The database has only digests of their secrets.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _};
 use secrecy::SecretString;
 use witgate_basic::hash::PasswordHash;
 
-use super::endings::end_all;
 use super::sessions::digest_of;
-use super::users::{AccountUser, by_id, end_browsers, find, give_password};
-use super::{AccountDatabase, ms, now_ms};
+use super::users::{AccountUser, by_id, event, find, replace_password};
+use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
+use crate::event::AccountAction;
 use crate::random;
 
 /// The lifetime of a link to replace a password, which somebody waits for.
-pub const RESET_TTL: std::time::Duration = std::time::Duration::from_secs(3_600);
+pub const RESET_TTL: Duration = Duration::from_secs(3_600);
 
 /// The lifetime of a link for a new user, who may be on leave.
-pub const INVITATION_TTL: std::time::Duration = std::time::Duration::from_secs(3 * 86_400);
+pub const INVITATION_TTL: Duration = Duration::from_secs(3 * 86_400);
 
 impl AccountDatabase {
     /// Makes the link of a user, and returns its secret. A former link of the same user ends. The password and the
@@ -26,10 +28,11 @@ impl AccountDatabase {
     pub fn make_link(
         &mut self,
         name: &str,
-        lifetime: std::time::Duration,
+        lifetime: Duration,
         now: i64,
     ) -> Result<(AccountUser, SecretString), AccountsError> {
         let secret = SecretString::from(random::text()?);
+        let recorder = self.recorder.clone();
         let user = self.change(|transaction, _| {
             let user = find(transaction, name)?;
             if user.disabled.is_some() {
@@ -42,6 +45,7 @@ impl AccountDatabase {
             let values = (&user.id, digest_of(&secret), now + ms(lifetime));
             transaction
                 .execute("INSERT OR REPLACE INTO links (user, digest, ends) VALUES (?1, ?2, ?3)", values)?;
+            recorder.record(transaction, event(AccountAction::LinkMade, &user))?;
             Ok(user)
         })?;
         Ok((user, secret))
@@ -69,11 +73,10 @@ impl AccountDatabase {
         hash: &PasswordHash,
         now: i64,
     ) -> Result<Option<AccountUser>, AccountsError> {
+        let recorder = self.recorder.clone();
         let used = self.change(|transaction, _| {
             let Some(user) = linked(transaction, secret, now)? else { return Ok(None) };
-            give_password(transaction, &user.id, hash)?;
-            end_all(transaction, &user.id, "password-changed", now_ms())?;
-            end_browsers(transaction, &user.id)?;
+            replace_password(transaction, &recorder, &user, hash)?;
             Ok::<_, AccountsError>(Some(user))
         })?;
         if used.is_some() {

@@ -3,9 +3,11 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::events::EventRecorder;
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
 use crate::login_method::LoginMethod;
 use crate::random;
 use witgate_base::digest::sha256;
@@ -14,7 +16,8 @@ use witgate_config::accounts::AccountSettings;
 /// The most sessions of one user. A further one ends the one that was used least recently.
 const MOST_OF_ONE: i64 = 50;
 
-/// The time after which the use of a session is written again, in milliseconds.
+/// The time after which the use of a session is written again, in milliseconds, if the session lives that long without
+/// use.
 const USE_WRITTEN_MS: i64 = 60_000;
 
 /// A browser in which somebody is logged in.
@@ -66,10 +69,11 @@ impl AccountDatabase {
         now: i64,
     ) -> Result<Option<SecretString>, AccountsError> {
         let secret = SecretString::from(random::text()?);
+        let recorder = self.recorder.clone();
         let has_begun = self.change(|transaction, _| {
             let is_same = is_unchanged(transaction, user)?;
             if is_same {
-                insert(transaction, &user.id, &secret, start, now)?;
+                insert(transaction, &recorder, user, (&secret, start), now)?;
             }
             Ok::<_, AccountsError>(is_same)
         })?;
@@ -96,16 +100,18 @@ impl AccountDatabase {
             .optional()?;
         let Some((user, created, used, method)) = row else { return Ok(None) };
         let method = LoginMethod::of_word(&method);
-        let is_over = now - created >= ms(settings.session_ttl) || now - used >= ms(settings.session_idle);
+        let idle = ms(settings.session_idle);
+        // A session of the future is from before the clock was set; nobody knows its age.
+        let is_over = now - created >= ms(settings.session_ttl) || now - used >= idle || created - now > idle;
         // The settings may have become stricter since the login.
         let is_enough =
             |user: &AccountUser| method.is_strong() || !settings.second_factor.is_for(&user.roles);
         let user = by_id(&self.connection, &user)?.filter(|user| user.disabled.is_none() && !is_over);
         let Some(user) = user.filter(is_enough) else {
-            self.end_session(secret)?;
+            self.forget_session(&digest)?;
             return Ok(None);
         };
-        if now - used >= USE_WRITTEN_MS {
+        if now - used >= USE_WRITTEN_MS.min(idle / 4) {
             let values = (digest.as_slice(), now);
             self.connection.execute("UPDATE sessions SET used = ?2 WHERE digest = ?1", values)?;
         }
@@ -137,10 +143,18 @@ impl AccountDatabase {
     ///
     /// # Errors
     /// If the database cannot be written.
-    pub fn end_session_of(&mut self, user: &str, handle: SessionHandle) -> Result<(), AccountsError> {
-        let query = "DELETE FROM sessions WHERE user = ?1 AND substr(digest, 1, 16) = ?2";
-        self.connection.execute(query, (user, handle))?;
-        Ok(())
+    pub fn end_session_of(&mut self, user: &AccountUser, handle: SessionHandle) -> Result<(), AccountsError> {
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            let query = "DELETE FROM sessions WHERE user = ?1 AND substr(digest, 1, 16) = ?2";
+            match transaction.execute(query, (&user.id, handle))? {
+                0 => Ok(()),
+                _ => {
+                    let event = AccountEvent::now(AccountAction::LoggedOut).about(&user.id, &user.name);
+                    recorder.record(transaction, event)
+                }
+            }
+        })
     }
 
     /// Ends the session with this secret.
@@ -148,7 +162,21 @@ impl AccountDatabase {
     /// # Errors
     /// If the database cannot be written.
     pub fn end_session(&mut self, secret: &SecretString) -> Result<(), AccountsError> {
-        self.connection.execute("DELETE FROM sessions WHERE digest = ?1", [digest_of(secret).as_slice()])?;
+        let (digest, recorder) = (digest_of(secret), self.recorder.clone());
+        self.change(|transaction, _| {
+            let query = "SELECT users.id, users.name FROM sessions JOIN users ON users.id = sessions.user
+                         WHERE digest = ?1";
+            let user: Option<(String, String)> = transaction
+                .query_row(query, [digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((id, name)) = user else { return Ok(()) };
+            transaction.execute("DELETE FROM sessions WHERE digest = ?1", [digest.as_slice()])?;
+            recorder.record(transaction, AccountEvent::now(AccountAction::LoggedOut).about(&id, &name))
+        })
+    }
+
+    fn forget_session(&self, digest: &[u8; 32]) -> Result<(), AccountsError> {
+        self.connection.execute("DELETE FROM sessions WHERE digest = ?1", [digest.as_slice()])?;
         Ok(())
     }
 }
@@ -162,11 +190,13 @@ pub(super) fn is_unchanged(transaction: &Transaction<'_>, user: &AccountUser) ->
 /// Adds a session with this secret.
 pub(super) fn insert(
     transaction: &Transaction<'_>,
-    user: &str,
-    secret: &SecretString,
-    start: &SessionStart,
+    recorder: &EventRecorder,
+    user: &AccountUser,
+    (secret, start): (&SecretString, &SessionStart),
     now: i64,
 ) -> Result<(), AccountsError> {
+    recorder.record(transaction, AccountEvent::now(AccountAction::LoggedIn).about(&user.id, &user.name))?;
+    let user = &user.id;
     transaction.execute(
         "DELETE FROM sessions WHERE user = ?1 AND digest NOT IN
          (SELECT digest FROM sessions WHERE user = ?1 ORDER BY used DESC LIMIT ?2)",

@@ -25,7 +25,7 @@ impl AccountSite {
         let read = move |database: &mut AccountDatabase| {
             let now = now_ms();
             Ok::<_, AccountsError>(AccountContent {
-                grants: database.grants_of(&user)?,
+                grants: database.live_grants_of(&user, &settings, now)?,
                 sessions: database.sessions_of(&user, &settings, now)?,
                 factor: database.authenticator_of(&user)?,
                 now,
@@ -50,15 +50,20 @@ impl AccountSite {
             Ok(form) => form,
             Err(answer) => return *answer,
         };
-        let user = session.user.id;
+        let (user, peer) = (session.user, visit.peer);
         let ended = match (form.get("grant").and_then(id_of), form.get("session").and_then(id_of)) {
             (Some(grant), None) => {
-                let end =
-                    move |database: &mut AccountDatabase| database.end_grant(&user, grant, "ended").map(drop);
+                let end = move |database: &mut AccountDatabase| {
+                    database.seen_from(peer);
+                    database.end_grant(&user.id, grant, "ended").map(drop)
+                };
                 self.store.run(visit.source(), end).await
             }
             (None, Some(handle)) => {
-                let end = move |database: &mut AccountDatabase| database.end_session_of(&user, handle);
+                let end = move |database: &mut AccountDatabase| {
+                    database.seen_from(peer);
+                    database.end_session_of(&user, handle)
+                };
                 self.store.run(visit.source(), end).await
             }
             _ => return pages::bad_form(),

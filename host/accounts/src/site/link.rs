@@ -13,6 +13,7 @@ use super::password::PasswordRefusal;
 use super::{AccountSite, LoginAttempt, SiteVisit};
 use crate::database::users::AccountUser;
 use crate::database::{AccountDatabase, now_ms};
+use crate::event::{AccountAction, AccountEvent};
 
 /// The parameter with the secret of a link.
 const CODE: &str = "code";
@@ -59,8 +60,11 @@ impl AccountSite {
         }
         let used = match self.new_hash(visit, &form, &user.name, None).await {
             Ok(hash) => {
-                let code = code.clone();
-                let work = move |database: &mut AccountDatabase| database.use_link(&code, &hash, now_ms());
+                let (code, peer) = (code.clone(), visit.peer);
+                let work = move |database: &mut AccountDatabase| {
+                    database.seen_from(peer);
+                    database.use_link(&code, &hash, now_ms())
+                };
                 self.store.run(visit.source(), work).await.map_err(PasswordRefusal::from)
             }
             Err(refusal) => Err(refusal),
@@ -87,21 +91,36 @@ impl AccountSite {
         params: &OauthParams,
     ) -> Result<AccountUser, Box<SiteAnswer>> {
         let shown = params.get(CODE).unwrap_or_default();
-        // Guesses at links of one network count together, apart from those at passwords of a user.
-        let attempt = LoginAttempt { peer: visit.peer, name: "", password: shown };
-        if let Some(seconds) = self.guard.pause(attempt) {
-            return Err(Box::new(page::link_paused(seconds)));
-        }
+        // Guesses count for the network alone: nobody can keep others from their links.
+        let name = format!("links {:?}", visit.source());
+        let attempt = LoginAttempt { peer: visit.peer, name: &name, browser: None };
+        let ticket = self.guard.begin(attempt).map_err(|seconds| Box::new(page::link_paused(seconds)))?;
         let code = SecretString::from(shown);
         let find = move |database: &mut AccountDatabase| database.user_of_link(&code, now_ms());
         match self.store.run(visit.source(), find).await {
-            Ok(Some(user)) => Ok(user),
+            Ok(Some(user)) => {
+                ticket.succeed();
+                Ok(user)
+            }
             Ok(None) => {
-                self.guard.note(attempt, false);
-                tracing::info!(code = "link-unknown", "a link was refused");
+                drop(ticket);
+                self.note_bad_link(visit);
                 Err(Box::new(page::bad_link()))
             }
-            Err(error) => Err(Box::new(pages::unavailable(&error))),
+            Err(error) => {
+                ticket.withdraw();
+                Err(Box::new(pages::unavailable(&error)))
+            }
+        }
+    }
+
+    fn note_bad_link(&self, visit: &SiteVisit) {
+        let code = "link-unknown";
+        if let Some(others) = self.lines.turn(code) {
+            let peer = visit.peer.map(tracing::field::display);
+            tracing::info!(code, peer, others, "a link was refused");
+            let event = AccountEvent::now(AccountAction::LoginRefused).because(code);
+            self.store.record(AccountEvent { others, peer: visit.peer, ..event });
         }
     }
 }

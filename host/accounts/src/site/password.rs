@@ -14,7 +14,7 @@ use super::pages::notice::FormNotice;
 use super::pages::password::{self as page, PasswordForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit};
+use super::{AccountSite, SiteVisit};
 use crate::database::sessions::{BrowserSession, SessionStart};
 use crate::database::users::AccountUser;
 use crate::database::{AccountDatabase, now_ms};
@@ -70,10 +70,13 @@ impl AccountSite {
         self.confirm_password(visit, &session.user, &current).await?;
         let hash = self.new_hash(visit, form, &session.user.name, Some(&current)).await?;
         let start = SessionStart { method: session.method, browser: browser::described(&visit.headers) };
-        let user = session.user.clone();
-        let work = move |database: &mut AccountDatabase| match database.change_password(&user, &hash)? {
-            Some(user) => database.begin_session(&user, &start, now_ms()),
-            None => Ok(None),
+        let (user, peer) = (session.user.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            match database.change_password(&user, &hash)? {
+                Some(user) => database.begin_session(&user, &start, now_ms()),
+                None => Ok(None),
+            }
         };
         let secret = self.store.run(visit.source(), work).await?;
         let user = witgate_base::printable::clean(&session.user.name);
@@ -117,22 +120,22 @@ impl AccountSite {
         user: &AccountUser,
         password: &str,
     ) -> Result<(), LoginFault> {
-        let attempt = LoginAttempt { peer: visit.peer, name: &user.name, password };
-        if let Some(seconds) = self.guard.pause(attempt) {
-            return Err(LoginFault::Refused(LoginNotice::Paused(seconds)));
-        }
-        let checked = self.passwords.check(user.hash.as_str(), password, visit.source(), None).await;
-        let is_right = match checked {
-            Ok(checked) => checked.is_right,
-            Err(PasswordError::Busy(seconds)) => {
-                return Err(LoginFault::Refused(LoginNotice::Busy(seconds)));
+        let ticket = self.guard.begin(self.attempt(visit, &user.name));
+        let ticket = ticket.map_err(|seconds| LoginFault::Refused(LoginNotice::Paused(seconds)))?;
+        match self.passwords.check(user.hash.as_str(), password, visit.source(), None).await {
+            Ok(checked) if checked.is_right => {
+                ticket.succeed();
+                Ok(())
             }
-            Err(_) => false,
-        };
-        self.guard.note(attempt, is_right);
-        match is_right {
-            true => Ok(()),
-            false => Err(LoginFault::Refused(LoginNotice::Wrong)),
+            Err(PasswordError::Busy(seconds)) => {
+                ticket.withdraw();
+                Err(LoginFault::Refused(LoginNotice::Busy(seconds)))
+            }
+            Ok(_) | Err(_) => {
+                drop(ticket);
+                self.record_wrong(visit, Some(user), LoginNotice::Wrong.code());
+                Err(LoginFault::Refused(LoginNotice::Wrong))
+            }
         }
     }
 }

@@ -102,13 +102,15 @@ impl AccountSite {
         secret: &SecretString,
         code: &str,
     ) -> SiteAnswer {
-        let (owner, user, code) = (secret.clone(), session.user.id.clone(), SecretString::from(code));
+        let (owner, user, code) = (secret.clone(), session.user.clone(), SecretString::from(code));
+        let peer = visit.peer;
         let work = move |database: &mut AccountDatabase| {
             let now = now_ms();
+            database.seen_from(peer);
             let confirmed = database.confirm_authenticator(&owner, &user, code.expose_secret(), now)?;
             Ok::<_, AccountsError>(match confirmed {
                 Some(codes) => Ok(codes),
-                None => Err(database.offered_authenticator(&owner, &user, now)?),
+                None => Err(database.offered_authenticator(&owner, &user.id, now)?),
             })
         };
         match self.store.run(visit.source(), work).await {
@@ -128,8 +130,11 @@ impl AccountSite {
     }
 
     async fn renew_codes(&self, visit: &SiteVisit, session: &BrowserSession) -> SiteAnswer {
-        let user = session.user.id.clone();
-        let work = move |database: &mut AccountDatabase| database.renew_recovery_codes(&user);
+        let (user, peer) = (session.user.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            database.renew_recovery_codes(&user)
+        };
         match self.store.run(visit.source(), work).await {
             Ok(Some(codes)) => page::recovery_codes(&codes, "/account?changed=codes"),
             Ok(None) => see_other(PATH),
@@ -149,8 +154,11 @@ impl AccountSite {
             let notice = FormNotice::general(StatusCode::FORBIDDEN, sentence);
             return self.factor_form(visit, session, secret, Some(notice)).await;
         }
-        let user = session.user.id.clone();
-        let work = move |database: &mut AccountDatabase| database.remove_authenticator(&user);
+        let (user, peer) = (session.user.id.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            database.remove_authenticator(&user)
+        };
         match self.store.run(visit.source(), work).await {
             Ok(_) => {
                 let user = witgate_base::printable::clean(&session.user.name);

@@ -85,31 +85,52 @@ impl AccountSite {
             self.store.run(visit.source(), find).await
         };
         let user = match begun {
-            Ok(Some(begun)) => begun.user.name,
+            Ok(Some(begun)) => begun.user,
             Ok(None) => return self.login_form(visit, next, Some(LoginNotice::FormExpired)),
             Err(error) => return pages::unavailable(&error),
         };
         let code = form.get("code").unwrap_or_default();
-        let attempt = LoginAttempt { peer: visit.peer, name: &user, password: code };
-        let step = match self.guard.pause(attempt) {
-            Some(seconds) => Ok(SecondStep::Paused(seconds)),
-            None => self.pass_code(visit, &login, code).await,
-        };
-        let notice = match step {
-            Ok(SecondStep::Done { session, codes }) => return self.logged_in(&user, &session, &codes, next),
+        let attempt = self.attempt(visit, &user.name);
+        let notice = match self.judge_code(visit, attempt, &login, code).await {
+            Ok(SecondStep::Done { session, codes }) => {
+                return self.logged_in(attempt, &session, &codes, next);
+            }
             Ok(SecondStep::Over) => {
                 return self.login_form(visit, next, Some(LoginNotice::FormExpired));
             }
             Ok(SecondStep::Wrong) => {
-                self.guard.note(attempt, false);
+                self.record_wrong(visit, Some(&user), "second-factor-failed");
                 FormNotice::wrong_code()
             }
             Ok(SecondStep::Paused(seconds)) => FormNotice::of_login(LoginNotice::Paused(seconds)),
             Err(error) => return pages::unavailable(&error),
         };
-        let peer = visit.peer.map(tracing::field::display);
-        tracing::info!(code = "second-factor-failed", peer, "a login was refused");
+        if let Some(others) = self.lines.turn("second-factor-failed") {
+            let peer = visit.peer.map(tracing::field::display);
+            tracing::info!(code = "second-factor-failed", peer, others, "a login was refused");
+        }
         self.code_form(visit, &login, next, Some(notice)).await
+    }
+
+    /// Judges a code, as an attempt to log in.
+    async fn judge_code(
+        &self,
+        visit: &SiteVisit,
+        attempt: LoginAttempt<'_>,
+        login: &SecretString,
+        code: &str,
+    ) -> Result<SecondStep, AccountsError> {
+        let ticket = match self.guard.begin(attempt) {
+            Ok(ticket) => ticket,
+            Err(seconds) => return Ok(SecondStep::Paused(seconds)),
+        };
+        let step = self.pass_code(visit, login, code).await;
+        match &step {
+            Ok(SecondStep::Done { .. }) => ticket.succeed(),
+            Ok(SecondStep::Wrong) => drop(ticket),
+            Ok(SecondStep::Paused(_) | SecondStep::Over) | Err(_) => ticket.withdraw(),
+        }
+        step
     }
 
     async fn pass_code(
@@ -119,27 +140,33 @@ impl AccountSite {
         code: &str,
     ) -> Result<SecondStep, AccountsError> {
         let (login, code) = (login.clone(), SecretString::from(code));
-        let browser = browser::described(&visit.headers);
+        let (browser, former) = (browser::described(&visit.headers), self.cookies.session(&visit.headers));
+        let peer = visit.peer;
         let work = move |database: &mut AccountDatabase| {
-            database.pass_code(&login, code.expose_secret(), &browser, now_ms())
+            database.seen_from(peer);
+            let step = database.pass_code(&login, code.expose_secret(), &browser, now_ms())?;
+            if let (SecondStep::Done { .. }, Some(former)) = (&step, &former) {
+                database.end_session(former)?;
+            }
+            Ok(step)
         };
         self.store.run(visit.source(), work).await
     }
 
     fn logged_in(
         &self,
-        user: &str,
+        attempt: LoginAttempt<'_>,
         session: &SecretString,
         codes: &[SecretString],
         next: &str,
     ) -> SiteAnswer {
-        tracing::info!(user = witgate_base::printable::clean(user), "a person has logged in");
+        tracing::info!(user = witgate_base::printable::clean(attempt.name), "a person has logged in");
         let place = after_login(next);
         let mut answer = match codes {
             [] => see_other(&place),
             codes => page::recovery_codes(codes, &place),
         };
-        self.cookies.set_session(&mut answer, session);
+        self.begin_in_browser(&mut answer, session, attempt);
         self.cookies.end_login(&mut answer);
         answer
     }
