@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub mod grants;
 mod keys;
 pub mod links;
+pub mod passkeys;
 mod recovery_codes;
 pub mod sessions;
 #[cfg(test)]

@@ -40,6 +40,10 @@ pub enum AccountAction {
     FactorRemoved,
     /// A user has other recovery codes.
     CodesRenewed,
+    /// A user has a further passkey.
+    PasskeyAdded,
+    /// A passkey of a user is removed.
+    PasskeyRemoved,
     /// A user has other roles.
     RolesChanged,
     /// Tokens are signed with a new key.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod login_method;
 pub mod meters;
+pub mod passkey;
 mod random;
 pub mod redirect;
 pub mod site;

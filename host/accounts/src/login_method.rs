@@ -7,17 +7,20 @@ pub enum LoginMethod {
     Password,
     /// With a password, and a code of an authenticator app or a recovery code.
     PasswordAndCode,
+    /// With a passkey, which a person has unlocked on their device.
+    Passkey,
 }
 
 impl LoginMethod {
     /// All ways.
-    const ALL: [Self; 2] = [Self::Password, Self::PasswordAndCode];
+    const ALL: [Self; 3] = [Self::Password, Self::PasswordAndCode, Self::Passkey];
 
     /// The word for it in the database.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::PasswordAndCode => "password+code",
+            Self::Passkey => "passkey",
         }
     }
 
@@ -31,6 +34,7 @@ impl LoginMethod {
         match self {
             Self::Password => &["pwd"],
             Self::PasswordAndCode => &["pwd", "otp", "mfa"],
+            Self::Passkey => &["pop", "user", "mfa"],
         }
     }
 

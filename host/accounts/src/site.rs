@@ -4,6 +4,7 @@ mod account;
 mod answers;
 mod authorize;
 mod browser;
+mod challenge;
 mod consent;
 mod cookies;
 mod form_token;
@@ -13,6 +14,8 @@ mod login;
 mod metadata;
 mod pages;
 pub mod params;
+mod passkey_login;
+mod passkeys;
 mod password;
 mod rare_lines;
 mod register;
@@ -145,10 +148,12 @@ enum SiteRoute {
     Login,
     Code,
     Link,
+    PasskeyLogin,
     Logout,
     Account,
     Password,
     SecondFactor,
+    Passkeys,
 }
 
 impl SiteRoute {
@@ -162,8 +167,8 @@ impl SiteRoute {
         match self {
             Self::Metadata | Self::Keys | Self::Authorize => "GET",
             Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
-            Self::Login | Self::Code | Self::Link | Self::Logout => "GET, POST",
-            Self::Account | Self::Password | Self::SecondFactor => "GET, POST",
+            Self::Login | Self::Code | Self::Link | Self::PasskeyLogin | Self::Logout => "GET, POST",
+            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys => "GET, POST",
         }
     }
 }
@@ -223,6 +228,8 @@ impl AccountSite {
             SiteRoute::Code if is_post => self.take_code(&visit).await,
             SiteRoute::Link if is_get => self.link_page(&visit).await,
             SiteRoute::Link if is_post => self.use_link(&visit).await,
+            SiteRoute::PasskeyLogin if is_get => self.passkey_page(&visit),
+            SiteRoute::PasskeyLogin if is_post => self.log_in_by_passkey(&visit).await,
             SiteRoute::Logout if is_get => self.logout_page(&visit).await,
             SiteRoute::Logout if is_post => self.log_out(&visit).await,
             SiteRoute::Account if is_get => self.account_page(&visit).await,
@@ -231,6 +238,8 @@ impl AccountSite {
             SiteRoute::Password if is_post => self.change_own_password(&visit).await,
             SiteRoute::SecondFactor if is_get => self.factor_page(&visit).await,
             SiteRoute::SecondFactor if is_post => self.change_factor(&visit).await,
+            SiteRoute::Passkeys if is_get => self.passkeys_page(&visit).await,
+            SiteRoute::Passkeys if is_post => self.change_passkeys(&visit).await,
             _ => not_allowed(route.methods()),
         }
     }
@@ -270,6 +279,10 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();
+    if settings.passkey_host().is_some() {
+        let paths = [(passkey_login::PATH, SiteRoute::PasskeyLogin), (passkeys::PATH, SiteRoute::Passkeys)];
+        routes.extend(paths.map(|(path, route)| (path.to_owned(), route)));
+    }
     if settings.takes_registrations {
         routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
     }

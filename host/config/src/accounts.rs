@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
 use witgate_basic::hash::Argon2Hash;
 
 /// The settings of accounts.
@@ -42,8 +43,14 @@ pub struct AccountSettings {
 impl AccountSettings {
     /// The host of the issuer, by which people know the server.
     pub fn host(&self) -> String {
-        let host = self.issuer.split_once("://").map_or(&*self.issuer, |(_, host)| host);
-        host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned()
+        let host = Url::parse(&self.issuer).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The host that passkeys are for. None: it is an address, for which there are no passkeys.
+    pub fn passkey_host(&self) -> Option<String> {
+        let url = Url::parse(&self.issuer).ok()?;
+        url.domain().map(str::to_owned)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Command {
     Remove(NamedUser),
     /// Make a link with which a user of accounts chooses a new password, once
     ResetLink(link::ResetLink),
-    /// Show whether a user of accounts has a second factor, or remove it
+    /// Show whether a user of accounts has a second factor and passkeys, or remove them
     SecondFactor(second_factor::SecondFactor),
     /// Import users with hashed passwords, from a file of htpasswd or JSON: {NAME: {"hash": HASH, "roles": [ROLE]}}
     Import(import::Arguments),

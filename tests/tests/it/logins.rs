@@ -14,18 +14,19 @@ use witgate_tests::gateway::{Running, Setup, await_some};
 use witgate_tests::oauth::{browser, directory};
 use witgate_tests::wire::{Answer, Request};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 const REDIRECT: &str = "http://127.0.0.1:4711/cb";
 const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 
 /// A gateway with accounts before its own tools, and the user `ada`.
 fn setup(policy: &str) -> Setup {
-    setup_with("", policy)
+    setup_with(|_| String::new(), policy)
 }
 
 /// The same, with further settings of accounts.
-pub(crate) fn setup_with(accounts: &str, policy: &str) -> Setup {
+pub(crate) fn setup_with(accounts: impl FnOnce(&Setup) -> String, policy: &str) -> Setup {
     let setup = Setup::new();
+    let accounts = accounts(&setup);
     setup.config(
         "",
         &format!(

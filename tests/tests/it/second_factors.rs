@@ -5,11 +5,13 @@ use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
+use witgate_tests::clients::{Clients, Scenario, Session};
 use witgate_tests::gateway::Setup;
+use witgate_tests::oauth::{browser, directory};
 use witgate_tests::wire::Answer;
 
-use super::logins::{Person, field, setup_with};
+use super::logins::{PASSWORD, Person, field, setup_with};
 
 const CHOSEN: &str = "a small planet of tea";
 
@@ -45,7 +47,7 @@ fn code(key: &str) -> String {
 
 #[test]
 fn an_invited_person_chooses_a_password_and_sets_up_the_required_second_factor() {
-    let setup = setup_with("second_factor = \"required\"\n", "");
+    let setup = setup_with(|_| "second_factor = \"required\"\n".to_owned(), "");
     let (link, said) = run(&setup, &["user", "add", "ben", "--accounts", "--role", "ops", "--invite"], "");
     assert!(said.contains("once, within 72 hours"), "{said}");
     let running = setup.serve();
@@ -80,4 +82,24 @@ fn an_invited_person_chooses_a_password_and_sets_up_the_required_second_factor()
     run(running.setup(), &["user", "second-factor", "ben", "--remove"], "");
     let secrets = [CHOSEN, "another planet", &*secret, key];
     assert!(secrets.iter().all(|secret| !running.log().contains(secret)), "{}", running.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_adds_a_passkey_in_a_real_browser_and_logs_in_with_it_alone() {
+    let origin = |setup: &Setup| setup.address().replace("127.0.0.1", "http://localhost");
+    let setup = setup_with(|setup| format!("issuer = \"{}\"\n", origin(setup)), "");
+    let origin = origin(&setup);
+    let running = setup.serve();
+    let session = Session::http(origin).limit(std::time::Duration::from_secs(60));
+    let more = [
+        format!("--browser={}", browser().unwrap().display()),
+        "--name=ada".to_owned(),
+        format!("--password={PASSWORD}"),
+    ];
+    let clients = Clients::installed().unwrap();
+    let seen: Scenario = clients.drive_other(&directory().join("passkey.mjs"), &session, &more).await.unwrap();
+    assert_eq!(seen.error, None, "{seen:?}\n{}", running.log());
+    assert!(seen.steps["added"][0].as_str().unwrap().starts_with("Test device"), "{seen:?}");
+    assert_eq!((&seen.steps["loggedIn"], &seen.steps["complaints"]), (&json!("Your account"), &json!([])));
+    assert_eq!(seen.steps["unverified"], "That did not work. Try again.", "{seen:?}");
 }

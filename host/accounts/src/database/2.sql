@@ -43,3 +43,22 @@ CREATE TABLE recovery_codes (
     mac  BLOB NOT NULL,
     PRIMARY KEY (user, mac)
 ) STRICT, WITHOUT ROWID;
+
+-- The public keys of passkeys, by the ids of their credentials.
+CREATE TABLE passkeys (
+    id        BLOB PRIMARY KEY,
+    user      TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name      TEXT NOT NULL,
+    algorithm INTEGER NOT NULL,
+    key       BLOB NOT NULL,
+    counter   INTEGER NOT NULL,
+    created   INTEGER NOT NULL,
+    used      INTEGER
+) STRICT;
+CREATE INDEX passkeys_of_user ON passkeys (user, created);
+
+-- The challenges that a passkey has answered, each of which counts once.
+CREATE TABLE answered_challenges (
+    digest  BLOB PRIMARY KEY,
+    created INTEGER NOT NULL
+) STRICT;

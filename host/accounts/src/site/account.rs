@@ -39,6 +39,7 @@ impl AccountSite {
                 own: handle_of(&secret),
                 content: &content,
                 changed: Changed::of_query(&visit.query),
+                has_passkeys: self.settings.passkey_host().is_some(),
             }),
             Err(error) => pages::unavailable(&error),
         }

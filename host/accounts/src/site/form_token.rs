@@ -22,6 +22,7 @@ pub(super) enum FormPurpose {
     SecondFactor,
     Code,
     Link,
+    Passkey,
 }
 
 impl FormPurpose {
@@ -35,6 +36,7 @@ impl FormPurpose {
             Self::SecondFactor => "second factor",
             Self::Code => "code",
             Self::Link => "link",
+            Self::Passkey => "passkey",
         }
     }
 }

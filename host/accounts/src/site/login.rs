@@ -36,7 +36,8 @@ impl AccountSite {
     ) -> SiteAnswer {
         self.with_browser(visit, |secret| {
             let token = form_token::token(self.store.forms(), FormPurpose::Login, secret, next);
-            pages::login(&LoginForm { token: &token, next, notice })
+            let has_passkeys = self.settings.passkey_host().is_some();
+            pages::login(&LoginForm { token: &token, next, notice, has_passkeys })
         })
     }
 

@@ -1,7 +1,8 @@
-//! The pages. They need no script, and load nothing.
+//! The pages. They load nothing, and need no script, except for those of passkeys.
 
 pub(super) mod account;
 pub(super) mod notice;
+pub(super) mod passkey;
 pub(super) mod password;
 mod qr;
 pub(super) mod second_factor;
@@ -31,11 +32,22 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'")
 });
 
+/// The script of the pages of passkeys.
+const SCRIPT: &str = include_str!("pages/passkey.js");
+
+/// The policy of the pages of passkeys, which run this script and no other one.
+static SCRIPT_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let digest = STANDARD.encode(sha256(SCRIPT.as_bytes()));
+    format!("{}; script-src 'sha256-{digest}'", *POLICY)
+});
+
 /// The content of the login page.
 pub(super) struct LoginForm<'a> {
     pub(super) token: &'a str,
     pub(super) next: &'a str,
     pub(super) notice: Option<LoginNotice>,
+    /// True if there are passkeys at this host.
+    pub(super) has_passkeys: bool,
 }
 
 /// A sentence above the login form.
@@ -80,6 +92,8 @@ pub(super) struct ConsentForm<'a> {
 
 pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
     let described = form.notice.map(|_| notice::ID);
+    let query = if form.next.is_empty() { String::new() } else { format!("?{}", form.next) };
+    let passkeys = format!("{}{query}", super::passkey_login::PATH);
     page(
         StatusCode::OK,
         "Log in",
@@ -96,6 +110,7 @@ pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
                     maxlength="1024" aria-describedby=[described];
                 button { "Log in" }
             }
+            @if form.has_passkeys { p { a href=(passkeys) { "Log in with a passkey" } } }
         },
     )
 }
@@ -198,6 +213,16 @@ fn hidden(name: &str, value: &str) -> Markup {
 }
 
 fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
+    rendered(status, title, content, &POLICY)
+}
+
+/// A page with the script of passkeys.
+fn page_with_script(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
+    let content = html! { (content) script { (PreEscaped(SCRIPT)) } };
+    rendered(status, title, content, &SCRIPT_POLICY)
+}
+
+fn rendered(status: StatusCode, title: &str, content: Markup, policy: &str) -> SiteAnswer {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -213,7 +238,7 @@ fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
     };
     let mut answer = answer(status, "text/html; charset=utf-8", page.into_string());
     let headers = answer.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(&POLICY) {
+    if let Ok(policy) = HeaderValue::from_str(policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     let opener = HeaderName::from_static("cross-origin-opener-policy");

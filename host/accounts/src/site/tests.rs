@@ -1,4 +1,5 @@
 mod own_account;
+mod passkeys;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,6 +123,12 @@ impl Browser {
             }
         }
         answer
+    }
+
+    /// The actions of the events so far.
+    fn accounts_events(&self) -> Vec<AccountAction> {
+        self.accounts.open().move_events(&|event| self.events.lock().push(event)).unwrap();
+        self.events.lock().iter().map(|event| event.action).collect()
     }
 
     async fn get(&mut self, place: &str) -> SiteAnswer {

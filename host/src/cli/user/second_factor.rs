@@ -11,7 +11,7 @@ use crate::cli::outcome::{CommandFailure, Exit};
 pub(in crate::cli) struct SecondFactor {
     /// Name or id of the user
     name: String,
-    /// Remove it, with the recovery codes, for a user who has lost both
+    /// Remove it, with the recovery codes and all passkeys, for a user who has lost their devices
     #[arg(long)]
     remove: bool,
 }
@@ -19,23 +19,27 @@ pub(in crate::cli) struct SecondFactor {
 pub(super) fn second_factor(context: &Context, arguments: &SecondFactor) -> Result<Exit, CommandFailure> {
     let mut database = opened(context)?;
     let user = database.named_user(&composed(&arguments.name))?;
+    if arguments.remove {
+        let had_factor = database.remove_authenticator(&user.id)?;
+        let passkeys = database.remove_passkeys(&user.id)?;
+        context.terminal.say(&match (had_factor, passkeys) {
+            (false, 0) => format!("The user `{}` has neither a second factor nor a passkey.", user.name),
+            _ => format!("The second factor and the passkeys of the user `{}` are removed.", user.name),
+        });
+    }
     let factor = database.authenticator_of(&user.id)?;
-    let has_factor = factor.is_some() && !arguments.remove;
-    let said = match (factor, arguments.remove) {
-        (None, _) => format!("The user `{}` has no second factor.", user.name),
-        (Some(factor), false) => {
-            format!("The user `{}` has a second factor, and {} recovery codes.", user.name, factor.codes_left)
-        }
-        (Some(_), true) => {
-            database.remove_authenticator(&user.id)?;
-            format!("The second factor of the user `{}` is removed. Their logins go on.", user.name)
-        }
-    };
-    context.terminal.say(&said);
+    let passkeys = database.passkeys_of(&user.id)?.len();
+    if !arguments.remove {
+        let factor = factor.map_or("no second factor".to_owned(), |factor| {
+            format!("a second factor with {} recovery codes", factor.codes_left)
+        });
+        context.terminal.say(&format!("The user `{}` has {factor}, and {passkeys} passkeys.", user.name));
+    }
     if context.terminal.is_json() {
         let mut json = to_json(&user);
         if let Some(members) = json.as_object_mut() {
-            members.insert("second_factor".to_owned(), has_factor.into());
+            members.insert("second_factor".to_owned(), factor.is_some().into());
+            members.insert("passkeys".to_owned(), passkeys.into());
         }
         context.terminal.print_json(&json);
     }

@@ -21,6 +21,8 @@ pub(in crate::site) struct AccountForm<'a> {
     pub(in crate::site) own: SessionHandle,
     pub(in crate::site) content: &'a AccountContent,
     pub(in crate::site) changed: Option<Changed>,
+    /// True if there are passkeys at this host.
+    pub(in crate::site) has_passkeys: bool,
 }
 
 /// The state of an account.
@@ -76,6 +78,7 @@ pub(in crate::site) fn account(form: &AccountForm<'_>) -> SiteAnswer {
                 a href="/account/second-factor" { "Second factor" }
                 (if factor.is_some() { ": set up" } else { ": not set up" })
             }
+            @if form.has_passkeys { li { a href="/account/passkeys" { "Passkeys" } } }
         }
         h2 { "Programs with access" }
         (granted(form.token, grants, *now))
@@ -137,7 +140,7 @@ fn open(form: &AccountForm<'_>, sessions: &[OpenSession], now: i64) -> Markup {
 }
 
 /// A time in the past, as people say it.
-fn ago(ms: i64) -> String {
+pub(super) fn ago(ms: i64) -> String {
     let minutes = ms / 60_000;
     let (number, unit) = match minutes {
         ..1 => return "just now".to_owned(),
