@@ -97,7 +97,8 @@ async fn a_person_adds_a_passkey_in_a_real_browser_and_logs_in_with_it_alone() {
         format!("--password={PASSWORD}"),
     ];
     let clients = Clients::installed().unwrap();
-    let seen: Scenario = clients.drive_other(&directory().join("passkey.mjs"), &session, &more).await.unwrap();
+    let seen: Scenario =
+        clients.drive_other(&directory().join("passkey.mjs"), &session, &more).await.unwrap();
     assert_eq!(seen.error, None, "{seen:?}\n{}", running.log());
     assert!(seen.steps["added"][0].as_str().unwrap().starts_with("Test device"), "{seen:?}");
     assert_eq!((&seen.steps["loggedIn"], &seen.steps["complaints"]), (&json!("Your account"), &json!([])));

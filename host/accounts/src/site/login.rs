@@ -124,7 +124,6 @@ impl AccountSite {
             }
         }
         let mut answer = self.login_form(visit, next, Some(notice));
-        *answer.status_mut() = notice.status();
         if let LoginNotice::Paused(seconds) | LoginNotice::Busy(seconds) = notice {
             retry_after(&mut answer, seconds);
         }

@@ -91,11 +91,14 @@ pub(super) struct ConsentForm<'a> {
 }
 
 pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
+    // A form that is too old is shown anew.
+    let refused = form.notice.filter(|notice| *notice != LoginNotice::FormExpired);
+    let status = refused.map_or(StatusCode::OK, LoginNotice::status);
     let described = form.notice.map(|_| notice::ID);
     let query = if form.next.is_empty() { String::new() } else { format!("?{}", form.next) };
     let passkeys = format!("{}{query}", super::passkey_login::PATH);
     page(
-        StatusCode::OK,
+        status,
         "Log in",
         html! {
             @if let Some(notice) = form.notice { (notice::alert(&notice.sentence())) }

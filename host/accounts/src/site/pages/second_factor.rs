@@ -113,8 +113,9 @@ pub(in crate::site) fn factor(form: FactorForm<'_>) -> SiteAnswer {
             input type="text" name="name" value=(form.user) autocomplete="username" readonly hidden;
             (password.markup(notice, true))
             @if form.factor.is_some() {
-                button name="action" value="codes" { "Make new recovery codes" }
-                button.other name="action" value="set-up" { "Use another app" }
+                // The first one is that of the Enter key. It changes nothing yet.
+                button name="action" value="set-up" { "Use another app" }
+                button.other name="action" value="codes" { "Make new recovery codes" }
                 @if !form.is_required { button.other name="action" value="remove" { "Remove the second factor" } }
             } @else {
                 button name="action" value="set-up" { "Set it up" }
