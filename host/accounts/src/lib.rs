@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod login_method;
 pub mod meters;
+mod moment;
 pub mod passkey;
 mod random;
 pub mod redirect;

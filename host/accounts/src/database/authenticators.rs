@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use witgate_base::seal::SealingKey;
 
 use super::AccountDatabase;
-use super::events::EventRecorder;
+use super::event_recorder::EventRecorder;
 use super::recovery_codes;
 use super::sessions::digest_of;
 use super::users::{AccountUser, event, find};

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::events::EventRecorder;
+use super::event_recorder::EventRecorder;
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, ms};
 use crate::error::AccountsError;

@@ -5,7 +5,7 @@ use witgate_basic::credential::LONGEST_NAME;
 use witgate_basic::hash::PasswordHash;
 
 use super::endings::end_all;
-use super::events::EventRecorder;
+use super::event_recorder::EventRecorder;
 use super::sessions::is_unchanged;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;

@@ -416,7 +416,7 @@ async fn metadata_says_what_is_served() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_another_site_by_a_faulty_request() {
+async fn a_faulty_request_sends_nobody_to_another_site() {
     let mut browser = Browser::new();
     let metadata = json!({ "redirect_uris": ["https://evil.example.com/cb"] }).to_string();
     let answer = browser.send(Method::POST, "/register", metadata, "application/json").await;
@@ -456,7 +456,7 @@ async fn a_browser_in_which_a_user_has_logged_in_is_known_for_them() {
 }
 
 #[tokio::test]
-async fn who_closes_the_connection_before_the_answer_has_tried() {
+async fn a_login_whose_connection_is_closed_before_the_answer_counts_as_wrong() {
     let mut browser = Browser::new();
     let page = text_of(&browser.get("/login").await);
     let form = [("form", &*field(&page, "form")), ("name", "ada"), ("password", "wrong")];
