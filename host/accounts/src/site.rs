@@ -17,6 +17,7 @@ pub mod params;
 mod passkey_login;
 mod passkeys;
 mod password;
+mod paths;
 mod rare_lines;
 mod register;
 mod request;
@@ -51,12 +52,9 @@ use witgate_services::passwords::PasswordChecks;
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
 
-/// The path of one-time links.
-const LINK_PATH: &str = "/login/link";
-
 /// The address of the one-time link with this secret, at the pages of this origin.
 pub fn link_address(origin: &str, secret: &SecretString) -> String {
-    format!("{origin}{LINK_PATH}?code={}", secret.expose_secret())
+    format!("{origin}{}?code={}", paths::LINK, secret.expose_secret())
 }
 
 /// A request for the site.
@@ -271,16 +269,16 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         ("/token", SiteRoute::Token),
         ("/login", SiteRoute::Login),
         ("/logout", SiteRoute::Logout),
-        (second_step::PATH, SiteRoute::Code),
-        (LINK_PATH, SiteRoute::Link),
+        (paths::CODE, SiteRoute::Code),
+        (paths::LINK, SiteRoute::Link),
         ("/account", SiteRoute::Account),
         ("/account/password", SiteRoute::Password),
-        (second_factor::PATH, SiteRoute::SecondFactor),
+        (paths::SECOND_FACTOR, SiteRoute::SecondFactor),
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();
     if settings.passkey_host().is_some() {
-        let paths = [(passkey_login::PATH, SiteRoute::PasskeyLogin), (passkeys::PATH, SiteRoute::Passkeys)];
+        let paths = [(paths::PASSKEY_LOGIN, SiteRoute::PasskeyLogin), (paths::PASSKEYS, SiteRoute::Passkeys)];
         routes.extend(paths.map(|(path, route)| (path.to_owned(), route)));
     }
     if settings.takes_registrations {

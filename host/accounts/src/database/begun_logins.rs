@@ -5,8 +5,8 @@ use secrecy::SecretString;
 
 use super::AccountDatabase;
 use super::authenticators::{self, CodeVerdict};
-use super::sessions::{self, SessionStart, digest_of, is_unchanged};
-use super::users::{AccountUser, by_id};
+use super::sessions::{self, SessionStart, digest_of};
+use super::users::{AccountUser, by_id, is_unchanged};
 use crate::error::AccountsError;
 use crate::login_method::LoginMethod;
 use crate::random;

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::event_recorder::EventRecorder;
-use super::users::{AccountUser, by_id};
+use super::users::{AccountUser, by_id, is_unchanged};
 use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent};
@@ -179,12 +179,6 @@ impl AccountDatabase {
         self.connection.execute("DELETE FROM sessions WHERE digest = ?1", [digest.as_slice()])?;
         Ok(())
     }
-}
-
-/// True if a user has the same password as before, and is not disabled.
-pub(super) fn is_unchanged(transaction: &Transaction<'_>, user: &AccountUser) -> Result<bool, AccountsError> {
-    let current = by_id(transaction, &user.id)?;
-    Ok(current.is_some_and(|now| now.hash == user.hash && now.disabled.is_none()))
 }
 
 /// Adds a session with this secret.

@@ -6,7 +6,6 @@ use witgate_basic::hash::PasswordHash;
 
 use super::endings::end_all;
 use super::event_recorder::EventRecorder;
-use super::sessions::is_unchanged;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent};
@@ -247,6 +246,12 @@ impl AccountDatabase {
         self.publish()?;
         Ok(user)
     }
+}
+
+/// True if a user has the same password as before, and is not disabled.
+pub(super) fn is_unchanged(transaction: &Transaction<'_>, user: &AccountUser) -> Result<bool, AccountsError> {
+    let current = by_id(transaction, &user.id)?;
+    Ok(current.is_some_and(|now| now.hash == user.hash && now.disabled.is_none()))
 }
 
 /// Gives a user a new password. A link for another one is of no use any more.

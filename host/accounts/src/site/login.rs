@@ -11,7 +11,7 @@ use super::form_token::{self, FormPurpose};
 use super::known_browser;
 use super::pages::{self, LoginForm, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit, browser, second_step};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::begun_logins::LoginStep;
 use crate::database::users::AccountUser;
 use crate::database::{AccountDatabase, now_ms};
@@ -76,13 +76,12 @@ impl AccountSite {
         match self.judge(visit, attempt, &password).await {
             Ok(LoginStep::Session(secret)) => {
                 tracing::info!(user = witgate_base::printable::clean(&name), "a person has logged in");
-                let mut answer = see_other(&after_login(next));
+                let mut answer = see_other(&paths::after_login(next));
                 self.begin_in_browser(&mut answer, &secret, attempt);
                 answer
             }
             Ok(LoginStep::Code(secret)) => {
-                let query = if next.is_empty() { String::new() } else { format!("?{next}") };
-                let mut answer = see_other(&format!("{}{query}", second_step::PATH));
+                let mut answer = see_other(&paths::before(paths::CODE, next));
                 self.cookies.set_login(&mut answer, &secret);
                 answer
             }
@@ -225,14 +224,6 @@ impl AccountSite {
             Ok(begun)
         };
         self.store.run(visit.source(), work).await
-    }
-}
-
-/// The place where a browser goes on after a login, before the request of a client that has this query.
-pub(super) fn after_login(next: &str) -> String {
-    match next {
-        "" => "/account".to_owned(),
-        query => format!("/oauth/authorize?{query}"),
     }
 }
 

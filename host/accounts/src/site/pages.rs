@@ -17,6 +17,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::answers::{SiteAnswer, answer, note, retry_after};
 use super::form_token::FIELD;
+use super::paths;
 use super::request::PageFault;
 use crate::client::description::OauthClient;
 use crate::error::AccountsError;
@@ -95,8 +96,7 @@ pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
     let refused = form.notice.filter(|notice| *notice != LoginNotice::FormExpired);
     let status = refused.map_or(StatusCode::OK, LoginNotice::status);
     let described = form.notice.map(|_| notice::ID);
-    let query = if form.next.is_empty() { String::new() } else { format!("?{}", form.next) };
-    let passkeys = format!("{}{query}", super::passkey_login::PATH);
+    let passkeys = paths::before(paths::PASSKEY_LOGIN, form.next);
     page(
         status,
         "Log in",

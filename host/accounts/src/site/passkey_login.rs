@@ -8,21 +8,17 @@ use secrecy::SecretString;
 use super::answers::{SiteAnswer, see_other};
 use super::challenge::{self, challenge};
 use super::form_token::{self, FormPurpose};
-use super::login::after_login;
 use super::pages::notice::FormNotice;
 use super::pages::passkey::{self as page, PasskeyLoginForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit, browser};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::passkeys::PasskeyRefusal;
 use crate::database::users::AccountUser;
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::meters::LoginOutcome;
 use crate::passkey::{PasskeyAnswer, PasskeyFault, PasskeyServer};
-
-/// The path of the page.
-pub(super) const PATH: &str = "/login/passkey";
 
 /// The bytes of a field in base 64.
 pub(super) fn bytes_of(form: &OauthParams, name: &str) -> Vec<u8> {
@@ -70,7 +66,7 @@ impl AccountSite {
         match self.judge_passkey(visit, &form, challenge).await {
             Ok((user, session)) => {
                 tracing::info!(user = witgate_base::printable::clean(&user.name), "a person has logged in");
-                let mut answer = see_other(&after_login(next));
+                let mut answer = see_other(&paths::after_login(next));
                 self.begin_in_browser(&mut answer, &session, self.attempt(visit, &user.name));
                 answer
             }

@@ -13,14 +13,11 @@ use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
 use super::passkey_login::bytes_of;
-use super::{AccountSite, SiteVisit};
+use super::{AccountSite, SiteVisit, paths};
 use crate::database::passkeys::PasskeyRefusal;
 use crate::database::sessions::BrowserSession;
 use crate::database::{AccountDatabase, now_ms};
 use crate::passkey::{NewPasskey, PasskeyFault, PasskeyServer};
-
-/// The path of the page.
-pub(super) const PATH: &str = "/account/passkeys";
 
 impl AccountSite {
     /// The page.
@@ -132,7 +129,7 @@ impl AccountSite {
             Ok(()) => {
                 let user = witgate_base::printable::clean(&session.user.name);
                 tracing::info!(user, "a person has added a passkey");
-                see_other(PATH)
+                see_other(paths::PASSKEYS)
             }
             Err(PasskeyRefusal::Fault(fault)) => {
                 self.note_bad_passkey(visit, fault);
@@ -149,7 +146,7 @@ impl AccountSite {
             database.remove_passkey(&user, &id)
         };
         match self.store.run(visit.source(), work).await {
-            Ok(()) => see_other(PATH),
+            Ok(()) => see_other(paths::PASSKEYS),
             Err(error) => pages::unavailable(&error),
         }
     }

@@ -11,13 +11,10 @@ use super::login::LoginFault;
 use super::pages;
 use super::pages::notice::FormNotice;
 use super::pages::second_factor::{self as page, FactorForm};
-use super::{AccountSite, SiteVisit};
+use super::{AccountSite, SiteVisit, paths};
 use crate::database::sessions::BrowserSession;
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
-
-/// The path of the page.
-pub(super) const PATH: &str = "/account/second-factor";
 
 impl AccountSite {
     /// The page.
@@ -88,7 +85,7 @@ impl AccountSite {
         match self.store.run(visit.source(), offer).await {
             Ok(offered) => {
                 let token = self.token_of(FormPurpose::SecondFactor, secret);
-                self.set_up_form(PATH, &token, "", (&offered, &session.user.name), None)
+                self.set_up_form(paths::SECOND_FACTOR, &token, "", (&offered, &session.user.name), None)
             }
             Err(error) => pages::unavailable(&error),
         }
@@ -122,9 +119,9 @@ impl AccountSite {
             Ok(Err(Some(offered))) => {
                 let token = self.token_of(FormPurpose::SecondFactor, secret);
                 let notice = Some(FormNotice::wrong_code());
-                self.set_up_form(PATH, &token, "", (&offered, &session.user.name), notice)
+                self.set_up_form(paths::SECOND_FACTOR, &token, "", (&offered, &session.user.name), notice)
             }
-            Ok(Err(None)) => see_other(PATH),
+            Ok(Err(None)) => see_other(paths::SECOND_FACTOR),
             Err(error) => pages::unavailable(&error),
         }
     }
@@ -137,7 +134,7 @@ impl AccountSite {
         };
         match self.store.run(visit.source(), work).await {
             Ok(Some(codes)) => page::recovery_codes(&codes, "/account?changed=codes"),
-            Ok(None) => see_other(PATH),
+            Ok(None) => see_other(paths::SECOND_FACTOR),
             Err(error) => pages::unavailable(&error),
         }
     }

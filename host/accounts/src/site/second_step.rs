@@ -3,21 +3,16 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::answers::{SiteAnswer, see_other};
-use super::browser;
 use super::form_token::{self, FormPurpose};
-use super::login::after_login;
 use super::pages::notice::FormNotice;
 use super::pages::second_factor::{self as page, CodeForm, SetUpForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::begun_logins::{BegunLogin, SecondStep};
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::totp::TotpSecret;
-
-/// The path of the page.
-pub(super) const PATH: &str = "/login/code";
 
 impl AccountSite {
     /// The page, before the request of a client that has this query.
@@ -51,7 +46,7 @@ impl AccountSite {
                 page::code(CodeForm { token: &token, next, notice })
             }
             Ok(Some((BegunLogin { user, .. }, Some(secret)))) => {
-                self.set_up_form(PATH, &token, next, (&secret, &user.name), notice)
+                self.set_up_form(paths::CODE, &token, next, (&secret, &user.name), notice)
             }
             Ok(_) => self.login_form(visit, next, Some(LoginNotice::FormExpired)),
             Err(error) => pages::unavailable(&error),
@@ -161,7 +156,7 @@ impl AccountSite {
         next: &str,
     ) -> SiteAnswer {
         tracing::info!(user = witgate_base::printable::clean(attempt.name), "a person has logged in");
-        let place = after_login(next);
+        let place = paths::after_login(next);
         let mut answer = match codes {
             [] => see_other(&place),
             codes => page::recovery_codes(codes, &place),

@@ -12,6 +12,7 @@ use crate::database::passkeys::Passkey;
 use crate::database::users::AccountUser;
 use crate::site::answers::SiteAnswer;
 use crate::site::form_token::FIELD;
+use crate::site::paths::after_login;
 
 /// The content of the page that logs in with a passkey.
 pub(in crate::site) struct PasskeyLoginForm<'a> {
@@ -44,9 +45,7 @@ pub(in crate::site) struct NewPasskeyForm<'a> {
 
 pub(in crate::site) fn log_in(form: &PasskeyLoginForm<'_>) -> SiteAnswer {
     let notice = form.notice.as_ref();
-    let query = if form.next.is_empty() { String::new() } else { format!("?{}", form.next) };
-    let password =
-        if form.next.is_empty() { "/login".to_owned() } else { format!("/oauth/authorize{query}") };
+    let password = if form.next.is_empty() { "/login".to_owned() } else { after_login(form.next) };
     let content = html! {
         @if let Some(notice) = notice { (notice.markup()) }
         (no_script())
