@@ -34,7 +34,7 @@ pub struct AccountSettings {
     pub password_cost: Argon2Hash,
     /// The names of the service, which are no passwords.
     pub service_names: Vec<String>,
-    /// Who needs a second factor.
+    /// The users who need a second factor.
     pub second_factor: SecondFactorRule,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,

@@ -39,7 +39,7 @@ pub(super) enum Command {
     /// Make a link with which a user of accounts chooses a new password, once
     ResetLink(link::ResetLink),
     /// Show whether a user of accounts has a second factor and passkeys, or remove them
-    SecondFactor(second_factor::SecondFactor),
+    SecondFactor(second_factor::FactorArguments),
     /// Import users with hashed passwords, from a file of htpasswd or JSON: {NAME: {"hash": HASH, "roles": [ROLE]}}
     Import(import::Arguments),
 }

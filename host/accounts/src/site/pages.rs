@@ -15,6 +15,8 @@ use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderName, HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub(super) use self::notice::LoginNotice;
+
 use super::answers::{SiteAnswer, answer, note, retry_after};
 use super::form_token::FIELD;
 use super::paths;
@@ -49,34 +51,6 @@ pub(super) struct LoginForm<'a> {
     pub(super) notice: Option<LoginNotice>,
     /// True if there are passkeys at this host.
     pub(super) has_passkeys: bool,
-}
-
-/// A sentence above the login form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoginNotice {
-    /// Name or password is wrong.
-    Wrong,
-    /// Too many attempts have failed: the seconds until the next one.
-    Paused(u32),
-    /// Too many people log in at the same time: the seconds until the next attempt.
-    Busy(u32),
-    /// The form is too old, or the browser accepts no cookies.
-    FormExpired,
-}
-
-impl LoginNotice {
-    pub(super) fn sentence(self) -> String {
-        match self {
-            Self::Wrong => "The name or the password is wrong.".to_owned(),
-            Self::Paused(seconds) => {
-                format!("There were too many failed attempts. Try again in {seconds} seconds.")
-            }
-            Self::Busy(_) => "Too many people are logging in. Try again in a moment.".to_owned(),
-            Self::FormExpired => {
-                "This page was too old. Begin again; your browser has to accept cookies.".to_owned()
-            }
-        }
-    }
 }
 
 /// The content of the page that asks for consent.

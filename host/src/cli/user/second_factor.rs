@@ -8,7 +8,7 @@ use crate::cli::outcome::{CommandFailure, Exit};
 
 /// The arguments of `user second-factor`.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct SecondFactor {
+pub(in crate::cli) struct FactorArguments {
     /// Name or id of the user
     name: String,
     /// Remove it, with the recovery codes and all passkeys, for a user who has lost their devices
@@ -16,7 +16,7 @@ pub(in crate::cli) struct SecondFactor {
     remove: bool,
 }
 
-pub(super) fn second_factor(context: &Context, arguments: &SecondFactor) -> Result<Exit, CommandFailure> {
+pub(super) fn second_factor(context: &Context, arguments: &FactorArguments) -> Result<Exit, CommandFailure> {
     let mut database = opened(context)?;
     let user = database.named_user(&composed(&arguments.name))?;
     if arguments.remove {

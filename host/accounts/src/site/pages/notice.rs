@@ -3,10 +3,36 @@
 use http::StatusCode;
 use maud::{Markup, html};
 
-use super::LoginNotice;
-
 /// The id of the sentence, by which fields refer to it.
 pub(super) const ID: &str = "notice";
+
+/// A sentence above the login form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::site) enum LoginNotice {
+    /// Name or password is wrong.
+    Wrong,
+    /// Too many attempts have failed: the seconds until the next one.
+    Paused(u32),
+    /// Too many people log in at the same time: the seconds until the next attempt.
+    Busy(u32),
+    /// The form is too old, or the browser accepts no cookies.
+    FormExpired,
+}
+
+impl LoginNotice {
+    pub(in crate::site) fn sentence(self) -> String {
+        match self {
+            Self::Wrong => "The name or the password is wrong.".to_owned(),
+            Self::Paused(seconds) => {
+                format!("There were too many failed attempts. Try again in {seconds} seconds.")
+            }
+            Self::Busy(_) => "Too many people are logging in. Try again in a moment.".to_owned(),
+            Self::FormExpired => {
+                "This page was too old. Begin again; your browser has to accept cookies.".to_owned()
+            }
+        }
+    }
+}
 
 /// A sentence above a form.
 #[derive(Clone, Debug)]

@@ -272,7 +272,7 @@ async fn many_wrong_codes_cause_pauses_for_all_addresses() {
 }
 
 #[tokio::test]
-async fn who_needs_a_second_factor_sets_one_up_at_the_login() {
+async fn a_user_who_needs_a_second_factor_sets_one_up_at_the_login() {
     let mut browser = Browser::with(|settings| {
         settings.second_factor = SecondFactorRule::Roles(vec!["ops".to_owned()]);
     });

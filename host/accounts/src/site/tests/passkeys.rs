@@ -8,7 +8,7 @@ use crate::passkey::tests::{Device, SERVER, client};
 
 const NAME: &str = "Phone & co";
 
-/// What a browser adds to the form of a page.
+/// The fields that a browser adds to the form of a page.
 type Filled = Vec<(&'static str, String)>;
 
 fn text(bytes: &[u8]) -> String {
