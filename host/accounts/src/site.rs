@@ -35,6 +35,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
 
 use self::answers::not_allowed;
 use self::cookies::Cookies;
@@ -51,6 +52,9 @@ use witgate_services::passwords::PasswordChecks;
 
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
+
+/// The most answers that wait in a pause. Further ones are sent at once.
+const MOST_DELAYED: usize = 1_024;
 
 /// The address of the one-time link with this secret, at the pages of this origin.
 pub fn link_address(origin: &str, secret: &SecretString) -> String {
@@ -130,6 +134,8 @@ pub struct AccountSite {
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
     lines: RareLines,
+    /// The answers in a pause that may wait at the same time.
+    delays: Semaphore,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -194,7 +200,8 @@ impl AccountSite {
             );
         }
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
-        Self { documents, settings, store, passwords, guard, cookies, lines, routes }
+        let delays = Semaphore::new(MOST_DELAYED);
+        Self { documents, settings, store, passwords, guard, cookies, lines, delays, routes }
     }
 
     /// True if there is something at the path.
