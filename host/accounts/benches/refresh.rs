@@ -10,10 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{Criterion, criterion_group, criterion_main};
 use secrecy::{ExposeSecret as _, SecretString};
 use witgate_accounts::database::grants::{CodePresentation, CodeTerms, GrantTerms, RefreshPresentation};
+use witgate_accounts::database::sessions::SessionStart;
 use witgate_accounts::database::{AccountDatabase, now_ms};
+use witgate_accounts::login_method::LoginMethod;
 use witgate_base::digest::sha256;
 use witgate_basic::hash::{PasswordHash, RECOMMENDED};
-use witgate_config::accounts::{AccountPlace, AccountResource, AccountSettings};
+use witgate_config::accounts::{AccountPlace, AccountResource, AccountSettings, SecondFactorRule};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -33,6 +35,8 @@ fn settings(place: AccountPlace) -> AccountSettings {
         takes_registrations: true,
         scopes: BTreeMap::new(),
         password_cost: RECOMMENDED,
+        service_names: Vec::new(),
+        second_factor: SecondFactorRule::Roles(Vec::new()),
         resources: vec![AccountResource {
             url: RESOURCE.to_owned(),
             path: "/mcp".to_owned(),
@@ -44,7 +48,8 @@ fn settings(place: AccountPlace) -> AccountSettings {
 /// The first refresh token of a new login.
 fn logged_in(database: &mut AccountDatabase, settings: &AccountSettings) -> SecretString {
     let ada = database.add_user("ada", &PasswordHash::nobody(), &["ops".to_owned()]).unwrap();
-    let session = database.begin_session(&ada, now_ms()).unwrap().unwrap();
+    let start = SessionStart { method: LoginMethod::Password, browser: String::new() };
+    let session = database.begin_session(&ada, &start, now_ms()).unwrap().unwrap();
     let terms = GrantTerms {
         user: ada.id,
         client: "client".to_owned(),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::moment::now_ms;
+
 /// Something that has happened to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,13 +34,25 @@ pub enum AccountAction {
     UserRemoved,
     /// A user has a new password.
     PasswordChanged,
+    /// There is a link with which a user chooses a password.
+    LinkMade,
+    /// A user has set up a second factor.
+    FactorAdded,
+    /// The second factor of a user is removed.
+    FactorRemoved,
+    /// A user has other recovery codes.
+    CodesRenewed,
+    /// A user has a further passkey.
+    PasskeyAdded,
+    /// A passkey of a user is removed.
+    PasskeyRemoved,
     /// A user has other roles.
     RolesChanged,
     /// Tokens are signed with a new key.
     KeyRotated,
 }
 
-/// Who has asked for it.
+/// The one who has asked for a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Actor {
@@ -78,9 +92,9 @@ impl Actor {
 pub struct AccountEvent {
     /// The time, in milliseconds since 1970.
     pub at: i64,
-    /// What has happened.
+    /// The kind of the event.
     pub action: AccountAction,
-    /// Who has asked for it. None: nobody is known.
+    /// The one who has asked for it. None: nobody is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
     /// The id of the user whose account it is.
@@ -121,7 +135,7 @@ impl AccountEvent {
     /// An event of now, about nobody.
     pub fn now(action: AccountAction) -> Self {
         Self {
-            at: crate::database::now_ms(),
+            at: now_ms(),
             action,
             by: None,
             user: None,

@@ -9,10 +9,14 @@ pub mod client;
 pub mod database;
 pub mod error;
 pub mod event;
+pub mod login_method;
 pub mod meters;
+mod moment;
+pub mod passkey;
 mod random;
 pub mod redirect;
 pub mod site;
 pub mod store;
 #[cfg(test)]
 mod test_accounts;
+pub mod totp;

@@ -3,18 +3,27 @@
 mod account;
 mod answers;
 mod authorize;
+mod browser;
+mod challenge;
 mod consent;
 mod cookies;
 mod form_token;
 mod known_browser;
+mod link;
 mod login;
 mod metadata;
 mod pages;
 pub mod params;
+mod passkey_login;
+mod passkeys;
+mod password;
+mod paths;
 mod rare_lines;
 mod register;
 mod request;
 mod revoke;
+mod second_factor;
+mod second_step;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,7 +34,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
 
 use self::answers::not_allowed;
 use self::cookies::Cookies;
@@ -42,6 +52,14 @@ use witgate_services::passwords::PasswordChecks;
 
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
+
+/// The most answers that wait in a pause. Further ones are sent at once.
+const MOST_DELAYED: usize = 1_024;
+
+/// The address of the one-time link with this secret, at the pages of this origin.
+pub fn link_address(origin: &str, secret: &SecretString) -> String {
+    format!("{origin}{}?code={}", paths::LINK, secret.expose_secret())
+}
 
 /// A request for the site.
 pub struct SiteVisit {
@@ -116,6 +134,8 @@ pub struct AccountSite {
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
     lines: RareLines,
+    /// The answers in a pause that may wait at the same time.
+    delays: Semaphore,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -130,8 +150,14 @@ enum SiteRoute {
     Register,
     Revoke,
     Login,
+    Code,
+    Link,
+    PasskeyLogin,
     Logout,
     Account,
+    Password,
+    SecondFactor,
+    Passkeys,
 }
 
 impl SiteRoute {
@@ -145,7 +171,8 @@ impl SiteRoute {
         match self {
             Self::Metadata | Self::Keys | Self::Authorize => "GET",
             Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
-            Self::Login | Self::Logout | Self::Account => "GET, POST",
+            Self::Login | Self::Code | Self::Link | Self::PasskeyLogin | Self::Logout => "GET, POST",
+            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys => "GET, POST",
         }
     }
 }
@@ -173,7 +200,8 @@ impl AccountSite {
             );
         }
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
-        Self { documents, settings, store, passwords, guard, cookies, lines, routes }
+        let delays = Semaphore::new(MOST_DELAYED);
+        Self { documents, settings, store, passwords, guard, cookies, lines, delays, routes }
     }
 
     /// True if there is something at the path.
@@ -201,10 +229,22 @@ impl AccountSite {
             SiteRoute::Revoke if is_post => self.revoke(&visit).await,
             SiteRoute::Login if is_get => self.login_page(&visit),
             SiteRoute::Login if is_post => self.log_in(&visit).await,
+            SiteRoute::Code if is_get => self.code_page(&visit).await,
+            SiteRoute::Code if is_post => self.take_code(&visit).await,
+            SiteRoute::Link if is_get => self.link_page(&visit).await,
+            SiteRoute::Link if is_post => self.use_link(&visit).await,
+            SiteRoute::PasskeyLogin if is_get => self.passkey_page(&visit),
+            SiteRoute::PasskeyLogin if is_post => self.log_in_by_passkey(&visit).await,
             SiteRoute::Logout if is_get => self.logout_page(&visit).await,
             SiteRoute::Logout if is_post => self.log_out(&visit).await,
             SiteRoute::Account if is_get => self.account_page(&visit).await,
             SiteRoute::Account if is_post => self.change_account(&visit).await,
+            SiteRoute::Password if is_get => self.password_page(&visit).await,
+            SiteRoute::Password if is_post => self.change_own_password(&visit).await,
+            SiteRoute::SecondFactor if is_get => self.factor_page(&visit).await,
+            SiteRoute::SecondFactor if is_post => self.change_factor(&visit).await,
+            SiteRoute::Passkeys if is_get => self.passkeys_page(&visit).await,
+            SiteRoute::Passkeys if is_post => self.change_passkeys(&visit).await,
             _ => not_allowed(route.methods()),
         }
     }
@@ -236,10 +276,18 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         ("/token", SiteRoute::Token),
         ("/login", SiteRoute::Login),
         ("/logout", SiteRoute::Logout),
+        (paths::CODE, SiteRoute::Code),
+        (paths::LINK, SiteRoute::Link),
         ("/account", SiteRoute::Account),
+        ("/account/password", SiteRoute::Password),
+        (paths::SECOND_FACTOR, SiteRoute::SecondFactor),
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();
+    if settings.passkey_host().is_some() {
+        let paths = [(paths::PASSKEY_LOGIN, SiteRoute::PasskeyLogin), (paths::PASSKEYS, SiteRoute::Passkeys)];
+        routes.extend(paths.map(|(path, route)| (path.to_owned(), route)));
+    }
     if settings.takes_registrations {
         routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
     }

@@ -7,13 +7,20 @@ use tempfile::TempDir;
 use witgate_basic::hash::{PasswordHash, RECOMMENDED};
 
 use crate::database::AccountDatabase;
+use crate::database::sessions::SessionStart;
 use crate::database::users::AccountUser;
-use witgate_config::accounts::{AccountPlace, AccountResource, AccountSettings};
+use crate::login_method::LoginMethod;
+use witgate_config::accounts::{AccountPlace, AccountResource, AccountSettings, SecondFactorRule};
 use witgate_services::passwords::algorithm::hash_of;
 
 pub(crate) const ISSUER: &str = "https://mcp.example.com";
 pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// The beginning of a session with a password alone.
+pub(crate) fn password_start() -> SessionStart {
+    SessionStart { method: LoginMethod::Password, browser: "Firefox on Linux".to_owned() }
+}
 
 /// The accounts, with the user `ada`.
 pub(crate) struct TestAccounts {
@@ -50,6 +57,8 @@ impl TestAccounts {
             takes_registrations: true,
             scopes: BTreeMap::from([("mcp:read".to_owned(), "Read your notes".to_owned())]),
             password_cost: RECOMMENDED,
+            service_names: vec!["mcp.example.com".to_owned()],
+            second_factor: SecondFactorRule::Roles(Vec::new()),
             resources: vec![AccountResource {
                 url: RESOURCE.to_owned(),
                 path: "/mcp".to_owned(),

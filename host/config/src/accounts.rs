@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
 use witgate_basic::hash::Argon2Hash;
 
 /// The settings of accounts.
@@ -31,8 +32,45 @@ pub struct AccountSettings {
     pub scopes: BTreeMap<String, String>,
     /// The cost of new hashes of passwords.
     pub password_cost: Argon2Hash,
+    /// The names of the service, which are no passwords.
+    pub service_names: Vec<String>,
+    /// The users who need a second factor.
+    pub second_factor: SecondFactorRule,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
+}
+
+impl AccountSettings {
+    /// The host of the issuer, by which people know the server.
+    pub fn host(&self) -> String {
+        let host = Url::parse(&self.issuer).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The host that passkeys are for. None: it is an address, for which there are no passkeys.
+    pub fn passkey_host(&self) -> Option<String> {
+        let url = Url::parse(&self.issuer).ok()?;
+        url.domain().map(str::to_owned)
+    }
+}
+
+/// The users who need a second factor besides a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecondFactorRule {
+    /// All.
+    Everybody,
+    /// Those with one of these roles.
+    Roles(Vec<String>),
+}
+
+impl SecondFactorRule {
+    /// True if a user with these roles needs one.
+    pub fn is_for(&self, roles: &[String]) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Roles(strict) => strict.iter().any(|role| roles.contains(role)),
+        }
+    }
 }
 
 /// A resource that tokens are for.

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::accounts::{Accounts, ClientRegistration};
+pub use self::accounts::{Accounts, ClientRegistration, SecondFactor};
 pub use self::audit::{
     Audit, AuditLines, AuditSync, AuditUnavailable, CheckpointPlaces, CheckpointTarget, CheckpointWitness,
 };

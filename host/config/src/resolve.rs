@@ -27,6 +27,7 @@ mod proxies;
 mod resolver;
 mod secret;
 mod server;
+mod service_names;
 mod sessions;
 mod settings;
 mod signing;
@@ -326,6 +327,16 @@ impl Outline {
     /// The files of accounts. None: there is no `[accounts]`.
     pub fn accounts(&self) -> Option<AccountPlace> {
         self.file.accounts.as_ref().map(|_| accounts::place(&self.file, &self.base))
+    }
+
+    /// The names of the service, which are no passwords.
+    pub fn service_names(&self) -> Vec<String> {
+        service_names::service_names(&self.file)
+    }
+
+    /// The origin of the pages of accounts. None: there is no `[accounts]`.
+    pub fn accounts_origin(&self) -> Option<String> {
+        self.file.accounts.as_ref().map(|written| accounts::default_issuer(&self.file, written))
     }
 
     /// The path of the control socket.

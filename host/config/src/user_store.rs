@@ -19,7 +19,7 @@ use witgate_base::printable;
 use witgate_base::whole_file::{self, FileError};
 
 pub use import::{UserImport, UserImportError, UserImportTerms};
-pub use password::{PasswordFault, SHORTEST_PASSWORD, password_fault};
+pub use password::{NewPassword, PasswordFault, SHORTEST_PASSWORD, password_fault};
 
 use crate::key_store::{ExistingKeys, ImportChange};
 

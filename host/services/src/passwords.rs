@@ -5,6 +5,7 @@
 pub mod algorithm;
 mod memory;
 pub mod meters;
+mod new_hash;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,9 @@
 mod accounts;
 mod entry;
 mod import;
+mod link;
 mod password;
+mod second_factor;
 mod users_place;
 
 use witgate_basic::credential::composed;
@@ -12,7 +14,7 @@ use witgate_basic::users::StoredUser;
 
 use self::entry::{algorithm, finish, has, state, to_json};
 use self::password::PasswordOptions;
-use self::users_place::{UsersPlace, cost, place};
+use self::users_place::{UsersPlace, password_terms, place};
 use super::change_state::WaitOption;
 use super::context::Context;
 use super::key::now;
@@ -34,6 +36,10 @@ pub(super) enum Command {
     Enable(NamedUser),
     /// Remove a user from the store
     Remove(NamedUser),
+    /// Make a link with which a user of accounts chooses a new password, once
+    ResetLink(link::ResetLink),
+    /// Show whether a user of accounts has a second factor and passkeys, or remove them
+    SecondFactor(second_factor::FactorArguments),
     /// Import users with hashed passwords, from a file of htpasswd or JSON: {NAME: {"hash": HASH, "roles": [ROLE]}}
     Import(import::Arguments),
 }
@@ -54,6 +60,9 @@ pub(super) struct Add {
     /// Pattern of denied calls, which overrides --allow; may be repeated
     #[arg(long, value_name = "PATTERN")]
     deny: Vec<String>,
+    /// With --accounts: ask for no password, and print a link with which the user chooses one
+    #[arg(long, requires = "accounts", conflicts_with_all = ["password_stdin", "weak"])]
+    invite: bool,
     #[command(flatten)]
     password: PasswordOptions,
     #[command(flatten)]
@@ -92,6 +101,8 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::Disable(arguments) => disable(context, &arguments),
         Command::Enable(arguments) => enable(context, &arguments),
         Command::Remove(arguments) => remove(context, &arguments),
+        Command::ResetLink(arguments) => link::reset_link(context, &arguments),
+        Command::SecondFactor(arguments) => second_factor::second_factor(context, &arguments),
         Command::Import(arguments) => import::run(context, &arguments),
     }
 }
@@ -108,7 +119,7 @@ fn add(context: &Context, arguments: &Add) -> Result<Exit, CommandFailure> {
     let mut new = NewUser { name, hash: PasswordHash::nobody(), roles, scopes, allow, deny };
     // Before somebody enters a password.
     store.can_add(&new, now())?;
-    new.hash = arguments.password.hash(&new.name, cost(context)?)?;
+    new.hash = arguments.password.hash(&new.name, &password_terms(context)?)?;
     let user = store.add(new, now())?;
     context.terminal.say(&format!("Added the user `{}` in {}.", user.name, store.path().display()));
     if is_useless {
@@ -126,7 +137,10 @@ fn add_account(context: &Context, arguments: &Add) -> Result<Exit, CommandFailur
             "users of accounts have roles (--role) only: their clients get the scopes, and rbac has the patterns",
         ));
     }
-    accounts::add(context, &arguments.name, role, arguments.password)
+    match arguments.invite {
+        true => link::invite(context, &arguments.name, role),
+        false => accounts::add(context, &arguments.name, role, arguments.password),
+    }
 }
 
 fn list(context: &Context, at: &UsersPlace) -> Result<Exit, CommandFailure> {
@@ -165,7 +179,7 @@ fn passwd(context: &Context, arguments: &Passwd) -> Result<Exit, CommandFailure>
     let wanted = composed(&arguments.name);
     // Before somebody enters a password.
     let name = store.find(&wanted)?.name;
-    let hash = arguments.password.hash(&name, cost(context)?)?;
+    let hash = arguments.password.hash(&name, &password_terms(context)?)?;
     let user = store.set_hash(&name, hash)?;
     let said = format!(
         "The user `{}` has a new password in {}. The former one is no longer valid.",

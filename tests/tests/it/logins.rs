@@ -1,5 +1,7 @@
 //! Accounts: logins from the URL of a server alone, and their end.
 
+mod keeping;
+
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -10,21 +12,27 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use witgate_base::digest::sha256;
 use witgate_tests::clients::{Clients, Report, Scenario, Session};
-use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::gateway::{Running, Setup, await_some, workspace};
 use witgate_tests::oauth::{browser, directory};
 use witgate_tests::wire::{Answer, Request};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 const REDIRECT: &str = "http://127.0.0.1:4711/cb";
 const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 
 /// A gateway with accounts before its own tools, and the user `ada`.
 fn setup(policy: &str) -> Setup {
+    setup_with(|_| String::new(), policy)
+}
+
+/// The same, with further settings of accounts.
+pub(crate) fn setup_with(accounts: impl FnOnce(&Setup) -> String, policy: &str) -> Setup {
     let setup = Setup::new();
+    let accounts = accounts(&setup);
     setup.config(
         "",
         &format!(
-            "[accounts]\nscopes = {{ \"tools:read\" = \"Read things\" }}\n\
+            "[accounts]\n{accounts}scopes = {{ \"tools:read\" = \"Read things\" }}\n\
              [upstreams.own]\nown_tools = true\n\
              [policies.people]\nkind = \"accounts\"\n{policy}\n\
              [policies.roles]\nkind = \"rbac\"\nconfig.roles.ops = {{ allow = [\"*\"] }}\n\
@@ -51,13 +59,13 @@ fn succeed(setup: &Setup, arguments: &[&str], input: &str) -> String {
 }
 
 /// A person with a browser, and a client.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     running: &'a Running,
     cookies: HashMap<String, String>,
 }
 
 impl<'a> Person<'a> {
-    fn new(running: &'a Running) -> Self {
+    pub(crate) fn new(running: &'a Running) -> Self {
         Self { running, cookies: HashMap::new() }
     }
 
@@ -71,12 +79,12 @@ impl<'a> Person<'a> {
         answer
     }
 
-    fn get(&mut self, target: &str) -> Answer {
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
         let request = Request::new("GET", &self.running.address(), target);
         self.send(request)
     }
 
-    fn post(&mut self, target: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) fn post(&mut self, target: &str, form: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::new("POST", &self.running.address(), target)
             .with("Content-Type", "application/x-www-form-urlencoded")
@@ -130,7 +138,7 @@ fn body(answer: &Answer) -> Value {
 }
 
 /// The value of a hidden field.
-fn field(page: &Answer, name: &str) -> String {
+pub(crate) fn field(page: &Answer, name: &str) -> String {
     let text = page.text();
     let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{text}"));
     rest.split('"').next().unwrap().replace("&amp;", "&")
@@ -151,7 +159,7 @@ fn a_login_ends_at_once_in_each_way() {
         }
         let running = setup.serve();
         let mut person = Person::new(&running);
-        for way in ["end", "roles", "passwd", "revoke", "disable"] {
+        for way in ["end", "roles", "passwd", "token", "revoke", "disable"] {
             let (client, tokens) = person.let_in();
             let what = format!("{way}, component: {component}");
             assert_eq!(call(&running, &tokens).status, 200, "{what}: {tokens}");
@@ -164,6 +172,7 @@ fn a_login_ends_at_once_in_each_way() {
                     succeed(setup, &["user", "passwd", "ada", "--accounts", "--password-stdin"], PASSWORD)
                 }
                 "disable" => succeed(setup, &["user", "disable", "ada", "--accounts"], ""),
+                "token" => succeed(setup, &["token", "revoke"], tokens["access_token"].as_str().unwrap()),
                 _ => {
                     let token = tokens["access_token"].as_str().unwrap();
                     let answer = person.post("/oauth/revoke", &[("token", token), ("client_id", &client)]);

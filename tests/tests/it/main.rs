@@ -49,6 +49,7 @@ mod providers;
 mod record;
 mod reference;
 mod scopes;
+mod second_factors;
 mod secret_sources;
 mod secrets;
 mod seeds;

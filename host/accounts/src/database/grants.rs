@@ -14,6 +14,7 @@ use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, ms, now_ms};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent, Actor};
+use crate::login_method::LoginMethod;
 use crate::random::hex;
 use witgate_base::seal::{MacKey, SealingKey};
 use witgate_config::accounts::AccountSettings;
@@ -114,11 +115,18 @@ struct StoredTerms {
     created: i64,
     used: i64,
     ended: Option<i64>,
+    /// The way in which the person had logged in.
+    method: LoginMethod,
 }
 
 impl StoredTerms {
     fn mac(&self) -> MacKey {
         MacKey::of(self.secret.as_bytes())
+    }
+
+    /// True if the user needs a second factor by now, and has not shown one.
+    fn is_too_weak(&self, settings: &AccountSettings, user: &AccountUser) -> bool {
+        !self.method.is_strong() && settings.second_factor.is_for(&user.roles)
     }
 
     /// The reason why the grant is over, by its age.
@@ -256,7 +264,7 @@ fn stored(
 ) -> Result<Option<StoredTerms>, AccountsError> {
     let query =
         "SELECT user, client, client_name, resource, scopes, secret, counter, rotated, created, logged_in,
-                 used, ended FROM grants WHERE id = ?1";
+                 used, ended, method FROM grants WHERE id = ?1";
     let mut statement = connection.prepare_cached(query)?;
     let row = statement.query_row([id], |row| {
         let scopes: String = row.get(4)?;
@@ -269,11 +277,13 @@ fn stored(
             logged_in: row.get(9)?,
         };
         let (secret, counter, rotated): (String, _, _) = (row.get(5)?, row.get(6)?, row.get(7)?);
-        Ok((terms, secret, counter, rotated, row.get(8)?, row.get(10)?, row.get(11)?))
+        let method: String = row.get(12)?;
+        Ok((terms, secret, counter, rotated, row.get(8)?, row.get(10)?, row.get(11)?, method))
     });
-    let Some((terms, sealed, counter, rotated, created, used, ended)) = row.optional()? else {
+    let Some((terms, sealed, counter, rotated, created, used, ended, method)) = row.optional()? else {
         return Ok(None);
     };
+    let method = LoginMethod::of_word(&method);
     let secret = seal.open(&["grants", &hex(id), "secret"], &sealed)?;
-    Ok(Some(StoredTerms { id: *id, terms, secret, counter, rotated, created, used, ended }))
+    Ok(Some(StoredTerms { id: *id, terms, secret, counter, rotated, created, used, ended, method }))
 }

@@ -13,7 +13,7 @@ use super::grants::{
     CodePresentation, CodeTerms, GrantFault, GrantTerms, GrantedTokens, RefreshPresentation,
 };
 use super::*;
-use crate::test_accounts::{ISSUER, RESOURCE, TestAccounts};
+use crate::test_accounts::{ISSUER, RESOURCE, TestAccounts, password_start};
 use witgate_base::digest::sha256;
 use witgate_basic::hash::PasswordHash;
 
@@ -34,7 +34,7 @@ fn terms(accounts: &TestAccounts, now: i64) -> GrantTerms {
 }
 
 fn granted(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> SecretString {
-    let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+    let session = database.begin_session(&accounts.ada, &password_start(), now).unwrap().unwrap();
     let terms = terms(accounts, now);
     let challenge = URL_SAFE_NO_PAD.encode(sha256(VERIFIER.as_bytes()));
     let code = CodeTerms { redirect: REDIRECT.to_owned(), challenge };
@@ -252,7 +252,7 @@ fn each_change_of_a_user_ends_all_their_logins_at_once() {
     for (what, change) in changes {
         let now = now_ms();
         database.enable_user("ada").unwrap();
-        let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+        let session = database.begin_session(&accounts.ada, &password_start(), now).unwrap().unwrap();
         let tokens = logged_in(&accounts, &mut database, now);
         let before = accounts.ended().lines().count();
         // As another process does it.
@@ -265,7 +265,10 @@ fn each_change_of_a_user_ends_all_their_logins_at_once() {
         );
         assert!(database.session(&session, &accounts.settings, now).unwrap().is_none(), "{what}");
     }
-    assert!(database.begin_session(&accounts.ada, 0).unwrap().is_none(), "nobody logs in as a removed user");
+    assert!(
+        database.begin_session(&accounts.ada, &password_start(), 0).unwrap().is_none(),
+        "nobody logs in as a removed user"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use witgate_basic::credential::LONGEST_NAME;
 use witgate_basic::hash::PasswordHash;
 
 use super::endings::end_all;
+use super::event_recorder::EventRecorder;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent};
@@ -116,9 +117,29 @@ impl AccountDatabase {
     /// As [`Self::named_user`], or if the database cannot be written.
     pub fn set_password(&mut self, name: &str, hash: &PasswordHash) -> Result<AccountUser, AccountsError> {
         self.change_user(name, (AccountAction::PasswordChanged, "password-changed"), |transaction, user| {
-            transaction.execute("UPDATE users SET hash = ?2 WHERE id = ?1", (&user.id, hash.as_str()))?;
-            Ok(())
+            give_password(transaction, &user.id, hash)
         })
+    }
+
+    /// The same for a user who has shown their password. None: they have another one by now, or are disabled.
+    ///
+    /// # Errors
+    /// As [`Self::set_password`].
+    pub fn change_password(
+        &mut self,
+        user: &AccountUser,
+        hash: &PasswordHash,
+    ) -> Result<Option<AccountUser>, AccountsError> {
+        let recorder = self.recorder.clone();
+        let changed = self.change(|transaction, _| {
+            if !is_unchanged(transaction, user)? {
+                return Ok(None);
+            }
+            replace_password(transaction, &recorder, user, hash)?;
+            find(transaction, &user.id).map(Some)
+        })?;
+        self.publish()?;
+        Ok(changed)
     }
 
     /// Replaces an outdated hash of the same password.
@@ -145,6 +166,7 @@ impl AccountDatabase {
             let values = (&user.id, now_ms());
             transaction
                 .execute("UPDATE users SET disabled = coalesce(disabled, ?2) WHERE id = ?1", values)?;
+            transaction.execute("DELETE FROM links WHERE user = ?1", [&user.id])?;
             Ok(())
         })
     }
@@ -216,7 +238,7 @@ impl AccountDatabase {
             let user = find(transaction, name)?;
             change(transaction, &user)?;
             end_all(transaction, &user.id, reason, now_ms())?;
-            transaction.execute("DELETE FROM sessions WHERE user = ?1", [&user.id])?;
+            end_browsers(transaction, &user.id)?;
             let user = find(transaction, &user.id)?;
             recorder.record(transaction, event(action, &user).because(reason))?;
             Ok::<_, AccountsError>(user)
@@ -226,8 +248,47 @@ impl AccountDatabase {
     }
 }
 
+/// True if a user has the same password as before, and is not disabled.
+pub(super) fn is_unchanged(transaction: &Transaction<'_>, user: &AccountUser) -> Result<bool, AccountsError> {
+    let current = by_id(transaction, &user.id)?;
+    Ok(current.is_some_and(|now| now.hash == user.hash && now.disabled.is_none()))
+}
+
+/// Gives a user a new password. A link for another one is of no use any more.
+fn give_password(
+    transaction: &Transaction<'_>,
+    user: &str,
+    hash: &PasswordHash,
+) -> Result<(), AccountsError> {
+    transaction.execute("UPDATE users SET hash = ?2 WHERE id = ?1", (user, hash.as_str()))?;
+    transaction.execute("DELETE FROM links WHERE user = ?1", [user])?;
+    Ok(())
+}
+
+/// Gives a user a new password, at their own wish, and ends all their logins.
+pub(super) fn replace_password(
+    transaction: &Transaction<'_>,
+    recorder: &EventRecorder,
+    user: &AccountUser,
+    hash: &PasswordHash,
+) -> Result<(), AccountsError> {
+    let reason = "password-changed";
+    give_password(transaction, &user.id, hash)?;
+    end_all(transaction, &user.id, reason, now_ms())?;
+    end_browsers(transaction, &user.id)?;
+    recorder.record(transaction, event(AccountAction::PasswordChanged, user).because(reason))
+}
+
+/// Ends the sessions of a user, and the logins that have begun.
+fn end_browsers(transaction: &Transaction<'_>, user: &str) -> Result<(), AccountsError> {
+    for table in ["sessions", "begun_logins", "offered_authenticators"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [user])?;
+    }
+    Ok(())
+}
+
 /// The user with this name or id. No name has the form of an id, so that it is clear which one is meant.
-fn find(connection: &Connection, name: &str) -> Result<AccountUser, AccountsError> {
+pub(super) fn find(connection: &Connection, name: &str) -> Result<AccountUser, AccountsError> {
     let found = if is_id(name) { by_id(connection, name)? } else { by_name(connection, name)? };
     found.ok_or_else(|| AccountsError::UnknownUser(name.to_owned()))
 }
@@ -255,7 +316,7 @@ fn read(connection: &Connection, query: &str, key: &str) -> Result<Option<Accoun
     Ok(Some(AccountUser { id, name, hash, roles, created, disabled }))
 }
 
-fn event(action: AccountAction, user: &AccountUser) -> AccountEvent {
+pub(super) fn event(action: AccountAction, user: &AccountUser) -> AccountEvent {
     let roles = Some(user.roles.clone());
     AccountEvent { roles, ..AccountEvent::now(action).about(&user.id, &user.name) }
 }

@@ -1,13 +1,15 @@
-//! The page of an account: who is logged in, and which clients have access; and the logout.
+//! The page of an account: who is logged in, in which browsers, and which clients have access; and the logout.
 
 use secrecy::SecretString;
 
 use super::answers::{SiteAnswer, see_other};
 use super::form_token::{self, FormPurpose};
-use super::pages::{self, AccountForm};
+use super::pages;
+use super::pages::account::{self as page, AccountContent, AccountForm, Changed};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
 use crate::database::grants::id_of;
+use crate::database::sessions::{BrowserSession, handle_of};
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 
@@ -19,37 +21,75 @@ impl AccountSite {
             Ok(None) => return see_other("/login"),
             Err(error) => return pages::unavailable(&error),
         };
-        let user = session.user.id.clone();
-        let settings = self.settings.clone();
-        let grants =
-            move |database: &mut AccountDatabase| database.live_grants_of(&user, &settings, now_ms());
-        match self.store.run(visit.source(), grants).await {
-            Ok(grants) => pages::account(&AccountForm {
+        let (user, settings) = (session.user.id.clone(), self.settings.clone());
+        let read = move |database: &mut AccountDatabase| {
+            let now = now_ms();
+            Ok::<_, AccountsError>(AccountContent {
+                grants: database.live_grants_of(&user, &settings, now)?,
+                sessions: database.sessions_of(&user, &settings, now)?,
+                factor: database.authenticator_of(&user)?,
+                now,
+            })
+        };
+        match self.store.run(visit.source(), read).await {
+            Ok(content) => page::account(&AccountForm {
                 token: &self.token_of(FormPurpose::Account, &secret),
                 logout: &self.token_of(FormPurpose::Logout, &secret),
                 user: &session.user,
-                grants: &grants,
+                own: handle_of(&secret),
+                content: &content,
+                changed: Changed::of_query(&visit.query),
+                has_passkeys: self.settings.passkey_host().is_some(),
             }),
             Err(error) => pages::unavailable(&error),
         }
     }
 
-    /// Ends the access of a client.
+    /// Ends the access of a client, or the session of another browser.
     pub(super) async fn change_account(&self, visit: &SiteVisit) -> SiteAnswer {
-        let Ok(form) = OauthParams::of_form(visit) else { return pages::bad_form() };
+        let (form, session, _) = match self.own_form(visit, FormPurpose::Account).await {
+            Ok(form) => form,
+            Err(answer) => return *answer,
+        };
+        let (user, peer) = (session.user, visit.peer);
+        let ended = match (form.get("grant").and_then(id_of), form.get("session").and_then(id_of)) {
+            (Some(grant), None) => {
+                let end = move |database: &mut AccountDatabase| {
+                    database.seen_from(peer);
+                    database.end_grant(&user.id, grant, "ended").map(drop)
+                };
+                self.store.run(visit.source(), end).await
+            }
+            (None, Some(handle)) => {
+                let end = move |database: &mut AccountDatabase| {
+                    database.seen_from(peer);
+                    database.end_session_of(&user, handle)
+                };
+                self.store.run(visit.source(), end).await
+            }
+            _ => return pages::bad_form(),
+        };
+        match ended {
+            Ok(()) => see_other("/account"),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+
+    /// The form of somebody who is logged in, with their session and its secret; or else the answer.
+    pub(super) async fn own_form(
+        &self,
+        visit: &SiteVisit,
+        purpose: FormPurpose,
+    ) -> Result<(OauthParams, BrowserSession, SecretString), Box<SiteAnswer>> {
+        let Ok(form) = OauthParams::of_form(visit) else { return Err(Box::new(pages::bad_form())) };
         let (session, secret) = match self.session(visit).await {
             Ok(Some(found)) => found,
-            Ok(None) => return see_other("/login"),
-            Err(error) => return pages::unavailable(&error),
+            Ok(None) => return Err(Box::new(see_other("/login"))),
+            Err(error) => return Err(Box::new(pages::unavailable(&error))),
         };
-        let is_genuine = form_token::is_genuine(self.store.forms(), FormPurpose::Account, &secret, "", &form);
-        let grant = form.get("grant").and_then(id_of).filter(|_| is_genuine);
-        let Some(grant) = grant else { return pages::bad_form() };
-        let user = session.user.id;
-        let ended = self.store.run(visit.source(), move |database| database.end_grant(&user, grant, "ended"));
-        match ended.await {
-            Ok(_) => see_other("/account"),
-            Err(error) => pages::unavailable(&error),
+        match form_token::is_genuine(self.store.forms(), purpose, &secret, "", &form) {
+            true => Ok((form, session, secret)),
+            false => Err(Box::new(pages::bad_form())),
         }
     }
 
@@ -57,9 +97,9 @@ impl AccountSite {
     pub(super) async fn logout_page(&self, visit: &SiteVisit) -> SiteAnswer {
         match self.session(visit).await {
             Ok(Some((session, secret))) => {
-                pages::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name)
+                page::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name)
             }
-            Ok(None) => pages::logged_out(),
+            Ok(None) => page::logged_out(),
             Err(error) => pages::unavailable(&error),
         }
     }
@@ -69,17 +109,17 @@ impl AccountSite {
         let Ok(form) = OauthParams::of_form(visit) else { return pages::bad_form() };
         let (session, secret) = match self.session(visit).await {
             Ok(Some(found)) => found,
-            Ok(None) => return pages::logged_out(),
+            Ok(None) => return page::logged_out(),
             Err(error) => return pages::unavailable(&error),
         };
         if !form_token::is_genuine(self.store.forms(), FormPurpose::Logout, &secret, "", &form) {
-            return pages::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name);
+            return page::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name);
         }
         let (user, ends_all) = (session.user.id, form.get("everywhere").is_some());
         let work = move |database: &mut AccountDatabase| end(database, &user, &secret, ends_all);
         match self.store.run(visit.source(), work).await {
             Ok(()) => {
-                let mut answer = pages::logged_out();
+                let mut answer = page::logged_out();
                 self.cookies.end_session(&mut answer);
                 answer
             }
@@ -87,7 +127,7 @@ impl AccountSite {
         }
     }
 
-    fn token_of(&self, purpose: FormPurpose, secret: &SecretString) -> String {
+    pub(super) fn token_of(&self, purpose: FormPurpose, secret: &SecretString) -> String {
         form_token::token(self.store.forms(), purpose, secret, "")
     }
 }

@@ -1,4 +1,5 @@
-//! The cookies of browsers: one before the login, to which forms are bound, and one of the session.
+//! The cookies of browsers: one before the login, to which forms are bound, one between the password and the code, and
+//! one of the session.
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -25,6 +26,7 @@ pub(super) struct Cookies {
 #[derive(Clone, Copy)]
 enum Purpose {
     Browser,
+    Login,
     Session,
     Known,
 }
@@ -68,6 +70,19 @@ impl Cookies {
         self.set(answer, Purpose::Browser, secret.expose_secret(), "");
     }
 
+    /// The secret of a login that waits for a code.
+    pub(super) fn login(&self, headers: &HeaderMap) -> Option<SecretString> {
+        self.value(headers, Purpose::Login)
+    }
+
+    pub(super) fn set_login(&self, answer: &mut SiteAnswer, secret: &SecretString) {
+        self.set(answer, Purpose::Login, secret.expose_secret(), "");
+    }
+
+    pub(super) fn end_login(&self, answer: &mut SiteAnswer) {
+        self.set(answer, Purpose::Login, "", "; Max-Age=0");
+    }
+
     pub(super) fn end_session(&self, answer: &mut SiteAnswer) {
         self.set(answer, Purpose::Session, "", "; Max-Age=0");
     }
@@ -77,6 +92,7 @@ impl Cookies {
         let prefix = if self.is_secure { "__Host-" } else { "" };
         let name = match purpose {
             Purpose::Browser => "browser",
+            Purpose::Login => "login",
             Purpose::Session => "session",
             Purpose::Known => "known",
         };

@@ -18,6 +18,11 @@ pub(super) enum FormPurpose {
     Consent,
     Logout,
     Account,
+    Password,
+    SecondFactor,
+    Code,
+    Link,
+    Passkey,
 }
 
 impl FormPurpose {
@@ -27,6 +32,11 @@ impl FormPurpose {
             Self::Consent => "consent",
             Self::Logout => "logout",
             Self::Account => "account",
+            Self::Password => "password",
+            Self::SecondFactor => "second factor",
+            Self::Code => "code",
+            Self::Link => "link",
+            Self::Passkey => "passkey",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The login with name and password. Neither the answer nor its time tells which names there are.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use secrecy::SecretString;
+use tokio::time::sleep;
 use witgate_basic::credential::{composed, composed_password};
 use witgate_basic::hash::PasswordHash;
 use witgate_plugin::PasswordError;
@@ -11,7 +14,8 @@ use super::form_token::{self, FormPurpose};
 use super::known_browser;
 use super::pages::{self, LoginForm, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, LoginAttempt, SiteVisit};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
+use crate::database::begun_logins::LoginStep;
 use crate::database::users::AccountUser;
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
@@ -19,6 +23,9 @@ use crate::event::{AccountAction, AccountEvent};
 use crate::meters::LoginOutcome;
 use crate::random;
 use witgate_services::passwords::PasswordCheck;
+
+/// The time of an answer in a pause, about that of a check of a password under load.
+const PAUSED_ANSWER: Duration = Duration::from_secs(1);
 
 impl AccountSite {
     /// The page without a request of a client.
@@ -33,14 +40,26 @@ impl AccountSite {
         next: &str,
         notice: Option<LoginNotice>,
     ) -> SiteAnswer {
+        self.with_browser(visit, |secret| {
+            let token = form_token::token(self.store.forms(), FormPurpose::Login, secret, next);
+            let has_passkeys = self.settings.passkey_host().is_some();
+            pages::login(&LoginForm { token: &token, next, notice, has_passkeys })
+        })
+    }
+
+    /// A page with a form that is bound to the browser, before somebody is logged in.
+    pub(super) fn with_browser(
+        &self,
+        visit: &SiteVisit,
+        page: impl FnOnce(&SecretString) -> SiteAnswer,
+    ) -> SiteAnswer {
         let known = self.cookies.browser(&visit.headers);
         let is_new = known.is_none();
         let secret = match known.map_or_else(|| random::text().map(SecretString::from), Ok) {
             Ok(secret) => secret,
             Err(error) => return pages::unavailable(&error),
         };
-        let token = form_token::token(self.store.forms(), FormPurpose::Login, &secret, next);
-        let mut answer = pages::login(&LoginForm { token: &token, next, notice });
+        let mut answer = page(&secret);
         if is_new {
             self.cookies.set_browser(&mut answer, &secret);
         }
@@ -59,28 +78,48 @@ impl AccountSite {
         }
         let name = composed(form.get("name").unwrap_or_default());
         let password = composed_password(form.get("password").unwrap_or_default());
-        let mac = self.store.forms();
-        let known = self.cookies.known(&visit.headers);
-        let browser = known.and_then(|cookie| known_browser::id_in(mac, &cookie, &name));
-        let attempt = LoginAttempt { peer: visit.peer, name: &name, browser };
+        let attempt = self.attempt(visit, &name);
         match self.judge(visit, attempt, &password).await {
-            Ok(secret) => {
+            Ok(LoginStep::Session(secret)) => {
                 tracing::info!(user = witgate_base::printable::clean(&name), "a person has logged in");
-                let place = match next {
-                    "" => "/account".to_owned(),
-                    query => format!("/oauth/authorize?{query}"),
-                };
-                let mut answer = see_other(&place);
-                self.cookies.set_session(&mut answer, &secret);
-                if browser.is_none()
-                    && let Ok(cookie) = known_browser::cookie(mac, &name)
-                {
-                    self.cookies.set_known(&mut answer, &cookie);
-                }
+                let mut answer = see_other(&paths::after_login(next));
+                self.begin_in_browser(&mut answer, &secret, attempt);
+                answer
+            }
+            Ok(LoginStep::Code(secret)) => {
+                let mut answer = see_other(&paths::before(paths::CODE, next));
+                self.cookies.set_login(&mut answer, &secret);
                 answer
             }
             Err(LoginFault::Store(error)) => pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => self.refuse_login(visit, next, notice),
+            Err(LoginFault::Refused(notice)) => {
+                if let (LoginNotice::Paused(_), Ok(_place)) = (notice, self.delays.try_acquire()) {
+                    sleep(PAUSED_ANSWER).await;
+                }
+                self.refuse_login(visit, next, notice)
+            }
+        }
+    }
+
+    /// An attempt of this browser to log in as a user.
+    pub(super) fn attempt<'a>(&self, visit: &SiteVisit, name: &'a str) -> LoginAttempt<'a> {
+        let known = self.cookies.known(&visit.headers);
+        let browser = known.and_then(|cookie| known_browser::id_in(self.store.forms(), &cookie, name));
+        LoginAttempt { peer: visit.peer, name, browser }
+    }
+
+    /// Gives a browser its session, and makes it a known one.
+    pub(super) fn begin_in_browser(
+        &self,
+        answer: &mut SiteAnswer,
+        session: &SecretString,
+        attempt: LoginAttempt<'_>,
+    ) {
+        self.cookies.set_session(answer, session);
+        if attempt.browser.is_none()
+            && let Ok(cookie) = known_browser::cookie(self.store.forms(), attempt.name)
+        {
+            self.cookies.set_known(answer, &cookie);
         }
     }
 
@@ -95,7 +134,6 @@ impl AccountSite {
             }
         }
         let mut answer = self.login_form(visit, next, Some(notice));
-        *answer.status_mut() = notice.status();
         if let LoginNotice::Paused(seconds) | LoginNotice::Busy(seconds) = notice {
             retry_after(&mut answer, seconds);
         }
@@ -109,17 +147,17 @@ impl AccountSite {
         visit: &SiteVisit,
         attempt: LoginAttempt<'_>,
         password: &str,
-    ) -> Result<SecretString, LoginFault> {
+    ) -> Result<LoginStep, LoginFault> {
         let meters = self.store.meters();
         let ticket = self.guard.begin(attempt).map_err(|seconds| {
             meters.login(LoginOutcome::Paused);
             LoginFault::Refused(LoginNotice::Paused(seconds))
         })?;
         match self.check(visit, attempt.name, password).await {
-            Ok(Some(secret)) => {
+            Ok(Some(step)) => {
                 ticket.succeed();
                 meters.login(LoginOutcome::Right);
-                Ok(secret)
+                Ok(step)
             }
             Ok(None) => {
                 drop(ticket);
@@ -134,13 +172,13 @@ impl AccountSite {
         }
     }
 
-    /// The secret of the new session. None: name or password is wrong.
+    /// The next step, such as a session. None: name or password is wrong.
     async fn check(
         &self,
         visit: &SiteVisit,
         name: &str,
         password: &str,
-    ) -> Result<Option<SecretString>, LoginFault> {
+    ) -> Result<Option<LoginStep>, LoginFault> {
         let (source, wanted) = (visit.source(), name.to_owned());
         let find = move |database: &mut AccountDatabase| {
             // Both, so that the time is the same for each name.
@@ -164,14 +202,14 @@ impl AccountSite {
             _ => None,
         };
         if begun.is_none() {
-            self.record_wrong(visit, user.as_ref());
+            self.record_wrong(visit, user.as_ref(), LoginNotice::Wrong.code());
         }
         Ok(begun)
     }
 
-    /// Records a login with a wrong name or password. A name that nobody has may be a password, and is left out.
-    fn record_wrong(&self, visit: &SiteVisit, user: Option<&AccountUser>) {
-        let event = AccountEvent::now(AccountAction::LoginRefused).because(LoginNotice::Wrong.code());
+    /// Records a login with a wrong name, password or code. A name that nobody has may be a password, and is left out.
+    pub(super) fn record_wrong(&self, visit: &SiteVisit, user: Option<&AccountUser>, reason: &str) {
+        let event = AccountEvent::now(AccountAction::LoginRefused).because(reason);
         let event = user.into_iter().fold(event, |event, user| event.about(&user.id, &user.name));
         self.store.record(AccountEvent { peer: visit.peer, ..event });
     }
@@ -181,13 +219,14 @@ impl AccountSite {
         visit: &SiteVisit,
         user: AccountUser,
         renewed: Option<PasswordHash>,
-    ) -> Result<Option<SecretString>, AccountsError> {
+    ) -> Result<Option<LoginStep>, AccountsError> {
+        let (browser, settings) = (browser::described(&visit.headers), self.settings.clone());
         let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            let begun = database.begin_session(&user, now_ms())?;
+            let begun = database.pass_password(&user, &browser, &settings, now_ms())?;
             // The browser loses the secret of its former session, so that nobody could end it later.
-            if let (Some(_), Some(former)) = (&begun, &former) {
+            if let (Some(LoginStep::Session(_)), Some(former)) = (&begun, &former) {
                 database.end_session(former)?;
             }
             if let (Some(_), Some(renewed)) = (&begun, &renewed) {
@@ -199,7 +238,8 @@ impl AccountSite {
     }
 }
 
-enum LoginFault {
+/// The reason why somebody is not let in.
+pub(super) enum LoginFault {
     Refused(LoginNotice),
     Store(AccountsError),
 }
@@ -214,7 +254,7 @@ impl From<AccountsError> for LoginFault {
 }
 
 impl LoginNotice {
-    fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::Wrong => "login-failed",
             Self::Paused(_) => "login-locked",
@@ -223,7 +263,7 @@ impl LoginNotice {
         }
     }
 
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Wrong => StatusCode::FORBIDDEN,
             Self::Paused(_) => StatusCode::TOO_MANY_REQUESTS,

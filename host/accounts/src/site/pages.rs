@@ -1,4 +1,11 @@
-//! The pages. They need no script, and load nothing.
+//! The pages. They load nothing, and need no script, except for those of passkeys.
+
+pub(super) mod account;
+pub(super) mod notice;
+pub(super) mod passkey;
+pub(super) mod password;
+mod qr;
+pub(super) mod second_factor;
 
 use std::sync::LazyLock;
 
@@ -8,14 +15,14 @@ use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderName, HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub(super) use self::notice::LoginNotice;
+
 use super::answers::{SiteAnswer, answer, note, retry_after};
 use super::form_token::FIELD;
+use super::paths;
 use super::request::PageFault;
 use crate::client::description::OauthClient;
-use crate::database::grants::ClientGrant;
-use crate::database::users::AccountUser;
 use crate::error::AccountsError;
-use crate::random::hex;
 use crate::redirect::RedirectTarget;
 use witgate_base::digest::sha256;
 
@@ -28,39 +35,22 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'")
 });
 
+/// The script of the pages of passkeys.
+const SCRIPT: &str = include_str!("pages/passkey.js");
+
+/// The policy of the pages of passkeys, which run this script and no other one.
+static SCRIPT_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let digest = STANDARD.encode(sha256(SCRIPT.as_bytes()));
+    format!("{}; script-src 'sha256-{digest}'", *POLICY)
+});
+
 /// The content of the login page.
 pub(super) struct LoginForm<'a> {
     pub(super) token: &'a str,
     pub(super) next: &'a str,
     pub(super) notice: Option<LoginNotice>,
-}
-
-/// A sentence above the login form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoginNotice {
-    /// Name or password is wrong.
-    Wrong,
-    /// Too many attempts have failed: the seconds until the next one.
-    Paused(u32),
-    /// Too many people log in at the same time: the seconds until the next attempt.
-    Busy(u32),
-    /// The form is too old, or the browser accepts no cookies.
-    FormExpired,
-}
-
-impl LoginNotice {
-    fn sentence(self) -> String {
-        match self {
-            Self::Wrong => "The name or the password is wrong.".to_owned(),
-            Self::Paused(seconds) => {
-                format!("There were too many failed attempts. Try again in {seconds} seconds.")
-            }
-            Self::Busy(_) => "Too many people are logging in. Try again in a moment.".to_owned(),
-            Self::FormExpired => {
-                "This page was too old. Try again; your browser has to accept cookies.".to_owned()
-            }
-        }
-    }
+    /// True if there are passkeys at this host.
+    pub(super) has_passkeys: bool,
 }
 
 /// The content of the page that asks for consent.
@@ -75,31 +65,29 @@ pub(super) struct ConsentForm<'a> {
     pub(super) user: &'a str,
 }
 
-/// The content of the page of an account.
-pub(super) struct AccountForm<'a> {
-    pub(super) token: &'a str,
-    pub(super) logout: &'a str,
-    pub(super) user: &'a AccountUser,
-    pub(super) grants: &'a [ClientGrant],
-}
-
 pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
+    // A form that is too old is shown anew.
+    let refused = form.notice.filter(|notice| *notice != LoginNotice::FormExpired);
+    let status = refused.map_or(StatusCode::OK, LoginNotice::status);
+    let described = form.notice.map(|_| notice::ID);
+    let passkeys = paths::before(paths::PASSKEY_LOGIN, form.next);
     page(
-        StatusCode::OK,
+        status,
         "Log in",
         html! {
-            @if let Some(notice) = form.notice { p.notice role="alert" { (notice.sentence()) } }
+            @if let Some(notice) = form.notice { (notice::alert(&notice.sentence())) }
             form method="post" action="/login" {
                 (hidden(FIELD, form.token))
                 (hidden("next", form.next))
                 label for="name" { "Name" }
                 input #name name="name" autocomplete="username" autocapitalize="none" spellcheck="false"
-                    required autofocus maxlength="512";
+                    required autofocus maxlength="512" aria-describedby=[described];
                 label for="password" { "Password" }
                 input #password name="password" type="password" autocomplete="current-password" required
-                    maxlength="1024";
+                    maxlength="1024" aria-describedby=[described];
                 button { "Log in" }
             }
+            @if form.has_passkeys { p { a href=(passkeys) { "Log in with a passkey" } } }
         },
     )
 }
@@ -157,61 +145,6 @@ pub(super) fn paste(address: &str) -> SiteAnswer {
     )
 }
 
-pub(super) fn account(form: &AccountForm<'_>) -> SiteAnswer {
-    page(
-        StatusCode::OK,
-        "Your account",
-        html! {
-            p { "You are logged in as " strong { (form.user.name) } "." }
-            @if !form.user.roles.is_empty() { p { "Roles: " (form.user.roles.join(", ")) } }
-            h2 { "Programs with access" }
-            @if form.grants.is_empty() { p { "There are none." } }
-            ul.grants {
-                @for grant in form.grants {
-                    li {
-                        form method="post" action="/account" {
-                            (hidden(FIELD, form.token))
-                            (hidden("grant", &hex(&grant.id)))
-                            span { (grant.client_name) " · " (grant.resource) }
-                            button.other aria-label={ "End the access of " (grant.client_name) } { "End access" }
-                        }
-                    }
-                }
-            }
-            (logout_form(form.logout))
-        },
-    )
-}
-
-pub(super) fn logout(token: &str, user: &str) -> SiteAnswer {
-    let content = html! {
-        p { "You are logged in as " strong { (user) } "." }
-        (logout_form(token))
-    };
-    page(StatusCode::OK, "Log out", content)
-}
-
-fn logout_form(token: &str) -> Markup {
-    html! {
-        form method="post" action="/logout" {
-            (hidden(FIELD, token))
-            p.choice {
-                input #everywhere name="everywhere" type="checkbox" value="yes";
-                label for="everywhere" { "Also log out all other browsers, and end the access of all programs" }
-            }
-            button { "Log out" }
-        }
-    }
-}
-
-pub(super) fn logged_out() -> SiteAnswer {
-    let content = html! {
-        p { "You are logged out." }
-        p { a href="/login" { "Log in" } }
-    };
-    page(StatusCode::OK, "Logged out", content)
-}
-
 /// The page about a request of a client that cannot be answered to the client.
 pub(super) fn refused(status: StatusCode, fault: PageFault) -> SiteAnswer {
     let sentence = match fault {
@@ -257,6 +190,16 @@ fn hidden(name: &str, value: &str) -> Markup {
 }
 
 fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
+    rendered(status, title, content, &POLICY)
+}
+
+/// A page with the script of passkeys.
+fn page_with_script(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
+    let content = html! { (content) script { (PreEscaped(SCRIPT)) } };
+    rendered(status, title, content, &SCRIPT_POLICY)
+}
+
+fn rendered(status: StatusCode, title: &str, content: Markup, policy: &str) -> SiteAnswer {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -264,7 +207,7 @@ fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) }
+                title { @if status.is_client_error() { "Error: " } (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body { main { h1 { (title) } (content) } }
@@ -272,7 +215,7 @@ fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
     };
     let mut answer = answer(status, "text/html; charset=utf-8", page.into_string());
     let headers = answer.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(&POLICY) {
+    if let Ok(policy) = HeaderValue::from_str(policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     let opener = HeaderName::from_static("cross-origin-opener-policy");

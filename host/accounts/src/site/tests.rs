@@ -1,3 +1,6 @@
+mod own_account;
+mod passkeys;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,7 +81,13 @@ struct Browser {
 
 impl Browser {
     fn new() -> Self {
-        let accounts = TestAccounts::with_password();
+        Self::with(|_| ())
+    }
+
+    /// With other settings.
+    fn with(change: impl FnOnce(&mut AccountSettings)) -> Self {
+        let mut accounts = TestAccounts::with_password();
+        change(&mut accounts.settings);
         let events = Arc::<Mutex<Vec<AccountEvent>>>::default();
         let sink = Arc::clone(&events);
         let sink = Arc::new(move |event| sink.lock().push(event));
@@ -108,9 +117,18 @@ impl Browser {
             let text = set.to_str().unwrap();
             assert!(text.contains("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{text}");
             let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.insert(name.to_owned(), value.to_owned());
+            match value {
+                "" => drop(self.cookies.remove(name)),
+                value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
+            }
         }
         answer
+    }
+
+    /// The actions of the events so far.
+    fn accounts_events(&self) -> Vec<AccountAction> {
+        self.accounts.open().move_events(&|event| self.events.lock().push(event)).unwrap();
+        self.events.lock().iter().map(|event| event.action).collect()
     }
 
     async fn get(&mut self, place: &str) -> SiteAnswer {
@@ -364,7 +382,9 @@ async fn failed_logins_look_alike() {
     assert!(texts.iter().all(|text| text == &texts[0] && text.contains("is wrong")), "{texts:?}");
     assert!(!browser.cookies.contains_key("__Host-witgate-session"));
     browser.peer = Some("192.0.2.1".parse().unwrap());
+    let began = std::time::Instant::now();
     let answer = browser.log_in(&page, PASSWORD).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "guesses in a pause are no faster");
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers()["retry-after"], "9");
 }
@@ -398,7 +418,7 @@ async fn metadata_says_what_is_served() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_another_site_by_a_faulty_request() {
+async fn a_faulty_request_sends_nobody_to_another_site() {
     let mut browser = Browser::new();
     let metadata = json!({ "redirect_uris": ["https://evil.example.com/cb"] }).to_string();
     let answer = browser.send(Method::POST, "/register", metadata, "application/json").await;
@@ -438,7 +458,7 @@ async fn a_browser_in_which_a_user_has_logged_in_is_known_for_them() {
 }
 
 #[tokio::test]
-async fn who_closes_the_connection_before_the_answer_has_tried() {
+async fn a_login_whose_connection_is_closed_before_the_answer_counts_as_wrong() {
     let mut browser = Browser::new();
     let page = text_of(&browser.get("/login").await);
     let form = [("form", &*field(&page, "form")), ("name", "ada"), ("password", "wrong")];

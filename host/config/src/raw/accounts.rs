@@ -33,6 +33,20 @@ pub struct Accounts {
     pub registration: Option<Vec<ClientRegistration>>,
     /// The scopes that clients may get, each with its description for people.
     pub scopes: BTreeMap<String, String>,
+    /// The need for a second factor: `optional` or `required`. Default: `optional`.
+    pub second_factor: Option<SecondFactor>,
+    /// With `optional`: the roles whose users need a second factor all the same. Default: none.
+    pub second_factor_roles: Vec<String>,
+}
+
+/// The need for a second factor besides a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecondFactor {
+    /// Everybody decides for themselves.
+    Optional,
+    /// Nobody is logged in without one. Who has none sets one up at the next login.
+    Required,
 }
 
 /// A way in which unknown clients are accepted.

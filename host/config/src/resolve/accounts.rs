@@ -10,7 +10,8 @@ use url::Url;
 use super::passwords::password_cost;
 use super::resolver::{Presence, Resolver};
 use super::server::{DEFAULT_STATE, listen};
-use crate::accounts::{AccountPlace, AccountResource, AccountSettings};
+use super::service_names::service_names;
+use crate::accounts::{AccountPlace, AccountResource, AccountSettings, SecondFactorRule};
 use crate::raw::{self, ClientRegistration};
 use crate::{Policy, PolicyKind, Server, Upstream};
 
@@ -38,6 +39,7 @@ impl Resolver<'_> {
         let place = place(file, &self.base);
         self.accounts_exist(&place);
         self.scopes_are_words(&written.scopes);
+        self.second_factor_is_consistent(written);
         for upstream in upstreams {
             self.path_is_free(upstream);
         }
@@ -63,6 +65,8 @@ impl Resolver<'_> {
             takes_registrations: takes(ClientRegistration::Dcr),
             scopes: written.scopes.clone(),
             password_cost: password_cost(&file.passwords),
+            service_names: service_names(file),
+            second_factor: second_factor(written),
             resources: upstreams.iter().map(resource).collect(),
         })
     }
@@ -169,6 +173,15 @@ impl Resolver<'_> {
         }
     }
 
+    fn second_factor_is_consistent(&mut self, written: &raw::Accounts) {
+        let is_for_all = written.second_factor == Some(raw::SecondFactor::Required);
+        if is_for_all && !written.second_factor_roles.is_empty() {
+            let message = "everybody needs a second factor, so roles have no effect";
+            let help = "leave the roles out, or write `second_factor = \"optional\"`";
+            self.error(&["accounts", "second_factor_roles"], message, help);
+        }
+    }
+
     fn path_is_free(&mut self, upstream: &Upstream) {
         let is_below = |own: &str| {
             upstream.path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -201,6 +214,15 @@ impl Resolver<'_> {
     }
 }
 
+fn second_factor(written: &raw::Accounts) -> SecondFactorRule {
+    match written.second_factor {
+        Some(raw::SecondFactor::Required) => SecondFactorRule::Everybody,
+        None | Some(raw::SecondFactor::Optional) => {
+            SecondFactorRule::Roles(written.second_factor_roles.clone())
+        }
+    }
+}
+
 /// The files of accounts, for commands as well.
 pub(super) fn place(file: &raw::File, base: &Path) -> AccountPlace {
     let store = file.accounts.as_ref().and_then(|accounts| accounts.store.as_deref());
@@ -209,7 +231,7 @@ pub(super) fn place(file: &raw::File, base: &Path) -> AccountPlace {
 }
 
 /// The configured issuer, or else the origin of the public URL.
-fn default_issuer(file: &raw::File, written: &raw::Accounts) -> String {
+pub(super) fn default_issuer(file: &raw::File, written: &raw::Accounts) -> String {
     if let Some(issuer) = &written.issuer {
         return issuer.clone();
     }

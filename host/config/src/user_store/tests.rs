@@ -128,11 +128,30 @@ fn unusable_files_are_refused_with_their_places_and_without_hashes() {
 
 #[test]
 fn passwords_that_can_be_guessed_are_refused() {
-    let fault = |password: &str, weak| password_fault("adalovelace", password, weak);
+    let services = ["Notes".to_owned(), "mcp.example.com".to_owned()];
+    let fault = |text: &str, weak| {
+        password_fault(NewPassword { user: "adalovelace", services: &services, text }, weak)
+    };
     assert_eq!(fault("", true), Some(PasswordFault::Empty));
     assert_eq!(fault("a\tb", true), Some(PasswordFault::Control));
     assert_eq!(fault(&"x".repeat(1_025), true), Some(PasswordFault::Long));
     assert_eq!((fault("short", false), fault("short", true)), (Some(PasswordFault::Short), None));
-    assert_eq!(fault("AdaLovelace", false), Some(PasswordFault::Name));
-    assert_eq!(fault("correct horse", false), None);
+    for name in ["AdaLovelace", "ada.lovelace", "adalovelace2026", "!Ada Lovelace!"] {
+        assert_eq!(fault(name, false), Some(PasswordFault::Name), "{name}");
+        assert_eq!(fault(name, true), None, "{name}");
+    }
+    for service in ["mcp.example.com", "MCPexamplecom1", "notesnotes", "Notes!2026"] {
+        assert_eq!(fault(service, false), Some(PasswordFault::Service), "{service}");
+    }
+    for common in
+        ["password", "Password1!", "P@ssw0rd", "qwertyuiop", "iloveyou", "dragon2026", "aaaaaaaaaaaa"]
+    {
+        assert_eq!(fault(common, false), Some(PasswordFault::Common), "{common}");
+        assert_eq!(fault(common, true), None, "{common}");
+    }
+    for good in
+        ["correct horse", "adalovelace likes tea", "notes on a small planet", "dragonfly pond 7", "zhK4-vq2m"]
+    {
+        assert_eq!(fault(good, false), None, "{good}");
+    }
 }

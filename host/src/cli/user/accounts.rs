@@ -4,7 +4,7 @@ use serde_json::json;
 use witgate_basic::credential::composed;
 
 use super::password::PasswordOptions;
-use super::users_place::cost;
+use super::users_place::password_terms;
 use crate::cli::accounts::{finish, made, opened, row, to_json};
 use crate::cli::change_state::WaitOption;
 use crate::cli::context::Context;
@@ -26,7 +26,7 @@ pub(super) fn add(
     if database.user_at_login(&name)?.is_some() {
         return Err(AccountsError::Taken(name).into());
     }
-    let hash = password.hash(&name, cost(context)?)?;
+    let hash = password.hash(&name, &password_terms(context)?)?;
     let user = database.add_user(&name, &hash, roles)?;
     let shown = database.place().store.display();
     context.terminal.say(&format!("Added the user `{}` in {shown}. They can log in now.", user.name));
@@ -60,7 +60,7 @@ pub(super) fn passwd(
     let mut database = opened(context)?;
     // Before somebody enters a password.
     let known = database.named_user(&composed(name))?;
-    let hash = password.hash(&known.name, cost(context)?)?;
+    let hash = password.hash(&known.name, &password_terms(context)?)?;
     // By id: somebody else may have the name by now.
     let user = database.set_password(&known.id, &hash)?;
     let said = format!("The user `{}` has a new password. All their logins have ended.", user.name);

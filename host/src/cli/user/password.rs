@@ -3,11 +3,12 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use witgate_basic::credential::composed_password;
-use witgate_basic::hash::{Argon2Hash, PasswordHash};
+use witgate_basic::hash::PasswordHash;
 use zeroize::Zeroizing;
 
+use super::users_place::PasswordTerms;
 use crate::cli::outcome::CommandFailure;
-use witgate_config::user_store::password_fault;
+use witgate_config::user_store::{NewPassword, password_fault};
 use witgate_services::passwords::algorithm::hash_of;
 
 /// The options that choose the source of a password.
@@ -16,23 +17,29 @@ pub(super) struct PasswordOptions {
     /// Read the password from standard input, as one line
     #[arg(long)]
     password_stdin: bool,
-    /// Accept a password that can be guessed: of fewer than 8 characters, or the name of the user
+    /// Accept a password that can be guessed: of fewer than 8 characters, a common one, or the name of the user or service
     #[arg(long)]
     weak: bool,
 }
 
 impl PasswordOptions {
-    /// The hash, of this cost, of a new password for the user `name`.
+    /// The hash of a new password for the user `name`.
     ///
     /// # Errors
     /// If there is no password, or it is not used.
-    pub(super) fn hash(self, name: &str, cost: Argon2Hash) -> Result<PasswordHash, CommandFailure> {
+    pub(super) fn hash(self, name: &str, terms: &PasswordTerms) -> Result<PasswordHash, CommandFailure> {
         let password = if self.password_stdin { from_input()? } else { from_terminal(name)? };
         let password = composed_password(&password);
-        match password_fault(name, &password, self.weak) {
-            None => hash_of(&password, cost).map_err(|error| CommandFailure::new(error.to_string())),
-            Some(fault) => Err(CommandFailure::new(format!("{fault}; nothing was written"))),
-        }
+        let new = NewPassword { user: name, services: &terms.services, text: &password };
+        let advice = match password_fault(new, self.weak) {
+            None => {
+                return hash_of(&password, terms.cost)
+                    .map_err(|error| CommandFailure::new(error.to_string()));
+            }
+            Some(fault) if fault.is_weakness() => format!("{fault}; take another one, or add `--weak`"),
+            Some(fault) => fault.to_string(),
+        };
+        Err(CommandFailure::new(format!("{advice}; nothing was written")))
     }
 }
 

@@ -25,14 +25,22 @@ pub(in crate::cli) struct UsersPlace {
     pub(super) accounts: bool,
 }
 
-/// The cost of new hashes: that of the configuration, if there is one.
-pub(super) fn cost(context: &Context) -> Result<Argon2Hash, CommandFailure> {
+/// The requirements for new passwords, and the cost of their hashes.
+pub(super) struct PasswordTerms {
+    pub(super) cost: Argon2Hash,
+    /// The names of the service, which are no passwords.
+    pub(super) services: Vec<String>,
+}
+
+/// The terms of the configuration, if there is one.
+pub(super) fn password_terms(context: &Context) -> Result<PasswordTerms, CommandFailure> {
     match context.config_path() {
         Some(path) => {
             let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
-            Ok(password_cost(&outline.file.passwords))
+            let cost = password_cost(&outline.file.passwords);
+            Ok(PasswordTerms { cost, services: outline.service_names() })
         }
-        None => Ok(RECOMMENDED),
+        None => Ok(PasswordTerms { cost: RECOMMENDED, services: Vec::new() }),
     }
 }
 

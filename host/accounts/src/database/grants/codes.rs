@@ -73,18 +73,18 @@ impl AccountDatabase {
         let (secret, text) = (random::text()?, random::text()?);
         let recorder = self.recorder.clone();
         let ended = self.change(|transaction, seal| {
-            let query = "SELECT 1 FROM sessions WHERE digest = ?1 AND user = ?2";
-            let lives = transaction.query_row(query, (digest_of(session), &terms.user), |_| Ok(())).optional()?;
-            if lives.is_none() {
-                return Ok(None);
-            }
+            let query = "SELECT method FROM sessions WHERE digest = ?1 AND user = ?2";
+            let session = (digest_of(session), &terms.user);
+            let method: Option<String> =
+                transaction.query_row(query, session, |row| row.get(0)).optional()?;
+            let Some(method) = method else { return Ok(None) };
             forget(transaction, now)?;
             is_seldom(transaction, &terms.user, now)?;
             let ended = make_room(transaction, &terms.user, now)?;
             let sealed = seal.seal(&["grants", &hex(&id), "secret"], &secret)?;
             transaction.execute(
                 "INSERT INTO grants (id, user, client, client_name, resource, scopes, secret, counter, rotated,
-                 created, logged_in, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?8)",
+                 created, logged_in, used, method) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?9, ?8, ?10)",
                 (
                     id,
                     &terms.user,
@@ -95,6 +95,7 @@ impl AccountDatabase {
                     sealed,
                     now,
                     terms.logged_in,
+                    method,
                 ),
             )?;
             let values = (sha256(text.as_bytes()), id, &code.redirect, &code.challenge, now);
@@ -143,6 +144,9 @@ impl AccountDatabase {
             let Some(user) = Self::user_of(transaction, &grant.terms)? else {
                 return Ok(TokenOutcome::Refused(GrantFault::Invalid("user-disabled")));
             };
+            if grant.is_too_weak(settings, &user) {
+                return Ok(TokenOutcome::Refused(GrantFault::Invalid("second-factor-missing")));
+            }
             transaction.execute("UPDATE codes SET used = ?2 WHERE digest = ?1", (code.digest, now))?;
             transaction.execute(
                 "UPDATE grants SET counter = 1, rotated = ?2, used = ?2 WHERE id = ?1",

@@ -101,6 +101,9 @@ impl AccountDatabase {
             let Some(user) = Self::user_of(transaction, &grant.terms)? else {
                 return refused(GrantFault::Invalid("user-disabled"));
             };
+            if grant.is_too_weak(settings, &user) {
+                return refused(GrantFault::Invalid("second-factor-missing"));
+            }
             let mut counter = grant.counter;
             if turn == TokenTurn::Next {
                 counter += 1;

@@ -28,7 +28,7 @@ struct AccessClaims<'a> {
     iat: i64,
     exp: i64,
     auth_time: i64,
-    amr: [&'static str; 1],
+    amr: &'static [&'static str],
     scope: String,
     roles: &'a [String],
 }
@@ -64,7 +64,7 @@ pub(super) fn issue(
         iat,
         exp,
         auth_time: grant.terms.logged_in / 1_000,
-        amr: ["pwd"],
+        amr: grant.method.references(),
         scope: scopes.join(" "),
         roles: &user.roles,
     };

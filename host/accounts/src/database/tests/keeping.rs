@@ -125,7 +125,7 @@ fn a_user_gets_few_logins_in_a_minute() {
     for _ in 0..30 {
         granted(&accounts, &mut database, now);
     }
-    let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+    let session = database.begin_session(&accounts.ada, &password_start(), now).unwrap().unwrap();
     let terms = terms(&accounts, now);
     let code = CodeTerms { redirect: REDIRECT.to_owned(), challenge: "x".to_owned() };
     let granted = database.grant(&session, &terms, &code, now);
@@ -146,7 +146,7 @@ fn a_clock_that_is_set_back_opens_no_window() {
     let shown = shown(&code);
     let exchanged = database.exchange(&shown, &accounts.settings, 8 * DAY).map_err(reason);
     assert_eq!(exchanged.unwrap_err(), "code-expired");
-    let session = database.begin_session(&accounts.ada, 10 * DAY).unwrap().unwrap();
+    let session = database.begin_session(&accounts.ada, &password_start(), 10 * DAY).unwrap().unwrap();
     assert!(database.session(&session, &accounts.settings, 8 * DAY).unwrap().is_none());
 }
 
@@ -155,7 +155,7 @@ fn a_session_that_ends_after_a_minute_without_use_stays_while_it_is_used() {
     let mut accounts = TestAccounts::new();
     accounts.settings.session_idle = Duration::from_secs(60);
     let mut database = accounts.open();
-    let session = database.begin_session(&accounts.ada, 0).unwrap().unwrap();
+    let session = database.begin_session(&accounts.ada, &password_start(), 0).unwrap().unwrap();
     for now in (0..300).step_by(40) {
         let found = database.session(&session, &accounts.settings, now * SECOND).unwrap();
         assert!(found.is_some(), "{now}");
@@ -297,9 +297,9 @@ fn events_are_kept_with_their_change_and_moved_once() {
     let accounts = TestAccounts::new();
     let mut database = accounts.open();
     let mut moved = || {
-        let events = std::sync::Mutex::new(Vec::<AccountEvent>::new());
-        database.move_events(&|event| events.lock().unwrap().push(event)).unwrap();
-        events.into_inner().unwrap()
+        let events = parking_lot::Mutex::new(Vec::<AccountEvent>::new());
+        database.move_events(&|event| events.lock().push(event)).unwrap();
+        events.into_inner()
     };
     let [added] = moved().try_into().unwrap();
     assert_eq!((added.action, added.by), (AccountAction::UserAdded, Some(Actor::operator())));

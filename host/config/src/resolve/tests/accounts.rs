@@ -24,6 +24,8 @@ fn the_policy_of_accounts_is_one_for_their_tokens() {
     let loaded = folder.load().unwrap_or_else(|_| panic!("{}", folder.says()));
     assert_eq!(folder.says(), "");
     let accounts = loaded.config.accounts.unwrap();
+    assert_eq!(accounts.service_names, ["a", "example", "mcp.example.com"]);
+    assert!(!accounts.second_factor.is_for(&["ops".to_owned()]));
     assert_eq!((&*accounts.issuer, accounts.access_ttl.as_secs()), ("https://mcp.example.com", 3_600));
     assert_eq!(accounts.resources[0].url, "https://mcp.example.com/mcp");
     assert_eq!(loaded.config.server.authorization_servers, ["https://mcp.example.com"]);
@@ -60,6 +62,11 @@ fn faults_of_accounts_are_reported_with_their_places() {
         (
             "[accounts]\nscopes = { 'a b' = 'x', offline_access = 'x', c = ' ' }\n",
             "witgate.toml:13:20: `a b` is not a scope (a scope has no blanks, quotes and backslashes)\nwitgate.toml:13:42: `offline_access` is offered without a setting (leave it out)\nwitgate.toml:13:51: the scope `c` has no description for people (say what a client may do with it, such as \"Read your notes\")\n",
+        ),
+        ("[accounts]\nsecond_factor = 'maybe'\n", "witgate.toml:13:17: "),
+        (
+            "[accounts]\nsecond_factor = 'required'\nsecond_factor_roles = ['ops']\n",
+            "witgate.toml:14:23: everybody needs a second factor, so roles have no effect (leave the roles out, or write `second_factor = \"optional\"`)\n",
         ),
         (
             "[accounts]\nstore = 'other.db'\n",

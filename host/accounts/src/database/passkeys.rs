@@ -1,0 +1,184 @@
+//! Passkeys: keys on devices of people, with which they log in without a password.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use secrecy::SecretString;
+
+use super::AccountDatabase;
+use super::sessions::{self, SessionStart};
+use super::users::{AccountUser, by_id, event, find};
+use crate::error::AccountsError;
+use crate::event::AccountAction;
+use crate::login_method::LoginMethod;
+use crate::passkey::{self, NewPasskey, PasskeyAnswer, PasskeyFault, PasskeyServer};
+use crate::random;
+use witgate_base::digest::sha256;
+
+/// The most passkeys of one user.
+const MOST_OF_ONE: i64 = 20;
+
+/// The longest name of a passkey, in characters.
+const LONGEST_NAME: usize = 60;
+
+/// The time for which an answered challenge is remembered, in milliseconds. No challenge is accepted for as long.
+const REMEMBERED_MS: i64 = 3_600_000;
+
+/// A passkey that may be shown to its user.
+#[derive(Clone, Debug)]
+pub struct Passkey {
+    /// The id of the credential.
+    pub id: Vec<u8>,
+    /// The name that the user has given it.
+    pub name: String,
+    /// The time at which it was added, in milliseconds since 1970.
+    pub created: i64,
+    /// The time of the last login with it.
+    pub used: Option<i64>,
+}
+
+/// The reason why nobody is let in with a passkey, or why it is not added.
+#[derive(Debug, thiserror::Error)]
+pub enum PasskeyRefusal {
+    /// It is not valid.
+    #[error(transparent)]
+    Fault(#[from] PasskeyFault),
+    /// The accounts cannot be used.
+    #[error(transparent)]
+    Store(#[from] AccountsError),
+}
+
+impl From<rusqlite::Error> for PasskeyRefusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl AccountDatabase {
+    /// The passkeys of a user, the oldest one first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn passkeys_of(&self, user: &str) -> Result<Vec<Passkey>, AccountsError> {
+        let query = "SELECT id, name, created, used FROM passkeys WHERE user = ?1 ORDER BY created";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let rows = statement.query_map([user], |row| {
+            Ok(Passkey { id: row.get(0)?, name: row.get(1)?, created: row.get(2)?, used: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Adds a passkey of a user who is logged in.
+    ///
+    /// # Errors
+    /// If it is not valid, or the database cannot be written.
+    pub fn add_passkey(
+        &mut self,
+        user: &AccountUser,
+        name: &str,
+        (server, challenge): (PasskeyServer<'_>, &str),
+        shown: &NewPasskey<'_>,
+        now: i64,
+    ) -> Result<(), PasskeyRefusal> {
+        let counter = passkey::check_new(server, challenge, shown)?;
+        let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+        let name = if name.is_empty() { "Passkey".to_owned() } else { name };
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            answer(transaction, challenge, now)?;
+            let query = "SELECT count(*) FROM passkeys WHERE user = ?1";
+            let count: i64 = transaction.query_row(query, [&user.id], |row| row.get(0))?;
+            if count >= MOST_OF_ONE {
+                return Err(PasskeyFault("passkey-too-many").into());
+            }
+            // The id of a passkey of somebody else stays theirs.
+            let added = transaction.execute(
+                "INSERT OR IGNORE INTO passkeys (id, user, name, algorithm, key, counter, created)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                (shown.id, &user.id, &name, shown.algorithm, shown.key, counter, now),
+            )?;
+            if added == 0 {
+                return Err(PasskeyFault("passkey-known").into());
+            }
+            recorder.record(transaction, event(AccountAction::PasskeyAdded, user))?;
+            Ok(())
+        })
+    }
+
+    /// Removes a passkey of a user.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn remove_passkey(&mut self, user: &AccountUser, id: &[u8]) -> Result<(), AccountsError> {
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            let query = "DELETE FROM passkeys WHERE id = ?1 AND user = ?2";
+            match transaction.execute(query, (id, &user.id))? {
+                0 => Ok(()),
+                _ => recorder.record(transaction, event(AccountAction::PasskeyRemoved, user)),
+            }
+        })
+    }
+
+    /// Removes all passkeys of a user. Returns their number.
+    ///
+    /// # Errors
+    /// If there is no such user, or the database cannot be written.
+    pub fn remove_passkeys(&mut self, name: &str) -> Result<usize, AccountsError> {
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            let user = find(transaction, name)?;
+            let removed = transaction.execute("DELETE FROM passkeys WHERE user = ?1", [&user.id])?;
+            if removed > 0 {
+                recorder.record(transaction, event(AccountAction::PasskeyRemoved, &user))?;
+            }
+            Ok(removed)
+        })
+    }
+
+    /// Begins a session by a passkey. Returns its user and its secret.
+    ///
+    /// # Errors
+    /// If the answer is not valid, or the database cannot be written.
+    pub fn pass_passkey(
+        &mut self,
+        id: &[u8],
+        handle: Option<&str>,
+        (server, challenge): (PasskeyServer<'_>, &str),
+        shown: &PasskeyAnswer<'_>,
+        browser: &str,
+        now: i64,
+    ) -> Result<(AccountUser, SecretString), PasskeyRefusal> {
+        let session = SecretString::from(random::text()?);
+        let recorder = self.recorder.clone();
+        let user = self.change(|transaction, _| {
+            let query = "SELECT user, algorithm, key, counter FROM passkeys WHERE id = ?1";
+            let row = transaction.query_row(query, [id], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?, row.get(3)?))
+            });
+            let unknown = PasskeyFault("passkey-unknown");
+            let (user, algorithm, key, last) = row.optional()?.ok_or(unknown)?;
+            if handle.is_some_and(|handle| handle != user) {
+                return Err(unknown.into());
+            }
+            let counter = passkey::check_answer(server, challenge, (algorithm, &key), last, shown)?;
+            let user = by_id(transaction, &user)?.filter(|user| user.disabled.is_none()).ok_or(unknown)?;
+            answer(transaction, challenge, now)?;
+            transaction
+                .execute("UPDATE passkeys SET counter = ?2, used = ?3 WHERE id = ?1", (id, counter, now))?;
+            let start = SessionStart { method: LoginMethod::Passkey, browser: browser.to_owned() };
+            sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
+            Ok::<_, PasskeyRefusal>(user)
+        })?;
+        Ok((user, session))
+    }
+}
+
+/// Remembers that a challenge is answered. Only who is logged in, or has a passkey, gets this far.
+fn answer(transaction: &Transaction<'_>, challenge: &str, now: i64) -> Result<(), PasskeyRefusal> {
+    transaction.execute("DELETE FROM answered_challenges WHERE created < ?1", [now - REMEMBERED_MS])?;
+    let values = (sha256(challenge.as_bytes()), now);
+    let query = "INSERT OR IGNORE INTO answered_challenges (digest, created) VALUES (?1, ?2)";
+    match transaction.execute(query, values)? {
+        0 => Err(PasskeyFault("passkey-challenge").into()),
+        _ => Ok(()),
+    }
+}

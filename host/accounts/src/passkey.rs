@@ -1,0 +1,336 @@
+//! The checks of passkeys (Web Authentication, level 3, sections 7.1 and 7.2), for the case that no attestation is asked
+//! for: whoever is logged in vouches for their new key. The signatures are checked by the crypto library of the host.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use serde::Deserialize;
+use witgate_base::digest::sha256;
+
+/// The longest id of a credential, in bytes.
+const LONGEST_ID: usize = 1_023;
+
+/// The longest public key. One of RSA with 8,192 bits has about 1,060 bytes.
+const LONGEST_KEY: usize = 1_200;
+
+/// The bytes of authenticator data before its extensions.
+const DATA: usize = 37;
+
+/// Flags of authenticator data.
+const USER_PRESENT: u8 = 0x01;
+const USER_VERIFIED: u8 = 0x04;
+const BACKUP_ELIGIBLE: u8 = 0x08;
+const BACKED_UP: u8 = 0x10;
+const HAS_CREDENTIAL: u8 = 0x40;
+
+/// The server that passkeys are for.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeyServer<'a> {
+    /// The origin of its pages.
+    pub origin: &'a str,
+    /// The host, which is the id of the relying party.
+    pub host: &'a str,
+}
+
+/// The values of a new passkey, as a browser shows them.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPasskey<'a> {
+    /// The id of the credential.
+    pub id: &'a [u8],
+    /// The algorithm (RFC 9053).
+    pub algorithm: i64,
+    /// The public key, as `SubjectPublicKeyInfo`.
+    pub key: &'a [u8],
+    /// The authenticator data.
+    pub data: &'a [u8],
+    /// The client data, as JSON.
+    pub client: &'a [u8],
+}
+
+/// The values with which a browser answers a challenge.
+#[derive(Clone, Copy, Debug)]
+pub struct PasskeyAnswer<'a> {
+    /// The authenticator data.
+    pub data: &'a [u8],
+    /// The client data, as JSON.
+    pub client: &'a [u8],
+    /// The signature over both.
+    pub signature: &'a [u8],
+}
+
+/// The reason why a passkey is refused, as a code for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PasskeyFault(pub &'static str);
+
+/// The part of the client data that counts. Browsers may add members.
+#[derive(Deserialize)]
+struct ClientData<'a> {
+    r#type: &'a str,
+    challenge: &'a str,
+    origin: &'a str,
+    #[serde(default, rename = "crossOrigin")]
+    is_cross_origin: bool,
+    #[serde(default, rename = "topOrigin")]
+    top_origin: Option<serde_json::Value>,
+}
+
+/// Checks a new passkey, for the challenge with this text. Returns the counter of its signatures.
+///
+/// # Errors
+/// With the reason why it is refused.
+pub fn check_new(
+    server: PasskeyServer<'_>,
+    challenge: &str,
+    shown: &NewPasskey<'_>,
+) -> Result<u32, PasskeyFault> {
+    check_client(server, "webauthn.create", challenge, shown.client)?;
+    let counter = check_data(server, shown.data)?;
+    let is_sized = (1..=LONGEST_ID).contains(&shown.id.len()) && shown.key.len() <= LONGEST_KEY;
+    if !is_sized || algorithm(shown.algorithm).is_none() {
+        return Err(PasskeyFault("passkey-unsupported"));
+    }
+    match credential_id(shown.data) {
+        Some(id) if id == shown.id => Ok(counter),
+        _ => Err(PasskeyFault("passkey-malformed")),
+    }
+}
+
+/// Checks an answer to the challenge with this text, by the passkey with this public key and the counter `last`. Returns
+/// the new counter.
+///
+/// # Errors
+/// With the reason why it is refused.
+pub fn check_answer(
+    server: PasskeyServer<'_>,
+    challenge: &str,
+    (algorithm, key): (i64, &[u8]),
+    last: u32,
+    shown: &PasskeyAnswer<'_>,
+) -> Result<u32, PasskeyFault> {
+    check_client(server, "webauthn.get", challenge, shown.client)?;
+    let counter = check_data(server, shown.data)?;
+    let algorithm = self::algorithm(algorithm).ok_or(PasskeyFault("passkey-unsupported"))?;
+    let signed = [shown.data, &sha256(shown.client)].concat();
+    let verified = UnparsedPublicKey::new(algorithm, key).verify(&signed, shown.signature);
+    verified.map_err(|_| PasskeyFault("passkey-signature"))?;
+    match (counter, last) {
+        // Passkeys that are on several devices do not count.
+        (0, 0) => Ok(0),
+        _ if counter > last => Ok(counter),
+        _ => Err(PasskeyFault("passkey-copied")),
+    }
+}
+
+fn check_client(
+    server: PasskeyServer<'_>,
+    action: &str,
+    challenge: &str,
+    json: &[u8],
+) -> Result<(), PasskeyFault> {
+    let client: ClientData<'_> =
+        serde_json::from_slice(json).map_err(|_| PasskeyFault("passkey-malformed"))?;
+    if client.r#type != action {
+        return Err(PasskeyFault("passkey-malformed"));
+    }
+    if client.challenge != challenge {
+        return Err(PasskeyFault("passkey-challenge"));
+    }
+    match client.origin == server.origin && !client.is_cross_origin && client.top_origin.is_none() {
+        true => Ok(()),
+        false => Err(PasskeyFault("passkey-origin")),
+    }
+}
+
+/// Checks authenticator data. Returns its counter.
+fn check_data(server: PasskeyServer<'_>, data: &[u8]) -> Result<u32, PasskeyFault> {
+    let (head, _) = data.split_first_chunk::<DATA>().ok_or(PasskeyFault("passkey-malformed"))?;
+    let (host, [flags, counter @ ..]) =
+        head.split_first_chunk::<32>().ok_or(PasskeyFault("passkey-malformed"))?
+    else {
+        return Err(PasskeyFault("passkey-malformed"));
+    };
+    if *host != sha256(server.host.as_bytes()) {
+        return Err(PasskeyFault("passkey-origin"));
+    }
+    let has = |flag: u8| flags & flag != 0;
+    if !has(USER_PRESENT) || !has(USER_VERIFIED) {
+        return Err(PasskeyFault("passkey-unverified"));
+    }
+    if has(BACKED_UP) && !has(BACKUP_ELIGIBLE) {
+        return Err(PasskeyFault("passkey-malformed"));
+    }
+    counter.try_into().map(u32::from_be_bytes).map_err(|_| PasskeyFault("passkey-malformed"))
+}
+
+/// The id of the credential in the authenticator data of a new passkey.
+fn credential_id(data: &[u8]) -> Option<&[u8]> {
+    let flags = data.get(32)?;
+    let (_, rest) = data.split_at_checked(DATA)?;
+    // The identifier of the model comes first.
+    let (length, rest) = rest.get(16..)?.split_first_chunk::<2>()?;
+    (flags & HAS_CREDENTIAL != 0).then(|| rest.get(..usize::from(u16::from_be_bytes(*length)))).flatten()
+}
+
+fn algorithm(number: i64) -> Option<&'static dyn VerificationAlgorithm> {
+    match number {
+        -7 => Some(&ECDSA_P256_SHA256_ASN1),
+        -8 => Some(&ED25519),
+        -257 => Some(&RSA_PKCS1_2048_8192_SHA256),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+    use super::*;
+
+    pub(crate) const SERVER: PasskeyServer<'static> =
+        PasskeyServer { origin: "https://mcp.example.com", host: "mcp.example.com" };
+
+    /// A device with one passkey.
+    pub(crate) struct Device {
+        pair: EcdsaKeyPair,
+        pub(crate) flags: u8,
+        pub(crate) counter: u32,
+    }
+
+    impl Device {
+        pub(crate) const ID: &'static [u8] = b"credential";
+
+        pub(crate) fn new() -> Self {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+            Self { pair, flags: USER_PRESENT | USER_VERIFIED, counter: 0 }
+        }
+
+        pub(crate) fn key(&self) -> Vec<u8> {
+            let key: PublicKeyX509Der<'_> = self.pair.public_key().as_der().unwrap();
+            key.as_ref().to_vec()
+        }
+
+        pub(crate) fn data(&self, host: &str) -> Vec<u8> {
+            let counter = self.counter.to_be_bytes();
+            [&sha256(host.as_bytes())[..], &[self.flags], &counter].concat()
+        }
+
+        /// The data of a new passkey.
+        pub(crate) fn new_data(&self) -> Vec<u8> {
+            let mut data = self.data(SERVER.host);
+            data[32] |= HAS_CREDENTIAL;
+            data.extend([0; 16]);
+            data.extend(u16::try_from(Self::ID.len()).unwrap().to_be_bytes());
+            data.extend(Self::ID);
+            data
+        }
+
+        pub(crate) fn sign(&self, data: &[u8], client: &[u8]) -> Vec<u8> {
+            let signed = [data, &sha256(client)].concat();
+            self.pair.sign(&SystemRandom::new(), &signed).unwrap().as_ref().to_vec()
+        }
+    }
+
+    pub(crate) fn client(action: &str, challenge: &str, origin: &str) -> Vec<u8> {
+        serde_json::json!({ "type": action, "challenge": challenge, "origin": origin, "crossOrigin": false })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn answered(device: &Device, client: &[u8], host: &str, last: u32) -> Result<u32, &'static str> {
+        let data = device.data(host);
+        let signature = device.sign(&data, client);
+        let shown = PasskeyAnswer { data: &data, client, signature: &signature };
+        check_answer(SERVER, "c", (-7, &device.key()), last, &shown).map_err(|fault| fault.0)
+    }
+
+    #[test]
+    fn an_answer_is_for_this_server_and_challenge_and_by_a_verified_person() {
+        let mut device = Device::new();
+        let (host, right) = (SERVER.host, client("webauthn.get", "c", SERVER.origin));
+        assert_eq!(answered(&device, &right, host, 0), Ok(0));
+        for (client, reason) in [
+            (client("webauthn.create", "c", SERVER.origin), "passkey-malformed"),
+            (client("webauthn.get", "d", SERVER.origin), "passkey-challenge"),
+            (client("webauthn.get", "c", "https://mcp.example.com.evil"), "passkey-origin"),
+            (b"{}".to_vec(), "passkey-malformed"),
+            (Vec::new(), "passkey-malformed"),
+            (
+                String::from_utf8(right.clone()).unwrap().replace("false", "true").into_bytes(),
+                "passkey-origin",
+            ),
+        ] {
+            assert_eq!(answered(&device, &client, host, 0), Err(reason));
+        }
+        assert_eq!(answered(&device, &right, "evil.example.com", 0), Err("passkey-origin"));
+        for flags in [0, USER_PRESENT, USER_VERIFIED] {
+            device.flags = flags;
+            assert_eq!(answered(&device, &right, host, 0), Err("passkey-unverified"));
+        }
+        device.flags = USER_PRESENT | USER_VERIFIED | BACKED_UP;
+        assert_eq!(answered(&device, &right, host, 0), Err("passkey-malformed"));
+        device.flags = USER_PRESENT | USER_VERIFIED;
+        // A counter that does not grow is that of a copy.
+        device.counter = 7;
+        assert_eq!(answered(&device, &right, host, 6), Ok(7));
+        for last in [7, 8] {
+            assert_eq!(answered(&device, &right, host, last), Err("passkey-copied"));
+        }
+        device.counter = 0;
+        assert_eq!(answered(&device, &right, host, 1), Err("passkey-copied"));
+    }
+
+    #[test]
+    fn an_answer_has_the_signature_of_its_key() {
+        let (device, other) = (Device::new(), Device::new());
+        let (data, right) = (device.data(SERVER.host), client("webauthn.get", "c", SERVER.origin));
+        let check = |key: &[u8], algorithm, data: &[u8], client: &[u8], signature: &[u8]| {
+            let shown = PasskeyAnswer { data, client, signature };
+            check_answer(SERVER, "c", (algorithm, key), 0, &shown).map_err(|fault| fault.0)
+        };
+        let signature = device.sign(&data, &right);
+        assert_eq!(check(&device.key(), -7, &data, &right, &signature), Ok(0));
+        let changed = [right.as_slice(), b" "].concat();
+        let mut later = data.clone();
+        later[36] = 1;
+        for (key, algorithm, data, client, signature, reason) in [
+            (other.key(), -7, &data, &right, signature.clone(), "passkey-signature"),
+            (device.key(), -7, &data, &changed, signature.clone(), "passkey-signature"),
+            (device.key(), -7, &later, &right, signature.clone(), "passkey-signature"),
+            (device.key(), -7, &data, &right, Vec::new(), "passkey-signature"),
+            (device.key(), -8, &data, &right, signature.clone(), "passkey-signature"),
+            (device.key(), -257, &data, &right, signature.clone(), "passkey-signature"),
+            (device.key(), 0, &data, &right, signature.clone(), "passkey-unsupported"),
+            (Vec::new(), -7, &data, &right, signature.clone(), "passkey-signature"),
+        ] {
+            assert_eq!(check(&key, algorithm, data, client, &signature), Err(reason));
+        }
+        for length in 0..37 {
+            assert!(check(&device.key(), -7, &data[..length], &right, &signature).is_err());
+        }
+    }
+
+    #[test]
+    fn a_new_passkey_is_what_its_data_say() {
+        let device = Device::new();
+        let (key, data, right) =
+            (device.key(), device.new_data(), client("webauthn.create", "c", SERVER.origin));
+        let check = |id: &[u8], algorithm, data: &[u8], client: &[u8]| {
+            let shown = NewPasskey { id, algorithm, key: &key, data, client };
+            check_new(SERVER, "c", &shown).map_err(|fault| fault.0)
+        };
+        assert_eq!(check(Device::ID, -7, &data, &right), Ok(0));
+        assert_eq!(check(b"other", -7, &data, &right), Err("passkey-malformed"));
+        assert_eq!(check(b"", -7, &data, &right), Err("passkey-unsupported"));
+        assert_eq!(check(&[1; 1_024], -7, &data, &right), Err("passkey-unsupported"));
+        assert_eq!(check(Device::ID, -36, &data, &right), Err("passkey-unsupported"));
+        assert_eq!(check(Device::ID, -7, &device.data(SERVER.host), &right), Err("passkey-malformed"));
+        let login = client("webauthn.get", "c", SERVER.origin);
+        assert_eq!(check(Device::ID, -7, &data, &login), Err("passkey-malformed"));
+        for length in 0..data.len() {
+            assert!(check(Device::ID, -7, &data[..length], &right).is_err());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The passkeys of an account: their list, a new one, which asks for the password, and their removal.
+
+use http::StatusCode;
+use secrecy::SecretString;
+use witgate_basic::credential::composed_password;
+
+use super::answers::{SiteAnswer, nothing_here, see_other};
+use super::challenge::{self, challenge};
+use super::form_token::FormPurpose;
+use super::login::LoginFault;
+use super::pages::notice::FormNotice;
+use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm};
+use super::pages::{self, LoginNotice};
+use super::params::OauthParams;
+use super::passkey_login::bytes_of;
+use super::{AccountSite, SiteVisit, paths};
+use crate::database::passkeys::PasskeyRefusal;
+use crate::database::sessions::BrowserSession;
+use crate::database::{AccountDatabase, now_ms};
+use crate::passkey::{NewPasskey, PasskeyFault, PasskeyServer};
+
+impl AccountSite {
+    /// The page.
+    pub(super) async fn passkeys_page(&self, visit: &SiteVisit) -> SiteAnswer {
+        match self.session(visit).await {
+            Ok(Some((session, secret))) => self.passkeys_form(visit, &session, &secret, None).await,
+            Ok(None) => see_other("/login"),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+
+    async fn passkeys_form(
+        &self,
+        visit: &SiteVisit,
+        session: &BrowserSession,
+        secret: &SecretString,
+        notice: Option<FormNotice>,
+    ) -> SiteAnswer {
+        let user = session.user.id.clone();
+        let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
+        match self.store.run(visit.source(), find).await {
+            Ok(passkeys) => page::list(&PasskeysForm {
+                token: &self.token_of(FormPurpose::Passkey, secret),
+                user: &session.user.name,
+                passkeys: &passkeys,
+                now: now_ms(),
+                notice,
+            }),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+
+    /// Changes the passkeys.
+    pub(super) async fn change_passkeys(&self, visit: &SiteVisit) -> SiteAnswer {
+        let (form, session, secret) = match self.own_form(visit, FormPurpose::Passkey).await {
+            Ok(form) => form,
+            Err(answer) => return *answer,
+        };
+        if form.get("remove").is_some() {
+            return self.remove_passkey(visit, &session, bytes_of(&form, "remove")).await;
+        }
+        if form.get("challenge").is_some() {
+            return self.add_passkey(visit, &form, &session, &secret).await;
+        }
+        let password = composed_password(form.get("current").unwrap_or_default());
+        match self.confirm_password(visit, &session.user, &password).await {
+            Ok(()) => self.new_passkey_form(visit, &form, &session, &secret).await,
+            Err(LoginFault::Store(error)) => pages::unavailable(&error),
+            Err(LoginFault::Refused(notice)) => {
+                let notice = FormNotice::of_login(notice);
+                self.passkeys_form(visit, &session, &secret, Some(notice)).await
+            }
+        }
+    }
+
+    /// The page on which the browser makes a passkey. Its challenge is only for somebody who has shown the password.
+    async fn new_passkey_form(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        session: &BrowserSession,
+        secret: &SecretString,
+    ) -> SiteAnswer {
+        let Some(host) = self.settings.passkey_host() else { return nothing_here() };
+        let user = session.user.id.clone();
+        let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
+        let known = match self.store.run(visit.source(), find).await {
+            Ok(known) => known,
+            Err(error) => return pages::unavailable(&error),
+        };
+        match challenge(self.store.forms(), secret, now_ms()) {
+            Ok(challenge) => page::create(&NewPasskeyForm {
+                token: &self.token_of(FormPurpose::Passkey, secret),
+                challenge: &challenge,
+                host: &host,
+                user: &session.user,
+                name: form.get("name").unwrap_or_default(),
+                known: &known,
+            }),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+
+    async fn add_passkey(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        session: &BrowserSession,
+        secret: &SecretString,
+    ) -> SiteAnswer {
+        let challenge = form.get("challenge").unwrap_or_default().to_owned();
+        if !challenge::is_open(self.store.forms(), secret, &challenge, now_ms()) {
+            let notice = FormNotice::of_login(LoginNotice::FormExpired);
+            return self.passkeys_form(visit, session, secret, Some(notice)).await;
+        }
+        let [id, key, data, client] =
+            ["credential", "key", "data", "client"].map(|name| bytes_of(form, name));
+        let algorithm = form.get("algorithm").and_then(|text| text.parse().ok()).unwrap_or_default();
+        let name = form.get("name").unwrap_or_default().to_owned();
+        let (origin, host) = (self.settings.issuer.clone(), self.settings.passkey_host().unwrap_or_default());
+        let (user, peer) = (session.user.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            let server = PasskeyServer { origin: &origin, host: &host };
+            let new = NewPasskey { id: &id, algorithm, key: &key, data: &data, client: &client };
+            database.add_passkey(&user, &name, (server, &challenge), &new, now_ms())
+        };
+        match self.store.run(visit.source(), work).await {
+            Ok(()) => {
+                let user = witgate_base::printable::clean(&session.user.name);
+                tracing::info!(user, "a person has added a passkey");
+                see_other(paths::PASSKEYS)
+            }
+            Err(PasskeyRefusal::Fault(fault)) => {
+                self.note_bad_passkey(visit, fault);
+                self.passkeys_form(visit, session, secret, Some(not_added(fault))).await
+            }
+            Err(PasskeyRefusal::Store(error)) => pages::unavailable(&error),
+        }
+    }
+
+    async fn remove_passkey(&self, visit: &SiteVisit, session: &BrowserSession, id: Vec<u8>) -> SiteAnswer {
+        let (user, peer) = (session.user.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            database.remove_passkey(&user, &id)
+        };
+        match self.store.run(visit.source(), work).await {
+            Ok(()) => see_other(paths::PASSKEYS),
+            Err(error) => pages::unavailable(&error),
+        }
+    }
+}
+
+fn not_added(fault: PasskeyFault) -> FormNotice {
+    let sentence = match fault.0 {
+        "passkey-known" => "This passkey is known already.",
+        "passkey-too-many" => "You have too many passkeys. Remove one first.",
+        _ => "The passkey was not added. Try again, or use another device.",
+    };
+    FormNotice::general(StatusCode::BAD_REQUEST, sentence.to_owned())
+}

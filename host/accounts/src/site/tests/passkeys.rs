@@ -1,0 +1,169 @@
+//! Logins with passkeys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::*;
+use crate::passkey::tests::{Device, SERVER, client};
+
+const NAME: &str = "Phone & co";
+
+/// The fields that a browser adds to the form of a page.
+type Filled = Vec<(&'static str, String)>;
+
+fn text(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl Browser {
+    /// The page of a form, with the fields that it has, and those that `fill` makes for its challenge.
+    async fn answered(
+        &mut self,
+        page: &SiteAnswer,
+        path: &str,
+        kept: &[&str],
+        fill: impl FnOnce(&str) -> Filled,
+    ) -> SiteAnswer {
+        let page = text_of(page);
+        let kept: Vec<_> = kept.iter().map(|name| (*name, field(&page, name))).collect();
+        let filled = fill(&field(&page, "challenge"));
+        let form: Vec<_> = kept.iter().chain(&filled).map(|(name, value)| (*name, value.as_str())).collect();
+        self.post(path, &form).await
+    }
+
+    /// The page that makes a passkey.
+    async fn new_passkey(&mut self, password: &str) -> SiteAnswer {
+        let page = text_of(&self.get("/account/passkeys").await);
+        let form = [("form", &*field(&page, "form")), ("current", password), ("name", NAME)];
+        self.post("/account/passkeys", &form).await
+    }
+
+    async fn add(&mut self, device: &Device) -> SiteAnswer {
+        let page = self.new_passkey(PASSWORD).await;
+        self.answered(&page, "/account/passkeys", &["form", "name", "challenge"], |challenge| {
+            vec![
+                ("credential", text(Device::ID)),
+                ("algorithm", "-7".to_owned()),
+                ("key", text(&device.key())),
+                ("data", text(&device.new_data())),
+                ("client", text(&client("webauthn.create", challenge, SERVER.origin))),
+            ]
+        })
+        .await
+    }
+
+    async fn log_in_by(&mut self, device: &Device, place: &str, user: &str) -> SiteAnswer {
+        let page = self.get(place).await;
+        self.answered(&page, "/login/passkey", &["form", "next", "challenge"], |challenge| {
+            let (data, client) = (device.data(SERVER.host), client("webauthn.get", challenge, SERVER.origin));
+            let signature = device.sign(&data, &client);
+            vec![
+                ("credential", text(Device::ID)),
+                ("data", text(&data)),
+                ("client", text(&client)),
+                ("signature", text(&signature)),
+                ("user", user.to_owned()),
+            ]
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_passkey_logs_in_alone_and_until_it_is_removed() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    assert_eq!(browser.new_passkey("wrong").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(location(&browser.add(&device).await), "/account/passkeys");
+    let page = text_of(&browser.get("/account/passkeys").await);
+    assert!(page.contains("Phone &amp; co"), "{page}");
+    let again = browser.add(&device).await;
+    assert!(text_of(&again).contains("is known already"), "{}", text_of(&again));
+
+    browser.cookies.clear();
+    // Not by somebody else's name, and not with another key.
+    for (device, user) in [(&device, "other"), (&Device::new(), &*ada.id)] {
+        let answer = browser.log_in_by(device, "/login/passkey", user).await;
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert!(text_of(&answer).contains("lets nobody in"));
+        assert!(!browser.cookies.contains_key("__Host-witgate-session"));
+    }
+    let client_id = browser.register().await;
+    let query = request(&client_id);
+    let page = text_of(&browser.get(&format!("/oauth/authorize?{query}")).await);
+    assert!(page.contains("href=\"/login/passkey?response_type=code&amp;"), "{page}");
+    let answer = browser.log_in_by(&device, &format!("/login/passkey?{query}"), &ada.id).await;
+    assert_eq!(location(&answer), format!("/oauth/authorize?{query}"));
+    let page = text_of(&browser.get("/account/passkeys").await);
+    assert!(page.contains("used just now"), "{page}");
+    let form = [("form", &*field(&page, "form")), ("remove", &*field(&page, "remove"))];
+    assert_eq!(location(&browser.post("/account/passkeys", &form).await), "/account/passkeys");
+    browser.cookies.clear();
+    let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let actions: Vec<_> = browser.accounts_events();
+    for action in [AccountAction::PasskeyAdded, AccountAction::LoggedIn, AccountAction::PasskeyRemoved] {
+        assert!(actions.contains(&action), "{actions:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_and_in_its_browser() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    browser.add(&device).await;
+    let session = browser.cookies.remove("__Host-witgate-session");
+    let page = text_of(&browser.get("/login/passkey").await);
+    let challenge = field(&page, "challenge");
+    let (data, json) = (device.data(SERVER.host), client("webauthn.get", &challenge, SERVER.origin));
+    let signature = device.sign(&data, &json);
+    let token = field(&page, "form");
+    let (credential, data, json, signature) = (text(Device::ID), text(&data), text(&json), text(&signature));
+    let form = [
+        ("form", &*token),
+        ("challenge", &*challenge),
+        ("credential", &*credential),
+        ("data", &*data),
+        ("client", &*json),
+        ("signature", &*signature),
+        ("user", &*ada.id),
+    ];
+    assert_eq!(location(&browser.post("/login/passkey", &form).await), "/account");
+    // Again, and from a browser that the page was not shown to.
+    browser.cookies.remove("__Host-witgate-session");
+    assert_eq!(browser.post("/login/passkey", &form).await.status(), StatusCode::FORBIDDEN);
+    browser.cookies.clear();
+    assert_eq!(browser.post("/login/passkey", &form).await.status(), StatusCode::BAD_REQUEST);
+    // A challenge for a login makes no passkey.
+    browser.cookies.extend(session.map(|value| ("__Host-witgate-session".to_owned(), value)));
+    let login = field(&text_of(&browser.get("/login/passkey").await), "challenge");
+    let page = text_of(&browser.get("/account/passkeys").await);
+    let token = field(&page, "form");
+    let form = [("form", &*token), ("challenge", &*login), ("name", "x")];
+    assert_eq!(browser.post("/account/passkeys", &form).await.status(), StatusCode::BAD_REQUEST);
+    browser.accounts.open().disable_user("ada").unwrap();
+    let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert!(text_of(&answer).contains("lets nobody in"));
+}
+
+#[tokio::test]
+async fn pages_of_passkeys_run_their_script_alone() {
+    let mut browser = Browser::new();
+    let page = browser.get("/login/passkey").await;
+    let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(text_of(&page).matches("<script").count(), 1);
+    for place in ["/login", "/account"] {
+        let page = browser.get(place).await;
+        let policy = page.headers().get(CONTENT_SECURITY_POLICY).map(|policy| policy.to_str().unwrap());
+        assert!(policy.is_none_or(|policy| !policy.contains("script-src")), "{place}: {policy:?}");
+    }
+    let mut by_address = Browser::with(|settings| settings.issuer = "https://192.0.2.7".to_owned());
+    assert!(!text_of(&by_address.get("/login").await).contains("passkey"));
+    assert_eq!(by_address.get("/login/passkey").await.status(), StatusCode::NOT_FOUND);
+}
