@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
+use crate::caller_tools::CallerAccounts;
 use witgate_accounts::error::AccountsError;
 use witgate_accounts::site::{AccountSite, LARGEST_BODY, LoginAttempt, LoginGuard, SiteVisit};
 use witgate_accounts::store::AccountStore;
@@ -20,7 +21,7 @@ use witgate_services::passwords::PasswordChecks;
 /// Accounts that are open, before there are pages.
 pub(crate) struct OpenAccounts {
     settings: AccountSettings,
-    store: AccountStore,
+    store: Arc<AccountStore>,
 }
 
 /// The parts of a gateway that pages use.
@@ -39,8 +40,13 @@ impl OpenAccounts {
     /// If they cannot be used.
     pub(crate) fn open(settings: Option<&AccountSettings>) -> Result<Option<Self>, AccountsError> {
         let Some(settings) = settings else { return Ok(None) };
-        let store = AccountStore::open(&settings.place)?;
+        let store = Arc::new(AccountStore::open(&settings.place)?);
         Ok(Some(Self { settings: settings.clone(), store }))
+    }
+
+    /// The accounts, for own tools.
+    pub(crate) fn for_tools(&self) -> CallerAccounts {
+        CallerAccounts { settings: self.settings.clone(), store: Arc::clone(&self.store) }
     }
 
     /// The pages and endpoints.

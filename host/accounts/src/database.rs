@@ -4,7 +4,9 @@ mod derived;
 mod endings;
 pub mod grants;
 mod keys;
+pub mod own_keys;
 pub mod sessions;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod users;
@@ -35,7 +37,7 @@ const SEALED: &str = "witgate accounts 1";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 1] = [include_str!("database/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("database/1.sql"), include_str!("database/3.sql")];
 
 /// An open database of accounts.
 pub struct AccountDatabase {

@@ -8,6 +8,7 @@ mod cookies;
 mod form_token;
 mod login;
 mod metadata;
+mod own_keys;
 mod pages;
 mod params;
 mod register;
@@ -86,7 +87,7 @@ pub trait LoginGuard: Send + Sync {
 /// The pages and endpoints of accounts.
 pub struct AccountSite {
     settings: AccountSettings,
-    store: AccountStore,
+    store: Arc<AccountStore>,
     documents: ClientDocuments,
     passwords: Arc<PasswordChecks>,
     guard: Arc<dyn LoginGuard>,
@@ -107,6 +108,7 @@ enum SiteRoute {
     Login,
     Logout,
     Account,
+    OwnKeys,
 }
 
 impl SiteRoute {
@@ -120,7 +122,7 @@ impl SiteRoute {
         match self {
             Self::Metadata | Self::Keys | Self::Authorize => "GET",
             Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
-            Self::Login | Self::Logout | Self::Account => "GET, POST",
+            Self::Login | Self::Logout | Self::Account | Self::OwnKeys => "GET, POST",
         }
     }
 }
@@ -135,7 +137,7 @@ impl AccountSite {
     /// The site of these accounts.
     pub fn new(
         settings: AccountSettings,
-        store: AccountStore,
+        store: impl Into<Arc<AccountStore>>,
         ways: Arc<Ways>,
         passwords: Arc<PasswordChecks>,
         guard: Arc<dyn LoginGuard>,
@@ -147,7 +149,8 @@ impl AccountSite {
                 "cookies of logins have no `Secure`, because the issuer is plain HTTP on this machine"
             );
         }
-        Self { documents: ClientDocuments::new(ways), settings, store, passwords, guard, cookies, routes }
+        let (documents, store) = (ClientDocuments::new(ways), store.into());
+        Self { documents, settings, store, passwords, guard, cookies, routes }
     }
 
     /// True if there is something at the path.
@@ -179,6 +182,8 @@ impl AccountSite {
             SiteRoute::Logout if is_post => self.log_out(&visit).await,
             SiteRoute::Account if is_get => self.account_page(&visit).await,
             SiteRoute::Account if is_post => self.change_account(&visit).await,
+            SiteRoute::OwnKeys if is_get => self.own_keys_page(&visit).await,
+            SiteRoute::OwnKeys if is_post => self.change_own_keys(&visit).await,
             _ => not_allowed(route.methods()),
         }
     }
@@ -219,6 +224,7 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         ("/login", SiteRoute::Login),
         ("/logout", SiteRoute::Logout),
         ("/account", SiteRoute::Account),
+        ("/account/keys", SiteRoute::OwnKeys),
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();

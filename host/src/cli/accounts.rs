@@ -1,17 +1,21 @@
 //! `witgate accounts`, and what it shares with `witgate user --accounts`.
 
+mod accounts_place;
+mod keys;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use witgate_basic::credential::composed;
 
-use super::change_state::{self, WaitOption};
+use self::accounts_place::place;
+use super::change_state::{self, ChangeState, WaitOption};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_accounts::database::AccountDatabase;
 use witgate_accounts::database::users::AccountUser;
-use witgate_config::accounts::AccountPlace;
-use witgate_config::resolve::Outline;
+
+pub(super) use self::accounts_place::{made, opened};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -20,7 +24,7 @@ pub(super) enum Command {
         /// File to write, which must not exist
         file: PathBuf,
     },
-    /// Write the files again from which policies judge tokens: the public keys, and the logins that have ended
+    /// Write the files again from which policies judge tokens and keys
     Repair,
     /// Sign tokens with a new key; tokens of the former one stay valid until they expire
     RotateKey,
@@ -41,6 +45,9 @@ pub(super) enum Command {
         #[command(flatten)]
         wait: WaitOption,
     },
+    /// List, make and end the keys of a user
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
@@ -57,7 +64,9 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         }
         Command::Repair => {
             opened(context)?.publish()?;
-            context.terminal.say("The public keys and the list of ended logins are as in the accounts.");
+            context.terminal.say(
+                "The public keys, the list of ended logins and the keys of users are as in the accounts.",
+            );
             Ok(Exit::Done)
         }
         Command::RotateKey => {
@@ -79,29 +88,8 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
             let said = format!("All logins of the user `{}` have ended.", user.name);
             Ok(finish(context, &database, wait, &user, &said))
         }
+        Command::Keys(command) => keys::run(context, command),
     }
-}
-
-/// The accounts of the configuration.
-pub(super) fn opened(context: &Context) -> Result<AccountDatabase, CommandFailure> {
-    Ok(AccountDatabase::open(&place(context)?)?)
-}
-
-/// The same, which are made if there are none.
-pub(super) fn made(context: &Context) -> Result<AccountDatabase, CommandFailure> {
-    Ok(AccountDatabase::make(&place(context)?)?)
-}
-
-fn place(context: &Context) -> Result<AccountPlace, CommandFailure> {
-    let Some(path) = context.config_path() else {
-        return Err(CommandFailure::new(
-            "there is no configuration file that says where the accounts are; name it with `--config FILE`",
-        ));
-    };
-    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
-    outline.accounts().ok_or_else(|| {
-        CommandFailure::new(format!("{} has no accounts; add a table `[accounts]`", path.display()))
-    })
 }
 
 /// Waits until the running Witgate refuses the logins that have ended, and prints the result.
@@ -115,7 +103,10 @@ pub(super) fn finish(
     let ended = database.place().ended();
     let now = std::fs::read_to_string(&ended).unwrap_or_default();
     let has = |text: &str| now.lines().all(|line| text.contains(line));
-    let outcome = change_state::wait(context, &ended, until, has);
+    let outcome = match change_state::wait(context, &ended, until, has) {
+        ChangeState::Yes(_) if keys::are_used(context) => keys::wait(context, database, until),
+        outcome => outcome,
+    };
     context.terminal.say(said);
     if context.terminal.is_json() {
         let mut json = to_json(user);

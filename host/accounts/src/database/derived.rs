@@ -1,5 +1,5 @@
-//! The files beside the database, from which policies judge tokens: the public keys, and the logins that have ended.
-//! Each is made from the database alone, so that a lost one can be made again.
+//! The files beside the database, from which policies judge tokens and keys: the public keys, the logins that have ended,
+//! and the keys of users. Each is made from the database alone, so that a lost one can be made again.
 
 use std::path::Path;
 
@@ -30,6 +30,7 @@ impl AccountDatabase {
             set.ok_or_else(|| AccountsError::Unavailable("there is no signing key".to_owned()))
         })?;
         written(&self.place.ended(), || self.ended_lines())?;
+        written(&self.place.own_keys(), || self.key_lines())?;
         self.is_behind = false;
         Ok(())
     }

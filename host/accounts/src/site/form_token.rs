@@ -18,6 +18,7 @@ pub(super) enum FormPurpose {
     Consent,
     Logout,
     Account,
+    OwnKeys,
 }
 
 impl FormPurpose {
@@ -27,6 +28,7 @@ impl FormPurpose {
             Self::Consent => "consent",
             Self::Logout => "logout",
             Self::Account => "account",
+            Self::OwnKeys => "own-keys",
         }
     }
 }

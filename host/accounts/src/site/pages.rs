@@ -1,5 +1,7 @@
 //! The pages. They need no script, and load nothing.
 
+pub(super) mod own_keys;
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -178,6 +180,8 @@ pub(super) fn account(form: &AccountForm<'_>) -> SiteAnswer {
                     }
                 }
             }
+            h2 { "Keys" }
+            p { a href="/account/keys" { "Your keys for programs" } }
             (logout_form(form.logout))
         },
     )
