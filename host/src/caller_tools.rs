@@ -73,9 +73,11 @@ impl CallerDesk {
         no_arguments(question)?;
         let (accounts, login) = self.login(question)?;
         let AccountLogin { user, grant } = login;
-        let source = CallerDigest::of_peer(question.peer);
-        let ended =
-            accounts.store.run(source, move |database| database.end_grant(&user, grant, "logged-out"));
+        let (source, peer) = (CallerDigest::of_peer(question.peer), question.peer);
+        let ended = accounts.store.run(source, move |database| {
+            database.seen_from(peer);
+            database.end_grant(&user, grant, "logged-out")
+        });
         match ended.await.map_err(unavailable)? {
             true => Ok(json!({ "logged_out": true })),
             false => Err("This login has ended already".to_owned()),

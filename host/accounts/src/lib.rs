@@ -8,6 +8,8 @@
 pub mod client;
 pub mod database;
 pub mod error;
+pub mod event;
+pub mod meters;
 mod random;
 pub mod redirect;
 pub mod site;

@@ -1,5 +1,6 @@
 //! The tool that makes a key of the caller's own.
 
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -40,7 +41,7 @@ impl CallerDesk {
             return Err(format!("This program has no scope `{scope}`, so it cannot give it to a key"));
         }
         let terms = OwnKeyTerms { name, scopes, expires: end(expires.as_deref())? };
-        let (key, text) = made(accounts, login, terms, CallerDigest::of_peer(question.peer)).await?;
+        let (key, text) = made(accounts, login, terms, question.peer).await?;
         tracing::info!(user = question.caller.identity().subject, key = key.id, "a caller has made a key");
         Ok(json!({
             "id": key.id,
@@ -57,13 +58,15 @@ async fn made(
     accounts: &CallerAccounts,
     login: AccountLogin,
     terms: OwnKeyTerms,
-    source: CallerDigest,
+    peer: Option<IpAddr>,
 ) -> Result<(OwnKey, SecretString), String> {
-    let made =
-        accounts.store.run(source, move |database| match database.has_grant(&login.user, login.grant)? {
+    let made = accounts.store.run(CallerDigest::of_peer(peer), move |database| {
+        database.seen_from(peer);
+        match database.has_grant(&login.user, login.grant)? {
             true => database.make_key(&login.user, terms, now_ms()),
             false => Err(OwnKeyFault::User),
-        });
+        }
+    });
     made.await.map_err(|fault| match fault {
         OwnKeyFault::Store(error) => unavailable(error),
         fault => format!("There is no new key: {fault}"),

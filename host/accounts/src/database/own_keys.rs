@@ -6,9 +6,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use witgate_api_key::store::{KEY_PREFIX, Sha256, Store, StoredKey, Time};
 use witgate_plugin::is_scope;
 
-use super::users::by_id;
+use super::events::EventRecorder;
+use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
 use crate::random;
 use witgate_base::digest::sha256;
 
@@ -99,7 +101,11 @@ impl AccountDatabase {
         terms.check(now)?;
         let text = SecretString::from(format!("{KEY_PREFIX}{}", random::text()?));
         let key = OwnKey { id: random::hex(&random::bytes::<16>()?), terms, created: now };
-        self.change(|transaction, _| add(transaction, user, &key, &text))?;
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            let owner = add(transaction, user, &key, &text)?;
+            Ok::<_, OwnKeyFault>(recorder.record(transaction, event(AccountAction::KeyMade, &owner, &key))?)
+        })?;
         if let Err(error) = self.publish() {
             // Nobody gets to know its text.
             self.connection.execute("DELETE FROM own_keys WHERE id = ?1", [&key.id])?;
@@ -113,18 +119,7 @@ impl AccountDatabase {
     /// # Errors
     /// If the database cannot be read.
     pub fn keys_of(&self, user: &str) -> Result<Vec<OwnKey>, AccountsError> {
-        let query = "SELECT id, name, scopes, created, expires FROM own_keys
-                     WHERE user = ?1 AND ended IS NULL ORDER BY name";
-        let mut statement = self.connection.prepare_cached(query)?;
-        let rows = statement.query_map([user], |row| {
-            let terms = OwnKeyTerms {
-                name: row.get(1)?,
-                scopes: scopes(&row.get::<_, String>(2)?),
-                expires: row.get(4)?,
-            };
-            Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        live(&self.connection, user)
     }
 
     /// Ends a key of the user with this id, by its name or id, in force at once. None: there is no live one.
@@ -132,18 +127,15 @@ impl AccountDatabase {
     /// # Errors
     /// If the database or the file of keys cannot be written.
     pub fn end_key(&mut self, user: &str, name: &str, now: i64) -> Result<Option<OwnKey>, AccountsError> {
-        let keys = self.keys_of(user)?;
-        let by_name = keys.iter().find(|key| key.terms.name == name);
-        let Some(key) = by_name.or_else(|| keys.iter().find(|key| key.id == name)).cloned() else {
-            return Ok(None);
-        };
-        let values = (&key.id, user, now);
-        self.connection.execute(
-            "UPDATE own_keys SET ended = ?3 WHERE id = ?1 AND user = ?2 AND ended IS NULL",
-            values,
-        )?;
+        let recorder = self.recorder.clone();
+        let ended = self.change(|transaction, _| {
+            end(transaction, &recorder, user, now, |key, all| {
+                let is_name = all.iter().any(|key| key.terms.name == name);
+                key.terms.name == name || (!is_name && key.id == name)
+            })
+        })?;
         self.publish()?;
-        Ok(Some(key))
+        Ok(ended.into_iter().next())
     }
 
     /// Ends all keys of the user with this id, in force at once. Returns their number.
@@ -151,11 +143,10 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::end_key`].
     pub fn end_keys(&mut self, user: &str, now: i64) -> Result<usize, AccountsError> {
-        let ended = self
-            .connection
-            .execute("UPDATE own_keys SET ended = ?2 WHERE user = ?1 AND ended IS NULL", (user, now))?;
+        let recorder = self.recorder.clone();
+        let ended = self.change(|transaction, _| end(transaction, &recorder, user, now, |_, _| true))?;
         self.publish()?;
-        Ok(ended)
+        Ok(ended.len())
     }
 
     /// The number of keys that have neither ended nor expired, and of those that expire before `until`.
@@ -206,13 +197,11 @@ fn add(
     user: &str,
     key: &OwnKey,
     text: &SecretString,
-) -> Result<(), OwnKeyFault> {
+) -> Result<AccountUser, OwnKeyFault> {
     let OwnKey { id, terms, created } = key;
     transaction
         .execute("DELETE FROM own_keys WHERE coalesce(ended, expires) < ?1", [created - REMEMBERED_MS])?;
-    if by_id(transaction, user)?.is_none_or(|user| user.disabled.is_some()) {
-        return Err(OwnKeyFault::User);
-    }
+    let owner = by_id(transaction, user)?.filter(|user| user.disabled.is_none()).ok_or(OwnKeyFault::User)?;
     let query = "SELECT count(CASE WHEN ended IS NULL THEN 1 END), count(CASE WHEN created > ?2 THEN 1 END),
                         count(CASE WHEN ended IS NULL AND name = ?3 THEN 1 END) FROM own_keys WHERE user = ?1";
     let (live, of_a_day, same): (i64, i64, i64) =
@@ -230,7 +219,43 @@ fn add(
         "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (id, user, &terms.name, digest.as_slice(), terms.scopes.join(" "), created, terms.expires),
     )?;
-    Ok(())
+    Ok(owner)
+}
+
+/// Ends the live keys of a user that `is_meant` chooses. Returns them.
+fn end(
+    transaction: &Transaction<'_>,
+    recorder: &EventRecorder,
+    user: &str,
+    now: i64,
+    is_meant: impl Fn(&OwnKey, &[OwnKey]) -> bool,
+) -> Result<Vec<OwnKey>, AccountsError> {
+    let Some(owner) = by_id(transaction, user)? else { return Ok(Vec::new()) };
+    let keys = live(transaction, user)?;
+    let (meant, _): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(|key| is_meant(key, &keys));
+    for key in &meant {
+        transaction.execute("UPDATE own_keys SET ended = ?2 WHERE id = ?1", (&key.id, now))?;
+        recorder.record(transaction, event(AccountAction::KeyEnded, &owner, key))?;
+    }
+    Ok(meant)
+}
+
+fn event(action: AccountAction, owner: &AccountUser, key: &OwnKey) -> AccountEvent {
+    let event = AccountEvent::now(action).about(&owner.id, &owner.name);
+    AccountEvent { key: Some(key.id.clone()), scopes: key.terms.scopes.clone(), ..event }
+}
+
+/// The live keys of a user, by name.
+fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsError> {
+    let query = "SELECT id, name, scopes, created, expires FROM own_keys
+                 WHERE user = ?1 AND ended IS NULL ORDER BY name";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map([user], |row| {
+        let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
+        let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
+        Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The entries of the file.

@@ -48,8 +48,11 @@ impl AccountSite {
         };
         let is_genuine = form_token::is_genuine(self.store.forms(), FormPurpose::OwnKeys, &secret, "", &form);
         let Some(change) = self.wanted(&form).filter(|_| is_genuine) else { return pages::bad_form() };
-        let user = session.user.id.clone();
-        let work = move |database: &mut AccountDatabase| apply(database, &user, change);
+        let (user, peer) = (session.user.id.clone(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            apply(database, &user, change)
+        };
         match self.store.run(visit.source(), work).await {
             Ok(Some((key, text))) => {
                 tracing::info!(user = session.user.id, key = key.id, "a person has made a key");

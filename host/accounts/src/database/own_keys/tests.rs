@@ -110,3 +110,19 @@ fn keys_near_their_end_are_counted() {
     assert_eq!(database.count_keys(now, now + 2 * DAY).unwrap(), (2, 1));
     assert_eq!(database.count_keys(now + DAY, now + 2 * DAY).unwrap(), (1, 0));
 }
+
+#[test]
+fn each_change_of_a_key_is_an_event() {
+    let accounts = TestAccounts::new();
+    let mut database = accounts.open();
+    let now = now_ms();
+    database.move_events(&drop).unwrap();
+    let (key, text) = database.make_key(&accounts.ada.id, terms("ci"), now).unwrap();
+    database.end_keys(&accounts.ada.id, now).unwrap();
+    let events = std::cell::RefCell::new(Vec::new());
+    database.move_events(&|event| events.borrow_mut().push(event)).unwrap();
+    let told: Vec<_> = events.take().into_iter().map(|event| (event.action, event.key, event.name)).collect();
+    let of = |action| (action, Some(key.id.clone()), Some("ada".to_owned()));
+    assert_eq!(told, [of(AccountAction::KeyMade), of(AccountAction::KeyEnded)]);
+    assert!(!format!("{told:?}").contains(text.expose_secret()));
+}
