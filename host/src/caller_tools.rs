@@ -9,6 +9,7 @@ mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -23,7 +24,14 @@ use witgate_base::breaker::CallerDigest;
 use witgate_config::OwnTool;
 use witgate_config::accounts::AccountSettings;
 use witgate_flow::lockout::LockoutTable;
+use witgate_policy::generation::Generations;
 use witgate_upstream::caller_tools::{CallerAnswer, CallerQuestion, CallerTools};
+
+/// The longest time until a change is in force before its caller gets the answer. It takes some ten milliseconds.
+const IN_FORCE: Duration = Duration::from_secs(1);
+
+/// The time between two looks at the live generation.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The accounts that tools tell about, and change.
 #[derive(Clone)]
@@ -39,6 +47,7 @@ pub(crate) struct CallerDesk {
     /// The directory of the audit log.
     entries: Option<PathBuf>,
     lockout: Arc<LockoutTable>,
+    generations: Arc<Generations>,
     /// One reader of the audit log at a time.
     reader: Arc<Semaphore>,
 }
@@ -48,9 +57,9 @@ impl CallerDesk {
     pub(crate) fn new(
         accounts: Option<CallerAccounts>,
         (log, entries): (OperationLog, Option<PathBuf>),
-        lockout: Arc<LockoutTable>,
+        (lockout, generations): (Arc<LockoutTable>, Arc<Generations>),
     ) -> Self {
-        Self { accounts, log, entries, lockout, reader: Arc::new(Semaphore::new(1)) }
+        Self { accounts, log, entries, lockout, generations, reader: Arc::new(Semaphore::new(1)) }
     }
 
     async fn answer_to(&self, question: &CallerQuestion) -> CallerAnswer {
@@ -73,14 +82,30 @@ impl CallerDesk {
         no_arguments(question)?;
         let (accounts, login) = self.login(question)?;
         let AccountLogin { user, grant } = login;
+        let before = self.generations.live().number();
         let (source, peer) = (CallerDigest::of_peer(question.peer), question.peer);
         let ended = accounts.store.run(source, move |database| {
             database.seen_from(peer);
             database.end_grant(&user, grant, "logged-out")
         });
         match ended.await.map_err(unavailable)? {
-            true => Ok(json!({ "logged_out": true })),
+            true => {
+                self.in_force(before).await;
+                Ok(json!({ "logged_out": true }))
+            }
             false => Err("This login has ended already".to_owned()),
+        }
+    }
+
+    /// Waits until a generation after this one is live, so that the next call meets the change.
+    async fn in_force(&self, before: u64) {
+        let flip = async {
+            while self.generations.live().number() == before {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(IN_FORCE, flip).await.is_err() {
+            tracing::warn!("a change of accounts is not in force yet");
         }
     }
 

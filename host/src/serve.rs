@@ -271,7 +271,7 @@ pub(crate) async fn run(
     let callers: Arc<dyn CallerTools> = Arc::new(CallerDesk::new(
         accounts.as_ref().map(OpenAccounts::for_tools),
         (audit.clone(), config.audit.as_ref().map(|audit| audit.directory.clone())),
-        Arc::clone(&lockout),
+        (Arc::clone(&lockout), Arc::clone(&generations)),
     ));
     let around = ((&*logs, &audit), &*credentials, (&lockout, &callers));
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;

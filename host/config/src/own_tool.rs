@@ -15,13 +15,13 @@ pub enum OwnTool {
     LimitsStatus,
     /// A token for the caller.
     IssueToken,
-    /// Who the caller is, or where a person logs in.
+    /// The identity of the caller, or the address of the login.
     AuthenticateUser,
-    /// Who the caller is, or how a program shows its key.
+    /// The identity of the caller, or the way to show a key.
     AuthenticateWithApiKey,
     /// The end of the caller's login.
     Logout,
-    /// Who the caller is.
+    /// The identity of the caller.
     GetUserProfile,
     /// A key of the caller's own.
     CreateApiKey,
@@ -58,10 +58,10 @@ impl OwnTool {
 /// An own resource that may be offered beside those of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum OwnResource {
-    /// What `get_user_profile` tells.
+    /// The answer of `get_user_profile`.
     #[serde(rename = "user://profile")]
     UserProfile,
-    /// What `get_security_summary` tells.
+    /// The answer of `get_security_summary`.
     #[serde(rename = "security://summary")]
     SecuritySummary,
 }

@@ -41,7 +41,9 @@ impl CallerDesk {
             return Err(format!("This program has no scope `{scope}`, so it cannot give it to a key"));
         }
         let terms = OwnKeyTerms { name, scopes, expires: end(expires.as_deref())? };
+        let before = self.generations.live().number();
         let (key, text) = made(accounts, login, terms, question.peer).await?;
+        self.in_force(before).await;
         tracing::info!(user = question.caller.identity().subject, key = key.id, "a caller has made a key");
         Ok(json!({
             "id": key.id,

@@ -1,4 +1,4 @@
-//! Who a caller is, and how they log in.
+//! The tools that tell the identity of a caller, and the ways to log in.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use witgate_plugin::Identity;
 use witgate_upstream::caller_tools::{CallerAnswer, CallerQuestion};
 
 impl CallerDesk {
-    /// Who the caller is.
+    /// The identity of the caller.
     pub(super) async fn profile(&self, question: &CallerQuestion) -> CallerAnswer {
         no_arguments(question)?;
         if !is_somebody(question) {
@@ -30,7 +30,7 @@ impl CallerDesk {
         }))
     }
 
-    /// Who the caller is, or where a person logs in.
+    /// The identity of the caller, or the address of the login.
     pub(super) async fn authenticate_user(&self, question: &CallerQuestion) -> CallerAnswer {
         if no_arguments(question).is_err() {
             return Err("Names and passwords are not accepted as arguments, because the model would read them. Call without arguments to get the address of the login".to_owned());
@@ -47,7 +47,7 @@ impl CallerDesk {
         }))
     }
 
-    /// Who the caller is, or how a program shows a key. A key in an argument has been taken out, and has authenticated
+    /// The identity of the caller, or the way to show a key. A key in an argument has been taken out, and has authenticated
     /// the call.
     pub(super) async fn authenticate_with_api_key(&self, question: &CallerQuestion) -> CallerAnswer {
         no_arguments(question)?;

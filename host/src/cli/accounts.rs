@@ -53,7 +53,7 @@ pub(super) enum Command {
     },
     /// List, make and end the keys of a user
     #[command(subcommand)]
-    Keys(keys::Command),
+    Keys(keys::OwnKeyCommand),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {

@@ -260,14 +260,14 @@ fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsErro
 
 /// The entries of the file.
 fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
-    type Row = (String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>);
+    type KeyRow = (String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>);
     let query = "SELECT id, user, digest, scopes, created, expires, ended FROM own_keys
                  WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY user, id";
     let mut statement = connection.prepare_cached(query)?;
     let rows = statement.query_map([now, REMEMBERED_MS], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
     })?;
-    let rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
+    let rows: Vec<KeyRow> = rows.collect::<Result<_, _>>()?;
     let mut keys = Vec::with_capacity(rows.len());
     for (id, user, digest, of_key, created, expires, ended) in rows {
         let Some(owner) = by_id(connection, &user)? else { continue };

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::answers::{SiteAnswer, see_other};
 use super::form_token::{self, FormPurpose};
 use super::pages;
-use super::pages::own_keys::{OwnKeysForm, SCOPE, Shown};
+use super::pages::own_keys::{KeyNotice, OwnKeysForm, SCOPE};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
@@ -32,7 +32,7 @@ impl AccountSite {
     /// The page.
     pub(super) async fn own_keys_page(&self, visit: &SiteVisit) -> SiteAnswer {
         match self.session(visit).await {
-            Ok(Some((session, secret))) => self.show_keys(visit, &session, &secret, Shown::Nothing).await,
+            Ok(Some((session, secret))) => self.show_keys(visit, &session, &secret, KeyNotice::Nothing).await,
             Ok(None) => see_other("/login"),
             Err(error) => pages::unavailable(&error),
         }
@@ -56,11 +56,11 @@ impl AccountSite {
         match self.store.run(visit.source(), work).await {
             Ok(Some((key, text))) => {
                 tracing::info!(user = session.user.id, key = key.id, "a person has made a key");
-                self.show_keys(visit, &session, &secret, Shown::Key(&key, &text)).await
+                self.show_keys(visit, &session, &secret, KeyNotice::Key(&key, &text)).await
             }
             Ok(None) => see_other(PATH),
             Err(OwnKeyFault::Store(error)) => pages::unavailable(&error),
-            Err(fault) => self.show_keys(visit, &session, &secret, Shown::Fault(&fault)).await,
+            Err(fault) => self.show_keys(visit, &session, &secret, KeyNotice::Fault(&fault)).await,
         }
     }
 
@@ -69,7 +69,7 @@ impl AccountSite {
         visit: &SiteVisit,
         session: &BrowserSession,
         secret: &SecretString,
-        shown: Shown<'_>,
+        shown: KeyNotice<'_>,
     ) -> SiteAnswer {
         let user = session.user.id.clone();
         let keys = self.store.run(visit.source(), move |database| database.keys_of(&user)).await;

@@ -19,20 +19,20 @@ use witgate_config::raw::Kind;
 use witgate_config::resolve::Outline;
 
 #[derive(Debug, clap::Subcommand)]
-pub(in crate::cli) enum Command {
+pub(in crate::cli) enum OwnKeyCommand {
     /// List the keys of a user
     List {
         /// Name or id of the user
         name: String,
     },
     /// Make a key of a user and print it; it cannot be printed again
-    Create(Create),
+    Create(OwnKeyCreation),
     /// End a key of a user, or all of them
-    End(End),
+    End(OwnKeyEnd),
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Create {
+pub(in crate::cli) struct OwnKeyCreation {
     /// Name or id of the user
     name: String,
     /// Name of the key
@@ -49,7 +49,7 @@ pub(in crate::cli) struct Create {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false, args = ["key", "all"])]
-pub(in crate::cli) struct End {
+pub(in crate::cli) struct OwnKeyEnd {
     /// Name or id of the user
     name: String,
     /// Name or id of the key
@@ -61,11 +61,11 @@ pub(in crate::cli) struct End {
     wait: WaitOption,
 }
 
-pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
+pub(super) fn run(context: &Context, command: OwnKeyCommand) -> Result<Exit, CommandFailure> {
     match command {
-        Command::List { name } => list(context, &name),
-        Command::Create(arguments) => create(context, arguments),
-        Command::End(arguments) => end(context, &arguments),
+        OwnKeyCommand::List { name } => list(context, &name),
+        OwnKeyCommand::Create(arguments) => create(context, arguments),
+        OwnKeyCommand::End(arguments) => end(context, &arguments),
     }
 }
 
@@ -83,8 +83,8 @@ fn list(context: &Context, name: &str) -> Result<Exit, CommandFailure> {
     Ok(Exit::Done)
 }
 
-fn create(context: &Context, arguments: Create) -> Result<Exit, CommandFailure> {
-    let Create { name, key, scope, expires, wait } = arguments;
+fn create(context: &Context, arguments: OwnKeyCreation) -> Result<Exit, CommandFailure> {
+    let OwnKeyCreation { name, key, scope, expires, wait } = arguments;
     let known = known_scopes(context)?;
     if let Some(odd) = scope.iter().find(|scope| !known.contains(scope)) {
         return Err(CommandFailure::new(format!(
@@ -122,7 +122,7 @@ fn create(context: &Context, arguments: Create) -> Result<Exit, CommandFailure> 
     Ok(in_force(context, &database, wait))
 }
 
-fn end(context: &Context, arguments: &End) -> Result<Exit, CommandFailure> {
+fn end(context: &Context, arguments: &OwnKeyEnd) -> Result<Exit, CommandFailure> {
     let mut database = opened(context)?;
     let user = database.named_user(&composed(&arguments.name))?;
     let ended = match &arguments.key {

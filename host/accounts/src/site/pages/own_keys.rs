@@ -16,7 +16,7 @@ use crate::site::form_token::FIELD;
 pub(in crate::site) const SCOPE: &str = "scope.";
 
 /// The result of a change, above the list.
-pub(in crate::site) enum Shown<'a> {
+pub(in crate::site) enum KeyNotice<'a> {
     Nothing,
     /// A new key with its text.
     Key(&'a OwnKey, &'a SecretString),
@@ -30,20 +30,20 @@ pub(in crate::site) struct OwnKeysForm<'a> {
     pub(in crate::site) keys: &'a [OwnKey],
     /// The scopes that a key may have, with their descriptions.
     pub(in crate::site) scopes: &'a BTreeMap<String, String>,
-    pub(in crate::site) shown: Shown<'a>,
+    pub(in crate::site) shown: KeyNotice<'a>,
 }
 
 pub(in crate::site) fn own_keys(form: &OwnKeysForm<'_>) -> SiteAnswer {
     let content = html! {
         @match form.shown {
-            Shown::Nothing => {},
-            Shown::Key(key, text) => {
+            KeyNotice::Nothing => {},
+            KeyNotice::Key(key, text) => {
                 p role="status" {
                     label for="text" { "This is your key " strong { (key.terms.name) } ". Copy it now: it is shown only once." }
                 }
                 textarea #text readonly rows="2" { (text.expose_secret()) }
             },
-            Shown::Fault(fault) => p.notice role="alert" { "There is no new key: " (fault) "." },
+            KeyNotice::Fault(fault) => p.notice role="alert" { "There is no new key: " (fault) "." },
         }
         p { "A program that shows one of your keys acts as you, with your roles and with the scopes of the key." }
         (list(form))
@@ -52,8 +52,8 @@ pub(in crate::site) fn own_keys(form: &OwnKeysForm<'_>) -> SiteAnswer {
         p { a href="/account" { "Your account" } }
     };
     let status = match form.shown {
-        Shown::Fault(_) => StatusCode::BAD_REQUEST,
-        Shown::Nothing | Shown::Key(..) => StatusCode::OK,
+        KeyNotice::Fault(_) => StatusCode::BAD_REQUEST,
+        KeyNotice::Nothing | KeyNotice::Key(..) => StatusCode::OK,
     };
     page(status, "Your keys", content)
 }
