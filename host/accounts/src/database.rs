@@ -2,10 +2,12 @@
 
 mod derived;
 mod endings;
-pub(crate) mod events;
+mod event_recorder;
+mod events;
 pub mod grants;
 mod keys;
 pub mod own_keys;
+mod published_state;
 pub mod sessions;
 pub mod summary;
 #[cfg(test)]
@@ -22,12 +24,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tempfile::NamedTempFile;
 
-use self::derived::PublishedState;
-use self::events::EventRecorder;
+use self::event_recorder::EventRecorder;
+use self::published_state::PublishedState;
 use crate::error::AccountsError;
 use crate::event::Actor;
+pub(crate) use crate::moment::ms;
+pub use crate::moment::now_ms;
 use crate::random::hex;
-use witgate_base::clock;
 use witgate_base::seal::{MacKey, SealingKey};
 use witgate_base::signing::{PublishedKeys, Signer};
 use witgate_base::whole_file;
@@ -80,6 +83,12 @@ impl AccountDatabase {
         let made = whole_file::create_folder_of(&place.sealing_key());
         made.map_err(|error| AccountsError::Io { path: place.folder.clone(), error })?;
         if !exists(&place.store)? {
+            if exists(&place.database_id())? {
+                return Err(AccountsError::Foreign {
+                    path: place.store.clone(),
+                    folder: place.folder.clone(),
+                });
+            }
             drop(SealingKey::at(&place.sealing_key(), SEALED)?);
             new_file(&place.store)?;
         }
@@ -187,16 +196,6 @@ impl AccountDatabase {
         transaction.commit()?;
         Ok(done)
     }
-}
-
-/// The time now, in milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    i64::try_from(clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A lifetime in milliseconds.
-pub(crate) fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 enum OpenFault {

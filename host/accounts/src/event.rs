@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::moment::now_ms;
+
 /// Something that has happened to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,7 +44,7 @@ pub enum AccountAction {
     KeyRotated,
 }
 
-/// Who has asked for it.
+/// The one who has asked for a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Actor {
@@ -82,9 +84,9 @@ impl Actor {
 pub struct AccountEvent {
     /// The time, in milliseconds since 1970.
     pub at: i64,
-    /// What has happened.
+    /// The kind of the event.
     pub action: AccountAction,
-    /// Who has asked for it. None: nobody is known.
+    /// The one who has asked for it. None: nobody is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
     /// The id of the user whose account it is.
@@ -128,7 +130,7 @@ impl AccountEvent {
     /// An event of now, about nobody.
     pub fn now(action: AccountAction) -> Self {
         Self {
-            at: crate::database::now_ms(),
+            at: now_ms(),
             action,
             by: None,
             user: None,

@@ -10,6 +10,7 @@ pub mod database;
 pub mod error;
 pub mod event;
 pub mod meters;
+mod moment;
 mod random;
 pub mod redirect;
 pub mod site;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use self::answers::not_allowed;
 use self::cookies::Cookies;
@@ -43,6 +44,9 @@ use witgate_services::passwords::PasswordChecks;
 
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
+
+/// The most answers that wait in a pause. Further ones are sent at once.
+const MOST_DELAYED: usize = 1_024;
 
 /// A request for the site.
 pub struct SiteVisit {
@@ -117,6 +121,8 @@ pub struct AccountSite {
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
     lines: RareLines,
+    /// The answers in a pause that may wait at the same time.
+    delays: Semaphore,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -175,8 +181,9 @@ impl AccountSite {
             );
         }
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
+        let delays = Semaphore::new(MOST_DELAYED);
         let store = store.into();
-        Self { documents, settings, store, passwords, guard, cookies, lines, routes }
+        Self { documents, settings, store, passwords, guard, cookies, lines, delays, routes }
     }
 
     /// True if there is something at the path.

@@ -2,8 +2,8 @@
 //! and the keys of users. Each is made from the database alone, so that a lost one can be made again.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use super::published_state::PublishedState;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 use crate::random::hex;
@@ -14,32 +14,7 @@ use witgate_jwt::revocation::{RevokedSession, RevokedSubject};
 /// The greatest tolerance for clocks with which a policy accepts a token after its end, in milliseconds.
 pub(super) const LEEWAY_MS: i64 = 3_600_000;
 
-/// The time after which the files are compared with the database, whatever has happened.
-const COMPARED: Duration = Duration::from_secs(60);
-
-/// The difference between clocks that is a step of the wall clock, in milliseconds.
-const STEP_MS: i64 = 2_000;
-
 const HEADING: &str = "# Logins that have ended. Written by Witgate from its accounts; changes are lost.\n";
-
-/// The state of the database that the files show.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PublishedState {
-    /// `PRAGMA data_version`, which changes with each commit of another process.
-    version: i64,
-    at: Instant,
-    wall_ms: i64,
-}
-
-impl PublishedState {
-    /// True if the files may differ from a database of this version.
-    fn is_over(self, version: i64) -> bool {
-        let passed = self.at.elapsed();
-        let by_wall = now_ms() - self.wall_ms;
-        let has_stepped = (by_wall - super::ms(passed)).abs() > STEP_MS;
-        self.version != version || passed >= COMPARED || has_stepped
-    }
-}
 
 impl AccountDatabase {
     /// Writes the files if they differ from the database. A file that cannot be written does not keep the other one from
@@ -49,14 +24,13 @@ impl AccountDatabase {
     /// If the database cannot be read, or a file cannot be written. The next attempt is [`Self::keep_up`].
     pub fn publish(&mut self) -> Result<(), AccountsError> {
         self.published = None;
-        let (at, wall_ms) = (Instant::now(), now_ms());
         // Read before the content, so that a later change is noticed.
-        let version = self.data_version()?;
+        let state = PublishedState::now(self.data_version()?);
         let ended = written(&self.place.ended(), || self.ended_lines());
         let own = written(&self.place.own_keys(), || self.key_lines());
         let keys = self.published_key_set();
         ended.and(own).and(keys)?;
-        self.published = Some(PublishedState { version, at, wall_ms });
+        self.published = Some(state);
         Ok(())
     }
 

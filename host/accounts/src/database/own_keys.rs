@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use witgate_api_key::store::{KEY_PREFIX, Sha256, Store, StoredKey, Time};
 use witgate_plugin::is_scope;
 
-use super::events::EventRecorder;
+use super::event_recorder::EventRecorder;
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;

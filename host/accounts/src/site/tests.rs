@@ -364,7 +364,9 @@ async fn failed_logins_look_alike() {
     assert!(texts.iter().all(|text| text == &texts[0] && text.contains("is wrong")), "{texts:?}");
     assert!(!browser.cookies.contains_key("__Host-witgate-session"));
     browser.peer = Some("192.0.2.1".parse().unwrap());
+    let began = std::time::Instant::now();
     let answer = browser.log_in(&page, PASSWORD).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "guesses in a pause are no faster");
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers()["retry-after"], "9");
 }
@@ -434,7 +436,7 @@ async fn a_person_makes_and_ends_keys_of_their_own() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_another_site_by_a_faulty_request() {
+async fn a_faulty_request_sends_nobody_to_another_site() {
     let mut browser = Browser::new();
     let metadata = json!({ "redirect_uris": ["https://evil.example.com/cb"] }).to_string();
     let answer = browser.send(Method::POST, "/register", metadata, "application/json").await;
@@ -474,7 +476,7 @@ async fn a_browser_in_which_a_user_has_logged_in_is_known_for_them() {
 }
 
 #[tokio::test]
-async fn who_closes_the_connection_before_the_answer_has_tried() {
+async fn a_login_whose_connection_is_closed_before_the_answer_counts_as_wrong() {
     let mut browser = Browser::new();
     let page = text_of(&browser.get("/login").await);
     let form = [("form", &*field(&page, "form")), ("name", "ada"), ("password", "wrong")];

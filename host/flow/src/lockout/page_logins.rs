@@ -39,7 +39,7 @@ pub struct LoginTrial {
     by: Option<LoginSource>,
 }
 
-/// Whose failures count.
+/// The browser, or the network and the name, whose failures count.
 #[derive(Clone, Copy, Debug)]
 enum LoginSource {
     Browser(CredentialFingerprint),

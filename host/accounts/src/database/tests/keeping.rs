@@ -297,9 +297,9 @@ fn events_are_kept_with_their_change_and_moved_once() {
     let accounts = TestAccounts::new();
     let mut database = accounts.open();
     let mut moved = || {
-        let events = std::sync::Mutex::new(Vec::<AccountEvent>::new());
-        database.move_events(&|event| events.lock().unwrap().push(event)).unwrap();
-        events.into_inner().unwrap()
+        let events = parking_lot::Mutex::new(Vec::<AccountEvent>::new());
+        database.move_events(&|event| events.lock().push(event)).unwrap();
+        events.into_inner()
     };
     let [added] = moved().try_into().unwrap();
     assert_eq!((added.action, added.by), (AccountAction::UserAdded, Some(Actor::operator())));
