@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::caller_tools::CallerAccounts;
 use crate::operation::OperationLog;
 use witgate_accounts::error::AccountsError;
 use witgate_accounts::meters::AccountMeters;
@@ -28,7 +29,7 @@ use witgate_services::passwords::PasswordChecks;
 /// Accounts that are open, before there are pages.
 pub(crate) struct OpenAccounts {
     settings: AccountSettings,
-    store: AccountStore,
+    store: Arc<AccountStore>,
 }
 
 /// The parts of a gateway that pages use.
@@ -52,8 +53,13 @@ impl OpenAccounts {
         let Some(settings) = settings else { return Ok(None) };
         let audit = audit.clone();
         let sink = Arc::new(move |event| audit.account_changed(&event));
-        let store = AccountStore::open_recorded(&settings.place, sink)?;
+        let store = Arc::new(AccountStore::open_recorded(&settings.place, sink)?);
         Ok(Some(Self { settings: settings.clone(), store }))
+    }
+
+    /// The accounts, for own tools.
+    pub(crate) fn for_tools(&self) -> CallerAccounts {
+        CallerAccounts { settings: self.settings.clone(), store: Arc::clone(&self.store) }
     }
 
     /// Registers the metrics of accounts.

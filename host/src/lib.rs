@@ -31,6 +31,7 @@
 mod account_pages;
 mod accounts;
 mod admin;
+mod caller_tools;
 #[doc(hidden)]
 pub mod cli;
 mod control;

@@ -205,6 +205,8 @@ struct AccountEntry<'a> {
     client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +228,7 @@ impl<'a> AccountEntry<'a> {
             name: event.name.as_deref(),
             client: event.client.as_deref(),
             resource: event.resource.as_deref(),
+            key: event.key.as_deref(),
             scopes: &event.scopes,
             roles: event.roles.as_deref(),
             reason: event.reason.as_deref(),

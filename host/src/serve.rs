@@ -17,6 +17,7 @@ use crate::account_pages::AccountPages;
 use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin;
 use crate::admin::state::GatewayState;
+use crate::caller_tools::CallerDesk;
 use crate::control::limits;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
@@ -63,6 +64,7 @@ use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
+use witgate_upstream::caller_tools::CallerTools;
 use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
 use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, OwnTools};
@@ -267,7 +269,12 @@ pub(crate) async fn run(
     let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
     let pages = AccountPages::prepare(&config, &credentials).await?;
     let feed = Arc::<DecisionFeed>::default();
-    let around = ((&*logs, &audit, &feed), &*credentials, &lockout);
+    let callers: Arc<dyn CallerTools> = Arc::new(CallerDesk::new(
+        accounts.as_ref().map(OpenAccounts::for_tools),
+        (audit.clone(), config.audit.as_ref().map(|audit| audit.directory.clone())),
+        (Arc::clone(&lockout), Arc::clone(&generations)),
+    ));
+    let around = ((&*logs, &audit, &feed), &*credentials, (&lockout, &callers));
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
     let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone()).with_connect(desk.clone());
@@ -411,9 +418,13 @@ pub(crate) fn traces(
 
 type AnyFlow = Flow<AnyUpstream>;
 
-/// The parts that all flows share: logs with the operators who watch, credentials, and the lockout.
-type FlowSurroundings<'a> =
-    ((&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>), &'a OutboundCredentials, &'a Arc<LockoutTable>);
+/// The parts that all flows share: logs with the operators who watch, credentials, the lockout, and the tools about
+/// callers.
+type FlowSurroundings<'a> = (
+    (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
+    &'a OutboundCredentials,
+    (&'a Arc<LockoutTable>, &'a Arc<dyn CallerTools>),
+);
 
 fn flows(
     config: &Config,
@@ -421,7 +432,7 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    ((logs, log, feed), credentials, lockout): FlowSurroundings<'_>,
+    ((logs, log, feed), credentials, (lockout, callers)): FlowSurroundings<'_>,
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
@@ -431,7 +442,8 @@ fn flows(
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
         let own = OwnTools::reading(auth_status(generations, place))
-            .with_limits(caller_limits(generations, &route.upstream));
+            .with_limits(caller_limits(generations, &route.upstream))
+            .with_callers(Some(Arc::clone(callers)));
         let target = AnyUpstream::new(upstream, grace, own, kept, credentials)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(metrics, &upstream.name);

@@ -9,10 +9,12 @@ mod events;
 pub mod grants;
 mod keys;
 pub mod links;
+pub mod own_keys;
 pub mod passkeys;
 mod published_state;
 mod recovery_codes;
 pub mod sessions;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod users;
@@ -52,7 +54,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 2] = [include_str!("database/1.sql"), include_str!("database/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("database/1.sql"), include_str!("database/2.sql"), include_str!("database/3.sql")];
 
 /// An open database of accounts.
 pub struct AccountDatabase {

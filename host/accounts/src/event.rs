@@ -48,6 +48,10 @@ pub enum AccountAction {
     PasskeyRemoved,
     /// A user has other roles.
     RolesChanged,
+    /// A user has a new key for programs.
+    KeyMade,
+    /// A key of a user has ended.
+    KeyEnded,
     /// Tokens are signed with a new key.
     KeyRotated,
 }
@@ -109,7 +113,10 @@ pub struct AccountEvent {
     /// The resource that the client may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The scopes of the client.
+    /// The id of the user's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The scopes of the client, or of the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     /// The roles of the user.
@@ -142,6 +149,7 @@ impl AccountEvent {
             name: None,
             client: None,
             resource: None,
+            key: None,
             scopes: Vec::new(),
             roles: None,
             reason: None,

@@ -12,6 +12,7 @@ mod known_browser;
 mod link;
 mod login;
 mod metadata;
+mod own_keys;
 mod pages;
 pub mod params;
 mod passkey_login;
@@ -128,7 +129,7 @@ pub trait LoginTicket: Send + Sync {
 /// The pages and endpoints of accounts.
 pub struct AccountSite {
     settings: AccountSettings,
-    store: AccountStore,
+    store: Arc<AccountStore>,
     documents: ClientDocuments,
     passwords: Arc<PasswordChecks>,
     guard: Arc<dyn LoginGuard>,
@@ -158,6 +159,7 @@ enum SiteRoute {
     Password,
     SecondFactor,
     Passkeys,
+    OwnKeys,
 }
 
 impl SiteRoute {
@@ -172,7 +174,7 @@ impl SiteRoute {
             Self::Metadata | Self::Keys | Self::Authorize => "GET",
             Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
             Self::Login | Self::Code | Self::Link | Self::PasskeyLogin | Self::Logout => "GET, POST",
-            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys => "GET, POST",
+            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys | Self::OwnKeys => "GET, POST",
         }
     }
 }
@@ -187,7 +189,7 @@ impl AccountSite {
     /// The site of these accounts.
     pub fn new(
         settings: AccountSettings,
-        store: AccountStore,
+        store: impl Into<Arc<AccountStore>>,
         ways: Arc<Ways>,
         passwords: Arc<PasswordChecks>,
         guard: Arc<dyn LoginGuard>,
@@ -201,6 +203,7 @@ impl AccountSite {
         }
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
         let delays = Semaphore::new(MOST_DELAYED);
+        let store = store.into();
         Self { documents, settings, store, passwords, guard, cookies, lines, delays, routes }
     }
 
@@ -245,6 +248,8 @@ impl AccountSite {
             SiteRoute::SecondFactor if is_post => self.change_factor(&visit).await,
             SiteRoute::Passkeys if is_get => self.passkeys_page(&visit).await,
             SiteRoute::Passkeys if is_post => self.change_passkeys(&visit).await,
+            SiteRoute::OwnKeys if is_get => self.own_keys_page(&visit).await,
+            SiteRoute::OwnKeys if is_post => self.change_own_keys(&visit).await,
             _ => not_allowed(route.methods()),
         }
     }
@@ -281,6 +286,7 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         ("/account", SiteRoute::Account),
         ("/account/password", SiteRoute::Password),
         (paths::SECOND_FACTOR, SiteRoute::SecondFactor),
+        ("/account/keys", SiteRoute::OwnKeys),
     ]
     .map(|(path, route)| (path.to_owned(), route))
     .into();

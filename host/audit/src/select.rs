@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use memchr::memmem::Finder;
 use serde_json::Value;
 
 use crate::line::ChainFields;
 use crate::segment;
+use witgate_base::clock;
 
 /// The kinds of targets that stand before their names.
 const KINDS: [&str; 3] = ["resource:", "prompt:", "method:"];
@@ -41,6 +43,26 @@ impl EntryFilter {
         };
         self.members.iter().filter(plain).map(|(_, wanted)| Finder::new(wanted.as_bytes())).collect()
     }
+}
+
+/// The time in a text, in the form of entries: of a date, a time (RFC 3339, UTC), or a duration before now.
+///
+/// # Errors
+/// With the forms, for people.
+pub fn entry_time(text: &str) -> Result<String, String> {
+    let at = match humantime::parse_duration(text) {
+        Ok(before) => clock::since_epoch().checked_sub(before),
+        Err(_) => {
+            let whole = if text.contains(':') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+            let parsed = humantime::parse_rfc3339_weak(&whole).map_err(|_| {
+                "write a date such as 2026-11-30, a time such as 2026-11-30T09:00:00Z, or a duration such as 2h"
+                    .to_owned()
+            })?;
+            parsed.duration_since(UNIX_EPOCH).ok()
+        }
+    };
+    let at = UNIX_EPOCH + at.unwrap_or(Duration::ZERO);
+    Ok(humantime::format_rfc3339_micros(at).to_string())
 }
 
 /// True if a member is a text, contains it in a list, or is a number with this text. A target also has this name if the

@@ -118,4 +118,9 @@ impl AccountPlace {
     pub fn ended(&self) -> PathBuf {
         self.folder.join("ended.jsonl")
     }
+
+    /// The keys that users have made for themselves, as a store of keys.
+    pub fn own_keys(&self) -> PathBuf {
+        self.folder.join("own-keys.toml")
+    }
 }

@@ -366,6 +366,7 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
         allow,
         deny,
         previous: None,
+        owner: None,
     })
 }
 

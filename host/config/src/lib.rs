@@ -13,6 +13,7 @@ pub mod identity;
 pub mod key_store;
 pub mod keyring;
 pub mod limits;
+mod own_tool;
 pub mod raw;
 pub mod resolve;
 pub mod secret_programs;
@@ -38,6 +39,7 @@ pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
+pub use own_tool::{OwnResource, OwnTool};
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{CheckpointPlace, SegmentRules, SyncMode};
 use witgate_base::breaker::BreakerLimits;
@@ -439,34 +441,10 @@ pub struct Upstream {
     pub max_message: usize,
     /// The own tools beside those of the server.
     pub own_tools: Vec<OwnTool>,
+    /// The own resources beside those of the server.
+    pub own_resources: Vec<OwnResource>,
     /// The tokens that the own tool `issue_token` makes.
     pub token_issue: Option<Arc<token_issue::TokenIssue>>,
-}
-
-/// An own tool that may be offered beside those of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OwnTool {
-    /// The state of the gateway, and the names of the credentials that it has for the server.
-    HealthCheck,
-    /// The state of authentication: enabled, and with a key to compare with.
-    AuthStatus,
-    /// The limits of calls, and what remains of them.
-    LimitsStatus,
-    /// A token for the caller.
-    IssueToken,
-}
-
-impl OwnTool {
-    /// The name of the tool.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HealthCheck => "health_check",
-            Self::AuthStatus => "auth_status",
-            Self::LimitsStatus => "limits_status",
-            Self::IssueToken => "issue_token",
-        }
-    }
 }
 
 /// The supported eras of an upstream, at least one.
@@ -543,12 +521,12 @@ impl Upstream {
     /// A text of all settings that cannot change without a restart. Headers, environment, scopes and identity are left
     /// out, because a reload can change them.
     pub fn place(&self) -> String {
-        let Self { path, resource, about, timeout, sessions, denials, eras, max_message, own_tools, .. } =
-            self;
+        let Self { path, resource, about, timeout, sessions, denials, eras, max_message, .. } = self;
+        let Self { own_tools, own_resources, .. } = self;
         let (target, of_children) = (self.target.place(), self.credentials.of_children.place());
         format!(
             "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target} \
-             {own_tools:?} {of_children}"
+             {own_tools:?} {own_resources:?} {of_children}"
         )
     }
 }

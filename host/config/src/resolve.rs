@@ -19,6 +19,8 @@ mod limits;
 mod load;
 mod lockout;
 mod network;
+mod own_keys;
+mod own_tools;
 mod passwords;
 mod pipeline;
 mod plain_http;
@@ -405,6 +407,7 @@ impl Resolver<'_> {
         self.answers_fit(&server, &upstreams);
         let accounts = self.accounts(file, &upstreams);
         self.accounts_are_used(file, &policies);
+        self.own_tools_have_subjects(file, &upstreams);
         let server = self.of_accounts(server, accounts.as_ref());
         let limits = self.call_limits(file, &upstreams, &policies);
         let context = TokenContext {

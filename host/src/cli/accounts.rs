@@ -1,17 +1,21 @@
 //! `witgate accounts`, and what it shares with `witgate user --accounts`.
 
+mod accounts_place;
+mod keys;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use witgate_basic::credential::composed;
 
+use self::accounts_place::place;
 use super::change_state::{self, ChangeState, WaitOption};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use witgate_accounts::database::AccountDatabase;
 use witgate_accounts::database::users::AccountUser;
-use witgate_config::accounts::AccountPlace;
-use witgate_config::resolve::Outline;
+
+pub(super) use self::accounts_place::{made, opened};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -20,7 +24,7 @@ pub(super) enum Command {
         /// File to write, which must not exist
         file: PathBuf,
     },
-    /// Write the files again from which policies judge tokens: the public keys, and the logins that have ended
+    /// Write the files again from which policies judge tokens and keys
     Repair,
     /// Sign tokens with a new key; tokens of the former one stay valid until they expire
     RotateKey {
@@ -47,6 +51,9 @@ pub(super) enum Command {
         #[command(flatten)]
         wait: WaitOption,
     },
+    /// List, make and end the keys of a user
+    #[command(subcommand)]
+    Keys(keys::OwnKeyCommand),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
@@ -63,7 +70,9 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         }
         Command::Repair => {
             opened(context)?.publish()?;
-            context.terminal.say("The public keys and the list of ended logins are as in the accounts.");
+            context.terminal.say(
+                "The public keys, the list of ended logins and the keys of users are as in the accounts.",
+            );
             Ok(Exit::Done)
         }
         Command::RotateKey { distrust_former, wait } => rotate(context, distrust_former, wait),
@@ -79,6 +88,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
             let said = format!("All logins of the user `{}` have ended.", user.name);
             Ok(finish(context, &database, wait, &user, &said))
         }
+        Command::Keys(command) => keys::run(context, command),
     }
 }
 
@@ -109,28 +119,6 @@ fn rotate(context: &Context, distrusts_former: bool, until: WaitOption) -> Resul
     Ok(state.exit())
 }
 
-/// The accounts of the configuration.
-pub(super) fn opened(context: &Context) -> Result<AccountDatabase, CommandFailure> {
-    Ok(AccountDatabase::open(&place(context)?)?)
-}
-
-/// The same, which are made if there are none.
-pub(super) fn made(context: &Context) -> Result<AccountDatabase, CommandFailure> {
-    Ok(AccountDatabase::make(&place(context)?)?)
-}
-
-fn place(context: &Context) -> Result<AccountPlace, CommandFailure> {
-    let Some(path) = context.config_path() else {
-        return Err(CommandFailure::new(
-            "there is no configuration file that says where the accounts are; name it with `--config FILE`",
-        ));
-    };
-    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
-    outline.accounts().ok_or_else(|| {
-        CommandFailure::new(format!("{} has no accounts; add a table `[accounts]`", path.display()))
-    })
-}
-
 /// Waits until the running Witgate refuses the logins that have ended, and prints the result.
 pub(super) fn finish(
     context: &Context,
@@ -152,11 +140,14 @@ pub(super) fn finish(
     outcome.exit()
 }
 
-/// Waits until the running Witgate refuses all logins that have ended now.
+/// Waits until the running Witgate refuses all logins that have ended now, and knows the rights of keys.
 pub(super) fn until_ended(context: &Context, database: &AccountDatabase, until: WaitOption) -> ChangeState {
     let ended = database.place().ended();
     // Whoever writes the list has read the newest state of the database, so that it has each change.
-    change_state::wait(context, &ended, until, |_| true)
+    match change_state::wait(context, &ended, until, |_| true) {
+        ChangeState::Yes(_) if keys::are_used(context) => keys::wait(context, database, until),
+        outcome => outcome,
+    }
 }
 
 pub(super) fn to_json(user: &AccountUser) -> Value {

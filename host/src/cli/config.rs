@@ -61,6 +61,7 @@ fn shown(config: &Config) -> Value {
             "apis": apis(&upstream.credentials.of_children),
             "token_files": token_files(&upstream.credentials.of_children),
             "own_tools_beside": upstream.own_tools.iter().map(|tool| tool.name()).collect::<Vec<_>>(),
+            "own_resources": upstream.own_resources.iter().map(|own| own.uri()).collect::<Vec<_>>(),
             "denials": match upstream.denials {
                 Denials::Http => "http",
                 Denials::JsonRpc => "json-rpc",

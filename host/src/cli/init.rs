@@ -1,5 +1,6 @@
 //! `witgate init`.
 
+mod accounts;
 mod client;
 mod gitignore;
 mod own_server;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use self::accounts::AccountsSummary;
 use self::client::{ClientEntry, ClientProgram};
 use self::own_server::{OwnServer, ServerOptions};
 use self::starter::Starter;
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// Use the built-in policies instead of WebAssembly components
     #[arg(long)]
     builtin: bool,
+    /// Let people log in at Witgate, with user names and passwords, instead of creating a key
+    #[arg(long, conflicts_with_all = ["name", "import", "client"])]
+    accounts: bool,
     #[command(flatten)]
     server: ServerOptions,
     /// ClientProgram whose settings to print
@@ -73,6 +78,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let path = absolute(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
     let server = arguments.server.resolve()?;
+    if arguments.accounts {
+        return with_accounts(context, arguments, &path, server.as_ref());
+    }
     let starter = Starter {
         builtin: arguments.builtin,
         server: server.as_ref(),
@@ -102,6 +110,24 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         true => summary.print_json(context, arguments.client),
         false => summary.print(context, arguments.client, server.as_ref()),
     }
+    Ok(Exit::Done)
+}
+
+/// Writes a configuration with accounts. It has no users yet.
+fn with_accounts(
+    context: &Context,
+    arguments: &Arguments,
+    path: &Path,
+    server: Option<&OwnServer>,
+) -> Result<Exit, CommandFailure> {
+    let text = accounts::text(server, arguments.builtin);
+    let components = match arguments.builtin {
+        true => Vec::new(),
+        false => starters(path, &text, arguments.force)?,
+    };
+    write(path, &text, arguments.force)?;
+    let ignored = gitignore::extend_for_accounts(&path.with_file_name(".gitignore"));
+    AccountsSummary { path, server, components, ignored }.print(&context.terminal);
     Ok(Exit::Done)
 }
 

@@ -77,7 +77,7 @@ struct FormOption {
 }
 
 /// A lifetime. A key without one would have expired already.
-fn lifetime(text: &str) -> Result<Duration, String> {
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     match lifetime.as_secs() {
         0 => Err("the key would have expired at once; choose a longer lifetime, such as `30d`".to_owned()),

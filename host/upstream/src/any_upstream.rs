@@ -70,7 +70,8 @@ impl AnyUpstream {
         let ways = credentials.ways();
         let needs = Arc::new(NeededCredentials::of(&config.credentials, credentials)?);
         let states = Arc::new(CredentialStates::of(config, &needs));
-        let beside = ToolsBeside::new(&config.own_tools, own.clone(), Arc::clone(&states));
+        let beside =
+            ToolsBeside::new((&config.own_tools, &config.own_resources), own.clone(), Arc::clone(&states));
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings = ChildSettings {
                 max_message: config.max_message,

@@ -6,6 +6,7 @@
 pub mod any_upstream;
 mod apis;
 pub mod bridge;
+pub mod caller_tools;
 pub mod child;
 mod child_credentials;
 mod credential_states;
@@ -13,6 +14,7 @@ pub mod era;
 pub mod http;
 mod identity;
 mod needs;
+mod own_entries;
 pub mod own_tools;
 pub mod renewal;
 pub mod session;

@@ -10,6 +10,7 @@ use rmcp::model::{Implementation, ServerCapabilities, ServerConfig};
 use rmcp::{ServerHandler, ServiceExt, schemars, tool, tool_handler, tool_router};
 use serde::{Deserialize, Serialize};
 
+use super::caller_tools::{CallerAnswer, CallerQuestion, CallerTools};
 use super::child::pipes::{Launch, Pipes};
 use witgate_base::clock;
 use witgate_base::party::Principal;
@@ -23,6 +24,8 @@ const BUFFER: usize = 64 << 10;
 pub struct OwnTools {
     auth: AuthStatusReader,
     limits: LimitReader,
+    /// The tools about callers.
+    callers: Option<Arc<dyn CallerTools>>,
     /// The caller, if callers are separated.
     caller: Option<Principal>,
 }
@@ -83,7 +86,7 @@ impl OwnTools {
 
     /// Tools that report what `auth` reads.
     pub fn reading(auth: AuthStatusReader) -> Self {
-        Self { auth, limits: Arc::new(|_| Vec::new()), caller: None }
+        Self { auth, limits: Arc::new(|_| Vec::new()), callers: None, caller: None }
     }
 
     /// The data of `auth_status`.
@@ -94,6 +97,20 @@ impl OwnTools {
     /// The limits of a caller.
     pub(super) fn limits_of(&self, caller: &Principal) -> Vec<CallerLimit> {
         (self.limits)(Some(caller))
+    }
+
+    /// The answer to a call of a tool about callers.
+    pub(super) async fn ask(&self, question: CallerQuestion) -> CallerAnswer {
+        match &self.callers {
+            Some(callers) => callers.answer(question).await,
+            None => Err("This tool is not available here".to_owned()),
+        }
+    }
+
+    /// The same, with the tools about callers.
+    #[must_use]
+    pub fn with_callers(self, callers: Option<Arc<dyn CallerTools>>) -> Self {
+        Self { callers, ..self }
     }
 
     /// The same, with the limits that `limits` reads.

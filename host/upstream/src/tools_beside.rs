@@ -1,8 +1,8 @@
-//! Witgate's own tools beside those of a server, at the same endpoint. They are called in this process, and their entries
-//! are added to the server's list before the flow filters it: the same policies decide about both.
+//! Witgate's own tools and resources beside those of a server, at the same endpoint. They are called in this process, and
+//! their entries are added to the server's lists before the flow filters them: the same policies decide about both.
 //!
 //! An own tool precedes a tool of the server that has its name, so that a server cannot answer in Witgate's place. The
-//! server's tool is then left out of lists.
+//! server's tool is then left out of lists. Resources are treated alike.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +16,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use witgate_plugin::TargetKind;
 
+use super::caller_tools::{CallerAnswer, CallerQuestion};
 use super::credential_states::CredentialStates;
+use super::own_entries::{self, OwnList, OwnTarget};
 use super::own_tools::OwnTools;
 use witgate_base::clock;
 use witgate_base::party::Principal;
-use witgate_config::OwnTool;
+use witgate_config::{OwnResource, OwnTool};
 use witgate_flow::authorize::Permit;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
@@ -35,7 +37,7 @@ use witgate_message::era::Era;
 use witgate_message::json::{Members, MessageForm, cuts, form, span_in, splice};
 use witgate_message::strict_json::{StrictMembers, string};
 
-/// JSON-RPC 2.0 §5.1: the answer of a server without tools to a request for their list.
+/// JSON-RPC 2.0 §5.1: the answer of a server without tools, or without resources, to a request for their list.
 const METHOD_NOT_FOUND: &str = "-32601";
 
 /// The answer of `issue_token` without settings.
@@ -73,52 +75,49 @@ impl CompletedRequest {
     }
 }
 
-/// The own tools that an upstream offers, and the data that they show.
+/// The own tools and resources that an upstream offers, and the data that they show.
 pub(super) struct ToolsBeside {
-    offered: Vec<OwnTool>,
+    tools: Vec<OwnTool>,
+    resources: Vec<OwnResource>,
     data: OwnTools,
     /// The states of the upstream's credentials.
     credentials: Arc<CredentialStates>,
-    /// True if the log has told of a tool of the server that is left out.
+    /// True if the log has told of a tool or resource of the server that is left out.
     has_told: AtomicBool,
 }
 
 impl ToolsBeside {
-    /// These tools. None: there are none.
+    /// These tools and resources. None: there are none.
     pub(super) fn new(
-        offered: &[OwnTool],
+        (tools, resources): (&[OwnTool], &[OwnResource]),
         data: OwnTools,
         credentials: Arc<CredentialStates>,
     ) -> Option<Arc<Self>> {
-        let own = Self { offered: offered.to_vec(), data, credentials, has_told: AtomicBool::new(false) };
-        (!offered.is_empty()).then(|| Arc::new(own))
+        let has_any = !tools.is_empty() || !resources.is_empty();
+        let (tools, resources) = (tools.to_vec(), resources.to_vec());
+        let own = Self { tools, resources, data, credentials, has_told: AtomicBool::new(false) };
+        has_any.then(|| Arc::new(own))
     }
 
-    /// Answers the call of an own tool, or lets `server` answer.
+    /// Answers the call of an own tool or the read of an own resource, or lets `server` answer.
     pub(super) async fn forward(
         self: &Arc<Self>,
         admitted: Admitted,
         server: &impl Upstream,
     ) -> Result<Answer, Rejection> {
-        if let Some(answer) = self.answer(&admitted) {
-            return Ok(answer);
+        if let Some(target) = self.called(&admitted.request().call) {
+            let message = self.result(target, &admitted).await;
+            return Ok(Answer { session: None, body: AnswerBody::message(message) });
         }
         let request = CompletedRequest::of(admitted.permit());
         self.complete(request, server.forward(admitted).await?).await
     }
 
-    /// The answer to a call of an own tool. None: it is for the server.
-    fn answer(&self, admitted: &Admitted) -> Option<Answer> {
-        let tool = self.called(&admitted.request().call)?;
-        let message = self.result(tool, admitted);
-        Some(Answer { session: None, body: AnswerBody::message(message) })
-    }
-
-    /// The server's answer, with the own tools in a list of tools and in the capabilities of a handshake.
+    /// The server's answer, with the own entries in a list, and in the capabilities of a handshake.
     async fn complete(self: &Arc<Self>, of: CompletedRequest, answer: Answer) -> Result<Answer, Rejection> {
         let of = Arc::new(of);
         let (call, peer) = (&of.request.call, of.request.peer);
-        let is_completed = call.method() == "tools/list" || call.asks_capabilities();
+        let is_completed = OwnList::of(call.method()).is_some() || call.asks_capabilities();
         let body = match answer.body {
             AnswerBody::Message { status, message, hold } if is_completed => {
                 let text = message.into_text();
@@ -171,55 +170,66 @@ impl ToolsBeside {
         }
         match request {
             Some(request) => self.completed(&request.parts(), data),
-            None => self.listed(std::str::from_utf8(data).ok()?, false),
+            None => {
+                let text = std::str::from_utf8(data).ok()?;
+                let lists = [OwnList::Tools, OwnList::Resources];
+                lists.into_iter().find_map(|list| self.listed(list, text, false))
+            }
         }
     }
 
     /// True if this own tool is offered.
     pub(super) fn offers(&self, tool: OwnTool) -> bool {
-        self.offered.contains(&tool)
+        self.tools.contains(&tool)
     }
 
-    /// True if a call is that of an own tool.
+    /// True if a call is that of an own tool, or the read of an own resource.
     pub(super) fn answers(&self, call: &Call) -> bool {
         self.called(call).is_some()
     }
 
-    fn called(&self, call: &Call) -> Option<OwnTool> {
-        match call.access() {
-            Access::Target(target) if target.kind == TargetKind::Tool && call.method() == "tools/call" => {
-                self.named(&target.name)
-            }
+    fn called(&self, call: &Call) -> Option<OwnTarget> {
+        let Access::Target(target) = call.access() else { return None };
+        match (target.kind, call.method()) {
+            (TargetKind::Tool, "tools/call") => self.named(OwnList::Tools, &target.name),
+            (TargetKind::Resource, "resources/read") => self.named(OwnList::Resources, &target.name),
             _ => None,
         }
     }
 
-    fn named(&self, name: &str) -> Option<OwnTool> {
-        self.offered.iter().copied().find(|tool| tool.name() == name)
+    /// The own entry of a list with this name or URI.
+    fn named(&self, list: OwnList, name: &str) -> Option<OwnTarget> {
+        self.offered(list).into_iter().find(|target| target.name() == name)
     }
 
-    fn result(&self, tool: OwnTool, admitted: &Admitted) -> Bytes {
-        let request = admitted.request();
-        let caller = admitted.permit().caller().principal();
-        let data = match tool {
-            OwnTool::HealthCheck => Some(self.health(clock::system_time(), &caller)),
-            OwnTool::AuthStatus => Some(json!(self.data.auth())),
-            OwnTool::LimitsStatus => Some(json!({ "limits": self.data.limits_of(&caller) })),
-            OwnTool::IssueToken => admitted.issued_token().map(token),
-        };
-        let mut result = match data {
-            Some(data) => json!({
-                "content": [{ "type": "text", "text": data.to_string() }],
-                "structuredContent": data,
-                "isError": false,
-            }),
-            // The settings have gone since the start.
-            None => json!({ "content": [{ "type": "text", "text": NO_TOKENS }], "isError": true }),
-        };
-        if let (Era::Stateless, Some(members)) = (request.era, result.as_object_mut()) {
-            members.insert("resultType".to_owned(), "complete".into());
+    fn offered(&self, list: OwnList) -> Vec<OwnTarget> {
+        match list {
+            OwnList::Tools => self.tools.iter().copied().map(OwnTarget::Tool).collect(),
+            OwnList::Resources => self.resources.iter().copied().map(OwnTarget::Resource).collect(),
         }
-        response(request.call.id().unwrap_or("null"), &result.to_string())
+    }
+
+    async fn result(&self, target: OwnTarget, admitted: &Admitted) -> Bytes {
+        let request = admitted.request();
+        let answer = match target {
+            OwnTarget::Tool(tool) => self.answer_of(tool, admitted).await,
+            OwnTarget::Resource(resource) => {
+                self.data.ask(CallerQuestion::of(resource.tool(), admitted)).await
+            }
+        };
+        target.response(request.call.id().unwrap_or("null"), request.era, answer)
+    }
+
+    async fn answer_of(&self, tool: OwnTool, admitted: &Admitted) -> CallerAnswer {
+        let caller = || admitted.permit().caller().principal();
+        match tool {
+            OwnTool::HealthCheck => Ok(self.health(clock::system_time(), &caller())),
+            OwnTool::AuthStatus => Ok(json!(self.data.auth())),
+            OwnTool::LimitsStatus => Ok(json!({ "limits": self.data.limits_of(&caller()) })),
+            // The settings may have gone since the start.
+            OwnTool::IssueToken => admitted.issued_token().map(token).ok_or_else(|| NO_TOKENS.to_owned()),
+            _ => self.data.ask(CallerQuestion::of(tool, admitted)).await,
+        }
     }
 
     fn health(&self, now: SystemTime, caller: &Principal) -> Value {
@@ -236,39 +246,47 @@ impl ToolsBeside {
         let envelope = Members::read(text)?;
         let Some(result) = envelope.came("result") else {
             let error = Members::read(envelope.came("error")?)?;
-            let has_none = request.method == "tools/list" && error.get("code") == Some(METHOD_NOT_FOUND);
-            return has_none.then(|| self.only_own(request));
+            let list = OwnList::of(request.method).filter(|list| !self.offered(*list).is_empty());
+            let list = list.filter(|_| error.get("code") == Some(METHOD_NOT_FOUND));
+            return list.map(|list| self.only_own(list, request));
         };
-        if request.method == "tools/list" {
-            return self.listed(text, request.gets_token);
+        if let Some(list) = OwnList::of(request.method) {
+            return self.listed(list, text, request.gets_token);
         }
         let result = Members::read(result)?;
         let received = result.came("capabilities")?;
         let mut capabilities = Members::read(received)?;
-        capabilities.set_if_absent("tools", "{}");
+        for list in [OwnList::Tools, OwnList::Resources] {
+            if !self.offered(list).is_empty() {
+                capabilities.set_if_absent(list.member(), "{}");
+            }
+        }
         let place = span_in(message, received)?;
         Some(splice(message, &mut [(place, &capabilities.render())]))
     }
 
-    /// The message with the own tools on the last page of its list of tools, and without the server's of the same names.
+    /// The message with the own entries on the last page of its list, and without the server's of the same names.
     /// None: it stays as it is. That is so also with a list that is too long, which the flow refuses.
-    fn listed(&self, message: &str, gets_token: bool) -> Option<Bytes> {
+    fn listed(&self, of: OwnList, message: &str, gets_token: bool) -> Option<Bytes> {
+        if self.offered(of).is_empty() {
+            return None;
+        }
         let result = Members::read(Members::read(message)?.came("result")?)?;
-        let list = result.came("tools")?;
-        let tools: Vec<&RawValue> = serde_json::from_str(list).ok()?;
-        if tools.len() > MOST_ITEMS {
+        let list = result.came(of.member())?;
+        let entries: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+        if entries.len() > MOST_ITEMS {
             return None;
         }
         // Only a string is a cursor. Clients take everything else as the end of the list.
         let is_last = !result.get("nextCursor").is_some_and(|cursor| cursor.starts_with('"'));
         let place = span_in(message.as_bytes(), list)?;
-        let ends = tools.iter().map(|entry| Some(span_in(message.as_bytes(), entry.get())?.end));
+        let ends = entries.iter().map(|entry| Some(span_in(message.as_bytes(), entry.get())?.end));
         let ends: Vec<_> = ends.collect::<Option<_>>()?;
-        let is_own: Vec<_> = tools.iter().map(|entry| self.is_own(entry)).collect();
+        let is_own: Vec<_> = entries.iter().map(|entry| self.is_own(of, entry)).collect();
         let spans = cuts(message.as_bytes(), place.start + 1, &ends, &is_own);
         let mut edits: Vec<_> = spans.into_iter().map(|span| (span, "")).collect();
         let has_theirs = is_own.contains(&false);
-        let entries = self.entries(gets_token);
+        let entries = self.entries(of, gets_token);
         let own = format!("{}{entries}", if has_theirs { "," } else { "" });
         if is_last && !entries.is_empty() {
             edits.push((place.end - 1..place.end - 1, &own));
@@ -277,39 +295,42 @@ impl ToolsBeside {
     }
 
     /// True if an entry of the server has the name of an own tool.
-    fn is_own(&self, entry: &RawValue) -> bool {
+    fn is_own(&self, list: OwnList, entry: &RawValue) -> bool {
         let members = StrictMembers::read(entry.get()).ok();
-        let name = members.as_ref().and_then(|members| members.get("name")).and_then(string);
-        let own = name.and_then(|name| self.named(&name));
+        let name = members.as_ref().and_then(|members| members.get(list.key())).and_then(string);
+        let own = name.and_then(|name| self.named(list, &name));
         own.inspect(|own| self.tell_of(*own)).is_some()
     }
 
-    /// The entries of the own tools. Only callers who can get a token see the tool for it.
-    fn entries(&self, gets_token: bool) -> String {
-        let shown = self.offered.iter().filter(|tool| gets_token || **tool != OwnTool::IssueToken);
-        let own: Vec<_> = shown.map(|tool| entry(*tool).to_string()).collect();
+    /// The own entries of a list. Only callers who can get a token see the tool for it.
+    fn entries(&self, list: OwnList, gets_token: bool) -> String {
+        let is_shown = |target: &OwnTarget| gets_token || *target != OwnTarget::Tool(OwnTool::IssueToken);
+        let shown = self.offered(list).into_iter().filter(is_shown);
+        let own: Vec<_> = shown.map(|target| target.entry().to_string()).collect();
         own.join(",")
     }
 
-    fn tell_of(&self, own: OwnTool) {
+    fn tell_of(&self, own: OwnTarget) {
         if !self.has_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                tool = own.name(),
-                "the server has a tool of the same name as an own tool of Witgate, which precedes it; leave that out of `own_tools` to offer the server's"
+                own = own.name(),
+                "the server has a tool or resource of the same name as an own one of Witgate, which precedes it; leave that out of `own_tools` or `own_resources` to offer the server's"
             );
         }
     }
 
-    /// The list of a server without tools.
-    fn only_own(&self, request: &AnsweredRequest<'_>) -> Bytes {
-        let tools = self.entries(request.gets_token);
+    /// The list of a server without tools, or without resources.
+    fn only_own(&self, list: OwnList, request: &AnsweredRequest<'_>) -> Bytes {
+        let (member, entries) = (list.member(), self.entries(list, request.gets_token));
         let result = match request.era {
-            Era::Stateful => format!(r#"{{"tools":[{tools}]}}"#),
+            Era::Stateful => format!(r#"{{"{member}":[{entries}]}}"#),
             Era::Stateless => {
-                format!(r#"{{"tools":[{tools}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}}"#)
+                format!(
+                    r#"{{"{member}":[{entries}],"resultType":"complete","ttlMs":0,"cacheScope":"private"}}"#
+                )
             }
         };
-        response(request.id, &result)
+        own_entries::message(request.id, &result)
     }
 }
 
@@ -330,214 +351,5 @@ fn token(issued: &FreshToken) -> Value {
     })
 }
 
-/// A response under the id in JSON.
-fn response(id: &str, result: &str) -> Bytes {
-    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
-}
-
-/// The entry in a list of tools.
-fn entry(tool: OwnTool) -> Value {
-    let description = match tool {
-        OwnTool::HealthCheck => {
-            "Tells whether the gateway works, and which credentials it has for the server"
-        }
-        OwnTool::AuthStatus => "Tells whether authentication is enabled and a key is configured",
-        OwnTool::LimitsStatus => "Tells the limits of calls, and what remains of them",
-        OwnTool::IssueToken => "Makes a token with which the caller can call for a while",
-    };
-    let properties = match tool {
-        OwnTool::IssueToken => {
-            let description = "The lifetime of the token in seconds. It may be shorter";
-            json!({ "expires_in": { "type": "integer", "minimum": 1, "description": description } })
-        }
-        OwnTool::HealthCheck | OwnTool::AuthStatus | OwnTool::LimitsStatus => json!({}),
-    };
-    json!({
-        "name": tool.name(),
-        "description": description,
-        "inputSchema": { "type": "object", "properties": properties, "additionalProperties": false },
-        "annotations": { "readOnlyHint": tool != OwnTool::IssueToken, "openWorldHint": false },
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::OnceLock;
-
-    use http::{HeaderMap, StatusCode};
-    use witgate_flow::decision::DecisionId;
-    use witgate_flow::request::Route;
-    use witgate_plugin::Transport;
-    use witgate_runtime::memory::Hold;
-
-    use super::*;
-    use crate::own_tools::AuthStatus;
-
-    fn beside(offered: &[OwnTool]) -> Arc<ToolsBeside> {
-        let data = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-        ToolsBeside::new(offered, data, Arc::default()).unwrap()
-    }
-
-    fn completed(own: &ToolsBeside, method: &str, era: Era, message: &str) -> Option<Value> {
-        let request = AnsweredRequest { method, id: r#""7""#, era, gets_token: false };
-        let completed = own.completed(&request, message.as_bytes())?;
-        Some(serde_json::from_slice(&completed).unwrap())
-    }
-
-    fn names(message: &Value) -> Vec<&str> {
-        let tools = message["result"]["tools"].as_array().unwrap();
-        tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
-    }
-
-    #[test]
-    fn own_tools_are_listed_after_those_of_the_server() {
-        let own = beside(&[OwnTool::HealthCheck, OwnTool::AuthStatus]);
-        let list = |message: &str| completed(&own, "tools/list", Era::Stateful, message).unwrap();
-        let theirs =
-            list(r#"{"jsonrpc":"2.0","id":"7","result":{"tools":[{"name":"a","x":1.0}],"y":[1e2]}}"#);
-        assert_eq!(names(&theirs), ["a", "health_check", "auth_status"]);
-        assert_eq!(theirs["result"]["y"], json!([1e2]));
-        // A server cannot answer in Witgate's place.
-        let same = list(r#"{"id":"7","result":{"tools":[{"name":"health\u005fcheck","z":1},{"name":"b"}]}}"#);
-        assert_eq!(names(&same), ["b", "health_check", "auth_status"]);
-        assert!(same["result"]["tools"][1].get("z").is_none());
-        for (tools, shown) in [
-            (r#"{"name":"health_check"}"#, vec!["health_check", "auth_status"]),
-            ("", vec!["health_check", "auth_status"]),
-            (r#"{"name":"a"} , {"name":"auth_status"}"#, vec!["a", "health_check", "auth_status"]),
-        ] {
-            let all = list(&format!(r#"{{"id":"7","result":{{"tools": [ {tools} ]}}}}"#));
-            assert_eq!(names(&all), shown, "{tools}");
-        }
-        for no_cursor in ["null", "7", "{}"] {
-            let message = r#"{"id":"7","result":{"tools":[{"name":"b"}],"nextCursor": null}}"#;
-            let end = list(&message.replace("null", no_cursor));
-            assert_eq!(names(&end), ["b", "health_check", "auth_status"], "{no_cursor}");
-        }
-        let page = r#"{"id":"7","result":{"tools":[{"name":"b"},{"name":"auth_status"}],"nextCursor": "2"}}"#;
-        assert_eq!(names(&list(page)), ["b"]);
-        let page = page.replace("auth_status", "c");
-        assert_eq!(completed(&own, "tools/list", Era::Stateful, &page), None, "it keeps its bytes");
-    }
-
-    /// The flow refuses it, but only if it is as long as it came.
-    #[test]
-    fn a_list_that_is_too_long_stays_as_it_is() {
-        let own = beside(&[OwnTool::HealthCheck]);
-        let list = |entries: usize| {
-            let entries = vec![r#"{"name":"health_check"}"#; entries].join(",");
-            let message = format!(r#"{{"id":"7","result":{{"tools":[{entries}]}}}}"#);
-            completed(&own, "tools/list", Era::Stateful, &message)
-        };
-        assert_eq!(names(&list(MOST_ITEMS).unwrap()), ["health_check"]);
-        assert_eq!(list(MOST_ITEMS + 1), None);
-    }
-
-    /// A server may repeat a list on another stream, and answer a request of before on the stream of this one.
-    #[tokio::test]
-    async fn lists_on_every_stream_have_the_own_tools_only_once() {
-        let own = beside(&[OwnTool::HealthCheck]);
-        let data = [
-            r#"{"id":"7","result":{"tools":[{"name":"health_check"},{"name":"a"}]}}"#,
-            r#"{"id":"8","result":{"content":[]}}"#,
-            r#"{"method":"x","params":{"tools":[{"name":"health_check"}]}}"#,
-        ];
-        let events = data.map(|data| Event { data: data.into(), ..Event::default() });
-        let events = futures_util::stream::iter(events).boxed();
-        let seen: Vec<_> = own.complete_stream(events, None, None).map(|event| event.data).collect().await;
-        let list: Value = serde_json::from_slice(&seen[0]).unwrap();
-        assert_eq!(names(&list), ["a", "health_check"]);
-        assert!(list["result"]["tools"][1]["inputSchema"].is_object(), "{list}");
-        assert_eq!(seen[1..], data[1..]);
-    }
-
-    /// The server's status for the error that Witgate replaces would be one for its list, too.
-    #[tokio::test]
-    async fn a_list_that_witgate_makes_has_the_status_of_a_success() {
-        let own = beside(&[OwnTool::HealthCheck]);
-        let call = Call::parse(r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#.into()).unwrap();
-        let route = Route {
-            upstream: "main".into(),
-            resource: "http://localhost/mcp".into(),
-            pipeline: 0,
-            extensions: Vec::new(),
-            advertise_auth: false,
-            disagreements: None,
-        };
-        let request = Arc::new(Request {
-            call,
-            decision: DecisionId::default(),
-            era: Era::Stateful,
-            headers: HeaderMap::new(),
-            peer: None,
-            transport: Transport::Http,
-            route: Arc::new(route),
-            certificate: None,
-            round: None,
-            hooks: OnceLock::default(),
-        });
-        for (code, status) in [(-32601, StatusCode::OK), (-32603, StatusCode::NOT_FOUND)] {
-            let message = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":{code},"message":"no"}}}}"#);
-            let body = AnswerBody::Message {
-                status: StatusCode::NOT_FOUND,
-                message: Bytes::from(message).into(),
-                hold: Hold::default(),
-            };
-            let of = CompletedRequest { request: Arc::clone(&request), gets_token: false };
-            let answer = own.complete(of, Answer { session: None, body }).await.unwrap();
-            let AnswerBody::Message { status: said, .. } = answer.body else { panic!("no message") };
-            assert_eq!(said, status, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_server_without_tools_gets_a_list() {
-        let own = beside(&[OwnTool::LimitsStatus]);
-        let error = r#"{"jsonrpc":"2.0","id":"7","error":{"code":-32601,"message":"no"}}"#;
-        for era in [Era::Stateful, Era::Stateless] {
-            let list = completed(&own, "tools/list", era, error).unwrap();
-            assert_eq!((names(&list), &list["id"]), (vec!["limits_status"], &json!("7")));
-            assert_eq!(list["result"]["resultType"] == "complete", era == Era::Stateless);
-        }
-        let other = error.replace("-32601", "-32603");
-        assert_eq!(completed(&own, "tools/list", Era::Stateful, &other), None);
-        let opened = r#"{"id":"7","result":{"capabilities":{"prompts":{}},"serverInfo":{"name":"s"}}}"#;
-        let opened = completed(&own, "initialize", Era::Stateful, opened).unwrap();
-        assert_eq!(opened["result"]["capabilities"], json!({ "prompts": {}, "tools": {} }));
-    }
-
-    #[test]
-    fn only_callers_who_can_get_a_token_see_the_tool_for_it() {
-        let own = beside(&[OwnTool::IssueToken, OwnTool::HealthCheck]);
-        let message = r#"{"id":"7","result":{"tools":[{"name":"a"},{"name":"issue_token"}]}}"#;
-        for (gets_token, expected) in
-            [(true, vec!["a", "issue_token", "health_check"]), (false, vec!["a", "health_check"])]
-        {
-            let request =
-                AnsweredRequest { method: "tools/list", id: r#""7""#, era: Era::Stateful, gets_token };
-            let list = own.completed(&request, message.as_bytes()).unwrap();
-            assert_eq!(names(&serde_json::from_slice(&list).unwrap()), expected);
-        }
-    }
-
-    #[test]
-    fn answers_that_cannot_be_read_stay_as_they_are() {
-        let own = beside(&[OwnTool::HealthCheck]);
-        for message in [
-            "no json",
-            r#"{"id":"7","result":{"tools":1}}"#,
-            r#"{"id":"7","result":{"tools":[],"tools":[]}}"#,
-            r#"{"id":"7","result":{}}"#,
-            r#"{"id":"7"}"#,
-        ] {
-            assert_eq!(completed(&own, "tools/list", Era::Stateful, message), None, "{message}");
-        }
-    }
-
-    #[test]
-    fn health_has_the_time() {
-        let ada = Principal::new("keys".into(), None, "ada");
-        let health = beside(&[OwnTool::HealthCheck]).health(SystemTime::UNIX_EPOCH, &ada);
-        assert_eq!(health, json!({ "status": "ok", "timestamp": "1970-01-01T00:00:00Z", "auth_config": {} }));
-    }
-}
+mod tests;

@@ -3,8 +3,13 @@
 //! As an authenticator, the policy finds the entry with the SHA-256 of the caller's key. As an authorizer,
 //! it applies the `allow` and `deny` of that entry to the identities that it has established itself, and
 //! abstains for others.
+//!
+//! A key may have an owner. Then its identity is theirs, and other authorizers decide about it.
 
+mod owned;
 pub mod store;
+
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,6 +32,13 @@ pub struct Config {
     /// Further keys, from variables or files.
     #[serde(default)]
     pub keys: Vec<SecretKey>,
+    /// A file of keys with owners, which Witgate makes from its accounts.
+    #[serde(default)]
+    #[schemars(with = "String", extend("format" = "witgate-file"))]
+    pub owned: Option<String>,
+    /// The scopes that keys with owners may have. Others do not count.
+    #[serde(default)]
+    pub owned_scopes: Vec<String>,
     /// The header that contains a key, or several: a caller uses one of them. The policy also reads
     /// `Authorization: Bearer`.
     #[serde(default = "default_header")]
@@ -74,6 +86,7 @@ impl SecretKey {
             allow: self.allow,
             deny: self.deny,
             previous: None,
+            owner: None,
         }
     }
 }
@@ -90,11 +103,14 @@ pub struct ApiKey {
     keys: Vec<KeyRules>,
     /// Sorted by the first word of the digest.
     index: Vec<DigestEntry>,
+    /// The owners of keys that are not revoked.
+    owners: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct KeyRules {
     name: String,
+    owner: Option<String>,
     roles: Vec<String>,
     scopes: Vec<String>,
     rules: Rules,
@@ -120,12 +136,14 @@ impl Plugin for ApiKey {
 
     fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check_credential_headers(&config.header)?;
-        if config.store.is_none() && config.keys.is_empty() {
+        if config.store.is_none() && config.keys.is_empty() && config.owned.is_none() {
             return Err(ConfigError::at("/store", "missing; name a `store` of keys, or write `keys`"));
         }
         let store = config.store.as_deref().map_or_else(|| Ok(Store::default()), Store::parse);
         let store = store.map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        owned::none_in(&store)?;
         let store = with_keys(store, config.keys)?;
+        let store = owned::added(store, config.owned.as_deref(), &config.owned_scopes)?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer, Scheme::Argument],
             credential_header: Some(config.header.0.join(", ")),
@@ -164,8 +182,9 @@ impl ApiKey {
             }
         }
         index.sort_by_key(|entry| first_word(&entry.digest));
+        let owners = owned::owners(&store);
         let keys = store.keys.into_iter().map(KeyRules::new).collect::<Result<_, _>>()?;
-        Ok(Self { policy: policy.to_owned(), keys, index })
+        Ok(Self { policy: policy.to_owned(), keys, index, owners })
     }
 
     /// Finds a digest by its first word, and compares the whole in constant time. The time of the
@@ -193,6 +212,7 @@ impl KeyRules {
         let rules = stored.rules().map_err(|e| ConfigError::at("/store", e.to_string()))?;
         Ok(Self {
             name: stored.name,
+            owner: stored.owner,
             roles: stored.roles,
             scopes: stored.scopes,
             rules,
@@ -213,7 +233,7 @@ impl KeyRules {
             return Verdict::refused("expired", detail);
         }
         Verdict::Identity(Identity {
-            subject: self.name.clone(),
+            subject: self.owner.as_ref().unwrap_or(&self.name).clone(),
             roles: self.roles.clone(),
             scopes: self.scopes.clone(),
             expires_at: self.expires.into_iter().chain(until).min(),
@@ -254,6 +274,9 @@ impl Authenticate for ApiKey {
 impl Authorize for ApiKey {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         if principal.proven_by != self.policy {
+            return Decision::Abstain;
+        }
+        if self.owners.contains(principal.subject) {
             return Decision::Abstain;
         }
         let Some(key) = self.by_name(principal.subject) else {

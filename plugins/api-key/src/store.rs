@@ -88,6 +88,9 @@ pub struct StoredKey {
     /// The secret before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousKey>,
+    /// The person who has made the key. Then they are the subject of its identity, and it has no patterns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// The key before a rotation.
@@ -164,6 +167,10 @@ pub enum KeyFault {
     SameDigest(usize),
     /// The id or the rights are invalid.
     Rights(RightsFault),
+    /// The owner exceeds the limits of a subject.
+    Owner,
+    /// The key has an owner and patterns.
+    OwnerWithPatterns,
 }
 
 impl KeyFault {
@@ -171,7 +178,7 @@ impl KeyFault {
     pub fn other(&self) -> Option<usize> {
         match self {
             Self::SameName(place) | Self::SameId(place) | Self::SameDigest(place) => Some(*place),
-            Self::Name | Self::Rights(_) => None,
+            Self::Name | Self::Rights(_) | Self::Owner | Self::OwnerWithPatterns => None,
         }
     }
 }
@@ -197,6 +204,8 @@ impl fmt::Display for KeyFault {
             Self::SameId(place) => write!(f, "the same `id` as key {place}"),
             Self::SameDigest(place) => write!(f, "the same `sha256` as key {place}"),
             Self::Rights(fault) => fault.fmt(f),
+            Self::Owner => f.write_str("`owner` has to have 1 to 512 bytes and no control characters"),
+            Self::OwnerWithPatterns => f.write_str("a key with `owner` has no `allow` and no `deny`"),
         }
     }
 }
@@ -250,6 +259,13 @@ impl StoredKey {
     fn check(&self) -> Result<(), KeyFault> {
         if !fits(&self.name, bounds::SUBJECT) {
             return Err(KeyFault::Name);
+        }
+        match &self.owner {
+            Some(owner) if !fits(owner, bounds::SUBJECT) => return Err(KeyFault::Owner),
+            Some(_) if !self.allow.is_empty() || !self.deny.is_empty() => {
+                return Err(KeyFault::OwnerWithPatterns);
+            }
+            _ => {}
         }
         self.rights().check().map_err(KeyFault::Rights)
     }

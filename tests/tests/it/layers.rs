@@ -62,7 +62,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
     &["config", "account_pages", "loopback", "operation", "outgoing_checkpoints"],
-    &["reload", "revocation"],
+    &["caller_tools", "reload", "revocation"],
     &["accounts", "admin", "control", "traces"],
     &["serve"],
     &["embed"],

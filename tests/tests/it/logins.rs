@@ -222,6 +222,22 @@ fn a_backup_can_take_the_place_of_the_database() {
     assert_eq!(call(&running, &tokens).status, 200);
 }
 
+/// The configuration of `init --accounts` works once there is a user.
+#[test]
+fn a_configuration_for_accounts_is_made_by_one_command() {
+    let setup = Setup::new();
+    let said = succeed(&setup, &["init", "--accounts", "--builtin", "--command", "/bin/cat"], "");
+    assert!(said.contains("witgate user add NAME --accounts --role admin"), "{said}");
+    let without = run(&setup, &["check"], "");
+    let told = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(told.contains("make it with the first user"), "{told}");
+    succeed(&setup, &["user", "add", "ada", "--accounts", "--role", "admin", "--password-stdin"], PASSWORD);
+    let checked = succeed(&setup, &["check", "--json"], "");
+    assert!(checked.contains("\"diagnostics\": []") || checked.contains("\"diagnostics\":[]"), "{checked}");
+    let ignored = std::fs::read_to_string(setup.dir().join(".gitignore")).unwrap();
+    assert!(ignored.contains("accounts.db*") && ignored.contains("witgate.state/"), "{ignored}");
+}
+
 /// The TypeScript client and a real browser get in with the URL alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_logs_in_with_a_real_client_and_browser() {

@@ -5,6 +5,7 @@ mod calculator;
 mod chapter6;
 mod instability;
 mod tool_factory;
+mod tutorial;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +13,7 @@ use std::fs;
 use witgate_tests::gateway::workspace;
 
 /// The set-ups, and the number of their items.
-const SYSTEMS: [(&str, usize); 4] = [("R1", 38), ("R2", 34), ("R3", 55), ("R4", 39)];
+const SYSTEMS: [(&str, usize); 5] = [("R1", 38), ("R2", 34), ("R3", 55), ("R4", 39), ("R5", 45)];
 
 /// The tests of these modules, as `MODULE::TEST`.
 fn tests() -> BTreeSet<String> {

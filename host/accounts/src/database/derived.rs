@@ -1,5 +1,5 @@
-//! The files beside the database, from which policies judge tokens: the public keys, and the logins that have ended.
-//! Each is made from the database alone, so that a lost one can be made again.
+//! The files beside the database, from which policies judge tokens and keys: the public keys, the logins that have ended,
+//! and the keys of users. Each is made from the database alone, so that a lost one can be made again.
 
 use std::path::Path;
 
@@ -27,8 +27,9 @@ impl AccountDatabase {
         // Read before the content, so that a later change is noticed.
         let state = PublishedState::now(self.data_version()?);
         let ended = written(&self.place.ended(), || self.ended_lines());
+        let own = written(&self.place.own_keys(), || self.key_lines());
         let keys = self.published_key_set();
-        ended.and(keys)?;
+        ended.and(own).and(keys)?;
         self.published = Some(state);
         Ok(())
     }

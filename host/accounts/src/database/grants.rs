@@ -23,7 +23,7 @@ use witgate_config::accounts::AccountSettings;
 pub(crate) use codes::challenge_of;
 pub use codes::{CodePresentation, CodeTerms};
 pub use refresh::RefreshPresentation;
-pub(crate) use token::id_of;
+pub use token::id_of;
 
 /// The most grants of one user. A further one ends the one that was used least recently.
 const MOST_OF_ONE: i64 = 100;
@@ -157,6 +157,16 @@ impl AccountDatabase {
             Ok(ClientGrant { id, client_name, resource, created: row.get(3)?, used: row.get(4)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// True if a user has this live grant.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn has_grant(&self, user: &str, id: GrantId) -> Result<bool, AccountsError> {
+        let query = "SELECT count(*) FROM grants WHERE id = ?1 AND user = ?2 AND ended IS NULL";
+        let count: i64 = self.connection.query_row(query, (id, user), |row| row.get(0))?;
+        Ok(count > 0)
     }
 
     /// The same, without those that are too old to get further tokens.

@@ -83,6 +83,14 @@ impl AccountDatabase {
         find(&self.connection, name)
     }
 
+    /// The user with this id. None: there is none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn user_by_id(&self, id: &str) -> Result<Option<AccountUser>, AccountsError> {
+        by_id(&self.connection, id)
+    }
+
     /// The user with this name. None: there is none.
     ///
     /// # Errors
@@ -177,12 +185,14 @@ impl AccountDatabase {
     /// As [`Self::set_password`].
     pub fn enable_user(&mut self, name: &str) -> Result<AccountUser, AccountsError> {
         let recorder = self.recorder.clone();
-        self.change(|transaction, _| {
+        let user = self.change(|transaction, _| {
             let user = find(transaction, name)?;
             transaction.execute("UPDATE users SET disabled = NULL WHERE id = ?1", [&user.id])?;
             recorder.record(transaction, event(AccountAction::UserEnabled, &user))?;
             find(transaction, &user.id)
-        })
+        })?;
+        self.publish()?;
+        Ok(user)
     }
 
     /// Replaces the roles of a user. All their logins end, so that no token has the former roles.

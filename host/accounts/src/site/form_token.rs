@@ -23,6 +23,7 @@ pub(super) enum FormPurpose {
     Code,
     Link,
     Passkey,
+    OwnKeys,
 }
 
 impl FormPurpose {
@@ -37,6 +38,7 @@ impl FormPurpose {
             Self::Code => "code",
             Self::Link => "link",
             Self::Passkey => "passkey",
+            Self::OwnKeys => "own-keys",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod account;
 pub(super) mod notice;
+pub(super) mod own_keys;
 pub(super) mod passkey;
 pub(super) mod password;
 mod qr;

@@ -418,6 +418,42 @@ async fn metadata_says_what_is_served() {
 }
 
 #[tokio::test]
+async fn a_person_makes_and_ends_keys_of_their_own() {
+    let mut browser = Browser::new();
+    assert_eq!(location(&browser.get("/account/keys").await), "/login");
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let page = text_of(&browser.get("/account/keys").await);
+    for words in ["There are none", "Read your notes", "name=\"scope.mcp:read\"", "Valid for"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let token = field(&page, "form");
+    let new = |name| [("form", &*token), ("name", name), ("scope.mcp:read", "yes"), ("days", "30")];
+    for wrong in [
+        vec![("name", "ci"), ("days", "30")],
+        vec![("form", &*token), ("name", "ci"), ("days", "0")],
+        vec![("form", &*token), ("name", "ci"), ("days", "30"), ("scope.mcp:admin", "yes")],
+    ] {
+        assert_eq!(browser.post("/account/keys", &wrong).await.status(), StatusCode::BAD_REQUEST);
+    }
+    let answer = browser.post("/account/keys", &new("ci")).await;
+    let page = text_of(&answer);
+    assert!(page.contains(">wgk_") && page.contains("shown only once"), "{page}");
+    let place = browser.accounts.place().own_keys();
+    let file = || std::fs::read_to_string(&place).unwrap();
+    assert!(file().contains("scopes = [\"mcp:read\"]") && !file().contains("wgk_"), "{}", file());
+    let again = browser.post("/account/keys", &new("ci")).await;
+    assert_eq!(again.status(), StatusCode::BAD_REQUEST);
+    assert!(text_of(&again).contains("a key of this name already"), "{}", text_of(&again));
+    let page = text_of(&browser.get("/account/keys").await);
+    assert!(!page.contains("wgk_"), "{page}");
+    let end = [("form", &*token), ("end", &*field(&page, "end"))];
+    assert_eq!(location(&browser.post("/account/keys", &end).await), "/account/keys");
+    assert!(text_of(&browser.get("/account/keys").await).contains("There are none"));
+    assert!(file().contains("revoked"), "{}", file());
+}
+
+#[tokio::test]
 async fn a_faulty_request_sends_nobody_to_another_site() {
     let mut browser = Browser::new();
     let metadata = json!({ "redirect_uris": ["https://evil.example.com/cb"] }).to_string();

@@ -10,7 +10,7 @@ use super::issued_tokens::IssuedTokens;
 use super::policy::Pipeline;
 use super::secret::UpstreamText;
 use super::server::Denials;
-use crate::OwnTool;
+use crate::{OwnResource, OwnTool};
 
 /// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools = true` and `embedded`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct Upstream {
     pub transport: Option<UpstreamTransport>,
     /// `true`: Witgate's own small tools, in place of a server. Or a list of own tools beside those of the server.
     pub own_tools: Option<OwnToolChoice>,
+    /// Own resources beside those of the server: `user://profile` and `security://summary`.
+    pub own_resources: Vec<OwnResource>,
     /// The tokens that the own tool `issue_token` makes.
     pub issue_token: Option<IssuedTokens>,
     /// `true`: a service of the program that embeds Witgate as a library.

@@ -244,6 +244,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
         own_tools: Vec::new(),
+        own_resources: Vec::new(),
         token_issue: None,
     }
 }

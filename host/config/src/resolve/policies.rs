@@ -60,6 +60,10 @@ impl Resolver<'_> {
         let kind = PolicyKind::from(written.kind);
         let config = match written.kind {
             raw::Kind::Accounts => self.accounts_policy(file, name, written),
+            raw::Kind::ApiKey => {
+                self.settings(file, name, kind);
+                self.own_keys(file, name, written)
+            }
             _ => {
                 self.settings(file, name, kind);
                 serde_json::Value::Object(written.config.clone())

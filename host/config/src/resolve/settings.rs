@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use witgate_plugin::{Description, Plugin};
 
 use super::environment_only::FEWEST;
+use super::own_keys::{self, OF_ACCOUNTS};
 use super::resolver::{Presence, Resolver};
 use crate::raw::{self, Key, SecretSource};
 use crate::{PolicyKind, shape};
@@ -70,7 +71,7 @@ impl Resolver<'_> {
     fn has_keys(&mut self, name: &str, kind: PolicyKind) {
         let at = ["policies", name, "config"];
         let has = |setting| self.document.has(&[at.as_slice(), &[setting]].concat());
-        if kind == PolicyKind::ApiKey && !has("store") && !has("keys") {
+        if kind == PolicyKind::ApiKey && !has("store") && !has("keys") && !has(OF_ACCOUNTS) {
             let help = "write `config = { store = \"keys.toml\" }`, or `keys = [{ name = \"…\", key = { env = \"NAME\" } }]`";
             self.error(&at, format!("`[policies.{name}.config]` has neither `store` nor `keys`"), help);
         }
@@ -102,6 +103,9 @@ impl Resolver<'_> {
 /// The JSON Schema of the settings of a shipped kind, in the form of the configuration.
 pub fn schema(kind: PolicyKind) -> Option<Value> {
     let mut schema = plugin_schema(kind)?;
+    if kind == PolicyKind::ApiKey {
+        own_keys::write_in(&mut schema)?;
+    }
     as_written(&mut schema);
     let own = raw::schema();
     let target = schema.as_object_mut()?.entry("$defs").or_insert_with(|| json!({})).as_object_mut()?;

@@ -17,9 +17,7 @@ use crate::credentials::{CredentialSettings, UpstreamCredentials};
 use crate::identity::IdentitySettings;
 use crate::raw::{self, OwnToolChoice, UpstreamText, UpstreamTransport};
 use crate::shape::listed;
-use crate::{
-    Denials, Eras, OwnTool, Pipeline, Policy, ResourceDescription, Signing, Upstream, UpstreamTarget,
-};
+use crate::{Denials, Eras, Pipeline, Policy, ResourceDescription, Signing, Upstream, UpstreamTarget};
 use witgate_base::cause::Cause;
 
 /// The default timeout of the MCP SDKs.
@@ -127,27 +125,9 @@ impl Resolver<'_> {
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
             own_tools: self.tools_beside(name, written),
+            own_resources: self.resources_beside(name, written),
             token_issue: None,
         }
-    }
-
-    /// The own tools beside those of the server, each once.
-    fn tools_beside(&mut self, name: &str, written: &raw::Upstream) -> Vec<OwnTool> {
-        let Some(OwnToolChoice::Beside(chosen)) = &written.own_tools else { return Vec::new() };
-        let mut tools: Vec<OwnTool> = Vec::new();
-        for (index, tool) in chosen.iter().copied().enumerate() {
-            let at = ["upstreams", name, "own_tools", &index.to_string()];
-            if tools.contains(&tool) {
-                self.error(&at, format!("`{}` is there twice", tool.name()), "leave one of them out");
-            } else {
-                tools.push(tool);
-            }
-        }
-        if written.embedded == Some(true) {
-            let message = "own tools cannot be beside a service of the program itself";
-            self.error(&["upstreams", name, "own_tools"], message, "leave `own_tools` out");
-        }
-        tools
     }
 
     /// The scopes (RFC 6749, section 3.3) for a first login.

@@ -1,9 +1,6 @@
 //! The options that choose entries.
 
-use std::time::Duration;
-
-use witgate_audit::select::EntryFilter;
-use witgate_base::clock;
+use witgate_audit::select::{EntryFilter, entry_time};
 
 /// Conditions on entries; all of them have to hold.
 #[derive(Debug, Default, clap::Args)]
@@ -37,10 +34,10 @@ pub(super) struct FilterOptions {
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Earliest time: a date, a time (RFC 3339, UTC), or a duration before now such as 2h
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = entry_time)]
     since: Option<String>,
     /// Time before which entries have to be, in the same forms
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = entry_time)]
     until: Option<String>,
 }
 
@@ -64,34 +61,17 @@ impl FilterOptions {
     }
 }
 
-/// A time in the form of entries.
-fn time(text: &str) -> Result<String, String> {
-    let at = match humantime::parse_duration(text) {
-        Ok(before) => clock::since_epoch().checked_sub(before),
-        Err(_) => {
-            let whole = if text.contains(':') { text.to_owned() } else { format!("{text}T00:00:00Z") };
-            let parsed = humantime::parse_rfc3339_weak(&whole).map_err(|_| {
-                "write a date such as 2026-11-30, a time such as 2026-11-30T09:00:00Z, or a duration such as 2h"
-                    .to_owned()
-            })?;
-            parsed.duration_since(std::time::UNIX_EPOCH).ok()
-        }
-    };
-    let at = std::time::UNIX_EPOCH + at.unwrap_or(Duration::ZERO);
-    Ok(humantime::format_rfc3339_micros(at).to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_time_has_the_form_of_entries() {
-        assert_eq!(time("2026-11-30").as_deref(), Ok("2026-11-30T00:00:00.000000Z"));
-        assert_eq!(time("2026-11-30T09:08:07Z").as_deref(), Ok("2026-11-30T09:08:07.000000Z"));
-        assert_eq!(time("2026-11-30 09:08:07.5").as_deref(), Ok("2026-11-30T09:08:07.500000Z"));
-        let (before, now) = (time("2h").unwrap(), witgate_audit::time_text());
+        assert_eq!(entry_time("2026-11-30").as_deref(), Ok("2026-11-30T00:00:00.000000Z"));
+        assert_eq!(entry_time("2026-11-30T09:08:07Z").as_deref(), Ok("2026-11-30T09:08:07.000000Z"));
+        assert_eq!(entry_time("2026-11-30 09:08:07.5").as_deref(), Ok("2026-11-30T09:08:07.500000Z"));
+        let (before, now) = (entry_time("2h").unwrap(), witgate_audit::time_text());
         assert!(before < now && before.len() == now.len(), "{before}");
-        assert!(time("soon").unwrap_err().contains("2h"));
+        assert!(entry_time("soon").unwrap_err().contains("2h"));
     }
 }

@@ -87,8 +87,8 @@ impl AccountDatabase {
     }
 }
 
-/// The id in hexadecimal digits.
-pub(crate) fn id_of(text: &str) -> Option<GrantId> {
+/// The id of a grant in hexadecimal digits, as in the claim `sid`.
+pub fn id_of(text: &str) -> Option<GrantId> {
     if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

@@ -79,6 +79,7 @@ pub(in crate::site) fn account(form: &AccountForm<'_>) -> SiteAnswer {
                 (if factor.is_some() { ": set up" } else { ": not set up" })
             }
             @if form.has_passkeys { li { a href="/account/passkeys" { "Passkeys" } } }
+            li { a href="/account/keys" { "Keys for programs" } }
         }
         h2 { "Programs with access" }
         (granted(form.token, grants, *now))

@@ -9,7 +9,7 @@ fn folder(config: &str) -> Folder {
     let folder = Folder::with(&format!("{REST}{config}"));
     let state = folder.0.path().join("witgate.state/accounts");
     std::fs::create_dir_all(&state).unwrap();
-    for path in ["key", "keys.json", "ended.jsonl"].map(|name| state.join(name)) {
+    for path in ["key", "keys.json", "ended.jsonl", "own-keys.toml"].map(|name| state.join(name)) {
         write_private(&path, "");
     }
     write_private(&folder.0.path().join("accounts.db"), "");
@@ -108,4 +108,67 @@ fn missing_files_beside_the_database_are_told_apart() {
     assert!(folder.says().contains("`witgate accounts repair`"), "{}", folder.says());
     std::fs::remove_file(state.join("key")).unwrap();
     assert!(folder.says().contains("restore it from a backup"), "{}", folder.says());
+}
+
+const OWN_KEYS: &str = "[policies.own]\nkind = 'api-key'\nconfig = { accounts = true }\n";
+
+#[test]
+fn a_policy_may_be_for_the_keys_of_accounts() {
+    let scopes = "[accounts]\nscopes = { 'mcp:read' = 'Read' }\n";
+    let found = folder(&format!("{OWN_KEYS}{scopes}"));
+    let loaded = found.load().unwrap_or_else(|_| panic!("{}", found.says()));
+    let settings = &loaded.config.policies["own"].config;
+    assert!(
+        settings["owned"].as_str().unwrap().ends_with("witgate.state/accounts/own-keys.toml"),
+        "{settings}"
+    );
+    assert_eq!(
+        (&settings["owned_scopes"], settings.get("accounts")),
+        (&serde_json::json!(["mcp:read"]), None)
+    );
+    // Operators cannot name another file.
+    let other = folder(&format!("{}{scopes}", OWN_KEYS.replace("accounts = true", "owned = 'keys.toml'")));
+    assert!(other.says().contains("`owned`"), "{}", other.says());
+    let without = folder("");
+    std::fs::write(
+        without.path(),
+        format!(
+            "{}{OWN_KEYS}",
+            REST.replace("kind = 'accounts'", "kind = 'api-key'\nconfig.store = 'keys.toml'")
+        ),
+    )
+    .unwrap();
+    assert!(
+        without.says().contains("is for keys of accounts, and there is no `[accounts]`"),
+        "{}",
+        without.says()
+    );
+    std::fs::remove_file(found.0.path().join("witgate.state/accounts/own-keys.toml")).unwrap();
+    assert!(found.says().contains("`witgate accounts repair`"), "{}", found.says());
+}
+
+#[test]
+fn own_tools_need_what_they_tell_about() {
+    let with = |tools: &str, rest: &str| {
+        let found = folder(&format!("[accounts]\n{rest}"));
+        let server = format!("command = ['/bin/true']\n{tools}");
+        std::fs::write(
+            found.path(),
+            format!("{}[accounts]\n{rest}", REST.replace("own_tools = true", &server)),
+        )
+        .unwrap();
+        found.says()
+    };
+    let every = "own_tools = ['authenticate_user', 'logout', 'get_user_profile', 'get_security_summary']\nown_resources = ['user://profile', 'security://summary']";
+    assert_eq!(with(every, ""), "");
+    let says = with("own_tools = ['create_api_key', 'list_audit_events']", "");
+    assert!(says.contains("`create_api_key` makes keys that no policy accepts"), "{says}");
+    assert!(says.contains("`list_audit_events` reads the audit log, and there is none"), "{says}");
+    let more = format!("{OWN_KEYS}[audit]\ndirectory = 'audit'\n");
+    let says = with("own_tools = ['create_api_key', 'list_audit_events']", &more);
+    assert!(!says.contains("create_api_key") && !says.contains("list_audit_events"), "{says}");
+    let says = with("own_resources = ['user://profile', 'user://profile']", "");
+    assert!(says.contains("`user://profile` is there twice"), "{says}");
+    let says = folder("[accounts]\n").says();
+    assert_eq!(says, "");
 }

@@ -1,0 +1,304 @@
+//! The keys that users make for themselves. A key never allows more than its owner may: it has their roles as they are
+//! now, and the policy that judges it reads them from a file that is made anew with each change of a user.
+
+use rusqlite::{Connection, Transaction};
+use secrecy::{ExposeSecret as _, SecretString};
+use witgate_api_key::store::{KEY_PREFIX, Sha256, Store, StoredKey, Time};
+use witgate_plugin::is_scope;
+
+use super::event_recorder::EventRecorder;
+use super::users::{AccountUser, by_id};
+use super::{AccountDatabase, now_ms};
+use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
+use crate::random;
+use witgate_base::digest::sha256;
+
+/// The most keys of one user that have not ended.
+pub const MOST_OF_ONE: i64 = 20;
+
+/// The most keys that a user may make in a day, so that the file of keys does not change all the time.
+const MOST_OF_A_DAY: i64 = 50;
+
+/// The time for which an ended or expired key is remembered, in milliseconds.
+const REMEMBERED_MS: i64 = 86_400_000;
+
+/// The longest name of a key, in bytes.
+pub const LONGEST_NAME: usize = 64;
+
+/// The most scopes of one key.
+const MOST_SCOPES: usize = 32;
+
+/// The latest end of a key, in milliseconds since 1970: the year 9999, the last one that a store of keys can express.
+const LATEST_END: i64 = 253_370_764_800_000;
+
+/// The properties of a new key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKeyTerms {
+    /// The name, once for each user.
+    pub name: String,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// The end, in milliseconds since 1970.
+    pub expires: Option<i64>,
+}
+
+/// A key that a user has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKey {
+    /// The id in lists and logs.
+    pub id: String,
+    /// Its properties.
+    pub terms: OwnKeyTerms,
+    /// The time of creation, in milliseconds since 1970.
+    pub created: i64,
+}
+
+/// The reason why there is no new key.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnKeyFault {
+    /// The name is empty, too long, or has odd characters.
+    #[error("a key has a name of 1 to {LONGEST_NAME} bytes, without control characters and blanks around it")]
+    Name,
+    /// The user has a key of that name.
+    #[error("there is a key of this name already")]
+    Taken,
+    /// A text is not a scope, or there are too many.
+    #[error("these are not scopes")]
+    Scopes,
+    /// The end has passed, or is after the year 9999.
+    #[error("the end of a key has to be in the future")]
+    End,
+    /// The user has as many keys as possible, or has made as many today.
+    #[error("there are {MOST_OF_ONE} keys already, or {MOST_OF_A_DAY} were made in the last day")]
+    TooMany,
+    /// The user does not exist, or is disabled.
+    #[error("the user is disabled or removed")]
+    User,
+    /// The accounts cannot be used.
+    #[error(transparent)]
+    Store(#[from] AccountsError),
+}
+
+impl From<rusqlite::Error> for OwnKeyFault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl AccountDatabase {
+    /// Makes a key of the user with this id, in force at once. Its text is stored nowhere.
+    ///
+    /// # Errors
+    /// If the terms are invalid, or the accounts cannot be used. If only the file of keys cannot be written, the key is
+    /// removed again.
+    pub fn make_key(
+        &mut self,
+        user: &str,
+        terms: OwnKeyTerms,
+        now: i64,
+    ) -> Result<(OwnKey, SecretString), OwnKeyFault> {
+        terms.check(now)?;
+        let text = SecretString::from(format!("{KEY_PREFIX}{}", random::text()?));
+        let key = OwnKey { id: random::hex(&random::bytes::<16>()?), terms, created: now };
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            let owner = add(transaction, user, &key, &text)?;
+            Ok::<_, OwnKeyFault>(recorder.record(transaction, event(AccountAction::KeyMade, &owner, &key))?)
+        })?;
+        if let Err(error) = self.publish() {
+            // Nobody gets to know its text.
+            self.connection.execute("DELETE FROM own_keys WHERE id = ?1", [&key.id])?;
+            return Err(error.into());
+        }
+        Ok((key, text))
+    }
+
+    /// The keys of the user with this id that have neither ended nor expired a day ago, by name.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn keys_of(&self, user: &str) -> Result<Vec<OwnKey>, AccountsError> {
+        live(&self.connection, user)
+    }
+
+    /// Ends a key of the user with this id, by its name or id, in force at once. None: there is no live one.
+    ///
+    /// # Errors
+    /// If the database or the file of keys cannot be written.
+    pub fn end_key(&mut self, user: &str, name: &str, now: i64) -> Result<Option<OwnKey>, AccountsError> {
+        let recorder = self.recorder.clone();
+        let ended = self.change(|transaction, _| {
+            end(transaction, &recorder, user, now, |key, all| {
+                let is_name = all.iter().any(|key| key.terms.name == name);
+                key.terms.name == name || (!is_name && key.id == name)
+            })
+        })?;
+        self.publish()?;
+        Ok(ended.into_iter().next())
+    }
+
+    /// Ends all keys of the user with this id, in force at once. Returns their number.
+    ///
+    /// # Errors
+    /// As [`Self::end_key`].
+    pub fn end_keys(&mut self, user: &str, now: i64) -> Result<usize, AccountsError> {
+        let recorder = self.recorder.clone();
+        let ended = self.change(|transaction, _| end(transaction, &recorder, user, now, |_, _| true))?;
+        self.publish()?;
+        Ok(ended.len())
+    }
+
+    /// The number of keys that have neither ended nor expired, and of those that expire before `until`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn count_keys(&self, now: i64, until: i64) -> Result<(i64, i64), AccountsError> {
+        let query = "SELECT count(*), count(CASE WHEN expires <= ?2 THEN 1 END) FROM own_keys
+                     WHERE ended IS NULL AND (expires IS NULL OR expires > ?1)";
+        let counts = self.connection.query_row(query, [now, until], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(counts)
+    }
+
+    /// The text of the file of keys, with the rights that their owners have now.
+    pub(super) fn key_lines(&self) -> Result<String, AccountsError> {
+        let keys = stored(&self.connection, now_ms())?;
+        let text = Store { keys, ..Store::default() }.to_toml();
+        text.map(|text| format!("{HEADING}{text}"))
+            .map_err(|error| AccountsError::Unavailable(error.to_string()))
+    }
+}
+
+const HEADING: &str =
+    "# Keys that users have made. Written by Witgate from its accounts; changes are lost.\n\n";
+
+impl OwnKeyTerms {
+    fn check(&self, now: i64) -> Result<(), OwnKeyFault> {
+        let Self { name, scopes, expires } = self;
+        if name.is_empty()
+            || name.len() > LONGEST_NAME
+            || name.trim() != name
+            || name.chars().any(char::is_control)
+        {
+            return Err(OwnKeyFault::Name);
+        }
+        if scopes.len() > MOST_SCOPES || scopes.iter().any(|scope| scope.len() > 256 || !is_scope(scope)) {
+            return Err(OwnKeyFault::Scopes);
+        }
+        match expires {
+            Some(end) if *end <= now || *end > LATEST_END => Err(OwnKeyFault::End),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn add(
+    transaction: &Transaction<'_>,
+    user: &str,
+    key: &OwnKey,
+    text: &SecretString,
+) -> Result<AccountUser, OwnKeyFault> {
+    let OwnKey { id, terms, created } = key;
+    transaction
+        .execute("DELETE FROM own_keys WHERE coalesce(ended, expires) < ?1", [created - REMEMBERED_MS])?;
+    let owner = by_id(transaction, user)?.filter(|user| user.disabled.is_none()).ok_or(OwnKeyFault::User)?;
+    let query = "SELECT count(CASE WHEN ended IS NULL THEN 1 END), count(CASE WHEN created > ?2 THEN 1 END),
+                        count(CASE WHEN ended IS NULL AND name = ?3 THEN 1 END) FROM own_keys WHERE user = ?1";
+    let (live, of_a_day, same): (i64, i64, i64) =
+        transaction.query_row(query, (user, created - REMEMBERED_MS, &terms.name), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if same > 0 {
+        return Err(OwnKeyFault::Taken);
+    }
+    if live >= MOST_OF_ONE || of_a_day >= MOST_OF_A_DAY {
+        return Err(OwnKeyFault::TooMany);
+    }
+    let digest = sha256(text.expose_secret().as_bytes());
+    transaction.execute(
+        "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (id, user, &terms.name, digest.as_slice(), terms.scopes.join(" "), created, terms.expires),
+    )?;
+    Ok(owner)
+}
+
+/// Ends the live keys of a user that `is_meant` chooses. Returns them.
+fn end(
+    transaction: &Transaction<'_>,
+    recorder: &EventRecorder,
+    user: &str,
+    now: i64,
+    is_meant: impl Fn(&OwnKey, &[OwnKey]) -> bool,
+) -> Result<Vec<OwnKey>, AccountsError> {
+    let Some(owner) = by_id(transaction, user)? else { return Ok(Vec::new()) };
+    let keys = live(transaction, user)?;
+    let (meant, _): (Vec<_>, Vec<_>) = keys.iter().cloned().partition(|key| is_meant(key, &keys));
+    for key in &meant {
+        transaction.execute("UPDATE own_keys SET ended = ?2 WHERE id = ?1", (&key.id, now))?;
+        recorder.record(transaction, event(AccountAction::KeyEnded, &owner, key))?;
+    }
+    Ok(meant)
+}
+
+fn event(action: AccountAction, owner: &AccountUser, key: &OwnKey) -> AccountEvent {
+    let event = AccountEvent::now(action).about(&owner.id, &owner.name);
+    AccountEvent { key: Some(key.id.clone()), scopes: key.terms.scopes.clone(), ..event }
+}
+
+/// The live keys of a user, by name.
+fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsError> {
+    let query = "SELECT id, name, scopes, created, expires FROM own_keys
+                 WHERE user = ?1 AND ended IS NULL ORDER BY name";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map([user], |row| {
+        let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
+        let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
+        Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The entries of the file.
+fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
+    type KeyRow = (String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>);
+    let query = "SELECT id, user, digest, scopes, created, expires, ended FROM own_keys
+                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY user, id";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map([now, REMEMBERED_MS], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+    })?;
+    let rows: Vec<KeyRow> = rows.collect::<Result<_, _>>()?;
+    let mut keys = Vec::with_capacity(rows.len());
+    for (id, user, digest, of_key, created, expires, ended) in rows {
+        let Some(owner) = by_id(connection, &user)? else { continue };
+        let digest = <[u8; 32]>::try_from(digest)
+            .map_err(|_| AccountsError::Unavailable(format!("the digest of the key `{id}` is damaged")))?;
+        keys.push(StoredKey {
+            name: format!("{}/{id}", owner.name),
+            id,
+            sha256: Sha256(digest),
+            created: time(created),
+            expires: expires.map(time),
+            revoked: ended.or(owner.disabled).map(time),
+            roles: owner.roles,
+            scopes: scopes(&of_key),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            previous: None,
+            owner: Some(owner.id),
+        });
+    }
+    Ok(keys)
+}
+
+/// Whole seconds, of a time in milliseconds.
+fn time(ms: i64) -> Time {
+    Time(u64::try_from(ms / 1_000).unwrap_or_default())
+}
+
+fn scopes(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;
