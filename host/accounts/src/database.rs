@@ -3,6 +3,7 @@
 mod derived;
 mod endings;
 pub mod grants;
+pub mod identities;
 mod keys;
 pub mod sessions;
 #[cfg(test)]
@@ -35,7 +36,7 @@ const SEALED: &str = "witgate accounts 1";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 1] = [include_str!("database/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("database/1.sql"), include_str!("database/4.sql")];
 
 /// An open database of accounts.
 pub struct AccountDatabase {

@@ -8,9 +8,12 @@
 pub mod client;
 pub mod database;
 pub mod error;
+mod provider;
 mod random;
 pub mod redirect;
 pub mod site;
 pub mod store;
 #[cfg(test)]
 mod test_accounts;
+#[cfg(test)]
+mod test_provider;

@@ -10,6 +10,7 @@ mod login;
 mod metadata;
 mod pages;
 mod params;
+mod provider_login;
 mod register;
 mod request;
 mod revoke;
@@ -31,8 +32,10 @@ use crate::client::document::ClientDocuments;
 use crate::database::now_ms;
 use crate::database::sessions::BrowserSession;
 use crate::error::AccountsError;
+use crate::provider::Providers;
 use crate::store::AccountStore;
 use witgate_base::breaker::CallerDigest;
+use witgate_config::account_logins::{provider_callback_path, provider_path};
 use witgate_config::accounts::AccountSettings;
 use witgate_services::network::Ways;
 use witgate_services::passwords::PasswordChecks;
@@ -91,6 +94,7 @@ pub struct AccountSite {
     passwords: Arc<PasswordChecks>,
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
+    providers: Providers,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -107,6 +111,10 @@ enum SiteRoute {
     Login,
     Logout,
     Account,
+    /// The beginning of a login at the provider with this number.
+    LeaveForProvider(usize),
+    /// Its end.
+    ArriveFromProvider(usize),
 }
 
 impl SiteRoute {
@@ -118,8 +126,8 @@ impl SiteRoute {
     /// The methods, for `Allow`.
     fn methods(self) -> &'static str {
         match self {
-            Self::Metadata | Self::Keys | Self::Authorize => "GET",
-            Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
+            Self::Metadata | Self::Keys | Self::Authorize | Self::ArriveFromProvider(_) => "GET",
+            Self::LeaveForProvider(_) | Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
             Self::Login | Self::Logout | Self::Account => "GET, POST",
         }
     }
@@ -140,14 +148,24 @@ impl AccountSite {
         passwords: Arc<PasswordChecks>,
         guard: Arc<dyn LoginGuard>,
     ) -> Self {
-        let routes = routes(&settings);
+        let providers = Providers::new(&settings.providers, &ways);
+        let routes = routes(&settings, &providers);
         let cookies = Cookies::of(&settings);
         if !cookies.are_secure() {
             tracing::warn!(
                 "cookies of logins have no `Secure`, because the issuer is plain HTTP on this machine"
             );
         }
-        Self { documents: ClientDocuments::new(ways), settings, store, passwords, guard, cookies, routes }
+        Self {
+            documents: ClientDocuments::new(ways),
+            settings,
+            store,
+            passwords,
+            guard,
+            cookies,
+            providers,
+            routes,
+        }
     }
 
     /// True if there is something at the path.
@@ -179,6 +197,11 @@ impl AccountSite {
             SiteRoute::Logout if is_post => self.log_out(&visit).await,
             SiteRoute::Account if is_get => self.account_page(&visit).await,
             SiteRoute::Account if is_post => self.change_account(&visit).await,
+            SiteRoute::LeaveForProvider(provider) if is_post => self.leave_for_provider(&visit, provider),
+            // A program that looks at addresses must not use a login up.
+            SiteRoute::ArriveFromProvider(provider) if visit.method == Method::GET => {
+                self.arrive_from_provider(&visit, provider).await
+            }
             _ => not_allowed(route.methods()),
         }
     }
@@ -207,7 +230,7 @@ impl AccountSite {
 }
 
 /// The paths. The aliases are for clients that do not read the metadata, and for those of 2025-03-26.
-fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
+fn routes(settings: &AccountSettings, providers: &Providers) -> HashMap<String, SiteRoute> {
     let mut routes: HashMap<_, _> = [
         ("/oauth/jwks", SiteRoute::Keys),
         ("/oauth/authorize", SiteRoute::Authorize),
@@ -226,5 +249,9 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
     }
     routes.extend(metadata::paths(settings).map(|path| (path, SiteRoute::Metadata)));
+    for (number, (name, _)) in providers.names().enumerate() {
+        routes.insert(provider_path(name), SiteRoute::LeaveForProvider(number));
+        routes.insert(provider_callback_path(name), SiteRoute::ArriveFromProvider(number));
+    }
     routes
 }

@@ -55,6 +55,7 @@ impl TestAccounts {
                 path: "/mcp".to_owned(),
                 name: "Notes".to_owned(),
             }],
+            providers: Vec::new(),
         };
         Self { folder, settings, ada }
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use witgate_basic::hash::Argon2Hash;
 
+use crate::account_logins::ProviderSettings;
+
 /// The settings of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
@@ -33,6 +35,8 @@ pub struct AccountSettings {
     pub password_cost: Argon2Hash,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
+    /// The providers at which people log in, in place of a password.
+    pub providers: Vec<ProviderSettings>,
 }
 
 /// A resource that tokens are for.

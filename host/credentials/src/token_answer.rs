@@ -26,6 +26,8 @@ pub(crate) struct AccessToken {
     pub(crate) scopes: Option<Vec<String>>,
     /// The name of the account in the ID token, if there is one.
     pub(crate) account: Option<String>,
+    /// The ID token, if there is one.
+    pub(crate) id_token: Option<SecretString>,
     /// The reason why the access token cannot be used. The refresh token is good in any case.
     pub(crate) flaw: Option<&'static str>,
 }
@@ -33,7 +35,7 @@ pub(crate) struct AccessToken {
 impl AccessToken {
     /// An access token alone.
     pub(crate) fn of(access: SecretString, lifetime: Option<Duration>) -> Self {
-        Self { access, lifetime, refresh: None, scopes: None, account: None, flaw: None }
+        Self { access, lifetime, refresh: None, scopes: None, account: None, id_token: None, flaw: None }
     }
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
         refresh: refresh.map(SecretString::from),
         scopes: text("scope").and_then(scopes),
         account: text("id_token").and_then(account),
+        id_token: text("id_token").map(SecretString::from),
         flaw,
     })
 }

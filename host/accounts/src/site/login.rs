@@ -37,7 +37,8 @@ impl AccountSite {
             Err(error) => return pages::unavailable(&error),
         };
         let token = form_token::token(self.store.forms(), FormPurpose::Login, &secret, next);
-        let mut answer = pages::login(&LoginForm { token: &token, next, notice });
+        let providers: Vec<_> = self.providers.names().collect();
+        let mut answer = pages::login(&LoginForm { token: &token, next, notice, providers: &providers });
         if is_new {
             self.cookies.set_browser(&mut answer, &secret);
         }
@@ -151,6 +152,7 @@ impl LoginNotice {
             Self::Paused(_) => "login-locked",
             Self::Busy(_) => "login-busy",
             Self::FormExpired => "form-expired",
+            Self::Provider(_) => "provider",
         }
     }
 
@@ -160,6 +162,7 @@ impl LoginNotice {
             Self::Paused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpired => StatusCode::BAD_REQUEST,
+            Self::Provider(notice) => notice.status(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The pages. They need no script, and load nothing.
 
+mod provider_buttons;
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -15,6 +17,7 @@ use crate::client::description::OauthClient;
 use crate::database::grants::ClientGrant;
 use crate::database::users::AccountUser;
 use crate::error::AccountsError;
+use crate::provider::ProviderNotice;
 use crate::random::hex;
 use crate::redirect::RedirectTarget;
 use witgate_base::digest::sha256;
@@ -33,6 +36,8 @@ pub(super) struct LoginForm<'a> {
     pub(super) token: &'a str,
     pub(super) next: &'a str,
     pub(super) notice: Option<LoginNotice>,
+    /// For each provider, its name in paths and its name for people.
+    pub(super) providers: &'a [(&'a str, &'a str)],
 }
 
 /// A sentence above the login form.
@@ -46,6 +51,8 @@ pub(super) enum LoginNotice {
     Busy(u32),
     /// The form is too old, or the browser accepts no cookies.
     FormExpired,
+    /// A login through a provider has failed.
+    Provider(ProviderNotice),
 }
 
 impl LoginNotice {
@@ -59,6 +66,7 @@ impl LoginNotice {
             Self::FormExpired => {
                 "This page was too old. Try again; your browser has to accept cookies.".to_owned()
             }
+            Self::Provider(notice) => notice.sentence().to_owned(),
         }
     }
 }
@@ -100,6 +108,7 @@ pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
                     maxlength="1024";
                 button { "Log in" }
             }
+            (provider_buttons::buttons(form.token, form.next, form.providers))
         },
     )
 }
@@ -236,6 +245,11 @@ pub(super) fn bad_form() -> SiteAnswer {
 
 pub(super) fn unavailable(error: &AccountsError) -> SiteAnswer {
     note(error);
+    unavailable_now()
+}
+
+/// The same, for an error that is in the log.
+pub(super) fn unavailable_now() -> SiteAnswer {
     let content = html! { p { "Logins are not possible at the moment. Try again in a moment." } };
     let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, "Try again later", content);
     retry_after(&mut answer, 2);

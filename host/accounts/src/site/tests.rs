@@ -1,9 +1,12 @@
+mod providers;
+
 use std::collections::HashMap;
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
+use witgate_config::account_logins::ProviderSettings;
 
 use super::*;
 use crate::test_accounts::{ISSUER, PASSWORD, RESOURCE, TestAccounts};
@@ -32,9 +35,15 @@ struct Browser {
 
 impl Browser {
     fn new() -> Self {
-        let accounts = TestAccounts::with_password();
+        Self::at(Vec::new(), Ways::closed())
+    }
+
+    /// At a site with these providers.
+    fn at(providers: Vec<ProviderSettings>, ways: Arc<Ways>) -> Self {
+        let mut accounts = TestAccounts::with_password();
+        accounts.settings.providers = providers;
         let store = AccountStore::open(accounts.place()).unwrap();
-        let (ways, guard) = (Ways::closed(), Arc::new(Guard));
+        let guard = Arc::new(Guard);
         let site = AccountSite::new(accounts.settings.clone(), store, ways, Arc::default(), guard);
         Self { site, accounts, cookies: HashMap::new(), peer: None }
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::AccountLogin;
+
 /// People who log in at Witgate itself, and the tokens that their clients get.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +35,8 @@ pub struct Accounts {
     pub registration: Option<Vec<ClientRegistration>>,
     /// The scopes that clients may get, each with its description for people.
     pub scopes: BTreeMap<String, String>,
+    /// The providers at which people log in, in place of a password. Default: none.
+    pub login: BTreeMap<String, AccountLogin>,
 }
 
 /// A way in which unknown clients are accepted.
