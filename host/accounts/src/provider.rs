@@ -3,9 +3,9 @@
 
 mod fault;
 mod github;
+mod open_logins;
 mod openid;
 mod person;
-mod under_way;
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use witgate_plugin::Digest;
 
 pub(crate) use self::fault::{ProviderFault, ProviderNotice};
 use self::github::GithubUsers;
+use self::open_logins::{OpenLogin, OpenLogins};
 use self::openid::IdTokens;
 use self::person::ProviderPerson;
-use self::under_way::{LoginUnderWay, LoginsUnderWay};
 use crate::database::identities::ProviderArrival;
 use crate::random;
 use witgate_base::breaker::CallerDigest;
@@ -33,7 +33,7 @@ const AT_ONCE: Capacity = Capacity { most: 16, most_of_one: 4 };
 /// The providers.
 pub(crate) struct Providers {
     providers: Vec<LoginProvider>,
-    under_way: LoginsUnderWay,
+    open_logins: OpenLogins,
     places: Shares<CallerDigest>,
 }
 
@@ -78,7 +78,7 @@ impl Providers {
         };
         Self {
             providers: settings.iter().filter_map(made).collect(),
-            under_way: LoginsUnderWay::default(),
+            open_logins: OpenLogins::default(),
             places: Shares::new(AT_ONCE),
         }
     }
@@ -94,9 +94,9 @@ impl Providers {
         let nonce = random::text().map_err(ProviderFault::Store)?;
         let login = found.login(&nonce)?;
         let (url, state) = (login.url(), sha256(login.state().as_bytes()));
-        self.under_way.add(
+        self.open_logins.add(
             state,
-            LoginUnderWay {
+            OpenLogin {
                 provider,
                 login,
                 nonce,
@@ -117,7 +117,7 @@ impl Providers {
     ) -> Result<ProvenArrival, ProviderFault> {
         let found = self.providers.get(provider).ok_or(ProviderFault::Mismatch)?;
         let state = state_in(query).ok_or(ProviderFault::Mismatch)?;
-        let login = self.under_way.take(&sha256(state.as_bytes()), &digest_of(secret));
+        let login = self.open_logins.take(&sha256(state.as_bytes()), &digest_of(secret));
         // The answer of one provider at the place of another one is mixed up, even in the same browser.
         let login = login.filter(|login| login.provider == provider).ok_or(ProviderFault::Mismatch)?;
         let _place = self.places.take(&source).ok_or(ProviderFault::Busy)?;

@@ -57,7 +57,7 @@ impl RedirectUri {
         }
         let is_fine = match url.scheme() {
             "https" => url.host().is_some(),
-            "http" => is_loopback(&url),
+            "http" => is_loopback(&url) && has_plain_host(text, &url),
             scheme => !REFUSED_SCHEMES.contains(&scheme),
         };
         let answers = url.query_pairs().any(|(name, _)| ANSWERED.contains(&&*name));
@@ -101,6 +101,13 @@ impl RedirectUri {
     }
 }
 
+/// True if the host is written as it is read: the number of an address has other forms.
+fn has_plain_host(text: &str, url: &Url) -> bool {
+    let rest = text.strip_prefix("http://").zip(url.host_str());
+    let rest = rest.and_then(|(rest, host)| rest.strip_prefix(host));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?']))
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -140,6 +147,13 @@ mod tests {
             "http:///cb",
             "JAVASCRIPT:alert(1)",
             "java\tscript:alert(1)",
+            "http://127.1/cb",
+            "http://2130706433/cb",
+            "http://0x7f.0.0.1/cb",
+            "http://[0:0:0:0:0:0:0:1]/cb",
+            "http://LOCALHOST/cb",
+            "http:127.0.0.1/cb",
+            "HTTP://127.0.0.1/cb",
         ] {
             assert_eq!(RedirectUri::parse(text), None, "{text}");
         }

@@ -16,7 +16,7 @@ pub(crate) enum ProviderFault {
     Refused(String),
     /// The provider does not accept the code.
     Code,
-    /// What the provider says of the person is not believed, with a reason code.
+    /// The answer about the person is not believed, with the reason.
     Token(String),
     /// The provider does not answer as it should.
     Unreachable(String),
@@ -81,7 +81,7 @@ impl ProviderFault {
         }
     }
 
-    /// What the page says. None: the accounts cannot be used, which has a page of its own.
+    /// The notice for the page. None: the accounts cannot be used, which has a page of its own.
     pub(crate) fn notice(&self) -> Option<ProviderNotice> {
         Some(match self {
             Self::Mismatch | Self::Code | Self::Issuer(_) => ProviderNotice::Again,

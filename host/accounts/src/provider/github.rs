@@ -1,4 +1,4 @@
-//! Who somebody is, by the API of GitHub, which issues no ID tokens.
+//! Identities by the API of GitHub, which issues no ID tokens.
 
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ impl GithubUsers {
         Ok(place)
     }
 
-    /// What the API has at a place. None: the person has nothing there, or their token may not see it.
+    /// The answer of the API at a place. None: the person has nothing there, or their token may not see it.
     async fn get<T: DeserializeOwned>(
         &self,
         place: &Url,

@@ -1,5 +1,5 @@
-//! Who somebody is, by an ID token of OpenID Connect. The `jwt` policy judges the token: its signature by the keys of
-//! the issuer, and issuer, audience and time.
+//! Identities by ID tokens of OpenID Connect. The `jwt` policy judges a token: its signature by the keys of the issuer,
+//! and issuer, audience and time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -27,7 +27,7 @@ fn user(outcome: ArrivalOutcome) -> AccountUser {
 }
 
 #[test]
-fn nobody_gets_an_account_unless_the_settings_say_so() {
+fn an_account_is_made_only_if_the_settings_say_so() {
     let accounts = TestAccounts::new();
     let mut database = accounts.open();
     // Neither the name nor the subject of somebody else finds their account.
@@ -57,7 +57,7 @@ fn a_subject_keeps_its_account_whatever_its_name() {
 }
 
 #[test]
-fn nobody_takes_the_name_of_a_user() {
+fn a_new_account_never_takes_the_name_of_a_user() {
     let accounts = TestAccounts::new();
     let mut database = accounts.open();
     let names: Vec<_> = ["ada", "Ada", " ada ", "a\u{202e}da"]

@@ -124,7 +124,7 @@ async fn an_answer_in_another_browser_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_an_account_that_is_good() {
+async fn a_person_without_a_good_account_stays_out() {
     let mut guest = Guest::new(|settings| settings.makes_accounts = false);
     let refused = guest.log_in().await;
     assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::FORBIDDEN, false));

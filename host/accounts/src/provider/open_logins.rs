@@ -17,7 +17,7 @@ const BOUNDS: Capacity = Capacity { most: 1_024, most_of_one: 64 };
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// A login that has begun.
-pub(super) struct LoginUnderWay {
+pub(super) struct OpenLogin {
     /// The number of the provider.
     pub(super) provider: usize,
     pub(super) login: Login,
@@ -32,29 +32,29 @@ pub(super) struct LoginUnderWay {
 
 /// The logins, by the digest of their state.
 #[derive(Default)]
-pub(super) struct LoginsUnderWay(Mutex<LoginTable>);
+pub(super) struct OpenLogins(Mutex<LoginTable>);
 
 #[derive(Default)]
 struct LoginTable {
-    logins: HashMap<Digest, (Instant, LoginUnderWay)>,
+    logins: HashMap<Digest, (Instant, OpenLogin)>,
     held: Holdings<CallerDigest>,
 }
 
-impl LoginsUnderWay {
+impl OpenLogins {
     /// Adds a login. If there is no room, the oldest one of the network with the most logins ends.
-    pub(super) fn add(&self, state: Digest, login: LoginUnderWay) {
+    pub(super) fn add(&self, state: Digest, login: OpenLogin) {
         self.0.lock().add(state, login, Instant::now());
     }
 
     /// Takes the login with this state, once. Only the browser in which it has begun gets it, and for others it stays.
-    pub(super) fn take(&self, state: &Digest, browser: &Digest) -> Option<LoginUnderWay> {
+    pub(super) fn take(&self, state: &Digest, browser: &Digest) -> Option<OpenLogin> {
         self.0.lock().take(state, browser, Instant::now())
     }
 }
 
 impl LoginTable {
-    fn add(&mut self, state: Digest, login: LoginUnderWay, now: Instant) {
-        let is_over = |(began, _): &(Instant, LoginUnderWay)| now.duration_since(*began) >= LIFETIME;
+    fn add(&mut self, state: Digest, login: OpenLogin, now: Instant) {
+        let is_over = |(began, _): &(Instant, OpenLogin)| now.duration_since(*began) >= LIFETIME;
         let ended: Vec<_> =
             self.logins.iter().filter(|(_, login)| is_over(login)).map(|(state, _)| *state).collect();
         ended.iter().for_each(|state| drop(self.remove(state)));
@@ -68,13 +68,13 @@ impl LoginTable {
         self.logins.insert(state, (now, login));
     }
 
-    fn take(&mut self, state: &Digest, browser: &Digest, now: Instant) -> Option<LoginUnderWay> {
+    fn take(&mut self, state: &Digest, browser: &Digest, now: Instant) -> Option<OpenLogin> {
         let (began, login) = self.logins.get(state)?;
         let is_good = login.browser == *browser && now.duration_since(*began) < LIFETIME;
         is_good.then(|| self.remove(state)).flatten()
     }
 
-    fn remove(&mut self, state: &Digest) -> Option<LoginUnderWay> {
+    fn remove(&mut self, state: &Digest) -> Option<OpenLogin> {
         let (_, login) = self.logins.remove(state)?;
         self.held.remove(&login.source, 1);
         Some(login)
@@ -88,11 +88,11 @@ mod tests {
     use super::*;
     use crate::test_provider::settings;
 
-    fn login(source: &str, browser: u8) -> LoginUnderWay {
+    fn login(source: &str, browser: u8) -> OpenLogin {
         let settings = settings("http://127.0.0.1:1");
         let redirect = settings.redirect_uri.clone();
         let login = Login::of_grant(&"hub".into(), settings.client, &Ways::closed(), redirect).unwrap();
-        LoginUnderWay {
+        OpenLogin {
             provider: 0,
             login,
             nonce: String::new(),
