@@ -1,5 +1,13 @@
 //! Accounts: logins from the URL of a server alone, and their end.
 
+mod attacks;
+mod conformance;
+mod documents;
+mod provider;
+mod refreshes;
+mod revisions;
+mod sdks;
+
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::process::{Output, Stdio};
@@ -21,6 +29,12 @@ const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 /// A gateway with accounts before its own tools, and the user `ada`.
 fn setup(policy: &str) -> Setup {
     let setup = Setup::new();
+    configure(&setup, policy);
+    setup
+}
+
+/// The same in a directory that exists.
+fn configure(setup: &Setup, policy: &str) {
     setup.config(
         "",
         &format!(
@@ -31,8 +45,7 @@ fn setup(policy: &str) -> Setup {
              [pipeline]\nauthenticate = [\"people\"]\nauthorize = [\"roles\"]\n[lockout]\n"
         ),
     );
-    succeed(&setup, &["user", "add", "ada", "--accounts", "--role", "ops", "--password-stdin"], PASSWORD);
-    setup
+    succeed(setup, &["user", "add", "ada", "--accounts", "--role", "ops", "--password-stdin"], PASSWORD);
 }
 
 fn run(setup: &Setup, arguments: &[&str], input: &str) -> Output {
