@@ -1,4 +1,5 @@
-//! The accounts of a running gateway: their pages beside the endpoints, and the pauses after failed logins.
+//! The accounts of a running gateway: their pages beside the endpoints, the pauses after failed logins, their events and
+//! their metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,13 +7,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::operation::OperationLog;
 use witgate_accounts::error::AccountsError;
-use witgate_accounts::site::{AccountSite, LARGEST_BODY, LoginAttempt, LoginGuard, SiteVisit};
+use witgate_accounts::meters::AccountMeters;
+use witgate_accounts::site::{AccountSite, LARGEST_BODY, LoginAttempt, LoginGuard, LoginTicket, SiteVisit};
 use witgate_accounts::store::AccountStore;
 use witgate_config::accounts::AccountSettings;
-use witgate_flow::lockout::LockoutTable;
+use witgate_flow::lockout::{LockoutTable, LoginTrial, PageLogin};
 use witgate_policy::generation::Generations;
+use witgate_runtime::metrics::Metrics;
 use witgate_server::http::Site;
 use witgate_services::network::Ways;
 use witgate_services::passwords::PasswordChecks;
@@ -37,10 +45,21 @@ impl OpenAccounts {
     ///
     /// # Errors
     /// If they cannot be used.
-    pub(crate) fn open(settings: Option<&AccountSettings>) -> Result<Option<Self>, AccountsError> {
+    pub(crate) fn open(
+        settings: Option<&AccountSettings>,
+        audit: &OperationLog,
+    ) -> Result<Option<Self>, AccountsError> {
         let Some(settings) = settings else { return Ok(None) };
-        let store = AccountStore::open(&settings.place)?;
+        let audit = audit.clone();
+        let sink = Arc::new(move |event| audit.account_changed(&event));
+        let store = AccountStore::open_recorded(&settings.place, sink)?;
         Ok(Some(Self { settings: settings.clone(), store }))
+    }
+
+    /// Registers the metrics of accounts.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let collector = AccountCollector(Arc::clone(self.store.meters()));
+        metrics.register(|registry| registry.register_collector(Box::new(collector)));
     }
 
     /// The pages and endpoints.
@@ -58,12 +77,57 @@ struct LoginPauses {
 }
 
 impl LoginGuard for LoginPauses {
-    fn pause(&self, LoginAttempt { peer, name, password }: LoginAttempt<'_>) -> Option<u32> {
-        self.lockout.login_pause(self.generations.live().lockout(), peer, (name, password))
+    fn begin(&self, attempt: LoginAttempt<'_>) -> Result<Box<dyn LoginTicket>, u32> {
+        let LoginAttempt { peer, name, browser } = attempt;
+        let login = PageLogin { peer, name, browser };
+        let trial = self.lockout.begin_login(self.generations.live().lockout(), login)?;
+        Ok(Box::new(PageTrial(trial)))
+    }
+}
+
+struct PageTrial(LoginTrial);
+
+impl LoginTicket for PageTrial {
+    fn succeed(self: Box<Self>) {
+        self.0.end();
     }
 
-    fn note(&self, LoginAttempt { peer, name, password }: LoginAttempt<'_>, is_right: bool) {
-        self.lockout.note_login(self.generations.live().lockout(), peer, (name, password), is_right);
+    fn withdraw(self: Box<Self>) {
+        self.0.end();
+    }
+}
+
+/// The metrics of accounts.
+#[derive(Debug)]
+struct AccountCollector(Arc<AccountMeters>);
+
+impl Collector for AccountCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Self(meters) = self;
+        for (name, help, counts) in [
+            ("account_logins", "Attempts to log in at Witgate, by outcome", meters.logins()),
+            ("account_tokens", "Requests of clients for tokens of accounts, by outcome", meters.tokens()),
+        ] {
+            let kind = ConstCounter::new(0_u64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (outcome, count) in counts {
+                let labels = [("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let listed = i64::try_from(meters.listed()).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("account_endings", "Ended logins whose tokens have not expired", listed),
+            (
+                "accounts_behind",
+                "1 if logins may have ended that policies still accept",
+                i64::from(meters.is_behind()),
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

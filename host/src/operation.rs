@@ -14,8 +14,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use serde::{Serialize, Serializer};
 
+use witgate_accounts::event::{AccountAction, AccountEvent, Actor};
 use witgate_audit::note::CheckpointSigner;
-use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text};
+use witgate_audit::{AuditLog, KEY_FILE, LogSettings, OpenError, private_key, time_text, time_text_of};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::environment::Environment;
 use witgate_config::{Audit, AuditKey, Config};
@@ -172,6 +173,12 @@ enum OperationEvent<'a> {
         by: Requester,
         network: String,
     },
+    Account {
+        time: String,
+        at: String,
+        #[serde(flatten)]
+        event: AccountEntry<'a>,
+    },
     Refusals {
         time: String,
         id: String,
@@ -182,6 +189,50 @@ enum OperationEvent<'a> {
         count: u64,
         seconds: u64,
     },
+}
+
+/// An event of accounts, without its time.
+#[derive(Serialize)]
+struct AccountEntry<'a> {
+    action: AccountAction,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<u64>,
+}
+
+impl<'a> AccountEntry<'a> {
+    fn of(event: &'a AccountEvent) -> Self {
+        Self {
+            action: event.action,
+            by: event.by.as_ref(),
+            user: event.user.as_deref(),
+            name: event.name.as_deref(),
+            client: event.client.as_deref(),
+            resource: event.resource.as_deref(),
+            scopes: &event.scopes,
+            roles: event.roles.as_deref(),
+            reason: event.reason.as_deref(),
+            peer: event.peer,
+            others: Some(event.others).filter(|others| *others > 0),
+        }
+    }
 }
 
 /// The content of a generation: the digests of its configuration and of its components.
@@ -360,6 +411,14 @@ impl OperationLog {
 
     pub(crate) fn peers_allowed(&self, network: IpNet, by: Requester) {
         self.write(|| OperationEvent::PeersAllowed { time: time_text(), by, network: network.to_string() });
+    }
+
+    pub(crate) fn account_changed(&self, event: &AccountEvent) {
+        self.write(|| OperationEvent::Account {
+            time: time_text(),
+            at: time_text_of(event.at),
+            event: AccountEntry::of(event),
+        });
     }
 
     /// Records what was refused before there was a message.

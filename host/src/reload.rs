@@ -539,7 +539,12 @@ impl Reloader {
     fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<RefusalReason>), Vec<RefusalReason>> {
         let (config, mut faults) =
             usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
-        self.note_waiting(self.fixed.waiting(&FixedSettings::of(&config)));
+        let now = FixedSettings::of(&config);
+        if let Some(message) = self.fixed.obstacle(&now) {
+            files.extend(config.files.clone());
+            return Err(vec![RefusalReason { policy: None, message, may_pass: false }]);
+        }
+        self.note_waiting(self.fixed.waiting(&now));
         faults.extend(other_upstreams(&config, &self.generations.live()));
         // These files are watched for a candidate that fails, too, because the repair of the file that it names must
         // be seen.
@@ -562,7 +567,11 @@ impl Reloader {
 
     /// The configuration of an earlier recipe.
     fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<RefusalReason>> {
-        usable(self.read(recipe.config(), strictness)).map(|(config, _)| config)
+        let (config, _) = usable(self.read(recipe.config(), strictness))?;
+        match self.fixed.obstacle(&FixedSettings::of(&config)) {
+            Some(message) => Err(vec![RefusalReason { policy: None, message, may_pass: false }]),
+            None => Ok(config),
+        }
     }
 
     fn read(&self, text: &str, strictness: Strictness) -> Result<LoadedConfig, Vec<Diagnostic>> {

@@ -254,7 +254,7 @@ pub(crate) async fn run(
     processes::adopt_orphans();
     let tls = tls(&config)?;
     let audit = OperationLog::open(&config, &environment)?;
-    let accounts = OpenAccounts::open(config.accounts.as_ref())?;
+    let accounts = OpenAccounts::open(config.accounts.as_ref(), &audit)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
             .await?;
@@ -277,6 +277,7 @@ pub(crate) async fn run(
     let passwords = Arc::clone(factory.passwords());
     lockout.register(&metrics);
     let site = accounts.map(|accounts| {
+        accounts.register(&metrics);
         let (ways, passwords) = (Arc::clone(factory.ways()), Arc::clone(factory.passwords()));
         let (lockout, generations) = (Arc::clone(&lockout), Arc::clone(&generations));
         accounts.site(PageParts { ways, passwords, lockout, generations })

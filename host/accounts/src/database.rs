@@ -2,17 +2,20 @@
 
 mod derived;
 mod endings;
+mod event_recorder;
+mod events;
 pub mod grants;
 pub mod identities;
 mod keys;
+mod published_state;
 pub mod sessions;
 #[cfg(test)]
 mod tests;
 pub mod users;
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +23,16 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tempfile::NamedTempFile;
 
+use self::event_recorder::EventRecorder;
+use self::published_state::PublishedState;
 use crate::error::AccountsError;
-use witgate_base::clock;
+use crate::event::Actor;
+pub(crate) use crate::moment::ms;
+pub use crate::moment::now_ms;
+use crate::random::hex;
 use witgate_base::seal::{MacKey, SealingKey};
-use witgate_base::signing::Signer;
+use witgate_base::signing::{PublishedKeys, Signer};
+use witgate_base::whole_file;
 use witgate_config::accounts::AccountPlace;
 
 /// Marks a file as a database of accounts: `WGac`.
@@ -32,8 +41,11 @@ const APPLICATION: i32 = 0x5747_6163;
 /// The purpose of sealed values.
 const SEALED: &str = "witgate accounts 1";
 
-/// The longest wait for another process. A change takes milliseconds.
+/// The longest wait of a command for another process. A change takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same of a request, behind which others wait.
+pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
 const MIGRATIONS: [&str; 2] = [include_str!("database/1.sql"), include_str!("database/4.sql")];
@@ -47,8 +59,12 @@ pub struct AccountDatabase {
     file: (u64, u64),
     /// The signing key that was used last.
     signer: Option<Arc<Signer>>,
-    /// True if a file beside the database is older than it.
-    is_behind: bool,
+    /// The state of the database that the files beside it show. None: a file may be older than the database.
+    published: Option<PublishedState>,
+    /// The published keys, for requests.
+    keys: Arc<PublishedKeys>,
+    recorder: EventRecorder,
+    patience: Duration,
 }
 
 impl std::fmt::Debug for AccountDatabase {
@@ -63,9 +79,15 @@ impl AccountDatabase {
     /// # Errors
     /// If a file cannot be made, or is not usable.
     pub fn make(place: &AccountPlace) -> Result<Self, AccountsError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&place.folder);
+        let made = whole_file::create_folder_of(&place.sealing_key());
         made.map_err(|error| AccountsError::Io { path: place.folder.clone(), error })?;
         if !exists(&place.store)? {
+            if exists(&place.database_id())? {
+                return Err(AccountsError::Foreign {
+                    path: place.store.clone(),
+                    folder: place.folder.clone(),
+                });
+            }
             drop(SealingKey::at(&place.sealing_key(), SEALED)?);
             new_file(&place.store)?;
         }
@@ -80,6 +102,14 @@ impl AccountDatabase {
     /// # Errors
     /// If it is not usable.
     pub fn open(place: &AccountPlace) -> Result<Self, AccountsError> {
+        let mut database = Self::open_within(place, PATIENCE)?;
+        database.recorder.actor = Some(Actor::operator());
+        Ok(database)
+    }
+
+    /// Opens the database at `place` for requests, each of which is of the user whose account it is. None of them waits
+    /// for another process longer than `patience`.
+    pub(crate) fn open_within(place: &AccountPlace, patience: Duration) -> Result<Self, AccountsError> {
         let path = &place.store;
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => AccountsError::Missing(path.clone()),
@@ -93,13 +123,17 @@ impl AccountDatabase {
             return Err(damaged("it is empty".to_owned()));
         }
         let seal = SealingKey::existing(&place.sealing_key(), SEALED)?;
-        let connection = connected(path).and_then(checked).map_err(|fault| match fault {
+        let connection = connected(path, PATIENCE).and_then(checked).map_err(|fault| match fault {
             OpenFault::Damaged(why) => damaged(why),
             OpenFault::Newer(version) => AccountsError::Newer { path: path.clone(), version },
             OpenFault::Sqlite(error) => AccountsError::from(error),
         })?;
+        connection.busy_timeout(patience)?;
+        is_of_folder(&connection, place)?;
         let file = (metadata.dev(), metadata.ino());
-        Ok(Self { place: place.clone(), connection, seal, file, signer: None, is_behind: true })
+        let (keys, recorder) = Default::default();
+        let place = place.clone();
+        Ok(Self { place, connection, seal, file, signer: None, published: None, keys, recorder, patience })
     }
 
     /// Opens the database again if another file is in its place.
@@ -110,7 +144,9 @@ impl AccountDatabase {
         match fs::metadata(&self.place.store) {
             Ok(metadata) if (metadata.dev(), metadata.ino()) == self.file => Ok(()),
             _ => {
-                *self = Self::open(&self.place)?;
+                let opened = Self::open_within(&self.place, self.patience)?;
+                let (keys, recorder) = (Arc::clone(&self.keys), std::mem::take(&mut self.recorder));
+                *self = Self { keys, recorder, ..opened };
                 self.publish()
             }
         }
@@ -139,6 +175,11 @@ impl AccountDatabase {
         self.seal.mac_key(label)
     }
 
+    /// The published keys, which follow the database.
+    pub(crate) fn published_keys(&self) -> Arc<PublishedKeys> {
+        Arc::clone(&self.keys)
+    }
+
     /// The files.
     pub fn place(&self) -> &AccountPlace {
         &self.place
@@ -154,16 +195,6 @@ impl AccountDatabase {
         transaction.commit()?;
         Ok(done)
     }
-}
-
-/// The time now, in milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    i64::try_from(clock::since_epoch().as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A lifetime in milliseconds.
-pub(crate) fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 enum OpenFault {
@@ -186,31 +217,49 @@ fn exists(path: &Path) -> Result<bool, AccountsError> {
     path.try_exists().map_err(|error| AccountsError::Io { path: path.to_owned(), error })
 }
 
-/// Makes a new database. A reader sees either none or a whole one.
+/// Makes a new database, which belongs to the owner of its directory. A reader sees either none or a whole one.
 fn new_file(path: &Path) -> Result<(), AccountsError> {
     let failed = |error| AccountsError::Io { path: path.to_owned(), error };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let new = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
     let mut connection = Connection::open(new.path())?;
-    migrate(&mut connection).map_err(|fault| match fault {
+    migrate(&mut connection, &MIGRATIONS).map_err(|fault| match fault {
         OpenFault::Sqlite(error) => AccountsError::from(error),
         OpenFault::Damaged(why) => AccountsError::Unavailable(why),
         OpenFault::Newer(version) => AccountsError::Newer { path: path.to_owned(), version },
     })?;
     connection.close().map_err(|(_, error)| AccountsError::from(error))?;
-    new.as_file().sync_all().map_err(failed)?;
-    match new.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        // Another process has made it at the same time.
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(error.error)),
+    let bytes = fs::read(new.path()).map_err(failed)?;
+    // If another process has made one at the same time, that one stays.
+    let made = whole_file::create(path, |file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    made.map(drop).map_err(failed)
+}
+
+/// Checks that the files beside the database are its own: those of another one would lose its ended logins.
+fn is_of_folder(connection: &Connection, place: &AccountPlace) -> Result<(), AccountsError> {
+    let id: Vec<u8> = connection.query_row("SELECT id FROM identity", [], |row| row.get(0))?;
+    let (id, path) = (hex(&id), place.database_id());
+    let known = whole_file::read(&path).map_err(|error| AccountsError::Unavailable(error.to_string()))?;
+    match known {
+        Some(known) if known.trim() == id => Ok(()),
+        Some(_) => Err(AccountsError::Foreign { path: place.store.clone(), folder: place.folder.clone() }),
+        None => {
+            let made = whole_file::create(&path, |file| {
+                file.write_all(id.as_bytes())?;
+                file.sync_all()
+            });
+            made.map(drop).map_err(|error| AccountsError::Io { path, error })
+        }
     }
 }
 
-fn connected(path: &Path) -> Result<Connection, OpenFault> {
+fn connected(path: &Path, patience: Duration) -> Result<Connection, OpenFault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(patience)?;
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application != APPLICATION {
         return Err(OpenFault::Damaged("it is not a database of accounts".to_owned()));
@@ -235,23 +284,24 @@ fn checked(mut connection: Connection) -> Result<Connection, OpenFault> {
     if verdict != "ok" {
         return Err(OpenFault::Damaged(verdict));
     }
-    migrate(&mut connection)?;
+    migrate(&mut connection, &MIGRATIONS)?;
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), OpenFault> {
+/// Brings a database to the version after the last of `migrations`, in one step.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenFault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(usize::MAX);
-    if done > MIGRATIONS.len() {
+    if done > migrations.len() {
         return Err(OpenFault::Newer(version));
     }
-    for statements in MIGRATIONS.iter().skip(done) {
+    for statements in migrations.iter().skip(done) {
         transaction.execute_batch(statements)?;
     }
-    if done < MIGRATIONS.len() {
+    if done < migrations.len() {
         transaction.pragma_update(None, "application_id", APPLICATION)?;
-        let latest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        let latest = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
         transaction.pragma_update(None, "user_version", latest)?;
     }
     Ok(transaction.commit()?)

@@ -41,9 +41,24 @@ pub enum AccountsError {
         /// The error of the system.
         error: std::io::Error,
     },
-    /// A file beside the database cannot be written. The change is in the database, and is tried again.
-    #[error("the change is not in force yet: {0}")]
+    /// The files beside the database are of another one.
+    #[error(
+        "{} is not the database to which the files in {} belong; nothing was written. Give each database a `server.state` of its own, or restore the whole backup (docs/accounts.md)", path.display(), folder.display()
+    )]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// The files.
+        folder: PathBuf,
+    },
+    /// A file beside the database cannot be written. The change is in the database, and a running Witgate tries again.
+    #[error(
+        "the change is made, but NOT IN FORCE: {0}. A running Witgate tries again each second; without one, use `witgate accounts repair`"
+    )]
     NotInForce(#[from] FileError),
+    /// A user has got too many logins in a short time.
+    #[error("there are too many new logins of this user; try again in a minute")]
+    TooMany,
     /// Another process holds the lock, or too many requests wait.
     #[error("the accounts are busy")]
     Busy,
@@ -77,8 +92,10 @@ impl AccountsError {
             Self::Missing(_) | Self::Io { .. } | Self::Unavailable(_) | Self::Open(_) => "store-unavailable",
             Self::Damaged { .. } | Self::Seal(_) => "store-damaged",
             Self::Newer { .. } => "store-newer",
+            Self::Foreign { .. } => "store-foreign",
             Self::NotInForce(_) => "not-in-force",
             Self::Busy => "store-busy",
+            Self::TooMany => "too-many-logins",
             Self::Randomness => "no-randomness",
             Self::Taken(_) | Self::UnknownUser(_) | Self::Invalid(_) | Self::Exists(_) => "refused",
         }

@@ -8,6 +8,9 @@
 pub mod client;
 pub mod database;
 pub mod error;
+pub mod event;
+pub mod meters;
+mod moment;
 mod provider;
 mod random;
 pub mod redirect;

@@ -5,23 +5,68 @@ use url::{Host, Url};
 /// The longest redirect URI, in bytes.
 const LONGEST: usize = 2_048;
 
-/// Schemes that a browser runs or reads itself, or that lead elsewhere than to an app.
-const REFUSED_SCHEMES: [&str; 14] = [
-    "javascript",
-    "data",
-    "file",
-    "vbscript",
-    "blob",
+/// Schemes that a browser or the system runs or reads itself, or that lead elsewhere than to the app that has asked.
+const REFUSED_SCHEMES: &[&str] = &[
     "about",
+    "acap",
+    "android-app",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "dav",
+    "dict",
+    "facetime",
+    "feed",
+    "file",
+    "filesystem",
+    "ftp",
+    "ftps",
+    "git",
+    "gopher",
+    "hcp",
+    "imap",
+    "intent",
+    "irc",
+    "itms-services",
+    "jar",
+    "javascript",
+    "ldap",
+    "ldaps",
+    "magnet",
+    "mailto",
+    "market",
+    "mhtml",
+    "mid",
+    "mk",
+    "moz-extension",
+    "news",
+    "nfs",
+    "resource",
+    "res",
+    "rtsp",
+    "search",
+    "search-ms",
+    "shell",
+    "sip",
+    "smb",
+    "sms",
+    "ssh",
+    "steam",
+    "svn",
+    "tel",
+    "telnet",
+    "vbscript",
     "view-source",
     "ws",
     "wss",
-    "ftp",
-    "filesystem",
-    "jar",
-    "chrome",
-    "mailto",
+    "xmpp",
 ];
+
+/// The beginning of the schemes of Microsoft's programs, some of which run what the address names.
+const REFUSED_BEGINNING: &str = "ms-";
 
 /// Parameters of the answer, which a client's own query must not have.
 const ANSWERED: [&str; 6] = ["code", "state", "iss", "error", "error_description", "error_uri"];
@@ -56,9 +101,9 @@ impl RedirectUri {
             return None;
         }
         let is_fine = match url.scheme() {
-            "https" => url.host().is_some(),
+            "https" => url.host().is_some() && is_absolute(text, "https://"),
             "http" => is_loopback(&url) && has_plain_host(text, &url),
-            scheme => !REFUSED_SCHEMES.contains(&scheme),
+            scheme => !REFUSED_SCHEMES.contains(&scheme) && !scheme.starts_with(REFUSED_BEGINNING),
         };
         let answers = url.query_pairs().any(|(name, _)| ANSWERED.contains(&&*name));
         (is_fine && !answers).then(|| Self { text: text.to_owned(), url })
@@ -84,7 +129,10 @@ impl RedirectUri {
     pub fn target(&self) -> RedirectTarget {
         match (self.url.scheme(), self.url.host_str()) {
             ("http", _) => RedirectTarget::ThisComputer,
-            ("https", Some(host)) => RedirectTarget::Site(host.to_owned()),
+            ("https", Some(host)) => RedirectTarget::Site(match self.url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            }),
             (scheme, _) => RedirectTarget::App(scheme.to_owned()),
         }
     }
@@ -106,6 +154,11 @@ fn has_plain_host(text: &str, url: &Url) -> bool {
     let rest = text.strip_prefix("http://").zip(url.host_str());
     let rest = rest.and_then(|(rest, host)| rest.strip_prefix(host));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?']))
+}
+
+/// True if the text has its host where it seems to be. A browser reads `https:a.example/cb` on an https page as a path.
+fn is_absolute(text: &str, beginning: &str) -> bool {
+    text.strip_prefix(beginning).is_some_and(|rest| !rest.starts_with('/'))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -154,6 +207,17 @@ mod tests {
             "http://LOCALHOST/cb",
             "http:127.0.0.1/cb",
             "HTTP://127.0.0.1/cb",
+            "https:evil.com",
+            "https:/evil.com/cb",
+            "https:///evil.com/cb",
+            "HTTPS://example.com/cb",
+            "intent://scan/#Intent;scheme=zxing;end",
+            "intent:x",
+            "ms-msdt:/id",
+            "search-ms:query=x",
+            "market://details?id=x",
+            "tel:112",
+            "android-app://com.example",
         ] {
             assert_eq!(RedirectUri::parse(text), None, "{text}");
         }
@@ -193,6 +257,13 @@ mod tests {
         ] {
             assert!(!same(a, b), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_site_is_shown_with_its_port() {
+        let target = |text: &str| RedirectUri::parse(text).unwrap().target();
+        assert_eq!(target("https://a.example/cb"), RedirectTarget::Site("a.example".to_owned()));
+        assert_eq!(target("https://a.example:8443/cb"), RedirectTarget::Site("a.example:8443".to_owned()));
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod authorize;
 mod consent;
 mod cookies;
 mod form_token;
+mod known_browser;
 mod login;
 mod metadata;
 mod pages;
-mod params;
+pub mod params;
 mod provider_login;
+mod rare_lines;
 mod register;
 mod request;
 mod revoke;
@@ -26,8 +28,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use secrecy::SecretString;
 
-use self::answers::{SiteAnswer, not_allowed};
+use self::answers::not_allowed;
 use self::cookies::Cookies;
+use self::rare_lines::RareLines;
 use crate::client::document::ClientDocuments;
 use crate::database::now_ms;
 use crate::database::sessions::BrowserSession;
@@ -44,7 +47,6 @@ use witgate_services::passwords::PasswordChecks;
 pub const LARGEST_BODY: usize = 32 << 10;
 
 /// A request for the site.
-#[derive(Debug)]
 pub struct SiteVisit {
     /// The method.
     pub method: Method,
@@ -60,6 +62,18 @@ pub struct SiteVisit {
     pub peer: Option<IpAddr>,
 }
 
+/// Bodies, queries and cookies have secrets.
+impl std::fmt::Debug for SiteVisit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { method, path, peer, .. } = self;
+        f.debug_struct("SiteVisit")
+            .field("method", method)
+            .field("path", path)
+            .field("peer", peer)
+            .finish_non_exhaustive()
+    }
+}
+
 impl SiteVisit {
     fn source(&self) -> CallerDigest {
         CallerDigest::of_peer(self.peer)
@@ -67,23 +81,33 @@ impl SiteVisit {
 }
 
 /// An attempt to log in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct LoginAttempt<'a> {
     /// The address of the sender.
     pub peer: Option<IpAddr>,
     /// The name of the user.
     pub name: &'a str,
-    /// The password.
-    pub password: &'a str,
+    /// The id of the browser, if this user has logged in there before. No attempts of others count for it.
+    pub browser: Option<[u8; 16]>,
 }
 
 /// The pauses after failed logins.
 pub trait LoginGuard: Send + Sync {
-    /// Seconds until the sender may try again. None: now.
-    fn pause(&self, attempt: LoginAttempt<'_>) -> Option<u32>;
+    /// Begins an attempt.
+    ///
+    /// # Errors
+    /// During a pause: the seconds until the sender may try again.
+    fn begin(&self, attempt: LoginAttempt<'_>) -> Result<Box<dyn LoginTicket>, u32>;
+}
 
-    /// Notes the result of an attempt.
-    fn note(&self, attempt: LoginAttempt<'_>, is_right: bool);
+/// An attempt to log in that is being judged. If it is dropped, it counts as failed: somebody who goes away before the
+/// answer has tried all the same.
+pub trait LoginTicket: Send + Sync {
+    /// Ends the attempt, which was right.
+    fn succeed(self: Box<Self>);
+
+    /// Ends the attempt, which nobody has judged.
+    fn withdraw(self: Box<Self>);
 }
 
 /// The pages and endpoints of accounts.
@@ -95,6 +119,7 @@ pub struct AccountSite {
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
     providers: Providers,
+    lines: RareLines,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -156,16 +181,8 @@ impl AccountSite {
                 "cookies of logins have no `Secure`, because the issuer is plain HTTP on this machine"
             );
         }
-        Self {
-            documents: ClientDocuments::new(ways),
-            settings,
-            store,
-            passwords,
-            guard,
-            cookies,
-            providers,
-            routes,
-        }
+        let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
+        Self { documents, settings, store, passwords, guard, cookies, lines, providers, routes }
     }
 
     /// True if there is something at the path.
@@ -185,7 +202,7 @@ impl AccountSite {
         let is_post = visit.method == Method::POST;
         match route {
             SiteRoute::Metadata if is_get => metadata::document(&self.settings),
-            SiteRoute::Keys if is_get => self.keys(&visit).await,
+            SiteRoute::Keys if is_get => metadata::keys(self.store.keys().document()),
             SiteRoute::Authorize if is_get => self.authorize(&visit).await,
             SiteRoute::Consent if is_post => self.consent(&visit).await,
             SiteRoute::Token if is_post => self.token(&visit).await,
@@ -203,14 +220,6 @@ impl AccountSite {
                 self.arrive_from_provider(&visit, provider).await
             }
             _ => not_allowed(route.methods()),
-        }
-    }
-
-    /// The public keys of tokens (RFC 7517).
-    async fn keys(&self, visit: &SiteVisit) -> SiteAnswer {
-        match self.store.run(visit.source(), |database| database.public_keys()).await {
-            Ok(keys) => metadata::keys(&keys),
-            Err(error) => answers::unavailable_to_program(&error),
         }
     }
 

@@ -330,6 +330,15 @@ pub fn time_text() -> String {
     humantime::format_rfc3339_micros(clock::system_time()).to_string()
 }
 
+/// The last moment of the year 9999, in milliseconds since 1970.
+const LAST_MS: u64 = 253_402_300_799_999;
+
+/// A time in milliseconds since 1970, as in entries.
+pub fn time_text_of(ms: i64) -> String {
+    let ms = u64::try_from(ms).unwrap_or_default().min(LAST_MS);
+    humantime::format_rfc3339_micros(std::time::UNIX_EPOCH + Duration::from_millis(ms)).to_string()
+}
+
 /// The private key in the file at `path`. If there is no such file, it is made; only its owner can read it.
 ///
 /// # Errors

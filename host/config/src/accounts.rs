@@ -70,6 +70,11 @@ impl AccountPlace {
         self.folder.join("key")
     }
 
+    /// The id of the database to which the files belong.
+    pub fn database_id(&self) -> PathBuf {
+        self.folder.join("database")
+    }
+
     /// The public keys with which tokens are judged (RFC 7517).
     pub fn key_set(&self) -> PathBuf {
         self.folder.join("keys.json")

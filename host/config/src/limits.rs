@@ -163,6 +163,21 @@ pub struct Lockout {
     pub forget: Duration,
 }
 
+impl Default for Lockout {
+    fn default() -> Self {
+        Self {
+            // A person who mistypes a key, and a few programs with an old one.
+            failures: 10,
+            // Longer than a guess takes, shorter than a person's patience.
+            pause: Duration::from_secs(5),
+            // With it, an address has a hundred guesses a day.
+            max_pause: Duration::from_secs(900),
+            // As long as the longest pause.
+            forget: Duration::from_secs(900),
+        }
+    }
+}
+
 /// The methods that limits may name: those of the protocol, and the requests about a session without a message.
 pub const METHODS: [&str; 27] = [
     "initialize",

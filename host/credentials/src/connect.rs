@@ -45,7 +45,7 @@ const ANNOUNCED: usize = 64;
 /// The lifetime of the state of a request for input.
 const ROUND: Duration = Duration::from_secs(600);
 
-/// What the key of these states seals.
+/// The purpose of the key of these states.
 const ROUND_PURPOSE: &str = "witgate connect round 1";
 
 /// The time for which a call waits for the person. Clients give up after some ten seconds more.

@@ -299,11 +299,12 @@ impl<U: Upstream> Flow<U> {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };
+        let check = self.lockout.checking(generation.lockout(), suspect, shown);
         let established = self.prove_and_authenticate(generation, request, shown).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
         result.iter().for_each(|caller| self.outcomes.count_authentication(caller));
         let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
-        self.lockout.note(generation.lockout(), suspect, result, judges);
+        check.note(result, judges);
         established
     }
 

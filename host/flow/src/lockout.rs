@@ -8,6 +8,7 @@
 mod accepted_credentials;
 mod fingerprint;
 mod ledger;
+mod page_logins;
 mod pause_reports;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use witgate_plugin::Transport;
+use witgate_plugin::{Scheme, Transport};
 
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
@@ -24,6 +25,7 @@ use crate::request::Route;
 use accepted_credentials::AcceptedCredentials;
 use fingerprint::{CredentialFingerprint, Salt};
 use ledger::Ledger;
+pub use page_logins::{LoginTrial, PageLogin};
 use pause_reports::PauseReports;
 pub use pause_reports::{BegunPause, Locked};
 use witgate_base::peer::Peer;
@@ -39,9 +41,6 @@ const EXPIRED: &str = "expired";
 /// RFC 6749, section 10.10, demands.
 const INACTIVE: &str = "inactive";
 
-/// Keeps fingerprints of logins at a page apart from those of other credentials.
-const LOGIN: &str = "login";
-
 /// The failed authentications of all senders. It outlives generations.
 #[derive(Debug)]
 pub struct LockoutTable {
@@ -56,6 +55,10 @@ pub struct LockoutTable {
 struct LockoutState {
     networks: Ledger<Peer>,
     credentials: Ledger<CredentialFingerprint>,
+    /// The names that were entered at a page.
+    names: Ledger<CredentialFingerprint>,
+    /// The browsers in which somebody has logged in before.
+    browsers: Ledger<CredentialFingerprint>,
     accepted: AcceptedCredentials,
 }
 
@@ -87,10 +90,37 @@ impl CountedFailure {
     }
 }
 
+/// A suspect whose credential is being checked. A password counts as wrong if nobody waits for the end of the check, as
+/// when the sender closes the connection: they have tried all the same.
+#[derive(Debug)]
+pub(crate) struct SuspectCheck<'a> {
+    lockout: &'a LockoutTable,
+    settings: Option<&'a LockoutSettings>,
+    suspect: Option<Suspect>,
+    is_password: bool,
+}
+
+impl SuspectCheck<'_> {
+    /// Notes the result of an authentication by one of `judges` authenticators.
+    pub(crate) fn note(mut self, result: Result<&Caller, &Rejection>, judges: usize) {
+        self.lockout.note(self.settings, self.suspect.take(), result, judges);
+    }
+}
+
+impl Drop for SuspectCheck<'_> {
+    fn drop(&mut self) {
+        if let (Some(settings), Some(suspect), true) = (self.settings, self.suspect.take(), self.is_password)
+        {
+            let now = self.lockout.now();
+            self.lockout.note_failure(now, settings, &suspect, CountedFailure::Guess);
+        }
+    }
+}
+
 /// A network, or a credential, that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedOut {
-    /// The network. None: it is a credential, which is not shown.
+    /// The network. None: it is a credential, a name or a browser, which is not shown.
     pub network: Option<Peer>,
     /// The number of failures.
     pub failures: u32,
@@ -145,43 +175,6 @@ impl LockoutTable {
         }
     }
 
-    /// Seconds until somebody at this address may try to log in with this name and password. None: now.
-    pub fn login_pause(
-        &self,
-        settings: Option<&LockoutSettings>,
-        peer: Option<IpAddr>,
-        login: (&str, &str),
-    ) -> Option<u32> {
-        settings?;
-        match self.check_at(self.now(), peer, self.login_fingerprint(login)) {
-            Err(Rejection::LockedOut { retry_after }) => Some(retry_after),
-            _ => None,
-        }
-    }
-
-    /// Notes the result of a login with a name and a password.
-    pub fn note_login(
-        &self,
-        settings: Option<&LockoutSettings>,
-        peer: Option<IpAddr>,
-        login: (&str, &str),
-        is_right: bool,
-    ) {
-        let Some(settings) = settings else { return };
-        let (now, fingerprint) = (self.now(), self.login_fingerprint(login));
-        if is_right {
-            let party = self.salt.hash((LOGIN, login.0));
-            self.state.lock().accepted.add(fingerprint, party, now);
-        } else {
-            let suspect = Suspect { network: peer.map(Peer::from), fingerprint };
-            self.note_failure(now, settings, &suspect, CountedFailure::Guess);
-        }
-    }
-
-    fn login_fingerprint(&self, (name, password): (&str, &str)) -> CredentialFingerprint {
-        CredentialFingerprint(self.salt.hash((LOGIN, name, password)))
-    }
-
     fn check_at(
         &self,
         now: Duration,
@@ -205,8 +198,18 @@ impl LockoutTable {
         }
     }
 
-    /// Notes the result of an authentication by one of `judges` authenticators.
-    pub(crate) fn note(
+    /// Begins the check of a suspect with these credentials.
+    pub(crate) fn checking<'a>(
+        &'a self,
+        settings: Option<&'a LockoutSettings>,
+        suspect: Option<Suspect>,
+        shown: &Credentials,
+    ) -> SuspectCheck<'a> {
+        let is_password = shown.items().any(|(scheme, ..)| scheme == Scheme::Basic);
+        SuspectCheck { lockout: self, settings, suspect, is_password }
+    }
+
+    fn note(
         &self,
         settings: Option<&LockoutSettings>,
         suspect: Option<Suspect>,
@@ -263,7 +266,9 @@ impl LockoutTable {
         let state = self.state.lock();
         let networks =
             state.networks.all(now).map(|(network, failures, rest)| (Some(*network), failures, rest));
-        let credentials = state.credentials.all(now).map(|(_, failures, rest)| (None, failures, rest));
+        let others = [&state.credentials, &state.names, &state.browsers].into_iter();
+        let credentials =
+            others.flat_map(|ledger| ledger.all(now)).map(|(_, failures, rest)| (None, failures, rest));
         let all = networks.chain(credentials);
         let mut all: Vec<_> =
             all.map(|(network, failures, rest)| LockedOut { network, failures, rest }).collect();
@@ -278,7 +283,10 @@ impl LockoutTable {
         let mut state = self.state.lock();
         match peer {
             Some(peer) => usize::from(state.networks.remove(&peer.into())),
-            None => state.networks.clear() + state.credentials.clear(),
+            None => {
+                let logins = state.names.clear() + state.browsers.clear();
+                state.networks.clear() + state.credentials.clear() + logins
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use witgate_basic::credential::composed;
 
-use super::change_state::{self, WaitOption};
+use super::change_state::{self, ChangeState, WaitOption};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
@@ -26,7 +26,13 @@ pub(super) enum Command {
     /// Write the files again from which policies judge tokens: the public keys, and the logins that have ended
     Repair,
     /// Sign tokens with a new key; tokens of the former one stay valid until they expire
-    RotateKey,
+    RotateKey {
+        /// Refuse tokens of the former key at once, because somebody else may have it
+        #[arg(long)]
+        distrust_former: bool,
+        #[command(flatten)]
+        wait: WaitOption,
+    },
     /// Replace the roles of a user, and end all their logins
     Roles {
         /// Name or id of the user
@@ -92,13 +98,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
             context.terminal.say("The public keys and the list of ended logins are as in the accounts.");
             Ok(Exit::Done)
         }
-        Command::RotateKey => {
-            opened(context)?.rotate_signing_key()?;
-            context
-                .terminal
-                .say("New tokens have a new key. Tokens of the former one stay valid until they expire.");
-            Ok(Exit::Done)
-        }
+        Command::RotateKey { distrust_former, wait } => rotate(context, distrust_former, wait),
         Command::Roles { name, role, wait } => {
             let mut database = opened(context)?;
             let user = database.set_roles(&composed(&name), &role)?;
@@ -129,6 +129,33 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
             Ok(finish(context, &database, wait, &user, &said))
         }
     }
+}
+
+/// Signs with a new key as soon as the running Witgate knows it, so that no token comes before its key.
+fn rotate(context: &Context, distrusts_former: bool, until: WaitOption) -> Result<Exit, CommandFailure> {
+    let mut database = opened(context)?;
+    database.prepare_signing_key(distrusts_former)?;
+    let file = database.place().key_set();
+    let known = change_state::wait(context, &file, until, |_| true);
+    if let ChangeState::No(_) = known {
+        known.say(&context.terminal);
+        context.terminal.say("Tokens are signed with the former key until you repeat the command.");
+        return Ok(known.exit());
+    }
+    database.use_next_signing_key(distrusts_former)?;
+    let state = match distrusts_former {
+        true => change_state::wait(context, &file, until, |_| true),
+        false => known,
+    };
+    context.terminal.say(match distrusts_former {
+        true => "New tokens have a new key. Those of the former one are refused; clients refresh them.",
+        false => "New tokens have a new key. Those of the former one stay valid until they expire.",
+    });
+    if context.terminal.is_json() {
+        context.terminal.print_json(&json!({ "in_force": state.json() }));
+    }
+    state.say(&context.terminal);
+    Ok(state.exit())
 }
 
 /// The accounts of the configuration.
@@ -187,10 +214,7 @@ pub(super) fn finish(
     user: &AccountUser,
     said: &str,
 ) -> Exit {
-    let ended = database.place().ended();
-    let now = std::fs::read_to_string(&ended).unwrap_or_default();
-    let has = |text: &str| now.lines().all(|line| text.contains(line));
-    let outcome = change_state::wait(context, &ended, until, has);
+    let outcome = until_ended(context, database, until);
     context.terminal.say(said);
     if context.terminal.is_json() {
         let mut json = to_json(user);
@@ -201,6 +225,13 @@ pub(super) fn finish(
     }
     outcome.say(&context.terminal);
     outcome.exit()
+}
+
+/// Waits until the running Witgate refuses all logins that have ended now.
+pub(super) fn until_ended(context: &Context, database: &AccountDatabase, until: WaitOption) -> ChangeState {
+    let ended = database.place().ended();
+    // Whoever writes the list has read the newest state of the database, so that it has each change.
+    change_state::wait(context, &ended, until, |_| true)
 }
 
 pub(super) fn to_json(user: &AccountUser) -> Value {

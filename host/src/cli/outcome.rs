@@ -49,6 +49,9 @@ pub enum CommandFailure {
     /// The command could not run; the text gives the reason, and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
+    /// The change is made, but not in force; the text gives the reason, and what to do next.
+    #[error("{0}")]
+    NotInForce(String),
     /// A file that the command was given is faulty: the kind of file, and the faults with their places.
     #[error("{0}")]
     Data(String, Vec<Diagnostic>),
@@ -77,7 +80,10 @@ impl From<KeyStoreError> for CommandFailure {
 
 impl From<AccountsError> for CommandFailure {
     fn from(error: AccountsError) -> Self {
-        Self::new(error.to_string())
+        match error {
+            AccountsError::NotInForce(_) => Self::NotInForce(error.to_string()),
+            _ => Self::new(error.to_string()),
+        }
     }
 }
 

@@ -65,14 +65,13 @@ impl Terminal {
     /// Prints why a command could not run, and returns its exit code.
     pub(super) fn failed(&self, failure: &CommandFailure) -> Exit {
         match failure {
-            CommandFailure::CouldNotRun(message) if self.json => {
-                let output = serde_json::json!({ "error": message }).to_string();
-                drop(writeln!(io::stderr(), "{}", printable::json(&output)));
+            CommandFailure::CouldNotRun(message) => {
+                self.failed_because(message);
                 Exit::CouldNotRun
             }
-            CommandFailure::CouldNotRun(message) => {
-                drop(writeln!(io::stderr(), "witgate: {}", printable::lines(message)));
-                Exit::CouldNotRun
+            CommandFailure::NotInForce(message) => {
+                self.failed_because(message);
+                Exit::NotInForce
             }
             CommandFailure::Data(_, diagnostics) => {
                 self.faulty(failure, diagnostics);
@@ -82,6 +81,16 @@ impl Terminal {
                 self.faulty(failure, diagnostics);
                 Exit::BadConfig
             }
+        }
+    }
+
+    fn failed_because(&self, message: &str) {
+        match self.json {
+            true => {
+                let output = serde_json::json!({ "error": message }).to_string();
+                drop(writeln!(io::stderr(), "{}", printable::json(&output)));
+            }
+            false => drop(writeln!(io::stderr(), "witgate: {}", printable::lines(message))),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use witgate_base::signing::PublishedKeys;
 use witgate_config::Config;
+use witgate_config::accounts::AccountPlace;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::LoadedConfig;
 use witgate_policy::generation::{Generation, Pipeline};
@@ -15,6 +16,8 @@ use witgate_upstream::renewal::Renewable;
 pub(super) struct FixedSettings {
     server: String,
     accounts: String,
+    /// The files of accounts, which the running pages write and policies read.
+    account_place: Option<AccountPlace>,
     audit: String,
     telemetry: String,
     places: BTreeMap<String, String>,
@@ -32,7 +35,21 @@ impl FixedSettings {
             format!("{:?}", config.audit),
             format!("{:?}", config.telemetry),
         ];
-        Self { server, accounts, audit, telemetry, places: places.collect() }
+        let account_place = config.accounts.as_ref().map(|accounts| accounts.place.clone());
+        Self { server, accounts, account_place, audit, telemetry, places: places.collect() }
+    }
+
+    /// The reason why `now` cannot be used without a restart: its policies would read other files than the running pages
+    /// write, so that no login would end any more.
+    pub(super) fn obstacle(&self, now: &Self) -> Option<String> {
+        let moved = self.account_place.as_ref().filter(|place| now.account_place.as_ref() != Some(place));
+        now.account_place.as_ref().and(moved).map(|place| {
+            format!(
+                "the accounts are elsewhere now (`accounts.store` or `server.state`): restart Witgate. Until then, those \
+                 in {} are in use",
+                place.store.display()
+            )
+        })
     }
 
     /// The differences in `now` that wait for a restart.

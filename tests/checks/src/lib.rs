@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod accounts;
 pub mod config;
 pub mod credentials;
 pub mod dpop;
@@ -27,6 +28,7 @@ pub type Check = fn(&[u8]);
 
 /// The checks, by the names of their fuzz targets.
 pub const CHECKS: &[(&str, Check)] = &[
+    ("accounts", accounts::check),
     ("config", config::check),
     ("credentials", credentials::check),
     ("dpop", dpop::check),

@@ -3,6 +3,7 @@
 mod attacks;
 mod conformance;
 mod documents;
+mod keeping;
 mod provider;
 mod refreshes;
 mod revisions;
@@ -18,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use witgate_base::digest::sha256;
 use witgate_tests::clients::{Clients, Report, Scenario, Session};
-use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::gateway::{Running, Setup, await_some, workspace};
 use witgate_tests::oauth::{browser, directory};
 use witgate_tests::wire::{Answer, Request};
 
@@ -164,7 +165,7 @@ fn a_login_ends_at_once_in_each_way() {
         }
         let running = setup.serve();
         let mut person = Person::new(&running);
-        for way in ["end", "roles", "passwd", "revoke", "disable"] {
+        for way in ["end", "roles", "passwd", "token", "revoke", "disable"] {
             let (client, tokens) = person.let_in();
             let what = format!("{way}, component: {component}");
             assert_eq!(call(&running, &tokens).status, 200, "{what}: {tokens}");
@@ -177,6 +178,7 @@ fn a_login_ends_at_once_in_each_way() {
                     succeed(setup, &["user", "passwd", "ada", "--accounts", "--password-stdin"], PASSWORD)
                 }
                 "disable" => succeed(setup, &["user", "disable", "ada", "--accounts"], ""),
+                "token" => succeed(setup, &["token", "revoke"], tokens["access_token"].as_str().unwrap()),
                 _ => {
                     let token = tokens["access_token"].as_str().unwrap();
                     let answer = person.post("/oauth/revoke", &[("token", token), ("client_id", &client)]);

@@ -180,6 +180,14 @@ impl ClientDocument {
     }
 }
 
+/// The client that the document with this id describes.
+///
+/// # Errors
+/// If the id is no URL of a document, or the document is not about this client.
+pub fn described(id: &str, body: &[u8]) -> Result<OauthClient, DocumentFault> {
+    read(id, &url_of(id).ok_or(DocumentFault::Url)?, body)
+}
+
 fn read(id: &str, url: &Url, body: &[u8]) -> Result<OauthClient, DocumentFault> {
     let document: ClientDocument = serde_json::from_slice(body).map_err(|_| DocumentFault::Shape)?;
     if document.client_id != id {

@@ -1,3 +1,9 @@
+-- The id of the database, by which the files beside it are known.
+CREATE TABLE identity (
+    id BLOB PRIMARY KEY
+) STRICT;
+INSERT INTO identity (id) VALUES (randomblob(16));
+
 CREATE TABLE users (
     id       TEXT PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,
@@ -21,7 +27,8 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_of_user ON sessions (user, used);
 
--- The access of clients. A grant of a removed user stays until its last token has expired.
+-- The access of clients. A grant of a removed user stays until its last token has expired. `issued` and `token_end` are
+-- of its newest access token; a covered one has ended with all tokens of its user.
 CREATE TABLE grants (
     id          BLOB PRIMARY KEY,
     user        TEXT NOT NULL,
@@ -35,11 +42,21 @@ CREATE TABLE grants (
     created     INTEGER NOT NULL,
     logged_in   INTEGER NOT NULL,
     used        INTEGER NOT NULL,
+    issued      INTEGER NOT NULL DEFAULT 0,
+    token_end   INTEGER NOT NULL DEFAULT 0,
     ended       INTEGER,
-    reason      TEXT
+    reason      TEXT,
+    covered     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX grants_of_user ON grants (user, used);
-CREATE INDEX ended_grants ON grants (ended) WHERE ended IS NOT NULL;
+CREATE INDEX ended_grants ON grants (token_end) WHERE ended IS NOT NULL;
+
+-- The users all of whose tokens from before a time have ended.
+CREATE TABLE user_endings (
+    user      TEXT PRIMARY KEY,
+    before    INTEGER NOT NULL,
+    token_end INTEGER NOT NULL
+) STRICT;
 
 -- Authorization codes, by their digest.
 CREATE TABLE codes (
@@ -52,10 +69,18 @@ CREATE TABLE codes (
 ) STRICT;
 CREATE INDEX codes_of_grant ON codes (grant_id);
 
--- The private keys of tokens, sealed, and their public halves.
+-- The private keys of tokens, sealed. A key without `signs_from` is published, and signs later; one with `retired` signs
+-- no more, and is published until then.
 CREATE TABLE signing_keys (
-    id      TEXT PRIMARY KEY,
-    sealed  TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    retired INTEGER
+    id         TEXT PRIMARY KEY,
+    sealed     TEXT NOT NULL,
+    created    INTEGER NOT NULL,
+    signs_from INTEGER,
+    retired    INTEGER
+) STRICT;
+
+-- The changes that the audit log does not have yet.
+CREATE TABLE events (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL
 ) STRICT;

@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::endings::end;
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, ms, now_ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent, Actor};
 use crate::random::hex;
 use witgate_base::seal::{MacKey, SealingKey};
 use witgate_config::accounts::AccountSettings;
@@ -28,6 +30,8 @@ const MOST_OF_ONE: i64 = 100;
 /// The time for which a repeated refresh gets the same successor, in milliseconds. Clients refresh several times at
 /// once, and lose answers.
 const REPEATED_MS: i64 = 30_000;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// The id of a grant.
 pub type GrantId = [u8; 16];
@@ -121,7 +125,10 @@ impl StoredTerms {
     fn is_over(&self, settings: &AccountSettings, now: i64) -> Option<&'static str> {
         match self {
             Self { ended: Some(_), .. } => Some("grant-ended"),
-            Self { created, .. } if now - created >= ms(settings.refresh_ttl) => Some("refresh-expired"),
+            // If the clock was set back by more than a day, nobody knows the age.
+            Self { created, .. } if now - created >= ms(settings.refresh_ttl) || created - now > DAY_MS => {
+                Some("refresh-expired")
+            }
             Self { used, .. } if now - used >= ms(settings.refresh_idle) => Some("refresh-idle"),
             _ => None,
         }
@@ -129,7 +136,7 @@ impl StoredTerms {
 }
 
 impl AccountDatabase {
-    /// The live grants of a user, the last used one first.
+    /// The grants of a user that have not ended, the last used one first.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -144,6 +151,22 @@ impl AccountDatabase {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The same, without those that are too old to get further tokens.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn live_grants_of(
+        &self,
+        user: &str,
+        settings: &AccountSettings,
+        now: i64,
+    ) -> Result<Vec<ClientGrant>, AccountsError> {
+        let lives = |grant: &ClientGrant| {
+            now - grant.created < ms(settings.refresh_ttl) && now - grant.used < ms(settings.refresh_idle)
+        };
+        Ok(self.grants_of(user)?.into_iter().filter(lives).collect())
+    }
+
     /// Ends a grant of a user, in force at once. False: there is no live one.
     ///
     /// # Errors
@@ -154,12 +177,7 @@ impl AccountDatabase {
         id: GrantId,
         reason: &'static str,
     ) -> Result<bool, AccountsError> {
-        let ended = self.connection.execute(
-            "UPDATE grants SET ended = ?3, reason = ?4 WHERE id = ?1 AND user = ?2 AND ended IS NULL",
-            (id, user, now_ms(), reason),
-        )?;
-        self.publish()?;
-        Ok(ended > 0)
+        self.end_one(id, reason, None, |terms| terms.user == user)
     }
 
     /// Ends the grant of a token (RFC 7009). A token that is none, or that another client has, changes nothing.
@@ -167,19 +185,51 @@ impl AccountDatabase {
     /// # Errors
     /// If the database or the list of ended logins cannot be written.
     pub fn revoke(&mut self, token: &str, client: &str) -> Result<bool, AccountsError> {
-        let id = match self.grant_of_refresh_token(token)? {
-            Some(id) => Some(id),
-            None => self.grant_of_access_token(token)?,
-        };
-        let Some(id) = id else { return Ok(false) };
-        let ended = self.connection.execute(
-            "UPDATE grants SET ended = ?3, reason = 'revoked' WHERE id = ?1 AND client = ?2 AND ended IS NULL",
-            (id, client, now_ms()),
-        )?;
-        if ended > 0 {
-            self.publish()?;
+        let Some(id) = self.grant_of_token(token)? else { return Ok(false) };
+        let by = Actor::Client { client: client.to_owned() };
+        self.end_one(id, "revoked", Some(by), |terms| terms.client == client)
+    }
+
+    /// Ends the grant of a token, whichever client has it. None: it is no token of these accounts. False: its grant has
+    /// ended before.
+    ///
+    /// # Errors
+    /// If the database or the list of ended logins cannot be written.
+    pub fn revoke_any(&mut self, token: &str) -> Result<Option<bool>, AccountsError> {
+        let Some(id) = self.grant_of_token(token)? else { return Ok(None) };
+        self.end_one(id, "revoked-by-operator", None, |_| true).map(Some)
+    }
+
+    /// The grant of a genuine token, even of an expired one.
+    fn grant_of_token(&self, token: &str) -> Result<Option<GrantId>, AccountsError> {
+        match self.grant_of_refresh_token(token)? {
+            Some(id) => Ok(Some(id)),
+            None => self.grant_of_access_token(token),
         }
-        Ok(ended > 0)
+    }
+
+    fn end_one(
+        &mut self,
+        id: GrantId,
+        reason: &'static str,
+        by: Option<Actor>,
+        is_meant: impl FnOnce(&GrantTerms) -> bool,
+    ) -> Result<bool, AccountsError> {
+        let recorder = self.recorder.clone();
+        let has_ended = self.change(|transaction, seal| {
+            let Some(grant) = stored(transaction, seal, &id)?.filter(|grant| is_meant(&grant.terms)) else {
+                return Ok(false);
+            };
+            let has_ended = end(transaction, &id, reason, now_ms())?;
+            if has_ended {
+                let event = AccountEvent { by, ..ended_event(&grant.terms, reason) };
+                recorder.record(transaction, event)?;
+            }
+            Ok::<_, AccountsError>(has_ended)
+        })?;
+        // Also if it had ended before: that may not be in force yet.
+        self.publish()?;
+        Ok(has_ended)
     }
 
     /// The user of a session of tokens, with their resource, for the accounts page.
@@ -188,6 +238,14 @@ impl AccountDatabase {
         terms: &GrantTerms,
     ) -> Result<Option<AccountUser>, AccountsError> {
         Ok(by_id(transaction, &terms.user)?.filter(|user| user.disabled.is_none()))
+    }
+}
+
+fn ended_event(terms: &GrantTerms, reason: &'static str) -> AccountEvent {
+    AccountEvent {
+        user: Some(terms.user.clone()),
+        client: Some(terms.client.clone()),
+        ..AccountEvent::now(AccountAction::AccessEnded).because(reason)
     }
 }
 

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension as _, Transaction};
 use witgate_basic::hash::PasswordHash;
 
+use super::AccountDatabase;
 use super::endings::end_all;
-use super::users::{AccountUser, by_id};
-use super::{AccountDatabase, now_ms};
+use super::users::{AccountUser, by_id, check_name, event};
 use crate::error::AccountsError;
+use crate::event::AccountAction;
+use crate::moment::now_ms;
 use crate::random;
 
 /// The most identities of one user.
@@ -74,6 +76,7 @@ impl AccountDatabase {
     /// If the database cannot be written.
     pub fn arrive(&mut self, arrival: &ProviderArrival, now: i64) -> Result<ArrivalOutcome, AccountsError> {
         let new_id = random::hex(&random::bytes::<16>()?);
+        let recorder = self.recorder.clone();
         let outcome = self.change(|transaction, _| {
             let (id, is_new) = match account_of(transaction, arrival, now)? {
                 Some(id) => (id, false),
@@ -96,6 +99,14 @@ impl AccountDatabase {
                 transaction.execute("DELETE FROM sessions WHERE user = ?1", [&id])?;
             }
             let user = by_id(transaction, &id)?.ok_or_else(unknown)?;
+            let action = match (is_new, has_other_roles) {
+                (true, _) => Some(AccountAction::UserAdded),
+                (false, true) => Some(AccountAction::RolesChanged),
+                (false, false) => None,
+            };
+            if let Some(action) = action {
+                recorder.record(transaction, event(action, &user).because("provider"))?;
+            }
             Ok::<_, AccountsError>(ArrivalOutcome::User { user, is_new, has_other_roles })
         })?;
         if matches!(outcome, ArrivalOutcome::User { has_other_roles: true, .. }) {
@@ -114,13 +125,14 @@ impl AccountDatabase {
         issuer: &str,
         subject: &str,
     ) -> Result<AccountUser, AccountsError> {
-        let user = self.named_user(user)?;
+        let (user, recorder) = (self.named_user(user)?, self.recorder.clone());
         self.change(|transaction, _| {
             if let Some(owner) = owner_of(transaction, issuer, subject)? {
                 let name = by_id(transaction, &owner)?.map_or(owner, |owner| owner.name);
                 return Err(AccountsError::Invalid(format!("`{name}` has this identity already")));
             }
-            link(transaction, (issuer, subject, subject), &user.id, now_ms())
+            link(transaction, (issuer, subject, subject), &user.id, now_ms())?;
+            recorder.record(transaction, event(AccountAction::IdentityLinked, &user))
         })?;
         Ok(user)
     }
@@ -135,7 +147,7 @@ impl AccountDatabase {
         issuer: &str,
         subject: &str,
     ) -> Result<AccountUser, AccountsError> {
-        let user = self.named_user(user)?;
+        let (user, recorder) = (self.named_user(user)?, self.recorder.clone());
         self.change(|transaction, _| {
             let values = (issuer, subject, &user.id);
             let statement = "DELETE FROM identities WHERE issuer = ?1 AND subject = ?2 AND user = ?3";
@@ -144,7 +156,7 @@ impl AccountDatabase {
             }
             end_all(transaction, &user.id, "identity-removed", now_ms())?;
             transaction.execute("DELETE FROM sessions WHERE user = ?1", [&user.id])?;
-            Ok(())
+            recorder.record(transaction, event(AccountAction::IdentityRemoved, &user))
         })?;
         self.publish()?;
         Ok(user)
@@ -245,7 +257,8 @@ fn free_name(
     // Names that only look alike are different, so the comparison ignores the case at least.
     let query = "SELECT 1 FROM users WHERE lower(name) = lower(?1)";
     for name in [own.to_owned(), format!("{own} ({})", arrival.provider)] {
-        if transaction.query_row(query, [&name], |_| Ok(())).optional()?.is_none() {
+        let is_free = transaction.query_row(query, [&name], |_| Ok(())).optional()?.is_none();
+        if is_free && check_name(&name).is_ok() {
             return Ok(name);
         }
     }

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
 use crate::random;
 use witgate_base::digest::sha256;
 use witgate_config::accounts::AccountSettings;
@@ -13,7 +14,8 @@ use witgate_config::accounts::AccountSettings;
 /// The most sessions of one user. A further one ends the one that was used least recently.
 const MOST_OF_ONE: i64 = 50;
 
-/// The time after which the use of a session is written again, in milliseconds.
+/// The time after which the use of a session is written again, in milliseconds, if the session lives that long without
+/// use.
 const USE_WRITTEN_MS: i64 = 60_000;
 
 /// A browser in which somebody is logged in.
@@ -38,11 +40,14 @@ impl AccountDatabase {
     ) -> Result<Option<SecretString>, AccountsError> {
         let secret = SecretString::from(random::text()?);
         let digest = digest_of(&secret);
+        let recorder = self.recorder.clone();
         let has_begun = self.change(|transaction, _| {
             let current = by_id(transaction, &user.id)?;
             if current.is_none_or(|now| now.hash != user.hash || now.disabled.is_some()) {
                 return Ok(false);
             }
+            let event = AccountEvent::now(AccountAction::LoggedIn).about(&user.id, &user.name);
+            recorder.record(transaction, event)?;
             let user = &user.id;
             transaction.execute(
                 "DELETE FROM sessions WHERE user = ?1 AND digest NOT IN
@@ -76,13 +81,15 @@ impl AccountDatabase {
             .query_row(query, [digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((user, created, used)) = row else { return Ok(None) };
-        let is_over = now - created >= ms(settings.session_ttl) || now - used >= ms(settings.session_idle);
+        let idle = ms(settings.session_idle);
+        // A session of the future is from before the clock was set; nobody knows its age.
+        let is_over = now - created >= ms(settings.session_ttl) || now - used >= idle || created - now > idle;
         let user = by_id(&self.connection, &user)?.filter(|user| user.disabled.is_none() && !is_over);
         let Some(user) = user else {
-            self.end_session(secret)?;
+            self.forget_session(&digest)?;
             return Ok(None);
         };
-        if now - used >= USE_WRITTEN_MS {
+        if now - used >= USE_WRITTEN_MS.min(idle / 4) {
             let values = (digest.as_slice(), now);
             self.connection.execute("UPDATE sessions SET used = ?2 WHERE digest = ?1", values)?;
         }
@@ -94,7 +101,21 @@ impl AccountDatabase {
     /// # Errors
     /// If the database cannot be written.
     pub fn end_session(&mut self, secret: &SecretString) -> Result<(), AccountsError> {
-        self.connection.execute("DELETE FROM sessions WHERE digest = ?1", [digest_of(secret).as_slice()])?;
+        let (digest, recorder) = (digest_of(secret), self.recorder.clone());
+        self.change(|transaction, _| {
+            let query = "SELECT users.id, users.name FROM sessions JOIN users ON users.id = sessions.user
+                         WHERE digest = ?1";
+            let user: Option<(String, String)> = transaction
+                .query_row(query, [digest.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((id, name)) = user else { return Ok(()) };
+            transaction.execute("DELETE FROM sessions WHERE digest = ?1", [digest.as_slice()])?;
+            recorder.record(transaction, AccountEvent::now(AccountAction::LoggedOut).about(&id, &name))
+        })
+    }
+
+    fn forget_session(&self, digest: &[u8; 32]) -> Result<(), AccountsError> {
+        self.connection.execute("DELETE FROM sessions WHERE digest = ?1", [digest.as_slice()])?;
         Ok(())
     }
 }

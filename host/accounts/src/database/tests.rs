@@ -1,3 +1,5 @@
+mod keeping;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
@@ -20,16 +22,20 @@ const REDIRECT: &str = "http://127.0.0.1:1/cb";
 const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 const SECOND: i64 = 1_000;
 
-fn granted(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> SecretString {
-    let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
-    let terms = GrantTerms {
+fn terms(accounts: &TestAccounts, now: i64) -> GrantTerms {
+    GrantTerms {
         user: accounts.ada.id.clone(),
         client: CLIENT.to_owned(),
         client_name: "Client".to_owned(),
         resource: RESOURCE.to_owned(),
         scopes: vec!["mcp:read".to_owned()],
         logged_in: now,
-    };
+    }
+}
+
+fn granted(accounts: &TestAccounts, database: &mut AccountDatabase, now: i64) -> SecretString {
+    let session = database.begin_session(&accounts.ada, now).unwrap().unwrap();
+    let terms = terms(accounts, now);
     let challenge = URL_SAFE_NO_PAD.encode(sha256(VERIFIER.as_bytes()));
     let code = CodeTerms { redirect: REDIRECT.to_owned(), challenge };
     database.grant(&session, &terms, &code, now).unwrap().unwrap()
@@ -167,7 +173,8 @@ fn an_access_token_says_what_was_granted() {
     }
     assert_eq!((&claims["iat"], &claims["exp"]), (&5.into(), &3_605.into()));
     assert_eq!((&claims["roles"][0], &claims["scope"]), (&"ops".into(), &"mcp:read".into()));
-    database.rotate_signing_key().unwrap();
+    database.prepare_signing_key(false).unwrap();
+    database.use_next_signing_key(false).unwrap();
     let keys = database.public_keys().unwrap();
     assert!(keys.iter().any(|key| key.claims_of::<Value>(tokens.access.expose_secret()).is_some()));
     let next = refreshed(&accounts, &mut database, &tokens.refresh, 6 * SECOND).unwrap();
@@ -275,21 +282,6 @@ fn a_client_ends_its_own_login_with_each_of_its_tokens() {
         assert_eq!(refreshed(&accounts, &mut database, &tokens.refresh, now).unwrap_err(), "grant-ended");
     }
     assert_eq!(accounts.ended().matches("\"sid\"").count(), 2);
-}
-
-#[test]
-fn a_list_that_could_not_be_written_is_written_later() {
-    let accounts = TestAccounts::new();
-    let mut database = accounts.open();
-    logged_in(&accounts, &mut database, now_ms());
-    let place = accounts.place();
-    let aside = place.folder.with_file_name("aside");
-    std::fs::rename(&place.folder, &aside).unwrap();
-    assert!(matches!(database.end_logins("ada", "ended"), Err(AccountsError::NotInForce(_))));
-    std::fs::rename(&aside, &place.folder).unwrap();
-    assert!(!accounts.ended().contains("\"sid\""));
-    database.catch_up();
-    assert!(accounts.ended().contains("\"sid\""));
 }
 
 /// Five clients refresh at the same time, twenty times, in two processes.

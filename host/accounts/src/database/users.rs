@@ -7,6 +7,7 @@ use witgate_basic::hash::PasswordHash;
 use super::endings::end_all;
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
 use crate::random;
 
 /// The most roles of one user.
@@ -43,6 +44,7 @@ impl AccountDatabase {
         check_name(name)?;
         check_roles(roles)?;
         let id = random::hex(&random::bytes::<16>()?);
+        let recorder = self.recorder.clone();
         self.change(|transaction, _| {
             if by_name(transaction, name)?.is_some() {
                 return Err(AccountsError::Taken(name.to_owned()));
@@ -54,7 +56,10 @@ impl AccountDatabase {
                 transaction
                     .execute("INSERT OR IGNORE INTO roles (user, role) VALUES (?1, ?2)", (&id, role))?;
             }
-            by_name(transaction, name)?.ok_or_else(|| AccountsError::UnknownUser(name.to_owned()))
+            let added = by_name(transaction, name)?;
+            let added = added.ok_or_else(|| AccountsError::UnknownUser(name.to_owned()))?;
+            recorder.record(transaction, event(AccountAction::UserAdded, &added))?;
+            Ok(added)
         })
     }
 
@@ -63,9 +68,10 @@ impl AccountDatabase {
     /// # Errors
     /// If the database cannot be read.
     pub fn users(&self) -> Result<Vec<AccountUser>, AccountsError> {
-        let mut statement = self.connection.prepare("SELECT name FROM users ORDER BY name")?;
-        let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        names.iter().map(|name| self.named_user(name)).collect()
+        let mut statement = self.connection.prepare("SELECT id FROM users ORDER BY name")?;
+        let ids: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        // One may be removed meanwhile.
+        ids.iter().filter_map(|id| by_id(&self.connection, id).transpose()).collect()
     }
 
     /// The user with this name or id.
@@ -85,16 +91,21 @@ impl AccountDatabase {
     }
 
     /// A hash that no password has, with the cost of the hash of some user. It is always the same for the same name, so
-    /// that an unknown name cannot be told from a known one.
+    /// that an unknown name cannot be told from a known one. The search takes the same time for any number of users.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn decoy(&self, name: &str) -> Result<PasswordHash, AccountsError> {
-        let [first, ..] = self.seal.mac_key("decoys").code(&[name.as_bytes()]);
-        let count: i64 = self.connection.query_row("SELECT count(*) FROM users", [], |row| row.get(0))?;
-        let query = "SELECT hash FROM users ORDER BY id LIMIT 1 OFFSET ?1";
-        let place = i64::from(first).checked_rem(count).unwrap_or(0);
-        let hash: Option<String> = self.connection.query_row(query, [place], |row| row.get(0)).optional()?;
+        // Ids are random, so that a random place among them is near each user equally often.
+        let place = random::hex(&self.seal.mac_key("decoys").code(&[name.as_bytes()]));
+        let mut hash: Option<String> = None;
+        for query in [
+            "SELECT hash FROM users WHERE id >= ?1 ORDER BY id LIMIT 1",
+            "SELECT hash FROM users WHERE id < ?1 ORDER BY id LIMIT 1",
+        ] {
+            let found = self.connection.prepare_cached(query)?.query_row([&place], |row| row.get(0));
+            hash = hash.or(found.optional()?);
+        }
         let hash = hash.and_then(|hash| PasswordHash::try_from(hash).ok());
         Ok(hash.map_or_else(PasswordHash::nobody, |hash| hash.decoy()))
     }
@@ -104,7 +115,7 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::named_user`], or if the database cannot be written.
     pub fn set_password(&mut self, name: &str, hash: &PasswordHash) -> Result<AccountUser, AccountsError> {
-        self.change_user(name, "password-changed", |transaction, user| {
+        self.change_user(name, (AccountAction::PasswordChanged, "password-changed"), |transaction, user| {
             transaction.execute("UPDATE users SET hash = ?2 WHERE id = ?1", (&user.id, hash.as_str()))?;
             Ok(())
         })
@@ -130,7 +141,7 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::set_password`].
     pub fn disable_user(&mut self, name: &str) -> Result<AccountUser, AccountsError> {
-        self.change_user(name, "user-disabled", |transaction, user| {
+        self.change_user(name, (AccountAction::UserDisabled, "user-disabled"), |transaction, user| {
             let values = (&user.id, now_ms());
             transaction
                 .execute("UPDATE users SET disabled = coalesce(disabled, ?2) WHERE id = ?1", values)?;
@@ -143,9 +154,11 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::set_password`].
     pub fn enable_user(&mut self, name: &str) -> Result<AccountUser, AccountsError> {
+        let recorder = self.recorder.clone();
         self.change(|transaction, _| {
             let user = find(transaction, name)?;
             transaction.execute("UPDATE users SET disabled = NULL WHERE id = ?1", [&user.id])?;
+            recorder.record(transaction, event(AccountAction::UserEnabled, &user))?;
             find(transaction, &user.id)
         })
     }
@@ -156,7 +169,7 @@ impl AccountDatabase {
     /// As [`Self::set_password`], or if a role is invalid.
     pub fn set_roles(&mut self, name: &str, roles: &[String]) -> Result<AccountUser, AccountsError> {
         check_roles(roles)?;
-        self.change_user(name, "roles-changed", |transaction, user| {
+        self.change_user(name, (AccountAction::RolesChanged, "roles-changed"), |transaction, user| {
             transaction.execute("DELETE FROM roles WHERE user = ?1", [&user.id])?;
             for role in roles {
                 let values = (&user.id, role);
@@ -171,10 +184,12 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::set_password`].
     pub fn remove_user(&mut self, name: &str) -> Result<AccountUser, AccountsError> {
+        let recorder = self.recorder.clone();
         let user = self.change(|transaction, _| {
             let user = find(transaction, name)?;
             end_all(transaction, &user.id, "user-removed", now_ms())?;
             transaction.execute("DELETE FROM users WHERE id = ?1", [&user.id])?;
+            recorder.record(transaction, event(AccountAction::UserRemoved, &user))?;
             Ok::<_, AccountsError>(user)
         })?;
         self.publish()?;
@@ -186,33 +201,34 @@ impl AccountDatabase {
     /// # Errors
     /// As [`Self::set_password`].
     pub fn end_logins(&mut self, name: &str, reason: &'static str) -> Result<AccountUser, AccountsError> {
-        self.change_user(name, reason, |_, _| Ok(()))
+        self.change_user(name, (AccountAction::LoginsEnded, reason), |_, _| Ok(()))
     }
 
     /// Changes a user and ends all their logins, in one step.
     fn change_user(
         &mut self,
         name: &str,
-        reason: &'static str,
+        (action, reason): (AccountAction, &'static str),
         change: impl FnOnce(&Transaction<'_>, &AccountUser) -> Result<(), AccountsError>,
     ) -> Result<AccountUser, AccountsError> {
+        let recorder = self.recorder.clone();
         let user = self.change(|transaction, _| {
             let user = find(transaction, name)?;
             change(transaction, &user)?;
             end_all(transaction, &user.id, reason, now_ms())?;
             transaction.execute("DELETE FROM sessions WHERE user = ?1", [&user.id])?;
-            find(transaction, &user.id)
+            let user = find(transaction, &user.id)?;
+            recorder.record(transaction, event(action, &user).because(reason))?;
+            Ok::<_, AccountsError>(user)
         })?;
         self.publish()?;
         Ok(user)
     }
 }
 
+/// The user with this name or id. No name has the form of an id, so that it is clear which one is meant.
 fn find(connection: &Connection, name: &str) -> Result<AccountUser, AccountsError> {
-    let found = match by_name(connection, name)? {
-        Some(user) => Some(user),
-        None => by_id(connection, name)?,
-    };
+    let found = if is_id(name) { by_id(connection, name)? } else { by_name(connection, name)? };
     found.ok_or_else(|| AccountsError::UnknownUser(name.to_owned()))
 }
 
@@ -239,11 +255,24 @@ fn read(connection: &Connection, query: &str, key: &str) -> Result<Option<Accoun
     Ok(Some(AccountUser { id, name, hash, roles, created, disabled }))
 }
 
-fn check_name(name: &str) -> Result<(), AccountsError> {
+/// The event of a change of a user.
+pub(super) fn event(action: AccountAction, user: &AccountUser) -> AccountEvent {
+    let roles = Some(user.roles.clone());
+    AccountEvent { roles, ..AccountEvent::now(action).about(&user.id, &user.name) }
+}
+
+/// True if the text has the form of an id.
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Checks that a user may have this name.
+pub(super) fn check_name(name: &str) -> Result<(), AccountsError> {
     let is_odd = name.trim() != name || name.chars().any(char::is_control);
-    match name.is_empty() || is_odd || name.len() > LONGEST_NAME {
+    match name.is_empty() || is_odd || name.len() > LONGEST_NAME || is_id(name) {
         true => Err(AccountsError::Invalid(format!(
-            "a name has 1 to {LONGEST_NAME} bytes, no control characters, and no blanks around it"
+            "a name has 1 to {LONGEST_NAME} bytes, no control characters, no blanks around it, and is not 32 \
+             hexadecimal digits"
         ))),
         false => Ok(()),
     }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::error::AccountsError;
+use crate::meters::LoginOutcome;
 use witgate_credentials::login::LoginError;
 
 /// The reason. It contains no secret.
@@ -78,6 +79,16 @@ impl ProviderFault {
             Self::NotAllowed { subject } | Self::NoAccount { subject } => format!("subject {subject}"),
             Self::Store(error) => error.to_string(),
             Self::Mismatch | Self::Code | Self::Busy | Self::Disabled => String::new(),
+        }
+    }
+
+    /// The end of the attempt, for the metrics.
+    pub(crate) fn outcome(&self) -> LoginOutcome {
+        match self.notice() {
+            Some(ProviderNotice::Unreachable | ProviderNotice::Busy) | None => LoginOutcome::Unavailable,
+            Some(ProviderNotice::Again | ProviderNotice::Refused | ProviderNotice::NoAccess) => {
+                LoginOutcome::Wrong
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use super::form_token::{self, FormPurpose};
 use super::pages::{self, AccountForm};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
-use crate::database::AccountDatabase;
 use crate::database::grants::id_of;
+use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
 
 impl AccountSite {
@@ -20,7 +20,10 @@ impl AccountSite {
             Err(error) => return pages::unavailable(&error),
         };
         let user = session.user.id.clone();
-        match self.store.run(visit.source(), move |database| database.grants_of(&user)).await {
+        let settings = self.settings.clone();
+        let grants =
+            move |database: &mut AccountDatabase| database.live_grants_of(&user, &settings, now_ms());
+        match self.store.run(visit.source(), grants).await {
             Ok(grants) => pages::account(&AccountForm {
                 token: &self.token_of(FormPurpose::Account, &secret),
                 logout: &self.token_of(FormPurpose::Logout, &secret),

@@ -1,10 +1,13 @@
 //! The forms of answers.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::rare_lines::RareLines;
 use crate::error::AccountsError;
 
 /// An answer of the site.
@@ -69,9 +72,13 @@ pub(super) fn unavailable_to_program(error: &AccountsError) -> SiteAnswer {
     answer
 }
 
-/// Logs that the accounts cannot be used.
+/// Logs that the accounts cannot be used. Anybody can cause a request that needs them, so it is logged rarely.
 pub(super) fn note(error: &AccountsError) {
-    tracing::error!(code = error.code(), "the accounts cannot be used: {error}");
+    static LINES: LazyLock<RareLines> = LazyLock::new(RareLines::default);
+    let code = error.code();
+    if let Some(others) = LINES.turn(code) {
+        tracing::error!(code, others, "the accounts cannot be used: {error}");
+    }
 }
 
 pub(super) fn retry_after(answer: &mut SiteAnswer, seconds: u32) {

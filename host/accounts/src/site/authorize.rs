@@ -7,7 +7,7 @@ use super::answers::{SiteAnswer, oauth_error, see_other};
 use super::pages;
 use super::request::{AccessRequest, PageFault, RequestFault};
 use super::{AccountSite, SiteVisit};
-use crate::redirect::RedirectUri;
+use crate::redirect::{RedirectTarget, RedirectUri};
 
 impl AccountSite {
     /// Shows the login page, or, to somebody who is logged in, the page that asks for consent.
@@ -16,25 +16,37 @@ impl AccountSite {
             Ok(request) => request,
             Err(fault) => return self.refuse(fault, visit),
         };
+        // Consent is always asked for. Whether somebody is logged in is no business of a site that asks without it.
+        if request.is_silent {
+            let (redirect, state) = (request.redirect, request.state);
+            let (error, description) = ("interaction_required", "the person has to consent");
+            return self.refuse(RequestFault::Client { redirect, state, error, description }, visit);
+        }
         match self.session(visit).await {
             Err(error) => pages::unavailable(&error),
-            Ok(None) if request.is_silent => self.answer_error(&request, "login_required"),
             Ok(None) => self.login_form(visit, &visit.query, None),
-            Ok(Some(_)) if request.is_silent => self.answer_error(&request, "consent_required"),
             Ok(Some((session, secret))) => self.consent_form(&request, &session, &secret, &visit.query),
         }
     }
 
-    /// Refuses a request, towards the client if that is safe.
+    /// Refuses a request, towards the client if that is safe. Anybody can register a client, and send people to this
+    /// address with a faulty request. So only a program on the computer of the browser gets the answer at once; to
+    /// another place, a person has to go themselves.
     pub(super) fn refuse(&self, fault: RequestFault, visit: &SiteVisit) -> SiteAnswer {
+        let (code, peer) = (fault.code(), visit.peer.map(tracing::field::display));
+        if let Some(others) = self.lines.turn(code) {
+            tracing::info!(code, peer, others, "the request of a client was refused");
+        }
         match fault {
             RequestFault::Client { redirect, state, error, description } => {
-                tracing::info!(code = error, description, "the request of a client was refused");
-                see_other(&self.error_address(&redirect, state.as_deref(), error, description))
+                let address = self.error_address(&redirect, state.as_deref(), error, description);
+                match redirect.target() {
+                    RedirectTarget::ThisComputer => see_other(&address),
+                    _ if wants_json(visit) => oauth_error(StatusCode::BAD_REQUEST, error, description),
+                    target => pages::returning(&target, &address, error, description),
+                }
             }
             RequestFault::Page(fault) => {
-                let peer = visit.peer.map(tracing::field::display);
-                tracing::info!(code = fault.code(), peer, "the request of a client was refused");
                 let status = match fault {
                     PageFault::Busy => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::BAD_REQUEST,

@@ -12,6 +12,7 @@ use crate::database::grants::{CodeTerms, GrantTerms};
 use crate::database::now_ms;
 use crate::database::sessions::BrowserSession;
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent, Actor};
 
 impl AccountSite {
     /// The page that asks for consent.
@@ -50,18 +51,30 @@ impl AccountSite {
             Err(error) => return pages::unavailable(&error),
         };
         if !form_token::is_genuine(self.store.forms(), FormPurpose::Consent, &secret, query, &form) {
-            tracing::info!(code = "form-expired", "a consent was refused");
+            if let Some(others) = self.lines.turn("consent-form-expired") {
+                tracing::info!(code = "form-expired", others, "a consent was refused");
+            }
             return self.consent_form(&request, &session, &secret, query);
         }
         if form.get("decision") != Some("allow") {
             tracing::info!(code = "consent-denied", client = %request.client.name, "a person has refused a client");
+            self.record_refusal(visit, &request, &session);
             return self.answer_error(&request, "access_denied");
         }
         match self.granted(visit, &request, &session, &secret).await {
             Ok(Some(code)) => self.conclude(&request, &code, form.get("paste").is_some()),
             Ok(None) => self.login_form(visit, query, None),
+            Err(AccountsError::TooMany) => self.answer_error(&request, "temporarily_unavailable"),
             Err(error) => pages::unavailable(&error),
         }
+    }
+
+    fn record_refusal(&self, visit: &SiteVisit, request: &AccessRequest, session: &BrowserSession) {
+        let user = &session.user;
+        let event = AccountEvent::now(AccountAction::AccessRefused).about(&user.id, &user.name);
+        let by = Some(Actor::User { user: user.id.clone() });
+        let (client, resource) = (Some(request.client.id.clone()), Some(request.resource.url.clone()));
+        self.store.record(AccountEvent { by, client, resource, peer: visit.peer, ..event });
     }
 
     /// Grants what the page has shown. None: the session has ended meanwhile.
@@ -84,8 +97,11 @@ impl AccountSite {
         let redirect = request.redirect.as_str().to_owned();
         let code = CodeTerms { redirect, challenge: request.challenge.clone() };
         let (secret, user) = (secret.clone(), witgate_base::printable::clean(&session.user.name));
-        let granted =
-            self.store.run(visit.source(), move |database| database.grant(&secret, &terms, &code, now_ms()));
+        let peer = visit.peer;
+        let granted = self.store.run(visit.source(), move |database| {
+            database.seen_from(peer);
+            database.grant(&secret, &terms, &code, now_ms())
+        });
         let granted = granted.await?;
         tracing::info!(user, client = %client.name, "a person has given a client access");
         Ok(granted)

@@ -3,6 +3,7 @@
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::answers::SiteAnswer;
 use witgate_config::accounts::AccountSettings;
@@ -10,21 +11,30 @@ use witgate_config::accounts::AccountSettings;
 /// The longest value of a cookie that counts.
 const LONGEST: usize = 128;
 
+/// The time for which a browser is known, in seconds: 180 days.
+const KNOWN_S: u32 = 180 * 86_400;
+
 /// The names and properties of the cookies.
 #[derive(Debug)]
 pub(super) struct Cookies {
     is_secure: bool,
+    /// The end of each name. Cookies do not tell the ports of a host apart, and on one machine several Witgates may run.
+    suffix: String,
 }
 
 #[derive(Clone, Copy)]
 enum Purpose {
     Browser,
     Session,
+    Known,
 }
 
 impl Cookies {
     pub(super) fn of(settings: &AccountSettings) -> Self {
-        Self { is_secure: settings.issuer.starts_with("https://") }
+        let is_secure = settings.issuer.starts_with("https://");
+        let port = Url::parse(&settings.issuer).ok().and_then(|url| url.port_or_known_default());
+        let suffix = port.filter(|_| !is_secure).map(|port| format!("-{port}")).unwrap_or_default();
+        Self { is_secure, suffix }
     }
 
     pub(super) fn are_secure(&self) -> bool {
@@ -41,6 +51,15 @@ impl Cookies {
         self.value(headers, Purpose::Browser)
     }
 
+    /// The cookie of a browser in which somebody has logged in before.
+    pub(super) fn known(&self, headers: &HeaderMap) -> Option<SecretString> {
+        self.value(headers, Purpose::Known)
+    }
+
+    pub(super) fn set_known(&self, answer: &mut SiteAnswer, secret: &SecretString) {
+        self.set(answer, Purpose::Known, secret.expose_secret(), &format!("; Max-Age={KNOWN_S}"));
+    }
+
     pub(super) fn set_session(&self, answer: &mut SiteAnswer, secret: &SecretString) {
         self.set(answer, Purpose::Session, secret.expose_secret(), "");
     }
@@ -54,23 +73,29 @@ impl Cookies {
     }
 
     /// The name. With `__Host-`, no other host and no plain HTTP can set the cookie.
-    fn name(&self, purpose: Purpose) -> &'static str {
-        match (self.is_secure, purpose) {
-            (true, Purpose::Browser) => "__Host-witgate-browser",
-            (true, Purpose::Session) => "__Host-witgate-session",
-            (false, Purpose::Browser) => "witgate-browser",
-            (false, Purpose::Session) => "witgate-session",
-        }
+    fn name(&self, purpose: Purpose) -> String {
+        let prefix = if self.is_secure { "__Host-" } else { "" };
+        let name = match purpose {
+            Purpose::Browser => "browser",
+            Purpose::Session => "session",
+            Purpose::Known => "known",
+        };
+        format!("{prefix}witgate-{name}{}", self.suffix)
     }
 
-    /// The value of a cookie. None: it is missing, or there are two different ones.
+    /// The value of a cookie. None: it is missing, or there are two different ones. Other cookies may have any bytes.
     fn value(&self, headers: &HeaderMap, purpose: Purpose) -> Option<SecretString> {
         let name = self.name(purpose);
-        let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(own, _)| *own == name).map(|(_, value)| value);
+        let lines = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+        let mut values = lines.filter_map(|pair| {
+            let (own, value) = pair.trim_ascii().split_at_checked(name.len())?;
+            if own == name.as_bytes() { value.strip_prefix(b"=") } else { None }
+        });
         let first = values.next().filter(|value| !value.is_empty() && value.len() <= LONGEST)?;
-        values.all(|other| other == first).then(|| first.into())
+        if !values.all(|other| other == first) {
+            return None;
+        }
+        std::str::from_utf8(first).ok().map(SecretString::from)
     }
 
     fn set(&self, answer: &mut SiteAnswer, purpose: Purpose, value: &str, end: &str) {
@@ -87,16 +112,33 @@ impl Cookies {
 mod tests {
     use super::*;
 
+    fn session(cookies: &Cookies, text: &[u8]) -> Option<String> {
+        let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(text).unwrap())]);
+        cookies.session(&headers).map(|value| value.expose_secret().to_owned())
+    }
+
     #[test]
     fn a_cookie_is_found_by_its_name_and_two_are_none() {
-        let cookies = Cookies { is_secure: true };
-        let value = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(text))]);
-            cookies.session(&headers).map(|value| value.expose_secret().to_owned())
-        };
-        assert_eq!(value("a=b; __Host-witgate-session=x; c=d").as_deref(), Some("x"));
-        assert_eq!(value("witgate-session=x"), None);
-        assert_eq!(value("__Host-witgate-session=x; __Host-witgate-session=y"), None);
-        assert_eq!(value("__Host-witgate-session="), None);
+        let cookies = Cookies { is_secure: true, suffix: String::new() };
+        for (text, wanted) in [
+            ("a=b; __Host-witgate-session=x; c=d", Some("x")),
+            ("__Host-witgate-session=x;__Host-witgate-session=x", Some("x")),
+            ("witgate-session=x", None),
+            ("__Host-witgate-sessions=x", None),
+            ("__Host-witgate-session=x; __Host-witgate-session=y", None),
+            ("__Host-witgate-session=", None),
+            ("__Host-witgate-session", None),
+        ] {
+            assert_eq!(session(&cookies, text.as_bytes()).as_deref(), wanted, "{text}");
+        }
+        let beside = session(&cookies, b"theme=\xe9; __Host-witgate-session=x");
+        assert_eq!(beside.as_deref(), Some("x"), "another site on the host wrote other bytes");
+    }
+
+    #[test]
+    fn two_gateways_on_one_machine_do_not_share_cookies() {
+        let of = |port: u16| Cookies { is_secure: false, suffix: format!("-{port}") };
+        assert_eq!(session(&of(8787), b"witgate-session-8787=x").as_deref(), Some("x"));
+        assert_eq!(session(&of(8788), b"witgate-session-8787=x"), None);
     }
 }

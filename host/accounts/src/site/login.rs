@@ -8,12 +8,15 @@ use witgate_plugin::PasswordError;
 
 use super::answers::{SiteAnswer, retry_after, see_other};
 use super::form_token::{self, FormPurpose};
+use super::known_browser;
 use super::pages::{self, LoginForm, LoginNotice};
 use super::params::OauthParams;
 use super::{AccountSite, LoginAttempt, SiteVisit};
-use crate::database::now_ms;
 use crate::database::users::AccountUser;
+use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
+use crate::meters::LoginOutcome;
 use crate::random;
 use witgate_services::passwords::PasswordCheck;
 
@@ -57,8 +60,11 @@ impl AccountSite {
         }
         let name = composed(form.get("name").unwrap_or_default());
         let password = composed_password(form.get("password").unwrap_or_default());
-        let attempt = LoginAttempt { peer: visit.peer, name: &name, password: &password };
-        match self.judge(visit, attempt).await {
+        let mac = self.store.forms();
+        let known = self.cookies.known(&visit.headers);
+        let browser = known.and_then(|cookie| known_browser::id_in(mac, &cookie, &name));
+        let attempt = LoginAttempt { peer: visit.peer, name: &name, browser };
+        match self.judge(visit, attempt, &password).await {
             Ok(secret) => {
                 tracing::info!(user = witgate_base::printable::clean(&name), "a person has logged in");
                 let place = match next {
@@ -67,51 +73,108 @@ impl AccountSite {
                 };
                 let mut answer = see_other(&place);
                 self.cookies.set_session(&mut answer, &secret);
+                if browser.is_none()
+                    && let Ok(cookie) = known_browser::cookie(mac, &name)
+                {
+                    self.cookies.set_known(&mut answer, &cookie);
+                }
                 answer
             }
             Err(LoginFault::Store(error)) => pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => {
-                let peer = visit.peer.map(tracing::field::display);
-                tracing::info!(code = notice.code(), peer, "a login was refused");
-                let mut answer = self.login_form(visit, next, Some(notice));
-                *answer.status_mut() = notice.status();
-                if let LoginNotice::Paused(seconds) | LoginNotice::Busy(seconds) = notice {
-                    retry_after(&mut answer, seconds);
-                }
-                answer
+            Err(LoginFault::Refused(notice)) => self.refuse_login(visit, next, notice),
+        }
+    }
+
+    fn refuse_login(&self, visit: &SiteVisit, next: &str, notice: LoginNotice) -> SiteAnswer {
+        let code = notice.code();
+        if let Some(others) = self.lines.turn(code) {
+            let peer = visit.peer.map(tracing::field::display);
+            tracing::info!(code, peer, others, "a login was refused");
+            if notice != LoginNotice::Wrong {
+                let event = AccountEvent::now(AccountAction::LoginRefused).because(code);
+                self.store.record(AccountEvent { others, peer: visit.peer, ..event });
+            }
+        }
+        let mut answer = self.login_form(visit, next, Some(notice));
+        *answer.status_mut() = notice.status();
+        if let LoginNotice::Paused(seconds) | LoginNotice::Busy(seconds) = notice {
+            retry_after(&mut answer, seconds);
+        }
+        answer
+    }
+
+    /// Checks name and password, and begins a session. An attempt counts as failed from its beginning, until it is known
+    /// to be right: who closes the connection before the answer has tried all the same.
+    async fn judge(
+        &self,
+        visit: &SiteVisit,
+        attempt: LoginAttempt<'_>,
+        password: &str,
+    ) -> Result<SecretString, LoginFault> {
+        let meters = self.store.meters();
+        let ticket = self.guard.begin(attempt).map_err(|seconds| {
+            meters.login(LoginOutcome::Paused);
+            LoginFault::Refused(LoginNotice::Paused(seconds))
+        })?;
+        match self.check(visit, attempt.name, password).await {
+            Ok(Some(secret)) => {
+                ticket.succeed();
+                meters.login(LoginOutcome::Right);
+                Ok(secret)
+            }
+            Ok(None) => {
+                drop(ticket);
+                meters.login(LoginOutcome::Wrong);
+                Err(LoginFault::Refused(LoginNotice::Wrong))
+            }
+            Err(fault) => {
+                ticket.withdraw();
+                meters.login(LoginOutcome::Unavailable);
+                Err(fault)
             }
         }
     }
 
-    /// Checks name and password, and begins a session.
-    async fn judge(&self, visit: &SiteVisit, attempt: LoginAttempt<'_>) -> Result<SecretString, LoginFault> {
-        if let Some(seconds) = self.guard.pause(attempt) {
-            return Err(LoginFault::Refused(LoginNotice::Paused(seconds)));
-        }
-        let source = visit.source();
-        let name = attempt.name.to_owned();
-        let find = move |database: &mut crate::database::AccountDatabase| {
-            let user = database.user_at_login(&name)?;
-            let hash = match &user {
-                Some(user) => user.hash.clone(),
-                None => database.decoy(&name)?,
-            };
+    /// The secret of the new session. None: name or password is wrong.
+    async fn check(
+        &self,
+        visit: &SiteVisit,
+        name: &str,
+        password: &str,
+    ) -> Result<Option<SecretString>, LoginFault> {
+        let (source, wanted) = (visit.source(), name.to_owned());
+        let find = move |database: &mut AccountDatabase| {
+            // Both, so that the time is the same for each name.
+            let (user, decoy) = (database.user_at_login(&wanted)?, database.decoy(&wanted)?);
+            let hash = user.as_ref().map_or(decoy, |user| user.hash.clone());
             Ok::<_, AccountsError>((user, hash))
         };
         let (user, hash) = self.store.run(source, find).await?;
         let renews = Some(self.settings.password_cost);
-        let checked = self.passwords.check(hash.as_str(), attempt.password, source, renews).await;
-        let PasswordCheck { is_right, renewed } = checked.map_err(|error| match error {
-            PasswordError::Busy(seconds) => LoginFault::Refused(LoginNotice::Busy(seconds)),
-            _ => LoginFault::Refused(LoginNotice::Wrong),
-        })?;
-        let user = user.filter(|user| is_right && user.disabled.is_none());
-        let secret = match user {
-            Some(user) => self.begin(visit, user, renewed).await?,
-            None => None,
+        let checked = match self.passwords.check(hash.as_str(), password, source, renews).await {
+            Ok(checked) => checked,
+            Err(PasswordError::Busy(seconds)) => {
+                return Err(LoginFault::Refused(LoginNotice::Busy(seconds)));
+            }
+            Err(_) => PasswordCheck { is_right: false, renewed: None },
         };
-        self.guard.note(attempt, secret.is_some());
-        secret.ok_or(LoginFault::Refused(LoginNotice::Wrong))
+        let begun = match &user {
+            Some(user) if checked.is_right && user.disabled.is_none() => {
+                self.begin(visit, user.clone(), checked.renewed).await?
+            }
+            _ => None,
+        };
+        if begun.is_none() {
+            self.record_wrong(visit, user.as_ref());
+        }
+        Ok(begun)
+    }
+
+    /// Records a login with a wrong name or password. A name that nobody has may be a password, and is left out.
+    fn record_wrong(&self, visit: &SiteVisit, user: Option<&AccountUser>) {
+        let event = AccountEvent::now(AccountAction::LoginRefused).because(LoginNotice::Wrong.code());
+        let event = user.into_iter().fold(event, |event, user| event.about(&user.id, &user.name));
+        self.store.record(AccountEvent { peer: visit.peer, ..event });
     }
 
     async fn begin(
@@ -120,8 +183,14 @@ impl AccountSite {
         user: AccountUser,
         renewed: Option<PasswordHash>,
     ) -> Result<Option<SecretString>, AccountsError> {
-        let work = move |database: &mut crate::database::AccountDatabase| {
+        let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
             let begun = database.begin_session(&user, now_ms())?;
+            // The browser loses the secret of its former session, so that nobody could end it later.
+            if let (Some(_), Some(former)) = (&begun, &former) {
+                database.end_session(former)?;
+            }
             if let (Some(_), Some(renewed)) = (&begun, &renewed) {
                 database.renew_hash(&user.id, &user.hash, renewed)?;
             }

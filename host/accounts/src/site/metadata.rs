@@ -1,10 +1,10 @@
 //! The metadata of the authorization server (RFC 8414).
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answers::{self, SiteAnswer, oauth_error};
-use witgate_base::signing::{PublicKey, key_set};
 use witgate_config::accounts::AccountSettings;
 
 /// The scope that asks for a refresh token. It is named here and nowhere else.
@@ -48,9 +48,9 @@ pub(super) fn document(settings: &AccountSettings) -> SiteAnswer {
     answers::document(document.to_string())
 }
 
-/// The public keys.
-pub(super) fn keys(keys: &[PublicKey]) -> SiteAnswer {
-    match key_set(keys) {
+/// The public keys (RFC 7517).
+pub(super) fn keys(set: Option<Bytes>) -> SiteAnswer {
+    match set {
         Some(set) => answers::document(set),
         None => oauth_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "there is no key"),
     }

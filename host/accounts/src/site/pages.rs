@@ -238,6 +238,16 @@ pub(super) fn refused(status: StatusCode, fault: PageFault) -> SiteAnswer {
     page(status, "This login cannot go on", content)
 }
 
+/// The page about a request whose client is at another site, and gets the error if the person wants that.
+pub(super) fn returning(to: &RedirectTarget, address: &str, error: &str, description: &str) -> SiteAnswer {
+    let content = html! {
+        p { "The program that has sent you here has made a mistake: " (description) "." }
+        p { a href=(address) rel="noreferrer" { "Go back to " (target(to)) } }
+        p { "If you have not started this login, close this page. The mistake, for the makers of the program: " code { (error) } }
+    };
+    page(StatusCode::BAD_REQUEST, "This login cannot go on", content)
+}
+
 pub(super) fn bad_form() -> SiteAnswer {
     let content = html! { p { "This form is too old. Go back, load the page again, and try once more." } };
     page(StatusCode::BAD_REQUEST, "Try again", content)

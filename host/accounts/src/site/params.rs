@@ -9,17 +9,26 @@ use super::SiteVisit;
 /// The most parameters of a request.
 const MOST: usize = 64;
 
-/// The parameters of a request.
-#[derive(Debug, Default)]
-pub(super) struct OauthParams(BTreeMap<String, String>);
+/// The parameters of a request. Values may be secrets, so that only names are printed.
+#[derive(Default)]
+pub struct OauthParams(BTreeMap<String, String>);
+
+impl std::fmt::Debug for OauthParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// A parameter is there twice, or there are too many, or the body is no form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadParams;
+pub struct BadParams;
 
 impl OauthParams {
     /// The parameters of a query, or of a body in the same form. An empty parameter counts as absent.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, BadParams> {
+    ///
+    /// # Errors
+    /// If a parameter is there twice, or there are too many.
+    pub fn parse(text: &[u8]) -> Result<Self, BadParams> {
         let mut params = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(text) {
             let is_second = params.insert(name.into_owned(), value.into_owned()).is_some();
@@ -41,7 +50,8 @@ impl OauthParams {
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 }

@@ -9,7 +9,9 @@ use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
 use crate::database::identities::{ArrivalOutcome, ProviderArrival};
-use crate::database::now_ms;
+use crate::event::{AccountAction, AccountEvent};
+use crate::meters::LoginOutcome;
+use crate::moment::now_ms;
 use crate::provider::{LoginBrowser, ProviderFault, ProviderNotice};
 
 /// A login that has succeeded.
@@ -50,6 +52,7 @@ impl AccountSite {
         let provider = proven.arrival.provider.clone();
         match self.settle(visit, proven.arrival).await {
             Ok(ArrivedUser { secret, user, is_new, has_other_roles }) => {
+                self.store.meters().login(LoginOutcome::Right);
                 let user = witgate_base::printable::clean(&user);
                 tracing::info!(user, provider, is_new, has_other_roles, "a person has logged in");
                 let place = match proven.next.as_str() {
@@ -70,21 +73,35 @@ impl AccountSite {
         visit: &SiteVisit,
         arrival: ProviderArrival,
     ) -> Result<ArrivedUser, ProviderFault> {
-        let work = move |database: &mut AccountDatabase| match database.arrive(&arrival, now_ms())? {
-            ArrivalOutcome::User { user, is_new, has_other_roles } => {
-                let secret = database.begin_session(&user, now_ms())?.ok_or(ProviderFault::Disabled)?;
-                Ok(ArrivedUser { secret, user: user.name, is_new, has_other_roles })
+        let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            match database.arrive(&arrival, now_ms())? {
+                ArrivalOutcome::User { user, is_new, has_other_roles } => {
+                    let secret = database.begin_session(&user, now_ms())?.ok_or(ProviderFault::Disabled)?;
+                    // The browser loses the secret of its former session, so that nobody could end it later.
+                    if let Some(former) = &former {
+                        database.end_session(former)?;
+                    }
+                    Ok(ArrivedUser { secret, user: user.name, is_new, has_other_roles })
+                }
+                ArrivalOutcome::NoAccount => Err(ProviderFault::NoAccount { subject: arrival.subject }),
+                ArrivalOutcome::Disabled => Err(ProviderFault::Disabled),
             }
-            ArrivalOutcome::NoAccount => Err(ProviderFault::NoAccount { subject: arrival.subject }),
-            ArrivalOutcome::Disabled => Err(ProviderFault::Disabled),
         };
         self.store.run(visit.source(), work).await
     }
 
     fn refuse_arrival(&self, visit: &SiteVisit, next: &str, fault: &ProviderFault) -> SiteAnswer {
-        let peer = visit.peer.map(tracing::field::display);
-        let detail = witgate_base::printable::clean(&fault.detail());
-        tracing::info!(code = fault.code(), detail, peer, "a login through a provider was refused");
+        let code = fault.code();
+        self.store.meters().login(fault.outcome());
+        if let Some(others) = self.lines.turn(code) {
+            let peer = visit.peer.map(tracing::field::display);
+            let detail = witgate_base::printable::clean(&fault.detail());
+            tracing::info!(code, detail, peer, others, "a login through a provider was refused");
+            let event = AccountEvent::now(AccountAction::LoginRefused).because(code);
+            self.store.record(AccountEvent { others, peer: visit.peer, ..event });
+        }
         let Some(notice) = fault.notice() else { return pages::unavailable_now() };
         let mut answer = self.login_form(visit, next, Some(LoginNotice::Provider(notice)));
         *answer.status_mut() = notice.status();

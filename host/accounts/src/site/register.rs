@@ -23,13 +23,16 @@ impl AccountSite {
     /// several, of which they need one. Whatever method of authentication a client asks for, it is `none`.
     pub(super) fn register(&self, visit: &SiteVisit) -> SiteAnswer {
         let Ok(wanted) = serde_json::from_slice::<Registration>(&visit.body) else {
-            return refused("invalid_client_metadata", "this is no JSON object with `redirect_uris`");
+            return self.refuse_registration(
+                "invalid_client_metadata",
+                "this is no JSON object with `redirect_uris`",
+            );
         };
         let accepted = wanted.redirect_uris.iter().filter_map(|text| RedirectUri::parse(text));
         let accepted: Vec<_> = accepted.take(MOST_REDIRECTS).collect();
         if accepted.is_empty() {
             let description = "no redirect URI is https, a loopback address or a scheme of an app";
-            return refused("invalid_redirect_uri", description);
+            return self.refuse_registration("invalid_redirect_uri", description);
         }
         let name = wanted.client_name.unwrap_or_default();
         let id = registered::id(self.store.clients(), &name, &accepted);
@@ -47,9 +50,11 @@ impl AccountSite {
             }),
         )
     }
-}
 
-fn refused(error: &str, description: &str) -> SiteAnswer {
-    tracing::info!(code = error, description, "a client was not registered");
-    oauth_error(StatusCode::BAD_REQUEST, error, description)
+    fn refuse_registration(&self, error: &'static str, description: &str) -> SiteAnswer {
+        if let Some(others) = self.lines.turn(error) {
+            tracing::info!(code = error, others, description, "a client was not registered");
+        }
+        oauth_error(StatusCode::BAD_REQUEST, error, description)
+    }
 }

@@ -57,6 +57,16 @@ pub(super) enum RequestFault {
     },
 }
 
+impl RequestFault {
+    /// The code of the fault, for the log.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Page(fault) => fault.code(),
+            Self::Client { error, .. } => error,
+        }
+    }
+}
+
 /// The reason for a page with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageFault {

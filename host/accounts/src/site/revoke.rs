@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::answers::{SiteAnswer, answer, oauth_error, unavailable_to_program};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
+use crate::database::AccountDatabase;
 
 impl AccountSite {
     /// Ends the login of a token. A token that is none is as good as revoked.
@@ -16,7 +17,12 @@ impl AccountSite {
             return oauth_error(StatusCode::BAD_REQUEST, "invalid_request", description);
         };
         let (token, client) = (token.to_owned(), client.to_owned());
-        match self.store.run(visit.source(), move |database| database.revoke(&token, &client)).await {
+        let peer = visit.peer;
+        let revoke = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            database.revoke(&token, &client)
+        };
+        match self.store.run(visit.source(), revoke).await {
             Ok(has_ended) => {
                 if has_ended {
                     tracing::info!(code = "revoked", "a client has ended its login");

@@ -1,28 +1,72 @@
 mod providers;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use url::Url;
 use witgate_config::account_logins::ProviderSettings;
 
+use super::answers::SiteAnswer;
 use super::*;
+use crate::event::{AccountAction, AccountEvent};
 use crate::test_accounts::{ISSUER, PASSWORD, RESOURCE, TestAccounts};
 
 const REDIRECT: &str = "http://127.0.0.1:4711/cb";
 const VERIFIER: &str = "0123456789012345678901234567890123456789012";
 
-/// Pauses all senders at `192.0.2.1`.
-struct Guard;
+/// Pauses all senders at `192.0.2.1`, and counts the attempts of all others by their end.
+#[derive(Default)]
+struct Guard(Arc<GuardCounts>);
+
+#[derive(Default)]
+struct GuardCounts {
+    right: AtomicUsize,
+    wrong: AtomicUsize,
+    withdrawn: AtomicUsize,
+    known: AtomicUsize,
+}
+
+impl GuardCounts {
+    fn all(&self) -> [usize; 4] {
+        [&self.right, &self.wrong, &self.withdrawn, &self.known].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+struct Ticket(Option<Arc<GuardCounts>>);
 
 impl LoginGuard for Guard {
-    fn pause(&self, attempt: LoginAttempt<'_>) -> Option<u32> {
-        attempt.peer.is_some_and(|peer| peer.to_string() == "192.0.2.1").then_some(9)
+    fn begin(&self, attempt: LoginAttempt<'_>) -> Result<Box<dyn LoginTicket>, u32> {
+        if attempt.peer.is_some_and(|peer| peer.to_string() == "192.0.2.1") {
+            return Err(9);
+        }
+        if attempt.browser.is_some() {
+            self.0.known.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Box::new(Ticket(Some(Arc::clone(&self.0)))))
+    }
+}
+
+impl LoginTicket for Ticket {
+    fn succeed(mut self: Box<Self>) {
+        self.0.take().unwrap().right.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note(&self, _: LoginAttempt<'_>, _: bool) {}
+    fn withdraw(mut self: Box<Self>) {
+        self.0.take().unwrap().withdrawn.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(counts) = self.0.take() {
+            counts.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A browser, and a client that it talks to.
@@ -31,6 +75,8 @@ struct Browser {
     accounts: TestAccounts,
     cookies: HashMap<String, String>,
     peer: Option<IpAddr>,
+    counts: Arc<GuardCounts>,
+    events: Arc<Mutex<Vec<AccountEvent>>>,
 }
 
 impl Browser {
@@ -42,10 +88,14 @@ impl Browser {
     fn at(providers: Vec<ProviderSettings>, ways: Arc<Ways>) -> Self {
         let mut accounts = TestAccounts::with_password();
         accounts.settings.providers = providers;
-        let store = AccountStore::open(accounts.place()).unwrap();
-        let guard = Arc::new(Guard);
+        let events = Arc::<Mutex<Vec<AccountEvent>>>::default();
+        let sink = Arc::clone(&events);
+        let sink = Arc::new(move |event| sink.lock().push(event));
+        let store = AccountStore::open_recorded(accounts.place(), sink).unwrap();
+        let counts = Arc::<GuardCounts>::default();
+        let guard = Arc::new(Guard(Arc::clone(&counts)));
         let site = AccountSite::new(accounts.settings.clone(), store, ways, Arc::default(), guard);
-        Self { site, accounts, cookies: HashMap::new(), peer: None }
+        Self { site, accounts, cookies: HashMap::new(), peer: None, counts, events }
     }
 
     async fn send(
@@ -259,7 +309,7 @@ async fn bad_requests_go_to_the_client_only_if_it_is_known() {
         ("resource", "https://else.example.com/mcp", "invalid_target"),
         ("response_mode", "fragment", "invalid_request"),
         ("request", "x", "request_not_supported"),
-        ("prompt", "none", "login_required"),
+        ("prompt", "none", "interaction_required"),
     ] {
         let answer = browser.get(&format!("/authorize?{}", changed(&client, &[(name, value)]))).await;
         let place = location(&answer);
@@ -354,4 +404,105 @@ async fn metadata_says_what_is_served() {
         browser.send(Method::DELETE, "/token", String::new(), "").await.status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
+}
+
+#[tokio::test]
+async fn a_faulty_request_sends_nobody_to_another_site() {
+    let mut browser = Browser::new();
+    let metadata = json!({ "redirect_uris": ["https://evil.example.com/cb"] }).to_string();
+    let answer = browser.send(Method::POST, "/register", metadata, "application/json").await;
+    let client = json_of(&answer)["client_id"].as_str().unwrap().to_owned();
+    let to_site = ("redirect_uri", "https://evil.example.com/cb");
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let silent = changed(&client, &[to_site, ("prompt", "none")]);
+    let logged_in = text_of(&browser.get(&format!("/authorize?{silent}")).await);
+    browser.cookies.clear();
+    let logged_out = text_of(&browser.get(&format!("/authorize?{silent}")).await);
+    assert_eq!(logged_in, logged_out, "nobody learns who is logged in");
+    for fault in [("prompt", "none"), ("response_type", "token"), ("code_challenge", "short")] {
+        let answer = browser.get(&format!("/authorize?{}", changed(&client, &[to_site, fault]))).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{fault:?}");
+        assert!(!answer.headers().contains_key(LOCATION), "{fault:?}");
+        let page = text_of(&answer);
+        assert!(
+            page.contains("href=\"https://evil.example.com/cb?error=") && page.contains("evil"),
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_browser_in_which_a_user_has_logged_in_is_known_for_them() {
+    let mut browser = Browser::new();
+    for known in [0, 1] {
+        let page = browser.get("/login").await;
+        assert_eq!(browser.log_in(&page, PASSWORD).await.status(), StatusCode::SEE_OTHER);
+        assert_eq!(browser.counts.all(), [known + 1, 0, 0, known]);
+    }
+    let page = text_of(&browser.get("/login").await);
+    let form = [("form", &*field(&page, "form")), ("name", "ben"), ("password", PASSWORD)];
+    browser.post("/login", &form).await;
+    assert_eq!(browser.counts.all(), [2, 1, 0, 1], "not for others");
+}
+
+#[tokio::test]
+async fn a_login_whose_connection_is_closed_before_the_answer_counts_as_wrong() {
+    let mut browser = Browser::new();
+    let page = text_of(&browser.get("/login").await);
+    let form = [("form", &*field(&page, "form")), ("name", "ada"), ("password", "wrong")];
+    let counts = Arc::clone(&browser.counts);
+    let gone = tokio::time::timeout(Duration::ZERO, browser.post("/login", &form)).await;
+    assert!(gone.is_err());
+    assert_eq!(counts.all(), [0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_login_ends_the_former_session_of_the_browser() {
+    let mut browser = Browser::new();
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let former = browser.cookies.clone();
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    assert_eq!(browser.get("/account").await.status(), StatusCode::OK);
+    browser.cookies = former;
+    assert_eq!(location(&browser.get("/account").await), "/login");
+}
+
+#[tokio::test]
+async fn each_change_is_an_event_with_who_did_it() {
+    let mut browser = Browser::new();
+    browser.peer = Some("198.51.100.7".parse().unwrap());
+    let client = browser.register().await;
+    let code = browser.allow(&client).await;
+    browser.exchange(&client, &code).await;
+    browser.accounts.open().set_roles("ada", &["admin".to_owned()]).unwrap();
+    let page = browser.get("/login").await;
+    browser.log_in(&page, "wrong").await;
+    let events = Arc::clone(&browser.events);
+    for _ in 0..100 {
+        if events.lock().len() >= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ada = browser.accounts.ada.id.clone();
+    let events = events.lock().clone();
+    let has = |action: AccountAction, by: Value| {
+        events.iter().any(|event| event.action == action && json!(event.by) == by)
+    };
+    let operator = json!(crate::event::Actor::operator());
+    for (action, by) in [
+        (AccountAction::UserAdded, operator.clone()),
+        (AccountAction::LoggedIn, json!({ "user": ada })),
+        (AccountAction::AccessGiven, json!({ "user": ada })),
+        (AccountAction::RolesChanged, operator),
+        (AccountAction::LoginRefused, Value::Null),
+    ] {
+        assert!(has(action, by), "{action:?}: {events:#?}");
+    }
+    let seen = events.iter().find(|event| event.action == AccountAction::LoggedIn).unwrap();
+    assert_eq!((seen.peer, seen.name.as_deref()), (browser.peer, Some("ada")));
+    assert!(!format!("{events:?}").contains("wrong"), "{events:#?}");
 }

@@ -10,6 +10,7 @@ use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
 use crate::database::grants::{CodePresentation, GrantFault, GrantedTokens, RefreshPresentation};
 use crate::database::now_ms;
+use crate::meters::TokenAnswer;
 
 impl AccountSite {
     /// Exchanges a code or a refresh token for tokens.
@@ -32,10 +33,15 @@ impl AccountSite {
             Some(_) => return bad("unsupported_grant_type", "there are codes and refresh tokens"),
             None => return bad("invalid_request", "`grant_type` is missing"),
         };
+        let is_refresh = form.get("grant_type") == Some("refresh_token");
         match outcome {
             None => bad("invalid_request", "a parameter is missing"),
-            Some(Ok(tokens)) => issued(&tokens),
-            Some(Err(fault)) => refused(&fault, visit),
+            Some(Ok(tokens)) => {
+                let answer = if is_refresh { TokenAnswer::Refreshed } else { TokenAnswer::Exchanged };
+                self.store.meters().token(answer);
+                issued(&tokens)
+            }
+            Some(Err(fault)) => self.refuse_tokens(&fault, visit),
         }
     }
 
@@ -84,6 +90,34 @@ impl AccountSite {
         };
         Some(self.store.run(visit.source(), work).await)
     }
+
+    fn refuse_tokens(&self, fault: &GrantFault, visit: &SiteVisit) -> SiteAnswer {
+        let peer = visit.peer.map(tracing::field::display);
+        let meters = self.store.meters();
+        match fault {
+            GrantFault::Store(error) => unavailable_to_program(error),
+            GrantFault::Invalid(code) => {
+                let code = *code;
+                let is_reuse = matches!(code, "code-reused" | "refresh-reused");
+                meters.token(if is_reuse { TokenAnswer::Reused } else { TokenAnswer::Refused });
+                match self.lines.turn(code) {
+                    Some(others) if is_reuse => {
+                        tracing::warn!(
+                            code,
+                            peer,
+                            others,
+                            "a token was used again, so that its login has ended"
+                        );
+                    }
+                    Some(others) => tracing::info!(code, peer, others, "a client gets no token"),
+                    None => {}
+                }
+                bad("invalid_grant", "the grant is not valid, or has ended; log in again")
+            }
+            GrantFault::Scope => bad("invalid_scope", "a scope was not granted"),
+            GrantFault::Resource => bad("invalid_target", "the grant is for another resource"),
+        }
+    }
 }
 
 fn issued(tokens: &GrantedTokens) -> SiteAnswer {
@@ -97,24 +131,6 @@ fn issued(tokens: &GrantedTokens) -> SiteAnswer {
             "scope": tokens.scopes.join(" "),
         }),
     )
-}
-
-fn refused(fault: &GrantFault, visit: &SiteVisit) -> SiteAnswer {
-    let peer = visit.peer.map(tracing::field::display);
-    match fault {
-        GrantFault::Store(error) => unavailable_to_program(error),
-        GrantFault::Invalid(code) => {
-            match *code {
-                "code-reused" | "refresh-reused" => {
-                    tracing::warn!(code, peer, "a token was used again, so that its login has ended");
-                }
-                _ => tracing::info!(code, peer, "a client gets no token"),
-            }
-            bad("invalid_grant", "the grant is not valid, or has ended; log in again")
-        }
-        GrantFault::Scope => bad("invalid_scope", "a scope was not granted"),
-        GrantFault::Resource => bad("invalid_target", "the grant is for another resource"),
-    }
 }
 
 fn bad(error: &str, description: &str) -> SiteAnswer {

@@ -32,6 +32,10 @@ pub enum Locked {
     Peer,
     /// One credential, which is not shown.
     Credential,
+    /// One name at a login page, which is not shown.
+    Name,
+    /// One browser in which somebody has logged in before.
+    Browser,
 }
 
 impl Locked {
@@ -40,6 +44,8 @@ impl Locked {
         match self {
             Self::Peer => "peer",
             Self::Credential => "credential",
+            Self::Name => "name",
+            Self::Browser => "browser",
         }
     }
 }
@@ -52,6 +58,8 @@ pub(super) struct PauseReports {
     begun: Family<PauseLabels, Counter>,
     of_networks: LogThrottle,
     of_credentials: LogThrottle,
+    of_names: LogThrottle,
+    of_browsers: LogThrottle,
     observer: Option<Observer>,
 }
 
@@ -73,9 +81,9 @@ impl PauseReports {
     }
 
     pub(super) fn register(&self, metrics: &Metrics) {
-        let help = "Pauses after failed authentications, of a network or of a credential";
+        let help = "Pauses after failed authentications, of a network, a credential, a name or a browser";
         // A counter that is exported from the start shows its first increase, too.
-        for of in [Locked::Peer, Locked::Credential] {
+        for of in [Locked::Peer, Locked::Credential, Locked::Name, Locked::Browser] {
             drop(self.of(of));
         }
         metrics.register(|registry| registry.register("lockouts", help, self.begun.clone()));
@@ -93,6 +101,8 @@ impl PauseReports {
         let throttle = match begun.of {
             Locked::Peer => &self.of_networks,
             Locked::Credential => &self.of_credentials,
+            Locked::Name => &self.of_names,
+            Locked::Browser => &self.of_browsers,
         };
         let Some(others) = throttle.turn() else { return };
         let begun = BegunPause { others, ..begun };

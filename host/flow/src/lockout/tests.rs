@@ -5,7 +5,7 @@ use witgate_plugin::Denial;
 use super::*;
 use crate::dpop::{ProofError, ProofFault};
 
-const SETTINGS: LockoutSettings = LockoutSettings {
+pub(super) const SETTINGS: LockoutSettings = LockoutSettings {
     failures: 3,
     pause: Duration::from_secs(5),
     max_pause: Duration::from_secs(60),
@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn peer(last: u8) -> IpAddr {
+pub(super) fn peer(last: u8) -> IpAddr {
     [192, 0, 2, last].into()
 }
 
@@ -223,17 +223,18 @@ fn operators_see_and_end_pauses() {
 }
 
 #[test]
-fn logins_at_a_page_count_for_their_network_and_right_ones_pass() {
+fn a_password_whose_check_nobody_waits_for_counts_as_wrong() {
     let lockout = LockoutTable::default();
-    let settings = Some(&SETTINGS);
-    assert_eq!(lockout.login_pause(None, Some(peer(1)), ("ada", "wrong")), None);
-    lockout.note_login(settings, Some(peer(2)), ("ada", "right"), true);
-    for number in 0..SETTINGS.failures + 1 {
-        assert_eq!(lockout.login_pause(settings, Some(peer(1)), ("ada", "right")), None, "{number}");
-        lockout.note_login(settings, Some(peer(1)), ("ada", &format!("wrong {number}")), false);
+    let check = |credential: u64, is_password| {
+        let suspect = lockout.tries(lockout.now(), peer(1), credential).ok();
+        SuspectCheck { lockout: &lockout, settings: Some(&SETTINGS), suspect, is_password }
+    };
+    for credential in 0..9 {
+        drop(check(credential, false));
     }
-    assert!(lockout.login_pause(settings, Some(peer(1)), ("ada", "another")).is_some());
-    assert!(lockout.login_pause(settings, Some(peer(1)), ("ben", "another")).is_some());
-    assert_eq!(lockout.login_pause(settings, Some(peer(2)), ("ada", "another")), None);
-    assert_eq!(lockout.login_pause(settings, Some(peer(1)), ("ada", "right")), None, "it was right lately");
+    assert!(lockout.tries(lockout.now(), peer(1), 99).is_ok(), "nobody guesses keys in such a way");
+    for credential in 0..3 {
+        drop(check(credential, true));
+    }
+    assert!(lockout.tries(lockout.now(), peer(1), 99).is_err());
 }

@@ -10,10 +10,12 @@ use witgate_jwt::revocation::{RevokedError, RevokedToken, entries};
 
 use super::argument::token;
 use super::forget::{forget, forget_and_tell};
+use crate::cli::accounts::until_ended;
 use crate::cli::change_state::{self, ChangeState, WaitOption};
 use crate::cli::context::Context;
 use crate::cli::key::now;
 use crate::cli::outcome::{CommandFailure, Exit};
+use witgate_accounts::database::AccountDatabase;
 use witgate_base::whole_file::{self, Lock};
 use witgate_config::raw::{Kind, Policy};
 use witgate_config::resolve::Outline;
@@ -44,6 +46,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         Some(_) => None,
         None => Some(token(arguments.token.as_deref())?),
     };
+    if let Some(token) = &token
+        && let Some(exit) = end_login(context, token, arguments.wait)?
+    {
+        return Ok(exit);
+    }
     // Only its authorization server can read and revoke the token. Witgate can do no more than ask that server again.
     if let Some(token) = token.as_ref().filter(|token| is_opaque(token)) {
         return forget_and_tell(context, token);
@@ -69,6 +76,34 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     }
     outcome.say(&context.terminal);
     Ok(outcome.exit())
+}
+
+/// Ends the login of a token that `[accounts]` has issued, with all its tokens. None: it is no such token.
+fn end_login(
+    context: &Context,
+    token: &SecretString,
+    wait: WaitOption,
+) -> Result<Option<Exit>, CommandFailure> {
+    let Some(path) = context.config_path() else { return Ok(None) };
+    let Some(place) = Outline::read(&path).map_err(CommandFailure::Config)?.accounts() else {
+        return Ok(None);
+    };
+    let mut database = AccountDatabase::open(&place)?;
+    let Some(has_ended) = database.revoke_any(token.expose_secret())? else { return Ok(None) };
+    let outcome = until_ended(context, &database, wait);
+    match context.terminal.is_json() {
+        true => {
+            let file = place.ended().display().to_string();
+            let json = json!({ "login": true, "files": [file], "in_force": outcome.json() });
+            context.terminal.print_json(&json);
+        }
+        false => context.terminal.print(match has_ended {
+            true => "The login of this token has ended, and with it all its tokens.",
+            false => "The login of this token had ended before.",
+        }),
+    }
+    outcome.say(&context.terminal);
+    Ok(Some(outcome.exit()))
 }
 
 /// The state of the change in the running Witgate; if a file is not in use yet, the state of the first such file.

@@ -59,10 +59,11 @@ pub(super) fn passwd(
 ) -> Result<Exit, CommandFailure> {
     let mut database = opened(context)?;
     // Before somebody enters a password.
-    let name = database.named_user(&composed(name))?.name;
-    let hash = password.hash(&name, cost(context)?)?;
-    let user = database.set_password(&name, &hash)?;
-    let said = format!("The user `{name}` has a new password. All their logins have ended.");
+    let known = database.named_user(&composed(name))?;
+    let hash = password.hash(&known.name, cost(context)?)?;
+    // By id: somebody else may have the name by now.
+    let user = database.set_password(&known.id, &hash)?;
+    let said = format!("The user `{}` has a new password. All their logins have ended.", user.name);
     Ok(finish(context, &database, wait, &user, &said))
 }
 

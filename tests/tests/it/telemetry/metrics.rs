@@ -1,9 +1,11 @@
 //! The metrics, compared with their page, and under callers that make names up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::Stdio;
 
 use serde_json::json;
-use witgate_tests::gateway::{await_some, workspace};
+use witgate_tests::gateway::{Setup, await_some, workspace};
 use witgate_tests::wire::Request;
 
 use super::Observed;
@@ -23,7 +25,13 @@ fn the_page_lists_exactly_the_exported_metrics() {
                     [upstreams.own]\nown_tools = true\npath = '/mcp'\n[upstreams.child]\ncommand = ['cat']\n\
                     apis = { API = { to = 'https://api.example.com', credential = 'api' } }\n\
                     [credentials.api]\nkind = 'static'\nvalue = { file = 'absent', optional = true }";
-    let observed = Observed::start(settings);
+    let setup = Setup::new();
+    setup.config("", "[accounts]\n[upstreams.own]\nown_tools = true");
+    let mut add = setup.command(&["user", "add", "ada", "--accounts", "--password-stdin"]);
+    let mut add = add.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    add.stdin.take().unwrap().write_all(b"correct horse battery").unwrap();
+    assert!(add.wait().unwrap().success());
+    let observed = Observed::start_in(setup, &format!("[accounts]\n{settings}"));
     observed.call("no-such-tool");
     observed.request("tools/list", json!({})).send();
     let (exported, documented) = (exported(&observed.metrics()), documented());

@@ -6,12 +6,15 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 
 use super::refresh_token::RefreshToken;
+use super::token::{self, TokenContent};
 use super::{
-    AccountDatabase, GrantFault, GrantId, GrantTerms, GrantedTokens, MOST_OF_ONE, StoredTerms, stored,
+    AccountDatabase, GrantFault, GrantId, GrantTerms, GrantedTokens, MOST_OF_ONE, StoredTerms, ended_event,
+    stored,
 };
-use crate::database::endings::end;
+use crate::database::endings::{end, end_together};
 use crate::database::sessions::digest_of;
 use crate::error::AccountsError;
+use crate::event::{AccountAction, AccountEvent};
 use crate::random::{self, hex};
 use witgate_base::digest::sha256;
 use witgate_config::accounts::AccountSettings;
@@ -21,6 +24,15 @@ const LIFETIME_MS: i64 = 60_000;
 
 /// The time after which a code is forgotten. Until then, a second use ends the grant.
 const REMEMBERED_MS: i64 = 86_400_000;
+
+/// The time after which an ended grant is forgotten, in milliseconds.
+const ENDED_REMEMBERED_MS: i64 = 30 * 86_400_000;
+
+/// The longest life of a grant, in milliseconds: the greatest `refresh_ttl_days`, and a day.
+const LONGEST_LIFE_MS: i64 = 366 * 86_400_000;
+
+/// The most grants that a user makes in a minute. A person makes a few.
+const MOST_IN_A_MINUTE: i64 = 30;
 
 /// The values that a code is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +44,6 @@ pub struct CodeTerms {
 }
 
 /// The values that a client shows with a code.
-#[derive(Debug)]
 pub struct CodePresentation<'a> {
     /// The code.
     pub code: &'a str,
@@ -50,7 +61,7 @@ impl AccountDatabase {
     /// Grants access by the consent of a person in this session, and makes its code. None: the session has ended.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// `TooMany`, or if the database cannot be written.
     pub fn grant(
         &mut self,
         session: &SecretString,
@@ -60,6 +71,7 @@ impl AccountDatabase {
     ) -> Result<Option<SecretString>, AccountsError> {
         let id: GrantId = random::bytes()?;
         let (secret, text) = (random::text()?, random::text()?);
+        let recorder = self.recorder.clone();
         let ended = self.change(|transaction, seal| {
             let query = "SELECT 1 FROM sessions WHERE digest = ?1 AND user = ?2";
             let lives = transaction.query_row(query, (digest_of(session), &terms.user), |_| Ok(())).optional()?;
@@ -67,6 +79,7 @@ impl AccountDatabase {
                 return Ok(None);
             }
             forget(transaction, now)?;
+            is_seldom(transaction, &terms.user, now)?;
             let ended = make_room(transaction, &terms.user, now)?;
             let sealed = seal.seal(&["grants", &hex(&id), "secret"], &secret)?;
             transaction.execute(
@@ -89,10 +102,11 @@ impl AccountDatabase {
                 "INSERT INTO codes (digest, grant_id, redirect, challenge, created) VALUES (?1, ?2, ?3, ?4, ?5)",
                 values,
             )?;
+            recorder.record(transaction, given_event(transaction, terms)?)?;
             Ok::<_, AccountsError>(Some(ended))
         })?;
         let Some(ended) = ended else { return Ok(None) };
-        if ended > 0 {
+        if ended {
             self.publish()?;
         }
         Ok(Some(text.into()))
@@ -109,17 +123,22 @@ impl AccountDatabase {
         now: i64,
     ) -> Result<GrantedTokens, GrantFault> {
         let signer = self.signer()?;
+        let recorder = self.recorder.clone();
         let outcome = self.change(|transaction, seal| {
             let Some((code, grant)) = found(transaction, seal, shown)? else {
                 return Ok(TokenOutcome::Refused(GrantFault::Invalid("code-unknown")));
             };
-            if code.is_used {
-                // Somebody else may have used it first.
-                end(transaction, &grant.id, "code-reused", now)?;
+            if let Err(fault) = judged(&code, &grant, shown) {
+                return Ok(TokenOutcome::Refused(fault));
+            }
+            // Somebody else may have used it first. Only who has the verifier can, so that nobody ends a login with a
+            // code from a log.
+            if code.is_used && end(transaction, &grant.id, "code-reused", now)? {
+                recorder.record(transaction, ended_event(&grant.terms, "code-reused"))?;
                 return Ok(TokenOutcome::Ended(GrantFault::Invalid("code-reused")));
             }
-            if let Err(fault) = judged(&code, &grant, shown, now) {
-                return Ok(TokenOutcome::Refused(fault));
+            if let Some(reason) = is_over(&code, &grant, now) {
+                return Ok(TokenOutcome::Refused(GrantFault::Invalid(reason)));
             }
             let Some(user) = Self::user_of(transaction, &grant.terms)? else {
                 return Ok(TokenOutcome::Refused(GrantFault::Invalid("user-disabled")));
@@ -131,8 +150,13 @@ impl AccountDatabase {
             )?;
             let refresh = RefreshToken { grant: grant.id, counter: 1 }.text(&grant.mac());
             let scopes = grant.terms.scopes.clone();
-            let tokens = super::token::issue(&signer, settings, &grant, &user, scopes, refresh, now)?;
-            Ok::<_, GrantFault>(TokenOutcome::Issued(tokens))
+            let parts = TokenContent { grant: &grant, user: &user, scopes, refresh };
+            Ok::<_, GrantFault>(TokenOutcome::Issued(token::issue(
+                transaction,
+                (&signer, settings),
+                parts,
+                now,
+            )?))
         })?;
         self.concluded(outcome)
     }
@@ -185,19 +209,8 @@ fn found(
 }
 
 /// Checks what the client has shown. A wrong value does not use the code up.
-fn judged(
-    code: &StoredCode,
-    grant: &StoredTerms,
-    shown: &CodePresentation<'_>,
-    now: i64,
-) -> Result<(), GrantFault> {
+fn judged(code: &StoredCode, grant: &StoredTerms, shown: &CodePresentation<'_>) -> Result<(), GrantFault> {
     let refused = |reason| Err(GrantFault::Invalid(reason));
-    if grant.ended.is_some() {
-        return refused("grant-ended");
-    }
-    if now - code.created >= LIFETIME_MS {
-        return refused("code-expired");
-    }
     if shown.client != grant.terms.client {
         return refused("client-mismatch");
     }
@@ -213,6 +226,16 @@ fn judged(
     }
 }
 
+/// The reason why a code is of no use any more.
+fn is_over(code: &StoredCode, grant: &StoredTerms, now: i64) -> Option<&'static str> {
+    match grant.ended {
+        Some(_) => Some("grant-ended"),
+        None if code.is_used => Some("code-reused"),
+        // A code that seems to be from the future is one from before the clock was set.
+        None => ((now - code.created).abs() >= LIFETIME_MS).then_some("code-expired"),
+    }
+}
+
 /// True if this is a verifier (RFC 7636, section 4.1).
 fn is_verifier(text: &str) -> bool {
     let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
@@ -224,21 +247,48 @@ pub(crate) fn challenge_of(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()))
 }
 
-/// Forgets codes, and grants whose last token has expired.
+/// Forgets codes, and grants whose last token has expired long ago.
 fn forget(transaction: &Transaction<'_>, now: i64) -> Result<(), AccountsError> {
-    transaction.execute("DELETE FROM codes WHERE created < ?1", [now - REMEMBERED_MS])?;
-    let long_ago = now - 30 * 86_400_000;
-    transaction.execute("DELETE FROM grants WHERE ended < ?1", [long_ago])?;
-    transaction.execute("DELETE FROM grants WHERE counter = 0 AND created < ?1", [now - REMEMBERED_MS])?;
+    let (day_ago, long_ago) = (now - REMEMBERED_MS, now - ENDED_REMEMBERED_MS);
+    for (statement, time) in [
+        ("DELETE FROM codes WHERE created < ?1", day_ago),
+        ("DELETE FROM grants WHERE counter = 0 AND created < ?1", day_ago),
+        ("DELETE FROM grants WHERE ended < ?1 AND token_end < ?1", long_ago),
+        ("DELETE FROM grants WHERE created < ?1 AND token_end < ?1", long_ago - LONGEST_LIFE_MS),
+        ("DELETE FROM user_endings WHERE token_end < ?1", long_ago),
+    ] {
+        transaction.prepare_cached(statement)?.execute([time])?;
+    }
     Ok(())
 }
 
-/// Ends the grants of a user that are too many. Returns their number.
-fn make_room(transaction: &Transaction<'_>, user: &str, now: i64) -> Result<usize, AccountsError> {
+/// Refuses a user who has just got many grants: each may become a line in the list of ended logins.
+fn is_seldom(transaction: &Transaction<'_>, user: &str, now: i64) -> Result<(), AccountsError> {
+    let query = "SELECT count(*) FROM grants WHERE user = ?1 AND created > ?2 AND created <= ?3";
+    let lately: i64 = transaction.query_row(query, (user, now - 60_000, now), |row| row.get(0))?;
+    if lately < MOST_IN_A_MINUTE { Ok(()) } else { Err(AccountsError::TooMany) }
+}
+
+/// Ends the grants of a user that are too many. True: an access token has ended.
+fn make_room(transaction: &Transaction<'_>, user: &str, now: i64) -> Result<bool, AccountsError> {
+    if end_together(transaction, user, now)? {
+        return Ok(true);
+    }
     let ended = transaction.execute(
         "UPDATE grants SET ended = ?3, reason = 'too-many' WHERE user = ?1 AND ended IS NULL AND id NOT IN
          (SELECT id FROM grants WHERE user = ?1 AND ended IS NULL ORDER BY used DESC LIMIT ?2)",
         (user, MOST_OF_ONE - 1, now),
     )?;
-    Ok(ended)
+    Ok(ended > 0)
+}
+
+fn given_event(transaction: &Transaction<'_>, terms: &GrantTerms) -> Result<AccountEvent, AccountsError> {
+    let query = "SELECT name FROM users WHERE id = ?1";
+    let name: String = transaction.query_row(query, [&terms.user], |row| row.get(0))?;
+    Ok(AccountEvent {
+        client: Some(terms.client.clone()),
+        resource: Some(terms.resource.clone()),
+        scopes: terms.scopes.clone(),
+        ..AccountEvent::now(AccountAction::AccessGiven).about(&terms.user, &name)
+    })
 }

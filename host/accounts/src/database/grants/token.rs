@@ -1,5 +1,6 @@
 //! Access tokens (RFC 9068).
 
+use rusqlite::Transaction;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -32,18 +33,27 @@ struct AccessClaims<'a> {
     roles: &'a [String],
 }
 
-/// A new access token beside `refresh`.
+/// The parts of the tokens of one answer.
+pub(super) struct TokenContent<'a> {
+    pub(super) grant: &'a StoredTerms,
+    pub(super) user: &'a AccountUser,
+    pub(super) scopes: Vec<String>,
+    pub(super) refresh: SecretString,
+}
+
+/// Makes a new access token, and notes its end with the grant.
 pub(super) fn issue(
-    signer: &Signer,
-    settings: &AccountSettings,
-    grant: &StoredTerms,
-    user: &AccountUser,
-    scopes: Vec<String>,
-    refresh: SecretString,
+    transaction: &Transaction<'_>,
+    (signer, settings): (&Signer, &AccountSettings),
+    TokenContent { grant, user, mut scopes, refresh }: TokenContent<'_>,
     now: i64,
 ) -> Result<GrantedTokens, AccountsError> {
+    // A scope that is not offered any more is not granted any more.
+    scopes.retain(|scope| settings.scopes.contains_key(scope));
     let end = grant.created + ms(settings.refresh_ttl);
     let (iat, exp) = (now / 1_000, (now + ms(settings.access_ttl)).min(end) / 1_000);
+    let update = "UPDATE grants SET issued = max(issued, ?2), token_end = max(token_end, ?3) WHERE id = ?1";
+    transaction.prepare_cached(update)?.execute((grant.id, now, exp * 1_000))?;
     let claims = AccessClaims {
         iss: &settings.issuer,
         sub: &user.id,

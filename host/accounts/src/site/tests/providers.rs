@@ -72,6 +72,24 @@ async fn a_person_gets_in_through_a_provider_and_goes_on_with_the_client() {
     assert_ne!(guest.browser.cookies["__Host-witgate-session"], "fixed");
     let page = text_of(&guest.browser.get(&location(&answer)).await);
     assert!(page.contains("Allow access?") && page.contains("grace"), "{page}");
+    for action in [AccountAction::UserAdded, AccountAction::LoggedIn] {
+        recorded(&guest.browser, action, Some("grace")).await;
+    }
+}
+
+/// Waits until this event is recorded, for the user with this name.
+async fn recorded(browser: &Browser, action: AccountAction, name: Option<&str>) {
+    let is_there = || {
+        let events = browser.events.lock();
+        events.iter().any(|event| event.action == action && event.name.as_deref() == name)
+    };
+    for _ in 0..500 {
+        if is_there() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no {action:?}: {:?}", browser.events.lock());
 }
 
 #[tokio::test]
@@ -146,4 +164,5 @@ async fn a_provider_that_fails_lets_nobody_in() {
     });
     let refused = guest.log_in().await;
     assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::BAD_GATEWAY, false));
+    recorded(&guest.browser, AccountAction::LoginRefused, None).await;
 }
