@@ -81,6 +81,11 @@ fn register(running: &Running, name: &str, redirect: &str) -> String {
     body(&answer)["client_id"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned()
 }
 
+/// The name of the cookie of a session. Gateways of one machine have different ones.
+fn session_cookie(running: &Running) -> String {
+    format!("witgate-session-{}", running.address().rsplit_once(':').unwrap().1)
+}
+
 /// True if a page, and not a client, gets the refusal.
 fn is_page(answer: &Answer) -> bool {
     answer.status == 400

@@ -57,7 +57,7 @@ fn forms_of_other_sites_and_other_browsers_do_nothing() {
         }
         let answer = victim.post("/login", &form);
         let is_refused =
-            answer.header("location").is_none() && !victim.cookies.contains_key("witgate-session");
+            answer.header("location").is_none() && !victim.cookies.contains_key(&session_cookie(&running));
         attacks.note(format!("a login of somebody else, cookies: {cookies}"), is_refused, &answer);
     }
     // The end of somebody's logins.
@@ -157,22 +157,22 @@ fn pages_are_in_no_frame_run_no_script_and_lead_nowhere_else() {
 #[test]
 fn a_session_is_new_after_a_login_and_two_tabs_do_not_mix() {
     let running = setup("").serve();
-    let mut attacks = Attacks::default();
+    let (mut attacks, session) = (Attacks::default(), session_cookie(&running));
     // A session that the attacker has put into the browser.
     let mut person = Person::new(&running);
     for fixed in ["x", &"a".repeat(43)] {
         person.cookies.clear();
-        person.cookies.insert("witgate-session".to_owned(), fixed.to_owned());
+        person.cookies.insert(session.clone(), fixed.to_owned());
         let answer = person.log_in("ada");
-        attacks.note("a fixed session", person.cookies["witgate-session"] != fixed, &answer);
+        attacks.note("a fixed session", person.cookies[&session] != fixed, &answer);
     }
     // Two logins give two sessions, and the end of one is not that of the other.
     let first = person.cookies.clone();
     let mut again = Person::new(&running);
     again.log_in("ada");
-    assert_ne!(first["witgate-session"], again.cookies["witgate-session"]);
+    assert_ne!(first[&session], again.cookies[&session]);
     // Two cookies of the same name are none.
-    let two = format!("witgate-session={}; witgate-session=x", first["witgate-session"]);
+    let two = format!("{session}={}; {session}=x", first[&session]);
     let answer = Request::new("GET", &running.address(), "/account").with("Cookie", &two).send();
     attacks.note("two sessions", answer.header("location") == Some("/login"), &answer);
     // Two tabs with requests of two clients.

@@ -171,7 +171,8 @@ fn nothing_but_an_access_token_lets_anybody_call() {
         changed[name] = value;
         format!("{}.{}.{}", encoded(changed), parts[1], parts[2])
     };
-    let cookie = person.cookies["witgate-session"].clone();
+    let session = session_cookie(&running);
+    let cookie = person.cookies[&session].clone();
     let code = person.code(&Asked::of(&running, &client));
     for (what, token) in [
         ("a refresh token", str_of(&tokens, "refresh_token").to_owned()),
@@ -199,7 +200,7 @@ fn nothing_but_an_access_token_lets_anybody_call() {
         attacks.note(what, answer.status == 401, &answer);
     }
     let request = Request::stateless(&running.address(), "/mcp", "tools/list", json!({}));
-    let answer = request.with("Cookie", &format!("witgate-session={cookie}")).send();
+    let answer = request.with("Cookie", &format!("{session}={cookie}")).send();
     attacks.note("a cookie", answer.status == 401, &answer);
     assert_eq!(call(&running, &tokens).status, 200, "the counterpart");
     attacks.conclude(18, &running);
