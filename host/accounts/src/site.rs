@@ -27,6 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use self::answers::not_allowed;
 use self::cookies::Cookies;
@@ -45,6 +46,9 @@ use witgate_services::passwords::PasswordChecks;
 
 /// The largest body of a request, in bytes.
 pub const LARGEST_BODY: usize = 32 << 10;
+
+/// The most answers that wait in a pause. Further ones are sent at once.
+const MOST_DELAYED: usize = 1_024;
 
 /// A request for the site.
 pub struct SiteVisit {
@@ -120,6 +124,8 @@ pub struct AccountSite {
     cookies: Cookies,
     providers: Providers,
     lines: RareLines,
+    /// The answers in a pause that may wait at the same time.
+    delays: Semaphore,
     routes: HashMap<String, SiteRoute>,
 }
 
@@ -182,7 +188,8 @@ impl AccountSite {
             );
         }
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
-        Self { documents, settings, store, passwords, guard, cookies, lines, providers, routes }
+        let delays = Semaphore::new(MOST_DELAYED);
+        Self { documents, settings, store, passwords, guard, cookies, lines, delays, providers, routes }
     }
 
     /// True if there is something at the path.

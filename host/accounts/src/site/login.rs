@@ -1,7 +1,10 @@
 //! The login with name and password. Neither the answer nor its time tells which names there are.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use secrecy::SecretString;
+use tokio::time::sleep;
 use witgate_basic::credential::{composed, composed_password};
 use witgate_basic::hash::PasswordHash;
 use witgate_plugin::PasswordError;
@@ -19,6 +22,9 @@ use crate::event::{AccountAction, AccountEvent};
 use crate::meters::LoginOutcome;
 use crate::random;
 use witgate_services::passwords::PasswordCheck;
+
+/// The time of an answer in a pause, about that of a check of a password under load.
+const PAUSED_ANSWER: Duration = Duration::from_secs(1);
 
 impl AccountSite {
     /// The page without a request of a client.
@@ -81,7 +87,12 @@ impl AccountSite {
                 answer
             }
             Err(LoginFault::Store(error)) => pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => self.refuse_login(visit, next, notice),
+            Err(LoginFault::Refused(notice)) => {
+                if let (LoginNotice::Paused(_), Ok(_place)) = (notice, self.delays.try_acquire()) {
+                    sleep(PAUSED_ANSWER).await;
+                }
+                self.refuse_login(visit, next, notice)
+            }
         }
     }
 

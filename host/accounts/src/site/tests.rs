@@ -373,7 +373,9 @@ async fn failed_logins_look_alike() {
     assert!(texts.iter().all(|text| text == &texts[0] && text.contains("is wrong")), "{texts:?}");
     assert!(!browser.cookies.contains_key("__Host-witgate-session"));
     browser.peer = Some("192.0.2.1".parse().unwrap());
+    let began = std::time::Instant::now();
     let answer = browser.log_in(&page, PASSWORD).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "guesses in a pause are no faster");
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers()["retry-after"], "9");
 }

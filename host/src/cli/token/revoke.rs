@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         Some(_) => None,
         None => Some(token(arguments.token.as_deref())?),
     };
-    if let Some(token) = &token
+    if let (Some(token), None) = (&token, &arguments.policy)
         && let Some(exit) = end_login(context, token, arguments.wait)?
     {
         return Ok(exit);
@@ -78,7 +78,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     Ok(outcome.exit())
 }
 
-/// Ends the login of a token that `[accounts]` has issued, with all its tokens. None: it is no such token.
+/// Ends the login of a token that `[accounts]` has issued, with all its tokens. None: it is no such token. If the accounts
+/// cannot be used, nobody knows; `--policy` names a policy of another issuer then.
 fn end_login(
     context: &Context,
     token: &SecretString,
