@@ -12,6 +12,7 @@ const options = commandLine({
   browser: { type: 'string' },
   name: { type: 'string' },
   password: { type: 'string' },
+  through: { type: 'string' }, // a provider at which the person logs in
   scope: { type: 'string' }, // asked for where neither the challenge nor the metadata names one
   decline: { type: 'string' }, // a scope that the person does not grant at the first login
   tools: { type: 'string' } // [[tool, arguments], …]

@@ -425,6 +425,7 @@ impl Clients {
     ) -> anyhow::Result<T> {
         let program = match driver {
             "py_mcp1.py" | "py_fastmcp2.py" => self.python_of("python-1"),
+            driver if driver.ends_with("_1.py") => self.python_of("python-1"),
             driver if driver.ends_with(".py") => self.python(),
             _ => self.node(),
         };

@@ -1,6 +1,7 @@
 //! A TLS server for all kinds of requests. It answers a GET with a JWK Set, and a POST as an MCP server or an
 //! authorization server would.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -29,6 +30,11 @@ struct ServerCounts {
 impl SecureServer {
     /// Starts a server with this certificate.
     pub fn start(certificate: &Issued) -> Self {
+        Self::with_documents(certificate, HashMap::new())
+    }
+
+    /// The same, which answers requests for these targets with documents.
+    pub fn with_documents(certificate: &Issued, documents: HashMap<String, String>) -> Self {
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -37,15 +43,17 @@ impl SecureServer {
             .with_single_cert(vec![certificate.der.clone().into()], key)
             .unwrap();
         let (config, counts) = (Arc::new(config), Arc::new(ServerCounts::default()));
+        let documents = Arc::new(documents);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self { port: listener.local_addr().unwrap().port(), counts: Arc::clone(&counts) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (config, counts) = (Arc::clone(&config), Arc::clone(&counts));
+                let documents = Arc::clone(&documents);
                 std::thread::spawn(move || {
                     let connection = ServerConnection::new(config).unwrap();
                     // A client that does not trust the certificate disconnects.
-                    let _ = answer_all(StreamOwned::new(connection, stream), &counts);
+                    let _ = answer_all(StreamOwned::new(connection, stream), &counts, &documents);
                 });
             }
         });
@@ -74,6 +82,7 @@ type Connection = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 fn answer_all(
     stream: StreamOwned<ServerConnection, TcpStream>,
     counts: &ServerCounts,
+    documents: &HashMap<String, String>,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     if !stream.fill_buf()?.is_empty() {
@@ -81,13 +90,16 @@ fn answer_all(
     }
     while !stream.fill_buf()?.is_empty() {
         counts.requests.fetch_add(1, Ordering::Relaxed);
-        answer(&mut stream)?;
+        answer(&mut stream, documents)?;
     }
     Ok(())
 }
 
-fn answer(stream: &mut Connection) -> std::io::Result<()> {
+fn answer(stream: &mut Connection, documents: &HashMap<String, String>) -> std::io::Result<()> {
     let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line)?;
+    let document = line.split(' ').nth(1).and_then(|target| documents.get(target));
+    line.clear();
     while stream.read_line(&mut line)? > 2 {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
@@ -96,7 +108,7 @@ fn answer(stream: &mut Connection) -> std::io::Result<()> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    let body = response_body(&body).to_string();
+    let body = document.cloned().unwrap_or_else(|| response_body(&body).to_string());
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
     stream.get_mut().write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())?;
     stream.get_mut().flush()

@@ -42,6 +42,7 @@ fn settings(place: AccountPlace) -> AccountSettings {
             path: "/mcp".to_owned(),
             name: "Notes".to_owned(),
         }],
+        providers: Vec::new(),
     }
 }
 

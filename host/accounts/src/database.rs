@@ -7,6 +7,7 @@ mod endings;
 mod event_recorder;
 mod events;
 pub mod grants;
+pub mod identities;
 mod keys;
 pub mod links;
 pub mod own_keys;
@@ -54,8 +55,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("database/1.sql"), include_str!("database/2.sql"), include_str!("database/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("database/1.sql"),
+    include_str!("database/2.sql"),
+    include_str!("database/3.sql"),
+    include_str!("database/4.sql"),
+];
 
 /// An open database of accounts.
 pub struct AccountDatabase {

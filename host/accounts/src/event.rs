@@ -52,6 +52,10 @@ pub enum AccountAction {
     KeyMade,
     /// A key of a user has ended.
     KeyEnded,
+    /// A user may log in with an identity at a provider.
+    IdentityLinked,
+    /// A user may no longer log in with an identity at a provider.
+    IdentityRemoved,
     /// Tokens are signed with a new key.
     KeyRotated,
 }

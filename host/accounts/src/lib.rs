@@ -13,10 +13,13 @@ pub mod login_method;
 pub mod meters;
 mod moment;
 pub mod passkey;
+mod provider;
 mod random;
 pub mod redirect;
 pub mod site;
 pub mod store;
 #[cfg(test)]
 mod test_accounts;
+#[cfg(test)]
+mod test_provider;
 pub mod totp;

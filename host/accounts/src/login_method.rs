@@ -9,11 +9,13 @@ pub enum LoginMethod {
     PasswordAndCode,
     /// With a passkey, which a person has unlocked on their device.
     Passkey,
+    /// At a provider. Whether it asks for a second factor is its matter.
+    Provider,
 }
 
 impl LoginMethod {
     /// All ways.
-    const ALL: [Self; 3] = [Self::Password, Self::PasswordAndCode, Self::Passkey];
+    const ALL: [Self; 4] = [Self::Password, Self::PasswordAndCode, Self::Passkey, Self::Provider];
 
     /// The word for it in the database.
     pub(crate) fn word(self) -> &'static str {
@@ -21,6 +23,7 @@ impl LoginMethod {
             Self::Password => "password",
             Self::PasswordAndCode => "password+code",
             Self::Passkey => "passkey",
+            Self::Provider => "provider",
         }
     }
 
@@ -29,16 +32,17 @@ impl LoginMethod {
         Self::ALL.into_iter().find(|method| method.word() == word).unwrap_or(Self::Password)
     }
 
-    /// `amr` of the tokens (RFC 8176).
+    /// `amr` of the tokens (RFC 8176). Empty: Witgate does not know.
     pub(crate) fn references(self) -> &'static [&'static str] {
         match self {
             Self::Password => &["pwd"],
             Self::PasswordAndCode => &["pwd", "otp", "mfa"],
             Self::Passkey => &["pop", "user", "mfa"],
+            Self::Provider => &[],
         }
     }
 
-    /// True if the person has shown a second factor.
+    /// True if the person has shown a second factor, or a provider has judged who they are.
     pub fn is_strong(self) -> bool {
         self != Self::Password
     }

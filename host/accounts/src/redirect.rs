@@ -102,7 +102,7 @@ impl RedirectUri {
         }
         let is_fine = match url.scheme() {
             "https" => url.host().is_some() && is_absolute(text, "https://"),
-            "http" => is_loopback(&url) && is_absolute(text, "http://"),
+            "http" => is_loopback(&url) && has_plain_host(text, &url),
             scheme => !REFUSED_SCHEMES.contains(&scheme) && !scheme.starts_with(REFUSED_BEGINNING),
         };
         let answers = url.query_pairs().any(|(name, _)| ANSWERED.contains(&&*name));
@@ -149,6 +149,13 @@ impl RedirectUri {
     }
 }
 
+/// True if the host is written as it is read: the number of an address has other forms.
+fn has_plain_host(text: &str, url: &Url) -> bool {
+    let rest = text.strip_prefix("http://").zip(url.host_str());
+    let rest = rest.and_then(|(rest, host)| rest.strip_prefix(host));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?']))
+}
+
 /// True if the text has its host where it seems to be. A browser reads `https:a.example/cb` on an https page as a path.
 fn is_absolute(text: &str, beginning: &str) -> bool {
     text.strip_prefix(beginning).is_some_and(|rest| !rest.starts_with('/'))
@@ -193,11 +200,17 @@ mod tests {
             "http:///cb",
             "JAVASCRIPT:alert(1)",
             "java\tscript:alert(1)",
+            "http://127.1/cb",
+            "http://2130706433/cb",
+            "http://0x7f.0.0.1/cb",
+            "http://[0:0:0:0:0:0:0:1]/cb",
+            "http://LOCALHOST/cb",
+            "http:127.0.0.1/cb",
+            "HTTP://127.0.0.1/cb",
             "https:evil.com",
             "https:/evil.com/cb",
             "https:///evil.com/cb",
             "HTTPS://example.com/cb",
-            "http:127.0.0.1/cb",
             "intent://scan/#Intent;scheme=zxing;end",
             "intent:x",
             "ms-msdt:/id",

@@ -19,6 +19,7 @@ mod passkey_login;
 mod passkeys;
 mod password;
 mod paths;
+mod provider_login;
 mod rare_lines;
 mod register;
 mod request;
@@ -45,8 +46,10 @@ use crate::client::document::ClientDocuments;
 use crate::database::now_ms;
 use crate::database::sessions::BrowserSession;
 use crate::error::AccountsError;
+use crate::provider::Providers;
 use crate::store::AccountStore;
 use witgate_base::breaker::CallerDigest;
+use witgate_config::account_logins::{provider_callback_path, provider_path};
 use witgate_config::accounts::AccountSettings;
 use witgate_services::network::Ways;
 use witgate_services::passwords::PasswordChecks;
@@ -134,6 +137,7 @@ pub struct AccountSite {
     passwords: Arc<PasswordChecks>,
     guard: Arc<dyn LoginGuard>,
     cookies: Cookies,
+    providers: Providers,
     lines: RareLines,
     /// The answers in a pause that may wait at the same time.
     delays: Semaphore,
@@ -160,6 +164,10 @@ enum SiteRoute {
     SecondFactor,
     Passkeys,
     OwnKeys,
+    /// The beginning of a login at the provider with this number.
+    LeaveForProvider(usize),
+    /// Its end.
+    ArriveFromProvider(usize),
 }
 
 impl SiteRoute {
@@ -171,8 +179,8 @@ impl SiteRoute {
     /// The methods, for `Allow`.
     fn methods(self) -> &'static str {
         match self {
-            Self::Metadata | Self::Keys | Self::Authorize => "GET",
-            Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
+            Self::Metadata | Self::Keys | Self::Authorize | Self::ArriveFromProvider(_) => "GET",
+            Self::LeaveForProvider(_) | Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
             Self::Login | Self::Code | Self::Link | Self::PasskeyLogin | Self::Logout => "GET, POST",
             Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys | Self::OwnKeys => "GET, POST",
         }
@@ -194,7 +202,8 @@ impl AccountSite {
         passwords: Arc<PasswordChecks>,
         guard: Arc<dyn LoginGuard>,
     ) -> Self {
-        let routes = routes(&settings);
+        let providers = Providers::new(&settings.providers, &ways);
+        let routes = routes(&settings, &providers);
         let cookies = Cookies::of(&settings);
         if !cookies.are_secure() {
             tracing::warn!(
@@ -204,7 +213,7 @@ impl AccountSite {
         let (documents, lines) = (ClientDocuments::new(ways), RareLines::default());
         let delays = Semaphore::new(MOST_DELAYED);
         let store = store.into();
-        Self { documents, settings, store, passwords, guard, cookies, lines, delays, routes }
+        Self { documents, settings, store, passwords, guard, cookies, lines, delays, providers, routes }
     }
 
     /// True if there is something at the path.
@@ -250,6 +259,11 @@ impl AccountSite {
             SiteRoute::Passkeys if is_post => self.change_passkeys(&visit).await,
             SiteRoute::OwnKeys if is_get => self.own_keys_page(&visit).await,
             SiteRoute::OwnKeys if is_post => self.change_own_keys(&visit).await,
+            SiteRoute::LeaveForProvider(provider) if is_post => self.leave_for_provider(&visit, provider),
+            // A program that looks at addresses must not use a login up.
+            SiteRoute::ArriveFromProvider(provider) if visit.method == Method::GET => {
+                self.arrive_from_provider(&visit, provider).await
+            }
             _ => not_allowed(route.methods()),
         }
     }
@@ -270,7 +284,7 @@ impl AccountSite {
 }
 
 /// The paths. The aliases are for clients that do not read the metadata, and for those of 2025-03-26.
-fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
+fn routes(settings: &AccountSettings, providers: &Providers) -> HashMap<String, SiteRoute> {
     let mut routes: HashMap<_, _> = [
         ("/oauth/jwks", SiteRoute::Keys),
         ("/oauth/authorize", SiteRoute::Authorize),
@@ -298,5 +312,9 @@ fn routes(settings: &AccountSettings) -> HashMap<String, SiteRoute> {
         routes.extend(["/oauth/register", "/register"].map(|path| (path.to_owned(), SiteRoute::Register)));
     }
     routes.extend(metadata::paths(settings).map(|path| (path, SiteRoute::Metadata)));
+    for (number, (name, _)) in providers.names().enumerate() {
+        routes.insert(provider_path(name), SiteRoute::LeaveForProvider(number));
+        routes.insert(provider_callback_path(name), SiteRoute::ArriveFromProvider(number));
+    }
     routes
 }

@@ -64,6 +64,7 @@ impl TestAccounts {
                 path: "/mcp".to_owned(),
                 name: "Notes".to_owned(),
             }],
+            providers: Vec::new(),
         };
         Self { folder, settings, ada }
     }

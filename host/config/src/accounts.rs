@@ -7,6 +7,8 @@ use std::time::Duration;
 use url::Url;
 use witgate_basic::hash::Argon2Hash;
 
+use crate::account_logins::ProviderSettings;
+
 /// The settings of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
@@ -38,6 +40,8 @@ pub struct AccountSettings {
     pub second_factor: SecondFactorRule,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
+    /// The providers at which people log in, in place of a password.
+    pub providers: Vec<ProviderSettings>,
 }
 
 impl AccountSettings {

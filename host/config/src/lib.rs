@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account_logins;
 pub mod accounts;
 pub mod argument;
 pub mod credentials;

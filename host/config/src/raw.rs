@@ -1,6 +1,7 @@
 //! `witgate.toml` in its written form: the types for serde and for `witgate config schema`. Only types and names are
 //! checked here; [`super::resolve`] does the rest.
 
+mod account_login;
 mod accounts;
 mod audit;
 mod child_credentials;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::account_login::AccountLogin;
 pub use self::accounts::{Accounts, ClientRegistration, SecondFactor};
 pub use self::audit::{
     Audit, AuditLines, AuditSync, AuditUnavailable, CheckpointPlaces, CheckpointTarget, CheckpointWitness,

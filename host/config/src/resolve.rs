@@ -1,6 +1,7 @@
 //! Resolves the written configuration: it reads secrets, makes paths absolute, fills in defaults, and reports all
 //! faults at once.
 
+mod account_logins;
 mod accounts;
 mod arguments;
 mod audit;
@@ -341,6 +342,12 @@ impl Outline {
         self.file.accounts.as_ref().map(|written| accounts::default_issuer(&self.file, written))
     }
 
+    /// The issuer of the subjects at the provider of `[accounts.login.NAME]`. None: there is no such provider.
+    pub fn identity_issuer(&self, login: &str) -> Option<String> {
+        let login = self.file.accounts.as_ref()?.login.get(login)?;
+        account_logins::identity_issuer(self.file.credentials.get(&login.credential)?)
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> ControlSocket {
         let given = self.file.server.control.as_deref();
@@ -405,7 +412,7 @@ impl Resolver<'_> {
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         self.answers_fit(&server, &upstreams);
-        let accounts = self.accounts(file, &upstreams);
+        let accounts = self.accounts(file, &upstreams, &credentials);
         self.accounts_are_used(file, &policies);
         self.own_tools_have_subjects(file, &upstreams);
         let server = self.of_accounts(server, accounts.as_ref());

@@ -31,6 +31,15 @@ pub struct Login {
     verifier: SecretString,
 }
 
+/// The tokens of a login that only says who somebody is.
+#[derive(Debug)]
+pub struct LoginTokens {
+    /// The access token.
+    pub access: SecretString,
+    /// The ID token, if the provider issues one.
+    pub id_token: Option<SecretString>,
+}
+
 /// The error of a login. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
@@ -78,15 +87,28 @@ impl Login {
         let OutboundSource::Grant(settings) = &credential.source else {
             return Err(LoginError::NoGrant(Arc::clone(&credential.name)));
         };
-        let endpoint = TokenEndpoint::of_grant(settings, ways).map_err(|error| match error {
+        Self::of_grant(&credential.name, GrantSettings::clone(settings), ways, redirect)
+    }
+
+    /// Begins a login with these settings, for the credential with this name.
+    ///
+    /// # Errors
+    /// If the settings are incomplete.
+    pub fn of_grant(
+        credential: &Arc<str>,
+        settings: GrantSettings,
+        ways: &Arc<Ways>,
+        redirect: Url,
+    ) -> Result<Self, LoginError> {
+        let endpoint = TokenEndpoint::of_grant(&settings, ways).map_err(|error| match error {
             SecretError::Missing(problem) => LoginError::Client(problem.to_string()),
             SecretError::Invalid(why) => LoginError::Client(why),
         })?;
         Ok(Self {
             // Before there is a code, which can be exchanged once.
             id: LoginId::random().map_err(|_| LoginError::Random)?,
-            credential: Arc::clone(&credential.name),
-            settings: GrantSettings::clone(settings),
+            credential: Arc::clone(credential),
+            settings,
             endpoint,
             redirect,
             state: random()?,
@@ -117,7 +139,7 @@ impl Login {
     }
 
     /// The state, which the answer repeats.
-    pub(crate) fn state(&self) -> &str {
+    pub fn state(&self) -> &str {
         &self.state
     }
 
@@ -152,31 +174,44 @@ impl Login {
         value("code").map(SecretString::from).ok_or(LoginError::NoAnswer)
     }
 
-    /// Exchanges the code for tokens.
+    /// Exchanges the code for a grant.
     ///
     /// # Errors
     /// If the provider does not accept it.
     pub async fn redeem(&self, code: &SecretString) -> Result<StoredGrant, LoginError> {
-        let fields = [
-            ("grant_type", "authorization_code"),
-            ("code", code.expose_secret()),
-            ("redirect_uri", self.redirect.as_str()),
-            ("code_verifier", self.verifier.expose_secret()),
-        ];
-        let issued = self.endpoint.ask(&fields).await.map_err(|problem| match problem {
-            OutboundProblem::Refused { error }
-                if &*error == "invalid_grant" || &*error == "bad_verification_code" =>
-            {
-                LoginError::Code(Arc::clone(&self.credential))
-            }
-            problem => LoginError::Tokens(problem.to_string()),
-        })?;
+        let issued = self.exchange(code).await?;
         let account = match (&issued.account, &self.settings.account_url) {
             (None, Some(url)) => account::of_token(&self.endpoint.ways, url, &issued.access).await,
             (known, _) => known.clone(),
         };
         let (token, issued) = (&self.settings.token, AccessToken { account, ..issued });
         Ok(StoredGrant::new(self.id, issued, &token.scopes, token.refresh_before))
+    }
+
+    /// Exchanges the code for tokens that are not stored.
+    ///
+    /// # Errors
+    /// If the provider does not accept it.
+    pub async fn tokens(&self, code: &SecretString) -> Result<LoginTokens, LoginError> {
+        let AccessToken { access, id_token, .. } = self.exchange(code).await?;
+        Ok(LoginTokens { access, id_token })
+    }
+
+    async fn exchange(&self, code: &SecretString) -> Result<AccessToken, LoginError> {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose_secret()),
+            ("redirect_uri", self.redirect.as_str()),
+            ("code_verifier", self.verifier.expose_secret()),
+        ];
+        self.endpoint.ask(&fields).await.map_err(|problem| match problem {
+            OutboundProblem::Refused { error }
+                if &*error == "invalid_grant" || &*error == "bad_verification_code" =>
+            {
+                LoginError::Code(Arc::clone(&self.credential))
+            }
+            problem => LoginError::Tokens(problem.to_string()),
+        })
     }
 
     /// The requested scopes that the provider has not granted. A person may have unticked some.

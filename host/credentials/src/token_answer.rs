@@ -29,6 +29,8 @@ pub(crate) struct AccessToken {
     pub(crate) account: Option<String>,
     /// The login that it belongs to, if it was read from the store.
     pub(crate) login: Option<LoginId>,
+    /// The ID token, if there is one.
+    pub(crate) id_token: Option<SecretString>,
     /// The reason why the access token cannot be used. The refresh token is good in any case.
     pub(crate) flaw: Option<&'static str>,
 }
@@ -36,7 +38,16 @@ pub(crate) struct AccessToken {
 impl AccessToken {
     /// An access token alone.
     pub(crate) fn of(access: SecretString, lifetime: Option<Duration>) -> Self {
-        Self { access, lifetime, refresh: None, scopes: None, account: None, login: None, flaw: None }
+        Self {
+            access,
+            lifetime,
+            refresh: None,
+            scopes: None,
+            account: None,
+            login: None,
+            id_token: None,
+            flaw: None,
+        }
     }
 }
 
@@ -80,6 +91,7 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outbo
         scopes: text("scope").and_then(scopes),
         account: text("id_token").and_then(account),
         login: None,
+        id_token: text("id_token").map(SecretString::from),
         flaw,
     })
 }

@@ -8,12 +8,15 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use witgate_basic::credential::composed;
 
-use self::accounts_place::place;
+use self::accounts_place::{outline, place};
 use super::change_state::{self, ChangeState, WaitOption};
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
+use super::terminal::table;
 use witgate_accounts::database::AccountDatabase;
+use witgate_accounts::database::identities::UserIdentity;
 use witgate_accounts::database::users::AccountUser;
+use witgate_base::printable::clean;
 
 pub(super) use self::accounts_place::{made, opened};
 
@@ -43,6 +46,35 @@ pub(super) enum Command {
         role: Vec<String>,
         #[command(flatten)]
         wait: WaitOption,
+    },
+    /// Let a user log in through a provider
+    Link {
+        /// Name or id of the user
+        name: String,
+        /// Name of the provider in `[accounts.login]`
+        #[arg(long, value_name = "NAME")]
+        provider: String,
+        /// Id of the person there, as the log shows it after a login without an account
+        #[arg(long, value_name = "ID")]
+        subject: String,
+    },
+    /// Let a user no longer log in through a provider, and end all their logins
+    Unlink {
+        /// Name or id of the user
+        name: String,
+        /// Name of the provider in `[accounts.login]`
+        #[arg(long, value_name = "NAME")]
+        provider: String,
+        /// Id of the person there
+        #[arg(long, value_name = "ID")]
+        subject: String,
+        #[command(flatten)]
+        wait: WaitOption,
+    },
+    /// Show with which identities at providers a user can log in
+    Identities {
+        /// Name or id of the user
+        name: String,
     },
     /// End all logins of a user: in browsers, and of all programs
     End {
@@ -82,6 +114,23 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
             let said = format!("The user `{}` has new roles. All their logins have ended.", user.name);
             Ok(finish(context, &database, wait, &user, &said))
         }
+        Command::Link { name, provider, subject } => {
+            let issuer = identity_issuer(context, &provider)?;
+            let user = opened(context)?.link_identity(&composed(&name), &issuer, &subject)?;
+            context.terminal.say(&format!("The user `{}` can log in through `{provider}` now.", user.name));
+            Ok(Exit::Done)
+        }
+        Command::Unlink { name, provider, subject, wait } => {
+            let issuer = identity_issuer(context, &provider)?;
+            let mut database = opened(context)?;
+            let user = database.unlink_identity(&composed(&name), &issuer, &subject)?;
+            let said = format!(
+                "The user `{}` cannot log in with this identity any more. All their logins have ended.",
+                user.name
+            );
+            Ok(finish(context, &database, wait, &user, &said))
+        }
+        Command::Identities { name } => identities(context, &composed(&name)),
         Command::End { name, wait } => {
             let mut database = opened(context)?;
             let user = database.end_logins(&composed(&name), "ended-by-operator")?;
@@ -117,6 +166,28 @@ fn rotate(context: &Context, distrusts_former: bool, until: WaitOption) -> Resul
     }
     state.say(&context.terminal);
     Ok(state.exit())
+}
+
+fn identities(context: &Context, name: &str) -> Result<Exit, CommandFailure> {
+    let identities = opened(context)?.identities_of(name)?;
+    if context.terminal.is_json() {
+        let json = |identity: &UserIdentity| json!({ "issuer": identity.issuer, "subject": identity.subject, "name": identity.name });
+        context.terminal.print_json(&identities.iter().map(json).collect::<Vec<_>>().into());
+        return Ok(Exit::Done);
+    }
+    let row = |identity: &UserIdentity| {
+        [&identity.issuer, &identity.subject, &identity.name].map(|text| clean(text)).to_vec()
+    };
+    let rows: Vec<_> = identities.iter().map(row).collect();
+    context.terminal.print(&table(&["ISSUER", "SUBJECT", "NAME"], &rows));
+    Ok(Exit::Done)
+}
+
+/// The issuer of the identities at a provider of the configuration.
+fn identity_issuer(context: &Context, provider: &str) -> Result<String, CommandFailure> {
+    outline(context)?.1.identity_issuer(provider).ok_or_else(|| {
+        CommandFailure::new(format!("there is no provider `{provider}`; add `[accounts.login.{provider}]`"))
+    })
 }
 
 /// Waits until the running Witgate refuses the logins that have ended, and prints the result.

@@ -108,6 +108,15 @@ fn default_leeway() -> u32 {
     60
 }
 
+/// The purpose for which a token is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TokenPurpose {
+    /// A call.
+    Access,
+    /// A login of a person.
+    Login,
+}
+
 /// One configured `jwt` policy.
 #[derive(Debug)]
 pub struct Jwt {
@@ -204,7 +213,7 @@ impl Authenticate for Jwt {
         if !self.place.takes(credential.scheme) {
             return Verdict::NotMine;
         }
-        let judged = self.judge(host, credential).await;
+        let judged = self.judge(host, credential, TokenPurpose::Access).await;
         if let Ok(Identity { expires_at: Some(end), .. }) = &judged {
             host.keep_verdict(*end);
         }
@@ -213,7 +222,21 @@ impl Authenticate for Jwt {
 }
 
 impl Jwt {
-    async fn judge<H: Host>(&self, host: &H, credential: &Credential<'_>) -> Result<Identity, NoIdentity> {
+    /// Judges an ID token of OpenID Connect. It differs from an access token only in what its claims say of its purpose.
+    /// Nothing that a caller sends is judged so.
+    ///
+    /// # Errors
+    /// With the refusal of the token.
+    pub async fn judge_id_token<H: Host>(&self, host: &H, token: &str) -> Result<Identity, NoIdentity> {
+        self.judge(host, &Credential { scheme: Scheme::Bearer, value: token }, TokenPurpose::Login).await
+    }
+
+    async fn judge<H: Host>(
+        &self,
+        host: &H,
+        credential: &Credential<'_>,
+        purpose: TokenPurpose,
+    ) -> Result<Identity, NoIdentity> {
         let shape = TokenShape::of(credential.value).ok_or(NoIdentity::NotMine)?;
         let token = shape.decode()?;
         let claims = token.claims()?;
@@ -221,6 +244,9 @@ impl Jwt {
         let header = token.header()?;
         self.own_type(&header)?;
         self.verify(host, &self.keys(&claims)?, &token, &header).await?;
+        if purpose == TokenPurpose::Access {
+            kind::judge(&claims, self.config.access_tokens_have_at_hash)?;
+        }
         Ok(self.accept(host, credential.scheme, &token, &header, &claims)?)
     }
 
@@ -291,7 +317,6 @@ impl Jwt {
         header: &TokenHeader<'_>,
         claims: &Claims<'_>,
     ) -> Result<Identity, Refusal> {
-        kind::judge(claims, self.config.access_tokens_have_at_hash)?;
         let end = self
             .terms
             .judge(host, scheme, claims)?

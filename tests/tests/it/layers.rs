@@ -19,7 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
     ("credentials", &["base", "runtime", "config", "services"]),
-    ("accounts", &["base", "runtime", "config", "services"]),
+    ("accounts", &["base", "runtime", "config", "services", "credentials"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
     (

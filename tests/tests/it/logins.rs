@@ -1,6 +1,13 @@
 //! Accounts: logins from the URL of a server alone, and their end.
 
+mod attacks;
+mod conformance;
+mod documents;
 mod keeping;
+mod provider;
+mod refreshes;
+mod revisions;
+mod sdks;
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -29,6 +36,12 @@ fn setup(policy: &str) -> Setup {
 pub(crate) fn setup_with(accounts: impl FnOnce(&Setup) -> String, policy: &str) -> Setup {
     let setup = Setup::new();
     let accounts = accounts(&setup);
+    configure(&setup, &accounts, policy);
+    setup
+}
+
+/// The same in a directory that exists.
+fn configure(setup: &Setup, accounts: &str, policy: &str) {
     setup.config(
         "",
         &format!(
@@ -39,8 +52,7 @@ pub(crate) fn setup_with(accounts: impl FnOnce(&Setup) -> String, policy: &str) 
              [pipeline]\nauthenticate = [\"people\"]\nauthorize = [\"roles\"]\n[lockout]\n"
         ),
     );
-    succeed(&setup, &["user", "add", "ada", "--accounts", "--role", "ops", "--password-stdin"], PASSWORD);
-    setup
+    succeed(setup, &["user", "add", "ada", "--accounts", "--role", "ops", "--password-stdin"], PASSWORD);
 }
 
 fn run(setup: &Setup, arguments: &[&str], input: &str) -> Output {

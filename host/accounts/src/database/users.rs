@@ -326,6 +326,7 @@ fn read(connection: &Connection, query: &str, key: &str) -> Result<Option<Accoun
     Ok(Some(AccountUser { id, name, hash, roles, created, disabled }))
 }
 
+/// The event of a change of a user.
 pub(super) fn event(action: AccountAction, user: &AccountUser) -> AccountEvent {
     let roles = Some(user.roles.clone());
     AccountEvent { roles, ..AccountEvent::now(action).about(&user.id, &user.name) }
@@ -336,7 +337,8 @@ fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn check_name(name: &str) -> Result<(), AccountsError> {
+/// Checks that a user may have this name.
+pub(super) fn check_name(name: &str) -> Result<(), AccountsError> {
     let is_odd = name.trim() != name || name.chars().any(char::is_control);
     match name.is_empty() || is_odd || name.len() > LONGEST_NAME || is_id(name) {
         true => Err(AccountsError::Invalid(format!(

@@ -43,7 +43,8 @@ impl AccountSite {
         self.with_browser(visit, |secret| {
             let token = form_token::token(self.store.forms(), FormPurpose::Login, secret, next);
             let has_passkeys = self.settings.passkey_host().is_some();
-            pages::login(&LoginForm { token: &token, next, notice, has_passkeys })
+            let providers: Vec<_> = self.providers.names().collect();
+            pages::login(&LoginForm { token: &token, next, notice, has_passkeys, providers: &providers })
         })
     }
 
@@ -260,6 +261,7 @@ impl LoginNotice {
             Self::Paused(_) => "login-locked",
             Self::Busy(_) => "login-busy",
             Self::FormExpired => "form-expired",
+            Self::Provider(_) => "provider",
         }
     }
 
@@ -269,6 +271,7 @@ impl LoginNotice {
             Self::Paused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpired => StatusCode::BAD_REQUEST,
+            Self::Provider(notice) => notice.status(),
         }
     }
 }

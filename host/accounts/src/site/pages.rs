@@ -5,6 +5,7 @@ pub(super) mod notice;
 pub(super) mod own_keys;
 pub(super) mod passkey;
 pub(super) mod password;
+mod provider_buttons;
 mod qr;
 pub(super) mod second_factor;
 
@@ -52,6 +53,8 @@ pub(super) struct LoginForm<'a> {
     pub(super) notice: Option<LoginNotice>,
     /// True if there are passkeys at this host.
     pub(super) has_passkeys: bool,
+    /// For each provider, its name in paths and its name for people.
+    pub(super) providers: &'a [(&'a str, &'a str)],
 }
 
 /// The content of the page that asks for consent.
@@ -89,6 +92,7 @@ pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
                 button { "Log in" }
             }
             @if form.has_passkeys { p { a href=(passkeys) { "Log in with a passkey" } } }
+            (provider_buttons::buttons(form.token, form.next, form.providers))
         },
     )
 }
@@ -180,6 +184,11 @@ pub(super) fn bad_form() -> SiteAnswer {
 
 pub(super) fn unavailable(error: &AccountsError) -> SiteAnswer {
     note(error);
+    unavailable_now()
+}
+
+/// The same, for an error that is in the log.
+pub(super) fn unavailable_now() -> SiteAnswer {
     let content = html! { p { "Logins are not possible at the moment. Try again in a moment." } };
     let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, "Try again later", content);
     retry_after(&mut answer, 2);

@@ -1,5 +1,6 @@
 mod own_account;
 mod passkeys;
+mod providers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use url::Url;
+use witgate_config::account_logins::ProviderSettings;
 
 use super::answers::SiteAnswer;
 use super::*;
@@ -86,6 +88,11 @@ impl Browser {
 
     /// With other settings.
     fn with(change: impl FnOnce(&mut AccountSettings)) -> Self {
+        Self::at(change, Ways::closed())
+    }
+
+    /// With other settings, at a site that reaches others in these ways.
+    fn at(change: impl FnOnce(&mut AccountSettings), ways: Arc<Ways>) -> Self {
         let mut accounts = TestAccounts::with_password();
         change(&mut accounts.settings);
         let events = Arc::<Mutex<Vec<AccountEvent>>>::default();
@@ -93,7 +100,7 @@ impl Browser {
         let sink = Arc::new(move |event| sink.lock().push(event));
         let store = AccountStore::open_recorded(accounts.place(), sink).unwrap();
         let counts = Arc::<GuardCounts>::default();
-        let (ways, guard) = (Ways::closed(), Arc::new(Guard(Arc::clone(&counts))));
+        let guard = Arc::new(Guard(Arc::clone(&counts)));
         let site = AccountSite::new(accounts.settings.clone(), store, ways, Arc::default(), guard);
         Self { site, accounts, cookies: HashMap::new(), peer: None, counts, events }
     }

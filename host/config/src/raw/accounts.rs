@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::AccountLogin;
+
 /// People who log in at Witgate itself, and the tokens that their clients get.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +39,8 @@ pub struct Accounts {
     pub second_factor: Option<SecondFactor>,
     /// With `optional`: the roles whose users need a second factor all the same. Default: none.
     pub second_factor_roles: Vec<String>,
+    /// The providers at which people log in, in place of a password. Default: none.
+    pub login: BTreeMap<String, AccountLogin>,
 }
 
 /// The need for a second factor besides a password.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::credentials::CredentialsByName;
 use super::passwords::password_cost;
 use super::resolver::{Presence, Resolver};
 use super::server::{DEFAULT_STATE, listen};
@@ -33,7 +34,12 @@ const OWN_PATHS: [&str; 6] = ["/oauth", "/login", "/logout", "/account", "/autho
 const REGISTER: &str = "/register";
 
 impl Resolver<'_> {
-    pub(super) fn accounts(&mut self, file: &raw::File, upstreams: &[Upstream]) -> Option<AccountSettings> {
+    pub(super) fn accounts(
+        &mut self,
+        file: &raw::File,
+        upstreams: &[Upstream],
+        credentials: &CredentialsByName,
+    ) -> Option<AccountSettings> {
         let written = file.accounts.as_ref()?;
         self.accounts_are_reachable(file);
         let place = place(file, &self.base);
@@ -44,6 +50,7 @@ impl Resolver<'_> {
             self.path_is_free(upstream);
         }
         let issuer = self.accounts_issuer(file, written)?;
+        let providers = self.account_logins(file, &issuer, credentials);
         let registration = written.registration.as_deref();
         let takes = |way| registration.is_none_or(|ways| ways.contains(&way));
         let minutes = |minutes: Option<u64>, default| Duration::from_secs(60 * minutes.unwrap_or(default));
@@ -68,6 +75,7 @@ impl Resolver<'_> {
             service_names: service_names(file),
             second_factor: second_factor(written),
             resources: upstreams.iter().map(resource).collect(),
+            providers,
         })
     }
 

@@ -206,7 +206,9 @@ impl Resolver<'_> {
     }
 
     fn credentials_unused(&mut self, file: &raw::File) {
-        let used: BTreeSet<&String> = file.upstreams.values().flat_map(names_in).collect();
+        let logins = file.accounts.iter().flat_map(|accounts| accounts.login.values());
+        let of_logins = logins.map(|login| &login.credential);
+        let used: BTreeSet<&String> = file.upstreams.values().flat_map(names_in).chain(of_logins).collect();
         for name in file.credentials.keys().filter(|name| !used.contains(name)) {
             let message = format!("the credential `{name}` is used nowhere");
             let help = "write `credential = \"NAME\"` at an upstream, or remove it";

@@ -1,6 +1,7 @@
 //! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
 //! it.
 
+mod account_logins;
 mod accounts;
 mod api_keys;
 mod arguments;

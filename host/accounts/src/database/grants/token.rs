@@ -28,6 +28,7 @@ struct AccessClaims<'a> {
     iat: i64,
     exp: i64,
     auth_time: i64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'static [&'static str],
     scope: String,
     roles: &'a [String],

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use maud::{Markup, html};
 
+use crate::provider::ProviderNotice;
+
 /// The id of the sentence, by which fields refer to it.
 pub(super) const ID: &str = "notice";
 
@@ -17,6 +19,8 @@ pub(in crate::site) enum LoginNotice {
     Busy(u32),
     /// The form is too old, or the browser accepts no cookies.
     FormExpired,
+    /// A login through a provider has failed.
+    Provider(ProviderNotice),
 }
 
 impl LoginNotice {
@@ -30,6 +34,7 @@ impl LoginNotice {
             Self::FormExpired => {
                 "This page was too old. Begin again; your browser has to accept cookies.".to_owned()
             }
+            Self::Provider(notice) => notice.sentence().to_owned(),
         }
     }
 }

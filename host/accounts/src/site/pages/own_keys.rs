@@ -61,7 +61,7 @@ pub(in crate::site) fn own_keys(form: &OwnKeysForm<'_>) -> SiteAnswer {
 fn list(form: &OwnKeysForm<'_>) -> Markup {
     html! {
         @if form.keys.is_empty() { p { "There are none." } }
-        ul.grants {
+        ul.items {
             @for key in form.keys {
                 li {
                     form method="post" action="/account/keys" {

@@ -5,7 +5,7 @@ use super::{Folder, write_private};
 const REST: &str = "[upstreams.a]\nown_tools = true\n[policies.people]\nkind = 'accounts'\n[policies.roles]\nkind = 'rbac'\nconfig.roles.ops = { allow = ['*'] }\n[pipeline]\nauthenticate = ['people']\nauthorize = ['roles']\n[lockout]\n";
 
 /// A directory with the files of accounts, of which this configuration is loaded.
-fn folder(config: &str) -> Folder {
+pub(super) fn folder(config: &str) -> Folder {
     let folder = Folder::with(&format!("{REST}{config}"));
     let state = folder.0.path().join("witgate.state/accounts");
     std::fs::create_dir_all(&state).unwrap();
