@@ -182,7 +182,9 @@ impl SiteRoute {
             Self::Metadata | Self::Keys | Self::Authorize | Self::ArriveFromProvider(_) => "GET",
             Self::LeaveForProvider(_) | Self::Consent | Self::Token | Self::Register | Self::Revoke => "POST",
             Self::Login | Self::Code | Self::Link | Self::PasskeyLogin | Self::Logout => "GET, POST",
-            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys | Self::OwnKeys => "GET, POST",
+            Self::Account | Self::Password | Self::SecondFactor | Self::Passkeys | Self::OwnKeys => {
+                "GET, POST"
+            }
         }
     }
 }

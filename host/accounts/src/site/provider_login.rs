@@ -76,12 +76,14 @@ impl AccountSite {
         arrival: ProviderArrival,
     ) -> Result<ArrivedUser, ProviderFault> {
         let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
-        let start = SessionStart { method: LoginMethod::Provider, browser: browser::described(&visit.headers) };
+        let start =
+            SessionStart { method: LoginMethod::Provider, browser: browser::described(&visit.headers) };
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
             match database.arrive(&arrival, now_ms())? {
                 ArrivalOutcome::User { user, is_new, has_other_roles } => {
-                    let secret = database.begin_session(&user, &start, now_ms())?.ok_or(ProviderFault::Disabled)?;
+                    let secret =
+                        database.begin_session(&user, &start, now_ms())?.ok_or(ProviderFault::Disabled)?;
                     // The browser loses the secret of its former session, so that nobody could end it later.
                     if let Some(former) = &former {
                         database.end_session(former)?;

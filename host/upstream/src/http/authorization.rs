@@ -11,7 +11,6 @@ use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
 use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
-use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::reject::Rejection;

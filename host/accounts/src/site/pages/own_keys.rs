@@ -64,14 +64,14 @@ fn list(form: &OwnKeysForm<'_>) -> Markup {
         ul.items {
             @for key in form.keys {
                 li {
+                    div {
+                        strong { (key.terms.name) }
+                        @if !key.terms.scopes.is_empty() { span.small { (key.terms.scopes.join(" ")) } }
+                        span.small { (end(key)) }
+                    }
                     form method="post" action="/account/keys" {
                         (hidden(FIELD, form.token))
                         (hidden("end", &key.id))
-                        span {
-                            strong { (key.terms.name) }
-                            @if !key.terms.scopes.is_empty() { " · " (key.terms.scopes.join(" ")) }
-                            " · " (end(key))
-                        }
                         button.other aria-label={ "End the key " (key.terms.name) } { "End" }
                     }
                 }
