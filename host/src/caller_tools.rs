@@ -1,8 +1,8 @@
 //! The own tools about callers: who they are, their logins and keys, and the audit log. Each call has passed the pipeline
 //! of its upstream, so a rule has allowed the tool to the caller.
 
-mod account_login;
 mod audit_entries;
+mod caller_login;
 mod keys;
 mod profile;
 mod summary;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use self::account_login::AccountLogin;
+use self::caller_login::CallerLogin;
 use crate::operation::OperationLog;
 use witgate_accounts::error::AccountsError;
 use witgate_accounts::store::AccountStore;
@@ -81,7 +81,7 @@ impl CallerDesk {
     async fn log_out(&self, question: &CallerQuestion) -> CallerAnswer {
         no_arguments(question)?;
         let (accounts, login) = self.login(question)?;
-        let AccountLogin { user, grant } = login;
+        let CallerLogin { user, grant } = login;
         let before = self.generations.live().number();
         let (source, peer) = (CallerDigest::of_peer(question.peer), question.peer);
         let ended = accounts.store.run(source, move |database| {
@@ -110,9 +110,9 @@ impl CallerDesk {
     }
 
     /// The accounts, and the login of a caller who shows one of their tokens.
-    fn login(&self, question: &CallerQuestion) -> Result<(&CallerAccounts, AccountLogin), String> {
+    fn login(&self, question: &CallerQuestion) -> Result<(&CallerAccounts, CallerLogin), String> {
         let accounts = self.accounts.as_ref().ok_or("There are no accounts here")?;
-        let login = AccountLogin::of(question.caller.identity(), &accounts.settings.issuer);
+        let login = CallerLogin::of(question.caller.identity(), &accounts.settings.issuer);
         let login = login.ok_or("This is only for programs in which a person has logged in")?;
         Ok((accounts, login))
     }

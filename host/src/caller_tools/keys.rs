@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::account_login::AccountLogin;
+use super::caller_login::CallerLogin;
 use super::{CallerAccounts, CallerDesk, arguments, unavailable};
 use witgate_accounts::database::now_ms;
 use witgate_accounts::database::own_keys::{OwnKey, OwnKeyFault, OwnKeyTerms};
@@ -58,7 +58,7 @@ impl CallerDesk {
 
 async fn made(
     accounts: &CallerAccounts,
-    login: AccountLogin,
+    login: CallerLogin,
     terms: OwnKeyTerms,
     peer: Option<IpAddr>,
 ) -> Result<(OwnKey, SecretString), String> {

@@ -1,7 +1,7 @@
 use serde_json::Value;
 use witgate_plugin::Identity;
 
-use super::account_login::AccountLogin;
+use super::caller_login::CallerLogin;
 
 const ISSUER: &str = "https://mcp.example.com";
 
@@ -17,7 +17,7 @@ fn identity(issuer: Option<&str>, claims: &Value) -> Identity {
 #[test]
 fn only_a_token_of_the_accounts_is_a_login() {
     let sid = serde_json::json!({ "sid": "00000000000000000000000000000001" });
-    let login = AccountLogin::of(&identity(Some(ISSUER), &sid), ISSUER).unwrap();
+    let login = CallerLogin::of(&identity(Some(ISSUER), &sid), ISSUER).unwrap();
     assert_eq!((&*login.user, login.grant[15]), ("u1", 1));
     for (issuer, claims) in [
         (None, &sid),
@@ -25,6 +25,6 @@ fn only_a_token_of_the_accounts_is_a_login() {
         (Some(ISSUER), &serde_json::json!({})),
         (Some(ISSUER), &serde_json::json!({ "sid": "1" })),
     ] {
-        assert_eq!(AccountLogin::of(&identity(issuer, claims), ISSUER), None, "{issuer:?} {claims}");
+        assert_eq!(CallerLogin::of(&identity(issuer, claims), ISSUER), None, "{issuer:?} {claims}");
     }
 }

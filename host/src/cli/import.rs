@@ -1,4 +1,4 @@
-//! The common parts of the imports of keys and of users: the text to import, and what became of its entries.
+//! The common parts of the imports of keys and of users: the text to import, and the result for each entry.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl ImportText {
     }
 }
 
-/// What happens to entries that the store has with another content, by the options `--update` and `--skip`.
+/// The treatment of entries that the store has with another content, by the options `--update` and `--skip`.
 pub(super) fn existing(update: bool, skip: bool) -> ExistingKeys {
     match (update, skip) {
         (true, _) => ExistingKeys::Update,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, StatusCode, Uri};
 
 use super::bound_session::BoundSession;
-use super::composed_request::{ComposedRequest, RequestFault, UpstreamReply};
+use super::composed_request::{ComposedRequest, SendFault, UpstreamReply};
 use super::outgoing::{self, Draft, Outgoing};
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
@@ -118,10 +118,10 @@ impl HttpUpstream {
     ///
     /// # Errors
     /// If there is no answer, or the newer credential belongs to another login than the session.
-    pub(super) async fn request(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, RequestFault> {
+    pub(super) async fn request(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, SendFault> {
         match request.credential.as_ref().filter(|credential| credential.is_renewable()) {
             None => {
-                let response = self.line.request(request.outgoing).await.map_err(RequestFault::Line)?;
+                let response = self.line.request(request.outgoing).await.map_err(SendFault::Line)?;
                 Ok(UpstreamReply { response, token: request.token })
             }
             Some(credential) => {
@@ -135,9 +135,9 @@ impl HttpUpstream {
         &self,
         credential: &UpstreamCredential,
         request: ComposedRequest<'_>,
-    ) -> Result<UpstreamReply, RequestFault> {
+    ) -> Result<UpstreamReply, SendFault> {
         let ComposedRequest { mut outgoing, user, token, lacking, session, .. } = request;
-        let mut response = self.line.request(outgoing.clone()).await.map_err(RequestFault::Line)?;
+        let mut response = self.line.request(outgoing.clone()).await.map_err(SendFault::Line)?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(UpstreamReply { response, token });
         }
@@ -147,10 +147,10 @@ impl HttpUpstream {
         };
         match replaced {
             Ok(newer) if self.is_admitted(session, user.as_ref(), Some(&newer)) => {
-                let response = self.line.request(outgoing).await.map_err(RequestFault::Line)?;
+                let response = self.line.request(outgoing).await.map_err(SendFault::Line)?;
                 Ok(UpstreamReply { response, token: Some(newer) })
             }
-            Ok(_) => Err(RequestFault::OtherLogin),
+            Ok(_) => Err(SendFault::OtherLogin),
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
                 // The caller gets this reason: somebody may have to log in again.

@@ -34,7 +34,7 @@ pub(super) struct UpstreamReply {
 
 /// The reason why a request has no answer.
 #[derive(Debug)]
-pub(super) enum RequestFault {
+pub(super) enum SendFault {
     /// The upstream cannot be reached.
     Line(BodyError),
     /// Its session belongs to another login than the token.

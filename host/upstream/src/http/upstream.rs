@@ -43,7 +43,7 @@ use witgate_services::network::Ways;
 
 use super::answer_stream;
 use super::bound_session::BoundSession;
-use super::composed_request::{ComposedRequest, RequestFault, UpstreamReply};
+use super::composed_request::{ComposedRequest, SendFault, UpstreamReply};
 use super::events;
 use super::farewells::Farewells;
 use super::fault::{bad_answer, fault};
@@ -272,8 +272,8 @@ impl HttpUpstream {
 
     async fn answered(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, Rejection> {
         self.request(request).await.map_err(|fault| match fault {
-            RequestFault::Line(error) => self.unreachable(&*error),
-            RequestFault::OtherLogin => Rejection::SessionNotFound,
+            SendFault::Line(error) => self.unreachable(&*error),
+            SendFault::OtherLogin => Rejection::SessionNotFound,
         })
     }
 

@@ -211,7 +211,7 @@ async fn a_session_never_gets_the_token_of_another_login_after_a_refusal() {
         let newer = if is_other { login() } else { former };
         scene.replace(newer, "b").await;
         match scene.upstream.request(composed).await {
-            Err(RequestFault::OtherLogin) => assert!(is_other),
+            Err(SendFault::OtherLogin) => assert!(is_other),
             Err(fault) => panic!("{fault:?}"),
             Ok(answered) => {
                 assert!(!is_other);

@@ -7,7 +7,7 @@ use witgate_plugin::Identity;
 
 /// The login at these accounts that a token is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AccountLogin {
+pub(super) struct CallerLogin {
     /// The id of the user.
     pub(super) user: String,
     /// The grant.
@@ -19,7 +19,7 @@ struct LoginClaims {
     sid: String,
 }
 
-impl AccountLogin {
+impl CallerLogin {
     /// The login of a caller who shows a token of this issuer. None: they show something else. The database has to
     /// confirm that the user has this grant.
     pub(super) fn of(identity: &Identity, issuer: &str) -> Option<Self> {
