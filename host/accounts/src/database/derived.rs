@@ -21,7 +21,7 @@ impl AccountDatabase {
     /// it.
     ///
     /// # Errors
-    /// If the database cannot be read, or a file cannot be written. The next attempt is made when the running Witgate keeps the files up to date.
+    /// If the database cannot be read, or a file cannot be written. A running Witgate tries again within a second.
     pub fn publish(&mut self) -> Result<(), AccountsError> {
         self.published = None;
         // Read before the content, so that a later change is noticed.
