@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::AccountDatabase;
 use super::sessions::{self, SessionStart};
-use super::users::{AccountUser, by_id, event, find};
+use super::users::{AccountUser, by_id, event, find, is_unchanged};
 use crate::error::AccountsError;
 use crate::event::AccountAction;
 use crate::login_method::LoginMethod;
@@ -83,6 +83,10 @@ impl AccountDatabase {
         let name = if name.is_empty() { "Passkey".to_owned() } else { name };
         let recorder = self.recorder.clone();
         self.change(|transaction, _| {
+            // The challenge is of somebody with this password.
+            if !is_unchanged(transaction, user)? {
+                return Err(PasskeyFault("passkey-challenge").into());
+            }
             answer(transaction, challenge, now)?;
             let query = "SELECT count(*) FROM passkeys WHERE user = ?1";
             let count: i64 = transaction.query_row(query, [&user.id], |row| row.get(0))?;

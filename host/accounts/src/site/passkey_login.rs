@@ -6,7 +6,7 @@ use http::StatusCode;
 use secrecy::SecretString;
 
 use super::answers::{SiteAnswer, see_other};
-use super::challenge::{self, challenge};
+use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::{self, FormPurpose};
 use super::pages::notice::FormNotice;
 use super::pages::passkey::{self as page, PasskeyLoginForm};
@@ -35,8 +35,8 @@ impl AccountSite {
         let Some(host) = self.settings.passkey_host() else { return super::answers::nothing_here() };
         self.with_browser(visit, |secret| {
             let forms = self.store.forms();
-            let token = form_token::token(forms, FormPurpose::Passkey, secret, next);
-            match challenge(forms, secret, now_ms()) {
+            let token = form_token::token(forms, FormPurpose::PasskeyLogin, secret, next);
+            match challenge(forms, PasskeyCeremony::LogIn, secret, now_ms()) {
                 Ok(challenge) => page::log_in(&PasskeyLoginForm {
                     token: &token,
                     next,
@@ -56,8 +56,8 @@ impl AccountSite {
         let challenge = form.get("challenge").unwrap_or_default();
         let is_genuine = self.cookies.browser(&visit.headers).is_some_and(|secret| {
             let forms = self.store.forms();
-            form_token::is_genuine(forms, FormPurpose::Passkey, &secret, next, &form)
-                && challenge::is_open(forms, &secret, challenge, now_ms())
+            form_token::is_genuine(forms, FormPurpose::PasskeyLogin, &secret, next, &form)
+                && challenge::is_open(forms, PasskeyCeremony::LogIn, &secret, challenge, now_ms())
         });
         if !is_genuine {
             let notice = FormNotice::of_login(LoginNotice::FormExpired);

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use witgate_basic::credential::composed_password;
 
 use super::answers::{SiteAnswer, nothing_here, see_other};
-use super::challenge::{self, challenge};
+use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::FormPurpose;
 use super::login::LoginFault;
 use super::pages::notice::FormNotice;
@@ -40,7 +40,7 @@ impl AccountSite {
         let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
         match self.store.run(visit.source(), find).await {
             Ok(passkeys) => page::list(&PasskeysForm {
-                token: &self.token_of(FormPurpose::Passkey, secret),
+                token: &self.token_of(FormPurpose::Passkeys, secret),
                 user: &session.user.name,
                 passkeys: &passkeys,
                 now: now_ms(),
@@ -52,7 +52,7 @@ impl AccountSite {
 
     /// Changes the passkeys.
     pub(super) async fn change_passkeys(&self, visit: &SiteVisit) -> SiteAnswer {
-        let (form, session, secret) = match self.own_form(visit, FormPurpose::Passkey).await {
+        let (form, session, secret) = match self.own_form(visit, FormPurpose::Passkeys).await {
             Ok(form) => form,
             Err(answer) => return *answer,
         };
@@ -88,9 +88,10 @@ impl AccountSite {
             Ok(known) => known,
             Err(error) => return pages::unavailable(&error),
         };
-        match challenge(self.store.forms(), secret, now_ms()) {
+        let ceremony = PasskeyCeremony::Add(&session.user);
+        match challenge(self.store.forms(), ceremony, secret, now_ms()) {
             Ok(challenge) => page::create(&NewPasskeyForm {
-                token: &self.token_of(FormPurpose::Passkey, secret),
+                token: &self.token_of(FormPurpose::Passkeys, secret),
                 challenge: &challenge,
                 host: &host,
                 user: &session.user,
@@ -109,7 +110,8 @@ impl AccountSite {
         secret: &SecretString,
     ) -> SiteAnswer {
         let challenge = form.get("challenge").unwrap_or_default().to_owned();
-        if !challenge::is_open(self.store.forms(), secret, &challenge, now_ms()) {
+        let ceremony = PasskeyCeremony::Add(&session.user);
+        if !challenge::is_open(self.store.forms(), ceremony, secret, &challenge, now_ms()) {
             let notice = FormNotice::of_login(LoginNotice::FormExpired);
             return self.passkeys_form(visit, session, secret, Some(notice)).await;
         }

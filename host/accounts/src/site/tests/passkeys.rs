@@ -15,6 +15,16 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+fn new_passkey_fields(device: &Device, challenge: &str) -> Filled {
+    vec![
+        ("credential", text(Device::ID)),
+        ("algorithm", "-7".to_owned()),
+        ("key", text(&device.key())),
+        ("data", text(&device.new_data())),
+        ("client", text(&client("webauthn.create", challenge, SERVER.origin))),
+    ]
+}
+
 impl Browser {
     /// The page of a form, with the fields that it has, and those that `fill` makes for its challenge.
     async fn answered(
@@ -40,16 +50,14 @@ impl Browser {
 
     async fn add(&mut self, device: &Device) -> SiteAnswer {
         let page = self.new_passkey(PASSWORD).await;
-        self.answered(&page, "/account/passkeys", &["form", "name", "challenge"], |challenge| {
-            vec![
-                ("credential", text(Device::ID)),
-                ("algorithm", "-7".to_owned()),
-                ("key", text(&device.key())),
-                ("data", text(&device.new_data())),
-                ("client", text(&client("webauthn.create", challenge, SERVER.origin))),
-            ]
-        })
-        .await
+        self.added(&page, device).await
+    }
+
+    /// Answers the page that makes a passkey.
+    async fn added(&mut self, page: &SiteAnswer, device: &Device) -> SiteAnswer {
+        let kept = ["form", "name", "challenge"];
+        self.answered(page, "/account/passkeys", &kept, |challenge| new_passkey_fields(device, challenge))
+            .await
     }
 
     async fn log_in_by(&mut self, device: &Device, place: &str, user: &str) -> SiteAnswer {
@@ -149,6 +157,43 @@ async fn an_answer_counts_once_and_in_its_browser() {
     let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     assert!(text_of(&answer).contains("lets nobody in"));
+}
+
+/// Whoever has only the session, but not the password, shows its secret as the cookie of a browser before a login.
+#[tokio::test]
+async fn a_challenge_for_a_login_adds_no_passkey_to_the_session_with_the_same_secret() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let session = browser.cookies["__Host-witgate-session"].clone();
+    browser.cookies.insert("__Host-witgate-browser".to_owned(), session);
+    let login = text_of(&browser.get("/login/passkey").await);
+    let list = text_of(&browser.get("/account/passkeys").await);
+    let challenge = field(&login, "challenge");
+    for token in [&login, &list].map(|page| field(page, "form")) {
+        let filled = new_passkey_fields(&device, &challenge);
+        let mut form = vec![("form", &*token), ("challenge", &*challenge), ("name", "Stolen")];
+        form.extend(filled.iter().map(|(name, value)| (*name, value.as_str())));
+        let answer = browser.post("/account/passkeys", &form).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{}", text_of(&answer));
+        assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_for_a_new_passkey_ends_with_the_password() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let page = browser.new_passkey(PASSWORD).await;
+    let renewed =
+        witgate_services::passwords::algorithm::hash_of(PASSWORD, browser.accounts.settings.password_cost);
+    browser.accounts.open().renew_hash(&ada.id, &ada.hash, &renewed.unwrap()).unwrap();
+    let answer = browser.added(&page, &device).await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{}", text_of(&answer));
+    assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
 }
 
 #[tokio::test]
