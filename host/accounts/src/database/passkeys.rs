@@ -1,6 +1,6 @@
 //! Passkeys: keys on devices of people, with which they log in without a password.
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 
 use super::AccountDatabase;
@@ -174,6 +174,12 @@ impl AccountDatabase {
         })?;
         Ok((user, session))
     }
+}
+
+/// True if a user has passkeys.
+pub(super) fn exist(connection: &Connection, user: &str) -> Result<bool, AccountsError> {
+    let query = "SELECT EXISTS (SELECT 1 FROM passkeys WHERE user = ?1)";
+    Ok(connection.query_row(query, [user], |row| row.get(0))?)
 }
 
 /// Remembers that a challenge is answered. Only who is logged in, or has a passkey, gets this far.

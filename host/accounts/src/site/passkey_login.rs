@@ -31,6 +31,19 @@ impl AccountSite {
         self.passkey_form(visit, &visit.query, None)
     }
 
+    /// The page for somebody whose password is not enough. Where there are no passkeys at the host, nobody can show theirs.
+    pub(super) fn ask_for_passkey(&self, visit: &SiteVisit, next: &str) -> SiteAnswer {
+        let notice = LoginNotice::PasskeyNeeded;
+        if let Some(others) = self.lines.turn(notice.code()) {
+            let peer = visit.peer.map(tracing::field::display);
+            tracing::info!(code = notice.code(), peer, others, "a login was refused");
+        }
+        match self.settings.passkey_host() {
+            Some(_) => self.passkey_form(visit, next, Some(FormNotice::of_login(notice))),
+            None => self.login_form(visit, next, Some(notice)),
+        }
+    }
+
     fn passkey_form(&self, visit: &SiteVisit, next: &str, notice: Option<FormNotice>) -> SiteAnswer {
         let Some(host) = self.settings.passkey_host() else { return super::answers::nothing_here() };
         self.with_browser(visit, |secret| {

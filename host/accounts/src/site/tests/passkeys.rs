@@ -4,7 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
+use crate::database::begun_logins::{LoginStep, SecondStep};
+use crate::database::users::AccountUser;
 use crate::passkey::tests::{Device, SERVER, client};
+use witgate_config::accounts::SecondFactorRule;
 
 const NAME: &str = "Phone & co";
 
@@ -58,6 +61,14 @@ impl Browser {
         let kept = ["form", "name", "challenge"];
         self.answered(page, "/account/passkeys", &kept, |challenge| new_passkey_fields(device, challenge))
             .await
+    }
+
+    /// The reasons of the refused logins of a user.
+    fn refusals(&self, user: &AccountUser) -> Vec<String> {
+        let events = self.events.lock();
+        let refused = events.iter().filter(|event| event.action == AccountAction::LoginRefused);
+        let of_user = refused.filter(|event| event.user.as_ref() == Some(&user.id));
+        of_user.filter_map(|event| event.reason.clone()).collect()
     }
 
     async fn log_in_by(&mut self, device: &Device, place: &str, user: &str) -> SiteAnswer {
@@ -194,6 +205,41 @@ async fn a_challenge_for_a_new_passkey_ends_with_the_password() {
     let answer = browser.added(&page, &device).await;
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{}", text_of(&answer));
     assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_password_alone_sets_up_no_app_for_a_user_with_passkeys() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    // A login that began before there was a passkey.
+    let mut settings = browser.accounts.settings.clone();
+    settings.second_factor = SecondFactorRule::Everybody;
+    let mut database = browser.accounts.open();
+    let begun = database.pass_password(&ada, "", &settings, now_ms()).unwrap();
+    let Some(LoginStep::Code(begun)) = begun else { panic!("{begun:?}") };
+    assert!(database.begun_login(&begun, now_ms()).unwrap().is_some());
+    browser.add(&device).await;
+    assert!(database.begun_login(&begun, now_ms()).unwrap().is_none());
+    assert!(matches!(database.pass_code(&begun, "000000", "", now_ms()).unwrap(), SecondStep::Over));
+
+    browser.site.settings.second_factor = SecondFactorRule::Everybody;
+    browser.cookies.clear();
+    let client_id = browser.register().await;
+    let query = request(&client_id);
+    let page = browser.get(&format!("/oauth/authorize?{query}")).await;
+    let answer = browser.log_in(&page, PASSWORD).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let page = text_of(&answer);
+    assert!(page.contains("you have passkeys") && page.contains("data-action=\"get\""), "{page}");
+    assert_eq!(field(&page, "next"), query);
+    for name in ["session", "login"].map(|name| format!("__Host-witgate-{name}")) {
+        assert!(!browser.cookies.contains_key(&name), "{name}");
+    }
+    assert_eq!(browser.refusals(&ada), ["passkey-needed"]);
+    let answer = browser.log_in_by(&device, &format!("/login/passkey?{query}"), &ada.id).await;
+    assert_eq!(location(&answer), format!("/oauth/authorize?{query}"));
 }
 
 #[tokio::test]
