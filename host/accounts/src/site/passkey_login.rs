@@ -87,8 +87,8 @@ impl AccountSite {
                 let notice = FormNotice::of_login(LoginNotice::Paused(seconds));
                 self.passkey_form(visit, next, Some(notice))
             }
-            Err(PasskeyLoginFault::Refused(fault)) => {
-                self.note_bad_passkey(visit, fault);
+            Err(PasskeyLoginFault::Refused(fault, user)) => {
+                self.note_bad_passkey(visit, user.as_deref(), fault);
                 self.passkey_form(visit, next, Some(refused()))
             }
             Err(PasskeyLoginFault::Store(error)) => pages::unavailable(&error),
@@ -113,10 +113,10 @@ impl AccountSite {
                 meters.login(LoginOutcome::Right);
                 Ok(passed)
             }
-            Err(PasskeyRefusal::Fault(fault)) => {
+            Err(PasskeyRefusal::Fault { fault, user }) => {
                 drop(ticket);
                 meters.login(LoginOutcome::Wrong);
-                Err(PasskeyLoginFault::Refused(fault))
+                Err(PasskeyLoginFault::Refused(fault, user))
             }
             Err(PasskeyRefusal::Store(error)) => {
                 ticket.withdraw();
@@ -134,7 +134,7 @@ impl AccountSite {
     ) -> Result<(AccountUser, SecretString), PasskeyRefusal> {
         let [id, data, client, signature] =
             ["credential", "data", "client", "signature"].map(|name| bytes_of(form, name));
-        let handle = form.get("user").map(str::to_owned);
+        let handle = form.get("user").unwrap_or_default().to_owned();
         let (origin, host) = (self.settings.issuer.clone(), self.settings.passkey_host().unwrap_or_default());
         let (challenge, peer) = (challenge.to_owned(), visit.peer);
         let (browser, former) = (browser::described(&visit.headers), self.cookies.session(&visit.headers));
@@ -143,7 +143,7 @@ impl AccountSite {
             let server = PasskeyServer { origin: &origin, host: &host };
             let shown = PasskeyAnswer { data: &data, client: &client, signature: &signature };
             let terms = (server, &*challenge);
-            let passed = database.pass_passkey(&id, handle.as_deref(), terms, &shown, &browser, now_ms())?;
+            let passed = database.pass_passkey(&id, &handle, terms, &shown, &browser, now_ms())?;
             if let Some(former) = &former {
                 database.end_session(former)?;
             }
@@ -152,12 +152,18 @@ impl AccountSite {
         self.store.run(visit.source(), work).await
     }
 
-    pub(super) fn note_bad_passkey(&self, visit: &SiteVisit, fault: PasskeyFault) {
+    /// Notes that a passkey lets nobody in, or is not added.
+    pub(super) fn note_bad_passkey(
+        &self,
+        visit: &SiteVisit,
+        user: Option<&AccountUser>,
+        fault: PasskeyFault,
+    ) {
         if let Some(others) = self.lines.turn(fault.0) {
             let peer = visit.peer.map(tracing::field::display);
             tracing::info!(code = fault.0, peer, others, "a passkey was refused");
         }
-        self.record_wrong(visit, None, fault.0);
+        self.record_wrong(visit, user, fault.0);
     }
 }
 
@@ -169,6 +175,6 @@ fn refused() -> FormNotice {
 
 enum PasskeyLoginFault {
     Paused(u32),
-    Refused(PasskeyFault),
+    Refused(PasskeyFault, Option<Box<AccountUser>>),
     Store(AccountsError),
 }

@@ -102,6 +102,7 @@ impl AccountSite {
         }
     }
 
+    /// Adds what the browser has made. Failures count as failed logins, so that nobody can fill the log with them.
     async fn add_passkey(
         &self,
         visit: &SiteVisit,
@@ -127,17 +128,29 @@ impl AccountSite {
             let new = NewPasskey { id: &id, algorithm, key: &key, data: &data, client: &client };
             database.add_passkey(&user, &name, (server, &challenge), &new, now_ms())
         };
+        let ticket = match self.guard.begin(self.attempt(visit, &session.user.name)) {
+            Ok(ticket) => ticket,
+            Err(seconds) => {
+                let notice = FormNotice::of_login(LoginNotice::Paused(seconds));
+                return self.passkeys_form(visit, session, secret, Some(notice)).await;
+            }
+        };
         match self.store.run(visit.source(), work).await {
             Ok(()) => {
+                ticket.succeed();
                 let user = witgate_base::printable::clean(&session.user.name);
                 tracing::info!(user, "a person has added a passkey");
                 see_other(paths::PASSKEYS)
             }
-            Err(PasskeyRefusal::Fault(fault)) => {
-                self.note_bad_passkey(visit, fault);
+            Err(PasskeyRefusal::Fault { fault, .. }) => {
+                drop(ticket);
+                self.note_bad_passkey(visit, Some(&session.user), fault);
                 self.passkeys_form(visit, session, secret, Some(not_added(fault))).await
             }
-            Err(PasskeyRefusal::Store(error)) => pages::unavailable(&error),
+            Err(PasskeyRefusal::Store(error)) => {
+                ticket.withdraw();
+                pages::unavailable(&error)
+            }
         }
     }
 

@@ -103,7 +103,7 @@ async fn a_passkey_logs_in_alone_and_until_it_is_removed() {
 
     browser.cookies.clear();
     // Not by somebody else's name, and not with another key.
-    for (device, user) in [(&device, "other"), (&Device::new(), &*ada.id)] {
+    for (device, user) in [(&device, "other"), (&device, ""), (&Device::new(), &*ada.id)] {
         let answer = browser.log_in_by(device, "/login/passkey", user).await;
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         assert!(text_of(&answer).contains("lets nobody in"));
@@ -240,6 +240,41 @@ async fn a_password_alone_sets_up_no_app_for_a_user_with_passkeys() {
     assert_eq!(browser.refusals(&ada), ["passkey-needed"]);
     let answer = browser.log_in_by(&device, &format!("/login/passkey?{query}"), &ada.id).await;
     assert_eq!(location(&answer), format!("/oauth/authorize?{query}"));
+}
+
+#[tokio::test]
+async fn a_refused_passkey_is_recorded_with_its_user() {
+    let mut browser = Browser::new();
+    let (mut device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    browser.add(&device).await;
+    browser.cookies.clear();
+    device.counter = 5;
+    assert_eq!(location(&browser.log_in_by(&device, "/login/passkey", &ada.id).await), "/account");
+    device.counter = 4;
+    browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    browser.log_in_by(&Device::new(), "/login/passkey", &ada.id).await;
+    browser.log_in_by(&device, "/login/passkey", "somebody else").await;
+    assert_eq!(browser.refusals(&ada), ["passkey-copied", "passkey-signature"]);
+}
+
+#[tokio::test]
+async fn a_passkey_that_is_not_added_counts_as_a_failure_and_uses_its_challenge_up() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    let page = browser.new_passkey(PASSWORD).await;
+    let [_, before, ..] = browser.counts.all();
+    let mut unverified = Device::new();
+    unverified.flags = 1;
+    assert_eq!(browser.added(&page, &unverified).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(browser.added(&page, &device).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(browser.refusals(&ada), ["passkey-unverified", "passkey-challenge"]);
+    assert_eq!(browser.counts.all()[1], before + 2);
+    assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
+    assert_eq!(location(&browser.add(&device).await), "/account/passkeys");
 }
 
 #[tokio::test]
