@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::AccountDatabase;
 use super::event_recorder::EventRecorder;
 use super::sessions::{self, SessionStart};
-use super::users::{AccountUser, by_id, event, find, is_unchanged};
+use super::users::{AccountUser, by_id, event, find, is_unchanged, remove_passkeys};
 use crate::error::AccountsError;
 use crate::event::AccountAction;
 use crate::login_method::LoginMethod;
@@ -129,11 +129,7 @@ impl AccountDatabase {
         let recorder = self.recorder.clone();
         self.change(|transaction, _| {
             let user = find(transaction, name)?;
-            let removed = transaction.execute("DELETE FROM passkeys WHERE user = ?1", [&user.id])?;
-            if removed > 0 {
-                recorder.record(transaction, event(AccountAction::PasskeyRemoved, &user))?;
-            }
-            Ok(removed)
+            remove_passkeys(transaction, &recorder, &user)
         })
     }
 

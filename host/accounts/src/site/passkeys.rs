@@ -1,4 +1,4 @@
-//! The passkeys of an account: their list, a new one, which asks for the password, and their removal.
+//! The passkeys of an account: their list, a new one, and their removal. Both changes ask for the password.
 
 use http::StatusCode;
 use secrecy::SecretString;
@@ -9,7 +9,7 @@ use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::FormPurpose;
 use super::login::LoginFault;
 use super::pages::notice::FormNotice;
-use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm};
+use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm, RemovalForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
 use super::passkey_login::bytes_of;
@@ -57,7 +57,7 @@ impl AccountSite {
             Err(answer) => return *answer,
         };
         if form.get("remove").is_some() {
-            return self.remove_passkey(visit, &session, bytes_of(&form, "remove")).await;
+            return self.remove_passkey(visit, &form, &session, &secret).await;
         }
         if form.get("challenge").is_some() {
             return self.add_passkey(visit, &form, &session, &secret).await;
@@ -154,7 +154,40 @@ impl AccountSite {
         }
     }
 
-    async fn remove_passkey(&self, visit: &SiteVisit, session: &BrowserSession, id: Vec<u8>) -> SiteAnswer {
+    /// Removes a passkey of somebody who has shown their password. Without one, the page asks for it.
+    async fn remove_passkey(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        session: &BrowserSession,
+        secret: &SecretString,
+    ) -> SiteAnswer {
+        let id = bytes_of(form, "remove");
+        let notice = match form.get("current") {
+            None => None,
+            Some(password) => {
+                let password = composed_password(password);
+                match self.confirm_password(visit, &session.user, &password).await {
+                    Ok(()) => return self.removed(visit, session, id).await,
+                    Err(LoginFault::Store(error)) => return pages::unavailable(&error),
+                    Err(LoginFault::Refused(notice)) => Some(FormNotice::of_login(notice)),
+                }
+            }
+        };
+        let user = session.user.id.clone();
+        let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
+        let known = match self.store.run(visit.source(), find).await {
+            Ok(known) => known,
+            Err(error) => return pages::unavailable(&error),
+        };
+        let Some(passkey) = known.iter().find(|passkey| passkey.id == id) else {
+            return see_other(paths::PASSKEYS);
+        };
+        let token = self.token_of(FormPurpose::Passkeys, secret);
+        page::remove(&RemovalForm { token: &token, user: &session.user.name, passkey, notice })
+    }
+
+    async fn removed(&self, visit: &SiteVisit, session: &BrowserSession, id: Vec<u8>) -> SiteAnswer {
         let (user, peer) = (session.user.clone(), visit.peer);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
+use crate::database::AccountDatabase;
 use crate::database::begun_logins::{LoginStep, SecondStep};
 use crate::database::users::AccountUser;
 use crate::passkey::tests::{Device, SERVER, client};
@@ -117,8 +118,16 @@ async fn a_passkey_logs_in_alone_and_until_it_is_removed() {
     assert_eq!(location(&answer), format!("/oauth/authorize?{query}"));
     let page = text_of(&browser.get("/account/passkeys").await);
     assert!(page.contains("used just now"), "{page}");
-    let form = [("form", &*field(&page, "form")), ("remove", &*field(&page, "remove"))];
-    assert_eq!(location(&browser.post("/account/passkeys", &form).await), "/account/passkeys");
+    let (token, id) = (field(&page, "form"), field(&page, "remove"));
+    let form = [("form", &*token), ("remove", &*id)];
+    let page = text_of(&browser.post("/account/passkeys", &form).await);
+    assert!(page.contains("Remove a passkey") && page.contains("Phone &amp; co"), "{page}");
+    let remove = |password| [("form", &*token), ("remove", &*id), ("current", password)];
+    let answer = browser.post("/account/passkeys", &remove("wrong")).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(browser.accounts.open().passkeys_of(&ada.id).unwrap().len(), 1);
+    assert_eq!(location(&browser.post("/account/passkeys", &remove(PASSWORD)).await), "/account/passkeys");
+    assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
     browser.cookies.clear();
     let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
@@ -275,6 +284,42 @@ async fn a_passkey_that_is_not_added_counts_as_a_failure_and_uses_its_challenge_
     assert_eq!(browser.counts.all()[1], before + 2);
     assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
     assert_eq!(location(&browser.add(&device).await), "/account/passkeys");
+}
+
+/// A reset follows a theft, and the thief may have added a passkey. Whoever changes the password themselves keeps theirs.
+#[tokio::test]
+async fn a_reset_by_an_operator_removes_all_passkeys_and_the_change_of_a_person_none() {
+    let mut browser = Browser::new();
+    let (device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    browser.add(&device).await;
+    let number = |database: &AccountDatabase| database.passkeys_of(&ada.id).unwrap().len();
+    let mut database = browser.accounts.open();
+    let reset: [fn(&mut AccountDatabase, &AccountUser); 2] = [
+        |database, ada| drop(database.set_password("ada", &ada.hash).unwrap()),
+        |database, ada| {
+            let hour = Duration::from_secs(3_600);
+            let (_, link) = database.make_link("ada", hour, now_ms()).unwrap();
+            database.use_link(&link, &ada.hash, now_ms()).unwrap().unwrap();
+        },
+    ];
+    for reset in reset {
+        database.change_password(&ada, &ada.hash).unwrap().unwrap();
+        database.end_logins("ada", "ended").unwrap();
+        assert_eq!(number(&database), 1);
+        reset(&mut database, &ada);
+        assert_eq!(number(&database), 0);
+        browser.cookies.clear();
+        let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        let page = browser.get("/login").await;
+        browser.log_in(&page, PASSWORD).await;
+        browser.add(&device).await;
+    }
+    let removed =
+        browser.accounts_events().into_iter().filter(|action| *action == AccountAction::PasskeyRemoved);
+    assert_eq!(removed.count(), 2);
 }
 
 #[tokio::test]
