@@ -68,7 +68,7 @@ fn rights_that_no_key_can_have_cost_nobody_else_their_keys() {
     database.connection.execute(give, (&ben.id, "r".repeat(257))).unwrap();
     database.publish().unwrap();
     let owners: Vec<_> = file(&accounts).into_iter().filter_map(|key| key.owner).collect();
-    assert_eq!(owners, [accounts.ada.id.clone()]);
+    assert_eq!(owners, std::slice::from_ref(&accounts.ada.id));
 }
 
 #[test]
