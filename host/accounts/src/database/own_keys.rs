@@ -72,6 +72,9 @@ pub enum OwnKeyFault {
     /// The user has as many keys as possible, or has made as many today.
     #[error("there are {MOST_OF_ONE} keys already, or {MOST_OF_A_DAY} were made in the last day")]
     TooMany,
+    /// The user has rights that no key can have, such as too many roles.
+    #[error("the roles of the user do not fit into a key")]
+    Unfit,
     /// The user does not exist, or is disabled.
     #[error("the user is disabled or removed")]
     User,
@@ -215,6 +218,9 @@ fn add(
         return Err(OwnKeyFault::TooMany);
     }
     let digest = sha256(text.expose_secret().as_bytes());
+    if entry(owner.clone(), key.clone(), digest, None).is_err() {
+        return Err(OwnKeyFault::Unfit);
+    }
     transaction.execute(
         "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (id, user, &terms.name, digest.as_slice(), terms.scopes.join(" "), created, terms.expires),
@@ -258,37 +264,60 @@ fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsErro
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The entries of the file.
+/// The entries of the file. Those that the policy would not read are left out, so that they cost nobody else their keys.
 fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
-    type KeyRow = (String, String, Vec<u8>, String, i64, Option<i64>, Option<i64>);
-    let query = "SELECT id, user, digest, scopes, created, expires, ended FROM own_keys
+    type KeyRow = (OwnKey, String, Vec<u8>, Option<i64>);
+    let query = "SELECT id, user, digest, name, scopes, created, expires, ended FROM own_keys
                  WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY user, id";
     let mut statement = connection.prepare_cached(query)?;
     let rows = statement.query_map([now, REMEMBERED_MS], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+        let (name, scopes) = (row.get(3)?, scopes(&row.get::<_, String>(4)?));
+        let terms = OwnKeyTerms { name, scopes, expires: row.get(6)? };
+        let key = OwnKey { id: row.get(0)?, terms, created: row.get(5)? };
+        Ok((key, row.get(1)?, row.get(2)?, row.get(7)?))
     })?;
     let rows: Vec<KeyRow> = rows.collect::<Result<_, _>>()?;
-    let mut keys = Vec::with_capacity(rows.len());
-    for (id, user, digest, of_key, created, expires, ended) in rows {
+    let (mut keys, mut faults) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (key, user, digest, ended) in rows {
         let Some(owner) = by_id(connection, &user)? else { continue };
-        let digest = <[u8; 32]>::try_from(digest)
-            .map_err(|_| AccountsError::Unavailable(format!("the digest of the key `{id}` is damaged")))?;
-        keys.push(StoredKey {
-            name: format!("{}/{id}", owner.name),
-            id,
-            sha256: Sha256(digest),
-            created: time(created),
-            expires: expires.map(time),
-            revoked: ended.or(owner.disabled).map(time),
-            roles: owner.roles,
-            scopes: scopes(&of_key),
-            allow: Vec::new(),
-            deny: Vec::new(),
-            previous: None,
-            owner: Some(owner.id),
-        });
+        let damaged =
+            |_| AccountsError::Unavailable(format!("the digest of the key `{}` is damaged", key.id));
+        let digest = <[u8; 32]>::try_from(digest).map_err(damaged)?;
+        match entry(owner, key, digest, ended) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if let Some(fault) = faults.first() {
+        let keys = faults.len();
+        tracing::warn!(keys, fault, "keys of users are left out, because no policy would read them");
     }
     Ok(keys)
+}
+
+/// The entry of a key.
+///
+/// # Errors
+/// With the reason why the policy would not read it.
+fn entry(owner: AccountUser, key: OwnKey, digest: [u8; 32], ended: Option<i64>) -> Result<StoredKey, String> {
+    let OwnKey { id, terms, created } = key;
+    let key = StoredKey {
+        // The name of a user may be as long as that of an entry.
+        name: format!("{}/{id}", owner.id),
+        id,
+        sha256: Sha256(digest),
+        created: time(created),
+        expires: terms.expires.map(time),
+        revoked: ended.or(owner.disabled).map(time),
+        roles: owner.roles,
+        scopes: terms.scopes,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        previous: None,
+        owner: Some(owner.id),
+    };
+    let alone = Store { keys: vec![key.clone()], ..Store::default() };
+    alone.check().map(|()| key).map_err(|error| error.to_string())
 }
 
 /// Whole seconds, of a time in milliseconds.
