@@ -1,8 +1,10 @@
 //! The checks of passkeys (Web Authentication, level 3, sections 7.1 and 7.2), for the case that no attestation is asked
 //! for: whoever is logged in vouches for their new key. The signatures are checked by the crypto library of the host.
 
+use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use serde::Deserialize;
 use witgate_base::digest::sha256;
@@ -12,6 +14,14 @@ const LONGEST_ID: usize = 1_023;
 
 /// The longest public key. One of RSA with 8,192 bits has about 1,060 bytes.
 const LONGEST_KEY: usize = 1_200;
+
+/// Algorithms of keys (RFC 9053, RFC 8812).
+const ES256: i64 = -7;
+const EDDSA: i64 = -8;
+const RS256: i64 = -257;
+
+/// The bits of a key of RSA.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 /// The bytes of authenticator data before its extensions.
 const DATA: usize = 37;
@@ -87,7 +97,7 @@ pub fn check_new(
     check_client(server, "webauthn.create", challenge, shown.client)?;
     let counter = check_data(server, shown.data)?;
     let is_sized = (1..=LONGEST_ID).contains(&shown.id.len()) && shown.key.len() <= LONGEST_KEY;
-    if !is_sized || algorithm(shown.algorithm).is_none() {
+    if !is_sized || !fits(shown.algorithm, shown.key) {
         return Err(PasskeyFault("passkey-unsupported"));
     }
     match credential_id(shown.data) {
@@ -172,11 +182,19 @@ fn credential_id(data: &[u8]) -> Option<&[u8]> {
     (flags & HAS_CREDENTIAL != 0).then(|| rest.get(..usize::from(u16::from_be_bytes(*length)))).flatten()
 }
 
+/// True if a public key is one of this algorithm. The bits of RSA count here, because a parser accepts fewer than a check of
+/// signatures.
+fn fits(number: i64, key: &[u8]) -> bool {
+    let has_bits = |key: PublicEncryptingKey| RSA_BITS.contains(&key.key_size_bits());
+    let is_sized = number != RS256 || PublicEncryptingKey::from_der(key).is_ok_and(has_bits);
+    is_sized && algorithm(number).is_some_and(|algorithm| ParsedPublicKey::new(algorithm, key).is_ok())
+}
+
 fn algorithm(number: i64) -> Option<&'static dyn VerificationAlgorithm> {
     match number {
-        -7 => Some(&ECDSA_P256_SHA256_ASN1),
-        -8 => Some(&ED25519),
-        -257 => Some(&RSA_PKCS1_2048_8192_SHA256),
+        ES256 => Some(&ECDSA_P256_SHA256_ASN1),
+        EDDSA => Some(&ED25519),
+        RS256 => Some(&RSA_PKCS1_2048_8192_SHA256),
         _ => None,
     }
 }
@@ -186,6 +204,8 @@ pub(crate) mod tests {
     use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     use super::*;
 
@@ -309,6 +329,38 @@ pub(crate) mod tests {
         }
         for length in 0..37 {
             assert!(check(&device.key(), -7, &data[..length], &right, &signature).is_err());
+        }
+    }
+
+    /// Keys that fit no algorithm would be refused at each login.
+    #[test]
+    fn the_key_of_a_new_passkey_fits_its_algorithm() {
+        let device = Device::new();
+        let (data, right) = (device.new_data(), client("webauthn.create", "c", SERVER.origin));
+        let decoded = |text: &str| STANDARD.decode(text).unwrap();
+        let [rsa, short_rsa, ed25519, p384] = [
+            "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAxHrq3sqhiVe2dPtD1JWd8+P1Wy4ibJM5cOcuGRjNIqfV4jIIemYWnn46mwkG\
+             yEAd4ExrRsOSiIaPyq2C8Jq7+dIhB3k3prSmIO37mt8auByLOj9+5J76QuH3vr20IMQsIj1bCZWxXkRpy142NY9fs6cd2vgOmyw8UO1w\
+             l1ieynKKOXr5v+JzA95WGf6Lqf55gMj/Vmm5IMotXgeDFhPbYXbpyEGTweeu5XXEy3orZ/4SAj9I7AJ0F56BHgC5fvqPoRGq10+rNx3s\
+             x5VtEMgKedaIRcCA1+XxmqGmoZexcURC35ZagPOWxh+Ui0sDbICREWSRArD2SeY5EXol2WikPwIDAQAB",
+            "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCpQuyGC4ioK1HDaSMHiw7cru1C/F5co/W7M9hpxRXe/WjuN0eYcFlyiDljkP61uZxH\
+             tR+0bwigSKrHpAjx+fTyeMP0FHCX/Ja2yRAyuPX03kGFc/ulhNXCixYiXfbRqVkBbPeeduu79tU8yRGq3kTQ5DBuM1GsJkeaB2rPUcWc\
+             hQIDAQAB",
+            "MCowBQYDK2VwAyEAH5ptNE78fGsSCiRr4JhRPWYSSarztV4Bb0ePM7PdqR0=",
+            "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAECVaGmFJS+n5ntK7TlB2BTER8N0X0zLldfCzwR0meigIGjr/0nKwNVFB1LvF0sEdCRz+Zt8zn\
+             vVZwyseYS+gnT/UARKS5ZsS9khwOu9ZKJsHottVMLMmfuOBeALmGczMs",
+        ]
+        .map(decoded);
+        let p256 = device.key();
+        let accepted = [(ES256, &p256), (EDDSA, &ed25519), (RS256, &rsa)];
+        let (empty, junk) = (Vec::new(), b"junk".to_vec());
+        for key in [&p256, &rsa, &short_rsa, &ed25519, &p384, &empty, &junk] {
+            for algorithm in [ES256, EDDSA, RS256, 0] {
+                let shown = NewPasskey { id: Device::ID, algorithm, key, data: &data, client: &right };
+                let fits = accepted.contains(&(algorithm, key));
+                let wanted = if fits { Ok(0) } else { Err(PasskeyFault("passkey-unsupported")) };
+                assert_eq!(check_new(SERVER, "c", &shown), wanted, "{algorithm} {key:?}");
+            }
         }
     }
 

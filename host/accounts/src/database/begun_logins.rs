@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::AccountDatabase;
 use super::authenticators::{self, CodeVerdict};
+use super::passkeys;
 use super::sessions::{self, SessionStart, digest_of};
 use super::users::{AccountUser, by_id, is_unchanged};
 use crate::error::AccountsError;
@@ -25,6 +26,9 @@ pub enum LoginStep {
     Session(SecretString),
     /// A code has to follow, for the begun login with this secret.
     Code(SecretString),
+    /// A login with a passkey, in place of this one: the user needs a second factor, and has passkeys but no app. Somebody
+    /// who knows the password alone sets up no app.
+    Passkey,
 }
 
 /// A login that waits for its second step.
@@ -68,30 +72,27 @@ impl AccountDatabase {
     ) -> Result<Option<LoginStep>, AccountsError> {
         let secret = SecretString::from(random::text()?);
         let recorder = self.recorder.clone();
-        let needs_code = self.change(|transaction, seal| {
+        self.change(|transaction, seal| {
             if !is_unchanged(transaction, user)? {
                 return Ok(None);
             }
             let has_factor = authenticators::exists(transaction, &user.id)?;
             let current = by_id(transaction, &user.id)?;
             let roles = current.as_ref().map_or(&user.roles, |current| &current.roles);
-            let needs_code = has_factor || settings.second_factor.is_for(roles);
-            match needs_code {
-                true => begin(transaction, &user.id, &secret, now)?,
-                false => {
-                    let start = SessionStart { method: LoginMethod::Password, browser: browser.to_owned() };
-                    sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
-                }
+            if !has_factor && !settings.second_factor.is_for(roles) {
+                let start = SessionStart { method: LoginMethod::Password, browser: browser.to_owned() };
+                sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
+                return Ok(Some(LoginStep::Session(secret)));
             }
-            if needs_code && !has_factor {
+            if !has_factor {
+                if passkeys::exist(transaction, &user.id)? {
+                    return Ok(Some(LoginStep::Passkey));
+                }
                 authenticators::offer(transaction, seal, &secret, &user.id, now)?;
             }
-            Ok::<_, AccountsError>(Some(needs_code))
-        })?;
-        Ok(needs_code.map(|needs_code| match needs_code {
-            true => LoginStep::Code(secret),
-            false => LoginStep::Session(secret),
-        }))
+            begin(transaction, &user.id, &secret, now)?;
+            Ok(Some(LoginStep::Code(secret)))
+        })
     }
 
     /// The begun login with this secret. None: there is none, or it is too old.
@@ -167,6 +168,10 @@ fn found(
     let user: Option<String> = connection.query_row(query, values, |row| row.get(0)).optional()?;
     let Some(user) = user else { return Ok(None) };
     let has_factor = authenticators::exists(connection, &user)?;
+    if !has_factor && passkeys::exist(connection, &user)? {
+        // The user has added a passkey since.
+        return Ok(None);
+    }
     let user = by_id(connection, &user)?.filter(|user| user.disabled.is_none());
     Ok(user.map(|user| BegunLogin { user, has_factor }))
 }

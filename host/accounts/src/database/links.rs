@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use witgate_basic::hash::PasswordHash;
 
 use super::sessions::digest_of;
-use super::users::{AccountUser, by_id, event, find, replace_password};
+use super::users::{AccountUser, by_id, event, find, remove_passkeys, replace_password};
 use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
 use crate::event::AccountAction;
@@ -63,7 +63,8 @@ impl AccountDatabase {
         linked(&self.connection, secret, now)
     }
 
-    /// Uses a link: its user gets the new password, and all their logins end. None: as for [`Self::user_of_link`].
+    /// Uses a link: its user gets the new password, all their logins end, and their passkeys are removed, because somebody
+    /// else may have added one. None: as for [`Self::user_of_link`].
     ///
     /// # Errors
     /// If the database or the list of ended logins cannot be written.
@@ -76,6 +77,7 @@ impl AccountDatabase {
         let recorder = self.recorder.clone();
         let used = self.change(|transaction, _| {
             let Some(user) = linked(transaction, secret, now)? else { return Ok(None) };
+            remove_passkeys(transaction, &recorder, &user)?;
             replace_password(transaction, &recorder, &user, hash)?;
             Ok::<_, AccountsError>(Some(user))
         })?;

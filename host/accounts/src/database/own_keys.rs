@@ -92,6 +92,9 @@ pub enum OwnKeyFault {
     /// The program that wants a key loses its access before the end of the key.
     #[error("a key of a program ends no later than its login")]
     AfterLogin,
+    /// The user has rights that no key can have, such as too many roles.
+    #[error("the roles of the user do not fit into a key")]
+    Unfit,
     /// The user does not exist, or is disabled.
     #[error("the user is disabled or removed")]
     User,
@@ -257,6 +260,9 @@ fn add(
         return Err(OwnKeyFault::TooMany);
     }
     let digest = sha256(text.expose_secret().as_bytes());
+    if entry((owner.id.clone(), owner.roles.clone()), key.clone(), digest, None).is_err() {
+        return Err(OwnKeyFault::Unfit);
+    }
     transaction.execute(
         "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires, strong, grant_id, resource)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -305,56 +311,83 @@ fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsErro
     let query = "SELECT id, name, scopes, created, expires, resource, strong FROM own_keys
                  WHERE user = ?1 AND ended IS NULL ORDER BY name";
     let mut statement = connection.prepare_cached(query)?;
-    let rows = statement.query_map([user], |row| {
-        let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
-        let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
-        let (resource, is_strong) = (row.get(5)?, row.get(6)?);
-        Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)?, resource, is_strong })
-    })?;
+    let rows = statement.query_map([user], key_of)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The entries of the file, with the names and roles of their owners. A role has no control characters.
+/// The id and the roles of the owner of a key.
+type KeyOwner = (String, Vec<String>);
+
+/// The entries of the file. Those that the policy would not read are left out, so that they cost nobody else their keys.
 fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
-    let query = "SELECT own_keys.id, user, digest, scopes, own_keys.created, expires, coalesce(ended, disabled), strong,
-                        resource, users.name,
-                        (SELECT group_concat(role, char(10)) FROM roles WHERE roles.user = users.id)
+    let query = "SELECT own_keys.id, own_keys.name, scopes, own_keys.created, expires, resource, strong, users.id, digest,
+                        coalesce(ended, disabled),
+                        (SELECT json_group_array(role) FROM roles WHERE roles.user = users.id)
                  FROM own_keys JOIN users ON users.id = own_keys.user
-                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY user, own_keys.id";
+                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY users.id, own_keys.id";
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([now, REMEMBERED_MS])?;
-    let mut keys = Vec::new();
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        keys.push(entry(row)?);
+        let key = key_of(row)?;
+        let digest = <[u8; 32]>::try_from(row.get::<_, Vec<u8>>(8)?).map_err(|_| damaged("digest", &key))?;
+        let roles: Vec<String> =
+            serde_json::from_str(&row.get::<_, String>(10)?).map_err(|_| damaged("owner", &key))?;
+        match entry((row.get(7)?, roles), key, digest, row.get(9)?) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if let Some(fault) = faults.first() {
+        let keys = faults.len();
+        tracing::warn!(keys, fault, "keys of users are left out, because no policy would read them");
     }
     Ok(keys)
 }
 
-fn entry(row: &Row<'_>) -> Result<StoredKey, AccountsError> {
-    let (id, owner, name): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(9)?);
-    let (digest, of_key, roles): (Vec<u8>, String, Option<String>) = (row.get(2)?, row.get(3)?, row.get(10)?);
-    let (expires, ended): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
-    let is_strong: bool = row.get(7)?;
-    let digest = <[u8; 32]>::try_from(digest)
-        .map_err(|_| AccountsError::Unavailable(format!("the digest of the key `{id}` is damaged")))?;
-    let mut roles: Vec<_> = roles.iter().flat_map(|roles| roles.split('\n')).map(str::to_owned).collect();
+fn damaged(part: &str, key: &OwnKey) -> AccountsError {
+    AccountsError::Unavailable(format!("the {part} of the key `{}` is damaged", key.id))
+}
+
+/// The key in the first seven columns.
+fn key_of(row: &Row<'_>) -> rusqlite::Result<OwnKey> {
+    let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
+    let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
+    let (resource, is_strong) = (row.get(5)?, row.get(6)?);
+    Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)?, resource, is_strong })
+}
+
+/// The entry of a key.
+///
+/// # Errors
+/// With the reason why the policy would not read it.
+fn entry(
+    (owner, mut roles): KeyOwner,
+    key: OwnKey,
+    digest: [u8; 32],
+    ended: Option<i64>,
+) -> Result<StoredKey, String> {
+    let OwnKey { id, terms, created, resource, is_strong } = key;
     roles.sort_unstable();
-    Ok(StoredKey {
-        name: format!("{name}/{id}"),
+    let key = StoredKey {
+        // The name of a user may be as long as that of an entry.
+        name: format!("{owner}/{id}"),
         id,
         sha256: Sha256(digest),
-        created: time(row.get(4)?),
-        expires: expires.map(time),
+        created: time(created),
+        expires: terms.expires.map(time),
         revoked: ended.map(time),
         roles,
-        scopes: scopes(&of_key),
+        scopes: terms.scopes,
         allow: Vec::new(),
         deny: Vec::new(),
         previous: None,
         owner: Some(owner),
-        resource: row.get(8)?,
+        resource,
         single_factor: !is_strong,
-    })
+    };
+    let alone = Store { keys: vec![key.clone()], ..Store::default() };
+    alone.check().map(|()| key).map_err(|error| error.to_string())
 }
 
 /// Whole seconds, of a time in milliseconds.

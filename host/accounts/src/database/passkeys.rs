@@ -1,11 +1,12 @@
 //! Passkeys: keys on devices of people, with which they log in without a password.
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 
 use super::AccountDatabase;
+use super::event_recorder::EventRecorder;
 use super::sessions::{self, SessionStart};
-use super::users::{AccountUser, by_id, event, find};
+use super::users::{AccountUser, by_id, event, find, is_unchanged, remove_passkeys};
 use crate::error::AccountsError;
 use crate::event::AccountAction;
 use crate::login_method::LoginMethod;
@@ -39,11 +40,22 @@ pub struct Passkey {
 #[derive(Debug, thiserror::Error)]
 pub enum PasskeyRefusal {
     /// It is not valid.
-    #[error(transparent)]
-    Fault(#[from] PasskeyFault),
+    #[error("{fault}")]
+    Fault {
+        /// The reason.
+        fault: PasskeyFault,
+        /// The user whose passkey it is. None: nobody is known.
+        user: Option<Box<AccountUser>>,
+    },
     /// The accounts cannot be used.
     #[error(transparent)]
     Store(#[from] AccountsError),
+}
+
+impl From<PasskeyFault> for PasskeyRefusal {
+    fn from(fault: PasskeyFault) -> Self {
+        Self::Fault { fault, user: None }
+    }
 }
 
 impl From<rusqlite::Error> for PasskeyRefusal {
@@ -66,7 +78,7 @@ impl AccountDatabase {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Adds a passkey of a user who is logged in.
+    /// Adds a passkey of a user who is logged in. The challenge is used up in any case.
     ///
     /// # Errors
     /// If it is not valid, or the database cannot be written.
@@ -78,29 +90,20 @@ impl AccountDatabase {
         shown: &NewPasskey<'_>,
         now: i64,
     ) -> Result<(), PasskeyRefusal> {
-        let counter = passkey::check_new(server, challenge, shown)?;
-        let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
-        let name = if name.is_empty() { "Passkey".to_owned() } else { name };
         let recorder = self.recorder.clone();
-        self.change(|transaction, _| {
+        let refused = self.change(|transaction, _| {
+            // The challenge is of somebody with this password.
+            if !is_unchanged(transaction, user)? {
+                return Err(PasskeyFault("passkey-challenge").into());
+            }
             answer(transaction, challenge, now)?;
-            let query = "SELECT count(*) FROM passkeys WHERE user = ?1";
-            let count: i64 = transaction.query_row(query, [&user.id], |row| row.get(0))?;
-            if count >= MOST_OF_ONE {
-                return Err(PasskeyFault("passkey-too-many").into());
+            match add(transaction, &recorder, (user, name), (server, challenge), shown, now) {
+                Ok(()) => Ok(None),
+                Err(PasskeyRefusal::Fault { fault, .. }) => Ok(Some(fault)),
+                Err(error) => Err(error),
             }
-            // The id of a passkey of somebody else stays theirs.
-            let added = transaction.execute(
-                "INSERT OR IGNORE INTO passkeys (id, user, name, algorithm, key, counter, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                (shown.id, &user.id, &name, shown.algorithm, shown.key, counter, now),
-            )?;
-            if added == 0 {
-                return Err(PasskeyFault("passkey-known").into());
-            }
-            recorder.record(transaction, event(AccountAction::PasskeyAdded, user))?;
-            Ok(())
-        })
+        })?;
+        refused.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     /// Removes a passkey of a user.
@@ -126,22 +129,18 @@ impl AccountDatabase {
         let recorder = self.recorder.clone();
         self.change(|transaction, _| {
             let user = find(transaction, name)?;
-            let removed = transaction.execute("DELETE FROM passkeys WHERE user = ?1", [&user.id])?;
-            if removed > 0 {
-                recorder.record(transaction, event(AccountAction::PasskeyRemoved, &user))?;
-            }
-            Ok(removed)
+            remove_passkeys(transaction, &recorder, &user)
         })
     }
 
-    /// Begins a session by a passkey. Returns its user and its secret.
+    /// Begins a session by a passkey of the user with the id `handle`. Returns its user and its secret.
     ///
     /// # Errors
     /// If the answer is not valid, or the database cannot be written.
     pub fn pass_passkey(
         &mut self,
         id: &[u8],
-        handle: Option<&str>,
+        handle: &str,
         (server, challenge): (PasskeyServer<'_>, &str),
         shown: &PasskeyAnswer<'_>,
         browser: &str,
@@ -156,11 +155,14 @@ impl AccountDatabase {
             });
             let unknown = PasskeyFault("passkey-unknown");
             let (user, algorithm, key, last) = row.optional()?.ok_or(unknown)?;
-            if handle.is_some_and(|handle| handle != user) {
-                return Err(unknown.into());
+            // Web Authentication, section 7.2, step 6: nobody was named before, so the answer has to name the user.
+            let user = by_id(transaction, &user)?.filter(|user| user.id == handle).ok_or(unknown)?;
+            let refused = |fault| PasskeyRefusal::Fault { fault, user: Some(Box::new(user.clone())) };
+            let counter =
+                passkey::check_answer(server, challenge, (algorithm, &key), last, shown).map_err(refused)?;
+            if user.disabled.is_some() {
+                return Err(refused(unknown));
             }
-            let counter = passkey::check_answer(server, challenge, (algorithm, &key), last, shown)?;
-            let user = by_id(transaction, &user)?.filter(|user| user.disabled.is_none()).ok_or(unknown)?;
             answer(transaction, challenge, now)?;
             transaction
                 .execute("UPDATE passkeys SET counter = ?2, used = ?3 WHERE id = ?1", (id, counter, now))?;
@@ -170,6 +172,40 @@ impl AccountDatabase {
         })?;
         Ok((user, session))
     }
+}
+
+fn add(
+    transaction: &Transaction<'_>,
+    recorder: &EventRecorder,
+    (user, name): (&AccountUser, &str),
+    (server, challenge): (PasskeyServer<'_>, &str),
+    shown: &NewPasskey<'_>,
+    now: i64,
+) -> Result<(), PasskeyRefusal> {
+    let counter = passkey::check_new(server, challenge, shown)?;
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+    let name = if name.is_empty() { "Passkey".to_owned() } else { name };
+    let query = "SELECT count(*) FROM passkeys WHERE user = ?1";
+    let count: i64 = transaction.query_row(query, [&user.id], |row| row.get(0))?;
+    if count >= MOST_OF_ONE {
+        return Err(PasskeyFault("passkey-too-many").into());
+    }
+    // The id of a passkey of somebody else stays theirs.
+    let added = transaction.execute(
+        "INSERT OR IGNORE INTO passkeys (id, user, name, algorithm, key, counter, created)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (shown.id, &user.id, &name, shown.algorithm, shown.key, counter, now),
+    )?;
+    if added == 0 {
+        return Err(PasskeyFault("passkey-known").into());
+    }
+    Ok(recorder.record(transaction, event(AccountAction::PasskeyAdded, user))?)
+}
+
+/// True if a user has passkeys.
+pub(super) fn exist(connection: &Connection, user: &str) -> Result<bool, AccountsError> {
+    let query = "SELECT EXISTS (SELECT 1 FROM passkeys WHERE user = ?1)";
+    Ok(connection.query_row(query, [user], |row| row.get(0))?)
 }
 
 /// Remembers that a challenge is answered. Only who is logged in, or has a passkey, gets this far.

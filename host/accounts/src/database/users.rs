@@ -119,17 +119,20 @@ impl AccountDatabase {
         Ok(hash.map_or_else(PasswordHash::nobody, |hash| hash.decoy()))
     }
 
-    /// Gives a user a new password. All their logins end.
+    /// Gives a user a new password. All their logins end, and their passkeys are removed: somebody else may have added one.
     ///
     /// # Errors
     /// As [`Self::named_user`], or if the database cannot be written.
     pub fn set_password(&mut self, name: &str, hash: &PasswordHash) -> Result<AccountUser, AccountsError> {
+        let recorder = self.recorder.clone();
         self.change_user(name, (AccountAction::PasswordChanged, "password-changed"), |transaction, user| {
+            remove_passkeys(transaction, &recorder, user)?;
             give_password(transaction, &user.id, hash)
         })
     }
 
-    /// The same for a user who has shown their password. None: they have another one by now, or are disabled.
+    /// The same for a user who has shown their password, and whose passkeys stay. None: they have another one by now, or
+    /// are disabled.
     ///
     /// # Errors
     /// As [`Self::set_password`].
@@ -287,6 +290,19 @@ pub(super) fn replace_password(
     end_all(transaction, &user.id, reason, now_ms())?;
     end_browsers(transaction, &user.id)?;
     recorder.record(transaction, event(AccountAction::PasswordChanged, user).because(reason))
+}
+
+/// Removes all passkeys of a user. Returns their number.
+pub(super) fn remove_passkeys(
+    transaction: &Transaction<'_>,
+    recorder: &EventRecorder,
+    user: &AccountUser,
+) -> Result<usize, AccountsError> {
+    let removed = transaction.execute("DELETE FROM passkeys WHERE user = ?1", [&user.id])?;
+    if removed > 0 {
+        recorder.record(transaction, event(AccountAction::PasskeyRemoved, user))?;
+    }
+    Ok(removed)
 }
 
 /// Ends the sessions of a user, and the logins that have begun.

@@ -22,7 +22,8 @@ pub(super) enum FormPurpose {
     SecondFactor,
     Code,
     Link,
-    Passkey,
+    PasskeyLogin,
+    Passkeys,
     OwnKeys,
 }
 
@@ -37,7 +38,8 @@ impl FormPurpose {
             Self::SecondFactor => "second factor",
             Self::Code => "code",
             Self::Link => "link",
-            Self::Passkey => "passkey",
+            Self::PasskeyLogin => "passkey login",
+            Self::Passkeys => "passkeys",
             Self::OwnKeys => "own-keys",
         }
     }

@@ -92,6 +92,7 @@ impl AccountSite {
                 self.cookies.set_login(&mut answer, &secret);
                 answer
             }
+            Ok(LoginStep::Passkey) => self.ask_for_passkey(visit, next),
             Err(LoginFault::Store(error)) => pages::unavailable(&error),
             Err(LoginFault::Refused(notice)) => {
                 if let (LoginNotice::Paused(_), Ok(_place)) = (notice, self.delays.try_acquire()) {
@@ -202,8 +203,13 @@ impl AccountSite {
             }
             _ => None,
         };
-        if begun.is_none() {
-            self.record_wrong(visit, user.as_ref(), LoginNotice::Wrong.code());
+        let refused = match &begun {
+            None => Some(LoginNotice::Wrong),
+            Some(LoginStep::Passkey) => Some(LoginNotice::PasskeyNeeded),
+            Some(LoginStep::Session(_) | LoginStep::Code(_)) => None,
+        };
+        if let Some(notice) = refused {
+            self.record_wrong(visit, user.as_ref(), notice.code());
         }
         Ok(begun)
     }
@@ -261,13 +267,14 @@ impl LoginNotice {
             Self::Paused(_) => "login-locked",
             Self::Busy(_) => "login-busy",
             Self::FormExpired => "form-expired",
+            Self::PasskeyNeeded => "passkey-needed",
             Self::Provider(_) => "provider",
         }
     }
 
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Wrong => StatusCode::FORBIDDEN,
+            Self::Wrong | Self::PasskeyNeeded => StatusCode::FORBIDDEN,
             Self::Paused(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FormExpired => StatusCode::BAD_REQUEST,

@@ -6,7 +6,7 @@ use http::StatusCode;
 use secrecy::SecretString;
 
 use super::answers::{SiteAnswer, see_other};
-use super::challenge::{self, challenge};
+use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::{self, FormPurpose};
 use super::pages::notice::FormNotice;
 use super::pages::passkey::{self as page, PasskeyLoginForm};
@@ -31,12 +31,25 @@ impl AccountSite {
         self.passkey_form(visit, &visit.query, None)
     }
 
+    /// The page for somebody whose password is not enough. Where there are no passkeys at the host, nobody can show theirs.
+    pub(super) fn ask_for_passkey(&self, visit: &SiteVisit, next: &str) -> SiteAnswer {
+        let notice = LoginNotice::PasskeyNeeded;
+        if let Some(others) = self.lines.turn(notice.code()) {
+            let peer = visit.peer.map(tracing::field::display);
+            tracing::info!(code = notice.code(), peer, others, "a login was refused");
+        }
+        match self.settings.passkey_host() {
+            Some(_) => self.passkey_form(visit, next, Some(FormNotice::of_login(notice))),
+            None => self.login_form(visit, next, Some(notice)),
+        }
+    }
+
     fn passkey_form(&self, visit: &SiteVisit, next: &str, notice: Option<FormNotice>) -> SiteAnswer {
         let Some(host) = self.settings.passkey_host() else { return super::answers::nothing_here() };
         self.with_browser(visit, |secret| {
             let forms = self.store.forms();
-            let token = form_token::token(forms, FormPurpose::Passkey, secret, next);
-            match challenge(forms, secret, now_ms()) {
+            let token = form_token::token(forms, FormPurpose::PasskeyLogin, secret, next);
+            match challenge(forms, PasskeyCeremony::LogIn, secret, now_ms()) {
                 Ok(challenge) => page::log_in(&PasskeyLoginForm {
                     token: &token,
                     next,
@@ -56,8 +69,8 @@ impl AccountSite {
         let challenge = form.get("challenge").unwrap_or_default();
         let is_genuine = self.cookies.browser(&visit.headers).is_some_and(|secret| {
             let forms = self.store.forms();
-            form_token::is_genuine(forms, FormPurpose::Passkey, &secret, next, &form)
-                && challenge::is_open(forms, &secret, challenge, now_ms())
+            form_token::is_genuine(forms, FormPurpose::PasskeyLogin, &secret, next, &form)
+                && challenge::is_open(forms, PasskeyCeremony::LogIn, &secret, challenge, now_ms())
         });
         if !is_genuine {
             let notice = FormNotice::of_login(LoginNotice::FormExpired);
@@ -74,8 +87,8 @@ impl AccountSite {
                 let notice = FormNotice::of_login(LoginNotice::Paused(seconds));
                 self.passkey_form(visit, next, Some(notice))
             }
-            Err(PasskeyLoginFault::Refused(fault)) => {
-                self.note_bad_passkey(visit, fault);
+            Err(PasskeyLoginFault::Refused(fault, user)) => {
+                self.note_bad_passkey(visit, user.as_deref(), fault);
                 self.passkey_form(visit, next, Some(refused()))
             }
             Err(PasskeyLoginFault::Store(error)) => pages::unavailable(&error),
@@ -100,10 +113,10 @@ impl AccountSite {
                 meters.login(LoginOutcome::Right);
                 Ok(passed)
             }
-            Err(PasskeyRefusal::Fault(fault)) => {
+            Err(PasskeyRefusal::Fault { fault, user }) => {
                 drop(ticket);
                 meters.login(LoginOutcome::Wrong);
-                Err(PasskeyLoginFault::Refused(fault))
+                Err(PasskeyLoginFault::Refused(fault, user))
             }
             Err(PasskeyRefusal::Store(error)) => {
                 ticket.withdraw();
@@ -121,7 +134,7 @@ impl AccountSite {
     ) -> Result<(AccountUser, SecretString), PasskeyRefusal> {
         let [id, data, client, signature] =
             ["credential", "data", "client", "signature"].map(|name| bytes_of(form, name));
-        let handle = form.get("user").map(str::to_owned);
+        let handle = form.get("user").unwrap_or_default().to_owned();
         let (origin, host) = (self.settings.issuer.clone(), self.settings.passkey_host().unwrap_or_default());
         let (challenge, peer) = (challenge.to_owned(), visit.peer);
         let (browser, former) = (browser::described(&visit.headers), self.cookies.session(&visit.headers));
@@ -130,7 +143,7 @@ impl AccountSite {
             let server = PasskeyServer { origin: &origin, host: &host };
             let shown = PasskeyAnswer { data: &data, client: &client, signature: &signature };
             let terms = (server, &*challenge);
-            let passed = database.pass_passkey(&id, handle.as_deref(), terms, &shown, &browser, now_ms())?;
+            let passed = database.pass_passkey(&id, &handle, terms, &shown, &browser, now_ms())?;
             if let Some(former) = &former {
                 database.end_session(former)?;
             }
@@ -139,12 +152,18 @@ impl AccountSite {
         self.store.run(visit.source(), work).await
     }
 
-    pub(super) fn note_bad_passkey(&self, visit: &SiteVisit, fault: PasskeyFault) {
+    /// Notes that a passkey lets nobody in, or is not added.
+    pub(super) fn note_bad_passkey(
+        &self,
+        visit: &SiteVisit,
+        user: Option<&AccountUser>,
+        fault: PasskeyFault,
+    ) {
         if let Some(others) = self.lines.turn(fault.0) {
             let peer = visit.peer.map(tracing::field::display);
             tracing::info!(code = fault.0, peer, others, "a passkey was refused");
         }
-        self.record_wrong(visit, None, fault.0);
+        self.record_wrong(visit, user, fault.0);
     }
 }
 
@@ -156,6 +175,6 @@ fn refused() -> FormNotice {
 
 enum PasskeyLoginFault {
     Paused(u32),
-    Refused(PasskeyFault),
+    Refused(PasskeyFault, Option<Box<AccountUser>>),
     Store(AccountsError),
 }

@@ -1,15 +1,15 @@
-//! The passkeys of an account: their list, a new one, which asks for the password, and their removal.
+//! The passkeys of an account: their list, a new one, and their removal. Both changes ask for the password.
 
 use http::StatusCode;
 use secrecy::SecretString;
 use witgate_basic::credential::composed_password;
 
 use super::answers::{SiteAnswer, nothing_here, see_other};
-use super::challenge::{self, challenge};
+use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::FormPurpose;
 use super::login::LoginFault;
 use super::pages::notice::FormNotice;
-use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm};
+use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm, RemovalForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
 use super::passkey_login::bytes_of;
@@ -40,7 +40,7 @@ impl AccountSite {
         let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
         match self.store.run(visit.source(), find).await {
             Ok(passkeys) => page::list(&PasskeysForm {
-                token: &self.token_of(FormPurpose::Passkey, secret),
+                token: &self.token_of(FormPurpose::Passkeys, secret),
                 user: &session.user.name,
                 passkeys: &passkeys,
                 now: now_ms(),
@@ -52,12 +52,12 @@ impl AccountSite {
 
     /// Changes the passkeys.
     pub(super) async fn change_passkeys(&self, visit: &SiteVisit) -> SiteAnswer {
-        let (form, session, secret) = match self.own_form(visit, FormPurpose::Passkey).await {
+        let (form, session, secret) = match self.own_form(visit, FormPurpose::Passkeys).await {
             Ok(form) => form,
             Err(answer) => return *answer,
         };
         if form.get("remove").is_some() {
-            return self.remove_passkey(visit, &session, bytes_of(&form, "remove")).await;
+            return self.remove_passkey(visit, &form, &session, &secret).await;
         }
         if form.get("challenge").is_some() {
             return self.add_passkey(visit, &form, &session, &secret).await;
@@ -88,9 +88,10 @@ impl AccountSite {
             Ok(known) => known,
             Err(error) => return pages::unavailable(&error),
         };
-        match challenge(self.store.forms(), secret, now_ms()) {
+        let ceremony = PasskeyCeremony::Add(&session.user);
+        match challenge(self.store.forms(), ceremony, secret, now_ms()) {
             Ok(challenge) => page::create(&NewPasskeyForm {
-                token: &self.token_of(FormPurpose::Passkey, secret),
+                token: &self.token_of(FormPurpose::Passkeys, secret),
                 challenge: &challenge,
                 host: &host,
                 user: &session.user,
@@ -101,6 +102,7 @@ impl AccountSite {
         }
     }
 
+    /// Adds what the browser has made. Failures count as failed logins, so that nobody can fill the log with them.
     async fn add_passkey(
         &self,
         visit: &SiteVisit,
@@ -109,7 +111,8 @@ impl AccountSite {
         secret: &SecretString,
     ) -> SiteAnswer {
         let challenge = form.get("challenge").unwrap_or_default().to_owned();
-        if !challenge::is_open(self.store.forms(), secret, &challenge, now_ms()) {
+        let ceremony = PasskeyCeremony::Add(&session.user);
+        if !challenge::is_open(self.store.forms(), ceremony, secret, &challenge, now_ms()) {
             let notice = FormNotice::of_login(LoginNotice::FormExpired);
             return self.passkeys_form(visit, session, secret, Some(notice)).await;
         }
@@ -125,21 +128,66 @@ impl AccountSite {
             let new = NewPasskey { id: &id, algorithm, key: &key, data: &data, client: &client };
             database.add_passkey(&user, &name, (server, &challenge), &new, now_ms())
         };
+        let ticket = match self.guard.begin(self.attempt(visit, &session.user.name)) {
+            Ok(ticket) => ticket,
+            Err(seconds) => {
+                let notice = FormNotice::of_login(LoginNotice::Paused(seconds));
+                return self.passkeys_form(visit, session, secret, Some(notice)).await;
+            }
+        };
         match self.store.run(visit.source(), work).await {
             Ok(()) => {
+                ticket.succeed();
                 let user = witgate_base::printable::clean(&session.user.name);
                 tracing::info!(user, "a person has added a passkey");
                 see_other(paths::PASSKEYS)
             }
-            Err(PasskeyRefusal::Fault(fault)) => {
-                self.note_bad_passkey(visit, fault);
+            Err(PasskeyRefusal::Fault { fault, .. }) => {
+                drop(ticket);
+                self.note_bad_passkey(visit, Some(&session.user), fault);
                 self.passkeys_form(visit, session, secret, Some(not_added(fault))).await
             }
-            Err(PasskeyRefusal::Store(error)) => pages::unavailable(&error),
+            Err(PasskeyRefusal::Store(error)) => {
+                ticket.withdraw();
+                pages::unavailable(&error)
+            }
         }
     }
 
-    async fn remove_passkey(&self, visit: &SiteVisit, session: &BrowserSession, id: Vec<u8>) -> SiteAnswer {
+    /// Removes a passkey of somebody who has shown their password. Without one, the page asks for it.
+    async fn remove_passkey(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        session: &BrowserSession,
+        secret: &SecretString,
+    ) -> SiteAnswer {
+        let id = bytes_of(form, "remove");
+        let notice = match form.get("current") {
+            None => None,
+            Some(password) => {
+                let password = composed_password(password);
+                match self.confirm_password(visit, &session.user, &password).await {
+                    Ok(()) => return self.removed(visit, session, id).await,
+                    Err(LoginFault::Store(error)) => return pages::unavailable(&error),
+                    Err(LoginFault::Refused(notice)) => Some(FormNotice::of_login(notice)),
+                }
+            }
+        };
+        let user = session.user.id.clone();
+        let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);
+        let known = match self.store.run(visit.source(), find).await {
+            Ok(known) => known,
+            Err(error) => return pages::unavailable(&error),
+        };
+        let Some(passkey) = known.iter().find(|passkey| passkey.id == id) else {
+            return see_other(paths::PASSKEYS);
+        };
+        let token = self.token_of(FormPurpose::Passkeys, secret);
+        page::remove(&RemovalForm { token: &token, user: &session.user.name, passkey, notice })
+    }
+
+    async fn removed(&self, visit: &SiteVisit, session: &BrowserSession, id: Vec<u8>) -> SiteAnswer {
         let (user, peer) = (session.user.clone(), visit.peer);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);

@@ -31,9 +31,12 @@ pub(super) struct AddedFailure {
     pub(super) number: u32,
     /// The pause that begins with it. None: there is none, or it had begun before.
     pub(super) begun: Option<Duration>,
+    at: Duration,
+    /// The failures before it. None: there were none, or they were forgotten.
+    former: Option<Failures>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failures {
     number: u32,
     last: Duration,
@@ -78,7 +81,25 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
         let until = paused_until.unwrap_or(now).max(now + pause.unwrap_or_default());
         let failures = Failures { number, last: now, until, forgotten: until + settings.forget };
         self.put(key, failures, now);
-        AddedFailure { number, begun: pause.filter(|_| paused_until.is_none()) }
+        AddedFailure { number, begun: pause.filter(|_| paused_until.is_none()), at: now, former: known }
+    }
+
+    /// Takes a failure back, which was none after all, with the pause that it has begun. Those that were added since
+    /// stay.
+    pub(super) fn take_back(&mut self, key: &K, added: &AddedFailure, settings: &LockoutSettings) {
+        let Some(place) = self.places.get(key).copied() else { return };
+        let Some((_, failures)) = self.entries.get_mut(place) else { return };
+        let is_last = (failures.number, failures.last) == (added.number, added.at);
+        match (failures.number.saturating_sub(1), added.former) {
+            (0, _) => self.remove_at(place),
+            (_, Some(former)) if is_last => *failures = former,
+            (number, _) => {
+                failures.number = number;
+                failures.until =
+                    failures.until.min(failures.last + pause(number, settings).unwrap_or_default());
+                failures.forgotten = failures.until + settings.forget;
+            }
+        }
     }
 
     /// Removes an entry. True: there was one.

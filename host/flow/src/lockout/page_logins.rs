@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BegunPause, CredentialFingerprint, Locked, LockoutTable};
+use super::ledger::AddedFailure;
+use super::{BegunPause, CredentialFingerprint, Locked, LockoutState, LockoutTable};
 use witgate_base::peer::Peer;
 use witgate_config::limits::Lockout as LockoutSettings;
 
@@ -31,12 +32,13 @@ pub struct PageLogin<'a> {
     pub browser: Option<[u8; 16]>,
 }
 
-/// A login that is being judged. It counts as failed when it is dropped before its end.
+/// A login that is being judged. It counts as failed from its beginning, so that logins at the same time are no more than
+/// those one after the other, and in the end unless [`LoginTrial::end`] says otherwise.
 #[derive(Debug)]
 pub struct LoginTrial {
     lockout: Arc<LockoutTable>,
     settings: LockoutSettings,
-    by: Option<LoginSource>,
+    counted: Option<CountedLogin>,
 }
 
 /// The browser, or the network and the name, whose failures count.
@@ -46,17 +48,26 @@ enum LoginSource {
     Stranger { network: Option<Peer>, name: CredentialFingerprint },
 }
 
+/// The failures that were added for a login.
+#[derive(Debug)]
+enum CountedLogin {
+    Browser(CredentialFingerprint, AddedFailure),
+    Stranger { network: Option<(Peer, AddedFailure)>, name: (CredentialFingerprint, AddedFailure) },
+}
+
 impl LoginTrial {
     /// Ends the login, which was right or was not judged.
     pub fn end(mut self) {
-        self.by = None;
+        if let Some(counted) = self.counted.take() {
+            self.lockout.take_back(&self.settings, &counted);
+        }
     }
 }
 
 impl Drop for LoginTrial {
     fn drop(&mut self) {
-        if let Some(by) = self.by.take() {
-            self.lockout.note_failed_login(self.lockout.now(), &self.settings, by);
+        if let Some(counted) = self.counted.take() {
+            self.lockout.report_failed(&counted);
         }
     }
 }
@@ -72,17 +83,24 @@ impl LockoutTable {
         settings: Option<&LockoutSettings>,
         login: PageLogin<'_>,
     ) -> Result<LoginTrial, u32> {
+        self.begin_login_at(self.now(), settings, login)
+    }
+
+    fn begin_login_at(
+        self: &Arc<Self>,
+        now: Duration,
+        settings: Option<&LockoutSettings>,
+        login: PageLogin<'_>,
+    ) -> Result<LoginTrial, u32> {
+        let settings = settings.copied().unwrap_or_default();
         let by = self.source_of(login);
-        match self.rest_of(by, self.now()) {
-            Some(rest) => {
-                let seconds = rest.as_nanos().div_ceil(1_000_000_000);
-                Err(u32::try_from(seconds).unwrap_or(u32::MAX))
-            }
-            None => {
-                let settings = settings.copied().unwrap_or_default();
-                Ok(LoginTrial { lockout: Arc::clone(self), settings, by: Some(by) })
-            }
+        let mut state = self.state.lock();
+        if let Some(rest) = state.rest_of(by, now) {
+            let seconds = rest.as_nanos().div_ceil(1_000_000_000);
+            return Err(u32::try_from(seconds).unwrap_or(u32::MAX));
         }
+        let counted = Some(state.count(by, &settings, now));
+        Ok(LoginTrial { lockout: Arc::clone(self), settings, counted })
     }
 
     fn source_of(&self, PageLogin { peer, name, browser }: PageLogin<'_>) -> LoginSource {
@@ -95,41 +113,64 @@ impl LockoutTable {
         }
     }
 
-    fn rest_of(&self, by: LoginSource, now: Duration) -> Option<Duration> {
-        let state = self.state.lock();
-        match by {
-            LoginSource::Browser(id) => state.browsers.rest(&id, now),
-            LoginSource::Stranger { network, name } => {
-                let of_network = network.and_then(|network| state.networks.rest(&network, now));
-                of_network.max(state.names.rest(&name, now))
+    fn take_back(&self, settings: &LockoutSettings, counted: &CountedLogin) {
+        let mut state = self.state.lock();
+        match counted {
+            CountedLogin::Browser(id, added) => state.browsers.take_back(id, added, settings),
+            CountedLogin::Stranger { network, name: (name, of_name) } => {
+                if let Some((network, added)) = network {
+                    state.networks.take_back(network, added, settings);
+                }
+                state.names.take_back(name, of_name, &settings_of_names(settings));
             }
         }
     }
 
-    fn note_failed_login(&self, now: Duration, settings: &LockoutSettings, by: LoginSource) {
-        let of_name = LockoutSettings {
-            failures: settings.failures.saturating_mul(NAME_FAILURES),
-            max_pause: settings.max_pause.min(LONGEST_OF_NAME).max(settings.pause),
-            ..*settings
-        };
-        let mut state = self.state.lock();
-        let (network, added) = match by {
-            LoginSource::Browser(id) => {
-                (None, vec![(Locked::Browser, state.browsers.add(id, settings, now))])
-            }
-            LoginSource::Stranger { network, name } => {
-                let of_network =
-                    network.map(|network| (Locked::Peer, state.networks.add(network, settings, now)));
-                let of_name = (Locked::Name, state.names.add(name, &of_name, now));
-                (network, of_network.into_iter().chain([of_name]).collect())
+    /// Tells of the pauses that a failed login has begun.
+    fn report_failed(&self, counted: &CountedLogin) {
+        let (network, added) = match counted {
+            CountedLogin::Browser(_, added) => (None, vec![(Locked::Browser, added)]),
+            CountedLogin::Stranger { network, name: (_, of_name) } => {
+                let of_network = network.iter().map(|(_, added)| (Locked::Peer, added));
+                let added = of_network.chain([(Locked::Name, of_name)]).collect();
+                (network.as_ref().map(|(network, _)| *network), added)
             }
         };
-        drop(state);
         for (of, added) in added {
             if let Some(pause) = added.begun {
                 self.reports.report(BegunPause { of, network, failures: added.number, pause, others: 0 });
             }
         }
+    }
+}
+
+impl LockoutState {
+    fn rest_of(&self, by: LoginSource, now: Duration) -> Option<Duration> {
+        match by {
+            LoginSource::Browser(id) => self.browsers.rest(&id, now),
+            LoginSource::Stranger { network, name } => {
+                let of_network = network.and_then(|network| self.networks.rest(&network, now));
+                of_network.max(self.names.rest(&name, now))
+            }
+        }
+    }
+
+    fn count(&mut self, by: LoginSource, settings: &LockoutSettings, now: Duration) -> CountedLogin {
+        match by {
+            LoginSource::Browser(id) => CountedLogin::Browser(id, self.browsers.add(id, settings, now)),
+            LoginSource::Stranger { network, name } => CountedLogin::Stranger {
+                network: network.map(|network| (network, self.networks.add(network, settings, now))),
+                name: (name, self.names.add(name, &settings_of_names(settings), now)),
+            },
+        }
+    }
+}
+
+fn settings_of_names(settings: &LockoutSettings) -> LockoutSettings {
+    LockoutSettings {
+        failures: settings.failures.saturating_mul(NAME_FAILURES),
+        max_pause: settings.max_pause.min(LONGEST_OF_NAME).max(settings.pause),
+        ..*settings
     }
 }
 
@@ -185,6 +226,40 @@ mod tests {
         assert_eq!(fails(&lockout, own), Err(5), "a stolen browser is no way to guess, either");
         let other = PageLogin { browser: Some([8; 16]), ..own };
         assert_eq!(fails(&lockout, other), Ok(()));
+    }
+
+    #[test]
+    fn logins_at_the_same_time_pass_no_more_than_those_one_after_the_other() {
+        let lockout = Arc::<LockoutTable>::default();
+        let begin = |seconds, name: &str| {
+            lockout.begin_login_at(Duration::from_secs(seconds), Some(&SETTINGS), login(1, name))
+        };
+        let begun: Vec<_> = ["a", "b", "c"].map(|name| begin(0, name).unwrap()).into();
+        assert_eq!(begin(0, "d").map(drop), Err(5), "three are being judged");
+        drop(begun);
+        // After the pause, one of them may try, and the others wait until it is known to be right.
+        let one = begin(5, "e").unwrap();
+        assert_eq!(begin(5, "f").map(drop), Err(10));
+        one.end();
+        drop(begin(5, "f").unwrap());
+        assert_eq!(begin(6, "g").map(drop), Err(9));
+    }
+
+    #[test]
+    fn right_logins_at_the_same_time_leave_nothing_behind() {
+        let lockout = Arc::<LockoutTable>::default();
+        let begin = |peer| lockout.begin_login_at(Duration::ZERO, Some(&SETTINGS), login(peer, "ada"));
+        let [first, second, third] = [1, 1, 1].map(|peer| begin(peer).unwrap());
+        drop(second);
+        first.end();
+        third.end();
+        assert_eq!(lockout.list(9).iter().map(|locked| locked.failures).collect::<Vec<_>>(), [1, 1]);
+        assert!(lockout.list(9).iter().all(|locked| locked.rest.is_zero()));
+        assert_eq!(lockout.reports.number(Locked::Peer), 0, "no pause has begun");
+        for _ in 0..SETTINGS.failures {
+            begin(2).unwrap().end();
+        }
+        assert_eq!(lockout.list(9).len(), 2, "nothing of the other network");
     }
 
     #[test]

@@ -63,7 +63,10 @@ pub(super) fn passwd(
     let hash = password.hash(&known.name, &password_terms(context)?)?;
     // By id: somebody else may have the name by now.
     let user = database.set_password(&known.id, &hash)?;
-    let said = format!("The user `{}` has a new password. All their logins have ended.", user.name);
+    let said = format!(
+        "The user `{}` has a new password. All their logins have ended, and their passkeys are removed.",
+        user.name
+    );
     Ok(finish(context, &database, wait, &user, &said))
 }
 

@@ -46,7 +46,7 @@ fn print_link(context: &Context, user: &AccountUser, link: &str, lifetime: Durat
     let unit = if hours == 1 { "hour" } else { "hours" };
     context.terminal.say(&format!(
         "With this link, whoever has it sets the password of `{}`, once, within {hours} {unit}. All their logins end \
-         then. Give it to nobody else.",
+         then, and their passkeys are removed. Give it to nobody else.",
         user.name
     ));
     if context.terminal.is_json() {

@@ -28,7 +28,8 @@ fn a_key_has_the_rights_of_its_owner_as_they_are_now() {
         (entry.owner.as_ref(), entry.roles.as_slice()),
         (Some(&accounts.ada.id), ["ops".to_owned()].as_slice())
     );
-    assert_eq!((entry.name, entry.scopes), (format!("ada/{}", key.id), vec!["mcp:read".to_owned()]));
+    let name = format!("{}/{}", accounts.ada.id, key.id);
+    assert_eq!((entry.name, entry.scopes), (name, vec!["mcp:read".to_owned()]));
 
     database.set_roles("ada", &["readonly".to_owned()]).unwrap();
     assert_eq!(file(&accounts)[0].roles, ["readonly"]);
@@ -42,6 +43,39 @@ fn a_key_has_the_rights_of_its_owner_as_they_are_now() {
     assert!(file(&accounts)[0].revoked.is_none());
     database.remove_user("ada").unwrap();
     assert!(file(&accounts).is_empty());
+}
+
+#[test]
+fn the_longest_name_of_a_user_costs_nobody_their_keys() {
+    use witgate_basic::credential::LONGEST_NAME;
+    let accounts = TestAccounts::new();
+    let mut database = accounts.open();
+    let long = database.add_user(&"n".repeat(LONGEST_NAME), &accounts.ada.hash, &[]).unwrap();
+    database.make_key(&accounts.ada.id, terms("ci"), KeyOrigin::Operator, now_ms()).unwrap();
+    database.make_key(&long.id, terms("ci"), KeyOrigin::Operator, now_ms()).unwrap();
+    assert_eq!(file(&accounts).len(), 2);
+}
+
+#[test]
+fn rights_that_no_key_can_have_cost_nobody_else_their_keys() {
+    let accounts = TestAccounts::new();
+    let mut database = accounts.open();
+    let ben = database.add_user("ben", &accounts.ada.hash, &[]).unwrap();
+    database.make_key(&accounts.ada.id, terms("ci"), KeyOrigin::Operator, now_ms()).unwrap();
+    // As a provider gives them.
+    let give = "INSERT INTO roles (user, role) VALUES (?1, ?2)";
+    for number in 0..300 {
+        database.connection.execute(give, (&ben.id, format!("r{number}"))).unwrap();
+    }
+    let made = database.make_key(&ben.id, terms("ci"), KeyOrigin::Operator, now_ms());
+    assert!(matches!(made, Err(OwnKeyFault::Unfit)), "{made:?}");
+    assert_eq!(file(&accounts).len(), 1);
+    database.set_roles("ben", &[]).unwrap();
+    database.make_key(&ben.id, terms("ci"), KeyOrigin::Operator, now_ms()).unwrap();
+    database.connection.execute(give, (&ben.id, "r".repeat(257))).unwrap();
+    database.publish().unwrap();
+    let owners: Vec<_> = file(&accounts).into_iter().filter_map(|key| key.owner).collect();
+    assert_eq!(owners, std::slice::from_ref(&accounts.ada.id));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(in crate::site) enum LoginNotice {
     Busy(u32),
     /// The form is too old, or the browser accepts no cookies.
     FormExpired,
+    /// The password is right, and not enough: a passkey of the user has to be shown.
+    PasskeyNeeded,
     /// A login through a provider has failed.
     Provider(ProviderNotice),
 }
@@ -34,6 +36,10 @@ impl LoginNotice {
             Self::FormExpired => {
                 "This page was too old. Begin again; your browser has to accept cookies.".to_owned()
             }
+            Self::PasskeyNeeded => "This server requires a second factor of you, and you have passkeys: log in with one \
+                                    of them. Then you can also set up an app. If you have lost them, ask whoever runs \
+                                    this server."
+                .to_owned(),
             Self::Provider(notice) => notice.sentence().to_owned(),
         }
     }

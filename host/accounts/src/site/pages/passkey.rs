@@ -43,6 +43,16 @@ pub(in crate::site) struct NewPasskeyForm<'a> {
     pub(in crate::site) known: &'a [Passkey],
 }
 
+/// The content of the page that asks for the password before a passkey is removed.
+pub(in crate::site) struct RemovalForm<'a> {
+    pub(in crate::site) token: &'a str,
+    pub(in crate::site) user: &'a str,
+    pub(in crate::site) passkey: &'a Passkey,
+    pub(in crate::site) notice: Option<FormNotice>,
+}
+
+const PASSWORD: Field<'_> = Field { name: "current", label: "Your password", kind: FieldKind::Password };
+
 pub(in crate::site) fn log_in(form: &PasskeyLoginForm<'_>) -> SiteAnswer {
     let notice = form.notice.as_ref();
     let password = if form.next.is_empty() { "/login".to_owned() } else { after_login(form.next) };
@@ -82,7 +92,6 @@ pub(in crate::site) fn create(form: &NewPasskeyForm<'_>) -> SiteAnswer {
 
 pub(in crate::site) fn list(form: &PasskeysForm<'_>) -> SiteAnswer {
     let notice = form.notice.as_ref();
-    let password = Field { name: "current", label: "Your password", kind: FieldKind::Password };
     let content = html! {
         @if let Some(notice) = notice { (notice.markup()) }
         p { "With a passkey on your phone, computer or security key, you log in without a password and a code." }
@@ -90,15 +99,37 @@ pub(in crate::site) fn list(form: &PasskeysForm<'_>) -> SiteAnswer {
         h2 { "Add a passkey" }
         form method="post" action="/account/passkeys" {
             (hidden(FIELD, form.token))
-            input type="text" name="username" value=(form.user) autocomplete="username" readonly hidden;
+            (username(form.user))
             label for="name" { "Name of the device" }
             input #name name="name" maxlength="60" autocomplete="off" required;
-            (password.markup(notice, false))
+            (PASSWORD.markup(notice, false))
             button { "Go on" }
         }
         p { a href="/account" { "Back to your account" } }
     };
     page(status(notice), "Passkeys", content)
+}
+
+pub(in crate::site) fn remove(form: &RemovalForm<'_>) -> SiteAnswer {
+    let notice = form.notice.as_ref();
+    let content = html! {
+        @if let Some(notice) = notice { (notice.markup()) }
+        p { "Nobody can log in with the passkey " strong { (form.passkey.name) } " after that." }
+        form method="post" action="/account/passkeys" {
+            (hidden(FIELD, form.token))
+            (hidden("remove", &URL_SAFE_NO_PAD.encode(&form.passkey.id)))
+            (username(form.user))
+            (PASSWORD.markup(notice, true))
+            button { "Remove the passkey" }
+        }
+        p { a href="/account/passkeys" { "Back to your passkeys" } }
+    };
+    page(status(notice), "Remove a passkey", content)
+}
+
+/// The name, which nobody changes here, for programs that store passwords.
+fn username(user: &str) -> Markup {
+    html! { input type="text" name="username" value=(user) autocomplete="username" readonly hidden; }
 }
 
 fn known(form: &PasskeysForm<'_>) -> Markup {

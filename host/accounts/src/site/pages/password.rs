@@ -33,7 +33,10 @@ pub(in crate::site) fn change(form: &PasswordForm<'_>) -> SiteAnswer {
             (username(form.user))
             (current.markup(notice, true))
             (new_fields(notice, false))
-            p { "Your other browsers are logged out then, and the access of all programs ends." }
+            p {
+                "Your other browsers are logged out then, and the access of all programs ends. Passkeys stay: if somebody \
+                 else may have your password, look whether all of them are yours."
+            }
             button { "Change the password" }
         }
         p { a href="/account" { "Back to your account" } }
@@ -51,7 +54,7 @@ pub(in crate::site) fn by_link(form: &LinkForm<'_>) -> SiteAnswer {
             (hidden("code", form.code))
             (username(form.user))
             (new_fields(notice, true))
-            p { "All logins from before end." }
+            p { "All logins from before end, and passkeys are removed." }
             button { "Set the password" }
         }
     };
@@ -76,7 +79,7 @@ pub(in crate::site) fn link_paused(seconds: u32) -> SiteAnswer {
 
 pub(in crate::site) fn password_is_set() -> SiteAnswer {
     let content = html! {
-        p { "You can log in with your name and the new password now." }
+        p { "You can log in with your name and the new password now. If you had passkeys, add them again." }
         p { a href="/login" { "Log in" } }
     };
     page(StatusCode::OK, "Your password is set", content)
