@@ -171,7 +171,7 @@ class NotesClient:
     async def create_secure_note(self, title, content):
         return await self.call("create_secure_note", title=title, content=content)
 
-    async def create_api_key(self, name, scopes, expires="30d"):
+    async def create_api_key(self, name, scopes, expires="7d"):
         return (await self.call("create_api_key", name=name, scopes=scopes, expires=expires))["key"]
 
 

@@ -367,6 +367,8 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Stored
         deny,
         previous: None,
         owner: None,
+        resource: None,
+        single_factor: false,
     })
 }
 

@@ -16,10 +16,11 @@ impl KnownKeys {
         if kind != PolicyKind::ApiKey {
             return Self::default();
         }
-        let store = settings.get("store").and_then(Value::as_str);
+        // The file of operators, and that of the keys of users.
+        let files = ["store", "owned"].into_iter().filter_map(|name| settings.get(name)?.as_str());
         let configured = settings.get("keys").and_then(Value::as_array).into_iter().flatten();
         let configured = configured.filter_map(|key| key.get("key")?.as_str());
-        let mut digests: Vec<_> = store.into_iter().chain(configured).flat_map(digests).collect();
+        let mut digests: Vec<_> = files.chain(configured).flat_map(digests).collect();
         digests.sort_unstable();
         digests.dedup();
         Self(digests.into())
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_the_store_and_of_the_settings_are_known() {
+    fn keys_of_the_store_of_users_and_of_the_settings_are_known() {
         let hex =
             |text: &str| sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let store = format!(
@@ -65,10 +66,16 @@ mod tests {
             hex("new"),
             hex("old").to_uppercase(),
         );
-        let settings = json!({ "store": store, "keys": [{ "name": "a", "key": hex("configured") }] });
+        let owned = format!("version = 1\n[[keys]]\nsha256 = \"{}\"\nowner = \"u1\"\n", hex("owned"));
+        let configured = json!([{ "name": "a", "key": hex("configured") }]);
+        let settings = json!({ "store": store, "owned": owned, "keys": configured });
         let keys = KnownKeys::of(PolicyKind::ApiKey, &settings);
         let has = |key: &str| keys.has(&sha256(key.as_bytes()));
-        assert_eq!(["new", "old", "configured", "other"].map(has), [true, true, true, false]);
+        assert_eq!(["new", "old", "configured", "owned"].map(has), [true; 4]);
+        assert!(!has("other"));
+        // A policy may be for the keys of users alone.
+        let keys = KnownKeys::of(PolicyKind::ApiKey, &json!({ "owned": owned }));
+        assert!(keys.has(&sha256(b"owned")));
         assert!(!keys.is_empty() && KnownKeys::of(PolicyKind::Custom, &settings).is_empty());
     }
 }

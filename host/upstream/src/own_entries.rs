@@ -162,7 +162,7 @@ fn arguments(tool: OwnTool) -> (Value, &'static [&'static str]) {
             let properties = json!({
                 "name": { "type": "string", "minLength": 1, "maxLength": 64, "description": "The name of the key" },
                 "scopes": { "type": "array", "items": { "type": "string" }, "description": scopes },
-                "expires": text("The end: a duration such as `30d`, a time (RFC 3339), or `never`. Default: 90d"),
+                "expires": text("The end: a duration such as `7d`, or a time (RFC 3339). Default: as late as possible, at most 90d"),
             });
             (properties, &["name"])
         }

@@ -39,6 +39,12 @@ pub struct Config {
     /// The scopes that keys with owners may have. Others do not count.
     #[serde(default)]
     pub owned_scopes: Vec<String>,
+    /// True if keys with owners are revoked as long as their owner had logged in with one factor alone.
+    #[serde(default)]
+    pub owned_second_factor: bool,
+    /// The roles whose owners have such keys revoked in any case.
+    #[serde(default)]
+    pub owned_second_factor_roles: Vec<String>,
     /// The header that contains a key, or several: a caller uses one of them. The policy also reads
     /// `Authorization: Bearer`.
     #[serde(default = "default_header")]
@@ -87,6 +93,8 @@ impl SecretKey {
             deny: self.deny,
             previous: None,
             owner: None,
+            resource: None,
+            single_factor: false,
         }
     }
 }
@@ -111,6 +119,8 @@ pub struct ApiKey {
 struct KeyRules {
     name: String,
     owner: Option<String>,
+    /// The only audience that the key is for.
+    resource: Option<String>,
     roles: Vec<String>,
     scopes: Vec<String>,
     rules: Rules,
@@ -134,7 +144,7 @@ impl Plugin for ApiKey {
         "Knows callers by API keys from a store of hashed keys, and applies each key's own patterns.";
     type Config = Config;
 
-    fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
+    fn configure(policy: &str, mut config: Config) -> Result<(Self, Wants), ConfigError> {
         check_credential_headers(&config.header)?;
         if config.store.is_none() && config.keys.is_empty() && config.owned.is_none() {
             return Err(ConfigError::at("/store", "missing; name a `store` of keys, or write `keys`"));
@@ -142,8 +152,8 @@ impl Plugin for ApiKey {
         let store = config.store.as_deref().map_or_else(|| Ok(Store::default()), Store::parse);
         let store = store.map_err(|e| ConfigError::at("/store", e.to_string()))?;
         owned::none_in(&store)?;
-        let store = with_keys(store, config.keys)?;
-        let store = owned::added(store, config.owned.as_deref(), &config.owned_scopes)?;
+        let store = with_keys(store, std::mem::take(&mut config.keys))?;
+        let store = owned::added(store, &config)?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer, Scheme::Argument],
             credential_header: Some(config.header.0.join(", ")),
@@ -213,6 +223,7 @@ impl KeyRules {
         Ok(Self {
             name: stored.name,
             owner: stored.owner,
+            resource: stored.resource,
             roles: stored.roles,
             scopes: stored.scopes,
             rules,
@@ -221,7 +232,8 @@ impl KeyRules {
         })
     }
 
-    fn judge(&self, now: u64, until: Option<u64>) -> Verdict {
+    fn judge<H: Host>(&self, host: &H, until: Option<u64>) -> Verdict {
+        let now = host.now();
         if self.revoked {
             return Verdict::refused("revoked", format!("key `{}` is revoked", self.name));
         }
@@ -231,6 +243,10 @@ impl KeyRules {
         if until.is_some_and(|end| now >= end) {
             let detail = format!("key `{}` was rotated, and the overlap is over", self.name);
             return Verdict::refused("expired", detail);
+        }
+        if let Some(resource) = self.resource.as_ref().filter(|resource| **resource != *host.audience()) {
+            let detail = format!("key `{}` is only for `{resource}`", self.name);
+            return Verdict::refused("wrong-audience", detail);
         }
         Verdict::Identity(Identity {
             subject: self.owner.as_ref().unwrap_or(&self.name).clone(),
@@ -258,7 +274,7 @@ impl Authenticate for ApiKey {
         };
         match self.find(&host.sha256(credential.value.as_bytes())) {
             Some((key, until)) => {
-                let verdict = key.judge(host.now(), until);
+                let verdict = key.judge(host, until);
                 if let Verdict::Identity(identity) = &verdict {
                     host.keep_verdict(identity.expires_at.unwrap_or(u64::MAX));
                 }

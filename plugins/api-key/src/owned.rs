@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use witgate_plugin::ConfigError;
 
-use crate::store::Store;
+use crate::Config;
+use crate::store::{Store, StoredKey};
 
 /// Checks that no key of a store that people edit has an owner: it would act as a user of the accounts.
 pub(crate) fn none_in(store: &Store) -> Result<(), ConfigError> {
@@ -14,17 +15,21 @@ pub(crate) fn none_in(store: &Store) -> Result<(), ConfigError> {
     }
 }
 
-/// The store with the keys of the file `owned` after its own. They have only scopes of `scopes`.
-pub(crate) fn added(mut store: Store, owned: Option<&str>, scopes: &[String]) -> Result<Store, ConfigError> {
-    let Some(owned) = owned else { return Ok(store) };
+/// The store with the keys of the file `owned` after its own. They have only scopes of `owned_scopes`, and are revoked
+/// if their owner needs a second factor and had not shown one.
+pub(crate) fn added(mut store: Store, config: &Config) -> Result<Store, ConfigError> {
+    let Some(owned) = &config.owned else { return Ok(store) };
     let fault = |message: String| ConfigError::at("/owned", message);
     let mut owned = Store::parse(owned).map_err(|error| fault(error.to_string()))?;
     if let Some(key) = owned.keys.iter().find(|key| key.owner.is_none()) {
         return Err(fault(format!("the key `{}` has no `owner`", key.name)));
     }
-    let scopes: HashSet<_> = scopes.iter().collect();
+    let scopes: HashSet<_> = config.owned_scopes.iter().collect();
     for key in &mut owned.keys {
         key.scopes.retain(|scope| scopes.contains(scope));
+        if is_too_weak(key, config) {
+            key.revoked.get_or_insert(key.created);
+        }
     }
     store.keys.append(&mut owned.keys);
     store.check().map_err(|error| fault(error.to_string()))?;
@@ -33,6 +38,13 @@ pub(crate) fn added(mut store: Store, owned: Option<&str>, scopes: &[String]) ->
         None => Ok(store),
         Some(key) => Err(fault(format!("the owner of a key has the name of the key `{}`", key.name))),
     }
+}
+
+/// True if the owner needs a second factor by now, and had not shown one when the key was made.
+fn is_too_weak(key: &StoredKey, config: &Config) -> bool {
+    let strict = &config.owned_second_factor_roles;
+    let is_needed = config.owned_second_factor || key.roles.iter().any(|role| strict.contains(role));
+    key.single_factor && is_needed
 }
 
 /// The owners of keys that are not revoked.
@@ -94,6 +106,48 @@ mod tests {
     }
 
     #[test]
+    fn a_key_for_one_resource_is_refused_elsewhere() {
+        let here = "https://mcp.example.com/mcp";
+        let owned = OWNED.replace("id = \"1\"", &format!("id = \"1\"\nresource = \"{here}\""));
+        let policy = configured(json!({ "owned": owned })).unwrap();
+        let ask = |audience: &str, value| {
+            let host = FakeHost::new().audience(audience);
+            host.authenticate(&policy, &tool("echo"), &Credential { scheme: Scheme::Bearer, value })
+        };
+        assert!(matches!(ask(here, "foo"), Verdict::Identity(_)));
+        for other in ["https://mcp.example.com/other", "https://mcp.example.com/mcp/", ""] {
+            let verdict = ask(other, "foo");
+            assert!(
+                matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == "wrong-audience"),
+                "{verdict:?}"
+            );
+            assert!(matches!(ask(other, "bar"), Verdict::Identity(_)));
+        }
+    }
+
+    #[test]
+    fn a_key_of_one_factor_is_revoked_while_its_owner_needs_two() {
+        let owned = OWNED.replace("id = \"1\"", "id = \"1\"\nsingle_factor = true");
+        for (rule, is_revoked) in [
+            (json!({}), false),
+            (json!({ "owned_second_factor_roles": ["admin"] }), false),
+            (json!({ "owned_second_factor_roles": ["admin", "user"] }), true),
+            (json!({ "owned_second_factor": true }), true),
+        ] {
+            let mut config = rule.clone();
+            config["owned"] = owned.clone().into();
+            let policy = configured(config).unwrap();
+            let host = FakeHost::new();
+            let ask = |value| {
+                host.authenticate(&policy, &tool("echo"), &Credential { scheme: Scheme::Bearer, value })
+            };
+            let refused = matches!(ask("foo"), Verdict::Refused(refusal) if refusal.reason == "revoked");
+            assert_eq!(refused, is_revoked, "{rule}");
+            assert!(matches!(ask("bar"), Verdict::Identity(_)), "{rule}");
+        }
+    }
+
+    #[test]
     fn others_decide_about_owners() {
         let policy = configured(json!({ "owned": OWNED })).unwrap();
         let host = FakeHost::new();
@@ -115,6 +169,11 @@ mod tests {
         assert!(fault(json!({ "owned": without })).contains("has no `owner`"));
         let patterns = OWNED.replacen("owner = \"u1\"", "owner = \"u1\"\nallow = [\"*\"]", 1);
         assert!(fault(json!({ "owned": patterns })).contains("no `allow`"));
+        for line in ["resource = 'https://a.example'", "single_factor = true"] {
+            let fault =
+                fault(json!({ "owned": without.replacen("id = \"1\"", &format!("id = \"1\"\n{line}"), 1) }));
+            assert!(fault.contains("only a key with `owner`"), "{fault}");
+        }
         let named = OWNED.replace("owner = \"u1\"", "owner = \"ada/2\"");
         assert!(fault(json!({ "owned": named })).contains("has the name of the key"));
     }

@@ -91,6 +91,12 @@ pub struct StoredKey {
     /// The person who has made the key. Then they are the subject of its identity, and it has no patterns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The only resource that the key is for: the audience of an upstream. Only a key with an owner has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// True if the owner had logged in with one factor alone when the key was made. Only a key with an owner has this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_factor: bool,
 }
 
 /// The key before a rotation.
@@ -171,6 +177,8 @@ pub enum KeyFault {
     Owner,
     /// The key has an owner and patterns.
     OwnerWithPatterns,
+    /// The key has no owner, and what only a key with an owner has.
+    NoOwner,
 }
 
 impl KeyFault {
@@ -178,7 +186,7 @@ impl KeyFault {
     pub fn other(&self) -> Option<usize> {
         match self {
             Self::SameName(place) | Self::SameId(place) | Self::SameDigest(place) => Some(*place),
-            Self::Name | Self::Rights(_) | Self::Owner | Self::OwnerWithPatterns => None,
+            Self::Name | Self::Rights(_) | Self::Owner | Self::OwnerWithPatterns | Self::NoOwner => None,
         }
     }
 }
@@ -206,6 +214,7 @@ impl fmt::Display for KeyFault {
             Self::Rights(fault) => fault.fmt(f),
             Self::Owner => f.write_str("`owner` has to have 1 to 512 bytes and no control characters"),
             Self::OwnerWithPatterns => f.write_str("a key with `owner` has no `allow` and no `deny`"),
+            Self::NoOwner => f.write_str("only a key with `owner` has `resource` or `single_factor`"),
         }
     }
 }
@@ -265,6 +274,7 @@ impl StoredKey {
             Some(_) if !self.allow.is_empty() || !self.deny.is_empty() => {
                 return Err(KeyFault::OwnerWithPatterns);
             }
+            None if self.resource.is_some() || self.single_factor => return Err(KeyFault::NoOwner),
             _ => {}
         }
         self.rights().check().map_err(KeyFault::Rights)

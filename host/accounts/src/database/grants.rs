@@ -159,16 +159,6 @@ impl AccountDatabase {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// True if a user has this live grant.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn has_grant(&self, user: &str, id: GrantId) -> Result<bool, AccountsError> {
-        let query = "SELECT count(*) FROM grants WHERE id = ?1 AND user = ?2 AND ended IS NULL";
-        let count: i64 = self.connection.query_row(query, (id, user), |row| row.get(0))?;
-        Ok(count > 0)
-    }
-
     /// The same, without those that are too old to get further tokens.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
 //! The keys that users make for themselves. A key never allows more than its owner may: it has their roles as they are
 //! now, and the policy that judges it reads them from a file that is made anew with each change of a user.
 
-use rusqlite::{Connection, Transaction};
+mod key_origin;
+
+use rusqlite::{Connection, Row, Transaction};
 use secrecy::{ExposeSecret as _, SecretString};
 use witgate_api_key::store::{KEY_PREFIX, Sha256, Store, StoredKey, Time};
 use witgate_plugin::is_scope;
 
+pub use self::key_origin::KeyOrigin;
 use super::event_recorder::EventRecorder;
+use super::grants::GrantId;
 use super::users::{AccountUser, by_id};
 use super::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
@@ -19,6 +23,9 @@ pub const MOST_OF_ONE: i64 = 20;
 
 /// The most keys that a user may make in a day, so that the file of keys does not change all the time.
 const MOST_OF_A_DAY: i64 = 50;
+
+/// The most keys of all users, with those that have ended within a day. A policy reads a file of at most 16 MiB.
+const MOST_OF_ALL: i64 = 10_000;
 
 /// The time for which an ended or expired key is remembered, in milliseconds.
 const REMEMBERED_MS: i64 = 86_400_000;
@@ -52,6 +59,10 @@ pub struct OwnKey {
     pub terms: OwnKeyTerms,
     /// The time of creation, in milliseconds since 1970.
     pub created: i64,
+    /// The only resource that it is for, if a program has made it.
+    pub resource: Option<String>,
+    /// True if the owner had shown a second factor, or an operator has made the key.
+    pub is_strong: bool,
 }
 
 /// The reason why there is no new key.
@@ -72,6 +83,15 @@ pub enum OwnKeyFault {
     /// The user has as many keys as possible, or has made as many today.
     #[error("there are {MOST_OF_ONE} keys already, or {MOST_OF_A_DAY} were made in the last day")]
     TooMany,
+    /// All users together have as many keys as possible.
+    #[error("the users of this server have {MOST_OF_ALL} keys together, and cannot have more")]
+    Full,
+    /// The program that wants a key has no access any more.
+    #[error("this login has ended")]
+    Login,
+    /// The program that wants a key loses its access before the end of the key.
+    #[error("a key of a program ends no later than its login")]
+    AfterLogin,
     /// The user has rights that no key can have, such as too many roles.
     #[error("the roles of the user do not fit into a key")]
     Unfit,
@@ -90,7 +110,8 @@ impl From<rusqlite::Error> for OwnKeyFault {
 }
 
 impl AccountDatabase {
-    /// Makes a key of the user with this id, in force at once. Its text is stored nowhere.
+    /// Makes a key of the user with this id, in force at once. Its text is stored nowhere. One that a program makes is
+    /// for the resource of its grant alone, and ends with the grant.
     ///
     /// # Errors
     /// If the terms are invalid, or the accounts cannot be used. If only the file of keys cannot be written, the key is
@@ -99,22 +120,39 @@ impl AccountDatabase {
         &mut self,
         user: &str,
         terms: OwnKeyTerms,
+        origin: KeyOrigin<'_>,
         now: i64,
     ) -> Result<(OwnKey, SecretString), OwnKeyFault> {
         terms.check(now)?;
         let text = SecretString::from(format!("{KEY_PREFIX}{}", random::text()?));
-        let key = OwnKey { id: random::hex(&random::bytes::<16>()?), terms, created: now };
+        let id = random::hex(&random::bytes::<16>()?);
         let recorder = self.recorder.clone();
-        self.change(|transaction, _| {
-            let owner = add(transaction, user, &key, &text)?;
-            Ok::<_, OwnKeyFault>(recorder.record(transaction, event(AccountAction::KeyMade, &owner, &key))?)
+        let key = self.change(|transaction, _| {
+            let limits = origin.limits(transaction, user, &terms)?;
+            let (resource, is_strong) = (limits.resource(), limits.is_strong);
+            let key = OwnKey { id, terms, created: now, resource, is_strong };
+            let owner = add(transaction, user, (&key, &text), limits.grant())?;
+            let event =
+                AccountEvent { client: limits.client(), ..event(AccountAction::KeyMade, &owner, &key) };
+            recorder.record(transaction, event)?;
+            Ok::<_, OwnKeyFault>(key)
         })?;
         if let Err(error) = self.publish() {
-            // Nobody gets to know its text.
-            self.connection.execute("DELETE FROM own_keys WHERE id = ?1", [&key.id])?;
+            self.take_back(user, &key)?;
             return Err(error.into());
         }
         Ok((key, text))
+    }
+
+    /// Removes a new key that cannot be in force. Nobody gets to know its text.
+    fn take_back(&mut self, user: &str, key: &OwnKey) -> Result<(), AccountsError> {
+        let recorder = self.recorder.clone();
+        self.change(|transaction, _| {
+            transaction.execute("DELETE FROM own_keys WHERE id = ?1", [&key.id])?;
+            let Some(owner) = by_id(transaction, user)? else { return Ok(()) };
+            let event = event(AccountAction::KeyEnded, &owner, key).because("not-in-force");
+            recorder.record(transaction, event)
+        })
     }
 
     /// The keys of the user with this id that have neither ended nor expired a day ago, by name.
@@ -198,13 +236,17 @@ impl OwnKeyTerms {
 fn add(
     transaction: &Transaction<'_>,
     user: &str,
-    key: &OwnKey,
-    text: &SecretString,
+    (key, text): (&OwnKey, &SecretString),
+    grant: Option<GrantId>,
 ) -> Result<AccountUser, OwnKeyFault> {
-    let OwnKey { id, terms, created } = key;
+    let OwnKey { id, terms, created, resource, is_strong } = key;
     transaction
         .execute("DELETE FROM own_keys WHERE coalesce(ended, expires) < ?1", [created - REMEMBERED_MS])?;
     let owner = by_id(transaction, user)?.filter(|user| user.disabled.is_none()).ok_or(OwnKeyFault::User)?;
+    let all: i64 = transaction.query_row("SELECT count(*) FROM own_keys", [], |row| row.get(0))?;
+    if all >= MOST_OF_ALL {
+        return Err(OwnKeyFault::Full);
+    }
     let query = "SELECT count(CASE WHEN ended IS NULL THEN 1 END), count(CASE WHEN created > ?2 THEN 1 END),
                         count(CASE WHEN ended IS NULL AND name = ?3 THEN 1 END) FROM own_keys WHERE user = ?1";
     let (live, of_a_day, same): (i64, i64, i64) =
@@ -218,12 +260,24 @@ fn add(
         return Err(OwnKeyFault::TooMany);
     }
     let digest = sha256(text.expose_secret().as_bytes());
-    if entry(owner.clone(), key.clone(), digest, None).is_err() {
+    if entry((owner.id.clone(), owner.roles.clone()), key.clone(), digest, None).is_err() {
         return Err(OwnKeyFault::Unfit);
     }
     transaction.execute(
-        "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        (id, user, &terms.name, digest.as_slice(), terms.scopes.join(" "), created, terms.expires),
+        "INSERT INTO own_keys (id, user, name, digest, scopes, created, expires, strong, grant_id, resource)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        (
+            id,
+            user,
+            &terms.name,
+            digest.as_slice(),
+            terms.scopes.join(" "),
+            created,
+            terms.expires,
+            is_strong,
+            grant,
+            resource,
+        ),
     )?;
     Ok(owner)
 }
@@ -248,42 +302,38 @@ fn end(
 
 fn event(action: AccountAction, owner: &AccountUser, key: &OwnKey) -> AccountEvent {
     let event = AccountEvent::now(action).about(&owner.id, &owner.name);
-    AccountEvent { key: Some(key.id.clone()), scopes: key.terms.scopes.clone(), ..event }
+    let resource = key.resource.clone();
+    AccountEvent { key: Some(key.id.clone()), scopes: key.terms.scopes.clone(), resource, ..event }
 }
 
 /// The live keys of a user, by name.
 fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsError> {
-    let query = "SELECT id, name, scopes, created, expires FROM own_keys
+    let query = "SELECT id, name, scopes, created, expires, resource, strong FROM own_keys
                  WHERE user = ?1 AND ended IS NULL ORDER BY name";
     let mut statement = connection.prepare_cached(query)?;
-    let rows = statement.query_map([user], |row| {
-        let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
-        let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
-        Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)? })
-    })?;
+    let rows = statement.query_map([user], key_of)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The id and the roles of the owner of a key.
+type KeyOwner = (String, Vec<String>);
+
 /// The entries of the file. Those that the policy would not read are left out, so that they cost nobody else their keys.
 fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
-    type KeyRow = (OwnKey, String, Vec<u8>, Option<i64>);
-    let query = "SELECT id, user, digest, name, scopes, created, expires, ended FROM own_keys
-                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY user, id";
+    let query = "SELECT own_keys.id, own_keys.name, scopes, own_keys.created, expires, resource, strong, users.id, digest,
+                        coalesce(ended, disabled),
+                        (SELECT json_group_array(role) FROM roles WHERE roles.user = users.id)
+                 FROM own_keys JOIN users ON users.id = own_keys.user
+                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY users.id, own_keys.id";
     let mut statement = connection.prepare_cached(query)?;
-    let rows = statement.query_map([now, REMEMBERED_MS], |row| {
-        let (name, scopes) = (row.get(3)?, scopes(&row.get::<_, String>(4)?));
-        let terms = OwnKeyTerms { name, scopes, expires: row.get(6)? };
-        let key = OwnKey { id: row.get(0)?, terms, created: row.get(5)? };
-        Ok((key, row.get(1)?, row.get(2)?, row.get(7)?))
-    })?;
-    let rows: Vec<KeyRow> = rows.collect::<Result<_, _>>()?;
-    let (mut keys, mut faults) = (Vec::with_capacity(rows.len()), Vec::new());
-    for (key, user, digest, ended) in rows {
-        let Some(owner) = by_id(connection, &user)? else { continue };
-        let damaged =
-            |_| AccountsError::Unavailable(format!("the digest of the key `{}` is damaged", key.id));
-        let digest = <[u8; 32]>::try_from(digest).map_err(damaged)?;
-        match entry(owner, key, digest, ended) {
+    let mut rows = statement.query([now, REMEMBERED_MS])?;
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let key = key_of(row)?;
+        let digest = <[u8; 32]>::try_from(row.get::<_, Vec<u8>>(8)?).map_err(|_| damaged("digest", &key))?;
+        let roles: Vec<String> =
+            serde_json::from_str(&row.get::<_, String>(10)?).map_err(|_| damaged("owner", &key))?;
+        match entry((row.get(7)?, roles), key, digest, row.get(9)?) {
             Ok(key) => keys.push(key),
             Err(fault) => faults.push(fault),
         }
@@ -295,26 +345,46 @@ fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsE
     Ok(keys)
 }
 
+fn damaged(part: &str, key: &OwnKey) -> AccountsError {
+    AccountsError::Unavailable(format!("the {part} of the key `{}` is damaged", key.id))
+}
+
+/// The key in the first seven columns.
+fn key_of(row: &Row<'_>) -> rusqlite::Result<OwnKey> {
+    let (name, scopes) = (row.get(1)?, scopes(&row.get::<_, String>(2)?));
+    let terms = OwnKeyTerms { name, scopes, expires: row.get(4)? };
+    let (resource, is_strong) = (row.get(5)?, row.get(6)?);
+    Ok(OwnKey { id: row.get(0)?, terms, created: row.get(3)?, resource, is_strong })
+}
+
 /// The entry of a key.
 ///
 /// # Errors
 /// With the reason why the policy would not read it.
-fn entry(owner: AccountUser, key: OwnKey, digest: [u8; 32], ended: Option<i64>) -> Result<StoredKey, String> {
-    let OwnKey { id, terms, created } = key;
+fn entry(
+    (owner, mut roles): KeyOwner,
+    key: OwnKey,
+    digest: [u8; 32],
+    ended: Option<i64>,
+) -> Result<StoredKey, String> {
+    let OwnKey { id, terms, created, resource, is_strong } = key;
+    roles.sort_unstable();
     let key = StoredKey {
         // The name of a user may be as long as that of an entry.
-        name: format!("{}/{id}", owner.id),
+        name: format!("{owner}/{id}"),
         id,
         sha256: Sha256(digest),
         created: time(created),
         expires: terms.expires.map(time),
-        revoked: ended.or(owner.disabled).map(time),
-        roles: owner.roles,
+        revoked: ended.map(time),
+        roles,
         scopes: terms.scopes,
         allow: Vec::new(),
         deny: Vec::new(),
         previous: None,
-        owner: Some(owner.id),
+        owner: Some(owner),
+        resource,
+        single_factor: !is_strong,
     };
     let alone = Store { keys: vec![key.clone()], ..Store::default() };
     alone.check().map(|()| key).map_err(|error| error.to_string())

@@ -28,6 +28,7 @@ impl AccountSite {
                 grants: database.live_grants_of(&user, &settings, now)?,
                 sessions: database.sessions_of(&user, &settings, now)?,
                 factor: database.authenticator_of(&user)?,
+                keys: database.keys_of(&user)?.len(),
                 now,
             })
         };

@@ -1,18 +1,24 @@
 //! The page of the keys that a person has made for themselves.
 
 use secrecy::SecretString;
+use witgate_basic::credential::composed_password;
+use witgate_basic::hash::PasswordHash;
 
 use super::answers::{SiteAnswer, see_other};
-use super::form_token::{self, FormPurpose};
+use super::form_token::FormPurpose;
+use super::login::LoginFault;
 use super::pages;
+use super::pages::notice::FormNotice;
 use super::pages::own_keys::{KeyNotice, OwnKeysForm, SCOPE};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
 use crate::database::now_ms;
-use crate::database::own_keys::{OwnKey, OwnKeyFault, OwnKeyTerms};
+use crate::database::own_keys::{KeyOrigin, OwnKey, OwnKeyFault, OwnKeyTerms};
 use crate::database::sessions::BrowserSession;
+use crate::database::users::AccountUser;
 use crate::error::AccountsError;
+use crate::login_method::LoginMethod;
 
 /// The path of the page.
 const PATH: &str = "/account/keys";
@@ -40,18 +46,23 @@ impl AccountSite {
 
     /// Makes a key, or ends one.
     pub(super) async fn change_own_keys(&self, visit: &SiteVisit) -> SiteAnswer {
-        let Ok(form) = OauthParams::of_form(visit) else { return pages::bad_form() };
-        let (session, secret) = match self.session(visit).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return see_other("/login"),
-            Err(error) => return pages::unavailable(&error),
+        let (form, session, secret) = match self.own_form(visit, FormPurpose::OwnKeys).await {
+            Ok(form) => form,
+            Err(answer) => return *answer,
         };
-        let is_genuine = form_token::is_genuine(self.store.forms(), FormPurpose::OwnKeys, &secret, "", &form);
-        let Some(change) = self.wanted(&form).filter(|_| is_genuine) else { return pages::bad_form() };
-        let (user, peer) = (session.user.id.clone(), visit.peer);
+        let Some(change) = self.wanted(&form) else { return pages::bad_form() };
+        match self.confirmed(visit, &form, &session.user, &change).await {
+            Ok(()) => {}
+            Err(LoginFault::Store(error)) => return pages::unavailable(&error),
+            Err(LoginFault::Refused(notice)) => {
+                let notice = FormNotice::of_login(notice);
+                return self.show_keys(visit, &session, &secret, KeyNotice::Password(&notice)).await;
+            }
+        }
+        let (user, method, peer) = (session.user.id.clone(), session.method, visit.peer);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            apply(database, &user, change)
+            apply(database, &user, change, method)
         };
         match self.store.run(visit.source(), work).await {
             Ok(Some((key, text))) => {
@@ -61,6 +72,23 @@ impl AccountSite {
             Ok(None) => see_other(PATH),
             Err(OwnKeyFault::Store(error)) => pages::unavailable(&error),
             Err(fault) => self.show_keys(visit, &session, &secret, KeyNotice::Fault(&fault)).await,
+        }
+    }
+
+    /// Checks the password for a new key, so that who finds an open browser cannot keep the access for themselves.
+    async fn confirmed(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        user: &AccountUser,
+        change: &KeyChange,
+    ) -> Result<(), LoginFault> {
+        match change {
+            KeyChange::Make(_) if has_password(user) => {
+                let current = composed_password(form.get("current").unwrap_or_default());
+                self.confirm_password(visit, user, &current).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -75,9 +103,11 @@ impl AccountSite {
         let keys = self.store.run(visit.source(), move |database| database.keys_of(&user)).await;
         match keys {
             Ok(keys) => pages::own_keys::own_keys(&OwnKeysForm {
-                token: &form_token::token(self.store.forms(), FormPurpose::OwnKeys, secret, ""),
+                token: &self.token_of(FormPurpose::OwnKeys, secret),
                 keys: &keys,
                 scopes: &self.settings.scopes,
+                asks_password: has_password(&session.user),
+                needs_second_factor: self.settings.second_factor.is_for(&session.user.roles),
                 shown,
             }),
             Err(error) => pages::unavailable(&error),
@@ -103,13 +133,21 @@ impl AccountSite {
     }
 }
 
+/// True if the user has a password. Who logs in through a provider may have none.
+fn has_password(user: &AccountUser) -> bool {
+    user.hash != PasswordHash::nobody()
+}
+
 fn apply(
     database: &mut AccountDatabase,
     user: &str,
     change: KeyChange,
+    method: LoginMethod,
 ) -> Result<Option<(OwnKey, SecretString)>, OwnKeyFault> {
     match change {
-        KeyChange::Make(terms) => database.make_key(user, terms, now_ms()).map(Some),
+        KeyChange::Make(terms) => {
+            database.make_key(user, terms, KeyOrigin::Owner(method), now_ms()).map(Some)
+        }
         KeyChange::End(id) => {
             let ended: Result<_, AccountsError> = database.end_key(user, &id, now_ms());
             Ok(ended.map(|_| None)?)

@@ -435,7 +435,9 @@ async fn a_person_makes_and_ends_keys_of_their_own() {
         assert!(page.contains(words), "{words}: {page}");
     }
     let token = field(&page, "form");
-    let new = |name| [("form", &*token), ("name", name), ("scope.mcp:read", "yes"), ("days", "30")];
+    let new = |name, current| {
+        [("form", &*token), ("name", name), ("scope.mcp:read", "yes"), ("days", "30"), ("current", current)]
+    };
     for wrong in [
         vec![("name", "ci"), ("days", "30")],
         vec![("form", &*token), ("name", "ci"), ("days", "0")],
@@ -443,13 +445,19 @@ async fn a_person_makes_and_ends_keys_of_their_own() {
     ] {
         assert_eq!(browser.post("/account/keys", &wrong).await.status(), StatusCode::BAD_REQUEST);
     }
-    let answer = browser.post("/account/keys", &new("ci")).await;
+    // A session alone is not enough.
+    let refused = browser.post("/account/keys", &new("ci", "wrong")).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(text_of(&refused).contains("The password is wrong") && !text_of(&refused).contains("wgk_"));
+    assert!(text_of(&browser.get("/account").await).contains("Keys for programs</a>: 0"));
+    let answer = browser.post("/account/keys", &new("ci", PASSWORD)).await;
     let page = text_of(&answer);
     assert!(page.contains(">wgk_") && page.contains("shown only once"), "{page}");
     let place = browser.accounts.place().own_keys();
     let file = || std::fs::read_to_string(&place).unwrap();
     assert!(file().contains("scopes = [\"mcp:read\"]") && !file().contains("wgk_"), "{}", file());
-    let again = browser.post("/account/keys", &new("ci")).await;
+    assert!(text_of(&browser.get("/account").await).contains("Keys for programs</a>: 1"));
+    let again = browser.post("/account/keys", &new("ci", PASSWORD)).await;
     assert_eq!(again.status(), StatusCode::BAD_REQUEST);
     assert!(text_of(&again).contains("a key of this name already"), "{}", text_of(&again));
     let page = text_of(&browser.get("/account/keys").await);

@@ -222,7 +222,8 @@ impl Resolver<'_> {
     }
 }
 
-fn second_factor(written: &raw::Accounts) -> SecondFactorRule {
+/// The users who need a second factor.
+pub(super) fn second_factor(written: &raw::Accounts) -> SecondFactorRule {
     match written.second_factor {
         Some(raw::SecondFactor::Required) => SecondFactorRule::Everybody,
         None | Some(raw::SecondFactor::Optional) => {

@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::key::{lifetime, written};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
-use witgate_accounts::database::own_keys::{OwnKey, OwnKeyFault, OwnKeyTerms};
+use witgate_accounts::database::own_keys::{KeyOrigin, OwnKey, OwnKeyFault, OwnKeyTerms};
 use witgate_accounts::database::{AccountDatabase, now_ms};
 use witgate_config::raw::Kind;
 use witgate_config::resolve::Outline;
@@ -101,7 +101,8 @@ fn create(context: &Context, arguments: OwnKeyCreation) -> Result<Exit, CommandF
         scopes: scope,
         expires: lifetime.map(|lifetime| now.saturating_add(lifetime)),
     };
-    let (key, text) = database.make_key(&user.id, terms, now).map_err(|fault| match fault {
+    let made = database.make_key(&user.id, terms, KeyOrigin::Operator, now);
+    let (key, text) = made.map_err(|fault| match fault {
         OwnKeyFault::Store(error) => error.into(),
         fault => CommandFailure::new(fault.to_string()),
     })?;
@@ -177,6 +178,7 @@ fn to_json(key: &OwnKey) -> Value {
         "scopes": key.terms.scopes,
         "created": time(key.created),
         "expires": key.terms.expires.map(time),
+        "resource": key.resource,
     })
 }
 

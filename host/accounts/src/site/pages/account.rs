@@ -30,6 +30,8 @@ pub(in crate::site) struct AccountContent {
     pub(in crate::site) grants: Vec<ClientGrant>,
     pub(in crate::site) sessions: Vec<OpenSession>,
     pub(in crate::site) factor: Option<Authenticator>,
+    /// The number of keys that the person has made.
+    pub(in crate::site) keys: usize,
     /// The time now, in milliseconds since 1970.
     pub(in crate::site) now: i64,
 }
@@ -66,7 +68,7 @@ impl Changed {
 }
 
 pub(in crate::site) fn account(form: &AccountForm<'_>) -> SiteAnswer {
-    let AccountContent { grants, sessions, factor, now } = form.content;
+    let AccountContent { grants, sessions, factor, keys, now } = form.content;
     let content = html! {
         @if let Some(changed) = form.changed { p.done role="status" { (changed.sentence()) } }
         p { "You are logged in as " strong { (form.user.name) } "." }
@@ -79,7 +81,7 @@ pub(in crate::site) fn account(form: &AccountForm<'_>) -> SiteAnswer {
                 (if factor.is_some() { ": set up" } else { ": not set up" })
             }
             @if form.has_passkeys { li { a href="/account/passkeys" { "Passkeys" } } }
-            li { a href="/account/keys" { "Keys for programs" } }
+            li { a href="/account/keys" { "Keys for programs" } ": " (keys) }
         }
         h2 { "Programs with access" }
         (granted(form.token, grants, *now))

@@ -7,6 +7,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::notice::{Field, FieldKind, FormNotice};
 use super::{hidden, page};
 use crate::database::own_keys::{LONGEST_NAME, OwnKey, OwnKeyFault};
 use crate::site::answers::SiteAnswer;
@@ -22,6 +23,8 @@ pub(in crate::site) enum KeyNotice<'a> {
     Key(&'a OwnKey, &'a SecretString),
     /// The reason why there is no new key.
     Fault(&'a OwnKeyFault),
+    /// The password is not confirmed.
+    Password(&'a FormNotice),
 }
 
 /// The content of the page.
@@ -30,6 +33,10 @@ pub(in crate::site) struct OwnKeysForm<'a> {
     pub(in crate::site) keys: &'a [OwnKey],
     /// The scopes that a key may have, with their descriptions.
     pub(in crate::site) scopes: &'a BTreeMap<String, String>,
+    /// True if a new key needs the password.
+    pub(in crate::site) asks_password: bool,
+    /// True if the person needs a second factor, so that keys without one are not valid.
+    pub(in crate::site) needs_second_factor: bool,
     pub(in crate::site) shown: KeyNotice<'a>,
 }
 
@@ -43,6 +50,7 @@ pub(in crate::site) fn own_keys(form: &OwnKeysForm<'_>) -> SiteAnswer {
                 }
                 textarea #text readonly rows="2" { (text.expose_secret()) }
             },
+            KeyNotice::Password(notice) => { (notice.markup()) },
             KeyNotice::Fault(fault) => p.notice role="alert" { "There is no new key: " (fault) "." },
         }
         p { "A program that shows one of your keys acts as you, with your roles and with the scopes of the key." }
@@ -53,6 +61,7 @@ pub(in crate::site) fn own_keys(form: &OwnKeysForm<'_>) -> SiteAnswer {
     };
     let status = match form.shown {
         KeyNotice::Fault(_) => StatusCode::BAD_REQUEST,
+        KeyNotice::Password(notice) => notice.status,
         KeyNotice::Nothing | KeyNotice::Key(..) => StatusCode::OK,
     };
     page(status, "Your keys", content)
@@ -67,7 +76,11 @@ fn list(form: &OwnKeysForm<'_>) -> Markup {
                     div {
                         strong { (key.terms.name) }
                         @if !key.terms.scopes.is_empty() { span.small { (key.terms.scopes.join(" ")) } }
+                        @if let Some(resource) = &key.resource { span.small { "made by a program, for " (resource) } }
                         span.small { (end(key)) }
+                        @if form.needs_second_factor && !key.is_strong {
+                            span.small { "not valid: made without a second factor" }
+                        }
                     }
                     form method="post" action="/account/keys" {
                         (hidden(FIELD, form.token))
@@ -81,6 +94,11 @@ fn list(form: &OwnKeysForm<'_>) -> Markup {
 }
 
 fn new(form: &OwnKeysForm<'_>) -> Markup {
+    let password = Field { name: "current", label: "Your password", kind: FieldKind::Password };
+    let notice = match form.shown {
+        KeyNotice::Password(notice) => Some(notice),
+        _ => None,
+    };
     html! {
         form method="post" action="/account/keys" {
             (hidden(FIELD, form.token))
@@ -104,6 +122,7 @@ fn new(form: &OwnKeysForm<'_>) -> Markup {
                 option value="365" { "a year" }
                 option value="never" { "ever" }
             }
+            @if form.asks_password { (password.markup(notice, false)) }
             button { "Make the key" }
         }
     }

@@ -93,6 +93,17 @@ async fn recorded(browser: &Browser, action: AccountAction, name: Option<&str>) 
 }
 
 #[tokio::test]
+async fn a_person_without_a_password_makes_keys_without_one() {
+    let mut guest = Guest::new(|_| {});
+    assert!(sets_session(&guest.log_in().await));
+    let page = text_of(&guest.browser.get("/account/keys").await);
+    assert!(!page.contains("name=\"current\""), "{page}");
+    let form = [("form", &*field(&page, "form")), ("name", "ci"), ("days", "30")];
+    let page = text_of(&guest.browser.post("/account/keys", &form).await);
+    assert!(page.contains(">wgk_"), "{page}");
+}
+
+#[tokio::test]
 async fn a_login_at_a_provider_begins_with_the_own_form_only() {
     let mut guest = Guest::new(|_| {});
     let page = text_of(&guest.browser.get("/login").await);

@@ -126,6 +126,15 @@ fn a_policy_may_be_for_the_keys_of_accounts() {
         (&settings["owned_scopes"], settings.get("accounts")),
         (&serde_json::json!(["mcp:read"]), None)
     );
+    assert_eq!(settings["owned_second_factor_roles"], serde_json::json!([]));
+    for (rule, name, who) in [
+        ("second_factor_roles = ['ops']", "owned_second_factor_roles", serde_json::json!(["ops"])),
+        ("second_factor = 'required'", "owned_second_factor", true.into()),
+    ] {
+        let strict = folder(&format!("{OWN_KEYS}[accounts]\n{rule}\n"));
+        let loaded = strict.load().unwrap_or_else(|_| panic!("{}", strict.says()));
+        assert_eq!(loaded.config.policies["own"].config[name], who, "{rule}");
+    }
     // Operators cannot name another file.
     let other = folder(&format!("{}{scopes}", OWN_KEYS.replace("accounts = true", "owned = 'keys.toml'")));
     assert!(other.says().contains("`owned`"), "{}", other.says());
