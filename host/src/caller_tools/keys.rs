@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::caller_login::CallerLogin;
-use super::{CallerAccounts, CallerDesk, arguments, unavailable};
+use super::{CallerAccounts, CallerDesk, arguments, changed, unavailable};
 use witgate_accounts::database::now_ms;
 use witgate_accounts::database::own_keys::{OwnKey, OwnKeyFault, OwnKeyTerms};
 use witgate_base::breaker::CallerDigest;
@@ -43,16 +43,17 @@ impl CallerDesk {
         let terms = OwnKeyTerms { name, scopes, expires: end(expires.as_deref())? };
         let before = self.generations.live().number();
         let (key, text) = made(accounts, login, terms, question.peer).await?;
-        self.in_force(before).await;
+        let is_in_force = self.in_force(before).await;
         tracing::info!(user = question.caller.identity().subject, key = key.id, "a caller has made a key");
-        Ok(json!({
+        let answer = json!({
             "id": key.id,
             "name": key.terms.name,
             "scopes": key.terms.scopes,
             "expires": key.terms.expires.map(time),
             "key": text.expose_secret(),
             "note": "The key is shown only this once.",
-        }))
+        });
+        Ok(changed(answer, is_in_force))
     }
 }
 
