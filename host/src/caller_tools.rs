@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use self::caller_login::CallerLogin;
@@ -90,23 +90,25 @@ impl CallerDesk {
         });
         match ended.await.map_err(unavailable)? {
             true => {
-                self.in_force(before).await;
-                Ok(json!({ "logged_out": true }))
+                let is_in_force = self.in_force(before).await;
+                Ok(changed(json!({ "logged_out": true }), is_in_force))
             }
             false => Err("This login has ended already".to_owned()),
         }
     }
 
-    /// Waits until a generation after this one is live, so that the next call meets the change.
-    async fn in_force(&self, before: u64) {
+    /// Waits until a generation after this one is live, so that the next call meets the change. False: that takes too long.
+    async fn in_force(&self, before: u64) -> bool {
         let flip = async {
             while self.generations.live().number() == before {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        if tokio::time::timeout(IN_FORCE, flip).await.is_err() {
+        let is_in_force = tokio::time::timeout(IN_FORCE, flip).await.is_ok();
+        if !is_in_force {
             tracing::warn!("a change of accounts is not in force yet");
         }
+        is_in_force
     }
 
     /// The accounts, and the login of a caller who shows one of their tokens.
@@ -122,6 +124,14 @@ impl CallerTools for CallerDesk {
     fn answer(&self, question: CallerQuestion) -> BoxFuture<'_, CallerAnswer> {
         Box::pin(async move { self.answer_to(&question).await })
     }
+}
+
+/// The answer to a change. It says so if the change is not in force yet.
+fn changed(mut answer: Value, is_in_force: bool) -> Value {
+    if let Some(members) = answer.as_object_mut().filter(|_| !is_in_force) {
+        members.insert("in_force".to_owned(), false.into());
+    }
+    answer
 }
 
 /// The arguments of a call. None count as an empty object.

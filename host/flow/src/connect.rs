@@ -12,8 +12,9 @@ use tokio::sync::broadcast::error::RecvError;
 use witgate_plugin::{Digest, Transport};
 
 use crate::Flow;
-use crate::audit::targets;
+use crate::audit::{Record, targets};
 use crate::authenticate::identity::Caller;
+use crate::authorize::Permit;
 use crate::decision::DecisionId;
 use crate::event::Event;
 use crate::port::Upstream;
@@ -25,6 +26,7 @@ use witgate_base::party::Principal;
 use witgate_credentials::connect::{AccountChange, ConnectDesk, ConnectOutcome, Invitee, IssuedLink};
 use witgate_credentials::fault::{Invitation, InvitationForm, OutboundFault, OutboundProblem};
 use witgate_message::call::{Call, MessageKind};
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::input_round::{InputRound, STATE_PREFIX};
@@ -117,12 +119,33 @@ impl<U: Upstream> Flow<U> {
         self.lockout.note_unknown_link(self.generations.live().lockout(), peer)
     }
 
-    /// Takes up a call whose client was asked to open a link. It waits some time for the person. The call is admitted
-    /// before, so that one that waits counts for its limits.
+    /// Takes up a call whose client was asked to open a link, and returns its latest permit: its right may end while it
+    /// waits.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_account`], or the reason why the right has ended.
+    pub(crate) async fn resume(
+        &self,
+        permit: Arc<Permit>,
+        shown: &Credentials,
+        record: &mut Record<'_>,
+    ) -> Result<Arc<Permit>, Rejection> {
+        let Some(round) = &permit.request().round else { return Ok(permit) };
+        // The live generation decides, as about an open stream: the call has not begun.
+        let mut right = self.right(&permit, shown.copy()).standing();
+        self.wait_for_account(round, (permit.request(), permit.caller())).await?;
+        record.fallback.note(right.check().await)?;
+        let latest = Arc::clone(right.permit());
+        record.generation = latest.generation().number();
+        record.caller = Some(Arc::clone(latest.caller()));
+        Ok(latest)
+    }
+
+    /// Waits some time for the person. The call is admitted before, so that one that waits counts for its limits.
     ///
     /// # Errors
     /// If the state belongs to another call or caller, the person has declined, or too many calls of the caller wait.
-    pub(crate) async fn resume(
+    async fn wait_for_account(
         &self,
         round: &InputRound,
         (request, caller): (&Request, &Caller),

@@ -257,7 +257,7 @@ impl<U: Upstream> Flow<U> {
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
         record.mark("authorize");
-        let permit = Arc::new(record.fallback.note(authorized)?);
+        let mut permit = Arc::new(record.fallback.note(authorized)?);
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";
@@ -265,10 +265,13 @@ impl<U: Upstream> Flow<U> {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
-        let (admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
-        if let Some(round) = &permit.request().round {
+        let (mut admitted, places) = admit(Arc::clone(&permit), session, &self.answers)?;
+        if request.round.is_some() {
+            // Clients and proxies do not wait as long as a person needs.
+            under_way.begins(&request.call);
             // Boxed because it is rare, so that it does not enlarge the future of every call.
-            Box::pin(self.resume(round, (permit.request(), permit.caller()))).await?;
+            permit = Box::pin(self.resume(permit, &shown, record)).await?;
+            admitted = admitted.renewed(Arc::clone(&permit));
         }
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));

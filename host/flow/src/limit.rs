@@ -40,6 +40,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// The same, with a later permit of the same call. It keeps what it has taken.
+    pub(super) fn renewed(self, permit: Arc<Permit>) -> Self {
+        Self { permit, ..self }
+    }
+
     /// The same, with the trace context for the upstream.
     pub(super) fn traced(self, trace: Option<TraceHeaders>) -> Self {
         Self { trace, ..self }

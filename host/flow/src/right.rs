@@ -27,7 +27,8 @@ const JUDGE_EVERY: Duration = Duration::from_secs(10);
 /// The generation that decides whether a right continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DecidingGeneration {
-    /// The live generation decides about everything, because a standing stream has no other end.
+    /// The live generation decides about everything, because a standing stream has no other end, and a call that waits for
+    /// an account has not begun.
     Live,
     /// The generation of the call decides about the credential alone. A call finishes with its generation. If a policy
     /// cannot decide at the moment, the decision from the start counts.

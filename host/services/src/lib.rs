@@ -38,7 +38,7 @@ use self::passwords::{PasswordCheck, PasswordChecks};
 use self::subject::Subject;
 use self::traces::Traces;
 use self::verdicts::{VerdictBasis, VerdictMemory};
-use self::witness::{AnswerSummary, Witness};
+use self::witness::{AnswerSummary, CachedSize, Witness};
 use witgate_base::breaker::CallerDigest;
 use witgate_base::clock::Clock;
 use witgate_base::digest::sha256;
@@ -393,7 +393,9 @@ impl Host for PolicyHost<'_> {
         if let (Some(call_log), Some(value)) = (self.call_log(), &value) {
             call_log.cached(key, value);
         }
-        self.note_call("cache.get", || key.to_vec().summary(), value)
+        let size = value.as_ref().map(|value| CachedSize(value.len()));
+        self.note_call("cache.get", || key.to_vec().summary(), size);
+        value
     }
 
     fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {

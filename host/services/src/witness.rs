@@ -168,6 +168,15 @@ impl AnswerSummary for Vec<u8> {
     }
 }
 
+/// The size of a value of a policy's cache. The value may be a secret that the policy has got from a server.
+pub(super) struct CachedSize(pub(super) usize);
+
+impl AnswerSummary for CachedSize {
+    fn summary(&self) -> String {
+        format!("{} bytes", self.0)
+    }
+}
+
 impl<T: AnswerSummary> AnswerSummary for Option<T> {
     fn summary(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), AnswerSummary::summary)
@@ -199,5 +208,28 @@ impl AnswerSummary for Result<HttpResponse, HttpError> {
             Ok(answer) => format!("{}, {} bytes", answer.status, answer.body.len()),
             Err(error) => format!("{error:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use witgate_plugin::Host as _;
+
+    use super::*;
+    use crate::cache::Cache;
+    use crate::{PolicyHost, Services};
+
+    #[test]
+    fn a_value_of_a_cache_is_shown_by_its_length() {
+        let witness = Arc::new(Witness::default());
+        let (cache, seen) = (Some(Cache::new(1 << 20)), Some(Arc::clone(&witness)));
+        let services = Services { cache, witness: seen, ..Services::bare("people") };
+        let host = PolicyHost { services: &services, scope: None };
+        host.cache(b"token", b"sesame", 60);
+        assert_eq!(host.cached(b"token").as_deref(), Some(b"sesame".as_slice()));
+        let seen = format!("{:?}", witness.take().events);
+        assert!(seen.contains("\"6 bytes\"") && !seen.contains("sesame"), "{seen}");
     }
 }

@@ -86,16 +86,17 @@ fn latest(directory: &Path, filter: &EntryFilter, most: usize) -> io::Result<Vec
     Ok(found.into_iter().map(|(_, entry)| entry).collect())
 }
 
-/// Passes the latest entries that `filter` admits to `take`, in order.
+/// Passes the latest entries that `filter` admits to `take`, in order. False: there are older ones.
 pub(super) fn each_latest(
     directory: &Path,
     filter: &EntryFilter,
     mut take: impl FnMut(&str, &Value),
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let (_, next) = last_lines(directory, 1)?;
-    scan(directory, next.saturating_sub(LATEST), filter, |line, entry| {
+    let from = next.saturating_sub(LATEST);
+    scan(directory, from, filter, |line, entry| {
         take(line, entry);
         ControlFlow::Continue(())
-    })
-    .map(drop)
+    })?;
+    Ok(from == 0)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::caller_login::CallerLogin;
-use super::{CallerAccounts, CallerDesk, arguments, unavailable};
+use super::{CallerAccounts, CallerDesk, arguments, changed, unavailable};
 use witgate_accounts::database::now_ms;
 use witgate_accounts::database::own_keys::{KeyOrigin, OwnKey, OwnKeyFault, OwnKeyTerms};
 use witgate_base::breaker::CallerDigest;
@@ -42,9 +42,9 @@ impl CallerDesk {
         let wanted = expires.as_deref().map(end).transpose()?;
         let before = self.generations.live().number();
         let (key, text) = made(accounts, login, (name, scopes, wanted), question).await?;
-        self.in_force(before).await;
+        let is_in_force = self.in_force(before).await;
         tracing::info!(user = question.caller.identity().subject, key = key.id, "a caller has made a key");
-        Ok(json!({
+        let answer = json!({
             "id": key.id,
             "name": key.terms.name,
             "scopes": key.terms.scopes,
@@ -52,7 +52,8 @@ impl CallerDesk {
             "resource": key.resource,
             "key": text.expose_secret(),
             "note": "The key is shown only this once.",
-        }))
+        });
+        Ok(changed(answer, is_in_force))
     }
 }
 

@@ -23,13 +23,14 @@ impl CallerDesk {
     pub(super) async fn summary(&self, question: &CallerQuestion) -> CallerAnswer {
         no_arguments(question)?;
         let since = entry_time("24h")?;
-        let filter = EntryFilter { since: Some(since.clone()), ..EntryFilter::default() };
-        let outcomes = self.read(move |directory| outcomes(directory, &filter)).await?;
+        let from = since.clone();
+        let counted = self.read(move |directory| outcomes(directory, from)).await?;
         let pauses = self.lockout.list(MOST_PAUSES);
         let pauses = pauses.iter().filter(|locked| locked.rest > Duration::ZERO).count();
         Ok(json!({
             "since": since,
-            "outcomes": outcomes,
+            "outcomes": counted.as_ref().map(|counted| &counted.outcomes),
+            "complete": counted.as_ref().map(|counted| counted.is_complete),
             "pauses": pauses,
             "accounts": self.accounts_summary(question).await?,
             "audit": self.audit_state(),
@@ -61,13 +62,48 @@ impl CallerDesk {
     }
 }
 
-/// The number of entries with each outcome.
-fn outcomes(directory: &Path, filter: &EntryFilter) -> io::Result<BTreeMap<String, u64>> {
-    let mut counts = BTreeMap::new();
-    each_latest(directory, filter, |_, entry| {
-        if let Some(outcome) = entry.get("outcome").and_then(Value::as_str) {
-            *counts.entry(outcome.to_owned()).or_default() += 1;
+/// The number of entries with each outcome, since a time.
+struct OutcomeCounts {
+    since: String,
+    outcomes: BTreeMap<String, u64>,
+    /// True if all entries since then were read: an older one was, or the first of the log.
+    is_complete: bool,
+}
+
+impl OutcomeCounts {
+    fn since(since: String) -> Self {
+        Self { since, outcomes: BTreeMap::new(), is_complete: false }
+    }
+
+    fn add(&mut self, entry: &Value) {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str);
+        if text("time").is_some_and(|time| time < self.since.as_str()) {
+            self.is_complete = true;
+        } else if let Some(outcome) = text("outcome") {
+            *self.outcomes.entry(outcome.to_owned()).or_default() += 1;
         }
-    })?;
+    }
+}
+
+fn outcomes(directory: &Path, since: String) -> io::Result<OutcomeCounts> {
+    let mut counts = OutcomeCounts::since(since);
+    let is_whole = each_latest(directory, &EntryFilter::default(), |_, entry| counts.add(entry))?;
+    counts.is_complete |= is_whole;
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_complete_only_if_an_older_entry_was_read() {
+        let mut counts = OutcomeCounts::since("2026-11-30T09:00:00.000000Z".to_owned());
+        let entry =
+            |hour: &str| json!({ "time": format!("2026-11-30T{hour}:00:00.000000Z"), "outcome": "denied" });
+        counts.add(&entry("10"));
+        assert_eq!((counts.outcomes["denied"], counts.is_complete), (1, false));
+        counts.add(&entry("08"));
+        assert_eq!((counts.outcomes["denied"], counts.is_complete), (1, true));
+    }
 }

@@ -2,6 +2,7 @@ use serde_json::Value;
 use witgate_plugin::Identity;
 
 use super::caller_login::CallerLogin;
+use super::changed;
 
 const ISSUER: &str = "https://mcp.example.com";
 
@@ -27,4 +28,11 @@ fn only_a_token_of_the_accounts_is_a_login() {
     ] {
         assert_eq!(CallerLogin::of(&identity(issuer, claims), ISSUER), None, "{issuer:?} {claims}");
     }
+}
+
+#[test]
+fn an_answer_says_if_its_change_is_not_in_force() {
+    let answer = || serde_json::json!({ "logged_out": true });
+    assert_eq!(changed(answer(), true), answer());
+    assert_eq!(changed(answer(), false), serde_json::json!({ "logged_out": true, "in_force": false }));
 }

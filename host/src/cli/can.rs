@@ -4,6 +4,7 @@ mod live_lists;
 
 use serde_json::json;
 use witgate_cases::CaseCall;
+use witgate_flow::explanation::ExplainedCause;
 use witgate_plugin::TargetKind;
 
 use self::live_lists::LiveList;
@@ -70,32 +71,48 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let at = clock::since_epoch().as_secs();
         let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
         let upstream = scene.upstream(arguments.upstream.as_deref())?;
-        let FoundSender { sender, notes } = find(&scene, upstream, &arguments.sender)?;
+        let FoundSender { sender, mut notes } = find(&scene, upstream, &arguments.sender)?;
         let call = CaseCall::named("method:ping");
         let (headers, arguments_of_call, peer) = Default::default();
         let question =
             CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
         let mut all = Vec::new();
         for list in live_lists::read(context, &scene, upstream).await? {
-            all.extend(access(&scene, &question, &list).await?);
+            if list.is_cut {
+                notes.push(format!("`{}` has more pages; they are not read", list.method));
+            }
+            let ListAccess { entries, refusal } = access(&scene, &question, &list).await?;
+            notes.extend(refusal);
+            all.extend(entries);
         }
-        notes.iter().chain(&scene.faults).for_each(|note| context.terminal.say(note));
+        notes.extend(scene.faults.iter().cloned());
         let is_any = all.iter().any(CallerAccess::is_any);
         all.retain(|access| arguments.all || access.is_any());
-        tell(context, &all);
+        tell(context, &all, &notes);
         Ok(if is_any { Exit::Done } else { Exit::No })
     })
 }
 
-/// The access to each entry of a list.
+/// The access to a list.
+struct ListAccess {
+    /// The access to each entry.
+    entries: Vec<CallerAccess>,
+    /// The reason why the caller does not get the list.
+    refusal: Option<String>,
+}
+
 async fn access(
     scene: &ExplanationScene,
     question: &CallQuestion,
     list: &LiveList,
-) -> Result<Vec<CallerAccess>, CommandFailure> {
+) -> Result<ListAccess, CommandFailure> {
     let names: Vec<&str> = list.names.iter().map(String::as_str).collect();
     let asks = CallQuestion { call: CaseCall::named(&format!("method:{}", list.method)), ..question.clone() };
-    let seen = scene.lists(&asks, list.kind, &names).await?;
+    let (seen, refusal) = match scene.lists(&asks, list.kind, &names).await? {
+        Ok(seen) => (seen, None),
+        // Whoever gets no list sees nothing.
+        Err(cause) => (vec![false; names.len()], Some(no_list(list.method, &cause))),
+    };
     let prefix = match list.kind {
         TargetKind::Prompt => "prompt:",
         TargetKind::Resource => "resource:",
@@ -115,10 +132,18 @@ async fn access(
         };
         all.push(CallerAccess { name, is_listed, call, why });
     }
-    Ok(all)
+    Ok(ListAccess { entries: all, refusal })
 }
 
-fn tell(context: &Context, all: &[CallerAccess]) {
+/// The note about a list that the caller does not get.
+fn no_list(method: &str, cause: &ExplainedCause) -> String {
+    let by = cause.policy.as_ref().map(|policy| format!("{policy}: ")).unwrap_or_default();
+    let detail = cause.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+    format!("the caller does not get `{method}` ({by}{}{detail})", cause.reason)
+}
+
+fn tell(context: &Context, all: &[CallerAccess], notes: &[String]) {
+    notes.iter().for_each(|note| context.terminal.say(note));
     if context.terminal.is_json() {
         let entry = |access: &CallerAccess| {
             let (policy, reason) = access.why.clone().unzip();
@@ -128,7 +153,7 @@ fn tell(context: &Context, all: &[CallerAccess]) {
             })
         };
         let entries: Vec<_> = all.iter().map(entry).collect();
-        return context.terminal.print_json(&json!({ "version": 1, "entries": entries }));
+        return context.terminal.print_json(&json!({ "version": 1, "entries": entries, "notes": notes }));
     }
     let row = |access: &CallerAccess| {
         let why = access.why.as_ref().map(|(policy, reason)| match policy {

@@ -48,19 +48,27 @@ struct Candidate {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let mut all = runtime()?.block_on(candidates(context, arguments))?;
+    let (mut all, notes) = runtime()?.block_on(candidates(context, arguments))?;
     all.extend(seen(context, arguments)?);
     let is_any = all.iter().any(|candidate| candidate.is_allowed);
-    tell(context, &all);
+    tell(context, &all, &notes);
     Ok(if is_any { Exit::Done } else { Exit::No })
 }
 
-/// The answers for each key, user and role, and for somebody without a credential.
-async fn candidates(context: &Context, arguments: &Arguments) -> Result<Vec<Candidate>, CommandFailure> {
+/// The answers for each key, user and role, and for somebody without a credential; and notes about them.
+async fn candidates(
+    context: &Context,
+    arguments: &Arguments,
+) -> Result<(Vec<Candidate>, Vec<String>), CommandFailure> {
     let at = clock::since_epoch().as_secs();
     let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
     let upstream = scene.upstream(arguments.upstream.as_deref())?;
-    scene.faults.iter().for_each(|fault| context.terminal.say(fault));
+    let mut notes = scene.faults.clone();
+    if scene.config.accounts.is_some() {
+        notes.push(
+            "people of `[accounts]` have no rows; those of their roles are of the kind `role`".to_owned(),
+        );
+    }
     let call_arguments = arguments.arguments.as_deref().map(serde_json::from_str::<Value>).transpose();
     let call_arguments =
         call_arguments.map_err(|error| CommandFailure::new(format!("`--arguments` is not JSON: {error}")))?;
@@ -79,7 +87,7 @@ async fn candidates(context: &Context, arguments: &Arguments) -> Result<Vec<Cand
         let note = explanation.cause.map_or_else(String::new, |cause| cause.reason);
         all.push(Candidate { kind, name, is_allowed: note.is_empty(), note });
     }
-    Ok(all)
+    Ok((all, notes))
 }
 
 /// Everybody whom the configuration knows.
@@ -140,14 +148,15 @@ fn seen(context: &Context, arguments: &Arguments) -> Result<Vec<Candidate>, Comm
     Ok(calls.into_iter().map(candidate).collect())
 }
 
-fn tell(context: &Context, all: &[Candidate]) {
+fn tell(context: &Context, all: &[Candidate], notes: &[String]) {
+    notes.iter().for_each(|note| context.terminal.say(note));
     if context.terminal.is_json() {
         let entry = |candidate: &Candidate| {
             let Candidate { kind, name, is_allowed, note } = candidate;
             json!({ "kind": kind, "name": name, "allowed": is_allowed, "note": note })
         };
         let entries: Vec<_> = all.iter().map(entry).collect();
-        return context.terminal.print_json(&json!({ "version": 1, "entries": entries }));
+        return context.terminal.print_json(&json!({ "version": 1, "entries": entries, "notes": notes }));
     }
     let row = |candidate: &Candidate| {
         let Candidate { kind, name, is_allowed, note } = candidate;

@@ -11,6 +11,7 @@ mod farewells;
 mod fault;
 mod held_session;
 mod line;
+mod live_request_settings;
 mod lost_session;
 mod media;
 mod open_requests;
@@ -27,8 +28,8 @@ mod tests;
 mod upstream;
 
 pub use line::EmbeddedService;
+pub(super) use live_request_settings::LiveRequestSettings;
 pub use outgoing::Outgoing;
-pub(super) use request_settings::LiveRequestSettings;
 pub use request_settings::SetUpError;
 pub use sse::Sse;
 pub use upstream::HttpUpstream;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -28,8 +29,17 @@ use crate::cli::outcome::CommandFailure;
 const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { roles = [\"all\"] }\n\
                    authorize = [\"all\"]\n[policies.all]\nkind = \"rbac\"\nconfig.roles.all = { allow = [\"*\"] }\n";
 
-/// The most entries that are read of one list.
-const MOST: usize = 10_000;
+/// The bounds of one list.
+#[derive(Clone, Copy)]
+struct ListBounds {
+    entries: usize,
+    pages: usize,
+    /// The time after which no further page is asked for.
+    time: Duration,
+}
+
+/// The most that is read of one list. A server may give pages without entries for ever.
+const MOST: ListBounds = ListBounds { entries: 10_000, pages: 1_000, time: Duration::from_secs(60) };
 
 /// A list: its kind of entries, its method, its member, and the member with the name of an entry.
 pub(super) const LISTS: [(TargetKind, &str, &str, &str); 3] = [
@@ -43,6 +53,8 @@ pub(super) struct LiveList {
     pub(super) kind: TargetKind,
     pub(super) method: &'static str,
     pub(super) names: Vec<String>,
+    /// True if there are more pages than are read.
+    pub(super) is_cut: bool,
 }
 
 /// The lists of the upstream at `place`. An upstream without one of them has none of its entries.
@@ -55,8 +67,9 @@ pub(super) async fn read(
     let mut lists = Vec::new();
     let mut fault = None;
     for (kind, method, member, name) in LISTS {
-        match names(&flow, method, member, name).await {
-            Ok(names) => lists.push(LiveList { kind, method, names }),
+        let pages = async |cursor: Option<&Value>| page(&flow, method, cursor).await;
+        match names(pages, (member, name), MOST).await {
+            Ok((names, is_cut)) => lists.push(LiveList { kind, method, names, is_cut }),
             Err(why) => fault = Some(why),
         }
     }
@@ -97,25 +110,29 @@ async fn flow(
     Ok(Flow::new(Arc::new(route), target, generations, &Metrics::default(), CancellationToken::new()))
 }
 
-/// The names in all pages of a list.
+/// The names in all pages of a list. True: there are more pages than these bounds allow.
 async fn names(
-    flow: &Flow<AnyUpstream>,
-    method: &str,
-    member: &str,
-    name: &str,
-) -> Result<Vec<String>, String> {
-    let (mut names, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = page(flow, method, cursor.as_ref()).await?;
+    page: impl AsyncFn(Option<&Value>) -> Result<Value, String>,
+    (member, name): (&str, &str),
+    most: ListBounds,
+) -> Result<(Vec<String>, bool), String> {
+    let (mut names, mut cursor, began) = (Vec::new(), None, Instant::now());
+    for _ in 0..most.pages {
+        let page = page(cursor.as_ref()).await?;
         let entries = page.get(member).and_then(Value::as_array).ok_or("the answer has no list")?;
         names.extend(entries.iter().filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned));
         let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
-        if next.is_none() || next == cursor || names.len() >= MOST {
-            names.truncate(MOST);
-            return Ok(names);
+        let is_full = names.len() > most.entries || (names.len() == most.entries && next.is_some());
+        names.truncate(most.entries);
+        if next.is_none() || next == cursor || is_full {
+            return Ok((names, is_full));
+        }
+        if began.elapsed() >= most.time {
+            break;
         }
         cursor = next;
     }
+    Ok((names, true))
 }
 
 async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) -> Result<Value, String> {
@@ -149,5 +166,49 @@ async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) ->
     match (answer.get("result"), answer.get("error")) {
         (Some(result), _) => Ok(result.clone()),
         (None, error) => Err(error.map(ToString::to_string).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// The names of a list, the number of pages that were read, and whether there are more. `page` makes the page of a
+    /// number.
+    async fn read(most: ListBounds, page: impl Fn(usize) -> Value) -> (Vec<String>, usize, bool) {
+        let asked = AtomicUsize::new(0);
+        let pages = async |_: Option<&Value>| Ok(page(asked.fetch_add(1, Ordering::Relaxed)));
+        let (names, is_cut) = names(pages, ("tools", "name"), most).await.unwrap();
+        (names, asked.into_inner(), is_cut)
+    }
+
+    fn endless(number: usize) -> Value {
+        json!({ "tools": [], "nextCursor": number.to_string() })
+    }
+
+    #[tokio::test]
+    async fn a_list_that_never_ends_is_cut() {
+        let (names, asked, is_cut) = read(MOST, endless).await;
+        assert_eq!((names.len(), asked, is_cut), (0, MOST.pages, true));
+        let (_, asked, is_cut) = read(ListBounds { time: Duration::ZERO, ..MOST }, endless).await;
+        assert_eq!((asked, is_cut), (1, true));
+        let most = ListBounds { entries: 3, ..MOST };
+        let two =
+            |number: usize| json!({ "tools": [{ "name": "a" }, { "name": "b" }], "nextCursor": number });
+        assert_eq!(read(most, two).await, (["a", "b", "a"].map(String::from).to_vec(), 2, true));
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_end() {
+        let page = |number: usize| match number {
+            0 => json!({ "tools": [{ "name": "a" }], "nextCursor": "1" }),
+            _ => json!({ "tools": [{ "name": "b" }] }),
+        };
+        assert_eq!(read(MOST, page).await, (["a", "b"].map(String::from).to_vec(), 2, false));
+        // A server that repeats its cursor gives the same page again.
+        let same = |_| json!({ "tools": [{ "name": "a" }], "nextCursor": "1" });
+        assert_eq!(read(MOST, same).await.1, 2);
     }
 }

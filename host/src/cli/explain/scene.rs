@@ -18,7 +18,7 @@ use witgate_component::load::Loader;
 use witgate_component::store::ComponentStore;
 use witgate_config::{Config, Upstream, resolve};
 use witgate_flow::authorize::EntryAccess;
-use witgate_flow::explanation::{Explanation, explain, listed};
+use witgate_flow::explanation::{ExplainedCause, Explanation, explain, listed};
 use witgate_flow::request::Route;
 use witgate_plugin::TargetKind;
 use witgate_policy::generation::Generation;
@@ -92,21 +92,20 @@ impl ExplanationScene {
         self.routes.get(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))
     }
 
-    /// True for each of `names` that the sender of `question`, which asks for a list, sees in it.
+    /// True for each of `names` that the sender of `question`, which asks for a list, sees in it; or the reason why they get
+    /// no list.
     pub(in crate::cli) async fn lists(
         &self,
         question: &CallQuestion,
         kind: TargetKind,
         names: &[&str],
-    ) -> Result<Vec<bool>, CommandFailure> {
+    ) -> Result<Result<Vec<bool>, ExplainedCause>, CommandFailure> {
         let route = self.route(question.upstream)?;
         self.clock.store(question.at, Ordering::Relaxed);
         question.prepare(&self.generation);
         let asked = question.arrival(&self.config)?;
         let seen = listed(&self.generation, route, asked, kind, names).await;
-        // Whoever gets no list sees nothing.
-        let seen = seen.unwrap_or_else(|_| vec![EntryAccess::None; names.len()]);
-        Ok(seen.into_iter().map(|access| access != EntryAccess::None).collect())
+        Ok(seen.map(|seen| seen.into_iter().map(|access| access != EntryAccess::None).collect()))
     }
 
     /// The answer of the policies to a question.

@@ -187,15 +187,18 @@ pub(in crate::cli) fn users(scene: &ExplanationScene, place: usize) -> Vec<(&Pol
     stored.flatten().collect()
 }
 
-/// The keys of the stores of an upstream's pipeline, each with its policy.
+/// The keys of the stores of an upstream's pipeline, and those that users have made, each with its policy.
 pub(in crate::cli) fn keys(scene: &ExplanationScene, place: usize) -> Vec<(&Policy, StoredKey)> {
     let policies = authenticators(scene, place).filter(|policy| policy.kind == PolicyKind::ApiKey);
-    let stored = policies.filter_map(|policy| {
-        let store = policy.config.get("store").and_then(Value::as_str)?;
-        let store = KeyStore::at(scene.config.dir().join(store)).read().ok()?;
-        Some(store.keys.into_iter().map(move |key| (policy, key)))
-    });
-    stored.flatten().collect()
+    let keys = policies.map(|policy| (policy, stored_keys(&scene.config.dir(), &policy.config)));
+    keys.flat_map(|(policy, keys)| keys.into_iter().map(move |key| (policy, key))).collect()
+}
+
+/// The keys in the files of a policy with these settings, which are relative to `dir`.
+fn stored_keys(dir: &Path, settings: &Value) -> Vec<StoredKey> {
+    let files = ["store", "owned"].into_iter().filter_map(|name| settings.get(name)?.as_str());
+    let stores = files.filter_map(|file| KeyStore::at(dir.join(file)).read().ok());
+    stores.flat_map(|store| store.keys).collect()
 }
 
 /// The owner of the key of this name. The real policy judges it, as if it were shown.
@@ -215,7 +218,8 @@ fn of_key(
             "several stores have a key `{name}`; name the policy of one with `--policy NAME`"
         ))),
         (None, _) => Err(CommandFailure::new(format!(
-            "no key store of this upstream has a key `{name}`; `witgate key list` shows the keys"
+            "no key store of this upstream has a key `{name}`; `witgate key list` shows the keys, and \
+             `witgate accounts keys` those that users have made"
         ))),
     }
 }
@@ -279,4 +283,28 @@ fn read_claims(file: &Path) -> Result<Map<String, Value>, CommandFailure> {
     serde_json::from_str(&read(file)?).map_err(|error| {
         CommandFailure::new(format!("{} is no JSON object with claims: {error}", file.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_users_have_made_are_found_beside_those_of_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = |name: &str, digit: &str, owner: &str| {
+            format!(
+                "version = 1\n[[keys]]\nname = '{name}'\nid = '{name}'\nsha256 = '{}'\n\
+                 created = 2026-01-01T00:00:00Z\n{owner}",
+                digit.repeat(64)
+            )
+        };
+        std::fs::write(folder.path().join("keys.toml"), store("ci", "1", "")).unwrap();
+        std::fs::write(folder.path().join("own.toml"), store("laptop", "2", "owner = 'u1'\n")).unwrap();
+        let owned = folder.path().join("own.toml");
+        let settings = json!({ "store": "keys.toml", "owned": owned });
+        let names: Vec<_> =
+            stored_keys(folder.path(), &settings).into_iter().map(|key| (key.name, key.owner)).collect();
+        assert_eq!(names, [("ci".to_owned(), None), ("laptop".to_owned(), Some("u1".to_owned()))]);
+    }
 }

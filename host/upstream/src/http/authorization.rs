@@ -6,10 +6,10 @@ use ::http::{HeaderMap, StatusCode, Uri};
 
 use super::bound_session::BoundSession;
 use super::composed_request::{ComposedRequest, SendFault, UpstreamReply};
-use super::outgoing::{self, Draft, Outgoing};
+use super::outgoing::Draft;
+use super::request_settings::RequestSettings;
 use super::upstream::HttpUpstream;
 use crate::identity::RequestSender;
-use witgate_base::party::Principal;
 use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::UpstreamCredential;
@@ -19,7 +19,7 @@ impl HttpUpstream {
     /// A request with its headers, its sender, and the credential, for which it may wait.
     ///
     /// # Errors
-    /// If there is no credential, the caller's identity cannot be sent, or `session` belongs to another login.
+    /// If there is no credential, the caller's identity cannot be sent, or `session` belongs to another account.
     pub(super) async fn compose<'s>(
         &self,
         sender: RequestSender<'_>,
@@ -49,9 +49,10 @@ impl HttpUpstream {
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
         is_call: bool,
     ) -> Result<ComposedRequest<'s>, Rejection> {
-        let (mut outgoing, credential) = self.introduced(sender, draft)?;
+        let given = self.given.load_full();
+        let mut outgoing = given.introduced((&self.line, &self.uri), sender, draft)?;
         let (mut user, mut token, mut lacking) = (None, None, None);
-        if let Some(credential) = &credential {
+        if let Some(credential) = &given.credential {
             user = sender.credential_user(credential);
             let added = credential.add_to(outgoing.headers_mut(), user.as_ref()).await;
             token = match added.map_err(|fault| (fault.is_about_account(), fault)) {
@@ -61,68 +62,48 @@ impl HttpUpstream {
                 }
                 Err((true, fault)) => {
                     // With the account, the session has ended.
-                    self.is_admitted(session, user.as_ref(), None);
+                    self.is_admitted(session, user.as_ref(), (&given, None));
                     return Err(fault.into());
                 }
                 added => added.map_err(|(_, fault)| fault)?,
             };
         }
-        match self.is_admitted(session, user.as_ref(), token.as_ref()) {
-            true => Ok(ComposedRequest { outgoing, credential, user, token, lacking, session }),
+        match self.is_admitted(session, user.as_ref(), (&given, token.as_ref())) {
+            true => Ok(ComposedRequest { outgoing, given, user, token, lacking, session }),
             false => Err(Rejection::SessionNotFound),
         }
     }
 
-    /// True if a request of `user` with this token may be in `session`. Otherwise, the session ends.
+    /// True if a request of `user` with these settings and this token may be in `session`. Otherwise, the session ends.
     fn is_admitted(
         &self,
         session: Option<&BoundSession>,
         user: Option<&CredentialUser>,
-        token: Option<&Arc<HeldToken>>,
+        (given, token): (&Arc<RequestSettings>, Option<&Arc<HeldToken>>),
     ) -> bool {
         // A message without the credential in the arguments of calls says nothing of the account.
         let is_nobodys = token.is_none() && user.is_some_and(|user| user.principal().is_nameless());
-        let others = session.filter(|session| !is_nobodys && !session.admits(token));
+        let admits = |session: &BoundSession| match is_nobodys {
+            true => session.is_open_for(given),
+            false => session.admits(given, token),
+        };
+        let others = session.filter(|session| !admits(session));
         if let Some(session) = others.filter(|session| session.end()) {
-            self.close_in_background(session, None);
+            self.farewells.say(session, None);
         }
         others.is_none()
-    }
-
-    /// The request that ends a session of `owner`. It is worth no renewal of a token: without one in memory that lives and
-    /// belongs to the login of the session, there is none.
-    pub(super) fn farewell(
-        &self,
-        sender: RequestSender<'_>,
-        session: &BoundSession,
-        owner: Option<&Principal>,
-        callers: &HeaderMap,
-    ) -> Option<Outgoing> {
-        let id = session.id()?;
-        let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, callers, id);
-        let (mut outgoing, credential) = self.introduced(sender, draft).ok()?;
-        let headers = outgoing.headers_mut();
-        let is_complete = credential
-            .is_none_or(|credential| credential.add_living(headers, owner, session.token().as_ref()));
-        is_complete.then_some(outgoing)
-    }
-
-    /// Tells the upstream that a session of `owner` has ended, without waiting for the answer.
-    pub(super) fn close_in_background(&self, session: &BoundSession, owner: Option<&Principal>) {
-        if let Some(farewell) = self.farewell(RequestSender::Witgate, session, owner, &HeaderMap::new()) {
-            self.farewells.send(self.line.clone(), farewell);
-        }
     }
 
     /// Sends a request. If the server refuses its credential, and there is a newer one, it sends it once more.
     ///
     /// # Errors
-    /// If there is no answer, or the newer credential belongs to another login than the session.
+    /// If there is no answer, or the newer credential belongs to another account than the session.
     pub(super) async fn request(&self, request: ComposedRequest<'_>) -> Result<UpstreamReply, SendFault> {
-        match request.credential.as_ref().filter(|credential| credential.is_renewable()) {
+        match request.given.credential.as_ref().filter(|credential| credential.is_renewable()) {
             None => {
-                let response = self.line.request(request.outgoing).await.map_err(SendFault::Line)?;
-                Ok(UpstreamReply { response, token: request.token })
+                let ComposedRequest { outgoing, given, token, .. } = request;
+                let response = self.line.request(outgoing).await.map_err(SendFault::Line)?;
+                Ok(UpstreamReply { response, given, token })
             }
             Some(credential) => {
                 let credential = Arc::clone(credential);
@@ -136,26 +117,26 @@ impl HttpUpstream {
         credential: &UpstreamCredential,
         request: ComposedRequest<'_>,
     ) -> Result<UpstreamReply, SendFault> {
-        let ComposedRequest { mut outgoing, user, token, lacking, session, .. } = request;
+        let ComposedRequest { mut outgoing, given, user, token, lacking, session } = request;
         let mut response = self.line.request(outgoing.clone()).await.map_err(SendFault::Line)?;
         if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(UpstreamReply { response, token });
+            return Ok(UpstreamReply { response, given, token });
         }
         let replaced = match lacking {
             Some(fault) => Err(fault),
             None => credential.replace_in(outgoing.headers_mut(), user.as_ref()).await,
         };
         match replaced {
-            Ok(newer) if self.is_admitted(session, user.as_ref(), Some(&newer)) => {
+            Ok(newer) if self.is_admitted(session, user.as_ref(), (&given, Some(&newer))) => {
                 let response = self.line.request(outgoing).await.map_err(SendFault::Line)?;
-                Ok(UpstreamReply { response, token: Some(newer) })
+                Ok(UpstreamReply { response, given, token: Some(newer) })
             }
             Ok(_) => Err(SendFault::OtherLogin),
             Err(fault) => {
                 tracing::warn!(upstream = self.name_in_log(), %fault, "the server refuses the credential");
                 // The caller gets this reason: somebody may have to log in again.
                 response.extensions_mut().insert(fault);
-                Ok(UpstreamReply { response, token })
+                Ok(UpstreamReply { response, given, token })
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A session at the upstream. It belongs to the login with which it was opened, because the server keeps in it what it
-//! knows of that account.
+//! A session at the upstream. It belongs to the account with which it was opened, because the server keeps in it what it
+//! knows of that account: to one credential, and to one login if the credential is that of a person.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,12 +9,15 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::login_id::LoginId;
 
-/// A session at the upstream, and the login that it belongs to. Credentials that are no logins are the same for the whole
-/// session.
+use super::request_settings::RequestSettings;
+
+/// A session at the upstream, and the account that it belongs to.
 #[derive(Debug, Default)]
 pub(super) struct BoundSession {
     /// The upstream's id. None: the upstream has no sessions.
     id: Option<HeaderValue>,
+    /// The settings of the request that has opened it.
+    given: Arc<RequestSettings>,
     /// The login. None: no request in it had an account.
     login: OnceLock<LoginId>,
     /// The token in the last request.
@@ -23,12 +26,17 @@ pub(super) struct BoundSession {
 }
 
 impl BoundSession {
-    /// The session that a request with `token` has opened.
-    pub(super) fn opened(id: Option<&HeaderValue>, token: Option<Arc<HeldToken>>) -> Self {
+    /// The session that a request with these settings and `token` has opened.
+    pub(super) fn opened(
+        id: Option<&HeaderValue>,
+        given: Arc<RequestSettings>,
+        token: Option<Arc<HeldToken>>,
+    ) -> Self {
         // A copy, because the answer's memory would stay as long as the session.
         let id = id.map(|id| HeaderValue::from_bytes(id.as_bytes()).unwrap_or_else(|_| id.clone()));
-        let session = Self { id, ..Self::default() };
-        session.admits(token.as_ref());
+        let (login, last, ended) = Default::default();
+        let session = Self { id, given, login, token: last, ended };
+        session.takes(token.as_ref());
         session
     }
 
@@ -37,12 +45,25 @@ impl BoundSession {
         self.id.as_ref()
     }
 
-    /// True if a request with this token may be in the session. One that was opened without an account belongs to the first
-    /// login, one of a login never has requests without it, and one that has ended has none at all.
-    pub(super) fn admits(&self, token: Option<&Arc<HeldToken>>) -> bool {
-        if self.ended.is_cancelled() {
-            return false;
-        }
+    /// The settings of the request that has opened it.
+    pub(super) fn given(&self) -> &RequestSettings {
+        &self.given
+    }
+
+    /// True if it has not ended, and requests with these settings may be in it. After a reload, they may be those of
+    /// another account.
+    pub(super) fn is_open_for(&self, given: &Arc<RequestSettings>) -> bool {
+        let is_theirs = || Arc::ptr_eq(&self.given, given) || self.given.has_account_of(given);
+        !self.ended.is_cancelled() && is_theirs()
+    }
+
+    /// True if a request with these settings and this token may be in the session. One that was opened without an account
+    /// belongs to the first login, and one of a login never has requests without it.
+    pub(super) fn admits(&self, given: &Arc<RequestSettings>, token: Option<&Arc<HeldToken>>) -> bool {
+        self.is_open_for(given) && self.takes(token)
+    }
+
+    fn takes(&self, token: Option<&Arc<HeldToken>>) -> bool {
         let is_theirs = match token.and_then(|token| token.login()) {
             Some(login) => *self.login.get_or_init(|| login) == login,
             None => self.login.get().is_none(),

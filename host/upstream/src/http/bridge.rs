@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::bound_session::BoundSession;
-use super::composed_request::{ComposedRequest, UpstreamReply};
+use super::composed_request::ComposedRequest;
 use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
 use super::held_session::HttpHeldSession;
@@ -32,7 +31,6 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_flow::traces::TraceHeaders;
 use witgate_message::call::Access;
-use witgate_message::headers::SESSION_ID;
 use witgate_message::json::Members;
 use witgate_runtime::memory::{Hold, MemoryExhausted};
 
@@ -73,7 +71,7 @@ impl HttpUpstream {
             let trace = admitted.trace();
             let exchange = BridgeExchange { upstream: self, held: &held, request, sender, trace };
             let ((response, number), uplift) = match carry(&exchange, &request.call).await {
-                // The caller has changed their account.
+                // The caller or a reload has changed the account.
                 Err(Rejection::SessionNotFound) if is_first => {
                     self.let_go(&principal, &held);
                     is_first = false;
@@ -91,7 +89,7 @@ impl HttpUpstream {
                 continue;
             }
             let back = AnswerRoute::new(request, number, uplift);
-            return self.lifted(request, response, (back, held.bound.ended()), account).await;
+            return self.lifted(request, response, (back, held), account).await;
         }
     }
 
@@ -108,11 +106,11 @@ impl HttpUpstream {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
         let composed = self.compose_open(sender, None, draft).await?;
-        let UpstreamReply { response, token } = self.send(composed).await?;
+        let reply = self.send(composed).await?;
+        let (bound, response) = (reply.session(), reply.response);
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
-        let bound = BoundSession::opened(response.headers().get(SESSION_ID), token);
         let mut opening = SessionOpening { upstream: self, bound: Some(bound), owner: sender.principal() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
@@ -157,7 +155,7 @@ impl HttpUpstream {
         &self,
         request: &Request,
         response: Response<Inflow>,
-        (back, ended): (AnswerRoute, WaitForCancellationFutureOwned),
+        (back, held): (AnswerRoute, Arc<HttpHeldSession>),
         account: &Account,
     ) -> Result<AnswerBody, Rejection> {
         match (response.status(), media(response.headers())) {
@@ -170,7 +168,9 @@ impl HttpUpstream {
                 let id = back.id.clone();
                 let events = events::read_named(response.into_body(), self.max_message, account.clone());
                 let mut events = events
-                    .take_until(ended)
+                    .take_until(held.bound.ended())
+                    // The session counts as used while the answer streams.
+                    .inspect(move |_| _ = &held)
                     .filter_map(move |event| std::future::ready(back.event(event)))
                     .scan(false, |is_over, translated| {
                         let is_last = translated.as_ref().map_or(true, |translated| translated.is_last);
@@ -246,10 +246,9 @@ impl HttpUpstream {
                 return ProbeResult::Unknown;
             };
             let Ok(answered) = self.request(composed).await else { return ProbeResult::Unknown };
-            let UpstreamReply { response, token } = answered;
             // A question that has opened a session ends it.
-            let session = response.headers().get(SESSION_ID);
-            self.close_in_background(&BoundSession::opened(session, token), None);
+            self.farewells.say(&answered.session(), None);
+            let response = answered.response;
             match response.status().as_u16() {
                 401 | 403 | 500.. => ProbeResult::Unknown,
                 _ => match self.message_of(response, &Account::default()).await {
@@ -283,9 +282,9 @@ struct SessionOpening<'a> {
 
 impl Drop for SessionOpening<'_> {
     fn drop(&mut self) {
-        // One that belongs to another login has ended already.
+        // One that belongs to another account has ended already.
         if let Some(bound) = self.bound.as_ref().filter(|bound| bound.end()) {
-            self.upstream.close_in_background(bound, self.owner.as_ref());
+            self.upstream.farewells.say(bound, self.owner.as_ref());
         }
     }
 }

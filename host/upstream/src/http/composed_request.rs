@@ -6,16 +6,18 @@ use ::http::Response;
 
 use super::bound_session::BoundSession;
 use super::outgoing::Outgoing;
+use super::request_settings::RequestSettings;
 use witgate_credentials::credential_user::CredentialUser;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::held_token::HeldToken;
-use witgate_credentials::upstream_credential::UpstreamCredential;
 use witgate_flow::body::{BodyError, Inflow};
+use witgate_message::headers::SESSION_ID;
 
 /// A request with its credential.
 pub(super) struct ComposedRequest<'s> {
     pub(super) outgoing: Outgoing,
-    pub(super) credential: Option<Arc<UpstreamCredential>>,
+    /// Its settings, with the credential.
+    pub(super) given: Arc<RequestSettings>,
     /// The sender, if the credential differs by caller.
     pub(super) user: Option<CredentialUser>,
     /// The token in it, if the credential is one.
@@ -26,10 +28,19 @@ pub(super) struct ComposedRequest<'s> {
     pub(super) session: Option<&'s BoundSession>,
 }
 
-/// The answer to a request, and the token that was sent.
+/// The answer to a request, and the settings and the token with which that was sent.
 pub(super) struct UpstreamReply {
     pub(super) response: Response<Inflow>,
+    pub(super) given: Arc<RequestSettings>,
     pub(super) token: Option<Arc<HeldToken>>,
+}
+
+impl UpstreamReply {
+    /// The session that the request has opened.
+    pub(super) fn session(&self) -> BoundSession {
+        let id = self.response.headers().get(SESSION_ID);
+        BoundSession::opened(id, Arc::clone(&self.given), self.token.clone())
+    }
 }
 
 /// The reason why a request has no answer.
@@ -37,6 +48,6 @@ pub(super) struct UpstreamReply {
 pub(super) enum SendFault {
     /// The upstream cannot be reached.
     Line(BodyError),
-    /// Its session belongs to another login than the token.
+    /// Its session belongs to another account.
     OtherLogin,
 }

@@ -4,13 +4,11 @@ use ::http::{HeaderMap, StatusCode, Uri};
 use bytes::Bytes;
 
 use super::bound_session::BoundSession;
-use super::composed_request::UpstreamReply;
 use super::outgoing;
 use super::upstream::HttpUpstream;
 use crate::bridge;
 use crate::era::PATIENCE;
 use crate::identity::RequestSender;
-use witgate_message::headers::SESSION_ID;
 
 /// The id cannot be one of a client that counts its requests.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
@@ -34,11 +32,11 @@ impl HttpUpstream {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
         let composed = self.compose(RequestSender::Witgate, None, draft).await.ok()?;
-        let UpstreamReply { response, token } = self.request(composed).await.ok()?;
-        let session = response.headers().get(SESSION_ID);
-        self.close_in_background(&BoundSession::opened(session, token), None);
-        match response.status() {
-            StatusCode::OK => Some(session.is_some()),
+        let reply = self.request(composed).await.ok()?;
+        let session = reply.session();
+        self.farewells.say(&session, None);
+        match reply.response.status() {
+            StatusCode::OK => Some(session.id().is_some()),
             // It has no `initialize`, so it is of the stateless era.
             StatusCode::BAD_REQUEST => Some(false),
             _ => None,

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use ::http::header::{CONTENT_TYPE, HOST};
-use ::http::{HeaderMap, HeaderName, HeaderValue};
-use arc_swap::ArcSwap;
-use quick_cache::sync::Cache;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::held_session::HttpHeldSession;
-use witgate_base::party::Principal;
+use super::line::UpstreamLine;
+use super::outgoing::{Draft, Outgoing};
+use crate::identity::RequestSender;
 use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_credentials::token_files::TokenFolderError;
 use witgate_credentials::upstream_credential::{InvalidCredential, UpstreamCredential};
+use witgate_flow::reject::Rejection;
 
 /// The headers and settings of requests to an HTTP upstream.
 #[derive(Debug, Default)]
@@ -28,26 +28,36 @@ pub(super) struct RequestSettings {
     pub(super) credential: Option<Arc<UpstreamCredential>>,
 }
 
-/// The replaceable headers and settings of requests to an HTTP upstream.
-pub(crate) struct LiveRequestSettings {
-    pub(super) given: Arc<ArcSwap<RequestSettings>>,
-    pub(super) held: Arc<Cache<Principal, Arc<HttpHeldSession>>>,
-}
-
-impl LiveRequestSettings {
-    /// Uses new headers and settings from now on. Sessions that Witgate has opened with the former ones are not used
-    /// any more.
-    pub(crate) fn replace(
+impl RequestSettings {
+    /// A request to `uri` over `line`, with its headers and its sender, without the credential.
+    ///
+    /// # Errors
+    /// If a secret in the headers has expired, or the sender's identity cannot be sent.
+    pub(super) fn introduced(
         &self,
-        headers: &[(String, SecretString)],
-        lifetimes: &[SecretLifetime],
-        identity: &IdentitySettings,
-        credential: Option<Arc<UpstreamCredential>>,
-    ) -> Result<(), SetUpError> {
-        let (own, lifetimes, identity) = (own_headers(headers)?, lifetimes.to_vec(), identity.clone());
-        self.given.store(Arc::new(RequestSettings { own, lifetimes, identity, credential }));
-        self.held.clear();
-        Ok(())
+        (line, uri): (&UpstreamLine, &Uri),
+        sender: RequestSender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+    ) -> Result<Outgoing, Rejection> {
+        if self.lifetimes.iter().any(SecretLifetime::is_over) {
+            return Err(Rejection::secret_expired());
+        }
+        let mut outgoing = draft(uri, &self.own).introduced(&self.identity, sender)?;
+        if let RequestSender::Caller(caller, ..) = sender {
+            line.introduce(&mut outgoing, caller);
+        }
+        Ok(outgoing)
+    }
+
+    /// True if the server cannot tell requests with the other settings from those with these by a credential: the headers,
+    /// each of which may be one, and the credential are the same. Upstreams share a credential with equal settings.
+    pub(super) fn has_account_of(&self, other: &Self) -> bool {
+        let is_same_credential = match (&self.credential, &other.credential) {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same_credential && self.own == other.own
     }
 }
 

@@ -24,7 +24,6 @@ use witgate_config::identity::IdentitySettings;
 use witgate_config::secret_programs::SecretLifetime;
 use witgate_config::{self as config, SessionBounds};
 use witgate_credentials::fault::OutboundFault;
-use witgate_credentials::held_token::HeldToken;
 use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
@@ -49,12 +48,12 @@ use super::farewells::Farewells;
 use super::fault::{bad_answer, fault};
 use super::held_session;
 use super::line::{EmbeddedService, UpstreamLine};
+use super::live_request_settings::LiveRequestSettings;
 use super::media::{Media, media};
 use super::open_requests::OpenRequests;
 use super::outgoing;
-use super::outgoing::{Draft, Outgoing};
 use super::refusal::{CHECKED_ANSWER, error_answer};
-use super::request_settings::{LiveRequestSettings, RequestSettings, SetUpError, own_headers};
+use super::request_settings::{RequestSettings, SetUpError, own_headers};
 use super::response;
 use super::session_keeping::SessionKeeping;
 use super::streamed_answer::StreamedAnswer;
@@ -186,10 +185,13 @@ impl HttpUpstream {
 
     /// A handle that replaces the headers and settings of requests.
     pub(crate) fn giving(&self) -> LiveRequestSettings {
-        LiveRequestSettings { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
+        let (given, held, farewells) =
+            (Arc::clone(&self.given), Arc::clone(&self.held), self.farewells.clone());
+        LiveRequestSettings { given, held, farewells }
     }
 
     fn new_on(line: UpstreamLine, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
+        let farewells = Farewells::new(line.clone(), uri.clone());
         Self {
             line,
             uri,
@@ -202,7 +204,7 @@ impl HttpUpstream {
             keeps: SessionKeeping::default(),
             held: Arc::new(Cache::new(held_session::MAX_HELD)),
             bridged: OnceLock::new(),
-            farewells: Farewells::default(),
+            farewells,
         }
     }
 
@@ -222,23 +224,6 @@ impl HttpUpstream {
         request.era == Era::Stateless
             && !self.is_stateless.load(Ordering::Relaxed)
             && Box::pin(self.is_older()).await
-    }
-
-    /// A request with its headers and its sender, without the credential that is returned beside it.
-    pub(super) fn introduced(
-        &self,
-        sender: RequestSender<'_>,
-        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
-    ) -> Result<(Outgoing, Option<Arc<UpstreamCredential>>), Rejection> {
-        let given = self.given.load();
-        if given.lifetimes.iter().any(SecretLifetime::is_over) {
-            return Err(Rejection::secret_expired());
-        }
-        let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
-        if let RequestSender::Caller(caller, ..) = sender {
-            self.line.introduce(&mut outgoing, caller);
-        }
-        Ok((outgoing, given.credential.clone()))
     }
 
     /// The credential in requests.
@@ -292,31 +277,28 @@ impl HttpUpstream {
     }
 
     /// Opens a session for the caller if `initialize` has opened one at the upstream.
-    fn opened(
-        &self,
-        admitted: &Admitted,
-        response: &HeaderMap,
-        token: Option<Arc<HeldToken>>,
-    ) -> Result<Option<Box<str>>, Rejection> {
+    fn opened(&self, admitted: &Admitted, reply: &UpstreamReply) -> Result<Option<Box<str>>, Rejection> {
         let request = admitted.request();
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
         }
-        self.keeps.note(response.contains_key(SESSION_ID));
-        let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
+        let keeps = reply.response.headers().contains_key(SESSION_ID);
+        self.keeps.note(keeps);
+        if !keeps {
+            return Ok(None);
+        }
         let caller = admitted.permit().caller();
         let has_arguments = admitted.permit().has_credential_arguments();
         let owner = SessionOwner::new(caller.principal(), has_arguments);
         let party = caller.party(request.peer);
         let opens_urls = request.call.declares_url_elicitation();
-        let bound = || BoundSession::opened(Some(upstream), token.clone());
-        let theirs = ServerSession { bound: bound(), asked: Arc::default(), opens_urls };
+        let theirs = ServerSession { bound: reply.session(), asked: Arc::default(), opens_urls };
         let (id, evicted) = self.sessions.open(owner, party, theirs).map_err(|error| {
-            self.close_in_background(&bound(), Some(&caller.principal()));
+            self.farewells.say(&reply.session(), Some(&caller.principal()));
             not_opened(&error)
         })?;
         for session in evicted {
-            self.close_in_background(&session.upstream.bound, Some(session.opened_by()));
+            self.farewells.say(&session.upstream.bound, Some(session.opened_by()));
         }
         Ok(Some(id))
     }
@@ -444,7 +426,8 @@ impl Upstream for HttpUpstream {
         let session = self.sessions.close(&listener.session, &principal)?;
         let (bound, callers) = (&session.upstream.bound, &listener.request.headers);
         bound.end();
-        let farewell = self.farewell(RequestSender::from(&listener), bound, Some(&principal), callers);
+        let farewell =
+            self.farewells.compose(RequestSender::from(&listener), bound, Some(&principal), callers);
         let Some(farewell) = farewell else { return Ok(()) };
         let told = async { self.line.request(farewell).await.map_err(|error| self.unreachable(&*error)) };
         // The session has ended for the caller, whatever the upstream answers.
@@ -454,7 +437,7 @@ impl Upstream for HttpUpstream {
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
             session.upstream.bound.end();
-            self.close_in_background(&session.upstream.bound, Some(session.opened_by()));
+            self.farewells.say(&session.upstream.bound, Some(session.opened_by()));
         }
         self.farewells.settle().await;
     }
@@ -482,18 +465,19 @@ impl HttpUpstream {
         // One time limit for the head of the answer and for the part of its body that is read here, because each timer
         // costs.
         let answer = async {
-            let UpstreamReply { response, token } = self.answered(composed).await?;
+            let reply = self.answered(composed).await?;
+            let status = reply.response.status();
             if let Some(bound) = bound
-                && Box::pin(self.has_lost(bound, response.status(), sender)).await
+                && Box::pin(self.has_lost(bound, status, sender)).await
             {
                 bound.end();
                 return Err(Rejection::SessionNotFound);
             }
-            let opened = match response.status() {
-                StatusCode::OK => self.opened(admitted, response.headers(), token)?,
+            let opened = match status {
+                StatusCode::OK => self.opened(admitted, &reply)?,
                 _ => None,
             };
-            Ok((opened, self.answer(admitted, theirs, response, &mut unanswered).await?))
+            Ok((opened, self.answer(admitted, theirs, reply.response, &mut unanswered).await?))
         };
         let answered = self.in_time(answer).await;
         unanswered.into_iter().for_each(UnansweredCall::ends);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::streams::flip;
 use super::*;
 
 /// The settings of an upstream whose callers have accounts of their own, and its policies.
@@ -130,7 +131,7 @@ async fn a_caller_without_an_account_learns_why_the_server_refuses_their_list() 
 }
 
 /// A call of a client that opens URLs, with the state of an earlier answer.
-async fn resumes(gateway: &TestGateway, state: Option<&str>) -> Got {
+async fn resumes(gateway: &TestGateway, key: &str, state: Option<&str>) -> Got {
     let mut params = json!({ "name": "get_it" });
     if let Some(state) = state {
         params["requestState"] = state.into();
@@ -139,15 +140,40 @@ async fn resumes(gateway: &TestGateway, state: Option<&str>) -> Got {
     let mut message = modern("tools/call", params.clone());
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
         json!({ "elicitation": { "url": {} } });
-    gateway.send(Method::POST, &modern_lines(BOB, "tools/call", &params), message.to_string()).await
+    gateway.send(Method::POST, &modern_lines(key, "tools/call", &params), message.to_string()).await
+}
+
+/// The state with which a caller's call comes back.
+async fn asked(gateway: &TestGateway, key: &str) -> String {
+    let asked = resumes(gateway, key, None).await.json();
+    asked["result"]["requestState"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned()
 }
 
 #[tokio::test]
 async fn a_call_counts_for_its_limits_before_it_waits_for_an_account() {
     let gateway = with_accounts("[limits.calls]\nrate = '1/h'\nper = ['principal']").await;
-    let asked = resumes(&gateway, None).await.json();
-    let state = asked["result"]["requestState"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned();
-    let refused = tokio::time::timeout(Duration::from_secs(5), resumes(&gateway, Some(&state))).await;
+    let state = asked(&gateway, BOB).await;
+    let refused = tokio::time::timeout(Duration::from_secs(5), resumes(&gateway, BOB, Some(&state))).await;
     let refused = refused.expect("a call beyond the limit does not wait");
     assert_eq!((refused.status, refused.reason().as_str()), (429, "rate-limited"));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_an_account_is_not_sent_after_its_key_is_revoked() {
+    let gateway = with_accounts("").await;
+    let (bobs, alices) = (asked(&gateway, BOB).await, asked(&gateway, ALICE).await);
+    let revoke = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let revoked = "name = 'bob'\nrevoked = 2026-01-02T00:00:00Z";
+        flip(&gateway, |store| store.replace("name = 'bob'", revoked)).await;
+    };
+    let (bob, alice, ()) =
+        tokio::join!(resumes(&gateway, BOB, Some(&bobs)), resumes(&gateway, ALICE, Some(&alices)), revoke);
+    for got in [&bob, &alice] {
+        assert!(got.status == 200 && text(got).contains("data: "), "it waits in a stream: {got:?}");
+    }
+    assert!(text(&bob).contains("revoked"), "{bob:?}");
+    assert!(text(&alice).contains("requestState"), "the change is about others: {alice:?}");
+    let got_call = gateway.received().iter().any(|request| request.json()["method"] == "tools/call");
+    assert!(!got_call, "nobody has an account");
 }

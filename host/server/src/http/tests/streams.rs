@@ -34,7 +34,7 @@ async fn next(response: &mut Response<Incoming>) -> Option<Bytes> {
 }
 
 /// Makes a generation with another key store live.
-async fn flip(gateway: &TestGateway, change: impl Fn(&str) -> String) {
+pub(super) async fn flip(gateway: &TestGateway, change: impl Fn(&str) -> String) {
     let path = gateway.folder.path().join("keys.toml");
     let store = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, change(&store)).unwrap();

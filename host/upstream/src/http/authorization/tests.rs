@@ -14,12 +14,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use parking_lot::Mutex;
+use secrecy::SecretString;
 use tower::Service;
 use url::Url;
 use witgate_base::clock;
+use witgate_base::party::{ANONYMOUS, Principal};
 use witgate_config::credentials::{
     ClientProof, CredentialSettings, EqualSecret, GrantSettings, OutboundSource, Retrieval, TokenSettings,
 };
+use witgate_config::identity::IdentitySettings;
 use witgate_credentials::grant_key::GrantKey;
 use witgate_credentials::grant_store::{GrantStore, StoredGrant};
 use witgate_credentials::login_id::LoginId;
@@ -28,7 +31,10 @@ use witgate_flow::port::Upstream as _;
 use witgate_message::headers::SESSION_ID;
 use witgate_services::network::Ways;
 
+use super::super::held_session::HttpHeldSession;
+use super::super::outgoing::{self, Outgoing};
 use super::*;
+use crate::bridge::InitializeAnswer;
 
 /// A server that refuses some tokens.
 #[derive(Clone, Default)]
@@ -149,25 +155,40 @@ impl Scene {
     }
 
     async fn compose<'s>(&self, session: Option<&'s BoundSession>) -> Result<ComposedRequest<'s>, Rejection> {
-        let id = session.and_then(BoundSession::id).cloned();
-        let draft =
-            |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, Bytes::new(), None, id.as_ref());
-        self.upstream.compose(RequestSender::Witgate, session, draft).await
+        compose(&self.upstream, session).await
     }
 
     /// A session that a request of now has opened.
     async fn session(&self) -> BoundSession {
-        let composed = self.compose(None).await.unwrap();
-        let answered = self.upstream.request(composed).await.unwrap();
-        BoundSession::opened(Some(&HeaderValue::from_static("s")), answered.token)
+        session(&self.upstream).await
     }
 
-    /// The requests to end sessions, with their tokens.
     async fn farewells(&self) -> Vec<String> {
-        self.upstream.farewells.settle().await;
-        let seen = self.server.seen.lock();
-        seen.iter().filter(|(method, ..)| method == Method::DELETE).map(|(.., token)| token.clone()).collect()
+        farewells(&self.upstream, &self.server).await
     }
+}
+
+async fn compose<'s>(
+    upstream: &HttpUpstream,
+    session: Option<&'s BoundSession>,
+) -> Result<ComposedRequest<'s>, Rejection> {
+    let id = session.and_then(BoundSession::id).cloned();
+    let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, Bytes::new(), None, id.as_ref());
+    upstream.compose(RequestSender::Witgate, session, draft).await
+}
+
+/// A session that a request of now has opened.
+async fn session(upstream: &HttpUpstream) -> BoundSession {
+    let composed = compose(upstream, None).await.unwrap();
+    let answered = upstream.request(composed).await.unwrap();
+    BoundSession::opened(Some(&HeaderValue::from_static("s")), answered.given, answered.token)
+}
+
+/// The requests to end sessions, with their tokens.
+async fn farewells(upstream: &HttpUpstream, server: &ServerDouble) -> Vec<String> {
+    upstream.farewells.settle().await;
+    let seen = server.seen.lock();
+    seen.iter().filter(|(method, ..)| method == Method::DELETE).map(|(.., token)| token.clone()).collect()
 }
 
 fn upstream(server: &ServerDouble) -> HttpUpstream {
@@ -234,12 +255,14 @@ async fn a_session_of_a_login_has_no_request_without_it() {
     let scene = Scene::new(ServerDouble::default());
     scene.store(login(), "a", 3600);
     let token = scene.upstream.request(scene.compose(None).await.unwrap()).await.unwrap().token;
-    let session = BoundSession::opened(None, None);
-    assert!(session.admits(None) && session.admits(token.as_ref()), "the first login");
-    assert!(!session.admits(None) && session.admits(token.as_ref()));
+    let given = scene.upstream.given.load_full();
+    let session = BoundSession::opened(None, Arc::clone(&given), None);
+    let admits = |token: Option<&Arc<HeldToken>>| session.admits(&given, token);
+    assert!(admits(None) && admits(token.as_ref()), "the first login");
+    assert!(!admits(None) && admits(token.as_ref()));
     scene.replace(login(), "b").await;
     let other = scene.upstream.request(scene.compose(None).await.unwrap()).await.unwrap().token;
-    assert!(!session.admits(other.as_ref()));
+    assert!(!admits(other.as_ref()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +272,7 @@ async fn the_end_of_a_session_is_worth_no_renewal() {
     let session = scene.session().await;
     let farewell = || {
         let callers = HeaderMap::new();
-        scene.upstream.farewell(RequestSender::Witgate, &session, None, &callers)
+        scene.upstream.farewells.compose(RequestSender::Witgate, &session, None, &callers)
     };
     assert!(farewell().is_some());
     tokio::time::sleep(Duration::from_millis(2100)).await;
@@ -263,12 +286,100 @@ async fn a_stop_ends_many_sessions_in_a_bounded_time() {
     for (delay, is_told) in [(Duration::from_millis(10), true), (Duration::from_secs(60), false)] {
         let server = ServerDouble { delay, ..ServerDouble::default() };
         let upstream = upstream(&server);
-        let session = BoundSession::opened(Some(&HeaderValue::from_static("s")), None);
-        (0..100).for_each(|_| upstream.close_in_background(&session, None));
+        let id = HeaderValue::from_static("s");
+        let session = BoundSession::opened(Some(&id), upstream.given.load_full(), None);
+        (0..100).for_each(|_| upstream.farewells.say(&session, None));
         let begin = Instant::now();
         upstream.shut_down().await;
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         assert!(server.most_open.load(Ordering::SeqCst) <= 16);
         assert_eq!(server.seen.lock().len() == 100, is_told);
     }
+}
+
+/// An upstream with a credential that is no login, which a reload replaces.
+struct FixedScene {
+    upstream: HttpUpstream,
+    server: ServerDouble,
+    all: Arc<OutboundCredentials>,
+}
+
+impl FixedScene {
+    fn new(secret: Option<&str>, header: &str) -> Self {
+        let server = ServerDouble::default();
+        let all = OutboundCredentials::new(Ways::closed());
+        let scene = Self { upstream: upstream(&server), server, all };
+        scene.reload(secret, header);
+        scene
+    }
+
+    fn reload(&self, secret: Option<&str>, header: &str) {
+        let credential = secret.map(|secret| {
+            let settings = CredentialSettings {
+                name: "hub".into(),
+                header: AUTHORIZATION,
+                prefix: String::new(),
+                source: OutboundSource::Static(Retrieval::Secret(EqualSecret(secret.into()))),
+            };
+            self.all.with(&Arc::new(settings)).unwrap()
+        });
+        let headers = [("x-team".to_owned(), SecretString::from(header))];
+        self.upstream.giving().replace(&headers, &[], &IdentitySettings::default(), credential).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_if_a_reload_changes_a_credential_that_is_no_login() {
+    for (secret, header) in [(Some("b"), "red"), (None, "red"), (Some("a"), "blue")] {
+        let scene = FixedScene::new(Some("a"), "red");
+        let session = session(&scene.upstream).await;
+        scene.reload(Some("a"), "red");
+        assert!(compose(&scene.upstream, Some(&session)).await.is_ok(), "nothing has changed");
+        scene.reload(secret, header);
+        for _ in 0..2 {
+            let refused = compose(&scene.upstream, Some(&session)).await.err();
+            assert!(matches!(refused, Some(Rejection::SessionNotFound)), "{refused:?}");
+        }
+        assert!(session.ended().now_or_never().is_some(), "its streams end");
+        assert!(compose(&scene.upstream, None).await.is_ok());
+        let told = farewells(&scene.upstream, &scene.server).await;
+        assert_eq!(told, ["a"], "once, with the credential of the session");
+    }
+    let scene = FixedScene::new(None, "red");
+    let session = session(&scene.upstream).await;
+    scene.reload(Some("a"), "red");
+    assert!(compose(&scene.upstream, Some(&session)).await.is_err(), "it was opened without a credential");
+}
+
+#[tokio::test]
+async fn a_reload_ends_unused_sessions_of_the_bridge_with_another_account() {
+    let scene = FixedScene::new(Some("a"), "red");
+    let hold = async |name: &str| {
+        let bound = session(&scene.upstream).await;
+        let (opened, meter) = (InitializeAnswer::default(), Default::default());
+        let held = Arc::new(HttpHeldSession::begin(opened, bound, meter));
+        let principal = Principal::new("keys".into(), None, name);
+        scene.upstream.held.insert(principal, Arc::clone(&held));
+        held
+    };
+    drop(hold("ada").await);
+    let in_use = hold("bob").await;
+    scene.reload(Some("a"), "red");
+    assert_eq!(scene.upstream.held.len(), 2, "nothing has changed");
+    scene.reload(Some("b"), "red");
+    assert_eq!(scene.upstream.held.len(), 0);
+    assert!(in_use.bound.ended().now_or_never().is_none(), "its call goes on");
+    assert_eq!(farewells(&scene.upstream, &scene.server).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_has_no_message_of_nobody() {
+    let scene = FixedScene::new(Some("a"), "red");
+    let session = session(&scene.upstream).await;
+    let nobody = CredentialUser::new(Principal::new(ANONYMOUS.into(), None, ANONYMOUS), None);
+    let given = scene.upstream.given.load_full();
+    let is_admitted = || scene.upstream.is_admitted(Some(&session), Some(&nobody), (&given, None));
+    assert!(is_admitted());
+    session.end();
+    assert!(!is_admitted());
 }
