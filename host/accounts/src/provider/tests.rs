@@ -249,6 +249,8 @@ async fn a_person_at_github_is_known_by_their_number() {
             "/user/memberships/orgs/acme" => (200, json!({ "state": "active" }).to_string()),
             "/user/memberships/orgs/invited" => (200, json!({ "state": "pending" }).to_string()),
             "/user/memberships/orgs/broken" => (500, String::new()),
+            "/user/memberships/orgs/limited" => (403, json!({ "message": "rate limit" }).to_string()),
+            "/user/memberships/orgs/throttled" => (429, String::new()),
             _ => (404, json!({ "message": "Not Found" }).to_string()),
         }
     });
@@ -276,6 +278,8 @@ async fn a_person_at_github_is_known_by_their_number() {
         ("invited", "provider-not-allowed"),
         ("other", "provider-not-allowed"),
         ("broken", "provider-unreachable"),
+        ("limited", "provider-unreachable"),
+        ("throttled", "provider-unreachable"),
     ] {
         assert_eq!(code(log_in(organization).await), expected, "{organization}");
     }
