@@ -79,7 +79,7 @@ impl AccountDatabase {
             match needs_code {
                 true => begin(transaction, &user.id, &secret, now)?,
                 false => {
-                    let start = SessionStart { method: LoginMethod::Password, browser: browser.to_owned() };
+                    let start = SessionStart::here(LoginMethod::Password, browser);
                     sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
                 }
             }
@@ -129,7 +129,7 @@ impl AccountDatabase {
             };
             let Some(codes) = codes else { return Ok(Err(SecondStep::Wrong)) };
             transaction.execute("DELETE FROM begun_logins WHERE digest = ?1", [digest_of(login)])?;
-            let start = SessionStart { method: LoginMethod::PasswordAndCode, browser: browser.to_owned() };
+            let start = SessionStart::here(LoginMethod::PasswordAndCode, browser);
             sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
             Ok::<_, AccountsError>(Ok(codes))
         })?;
