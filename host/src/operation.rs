@@ -214,6 +214,10 @@ struct AccountEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     others: Option<u64>,
@@ -232,6 +236,8 @@ impl<'a> AccountEntry<'a> {
             scopes: &event.scopes,
             roles: event.roles.as_deref(),
             reason: event.reason.as_deref(),
+            method: event.method.as_deref(),
+            provider: event.provider.as_deref(),
             peer: event.peer,
             others: Some(event.others).filter(|others| *others > 0),
         }

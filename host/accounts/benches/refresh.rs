@@ -49,7 +49,7 @@ fn settings(place: AccountPlace) -> AccountSettings {
 /// The first refresh token of a new login.
 fn logged_in(database: &mut AccountDatabase, settings: &AccountSettings) -> SecretString {
     let ada = database.add_user("ada", &PasswordHash::nobody(), &["ops".to_owned()]).unwrap();
-    let start = SessionStart { method: LoginMethod::Password, browser: String::new() };
+    let start = SessionStart::here(LoginMethod::Password, "");
     let session = database.begin_session(&ada, &start, now_ms()).unwrap().unwrap();
     let terms = GrantTerms {
         user: ada.id,

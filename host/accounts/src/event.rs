@@ -129,6 +129,12 @@ pub struct AccountEvent {
     /// The reason, as a code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The way of the login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The name of the provider at which the person has logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// The address of the browser or client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
@@ -157,6 +163,8 @@ impl AccountEvent {
             scopes: Vec::new(),
             roles: None,
             reason: None,
+            method: None,
+            provider: None,
             peer: None,
             others: 0,
         }

@@ -18,7 +18,7 @@ use self::github::GithubUsers;
 use self::open_logins::{OpenLogin, OpenLogins};
 use self::openid::IdTokens;
 use self::person::ProviderPerson;
-use crate::database::identities::ProviderArrival;
+use crate::database::identities::{ProviderArrival, RefusedArrival};
 use crate::random;
 use witgate_base::breaker::CallerDigest;
 use witgate_base::digest::sha256;
@@ -29,6 +29,9 @@ use witgate_services::network::Ways;
 
 /// The answers of providers that are looked at at the same time, of all senders and of one.
 const AT_ONCE: Capacity = Capacity { most: 16, most_of_one: 4 };
+
+/// The longest request of a client after which a browser goes on, in bytes. No valid one is longer.
+const LONGEST_NEXT: usize = 8 << 10;
 
 /// The providers.
 pub(crate) struct Providers {
@@ -91,6 +94,9 @@ impl Providers {
     /// Begins a login at the provider with this number. Returns the address of its page.
     pub(crate) fn begin(&self, provider: usize, browser: LoginBrowser<'_>) -> Result<Url, ProviderFault> {
         let found = self.providers.get(provider).ok_or(ProviderFault::Mismatch)?;
+        if browser.next.len() > LONGEST_NEXT {
+            return Err(ProviderFault::LongRequest);
+        }
         let nonce = random::text().map_err(ProviderFault::Store)?;
         let login = found.login(&nonce)?;
         let (url, state) = (login.url(), sha256(login.state().as_bytes()));
@@ -165,14 +171,20 @@ impl LoginProvider {
         let settings = &self.settings;
         let fits = |rules: &Vec<PersonRule>| rules.iter().any(|rule| person.fits(rule));
         if !settings.allow.as_ref().is_none_or(fits) {
-            return Err(ProviderFault::NotAllowed { subject: person.subject.clone() });
+            return Err(ProviderFault::NotAllowed(Box::new(RefusedArrival {
+                provider: settings.name.clone(),
+                issuer: settings.issuer.clone(),
+                subject: person.subject.clone(),
+                roles: settings.roles.keys().cloned().collect(),
+            })));
         }
         Ok(ProviderArrival {
             provider: settings.name.clone(),
             issuer: settings.issuer.clone(),
             subject: person.subject.clone(),
             name: person.name.clone(),
-            email: person.email.clone().filter(|_| settings.matches_email),
+            email: person.email.clone(),
+            matches_email: settings.matches_email,
             // Without a rule, nobody new gets in, whatever the settings say.
             gets_account: settings.makes_accounts && settings.allow.is_some(),
             roles: settings.roles.iter().map(|(role, rules)| (role.clone(), fits(rules))).collect(),

@@ -19,7 +19,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// The beginning of a session with a password alone.
 pub(crate) fn password_start() -> SessionStart {
-    SessionStart { method: LoginMethod::Password, browser: "Firefox on Linux".to_owned() }
+    SessionStart::here(LoginMethod::Password, "Firefox on Linux")
 }
 
 /// The accounts, with the user `ada`.

@@ -80,7 +80,7 @@ impl AccountDatabase {
             let current = by_id(transaction, &user.id)?;
             let roles = current.as_ref().map_or(&user.roles, |current| &current.roles);
             if !has_factor && !settings.second_factor.is_for(roles) {
-                let start = SessionStart { method: LoginMethod::Password, browser: browser.to_owned() };
+                let start = SessionStart::here(LoginMethod::Password, browser);
                 sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
                 return Ok(Some(LoginStep::Session(secret)));
             }
@@ -130,7 +130,7 @@ impl AccountDatabase {
             };
             let Some(codes) = codes else { return Ok(Err(SecondStep::Wrong)) };
             transaction.execute("DELETE FROM begun_logins WHERE digest = ?1", [digest_of(login)])?;
-            let start = SessionStart { method: LoginMethod::PasswordAndCode, browser: browser.to_owned() };
+            let start = SessionStart::here(LoginMethod::PasswordAndCode, browser);
             sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
             Ok::<_, AccountsError>(Ok(codes))
         })?;

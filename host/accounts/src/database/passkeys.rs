@@ -166,7 +166,7 @@ impl AccountDatabase {
             answer(transaction, challenge, now)?;
             transaction
                 .execute("UPDATE passkeys SET counter = ?2, used = ?3 WHERE id = ?1", (id, counter, now))?;
-            let start = SessionStart { method: LoginMethod::Passkey, browser: browser.to_owned() };
+            let start = SessionStart::here(LoginMethod::Passkey, browser);
             sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
             Ok::<_, PasskeyRefusal>(user)
         })?;

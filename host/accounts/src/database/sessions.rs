@@ -36,8 +36,17 @@ pub struct BrowserSession {
 pub struct SessionStart {
     /// The way of the login.
     pub method: LoginMethod,
+    /// The name of the provider at which the person has logged in.
+    pub provider: Option<String>,
     /// A description of the browser for people.
     pub browser: String,
+}
+
+impl SessionStart {
+    /// The beginning without a provider.
+    pub fn here(method: LoginMethod, browser: &str) -> Self {
+        Self { method, provider: None, browser: browser.to_owned() }
+    }
 }
 
 /// The name of a session on pages: a part of its digest, which lets nobody in.
@@ -189,7 +198,9 @@ pub(super) fn insert(
     (secret, start): (&SecretString, &SessionStart),
     now: i64,
 ) -> Result<(), AccountsError> {
-    recorder.record(transaction, AccountEvent::now(AccountAction::LoggedIn).about(&user.id, &user.name))?;
+    let event = AccountEvent::now(AccountAction::LoggedIn).about(&user.id, &user.name);
+    let (method, provider) = (Some(start.method.word().to_owned()), start.provider.clone());
+    recorder.record(transaction, AccountEvent { method, provider, ..event })?;
     let user = &user.id;
     transaction.execute(
         "DELETE FROM sessions WHERE user = ?1 AND digest NOT IN

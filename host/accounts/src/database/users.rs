@@ -305,12 +305,13 @@ pub(super) fn remove_passkeys(
     Ok(removed)
 }
 
-/// Ends the sessions of a user, and the logins that have begun.
-fn end_browsers(transaction: &Transaction<'_>, user: &str) -> Result<(), AccountsError> {
+/// Ends the sessions of a user, and the logins that have begun. Returns their number.
+pub(super) fn end_browsers(transaction: &Transaction<'_>, user: &str) -> Result<usize, AccountsError> {
+    let mut ended = 0;
     for table in ["sessions", "begun_logins", "offered_authenticators"] {
-        transaction.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [user])?;
+        ended += transaction.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [user])?;
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// The user with this name or id. No name has the form of an id, so that it is clear which one is meant.

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use crate::database::identities::RefusedArrival;
 use crate::error::AccountsError;
 use crate::meters::LoginOutcome;
 use witgate_credentials::login::LoginError;
@@ -23,13 +24,22 @@ pub(crate) enum ProviderFault {
     Unreachable(String),
     /// Too many answers are looked at.
     Busy,
+    /// The request of the client is longer than any valid one.
+    LongRequest,
     /// No rule fits the person.
-    NotAllowed {
+    NotAllowed(Box<RefusedArrival>),
+    /// The person has no account, and gets none.
+    NoAccount {
         /// Their id at the provider.
         subject: String,
     },
-    /// The person has no account, and gets none.
-    NoAccount {
+    /// An operator has taken their identity away from an account.
+    Unlinked {
+        /// Their id at the provider.
+        subject: String,
+    },
+    /// The people of this provider have as many accounts as possible.
+    TooManyAccounts {
         /// Their id at the provider.
         subject: String,
     },
@@ -65,8 +75,11 @@ impl ProviderFault {
             Self::Token(_) => "provider-token",
             Self::Unreachable(_) => "provider-unreachable",
             Self::Busy => "provider-busy",
-            Self::NotAllowed { .. } => "provider-not-allowed",
+            Self::LongRequest => "request-malformed",
+            Self::NotAllowed(_) => "provider-not-allowed",
             Self::NoAccount { .. } => "provider-no-account",
+            Self::Unlinked { .. } => "provider-unlinked",
+            Self::TooManyAccounts { .. } => "provider-too-many-accounts",
             Self::Disabled => "user-disabled",
             Self::Store(error) => error.code(),
         }
@@ -76,9 +89,12 @@ impl ProviderFault {
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::Issuer(why) | Self::Refused(why) | Self::Token(why) | Self::Unreachable(why) => why.clone(),
-            Self::NotAllowed { subject } | Self::NoAccount { subject } => format!("subject {subject}"),
+            Self::NotAllowed(refused) => format!("subject {}", refused.subject),
+            Self::NoAccount { subject } | Self::Unlinked { subject } | Self::TooManyAccounts { subject } => {
+                format!("subject {subject}")
+            }
             Self::Store(error) => error.to_string(),
-            Self::Mismatch | Self::Code | Self::Busy | Self::Disabled => String::new(),
+            Self::Mismatch | Self::Code | Self::Busy | Self::LongRequest | Self::Disabled => String::new(),
         }
     }
 
@@ -95,11 +111,15 @@ impl ProviderFault {
     /// The notice for the page. None: the accounts cannot be used, which has a page of its own.
     pub(crate) fn notice(&self) -> Option<ProviderNotice> {
         Some(match self {
-            Self::Mismatch | Self::Code | Self::Issuer(_) => ProviderNotice::Again,
+            Self::Mismatch | Self::Code | Self::Issuer(_) | Self::LongRequest => ProviderNotice::Again,
             Self::Refused(_) => ProviderNotice::Refused,
             Self::Token(_) | Self::Unreachable(_) => ProviderNotice::Unreachable,
             Self::Busy | Self::Store(AccountsError::Busy) => ProviderNotice::Busy,
-            Self::NotAllowed { .. } | Self::NoAccount { .. } | Self::Disabled => ProviderNotice::NoAccess,
+            Self::NotAllowed(_)
+            | Self::NoAccount { .. }
+            | Self::Unlinked { .. }
+            | Self::TooManyAccounts { .. }
+            | Self::Disabled => ProviderNotice::NoAccess,
             Self::Store(_) => return None,
         })
     }

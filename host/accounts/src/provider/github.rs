@@ -93,7 +93,8 @@ impl GithubUsers {
         Ok(place)
     }
 
-    /// The answer of the API at a place. None: the person has nothing there, or their token may not see it.
+    /// The answer of the API at a place. None: the person has nothing there. A refusal (403, 429) says nothing about
+    /// the person: it may be a limit of requests, which must not take roles away.
     async fn get<T: DeserializeOwned>(
         &self,
         place: &Url,
@@ -105,7 +106,7 @@ impl GithubUsers {
             StatusCode::OK => {
                 serde_json::from_slice(answer.body()).map(Some).map_err(|_| unreadable(place.path()))
             }
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(None),
+            StatusCode::NOT_FOUND | StatusCode::FOUND => Ok(None),
             status => {
                 Err(ProviderFault::Unreachable(format!("HTTP {} for {}", status.as_u16(), place.path())))
             }

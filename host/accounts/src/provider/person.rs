@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::database::identities::is_like_address;
 use witgate_config::account_logins::PersonRule;
 
 /// The longest id and the longest name that count, in bytes.
@@ -9,6 +10,9 @@ const LONGEST: usize = 255;
 
 /// The most groups that count.
 const MOST_GROUPS: usize = 1_024;
+
+/// The domain of addresses that Google gives to people without a hosted domain.
+const GMAIL: &str = "gmail.com";
 
 /// A person. Everything in it is what the provider vouches for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,12 +51,17 @@ impl ProviderPerson {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| is_fine(text));
         let subject = text("sub")?.to_owned();
         let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        let email = text("email").filter(|_| is_verified).and_then(address);
-        let domain = match has_hosted_domain {
-            true => text("hd").map(str::to_ascii_lowercase),
-            false => email.as_deref().and_then(domain_of),
-        };
-        let shown = ["preferred_username", "email", "name"].into_iter().find_map(text).unwrap_or(&subject);
+        let mut email = text("email").filter(|_| is_verified).and_then(address);
+        let mut domain = email.as_deref().and_then(domain_of);
+        if has_hosted_domain {
+            // Google verifies foreign addresses once; their owners may change.
+            let hosted = text("hd").map(str::to_ascii_lowercase);
+            email = email.filter(|_| domain == hosted || domain.as_deref() == Some(GMAIL));
+            domain = hosted;
+        }
+        let plain = |name: &str| text(name).filter(|text| !is_like_address(text));
+        let shown = plain("preferred_username").or(email.as_deref()).or_else(|| plain("name"));
+        let shown = shown.unwrap_or(&subject);
         let groups = claims.get("groups").and_then(Value::as_array).into_iter().flatten();
         let groups = groups.filter_map(Value::as_str).take(MOST_GROUPS).map(str::to_owned).collect();
         let name = shown.trim().to_owned();
@@ -131,6 +140,45 @@ mod tests {
         assert!(!person(claims, true).unwrap().fits(&rule));
         assert!(person(json!({ "sub": "1", "hd": "Example.com" }), true).unwrap().fits(&rule));
         assert!(!person(json!({ "sub": "1", "hd": "example.com" }), false).unwrap().fits(&rule));
+    }
+
+    #[test]
+    fn at_google_an_address_counts_only_where_google_is_its_authority() {
+        for (email, hosted, counts) in [
+            ("a@example.com", json!("Example.com"), true),
+            ("a@gmail.com", Value::Null, true),
+            ("a@gmail.com", json!("example.com"), true),
+            ("a@example.com", Value::Null, false),
+            ("a@example.com", json!("evil.org"), false),
+            ("a@sub.example.com", json!("example.com"), false),
+            ("a@mail.gmail.com", Value::Null, false),
+        ] {
+            let claims = json!({ "sub": "1", "email": email, "email_verified": true, "hd": hosted });
+            let person = person(claims, true).unwrap();
+            assert_eq!(person.email.is_some(), counts, "{email} {hosted}");
+            assert_eq!(person.fits(&PersonRule::Email(email.to_owned())), counts, "{email} {hosted}");
+        }
+        let unverified = json!({ "sub": "1", "email": "a@gmail.com", "email_verified": false });
+        assert_eq!(person(unverified, true).unwrap().email, None);
+    }
+
+    #[test]
+    fn a_name_is_an_address_only_if_it_is_the_verified_one() {
+        let verified = json!({ "email": "Ada@example.com", "email_verified": true });
+        let unverified = json!({ "email": "ada@example.com" });
+        for (claims, more, shown) in [
+            (json!({ "preferred_username": "cfo@corp.com", "name": "Ada" }), &unverified, "Ada"),
+            (json!({ "preferred_username": "cfo\u{ff20}corp.com", "name": "x@y" }), &unverified, "7"),
+            (json!({ "preferred_username": "cfo@corp.com", "name": "Ada" }), &verified, "ada@example.com"),
+            (json!({ "preferred_username": "ada", "name": "Ada" }), &verified, "ada"),
+            (json!({ "name": " Ada " }), &unverified, "Ada"),
+        ] {
+            let mut claims = claims.as_object().unwrap().clone();
+            claims.extend(more.as_object().unwrap().clone());
+            claims.insert("sub".to_owned(), "7".into());
+            let person = ProviderPerson::of_claims(&claims, false).unwrap();
+            assert_eq!(person.name, shown, "{claims:?}");
+        }
     }
 
     #[test]

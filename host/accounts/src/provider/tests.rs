@@ -190,8 +190,8 @@ async fn only_people_whom_a_rule_fits_get_in() {
     assert_eq!(code(fixture.log_in(email("ada@example.org", true)).await), "provider-not-allowed");
     let arrival = fixture.log_in(email("ada@example.com", true)).await.ok().unwrap().arrival;
     assert_eq!(
-        (&arrival.roles["admin"], &arrival.email),
-        (&false, &None),
+        (arrival.roles["admin"], arrival.matches_email),
+        (false, false),
         "addresses find nobody by themselves"
     );
     let grouped = |claims: &mut Value| {
@@ -199,6 +199,29 @@ async fn only_people_whom_a_rule_fits_get_in() {
         claims["groups"] = json!(["x", "admins"]);
     };
     assert!(fixture.log_in(grouped).await.ok().unwrap().arrival.roles["admin"]);
+}
+
+#[tokio::test]
+async fn a_refused_person_is_known_with_the_roles_that_they_lose() {
+    let fixture = Fixture::new(|settings| {
+        settings.allow = Some(vec![PersonRule::Group("staff".to_owned())]);
+        settings.roles = [("admin".to_owned(), vec![PersonRule::Everybody])].into();
+    });
+    let Err(ProviderFault::NotAllowed(refused)) = fixture.log_in(|_| {}).await else { panic!() };
+    assert_eq!((&*refused.issuer, &*refused.subject), (&*fixture.server.origin, "s1"));
+    assert_eq!((&*refused.provider, &*refused.roles), ("hub", &["admin".to_owned()][..]));
+}
+
+#[test]
+fn a_login_holds_no_request_that_is_too_long() {
+    let fixture = Fixture::new(|_| {});
+    let begin = |length: usize| {
+        let next = "n".repeat(length);
+        let browser =
+            LoginBrowser { secret: &fixture.browser, next: &next, source: CallerDigest::of("peer") };
+        fixture.providers.begin(0, browser).map_err(|fault| fault.code()).map(drop)
+    };
+    assert_eq!((begin(LONGEST_NEXT), begin(LONGEST_NEXT + 1)), (Ok(()), Err("request-malformed")));
 }
 
 #[tokio::test]
@@ -249,6 +272,8 @@ async fn a_person_at_github_is_known_by_their_number() {
             "/user/memberships/orgs/acme" => (200, json!({ "state": "active" }).to_string()),
             "/user/memberships/orgs/invited" => (200, json!({ "state": "pending" }).to_string()),
             "/user/memberships/orgs/broken" => (500, String::new()),
+            "/user/memberships/orgs/limited" => (403, json!({ "message": "rate limit" }).to_string()),
+            "/user/memberships/orgs/throttled" => (429, String::new()),
             _ => (404, json!({ "message": "Not Found" }).to_string()),
         }
     });
@@ -276,6 +301,8 @@ async fn a_person_at_github_is_known_by_their_number() {
         ("invited", "provider-not-allowed"),
         ("other", "provider-not-allowed"),
         ("broken", "provider-unreachable"),
+        ("limited", "provider-unreachable"),
+        ("throttled", "provider-unreachable"),
     ] {
         assert_eq!(code(log_in(organization).await), expected, "{organization}");
     }

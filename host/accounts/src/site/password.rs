@@ -69,7 +69,7 @@ impl AccountSite {
         let current = composed_password(form.get("current").unwrap_or_default());
         self.confirm_password(visit, &session.user, &current).await?;
         let hash = self.new_hash(visit, form, &session.user.name, Some(&current)).await?;
-        let start = SessionStart { method: session.method, browser: browser::described(&visit.headers) };
+        let start = SessionStart::here(session.method, &browser::described(&visit.headers));
         let (user, peer) = (session.user.clone(), visit.peer);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);

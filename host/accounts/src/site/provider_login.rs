@@ -8,13 +8,14 @@ use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
 use super::{AccountSite, SiteVisit, browser};
 use crate::database::AccountDatabase;
-use crate::database::identities::{ArrivalOutcome, ProviderArrival};
+use crate::database::identities::{ArrivalOutcome, ProviderArrival, RefusedArrival};
 use crate::database::sessions::SessionStart;
 use crate::event::{AccountAction, AccountEvent};
 use crate::login_method::LoginMethod;
 use crate::meters::LoginOutcome;
 use crate::moment::now_ms;
 use crate::provider::{LoginBrowser, ProviderFault, ProviderNotice};
+use crate::random;
 
 /// A login that has succeeded.
 struct ArrivedUser {
@@ -49,6 +50,10 @@ impl AccountSite {
         };
         let proven = match self.providers.finish(provider, &visit.query, (&secret, visit.source())).await {
             Ok(proven) => proven,
+            Err(ProviderFault::NotAllowed(refused)) => {
+                let fault = self.turn_away(visit, refused).await;
+                return self.refuse_arrival(visit, "", &fault);
+            }
             Err(fault) => return self.refuse_arrival(visit, "", &fault),
         };
         let provider = proven.arrival.provider.clone();
@@ -76,14 +81,16 @@ impl AccountSite {
         arrival: ProviderArrival,
     ) -> Result<ArrivedUser, ProviderFault> {
         let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
-        let start =
-            SessionStart { method: LoginMethod::Provider, browser: browser::described(&visit.headers) };
+        let start = SessionStart {
+            method: LoginMethod::Provider,
+            provider: Some(arrival.provider.clone()),
+            browser: browser::described(&visit.headers),
+        };
+        let secret = SecretString::from(random::text()?);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            match database.arrive(&arrival, now_ms())? {
+            match database.arrive(&arrival, (&secret, &start), now_ms())? {
                 ArrivalOutcome::User { user, is_new, has_other_roles } => {
-                    let secret =
-                        database.begin_session(&user, &start, now_ms())?.ok_or(ProviderFault::Disabled)?;
                     // The browser loses the secret of its former session, so that nobody could end it later.
                     if let Some(former) = &former {
                         database.end_session(former)?;
@@ -91,10 +98,27 @@ impl AccountSite {
                     Ok(ArrivedUser { secret, user: user.name, is_new, has_other_roles })
                 }
                 ArrivalOutcome::NoAccount => Err(ProviderFault::NoAccount { subject: arrival.subject }),
+                ArrivalOutcome::Unlinked => Err(ProviderFault::Unlinked { subject: arrival.subject }),
+                ArrivalOutcome::TooManyAccounts => {
+                    Err(ProviderFault::TooManyAccounts { subject: arrival.subject })
+                }
                 ArrivalOutcome::Disabled => Err(ProviderFault::Disabled),
             }
         };
         self.store.run(visit.source(), work).await
+    }
+
+    /// Ends what somebody whom no rule admits has from former logins. Returns the reason of their refusal.
+    async fn turn_away(&self, visit: &SiteVisit, refused: Box<RefusedArrival>) -> ProviderFault {
+        let (peer, former) = (visit.peer, refused.clone());
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            database.turn_away(&former, now_ms())
+        };
+        match self.store.run(visit.source(), work).await {
+            Ok(()) => ProviderFault::NotAllowed(refused),
+            Err(error) => ProviderFault::Store(error),
+        }
     }
 
     fn refuse_arrival(&self, visit: &SiteVisit, next: &str, fault: &ProviderFault) -> SiteAnswer {

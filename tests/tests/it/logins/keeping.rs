@@ -96,5 +96,6 @@ fn each_change_is_in_the_audit_log_with_who_made_it() {
     let actions: Vec<_> = all.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["user-added", "logged-in", "access-given", "roles-changed"]);
     assert_eq!(all[1]["by"]["user"], all[1]["user"]);
+    assert_eq!(all[1]["method"], "password");
     assert!(all[1]["peer"].is_string(), "{}", all[1]);
 }

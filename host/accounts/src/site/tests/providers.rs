@@ -3,8 +3,10 @@
 use parking_lot::Mutex;
 use witgate_base::clock;
 use witgate_config::Network;
+use witgate_config::account_logins::PersonRule;
 
 use super::*;
+use crate::test_accounts::password_start;
 use crate::test_provider::{CLIENT, TestServer, settings};
 
 const CALLBACK: &str = "/login/with/hub/callback";
@@ -166,6 +168,25 @@ async fn a_person_without_a_good_account_stays_out() {
     let refused = guest.log_in().await;
     assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::FORBIDDEN, false));
     assert_eq!(guest.browser.get("/account").await.status(), StatusCode::SEE_OTHER, "the session has ended");
+}
+
+/// Somebody who has left is refused by the rules, and their former logins end.
+#[tokio::test]
+async fn who_is_refused_by_the_rules_is_logged_out_everywhere() {
+    let mut guest = Guest::new(|settings| {
+        settings.allow = Some(vec![PersonRule::Subject("s2".to_owned())]);
+        settings.roles = [("ops".to_owned(), vec![PersonRule::Everybody])].into();
+    });
+    let issuer = guest.origin.clone();
+    let mut database = guest.browser.accounts.open();
+    database.link_identity("ada", &issuer, "s1").unwrap();
+    let ada = guest.browser.accounts.ada.clone();
+    let session = database.begin_session(&ada, &password_start(), now_ms()).unwrap().unwrap();
+    let refused = guest.log_in().await;
+    assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::FORBIDDEN, false));
+    assert!(database.session(&session, &guest.browser.accounts.settings, now_ms()).unwrap().is_none());
+    assert_eq!(database.named_user("ada").unwrap().roles, Vec::<String>::new());
+    recorded(&guest.browser, AccountAction::RolesChanged, Some("ada")).await;
 }
 
 #[tokio::test]
