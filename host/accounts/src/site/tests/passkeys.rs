@@ -179,7 +179,7 @@ async fn an_answer_counts_once_and_in_its_browser() {
     assert!(text_of(&answer).contains("lets nobody in"));
 }
 
-/// Whoever has only the session, but not the password, shows its secret as the cookie of a browser before a login.
+/// A thief of the session without the password shows its secret as the cookie of a browser before a login.
 #[tokio::test]
 async fn a_challenge_for_a_login_adds_no_passkey_to_the_session_with_the_same_secret() {
     let mut browser = Browser::new();
