@@ -264,7 +264,7 @@ fn an_identity_that_was_taken_away_stays_away() {
 }
 
 #[test]
-fn who_is_not_allowed_any_more_loses_roles_and_logins() {
+fn a_person_who_is_not_allowed_any_more_loses_roles_and_logins() {
     let accounts = TestAccounts::new();
     let mut database = accounts.open();
     let roles = [("admin".to_owned(), true), ("dev".to_owned(), true)];

@@ -172,7 +172,7 @@ async fn a_person_without_a_good_account_stays_out() {
 
 /// Somebody who has left is refused by the rules, and their former logins end.
 #[tokio::test]
-async fn who_is_refused_by_the_rules_is_logged_out_everywhere() {
+async fn a_person_whom_the_rules_refuse_is_logged_out_everywhere() {
     let mut guest = Guest::new(|settings| {
         settings.allow = Some(vec![PersonRule::Subject("s2".to_owned())]);
         settings.roles = [("ops".to_owned(), vec![PersonRule::Everybody])].into();
