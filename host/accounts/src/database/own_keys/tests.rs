@@ -182,7 +182,7 @@ fn granted(
     method: LoginMethod,
     now: i64,
 ) -> GrantId {
-    let start = SessionStart { method, browser: String::new() };
+    let start = SessionStart::here(method, "");
     let session = database.begin_session(&accounts.ada, &start, now).unwrap().unwrap();
     let terms = GrantTerms {
         user: accounts.ada.id.clone(),
