@@ -1,4 +1,4 @@
-//! How a key was asked for, and what follows from it.
+//! The origin of a key, and its consequences.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 
@@ -9,7 +9,7 @@ use crate::error::AccountsError;
 use crate::login_method::LoginMethod;
 use witgate_config::accounts::AccountSettings;
 
-/// How a key was asked for.
+/// The origin of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyOrigin<'a> {
     /// By an operator, at the command line.
@@ -20,7 +20,7 @@ pub enum KeyOrigin<'a> {
     Program(GrantId, &'a AccountSettings),
 }
 
-/// What follows for a key from its origin.
+/// The consequences of the origin of a key.
 pub(super) struct KeyLimits {
     /// True if the owner had shown a second factor, or an operator makes the key.
     pub(super) is_strong: bool,
