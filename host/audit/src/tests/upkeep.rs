@@ -68,7 +68,7 @@ fn writer(place: &Place) -> LogWriter {
     }
 }
 
-/// A reload does not wait for the next second, nor for further lines.
+/// A reload does not wait for further lines, nor for the next sign of life, which comes after a minute.
 #[test]
 fn a_running_writer_signs_whenever_it_is_asked() {
     let place = Place::new();
@@ -81,7 +81,7 @@ fn a_running_writer_signs_whenever_it_is_asked() {
     log.checkpoint();
     // One beside the log, and one elsewhere.
     await_that("it does not sign", || checkpoints() >= before + 2);
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(log.stop(PATIENCE));
     assert_eq!(place.verify_with_known().verdict, LogVerdict::Intact);
 }
