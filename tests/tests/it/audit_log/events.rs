@@ -282,7 +282,6 @@ fn an_end_that_is_not_graceful_and_a_cut_are_recorded() {
     assert_eq!(&interim, b"HTTP/1.1 100");
     running.signal("TERM");
     running.await_log("a second signal ends them");
-    std::thread::sleep(std::time::Duration::from_millis(200));
     running.signal("TERM");
     assert_eq!(running.wait(), Some(130));
     assert_eq!(of_kind(running.setup(), "stop").pop().unwrap()["is_graceful"], false);
