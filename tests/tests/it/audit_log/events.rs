@@ -114,6 +114,12 @@ async fn a_shadow_policy_that_would_have_decided_otherwise_has_an_entry() {
         (&json!("allowed"), &json!("echo")),
         "{decision}"
     );
+    assert_eq!((&decision["policy"], &decision["rule"]), (&json!("keys"), &json!("key:alice")), "{decision}");
+    assert_eq!(
+        (&shadow["method"], &decision["method"]),
+        (&json!("tools/call"), &json!("tools/call")),
+        "{shadow}"
+    );
     assert_eq!((&shadow["id"], &shadow["generation"]), (&decision["id"], &json!(1)), "{shadow}");
     assert_eq!((&shadow["policy"], &shadow["target"]), (&json!("stricter"), &json!("echo")), "{shadow}");
     assert_eq!((&shadow["live"], &shadow["shadow"]), (&json!("allow"), &json!("deny")), "{shadow}");
