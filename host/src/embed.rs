@@ -215,6 +215,7 @@ impl Guard {
         };
         background.start(&config.server, state, (None, Arc::clone(&lockout)), (admin, control))?;
         background.export(export);
+        background.end_with_runtime();
         let (proofs, gateways) = (Arc::new(proofs), Arc::<ProtectingGateways>::default());
         let refusing = Arc::clone(&gateways);
         background.record_refusals(move || refusing.take_refusals());

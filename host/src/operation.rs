@@ -48,6 +48,8 @@ pub(crate) struct AuditLogState {
     pub(crate) unsigned_for: Duration,
     /// The places elsewhere that do not take checkpoints, each with the reason.
     pub(crate) failing_copies: Vec<String>,
+    /// The reason why old segments are neither removed nor compressed.
+    pub(crate) upkeep_fault: Option<String>,
 }
 
 /// The error if the audit log cannot be opened.
@@ -328,6 +330,7 @@ impl OperationLog {
             is_available: log.is_available(),
             unsigned_for: log.unsigned_for(),
             failing_copies: log.failing_copies(),
+            upkeep_fault: log.upkeep_fault(),
         })
     }
 
@@ -474,6 +477,11 @@ impl Collector for LogCollector {
                 "audit_checkpoint_places_failing",
                 "Places in checkpoint_to that do not take checkpoints",
                 self.0.failing_copies().len(),
+            ),
+            (
+                "audit_upkeep_failing",
+                "1 if old segments of the audit log are neither removed nor compressed",
+                usize::from(self.0.upkeep_fault().is_some()),
             ),
         ];
         let lag = ConstGauge::new(self.0.lag().as_secs_f64());

@@ -574,6 +574,17 @@ impl BackgroundTasks {
         Ok(())
     }
 
+    /// Ends the tasks when the current runtime ends, on which they depend: a program that embeds Witgate may end it before
+    /// its guard.
+    pub(crate) fn end_with_runtime(&self) {
+        let ended = self.ended.clone();
+        let ending = ended.clone().drop_guard();
+        self.tidy.spawn(async move {
+            ended.cancelled().await;
+            drop(ending);
+        });
+    }
+
     /// Ends the tasks.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
@@ -590,9 +601,11 @@ impl BackgroundTasks {
         let told = stdio::stop_signal();
         tokio::spawn(async move {
             told.await;
+            // Before anything says so: a signal without somebody who waits for it would be lost.
+            let again = stdio::stop_signal();
             tracing::info!("stopping: running calls may finish; a second signal ends them");
             stop.cancel();
-            stdio::stop_signal().await;
+            again.await;
             cut.cancel();
             ended.cancel();
             tidy.close();

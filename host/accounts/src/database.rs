@@ -14,6 +14,7 @@ pub mod own_keys;
 pub mod passkeys;
 mod published_state;
 mod recovery_codes;
+mod remembered_browsers;
 pub mod sessions;
 pub mod summary;
 #[cfg(test)]
@@ -55,11 +56,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("database/1.sql"),
     include_str!("database/2.sql"),
     include_str!("database/3.sql"),
     include_str!("database/4.sql"),
+    include_str!("database/5.sql"),
 ];
 
 /// An open database of accounts.

@@ -25,6 +25,7 @@ use super::token_issue::IssueRecord;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use crate::limit_hit::LimitHit;
+use crate::subject::AllowedBy;
 use arguments::ArgumentFacts;
 use destination::RecordPlace;
 use entry::UnsettledEntry;
@@ -245,6 +246,8 @@ pub struct Record<'a> {
     pub caller: Option<Arc<Caller>>,
     /// The principal, if there is no caller.
     pub principal: Option<Principal>,
+    /// The policy that has allowed the message, after authorization.
+    pub(super) allowed_by: Option<AllowedBy>,
     /// The credential with which the message goes to the upstream, after authorization.
     pub delegation: Option<Delegation>,
     /// The token that the caller has asked for and gets.
@@ -277,6 +280,7 @@ impl<'a> Record<'a> {
             is_clean: false,
             caller: None,
             principal: None,
+            allowed_by: None,
             delegation: None,
             issued: None,
             fallback: FallbackUse::default(),
@@ -428,6 +432,7 @@ impl<'a> Record<'a> {
             },
             proven_by: caller.map(|caller| &**caller.proven_by()).or(principal.map(Principal::proven_by)),
             policy: cause.policy,
+            allowed_by: self.allowed_by.as_ref().filter(|_| outcome == AuditOutcome::Allowed),
             delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
             issued: self.issued.as_deref(),
             limit: cause.limit,

@@ -15,6 +15,8 @@ pub enum Exit {
     No,
     /// The end of the audit log is missing.
     Truncated,
+    /// A witness has cosigned nothing of the audit log.
+    Uncosigned,
     /// The command could not run.
     CouldNotRun,
     /// A file that the command was given is faulty.
@@ -34,6 +36,7 @@ impl Exit {
             Self::Done => 0,
             Self::No => 1,
             Self::Truncated => 3,
+            Self::Uncosigned => 4,
             Self::BadData => 65,
             Self::CouldNotRun => 69,
             Self::NotInForce => 75,

@@ -229,9 +229,11 @@ impl AccountSite {
     ) -> Result<Option<LoginStep>, AccountsError> {
         let (browser, settings) = (browser::described(&visit.headers), self.settings.clone());
         let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
+        let remembered = self.cookies.remembered(&visit.headers);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            let begun = database.pass_password(&user, &browser, &settings, now_ms())?;
+            let shown = (&*browser, remembered.as_ref());
+            let begun = database.pass_password(&user, shown, &settings, now_ms())?;
             // The browser loses the secret of its former session, so that nobody could end it later.
             if let (Some(LoginStep::Session(_)), Some(former)) = (&begun, &former) {
                 database.end_session(former)?;

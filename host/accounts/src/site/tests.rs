@@ -380,10 +380,14 @@ async fn failed_logins_look_alike() {
     let mut texts = Vec::new();
     browser.accounts.open().add_user("ben", &browser.accounts.ada.hash, &[]).unwrap();
     browser.accounts.open().disable_user("ben").unwrap();
-    for (name, password) in [("ada", "wrong"), ("nobody", PASSWORD), ("ben", PASSWORD)] {
+    // An unknown name costs what a known one does: a hash of the same kind and cost.
+    let decoy = browser.accounts.open().decoy("nobody").unwrap();
+    assert_eq!(decoy.kind(), browser.accounts.ada.hash.kind());
+    for (hashed, (name, password)) in (1..).zip([("ada", "wrong"), ("nobody", PASSWORD), ("ben", PASSWORD)]) {
         let form = [("form", &*token), ("name", name), ("password", password)];
         let answer = browser.post("/login", &form).await;
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert_eq!(browser.site.passwords.hashed(), hashed, "{name}");
         texts.push(text_of(&answer));
     }
     assert!(texts.iter().all(|text| text == &texts[0] && text.contains("is wrong")), "{texts:?}");

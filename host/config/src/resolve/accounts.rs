@@ -25,6 +25,7 @@ const DEFAULT_REFRESH_DAYS: u64 = 30;
 const DEFAULT_IDLE_DAYS: u64 = 14;
 const DEFAULT_SESSION_H: u64 = 12;
 const DEFAULT_SESSION_IDLE_MIN: u64 = 30;
+const DEFAULT_REMEMBERED_DAYS: u64 = 30;
 
 /// The scope that asks for a refresh token, which each client gets.
 const OFFLINE: &str = "offline_access";
@@ -74,6 +75,7 @@ impl Resolver<'_> {
             password_cost: password_cost(&file.passwords),
             service_names: service_names(file),
             second_factor: second_factor(written),
+            second_factor_remembered: days(written.second_factor_remember_days, DEFAULT_REMEMBERED_DAYS),
             resources: upstreams.iter().map(resource).collect(),
             providers,
         })

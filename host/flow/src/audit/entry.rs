@@ -219,6 +219,8 @@ pub(super) struct DecisionEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<BoundedText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delegated: Option<DelegationEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<IssueEntry<'a>>,
@@ -317,7 +319,8 @@ impl<'a> DecisionEntry<'a> {
             subject: facts.subject.map(BoundedText),
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
-            policy: facts.policy,
+            policy: facts.policy.or(facts.allowed_by.map(|by| &*by.policy)),
+            rule: facts.allowed_by.and_then(|by| by.rule.as_deref()).map(BoundedText),
             delegated: facts.delegation.map(DelegationEntry::of),
             issued: facts.issued.map(IssueEntry::of),
             limit: facts.limit.map(|hit| &*hit.limit),
@@ -399,6 +402,7 @@ mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
+    use crate::subject::AllowedBy;
 
     fn facts<'a>(targets: &'a [Target], subject: &'a str, arguments: &'a ArgumentFacts) -> AuditFacts<'a> {
         AuditFacts {
@@ -412,6 +416,7 @@ mod tests {
             issuer: None,
             proven_by: Some("keys"),
             policy: Some("rules"),
+            allowed_by: None,
             delegation: None,
             issued: None,
             limit: None,
@@ -455,6 +460,26 @@ mod tests {
                 "upstream_status": 200, "upstream_error": "tool_error", "micros": 17,
             })
         );
+    }
+
+    #[test]
+    fn an_entry_names_the_policy_and_the_rule_that_allowed() {
+        let arguments = ArgumentFacts::digest("00ff");
+        for rule in [None, Some("role:clerk")] {
+            let by = AllowedBy { policy: "rules".into(), rule: rule.map(Into::into) };
+            let facts = AuditFacts {
+                outcome: "allowed",
+                policy: None,
+                allowed_by: Some(&by),
+                reason: None,
+                ..facts(&[], "alice", &arguments)
+            };
+            let entry = serde_json::to_value(DecisionEntry::of(&facts, "one")).unwrap();
+            assert_eq!(
+                (entry["policy"].as_str(), entry.get("rule").and_then(Value::as_str)),
+                (Some("rules"), rule)
+            );
+        }
     }
 
     #[test]

@@ -266,7 +266,7 @@ fn caller_text(caller: &Caller) -> String {
 /// The recorded decision in one line.
 fn recorded_text(entry: &Value) -> String {
     let mut text = "\n  recorded:".to_owned();
-    for name in ["time", "outcome", "policy", "reason", "detail", "generation", "limit"] {
+    for name in ["time", "outcome", "policy", "rule", "reason", "detail", "generation", "limit"] {
         match entry.get(name) {
             Some(Value::String(value)) => drop(write!(text, " {name} {value}")),
             Some(Value::Null) | None => {}

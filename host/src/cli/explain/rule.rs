@@ -1,5 +1,5 @@
 //! The line of the configuration or of a key store on which the decision of a shipped policy rests, with the actual value
-//! beside it. The policies do not name their rules, so the rule is found by the reason and by the settings.
+//! beside it. The policies tell no place in their settings, so the rule is found by the reason and by the settings.
 
 use std::collections::BTreeSet;
 

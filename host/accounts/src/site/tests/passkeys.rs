@@ -226,12 +226,12 @@ async fn a_password_alone_sets_up_no_app_for_a_user_with_passkeys() {
     let mut settings = browser.accounts.settings.clone();
     settings.second_factor = SecondFactorRule::Everybody;
     let mut database = browser.accounts.open();
-    let begun = database.pass_password(&ada, "", &settings, now_ms()).unwrap();
+    let begun = database.pass_password(&ada, ("", None), &settings, now_ms()).unwrap();
     let Some(LoginStep::Code(begun)) = begun else { panic!("{begun:?}") };
     assert!(database.begun_login(&begun, now_ms()).unwrap().is_some());
     browser.add(&device).await;
     assert!(database.begun_login(&begun, now_ms()).unwrap().is_none());
-    assert!(matches!(database.pass_code(&begun, "000000", "", now_ms()).unwrap(), SecondStep::Over));
+    assert!(matches!(database.pass_code(&begun, "000000", ("", false), now_ms()).unwrap(), SecondStep::Over));
 
     browser.site.settings.second_factor = SecondFactorRule::Everybody;
     browser.cookies.clear();
