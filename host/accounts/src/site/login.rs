@@ -106,7 +106,8 @@ impl AccountSite {
     /// An attempt of this browser to log in as a user.
     pub(super) fn attempt<'a>(&self, visit: &SiteVisit, name: &'a str) -> LoginAttempt<'a> {
         let known = self.cookies.known(&visit.headers);
-        let browser = known.and_then(|cookie| known_browser::id_in(self.store.forms(), &cookie, name));
+        let browser =
+            known.and_then(|cookie| known_browser::id_in(self.store.forms(), &cookie, name, now_ms()));
         LoginAttempt { peer: visit.peer, name, browser }
     }
 
@@ -119,7 +120,7 @@ impl AccountSite {
     ) {
         self.cookies.set_session(answer, session);
         if attempt.browser.is_none()
-            && let Ok(cookie) = known_browser::cookie(self.store.forms(), attempt.name)
+            && let Ok(cookie) = known_browser::cookie(self.store.forms(), attempt.name, now_ms())
         {
             self.cookies.set_known(answer, &cookie);
         }
