@@ -48,14 +48,15 @@ const APPLICATION: i32 = 0x5747_6163;
 /// The purpose of sealed values.
 const SEALED: &str = "witgate accounts 1";
 
-/// The longest wait of a command for another process. A change takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait of a command for another process, for the database and for each file beside it. A change takes
+/// milliseconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same of a request, behind which others wait.
 pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("database/1.sql"),
     include_str!("database/2.sql"),
     include_str!("database/3.sql"),
@@ -150,6 +151,16 @@ impl AccountDatabase {
 
     /// Opens the database again if another file is in its place.
     ///
+    /// Waits for another process no longer than `patience` from now on.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub(crate) fn wait_within(&mut self, patience: Duration) -> Result<(), AccountsError> {
+        self.connection.busy_timeout(patience)?;
+        self.patience = patience;
+        Ok(())
+    }
+
     /// # Errors
     /// If there is no usable one.
     pub(crate) fn follow(&mut self) -> Result<(), AccountsError> {
