@@ -23,7 +23,7 @@ use witgate_config::accounts::AccountSettings;
 pub(crate) use codes::challenge_of;
 pub use codes::{CodePresentation, CodeTerms};
 pub use refresh::RefreshPresentation;
-pub use token::id_of;
+pub use token::{id_of, sid_of};
 
 /// The most grants of one user. A further one ends the one that was used least recently.
 const MOST_OF_ONE: i64 = 100;
