@@ -61,6 +61,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("database/2.sql"),
     include_str!("database/3.sql"),
     include_str!("database/4.sql"),
+    include_str!("database/5.sql"),
 ];
 
 /// An open database of accounts.
