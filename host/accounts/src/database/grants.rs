@@ -257,6 +257,12 @@ fn ended_event(terms: &GrantTerms, reason: &'static str) -> AccountEvent {
     }
 }
 
+/// The event of a login whose code or refresh token a client has used again.
+fn reused_event(terms: &GrantTerms, reason: &'static str) -> AccountEvent {
+    let by = Some(Actor::Client { client: terms.client.clone() });
+    AccountEvent { by, ..ended_event(terms, reason) }
+}
+
 fn stored(
     connection: &Connection,
     seal: &SealingKey,

@@ -116,8 +116,11 @@ impl AccountSite {
         if !form_token::is_genuine(self.store.forms(), FormPurpose::Logout, &secret, "", &form) {
             return page::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name);
         }
-        let (user, ends_all) = (session.user.id, form.get("everywhere").is_some());
-        let work = move |database: &mut AccountDatabase| end(database, &user, &secret, ends_all);
+        let (user, ends_all, peer) = (session.user.id, form.get("everywhere").is_some(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            end(database, &user, &secret, ends_all)
+        };
         match self.store.run(visit.source(), work).await {
             Ok(()) => {
                 let mut answer = page::logged_out();

@@ -126,7 +126,8 @@ impl AccountSite {
         }
     }
 
-    fn refuse_login(&self, visit: &SiteVisit, next: &str, notice: LoginNotice) -> SiteAnswer {
+    /// The page after a login that was refused.
+    pub(super) fn refuse_login(&self, visit: &SiteVisit, next: &str, notice: LoginNotice) -> SiteAnswer {
         let code = notice.code();
         if let Some(others) = self.lines.turn(code) {
             let peer = visit.peer.map(tracing::field::display);
@@ -159,7 +160,12 @@ impl AccountSite {
         match self.check(visit, attempt.name, password).await {
             Ok(Some(step)) => {
                 ticket.succeed();
-                meters.login(LoginOutcome::Right);
+                match step {
+                    LoginStep::Session(_) => meters.login(LoginOutcome::Right),
+                    LoginStep::Passkey => meters.login(LoginOutcome::Wrong),
+                    // Its end counts.
+                    LoginStep::Code(_) => {}
+                }
                 Ok(step)
             }
             Ok(None) => {
