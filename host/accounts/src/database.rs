@@ -78,6 +78,7 @@ pub struct AccountDatabase {
     /// The published keys, for requests.
     keys: Arc<PublishedKeys>,
     recorder: EventRecorder,
+    /// The longest wait for another process.
     patience: Duration,
 }
 
@@ -150,8 +151,6 @@ impl AccountDatabase {
         Ok(Self { place, connection, seal, file, signer: None, published: None, keys, recorder, patience })
     }
 
-    /// Opens the database again if another file is in its place.
-    ///
     /// Waits for another process no longer than `patience` from now on.
     ///
     /// # Errors
@@ -162,6 +161,8 @@ impl AccountDatabase {
         Ok(())
     }
 
+    /// Opens the database again if another file is in its place.
+    ///
     /// # Errors
     /// If there is no usable one.
     pub(crate) fn follow(&mut self) -> Result<(), AccountsError> {
