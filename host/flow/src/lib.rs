@@ -307,7 +307,7 @@ impl<U: Upstream> Flow<U> {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };
-        let check = self.lockout.checking(generation.lockout(), suspect, shown);
+        let check = self.lockout.checking(generation.lockout(), suspect);
         let established = self.prove_and_authenticate(generation, request, shown).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
         result.iter().for_each(|caller| self.outcomes.count_authentication(caller));

@@ -13,13 +13,14 @@ use toml::Table;
 /// The crates of `host/`, from the ground up, each with those that it knows of all before it.
 const CRATES: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("pages", &["base"]),
     ("runtime", &["base"]),
     ("audit", &["base"]),
     ("message", &["base"]),
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
     ("credentials", &["base", "runtime", "config", "services"]),
-    ("accounts", &["base", "runtime", "config", "services", "credentials"]),
+    ("accounts", &["base", "pages", "runtime", "config", "services", "credentials"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
     (
@@ -27,7 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["base", "runtime", "audit", "message", "config", "services", "credentials", "component", "policy"],
     ),
     ("upstream", &["base", "runtime", "message", "config", "services", "credentials", "flow"]),
-    ("server", &["base", "runtime", "message", "config", "credentials", "policy", "flow"]),
+    ("server", &["base", "pages", "runtime", "message", "config", "credentials", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
 ];
 

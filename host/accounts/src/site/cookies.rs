@@ -9,13 +9,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::answers::SiteAnswer;
+use super::known_browser::KNOWN_S;
 use witgate_config::accounts::AccountSettings;
 
 /// The longest value of a cookie that counts.
 const LONGEST: usize = 128;
-
-/// The time for which a browser is known, in seconds: 180 days.
-const KNOWN_S: u32 = 180 * 86_400;
 
 /// The names and properties of the cookies.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::begun_logins::{BegunLogin, SecondStep};
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
+use crate::meters::LoginOutcome;
 use crate::totp::TotpSecret;
 
 impl AccountSite {
@@ -127,9 +128,13 @@ impl AccountSite {
         login: &SecretString,
         code: (&str, bool),
     ) -> Result<SecondStep, AccountsError> {
+        let meters = self.store.meters();
         let ticket = match self.guard.begin(attempt) {
             Ok(ticket) => ticket,
-            Err(seconds) => return Ok(SecondStep::Paused(seconds)),
+            Err(seconds) => {
+                meters.login(LoginOutcome::Paused);
+                return Ok(SecondStep::Paused(seconds));
+            }
         };
         let step = self.pass_code(visit, login, code).await;
         match &step {
@@ -137,6 +142,12 @@ impl AccountSite {
             Ok(SecondStep::Wrong) => drop(ticket),
             Ok(SecondStep::Paused(_) | SecondStep::Over) | Err(_) => ticket.withdraw(),
         }
+        meters.login(match &step {
+            Ok(SecondStep::Done { .. }) => LoginOutcome::Right,
+            Ok(SecondStep::Wrong | SecondStep::Over) => LoginOutcome::Wrong,
+            Ok(SecondStep::Paused(_)) => LoginOutcome::Paused,
+            Err(_) => LoginOutcome::Unavailable,
+        });
         step
     }
 

@@ -426,3 +426,37 @@ fn claims_of(tokens: &Value) -> Value {
     let claims = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
 }
+
+#[tokio::test]
+async fn a_login_with_a_second_factor_is_counted_at_its_end() {
+    let mut browser = Browser::new();
+    browser.log_in_as("ada", PASSWORD).await;
+    let (_, codes) = browser.set_up().await;
+    let logins = |browser: &Browser| browser.site.store.meters().logins().map(|(_, number)| number);
+    assert_eq!(logins(&browser), [1, 0, 0, 0]);
+    browser.log_in_with("abcdef").await;
+    assert_eq!(logins(&browser), [1, 1, 0, 0]);
+    browser.log_in_with(&codes[0]).await;
+    assert_eq!(logins(&browser), [2, 1, 0, 0]);
+    browser.cookies.clear();
+    browser.log_in_as("ada", PASSWORD).await;
+    browser.peer = Some("192.0.2.1".parse().unwrap());
+    browser.submit("/login/code", &[("code", &*codes[1])]).await;
+    assert_eq!(logins(&browser), [2, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_user_is_shown_few_secrets_at_the_same_time() {
+    let browser = Browser::with(|settings| settings.second_factor = SecondFactorRule::Everybody);
+    let (ada, settings) = (browser.accounts.ada.clone(), browser.accounts.settings.clone());
+    let (mut database, now) = (browser.accounts.open(), now_ms());
+    let mut begun = Vec::new();
+    for number in 0..11 {
+        let step = database.pass_password(&ada, "", &settings, now + number).unwrap().unwrap();
+        let crate::database::begun_logins::LoginStep::Code(login) = step else { panic!("{step:?}") };
+        begun.push(login);
+    }
+    let is_offered = |login| database.offered_authenticator(login, &ada.id, now).unwrap().is_some();
+    assert_eq!(begun.iter().filter(|login| is_offered(login)).count(), 10);
+    assert!(!is_offered(&begun[0]), "the oldest one has ended");
+}

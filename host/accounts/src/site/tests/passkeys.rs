@@ -286,6 +286,25 @@ async fn a_passkey_that_is_not_added_counts_as_a_failure_and_uses_its_challenge_
     assert_eq!(location(&browser.add(&device).await), "/account/passkeys");
 }
 
+#[tokio::test]
+async fn a_passkey_that_changes_its_kind_or_logs_in_too_often_is_refused() {
+    let mut browser = Browser::new();
+    let (mut device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    browser.add(&device).await;
+    browser.cookies.clear();
+    device.flags |= 0x08;
+    browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    device.flags ^= 0x08;
+    for _ in 1..200 {
+        assert_eq!(location(&browser.log_in_by(&device, "/login/passkey", &ada.id).await), "/account");
+    }
+    let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(browser.refusals(&ada), ["passkey-changed", "passkey-too-often"]);
+}
+
 /// A reset follows a theft, and the thief may have added a passkey. Whoever changes the password themselves keeps theirs.
 #[tokio::test]
 async fn a_reset_by_an_operator_removes_all_passkeys_and_the_change_of_a_person_none() {
