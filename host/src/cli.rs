@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod key;
 mod limits;
+mod live_lists;
 mod lockout;
 mod log;
 mod log_option;
