@@ -1,6 +1,8 @@
 //! Makes a new live generation from a changed file, or reports why there is none. It runs off the request path; a
 //! candidate that fails anywhere leaves the live generation as it is.
 
+mod access_guard;
+pub(crate) mod access_watch;
 mod attempt;
 pub(crate) mod certificates;
 mod earlier_generation;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::operation::OperationLog;
@@ -31,7 +34,8 @@ use witgate_config::resolve::{self, LoadedConfig, Strictness};
 use witgate_policy::generation::{Generation, Generations};
 use witgate_upstream::renewal::Renewable;
 
-pub(crate) use self::attempt::{Attempt, RollbackResult};
+use self::access_watch::{AccessWatch, TwinMaker};
+pub(crate) use self::attempt::{Attempt, RollbackResult, RollbackWish};
 use self::attempt::{AttemptResult, RefusalReason, Reloads, SuccessorResult};
 use self::parts::{other_upstreams, usable};
 use self::retry::Retry;
@@ -47,7 +51,7 @@ pub(crate) struct Reloader {
     path: PathBuf,
     environment: Environment,
     /// The variables of the live generation. They count for it also while `server.env_file` has a fault.
-    live_environment: Mutex<Environment>,
+    live_environment: Arc<Mutex<Environment>>,
     /// The settings that only a restart can change.
     fixed: FixedSettings,
     /// The changes in the files that wait for a restart.
@@ -74,6 +78,8 @@ pub(crate) struct Reloader {
     compiling_since: Mutex<Option<Instant>>,
     /// The audit log.
     audit: OperationLog,
+    /// Compares the access that generations give.
+    access: Arc<AccessWatch>,
 }
 
 /// Time limit for an attempt: a few seconds for each policy that is slow to configure. No attempt compiles anything.
@@ -94,12 +100,14 @@ impl Reloader {
         config: &Config,
         rollback: Option<Rollback>,
     ) -> Self {
+        let maker = TwinMaker::new(&factory, path.clone(), environment.clone());
+        let access = AccessWatch::new(Arc::clone(&generations), maker, config.no_new_access);
         Self {
             factory,
             generations,
             path,
             environment,
-            live_environment: Mutex::new(config.environment.clone()),
+            live_environment: Arc::new(Mutex::new(config.environment.clone())),
             fixed: FixedSettings::of(config),
             waiting: Mutex::default(),
             upstreams: Upstreams::default(),
@@ -114,6 +122,7 @@ impl Reloader {
             looked_at: Mutex::new(Instant::now()),
             compiling_since: Mutex::default(),
             audit: OperationLog::default(),
+            access: Arc::new(access),
         }
     }
 
@@ -168,6 +177,11 @@ impl Reloader {
         &self.unwatched
     }
 
+    /// The comparison of the access that generations give.
+    pub(crate) fn access(&self) -> &AccessWatch {
+        &self.access
+    }
+
     /// The counters of candidates.
     pub(crate) fn reloads(&self) -> &Reloads {
         &self.reloads
@@ -180,6 +194,10 @@ impl Reloader {
 
     /// Watches for as long as the returned future is polled.
     pub(crate) async fn watch(&self) {
+        let mut comparisons = JoinSet::new();
+        let environment = Arc::clone(&self.live_environment);
+        let access = Arc::clone(&self.access);
+        comparisons.spawn(access.run(self.audit.clone(), move || environment.lock().clone()));
         let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
         let programs = self.environment.programs();
@@ -254,8 +272,12 @@ impl Reloader {
                 return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
             }
         };
-        let successor = self.factory.successor(&config, &self.generations.live(), None).await;
+        let mut successor = self.factory.successor(&config, &self.generations.live(), None).await;
         let started = self.start_of_change(started, successor.is_compiling());
+        if let Some(reason) = self.guard(&mut successor, &config).await {
+            files.extend(successor.files);
+            return self.refuse_widening(reason, started, files, &mut rollback).await;
+        }
         let taken = self.take(successor, started, None, &config);
         let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
         files.extend(looked_at);
@@ -347,6 +369,7 @@ impl Reloader {
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.report(&before, &live, started.elapsed());
+        self.access.flipped(&before, &live, config.no_new_access);
         live
     }
 

@@ -54,7 +54,6 @@ use witgate_upstream::renewal::Renewable;
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
 pub use error::ServeError;
-pub(crate) use flows::route;
 use flows::{AnyFlow, flows};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;

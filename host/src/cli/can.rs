@@ -6,13 +6,13 @@ use witgate_flow::explanation::ExplainedCause;
 use witgate_plugin::TargetKind;
 
 use super::context::Context;
-use super::explain::question::CallQuestion;
 use super::explain::scene::ExplanationScene;
 use super::explain::sender::{FoundSender, SenderOptions, find};
 use super::live_lists::{self, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
+use crate::access::question::CallQuestion;
 use witgate_base::clock;
 
 #[derive(Debug, clap::Args)]

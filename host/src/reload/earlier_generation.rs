@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Reloader;
-use super::attempt::{RefusalReason, RollbackResult};
+use super::attempt::{RefusalReason, RollbackResult, RollbackWish};
 use super::parts::{in_order, usable};
 use super::rollback::{self, Rollback};
 use super::upstreams::FixedSettings;
@@ -19,7 +19,11 @@ impl Reloader {
     ///
     /// # Errors
     /// With the reason why the rollback is not possible; the live generation stays.
-    pub(crate) async fn roll_back(&self, to: Option<u64>, by: Requester) -> Result<RollbackResult, String> {
+    pub(crate) async fn roll_back(
+        &self,
+        RollbackWish { to, allows_new_access }: RollbackWish,
+        by: Requester,
+    ) -> Result<RollbackResult, String> {
         let started = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before the lock, because a revocation is an attempt as well and must not wait.
@@ -31,6 +35,9 @@ impl Reloader {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
         })?;
+        if !allows_new_access && let Some(reason) = self.guard_rollback(&candidate, &config).await {
+            return Err(reason.to_string());
+        }
         let against = rollback::written(&self.path).map_err(|error| {
             format!(
                 "the files cannot be read, so a later change of them could not be noticed: {error}; try again"

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ServeError;
 use crate::control::limits;
 use crate::operation::OperationLog;
+use crate::routes::route;
 use witgate_base::clock::Clock;
 use witgate_config::{AuditWrite, Config};
 use witgate_credentials::registry::OutboundCredentials;
@@ -15,7 +16,6 @@ use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
-use witgate_flow::request::Route;
 use witgate_policy::generation::Generations;
 use witgate_runtime::log::Logs;
 use witgate_runtime::memory::AnswerMemory;
@@ -64,18 +64,6 @@ pub(super) fn flows(
         Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
-}
-
-/// The route to the upstream at `place` of `config`.
-pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Upstream) -> Route {
-    Route {
-        upstream: upstream.name.as_str().into(),
-        resource: upstream.resource.as_str().into(),
-        pipeline: place,
-        extensions: config.server.extensions.clone(),
-        advertise_auth: config.server.advertise_auth,
-        disagreements: None,
-    }
 }
 
 /// The limits of the callers of `upstream`, for its own tools.
