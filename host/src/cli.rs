@@ -11,11 +11,13 @@ mod context;
 mod control;
 mod credential;
 mod demo;
+mod diff;
 mod explain;
 mod import;
 mod init;
 mod key;
 mod limits;
+mod live_lists;
 mod lockout;
 mod log;
 mod log_option;
@@ -114,6 +116,8 @@ enum Command {
     Can(can::Arguments),
     /// Show which keys, users and roles may make a call
     WhoCan(who_can::Arguments),
+    /// Show the access that callers gain and lose between two configurations, generations or components
+    Diff(diff::Arguments),
     /// Show the decisions of the running Witgate as they are made
     Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
@@ -166,6 +170,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Explain(arguments)) => explain::run(&context, &arguments),
         Some(Command::Can(arguments)) => can::run(&context, &arguments),
         Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
+        Some(Command::Diff(arguments)) => diff::run(&context, &arguments),
         Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),

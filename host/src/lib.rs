@@ -28,6 +28,7 @@
 // The path of one call is a deep nest of futures.
 #![recursion_limit = "256"]
 
+mod access;
 mod account_pages;
 mod accounts;
 mod admin;
@@ -41,6 +42,7 @@ mod operation;
 mod outgoing_checkpoints;
 mod reload;
 mod revocation;
+mod routes;
 mod serve;
 mod traces;
 

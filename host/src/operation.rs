@@ -27,6 +27,7 @@ use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::refusals::EarlyRefusal;
 
+use crate::access::difference::{GenerationDifference, NAMED};
 use crate::outgoing_checkpoints::OutgoingCheckpoints;
 
 /// The audit log of a process, if the configuration has one.
@@ -131,6 +132,25 @@ enum OperationEvent<'a> {
         micros: u64,
         generation: u64,
         reasons: &'a [String],
+    },
+    AccessChanged {
+        time: String,
+        before: u64,
+        generation: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gained: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lost: Option<usize>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        examples: Vec<String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        left_out: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unknown: Option<&'a str>,
+    },
+    AccessAllowed {
+        time: String,
+        by: Requester,
     },
     Rollback {
         time: String,
@@ -382,6 +402,39 @@ impl OperationLog {
         let generation = live.number();
         let micros = micros(took);
         self.write(|| OperationEvent::ReloadRefused { time: time_text(), micros, generation, reasons });
+    }
+
+    /// Records a difference of access, if there is one.
+    pub(crate) fn access_changed(&self, difference: &GenerationDifference) {
+        let GenerationDifference { before, generation, outcome } = difference;
+        let (before, generation) = (*before, *generation);
+        match outcome {
+            Ok(difference) if difference.is_none() => {}
+            Ok(difference) => self.write(|| OperationEvent::AccessChanged {
+                time: time_text(),
+                before,
+                generation,
+                gained: Some(difference.counts.gained),
+                lost: Some(difference.counts.lost),
+                examples: difference.examples(NAMED),
+                left_out: &difference.left_out,
+                unknown: None,
+            }),
+            Err(why) => self.write(|| OperationEvent::AccessChanged {
+                time: time_text(),
+                before,
+                generation,
+                gained: None,
+                lost: None,
+                examples: Vec::new(),
+                left_out: &[],
+                unknown: Some(why),
+            }),
+        }
+    }
+
+    pub(crate) fn access_allowed(&self, by: Requester) {
+        self.write(|| OperationEvent::AccessAllowed { time: time_text(), by });
     }
 
     pub(crate) fn rolled_back(&self, to: u64, generation: u64, by: Requester) {

@@ -1,243 +1,63 @@
 //! Makes a running gateway from a configuration: log, engine, first generation, upstreams, listeners, watcher, drain.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod background;
+mod error;
+mod flows;
+mod listeners;
+mod load;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Handle};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::account_pages::AccountPages;
 use crate::accounts::{OpenAccounts, PageParts};
-use crate::admin;
 use crate::admin::state::GatewayState;
 use crate::caller_tools::CallerDesk;
-use crate::control::limits;
-use crate::control::operator::Operator;
-use crate::control::status::StatusReader;
-use crate::control::{Control, ControlError};
-use crate::operation::{AuditLogError, OperationLog};
+use crate::control::Control;
+use crate::operation::OperationLog;
+use crate::reload::Reloader;
 use crate::reload::rollback::Rollback;
-use crate::reload::watch::UnwatchedFiles;
-use crate::reload::{Reloader, certificates};
 use crate::traces::{self, TraceExport};
-use witgate_accounts::error::AccountsError;
 use witgate_base::clock::Clock;
-use witgate_base::digest::digest_text;
 use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
-use witgate_component::engine::{Engine, EngineError};
+use witgate_component::engine::Engine;
 use witgate_component::engine_start::EngineStart;
 use witgate_component::load::Loader;
 use witgate_component::store::ComponentStore;
-use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
-use witgate_config::resolve::{Strictness, fault_at, policy_fault};
-use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarget, resolve};
+use witgate_config::{self as config, Config, Transport, UpstreamTarget};
 use witgate_credentials::registry::OutboundCredentials;
-use witgate_flow::Flow;
-use witgate_flow::audit::{Audit, DecisionFeed};
-use witgate_flow::dpop::Proofs;
-use witgate_flow::lockout::LockoutTable;
-use witgate_flow::request::Route;
+use witgate_flow::audit::DecisionFeed;
 use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
-use witgate_policy::{PolicyError, Source};
 use witgate_runtime::leftovers;
 use witgate_runtime::lines;
 use witgate_runtime::log::Logs;
-use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
 use witgate_server::http::Gateway;
-use witgate_server::refusals::EarlyRefusal;
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
-use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::caller_tools::CallerTools;
 use witgate_upstream::child::{process, program};
-use witgate_upstream::http::SetUpError;
-use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, OwnTools};
 use witgate_upstream::renewal::Renewable;
 
-/// Time between two records of what was refused before there was a message.
-const REFUSALS: Duration = Duration::from_secs(60);
-
-/// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
-/// socket.
-const LAST_RESORT: Duration = Duration::from_secs(1);
-
-/// The error when Witgate could not start. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// WebAssembly does not work on this machine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The system gives no thread for the watcher of files.
-    #[error("changes of files could not be seen, because the system gives no thread: {0}")]
-    Thread(std::io::Error),
-    /// The system gives no threads for connections.
-    #[error("connections cannot be served, because the system gives no thread: {0}")]
-    Workers(std::io::Error),
-    /// Some policies cannot be used.
-    #[error("{}", lines(.0))]
-    Policies(Vec<PolicyError>),
-    /// The program of an upstream is missing.
-    #[error("upstream `{upstream}`: {message}")]
-    Command {
-        /// The upstream's name.
-        upstream: String,
-        /// The reason.
-        message: String,
-    },
-    /// An upstream cannot be set up.
-    #[error("upstream `{upstream}`: {error}")]
-    Upstream {
-        /// The upstream's name.
-        upstream: String,
-        /// The error.
-        error: SetUpError,
-    },
-    /// The system refuses to listen on an address.
-    #[error("cannot listen on {address} ({setting}): {error}{}", hint(.error))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The setting with the address.
-        setting: &'static str,
-        /// The error of the system.
-        error: std::io::Error,
-    },
-    /// The system gives no thread for the admin listener.
-    #[error("health checks and metrics cannot be served: {0}")]
-    Admin(std::io::Error),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The system has no random numbers.
-    #[error("no random numbers for nonces: {0}")]
-    Random(#[from] getrandom::Error),
-    /// A variable of OpenTelemetry is invalid.
-    #[error("traces cannot be sent: {0}")]
-    Traces(String),
-    /// The control socket cannot be made.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The audit log cannot be opened.
-    #[error(transparent)]
-    Audit(#[from] AuditLogError),
-    /// The accounts cannot be used.
-    #[error("accounts: {0}")]
-    Accounts(#[from] AccountsError),
-}
-
-impl ServeError {
-    /// The faults of the configuration, each with its place in the file at `path`.
-    ///
-    /// # Errors
-    /// When the configuration is not at fault: the same error.
-    pub(crate) fn in_file(self, path: Option<&Path>) -> Result<Vec<Diagnostic>, Self> {
-        match self {
-            Self::Policies(errors) => {
-                let fault = |error: &PolicyError| policy_fault(path, &error.policy, &error.message);
-                Ok(errors.iter().map(fault).collect())
-            }
-            Self::Upstream { upstream, error: error @ SetUpError::Embedded } => {
-                Ok(vec![fault_at(path, &["upstreams", &upstream, "embedded"], &error.to_string())])
-            }
-            Self::Audit(error) => Ok(vec![fault_at(path, &["audit", "directory"], &error.to_string())]),
-            Self::Accounts(error) => Ok(vec![fault_at(path, &["accounts"], &error.to_string())]),
-            Self::Tls(error) => Ok(vec![fault_at(path, &["server", "tls", error.setting], &error.message)]),
-            other => Err(other),
-        }
-    }
-}
-
-fn lines(errors: &[PolicyError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
-        std::io::ErrorKind::PermissionDenied => {
-            "; choose a port above 1023, or give the process the right to this one"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        _ => "",
-    }
-}
-
-/// Loads the configuration to serve: the file at `path` (none: the environment), or the rollback that was in force
-/// when the last process ended, even if the file is broken by now.
-///
-/// # Errors
-/// With everything that is wrong with the configuration.
-pub(crate) fn load(
-    path: Option<&Path>,
-    environment: &Environment,
-) -> Result<(resolve::LoadedConfig, Option<Rollback>), Vec<Diagnostic>> {
-    let rollback = path.map_or(Ok(None), Rollback::in_force).map_err(|fault| vec![fault])?;
-    if let (Some(path), Some(rollback)) = (path, rollback) {
-        let to = rollback.to;
-        let loaded =
-            resolve::load_text(path, rollback.recipe.config(), environment).map_err(|mut faults| {
-                faults.insert(0, unrepeatable(to));
-                faults
-            })?;
-        tracing::warn!("ROLLBACK: the inputs of generation {to} are in force instead of the files");
-        return Ok((loaded, Some(rollback)));
-    }
-    let faults = match resolve::load(path, environment) {
-        Ok(loaded) => return Ok((loaded, None)),
-        Err(faults) => faults,
-    };
-    let parts = path.map(|path| resolve::load_parts(path, environment, Strictness::Parts));
-    match parts {
-        Some(Ok(loaded)) => usable_parts(loaded).map(|loaded| (loaded, None)).ok_or(faults),
-        _ => Err(faults),
-    }
-}
-
-/// The usable parts of a configuration with several upstreams, if at least one upstream is not affected by the faults:
-/// a fault closes its own upstreams alone.
-fn usable_parts(mut loaded: resolve::LoadedConfig) -> Option<resolve::LoadedConfig> {
-    let Config { upstreams, broken, .. } = &mut loaded.config;
-    if upstreams.len() < 2 {
-        return None;
-    }
-    upstreams.retain(|upstream| !broken.upstreams.contains(&upstream.name));
-    let is_whole = |upstream: &witgate_config::Upstream| {
-        let pipeline = &upstream.pipeline;
-        let policies = pipeline.authenticate.iter().chain(&pipeline.authorize);
-        !broken.pipelines.contains(&upstream.name)
-            && policies.into_iter().all(|name| !broken.policies.contains_key(name))
-    };
-    if !upstreams.iter().any(is_whole) {
-        return None;
-    }
-    for fault in &loaded.faults {
-        tracing::error!("{fault}; the upstreams that need it are closed, and the others are served");
-    }
-    Some(loaded)
-}
-
-fn unrepeatable(to: u64) -> Diagnostic {
-    Diagnostic::error(format!(
-        "a rollback to generation {to} is in force, and its configuration cannot be used"
-    ))
-    .help("correct the following, or remove `rollback.json` in the state directory to use the files as they are")
-}
+pub(crate) use background::BackgroundTasks;
+use background::LAST_RESORT;
+pub use error::ServeError;
+use flows::{AnyFlow, flows};
+use listeners::Listeners;
+pub(crate) use listeners::bind_admin;
+pub(crate) use load::load;
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is the source of the
 /// configuration, if that is not the file; `logs` has the audit; `engine` runs the components.
@@ -414,321 +234,6 @@ pub(crate) fn traces(
     let made = config.telemetry.as_ref().map(|settings| traces::set_up(settings, ways, metrics));
     let made = made.transpose().map_err(|error| ServeError::Traces(error.to_string()))?;
     Ok(made.unzip())
-}
-
-type AnyFlow = Flow<AnyUpstream>;
-
-/// The parts that all flows share: logs with the operators who watch, credentials, the lockout, and the tools about
-/// callers.
-type FlowSurroundings<'a> = (
-    (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
-    &'a OutboundCredentials,
-    (&'a Arc<LockoutTable>, &'a Arc<dyn CallerTools>),
-);
-
-fn flows(
-    config: &Config,
-    generations: &Arc<Generations>,
-    metrics: &Metrics,
-    stop: &CancellationToken,
-    kept: Option<&Path>,
-    ((logs, log, feed), credentials, (lockout, callers)): FlowSurroundings<'_>,
-) -> Result<Vec<AnyFlow>, ServeError> {
-    let grace = config.server.shutdown_grace;
-    logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
-    let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
-    let answers = AnswerMemory::new(config.server.answer_memory);
-    answers.register_answers(metrics);
-    let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
-        let route = route(config, place, upstream);
-        let own = OwnTools::reading(auth_status(generations, place))
-            .with_limits(caller_limits(generations, &route.upstream))
-            .with_callers(Some(Arc::clone(callers)));
-        let target = AnyUpstream::new(upstream, grace, own, kept, credentials)
-            .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
-        target.count_in(metrics, &upstream.name);
-        let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
-        let (lines, form) = logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
-        let audit = audit.with_feed(Arc::clone(feed));
-        let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
-        Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
-    };
-    config.upstreams.iter().enumerate().map(flow).collect()
-}
-
-/// The route to the upstream at `place` of `config`.
-pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Upstream) -> Route {
-    Route {
-        upstream: upstream.name.as_str().into(),
-        resource: upstream.resource.as_str().into(),
-        pipeline: place,
-        extensions: config.server.extensions.clone(),
-        advertise_auth: config.server.advertise_auth,
-        disagreements: None,
-    }
-}
-
-/// The limits of the callers of `upstream`, for its own tools.
-fn caller_limits(generations: &Arc<Generations>, upstream: &Arc<str>) -> LimitReader {
-    let (generations, upstream) = (Arc::clone(generations), Arc::clone(upstream));
-    Arc::new(move |caller| limits::of_caller(&generations, &upstream, caller))
-}
-
-/// The authentication at the upstream at `place`, for its own tools.
-fn auth_status(generations: &Arc<Generations>, place: usize) -> AuthStatusReader {
-    let generations = Arc::clone(generations);
-    Arc::new(move || {
-        let live = generations.live();
-        let pipeline = live.pipeline(place);
-        AuthStatus {
-            enabled: pipeline.anonymous.is_none() && !pipeline.unchecked,
-            key_configured: pipeline.authenticate.iter().any(|policy| policy.authenticates()),
-        }
-    })
-}
-
-struct Listeners {
-    public: Option<TcpListener>,
-    admin: Option<TcpListener>,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, ServeError> {
-        let server = &config.server;
-        let public = match server.transport {
-            Transport::Http => Some(bind(server.listen, "server.listen").await?),
-            Transport::Stdio => None,
-        };
-        let admin = match (bind_admin(server).await, server.transport) {
-            // Every client of a configuration for stdio starts its own Witgate; the first one has the listener.
-            (Err(error), Transport::Stdio) => {
-                tracing::warn!("no health checks and metrics from this process: {error}");
-                None
-            }
-            (admin, _) => admin?,
-        };
-        Ok(Self { public, admin })
-    }
-}
-
-/// Binds the listener of health checks and metrics, if the configuration has one.
-pub(crate) async fn bind_admin(server: &config::Server) -> Result<Option<TcpListener>, ServeError> {
-    match server.admin_listen {
-        Some(address) => bind(address, "server.admin_listen").await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, setting, error })
-}
-
-/// The background tasks beside the gateway.
-#[derive(Debug, Default)]
-pub(crate) struct BackgroundTasks {
-    pub(crate) stop: CancellationToken,
-    pub(crate) ended: CancellationToken,
-    /// The second signal: the process is about to exit.
-    cut: CancellationToken,
-    /// The audit log.
-    pub(crate) audit: OperationLog,
-    /// The decisions for operators who watch.
-    pub(crate) feed: Arc<DecisionFeed>,
-    /// Tasks that must end properly, because otherwise they would leave files or processes behind.
-    tidy: TaskTracker,
-}
-
-impl BackgroundTasks {
-    /// The tasks of a process with this audit log.
-    pub(crate) fn recorded_in(audit: OperationLog) -> Self {
-        Self { audit, ..Self::default() }
-    }
-
-    /// Starts the tasks for operators: the watcher of files, health checks and metrics, and the control socket.
-    pub(crate) fn start(
-        &self,
-        server: &config::Server,
-        state: GatewayState,
-        (logs, lockout): (Option<Arc<Logs>>, Arc<LockoutTable>),
-        (admin, control): (Option<TcpListener>, Option<Control>),
-    ) -> Result<(), ServeError> {
-        state.register();
-        self.watch(state.reloader.clone())?;
-        self.admin(admin, server, state.clone())?;
-        announce_policies(&state.generations);
-        let GatewayState { generations, reloader, .. } = state;
-        let status = StatusReader::new(Arc::clone(&generations), reloader.clone());
-        self.control(
-            control,
-            Operator {
-                status,
-                generations,
-                reloader,
-                logs,
-                lockout,
-                audit: self.audit.clone(),
-                feed: Arc::clone(&self.feed),
-            },
-        );
-        Ok(())
-    }
-
-    /// Ends the tasks when the current runtime ends, on which they depend: a program that embeds Witgate may end it before
-    /// its guard.
-    pub(crate) fn end_with_runtime(&self) {
-        let ended = self.ended.clone();
-        let ending = ended.clone().drop_guard();
-        self.tidy.spawn(async move {
-            ended.cancelled().await;
-            drop(ending);
-        });
-    }
-
-    /// Ends the tasks.
-    pub(crate) async fn end(&self) {
-        self.ended.cancel();
-        // A candidate in the making needs the runtime until it is dropped.
-        self.tidy.close();
-        let _ = timeout(LAST_RESORT, self.tidy.wait()).await;
-    }
-
-    /// Handles signals to stop: the first one drains, the second one ends the process at once.
-    fn stop_on_signal(&self, logs: Arc<Logs>) {
-        let (stop, ended) = (self.stop.clone(), self.ended.clone());
-        let (cut, tidy, audit) = (self.cut.clone(), self.tidy.clone(), self.audit.clone());
-        // Before anything says that Witgate serves: a signal without a handler would end the process at once.
-        let told = stdio::stop_signal();
-        tokio::spawn(async move {
-            told.await;
-            // Before anything says so: a signal without somebody who waits for it would be lost.
-            let again = stdio::stop_signal();
-            tracing::info!("stopping: running calls may finish; a second signal ends them");
-            stop.cancel();
-            again.await;
-            cut.cancel();
-            ended.cancel();
-            tidy.close();
-            // Killing takes milliseconds. A process that withstands it for a second withstands it for ever.
-            let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
-            audit.stop(false, LAST_RESORT);
-            logs.flush(LAST_RESORT);
-            std::process::exit(130);
-        });
-    }
-
-    /// SIGHUP asks for a reload, as with other servers. It never ends the process.
-    fn look_on_hangup(&self, hangups: Option<Signal>, reloader: Option<Arc<Reloader>>) {
-        let Some(mut hangups) = hangups else { return };
-        let looking = async move {
-            while hangups.recv().await.is_some() {
-                match &reloader {
-                    Some(reloader) => {
-                        tracing::info!("SIGHUP: checking the configuration and its files");
-                        reloader.look();
-                    }
-                    None => tracing::info!("SIGHUP: there is no configuration file to check"),
-                }
-            }
-        };
-        tokio::spawn(self.ended.clone().run_until_cancelled_owned(looking));
-    }
-
-    fn watch(&self, reloader: Option<Arc<Reloader>>) -> Result<(), ServeError> {
-        let Some(reloader) = reloader else { return Ok(()) };
-        self.on_own_thread("reload", async move { reloader.watch().await })
-    }
-
-    fn watch_tls(
-        &self,
-        tls: Option<Arc<TlsState>>,
-        unwatched: Option<UnwatchedFiles>,
-    ) -> Result<(), ServeError> {
-        let Some(tls) = tls else { return Ok(()) };
-        let unwatched = unwatched.unwrap_or_default();
-        self.on_own_thread("certificates", async move { certificates::watch(&tls, &unwatched).await })
-    }
-
-    /// Runs `watching` on a thread of its own. A candidate takes milliseconds of a processor, and a file system may
-    /// keep a reader waiting: calls on the same worker thread would wait for all of that. The thread starts now and
-    /// stays, since a reload must not need a thread that the system may refuse.
-    fn on_own_thread(
-        &self,
-        name: &str,
-        watching: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServeError> {
-        let watching = self.ended.clone().run_until_cancelled_owned(watching);
-        let (runtime, tracked) = (Handle::current(), self.tidy.token());
-        let thread = thread::Builder::new().name(name.to_owned());
-        let spawned = thread.spawn(move || {
-            runtime.block_on(watching);
-            drop(tracked);
-        });
-        spawned.map(drop).map_err(ServeError::Thread)
-    }
-
-    /// Serves the admin listener on a thread of its own, so that it answers even if all worker threads are busy or
-    /// blocked.
-    fn admin(
-        &self,
-        listener: Option<TcpListener>,
-        server: &config::Server,
-        state: GatewayState,
-    ) -> Result<(), ServeError> {
-        let Some(listener) = listener else { return Ok(()) };
-        let (stop, ended) = (self.stop.clone(), self.ended.clone());
-        let names = admin::names(server);
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(ServeError::Admin)?;
-        let listener = listener.into_std().map_err(ServeError::Admin)?;
-        let entered = runtime.enter();
-        let listener = TcpListener::from_std(listener).map_err(ServeError::Admin)?;
-        drop(entered);
-        let serving = admin::serve(listener, names, state, stop, ended);
-        let thread = thread::Builder::new().name("admin".to_owned());
-        thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
-    }
-
-    /// Records each minute what `take` returns: that which was refused before there was a message.
-    pub(crate) fn record_refusals(&self, take: impl Fn() -> Vec<EarlyRefusal> + Send + 'static) {
-        let audit = self.audit.clone();
-        self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(async move {
-            loop {
-                tokio::time::sleep(REFUSALS).await;
-                audit.refused(take());
-            }
-        }));
-    }
-
-    /// Sends the spans of traces.
-    pub(crate) fn export(&self, export: Option<TraceExport>) {
-        if let Some(export) = export {
-            self.tidy.spawn(export.run(self.ended.clone()));
-        }
-    }
-
-    fn control(&self, control: Option<Control>, operator: Operator) {
-        if let Some(control) = control {
-            let operator = Arc::new(operator);
-            let answer = move |command, client| {
-                let operator = Arc::clone(&operator);
-                async move { operator.answer(command, client).await }
-            };
-            self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
-        }
-    }
-}
-
-/// Logs one line per policy: which code decides.
-fn announce_policies(generations: &Generations) {
-    for policy in generations.live().policies() {
-        let source = match policy.source() {
-            Source::Builtin => "built-in".to_owned(),
-            Source::Component { digest, .. } => digest_text(digest),
-            Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
-            Source::Broken { reason } => format!("BROKEN, so that its calls are denied: {reason}"),
-        };
-        tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");
-    }
 }
 
 /// Logs one line per upstream, so that the user knows which address to connect to.

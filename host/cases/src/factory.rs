@@ -38,6 +38,8 @@ pub struct Factory {
     passwords: Arc<PasswordChecks>,
     /// True if its policies are for explanations.
     is_observed: bool,
+    /// True if its policies have no network.
+    is_cut_off: bool,
 }
 
 /// The mode of compilation.
@@ -86,7 +88,26 @@ impl Factory {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
         let (remote, limits, passwords) = (RemoteKeys::new(Ways::closed()), Arc::default(), Arc::default());
-        Self { loader, queue, remote, environment, clock, limits, passwords, is_observed: false }
+        let (is_observed, is_cut_off) = (false, false);
+        Self { loader, queue, remote, environment, clock, limits, passwords, is_observed, is_cut_off }
+    }
+
+    /// A factory beside this one, with the same compiled components, for generations that explain decisions by `clock`
+    /// without a network. Nothing of what they do reaches the generations of this one.
+    #[must_use]
+    pub fn beside(&self, clock: Clock) -> Self {
+        let loader = Arc::clone(&self.loader);
+        Self {
+            queue: CompileQueue::new(Arc::clone(&loader)),
+            loader,
+            remote: RemoteKeys::unreachable(),
+            environment: self.environment.clone(),
+            clock,
+            limits: Arc::default(),
+            passwords: Arc::default(),
+            is_observed: true,
+            is_cut_off: true,
+        }
     }
 
     /// The same, for generations that explain decisions and serve nobody: the host calls of their policies are traced,
@@ -222,7 +243,9 @@ impl Factory {
         repeated: Option<&Recipe>,
         compiling: CompileMode,
     ) -> PolicyParts {
-        self.ways().take(config.network.as_ref());
+        if !self.is_cut_off {
+            self.ways().take(config.network.as_ref());
+        }
         let dir = config.dir();
         let making = MakeInputs {
             loader: &self.loader,

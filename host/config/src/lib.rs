@@ -81,6 +81,8 @@ pub struct Config {
     pub password_cost: Argon2Hash,
     /// Addresses and networks that may not connect.
     pub denied_peers: Vec<IpNet>,
+    /// True if changes that widen access are refused while Witgate runs.
+    pub no_new_access: bool,
     /// The audit log. None: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// The traces of operations. None: there are none.

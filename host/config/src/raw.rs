@@ -10,6 +10,7 @@ mod issued_tokens;
 mod limits;
 mod passwords;
 mod policy;
+mod reload;
 mod schema;
 mod secret;
 mod server;
@@ -37,6 +38,7 @@ pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,
 };
+pub use self::reload::Reload;
 pub use self::schema::{schema, without_null};
 pub use self::secret::{
     BasicLogin, Key, SecretSettings, SecretSource, StoreIdentity, Text, UpstreamSecret, UpstreamText,
@@ -79,6 +81,8 @@ pub struct File {
     pub lockout: Option<Lockout>,
     /// The cost of new hashes of passwords.
     pub passwords: Passwords,
+    /// Rules for changes while Witgate runs.
+    pub reload: Reload,
     /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// Traces of operations.

@@ -443,6 +443,7 @@ impl Resolver<'_> {
             lockout,
             password_cost,
             denied_peers,
+            no_new_access: file.reload.no_new_access.unwrap_or_default(),
             audit,
             telemetry,
             files: std::mem::take(&mut self.files),

@@ -86,6 +86,7 @@ use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::{LAST_EVENT_ID, media};
 use witgate_policy::generation::{Generation, Generations};
+use witgate_policy::upstream_lists::ListedNames;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::shares::{Capacity, Share, Shares};
@@ -103,6 +104,8 @@ pub struct Flow<U> {
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
+    /// The names that the upstream has listed.
+    listed: Arc<ListedNames>,
     /// The links for callers who connect an account. None: there are none.
     connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
@@ -141,6 +144,7 @@ impl<U: Upstream> Flow<U> {
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
         let (tracer, connect) = (None, None);
+        let listed = generations.lists().of(&route.upstream);
         Self {
             route,
             upstream,
@@ -153,6 +157,7 @@ impl<U: Upstream> Flow<U> {
             streams,
             answers,
             declared,
+            listed,
             connect,
             stop,
         }
@@ -488,6 +493,7 @@ impl<U: Upstream> Flow<U> {
 
     fn look(&self, permit: Arc<Permit>) -> AnswerFilter {
         AnswerFilter::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
+            .noting(Arc::clone(&self.listed))
     }
 
     fn right(&self, permit: &Arc<Permit>, shown: Credentials) -> Right {

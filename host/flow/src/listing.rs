@@ -32,6 +32,7 @@ use witgate_message::era::Era;
 use witgate_message::json::{MessageForm, form, splice};
 use witgate_message::strict_json::{StrictMembers, string};
 use witgate_plugin::TargetKind;
+use witgate_policy::upstream_lists::ListedNames;
 
 /// The filter of an upstream's messages for one caller.
 #[derive(Clone, Debug)]
@@ -43,12 +44,20 @@ pub struct AnswerFilter {
     places: CallPlaces,
     /// True if answers need no filter.
     at_news_alone: bool,
+    /// The names that the upstream has listed.
+    listed: Arc<ListedNames>,
 }
 
 impl AnswerFilter {
     /// The filter for the holder of a permit.
     pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<DeclaredChanges>) -> Self {
-        Self { permit, tasks, declared, places: CallPlaces::default(), at_news_alone: false }
+        let (places, listed) = Default::default();
+        Self { permit, tasks, declared, places, at_news_alone: false, listed }
+    }
+
+    /// The same, which notes the names in lists.
+    pub(super) fn noting(self, listed: Arc<ListedNames>) -> Self {
+        Self { listed, ..self }
     }
 
     /// The same, with the places of the call, which a task keeps that the call starts.
@@ -242,6 +251,9 @@ impl AnswerFilter {
             List::Tasks => return self.shown_tasks(&names, fallback).await,
         };
         let named: Vec<&str> = names.iter().copied().flatten().collect();
+        if list.list != List::Templates {
+            self.listed.note(kind, &named);
+        }
         let mut seen = fallback.note(self.permit.sees(kind, &named).await)?.into_iter();
         let of = |name: &Option<&str>| name.and_then(|_| seen.next()).unwrap_or(EntryAccess::None);
         Ok(names.iter().map(of).collect())

@@ -1,20 +1,18 @@
 //! `witgate can`: what a caller may list and call, over the live lists of an upstream.
 
-mod live_lists;
-
 use serde_json::json;
 use witgate_cases::CaseCall;
 use witgate_flow::explanation::ExplainedCause;
 use witgate_plugin::TargetKind;
 
-use self::live_lists::LiveList;
 use super::context::Context;
-use super::explain::question::CallQuestion;
 use super::explain::scene::ExplanationScene;
 use super::explain::sender::{FoundSender, SenderOptions, find};
+use super::live_lists::{self, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
+use crate::access::question::CallQuestion;
 use witgate_base::clock;
 
 #[derive(Debug, clap::Args)]

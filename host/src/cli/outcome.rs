@@ -1,5 +1,6 @@
 //! The end of a command: its exit code, and the reason if it could not run.
 
+use crate::access::question::QuestionError;
 use witgate_accounts::error::AccountsError;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
@@ -66,6 +67,12 @@ pub enum CommandFailure {
 impl CommandFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self::CouldNotRun(message.into())
+    }
+}
+
+impl From<QuestionError> for CommandFailure {
+    fn from(error: QuestionError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -8,19 +8,19 @@ use serde_json::Value;
 
 use super::limits;
 use super::protocol::{
-    self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
-    LogLevelReport, TraceBegun,
+    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
+    LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
 use crate::operation::OperationLog;
-use crate::reload::{Reloader, RollbackResult};
+use crate::reload::{Reloader, RollbackResult, RollbackWish};
 use crate::revocation::forget_token;
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
 use witgate_flow::audit::{DecisionFeed, DecisionFilter};
 use witgate_flow::lockout::{LockedOut, LockoutTable};
-use witgate_policy::generation::Generations;
+use witgate_policy::generation::{Generations, Recipe};
 use witgate_runtime::log::{LevelChange, Logs};
 
 /// Networks and credentials in a list.
@@ -64,7 +64,14 @@ impl Operator {
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
-            ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to, client).await?),
+            ControlCommand::PluginRollback { to, allow_new_access: allows_new_access } => {
+                let wish = RollbackWish { to, allows_new_access };
+                protocol::written(&self.roll_back(wish, client).await?)
+            }
+            ControlCommand::PluginAllowAccess => protocol::written(&self.allow_access(client)?),
+            ControlCommand::GenerationRecipe { generation } => {
+                protocol::written(&self.recipe_of(generation)?)
+            }
             ControlCommand::PluginRecord { policy, calls, seconds, claims } => {
                 let bounds = recording::bounds(calls, seconds, claims)?;
                 protocol::written(&recording::record(&self.generations, &policy, bounds, client).await?)
@@ -100,13 +107,33 @@ impl Operator {
 
     async fn roll_back(
         &self,
-        to: Option<u64>,
+        wish: RollbackWish,
         client: ControlClient,
     ) -> Result<protocol::RollbackReport, String> {
         let reloader =
             self.reloader.as_ref().ok_or("without a configuration file there is no earlier generation")?;
-        let RollbackResult { to, live, unkept } = reloader.roll_back(to, client.into()).await?;
+        let RollbackResult { to, live, unkept } = reloader.roll_back(wish, client.into()).await?;
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
+    }
+
+    fn allow_access(&self, client: ControlClient) -> Result<AllowedAccess, String> {
+        let reloader = self.reloader.as_ref().ok_or("without a configuration file there are no changes")?;
+        reloader.allow_new_access(client.into())?;
+        Ok(AllowedAccess { generation: self.generations.live().number() })
+    }
+
+    /// The recipe of a generation that is kept.
+    fn recipe_of(&self, generation: u64) -> Result<RecipeReport, String> {
+        let kept = self.generations.kept();
+        let found = kept.iter().find(|kept| kept.number == generation).ok_or_else(|| {
+            let numbers: Vec<_> = kept.iter().map(|kept| kept.number.to_string()).collect();
+            format!(
+                "generation {generation} is not kept; there are {} (`witgate plugin list`)",
+                numbers.join(", ")
+            )
+        })?;
+        let recipe = Recipe::clone(&found.recipe);
+        Ok(RecipeReport { generation, is_whole: found.is_whole, recipe })
     }
 
     fn log_level(&self, wanted: Option<&str>, client: ControlClient) -> Result<LogLevelReport, String> {

@@ -1,5 +1,6 @@
 //! Reasons for decisions: those of a running gateway as they are made, and explanations.
 
+mod differences;
 mod explanations;
 mod trace;
 

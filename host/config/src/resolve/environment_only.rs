@@ -211,6 +211,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         lockout: None,
         password_cost: witgate_basic::hash::RECOMMENDED,
         denied_peers: Vec::new(),
+        no_new_access: false,
         audit: None,
         telemetry: None,
         files: Fingerprints::default(),

@@ -753,6 +753,14 @@ fn invalid_network_settings_are_refused() {
 }
 
 #[test]
+fn invalid_rules_for_reloads_are_refused() {
+    with_rest(
+        "[reload]\nno_new_acces = true",
+        &["witgate.toml:2:1: unknown key `no_new_acces` in `[reload]` (did you mean `no_new_access`?)"],
+    );
+}
+
+#[test]
 fn invalid_telemetry_settings_are_refused() {
     with_rest(
         "[telemetry]\notlp_endpoint = 'collector:4318'\nsample = 1.5\nsampel = 1",

@@ -8,9 +8,9 @@ use witgate_flow::explanation::{ExplainedHook, ExplainedStage, Explanation};
 use witgate_services::witness::TraceEvent;
 
 use super::edits::Edit;
-use super::question::{CallQuestion, QuestionSender};
 use super::rule::{named, shortened};
 use super::scene::ExplanationScene;
+use crate::access::question::{CallQuestion, QuestionSender};
 use crate::cli::control::time;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::diagnostic::{Diagnostic, Style, render};

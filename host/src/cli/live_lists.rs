@@ -21,9 +21,9 @@ use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
-use crate::cli::context::{Context, DEFAULT_CONFIG};
-use crate::cli::explain::scene::ExplanationScene;
-use crate::cli::outcome::CommandFailure;
+use super::context::{Context, DEFAULT_CONFIG};
+use super::explain::scene::ExplanationScene;
+use super::outcome::CommandFailure;
 
 /// Rules that allow everything.
 const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { roles = [\"all\"] }\n\
