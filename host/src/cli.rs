@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod key;
 mod limits;
+mod lint;
 mod live_lists;
 mod lockout;
 mod log;
@@ -115,6 +116,8 @@ enum Command {
     Can(can::Arguments),
     /// Show which keys, users and roles may make a call
     WhoCan(who_can::Arguments),
+    /// Find settings that are valid, and probably mistakes
+    Lint(lint::Arguments),
     /// Show the decisions of the running Witgate as they are made
     Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
@@ -167,6 +170,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Explain(arguments)) => explain::run(&context, &arguments),
         Some(Command::Can(arguments)) => can::run(&context, &arguments),
         Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
+        Some(Command::Lint(arguments)) => lint::run(&context, &arguments),
         Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),

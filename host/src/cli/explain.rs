@@ -7,7 +7,7 @@ pub(super) mod edits;
 pub(super) mod question;
 mod recording;
 mod report;
-mod rule;
+pub(super) mod rule;
 pub(super) mod scene;
 pub(super) mod sender;
 

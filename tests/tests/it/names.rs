@@ -48,6 +48,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/init.rs",
             "host/src/cli/key/check.rs",
             "host/src/cli/key/import.rs",
+            "host/src/cli/lint.rs",
             "host/src/cli/plugin/bench/arguments.rs",
             "host/src/cli/plugin/build.rs",
             "host/src/cli/plugin/export.rs",

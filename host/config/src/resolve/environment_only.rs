@@ -213,6 +213,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         denied_peers: Vec::new(),
         audit: None,
         telemetry: None,
+        lint_exceptions: Vec::new(),
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         environment: Environment::default(),
