@@ -13,6 +13,7 @@ mod control;
 mod credential;
 mod demo;
 mod diff;
+mod doctor;
 mod explain;
 mod import;
 mod init;
@@ -76,6 +77,7 @@ First steps:
   witgate wrap -- COMMAND         guard your own server over stdio with the key in MCP_API_KEY
   witgate init --command CMD ARG  write a configuration for your own server and create a key
   witgate check                   check it
+  witgate doctor                  try servers, issuers, files and clocks, too
   witgate serve                   run the gateway with this configuration
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
@@ -90,6 +92,8 @@ enum Command {
     Wrap(wrap::Arguments),
     /// Check the configuration and report every fault
     Check,
+    /// Try all that a running Witgate needs, and say what is wrong and which line to change
+    Doctor(doctor::Arguments),
     /// Write a starter configuration, create a first API key, and print the settings for Claude Desktop
     Init(init::Arguments),
     /// Show allowed and denied calls and a policy swap, with a temporary configuration
@@ -168,6 +172,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
         Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
+        Some(Command::Doctor(arguments)) => doctor::run(&context, &arguments),
         Some(Command::Init(arguments)) => init::run(&context, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),

@@ -529,7 +529,7 @@ impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
 }
 
 /// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
-fn names(config: &config::Config) -> AllowedNames {
+pub fn names(config: &config::Config) -> AllowedNames {
     let listen = config.server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
     let resources: Vec<_> =

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use witgate_config::resolve;
+use witgate_cases::factory::Factory;
+use witgate_config::environment::Environment;
+use witgate_config::{Config, resolve};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::port::{AnswerBody, Upstream as _};
 use witgate_flow::request::Route;
@@ -19,11 +21,13 @@ use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
+use witgate_upstream::era::SpokenEras;
 use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
 use super::context::{Context, DEFAULT_CONFIG};
 use super::explain::scene::ExplanationScene;
 use super::outcome::CommandFailure;
+use crate::routes::route;
 
 /// Rules that allow everything.
 const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { roles = [\"all\"] }\n\
@@ -115,14 +119,41 @@ impl LiveList {
     }
 }
 
-/// These lists of the upstream at `place`. An upstream without one of them has none of its entries.
+/// The upstream whose lists are read.
+#[derive(Clone, Copy)]
+pub(super) struct ListedUpstream<'a> {
+    pub(super) config: &'a Config,
+    /// Its place in the configuration.
+    pub(super) place: usize,
+    pub(super) factory: &'a Factory,
+    pub(super) environment: &'a Environment,
+}
+
+/// Lists of an upstream.
+pub(super) struct UpstreamLists {
+    pub(super) lists: Vec<LiveList>,
+    /// The eras that it supports, as far as they are known.
+    pub(super) eras: Option<SpokenEras>,
+}
+
+/// These lists of the upstream at `place`.
 pub(super) async fn read(
     context: &Context,
     scene: &ExplanationScene,
     place: usize,
     kinds: &[ListKind],
 ) -> Result<Vec<LiveList>, CommandFailure> {
-    let flow = flow(context, scene, place).await?;
+    let (config, factory) = (&scene.config, &scene.factory);
+    let listed = ListedUpstream { config, place, factory, environment: &context.environment };
+    Ok(read_all(listed, kinds).await?.lists)
+}
+
+/// These lists of an upstream. An upstream without one of them has none of its entries.
+pub(super) async fn read_all(
+    listed: ListedUpstream<'_>,
+    kinds: &[ListKind],
+) -> Result<UpstreamLists, CommandFailure> {
+    let flow = flow(listed).await?;
     let mut lists = Vec::new();
     let mut fault = None;
     for kind in kinds.iter().copied() {
@@ -132,39 +163,33 @@ pub(super) async fn read(
             Err(why) => fault = Some(why),
         }
     }
+    let eras = flow.upstream().eras();
     flow.upstream().shut_down().await;
     match fault.filter(|_| lists.is_empty()) {
         Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
-        None => Ok(lists),
+        None => Ok(UpstreamLists { lists, eras }),
     }
 }
 
-async fn flow(
-    context: &Context,
-    scene: &ExplanationScene,
-    place: usize,
-) -> Result<Flow<AnyUpstream>, CommandFailure> {
+async fn flow(listed: ListedUpstream<'_>) -> Result<Flow<AnyUpstream>, CommandFailure> {
+    let ListedUpstream { config: own, place, factory, environment } = listed;
     let upstream =
-        scene.upstream_at(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))?;
-    let loaded = resolve::load_text(Path::new(DEFAULT_CONFIG), ALL, &context.environment);
+        own.upstreams.get(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))?;
+    let loaded = resolve::load_text(Path::new(DEFAULT_CONFIG), ALL, environment);
     let loaded = loaded.map_err(CommandFailure::Config)?;
     // The network settings stay those of the configuration.
-    let config = witgate_config::Config {
-        network: scene.config.network.clone(),
-        auth_disabled: false,
-        ..loaded.config
-    };
-    let generation = scene.factory.candidate(&config, None).await;
+    let config = Config { network: own.network.clone(), auth_disabled: false, ..loaded.config };
+    let generation = factory.candidate(&config, None).await;
     let generation = generation.map_err(|errors| {
         CommandFailure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     let ways = Ways::closed();
-    ways.take(scene.config.network.as_ref());
+    ways.take(own.network.as_ref());
     let credentials = OutboundCredentials::new(ways);
-    let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-    let target = AnyUpstream::new(upstream, scene.config.server.shutdown_grace, own, None, &credentials);
+    let tools = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
+    let target = AnyUpstream::new(upstream, own.server.shutdown_grace, tools, None, &credentials);
     let target = target.map_err(|error| CommandFailure::new(error.to_string()))?;
-    let route = Route { pipeline: 0, ..Route::clone(scene.route(place)?) };
+    let route = Route { pipeline: 0, ..route(own, place, upstream) };
     let generations = Arc::new(Generations::new(generation, 1));
     Ok(Flow::new(Arc::new(route), target, generations, &Metrics::default(), CancellationToken::new()))
 }

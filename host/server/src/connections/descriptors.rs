@@ -38,7 +38,8 @@ pub fn bound_connections(config: &mut Config) {
     }
 }
 
-fn most_connections(limit: u64, config: &Config) -> usize {
+/// The number of connections that a limit of descriptors leaves room for.
+pub fn most_connections(limit: u64, config: &Config) -> usize {
     let targets = || config.upstreams.iter().map(|upstream| &upstream.target);
     let commands = targets().filter(|target| matches!(target, UpstreamTarget::Command { .. })).count() as u64;
     let urls = targets().filter(|target| matches!(target, UpstreamTarget::Url { .. })).count() as u64;
