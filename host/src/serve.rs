@@ -44,6 +44,7 @@ use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarg
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
 use witgate_flow::request::Route;
@@ -312,6 +313,7 @@ pub(crate) async fn run(
 
     let background =
         BackgroundTasks { stop: stop.clone(), feed, ..BackgroundTasks::recorded_in(audit.clone()) };
+    flows.iter().for_each(|flow| background.definitions.add(flow.definitions()));
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
@@ -535,6 +537,8 @@ pub(crate) struct BackgroundTasks {
     pub(crate) audit: OperationLog,
     /// The decisions for operators who watch.
     pub(crate) feed: Arc<DecisionFeed>,
+    /// The definitions that upstreams show.
+    pub(crate) definitions: Arc<DefinitionWatches>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     tidy: TaskTracker,
 }
@@ -569,6 +573,7 @@ impl BackgroundTasks {
                 lockout,
                 audit: self.audit.clone(),
                 feed: Arc::clone(&self.feed),
+                definitions: Arc::clone(&self.definitions),
             },
         );
         Ok(())

@@ -9,6 +9,7 @@ mod credentials;
 mod issued_tokens;
 mod limits;
 mod passwords;
+mod pins;
 mod policy;
 mod schema;
 mod secret;
@@ -33,6 +34,7 @@ pub use self::credentials::{
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::passwords::Passwords;
+pub use self::pins::Pins;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,

@@ -1,6 +1,6 @@
 //! `witgate can`: what a caller may list and call, over the live lists of an upstream.
 
-mod live_lists;
+pub(super) mod live_lists;
 
 use serde_json::json;
 use witgate_cases::CaseCall;

@@ -19,6 +19,7 @@ mod clients;
 mod confinement;
 mod conformance;
 mod credentials;
+mod definitions;
 mod dpop;
 mod embed;
 mod eras;

@@ -11,6 +11,7 @@ mod credentials;
 mod env_file;
 mod identity;
 mod passwords;
+mod pins;
 mod secrets;
 mod token_issue;
 mod wrapped;

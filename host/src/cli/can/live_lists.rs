@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use witgate_config::pins::EntryKind;
 use witgate_config::resolve;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::port::{AnswerBody, Upstream as _};
@@ -80,6 +81,33 @@ pub(super) async fn read(
     }
 }
 
+/// The entries of a list: those that were read, and whether there are more.
+pub(in crate::cli) type LiveEntries = (EntryKind, Vec<Value>, bool);
+
+/// The entries of all lists of the upstream at `place`, with their definitions. One that does not have a list has none of
+/// its entries.
+pub(in crate::cli) async fn definitions(
+    context: &Context,
+    scene: &ExplanationScene,
+    place: usize,
+) -> Result<Vec<LiveEntries>, CommandFailure> {
+    let flow = flow(context, scene, place).await?;
+    let (mut lists, mut fault) = (Vec::new(), None);
+    for kind in EntryKind::ALL {
+        let pages = async |cursor: Option<&Value>| page(&flow, kind.method(), cursor).await;
+        match entries(pages, kind.list(), MOST).await {
+            Ok((entries, is_cut)) => lists.push((kind, entries, is_cut)),
+            Err(why) if why.contains("-32601") => lists.push((kind, Vec::new(), false)),
+            Err(why) => fault = Some(why),
+        }
+    }
+    flow.upstream().shut_down().await;
+    match fault {
+        Some(why) => Err(CommandFailure::new(format!("the upstream does not give all lists: {why}"))),
+        None => Ok(lists),
+    }
+}
+
 async fn flow(
     context: &Context,
     scene: &ExplanationScene,
@@ -116,23 +144,34 @@ async fn names(
     (member, name): (&str, &str),
     most: ListBounds,
 ) -> Result<(Vec<String>, bool), String> {
-    let (mut names, mut cursor, began) = (Vec::new(), None, Instant::now());
+    let (entries, is_cut) = entries(page, member, most).await?;
+    let names = entries.iter().filter_map(|entry| entry.get(name)?.as_str());
+    Ok((names.map(str::to_owned).collect(), is_cut))
+}
+
+/// The entries in all pages of a list. True: there are more pages than these bounds allow.
+async fn entries(
+    page: impl AsyncFn(Option<&Value>) -> Result<Value, String>,
+    member: &str,
+    most: ListBounds,
+) -> Result<(Vec<Value>, bool), String> {
+    let (mut entries, mut cursor, began) = (Vec::new(), None, Instant::now());
     for _ in 0..most.pages {
-        let page = page(cursor.as_ref()).await?;
-        let entries = page.get(member).and_then(Value::as_array).ok_or("the answer has no list")?;
-        names.extend(entries.iter().filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned));
+        let mut page = page(cursor.as_ref()).await?;
+        let list = page.get_mut(member).and_then(Value::as_array_mut).ok_or("the answer has no list")?;
+        entries.append(list);
         let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
-        let is_full = names.len() > most.entries || (names.len() == most.entries && next.is_some());
-        names.truncate(most.entries);
+        let is_full = entries.len() > most.entries || (entries.len() == most.entries && next.is_some());
+        entries.truncate(most.entries);
         if next.is_none() || next == cursor || is_full {
-            return Ok((names, is_full));
+            return Ok((entries, is_full));
         }
         if began.elapsed() >= most.time {
             break;
         }
         cursor = next;
     }
-    Ok((names, true))
+    Ok((entries, true))
 }
 
 async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) -> Result<Value, String> {

@@ -75,6 +75,7 @@ async fn judge(
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     };
     let mut shown = Credentials::default();
     shown.add(Scheme::Bearer, None, token);
