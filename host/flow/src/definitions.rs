@@ -80,19 +80,18 @@ impl DefinitionWatch {
     }
 
     /// Compares the definition of an entry that a list has shown, and reports one that is not approved. None: it cannot
-    /// be read.
+    /// be read. True: it is a sign of a change.
     fn note(
         &self,
         pins: &Pins,
-        kind: EntryKind,
-        name: &str,
+        (kind, name): (EntryKind, &str),
         definition: Option<Definition>,
-    ) -> DefinitionVerdict {
+    ) -> (DefinitionVerdict, bool) {
         let digest = definition.as_ref().map(|definition| definition.digest);
         let verdict = pins.approved.verdict(kind, name, digest.as_ref());
-        self.seen.lock().note(kind, name, definition);
+        self.seen.lock().note((kind, name), definition, verdict == DefinitionVerdict::Approved);
         if verdict == DefinitionVerdict::Approved {
-            return verdict;
+            return (verdict, false);
         }
         let finding = DefinitionFinding {
             upstream: &self.upstream,
@@ -103,10 +102,11 @@ impl DefinitionWatch {
             digest,
             is_withheld: pins.mode == PinMode::Hold,
         };
-        if self.findings.lock().note(&finding, &pins.approved) {
+        let is_news = self.findings.lock().note(&finding, &pins.approved);
+        if is_news {
             self.note_change();
         }
-        verdict
+        (verdict, is_news)
     }
 
     /// The entries that lists have shown, and the kinds whose lists have been read to their ends.

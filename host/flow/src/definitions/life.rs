@@ -126,7 +126,7 @@ struct Comparisons {
 #[derive(Debug)]
 struct ComparedList {
     began: Instant,
-    /// The number of signs of changes when it began.
+    /// The number of signs of changes when it began, and those that it has shown itself.
     changes: u64,
     /// The places of the entries that it shows with their approved definitions, and with no others.
     shown: PlaceSet,
@@ -166,9 +166,11 @@ impl DefinitionLife {
         (kind, begin): (EntryKind, ListBegin),
         entries: &[(String, Option<Definition>)],
     ) {
-        let (mut shown, mut others) = (PlaceSet::default(), PlaceSet::default());
+        let (mut shown, mut others, mut changes) = (PlaceSet::default(), PlaceSet::default(), begin.changes);
         for (name, definition) in entries {
-            let verdict = self.watch.note(pins, kind, name, definition.clone());
+            let (verdict, is_news) = self.watch.note(pins, (kind, name), definition.clone());
+            // Its own news do not make the list old.
+            changes += u64::from(is_news);
             match (pins.approved.place(kind, name), verdict) {
                 (None, _) => {}
                 (Some(place), DefinitionVerdict::Approved) => shown.insert(place),
@@ -181,7 +183,7 @@ impl DefinitionLife {
         shown.remove_all(&others);
         let names: BTreeSet<_> = entries.iter().map(|(name, _)| name.as_str()).collect();
         self.watch.seen.lock().note_complete(kind, &names);
-        let list = ComparedList { began: begin.at, changes: begin.changes, shown };
+        let list = ComparedList { began: begin.at, changes, shown };
         self.of(&pins.approved).lists.insert(kind, list);
     }
 
@@ -192,7 +194,7 @@ impl DefinitionLife {
         (kind, name): (EntryKind, &str),
         definition: Option<Definition>,
     ) -> bool {
-        let verdict = self.watch.note(pins, kind, name, definition);
+        let (verdict, _) = self.watch.note(pins, (kind, name), definition);
         let place = pins.approved.place(kind, name);
         let mut comparisons = self.of(&pins.approved);
         if let (Some(place), false) = (place, verdict == DefinitionVerdict::Approved) {

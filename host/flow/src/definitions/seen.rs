@@ -1,6 +1,7 @@
 //! The latest definition of each entry that a list has shown, for operators.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use witgate_config::pins::{ApprovedDefinitions, Definition, DefinitionVerdict, EntryKind, LARGEST_KEPT};
@@ -11,6 +12,10 @@ const MOST: usize = 20_000;
 
 /// The memory for the texts of definitions, in bytes.
 const TEXTS: usize = 32 << 20;
+
+/// The time for which a definition that is not approved stays, even if later lists show the approved one or none: one
+/// process of a server may be newer than another.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// An entry that a list has shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +28,7 @@ pub struct SeenEntry {
     pub digest: Option<Digest>,
     /// Its definition. None: it cannot be read, or is too large to be kept.
     pub definition: Option<Value>,
-    /// True if the last list that was read to its end has it.
+    /// True if the last list that was read to its end has it, or if it is not approved and was shown in the last hour.
     pub is_listed: bool,
 }
 
@@ -45,18 +50,36 @@ struct SeenDefinition {
     /// The definition, and its size.
     definition: Option<(Value, usize)>,
     is_listed: bool,
+    is_approved: bool,
+    /// The time at which it was last shown.
+    at: Instant,
+}
+
+impl SeenDefinition {
+    fn is_remembered(&self) -> bool {
+        !self.is_approved && self.at.elapsed() < REMEMBERED
+    }
 }
 
 impl SeenDefinitions {
     /// Notes the definition of an entry. None: it cannot be read.
-    pub(super) fn note(&mut self, kind: EntryKind, name: &str, definition: Option<Definition>) {
+    pub(super) fn note(
+        &mut self,
+        (kind, name): (EntryKind, &str),
+        definition: Option<Definition>,
+        is_approved: bool,
+    ) {
         let digest = definition.as_ref().map(|definition| definition.digest);
-        let key = (kind, Box::from(name));
-        if let Some(seen) = self.entries.get_mut(&key)
-            && seen.digest == digest
-        {
+        let (key, at) = ((kind, Box::from(name)), Instant::now());
+        if let Some(seen) = self.entries.get_mut(&key) {
             seen.is_listed = true;
-            return;
+            if seen.digest == digest {
+                (seen.is_approved, seen.at) = (is_approved, at);
+                return;
+            }
+            if is_approved && seen.is_remembered() {
+                return;
+            }
         }
         if let Some(former) = self.entries.remove(&key) {
             self.texts -= former.definition.map_or(0, |(_, size)| size);
@@ -70,14 +93,15 @@ impl SeenDefinitions {
             (size <= LARGEST_KEPT && self.texts + size <= TEXTS).then_some((value, size))
         });
         self.texts += kept.as_ref().map_or(0, |(_, size)| *size);
-        self.entries.insert(key, SeenDefinition { digest, definition: kept, is_listed: true });
+        let seen = SeenDefinition { digest, definition: kept, is_listed: true, is_approved, at };
+        self.entries.insert(key, seen);
     }
 
     /// Notes the names in a list that has been read to its end.
     pub(super) fn note_complete(&mut self, kind: EntryKind, names: &BTreeSet<&str>) {
         self.complete.insert(kind);
         for ((of, name), seen) in &mut self.entries {
-            if *of == kind {
+            if *of == kind && !seen.is_remembered() {
                 seen.is_listed = names.contains(&**name);
             }
         }
@@ -120,17 +144,35 @@ mod tests {
     #[test]
     fn the_latest_definition_counts() {
         let mut seen = SeenDefinitions::default();
-        seen.note(EntryKind::Tool, "a", definition(r#"{"name":"a"}"#));
-        seen.note(EntryKind::Tool, "a", definition(r#"{"name":"a","title":"b"}"#));
-        seen.note(EntryKind::Tool, "b", None);
+        let a = (EntryKind::Tool, "a");
+        seen.note(a, definition(r#"{"name":"a"}"#), true);
+        seen.note(a, definition(r#"{"name":"a","title":"b"}"#), false);
+        seen.note((EntryKind::Tool, "b"), None, false);
         let (all, complete) = seen.all();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].definition.as_ref().unwrap()["title"], "b");
         assert!(complete.is_empty());
         assert_eq!(seen.unapproved(&ApprovedDefinitions::default()), 2);
-        seen.note_complete(EntryKind::Tool, &BTreeSet::from(["a"]));
-        assert_eq!(seen.unapproved(&ApprovedDefinitions::default()), 1);
         assert_eq!(seen.texts, r#"{"name":"a","title":"b"}"#.len());
+    }
+
+    #[test]
+    fn what_is_not_approved_stays_while_another_process_shows_the_approved_definition() {
+        let mut seen = SeenDefinitions::default();
+        let (a, b) = ((EntryKind::Tool, "a"), (EntryKind::Tool, "b"));
+        seen.note(a, definition(r#"{"name":"a","title":"bad"}"#), false);
+        seen.note(b, definition(r#"{"name":"b"}"#), true);
+        seen.note(a, definition(r#"{"name":"a"}"#), true);
+        seen.note_complete(EntryKind::Tool, &BTreeSet::new());
+        let (all, _) = seen.all();
+        assert_eq!(all[0].definition.as_ref().unwrap()["title"], "bad");
+        assert_eq!((all[0].is_listed, all[1].is_listed), (true, false));
+        seen.note(a, definition(r#"{"name":"a","title":"bad"}"#), true);
+        seen.note(a, definition(r#"{"name":"a"}"#), true);
+        assert!(
+            seen.all().0[0].definition.as_ref().unwrap().get("title").is_none(),
+            "it was approved meanwhile"
+        );
     }
 
     #[test]
@@ -138,12 +180,12 @@ mod tests {
         let mut seen = SeenDefinitions::default();
         let large = format!(r#"{{"name":"a","title":"{}"}}"#, "x".repeat(LARGEST_KEPT - 100));
         for number in 0..1_000 {
-            seen.note(EntryKind::Tool, &number.to_string(), definition(&large));
+            seen.note((EntryKind::Tool, &number.to_string()), definition(&large), false);
         }
         assert!(seen.texts <= TEXTS);
         assert!(!seen.may_have(EntryKind::Resource, "x:/"));
         for number in 0..=MOST {
-            seen.note(EntryKind::Prompt, &number.to_string(), None);
+            seen.note((EntryKind::Prompt, &number.to_string()), None, false);
         }
         assert_eq!(seen.entries.len(), MOST);
         assert!(seen.may_have(EntryKind::Resource, "x:/"), "not all are known");

@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     } else {
         all.iter().for_each(|change| context.terminal.print(&(text(change) + "\n\n")));
         context.terminal.say(&format!(
-            "{} not approved; `witgate upstream approve {name} [TARGET…]` approves them as they are.",
+            "Not approved: {}. `witgate upstream approve {name} [TARGET…]` approves them as they are.",
             counted(all.len(), "definition")
         ));
     }
