@@ -36,6 +36,7 @@ mod terminal;
 mod token;
 mod trace;
 mod unused;
+mod upstream;
 mod user;
 mod who_can;
 mod wrap;
@@ -142,6 +143,9 @@ enum Command {
     /// Refuse connections from addresses and networks in the running Witgate
     #[command(subcommand)]
     Peers(peers::Command),
+    /// Show upstreams, and approve the definitions of their tools, prompts and resources
+    #[command(subcommand)]
+    Upstream(upstream::Command),
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -193,6 +197,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),
+        Some(Command::Upstream(command)) => upstream::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
         Some(Command::Audit(command)) => audit::run(&context, command),
         Some(Command::Log(command)) => log::run(&context, command),

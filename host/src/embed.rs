@@ -260,8 +260,9 @@ impl Guard {
             let route = Arc::new(route(config, place, upstream));
             let audit = Audit::default().with_log(background.audit.entries());
             let audit = audit.with_feed(Arc::clone(&background.feed));
-            Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
-                .with_proofs(Arc::clone(proofs))
+            let flow = Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone());
+            background.definitions.add(flow.definitions());
+            flow.with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
                 .with_lockout(Arc::clone(lockout))
                 .with_audit(audit)

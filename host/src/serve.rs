@@ -132,6 +132,7 @@ pub(crate) async fn run(
 
     let background =
         BackgroundTasks { stop: stop.clone(), feed, ..BackgroundTasks::recorded_in(audit.clone()) };
+    flows.iter().for_each(|flow| background.definitions.add(flow.definitions()));
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());

@@ -449,7 +449,7 @@ impl Succession<'_> {
         let is_usable = new.misfits.is_empty() && !config.broken.pipelines.contains(&upstream.name);
         self.errors.extend(new.misfits);
         if new.is_whole && is_usable {
-            return new.pipeline;
+            return new.pipeline.keeping_pins(running);
         }
         self.held_back(running, Some(upstream)).await
     }
@@ -464,7 +464,7 @@ impl Succession<'_> {
             return running.clone();
         };
         let recipe = &running.recipe;
-        let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline;
+        let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline.keeping_pins(running);
         let Some(upstream) = upstream.filter(|_| !self.parts.adds_nothing_to(recipe)) else {
             // All new policies are among those that cannot be built.
             return held;
@@ -485,6 +485,7 @@ impl Succession<'_> {
         let find = |name: &str| self.parts.policies.get(name).or_else(|| judges(name)).cloned();
         let next = pipeline::assemble(upstream, self.config, &self.parts.recipe, find);
         let PipelineAssembly { pipeline, has_all_authorizers, .. } = next;
+        let pipeline = pipeline.keeping_pins(running);
         held.next = Some(Box::new(NextPipeline { pipeline, has_all_authorizers }));
         held
     }

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod limits;
 pub mod lint;
 mod own_tool;
+pub mod pins;
 pub mod raw;
 pub mod resolve;
 pub mod secret_programs;
@@ -452,6 +453,8 @@ pub struct Upstream {
     pub own_resources: Vec<OwnResource>,
     /// The tokens that the own tool `issue_token` makes.
     pub token_issue: Option<Arc<token_issue::TokenIssue>>,
+    /// The comparison of its definitions with the approved ones. None: there is none.
+    pub pins: Option<pins::Pins>,
 }
 
 /// The supported eras of an upstream, at least one.

@@ -10,6 +10,7 @@ mod issued_tokens;
 mod limits;
 mod lint;
 mod passwords;
+mod pins;
 mod policy;
 mod reload;
 mod schema;
@@ -36,6 +37,7 @@ pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::lint::Lint;
 pub use self::passwords::Passwords;
+pub use self::pins::Pins;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,

@@ -24,6 +24,7 @@ mod network;
 mod own_keys;
 mod own_tools;
 mod passwords;
+mod pins;
 mod pipeline;
 mod plain_http;
 mod policies;

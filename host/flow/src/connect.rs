@@ -302,6 +302,7 @@ impl<U: Upstream> Flow<U> {
             certificate: None,
             round: None,
             hooks: OnceLock::new(),
+            definitions: OnceLock::new(),
         }
     }
 }

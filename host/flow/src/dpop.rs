@@ -236,6 +236,7 @@ mod tests {
             certificate: None,
             round: None,
             hooks: Default::default(),
+            definitions: Default::default(),
             transport: witgate_plugin::Transport::Http,
             route: Arc::new(Route {
                 upstream: "up".into(),

@@ -13,6 +13,9 @@ pub mod connect;
 mod credential_choice;
 mod credential_search;
 pub mod decision;
+mod definition_check;
+pub mod definition_log;
+pub mod definitions;
 pub mod disagreement_log;
 pub mod dpop;
 mod durations;
@@ -58,6 +61,8 @@ use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
+use definition_log::DefinitionLog;
+use definitions::DefinitionWatch;
 use disagreement_log::DisagreementLog;
 use dpop::{Proofs, ProvenRequest};
 use durations::{AnswerPeek, StreamedOperation};
@@ -106,6 +111,7 @@ pub struct Flow<U> {
     declared: Arc<DeclaredChanges>,
     /// The names that the upstream has listed.
     listed: Arc<ListedNames>,
+    definitions: Arc<DefinitionWatch>,
     /// The links for callers who connect an account. None: there are none.
     connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
@@ -145,6 +151,7 @@ impl<U: Upstream> Flow<U> {
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
         let (tracer, connect) = (None, None);
         let listed = generations.lists().of(&route.upstream);
+        let definitions = Arc::new(DefinitionWatch::new(&route.upstream, metrics));
         Self {
             route,
             upstream,
@@ -158,6 +165,7 @@ impl<U: Upstream> Flow<U> {
             answers,
             declared,
             listed,
+            definitions,
             connect,
             stop,
         }
@@ -187,6 +195,8 @@ impl<U: Upstream> Flow<U> {
     pub fn with_audit(self, audit: Audit) -> Self {
         let disagreements = audit.log().map(|log| Arc::new(log.clone()) as Arc<dyn DisagreementLog>);
         let route = Arc::new(Route { disagreements, ..Route::clone(&self.route) });
+        let log = audit.log().map(|log| Arc::new(log.clone()) as Arc<dyn DefinitionLog>);
+        log.into_iter().for_each(|log| self.definitions.record_in(log));
         Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), route, ..self }
     }
 
@@ -203,6 +213,11 @@ impl<U: Upstream> Flow<U> {
     /// The upstream behind this flow.
     pub fn upstream(&self) -> &U {
         &self.upstream
+    }
+
+    /// What is known about the definitions of the upstream.
+    pub fn definitions(&self) -> &Arc<DefinitionWatch> {
+        &self.definitions
     }
 
     /// Handles one message.
@@ -258,6 +273,7 @@ impl<U: Upstream> Flow<U> {
         if has_credential {
             return Err(MessageFault::CredentialInArguments.into());
         }
+        self.follow_definitions(&generation, &request, &caller, session.as_deref());
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
@@ -280,6 +296,10 @@ impl<U: Upstream> Flow<U> {
             admitted = admitted.renewed(Arc::clone(&permit));
         }
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
+        if permit.generation().pipeline(self.route.pipeline).holds_definitions() {
+            // Boxed because it is rare, so that it does not enlarge the future of every call.
+            Box::pin(self.check_definitions(&permit, admitted.session(), &shown)).await?;
+        }
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
         let admitted = admitted.completed()?.with_token(self.token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
@@ -403,6 +423,7 @@ impl<U: Upstream> Flow<U> {
                 Some(session) => session,
                 None => return Err(self.without_session().await),
             };
+            self.follow_definitions(&generation, &request, &caller, Some(&session));
             let traces =
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let authorized = authorize(generation, &proven, caller, traces).await;

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 use witgate_cases::CaseCall;
+use witgate_config::pins::EntryKind;
 use witgate_flow::explanation::ExplainedCause;
 use witgate_plugin::TargetKind;
 
 use super::context::Context;
 use super::explain::scene::ExplanationScene;
 use super::explain::sender::{FoundSender, SenderOptions, find};
-use super::live_lists::{self, ListKind, LiveList};
+use super::live_lists::{self, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
@@ -75,7 +76,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let question =
             CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
         let mut all = Vec::new();
-        for list in live_lists::read(context, &scene, upstream, &ListKind::TARGETS).await? {
+        for list in live_lists::read(context, &scene, upstream, &EntryKind::TARGETS).await? {
             if list.is_cut {
                 notes.push(format!("`{}` has more entries; they are not read", list.kind.method()));
             }
@@ -104,7 +105,7 @@ async fn access(
     question: &CallQuestion,
     list: &LiveList,
 ) -> Result<ListAccess, CommandFailure> {
-    let (names, kind, method) = (list.names().collect::<Vec<_>>(), list.kind.target(), list.kind.method());
+    let (names, kind, method) = (list.names().collect::<Vec<_>>(), list.kind.target_kind(), list.kind.method());
     let asks = CallQuestion { call: CaseCall::named(&format!("method:{method}")), ..question.clone() };
     let (seen, refusal) = match scene.lists(&asks, kind, &names).await? {
         Ok(seen) => (seen, None),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use witgate_cases::factory::Factory;
 use witgate_config::environment::Environment;
+use witgate_config::pins::EntryKind;
 use witgate_config::{Config, resolve};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::port::{AnswerBody, Upstream as _};
@@ -48,64 +49,9 @@ struct ListBounds {
 const MOST: ListBounds =
     ListBounds { entries: 10_000, bytes: 64 << 20, pages: 1_000, time: Duration::from_secs(60) };
 
-/// A kind of list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ListKind {
-    Tools,
-    Prompts,
-    Resources,
-    ResourceTemplates,
-}
-
-impl ListKind {
-    /// The lists whose entries callers use by their names.
-    pub(super) const TARGETS: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
-
-    /// All lists.
-    pub(super) const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::ResourceTemplates];
-
-    pub(super) fn method(self) -> &'static str {
-        match self {
-            Self::Tools => "tools/list",
-            Self::Prompts => "prompts/list",
-            Self::Resources => "resources/list",
-            Self::ResourceTemplates => "resources/templates/list",
-        }
-    }
-
-    /// The kind of its entries.
-    pub(super) fn target(self) -> TargetKind {
-        match self {
-            Self::Tools => TargetKind::Tool,
-            Self::Prompts => TargetKind::Prompt,
-            Self::Resources | Self::ResourceTemplates => TargetKind::Resource,
-        }
-    }
-
-    /// The member of an answer with the list.
-    fn member(self) -> &'static str {
-        match self {
-            Self::Tools => "tools",
-            Self::Prompts => "prompts",
-            Self::Resources => "resources",
-            Self::ResourceTemplates => "resourceTemplates",
-        }
-    }
-
-    /// The name of an entry.
-    pub(super) fn name(self, entry: &Value) -> Option<&str> {
-        let member = match self {
-            Self::Tools | Self::Prompts => "name",
-            Self::Resources => "uri",
-            Self::ResourceTemplates => "uriTemplate",
-        };
-        entry.get(member)?.as_str()
-    }
-}
-
 /// A list of an upstream.
 pub(super) struct LiveList {
-    pub(super) kind: ListKind,
+    pub(super) kind: EntryKind,
     /// The entries, each of which has a name.
     pub(super) entries: Vec<Value>,
     /// True if there are more entries than are read.
@@ -115,7 +61,7 @@ pub(super) struct LiveList {
 impl LiveList {
     /// The names of the entries.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter_map(|entry| self.kind.name(entry))
+        self.entries.iter().filter_map(|entry| self.kind.name_of(entry))
     }
 }
 
@@ -141,7 +87,7 @@ pub(super) async fn read(
     context: &Context,
     scene: &ExplanationScene,
     place: usize,
-    kinds: &[ListKind],
+    kinds: &[EntryKind],
 ) -> Result<Vec<LiveList>, CommandFailure> {
     let (config, factory) = (&scene.config, &scene.factory);
     let listed = ListedUpstream { config, place, factory, environment: &context.environment };
@@ -151,24 +97,54 @@ pub(super) async fn read(
 /// These lists of an upstream. An upstream without one of them has none of its entries.
 pub(super) async fn read_all(
     listed: ListedUpstream<'_>,
-    kinds: &[ListKind],
+    kinds: &[EntryKind],
 ) -> Result<UpstreamLists, CommandFailure> {
+    let UpstreamAnswers { lists, eras, fault } = ask(listed, kinds).await?;
+    match fault.filter(|_| lists.is_empty()) {
+        Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
+        None => Ok(UpstreamLists { lists, eras }),
+    }
+}
+
+/// All lists of the upstream at `place`, none of which may fail. One that the upstream does not have is empty.
+pub(super) async fn read_whole(
+    context: &Context,
+    scene: &ExplanationScene,
+    place: usize,
+) -> Result<Vec<LiveList>, CommandFailure> {
+    let (config, factory) = (&scene.config, &scene.factory);
+    let listed = ListedUpstream { config, place, factory, environment: &context.environment };
+    let UpstreamAnswers { lists, fault, .. } = ask(listed, &EntryKind::ALL).await?;
+    match fault {
+        Some(why) => Err(CommandFailure::new(format!("the upstream does not give all lists: {why}"))),
+        None => Ok(lists),
+    }
+}
+
+/// What an upstream answers to requests for lists.
+struct UpstreamAnswers {
+    lists: Vec<LiveList>,
+    eras: Option<SpokenEras>,
+    /// The last error, other than that of an upstream without a list.
+    fault: Option<String>,
+}
+
+async fn ask(listed: ListedUpstream<'_>, kinds: &[EntryKind]) -> Result<UpstreamAnswers, CommandFailure> {
     let flow = flow(listed).await?;
-    let mut lists = Vec::new();
-    let mut fault = None;
+    let (mut lists, mut fault) = (Vec::new(), None);
     for kind in kinds.iter().copied() {
         let pages = async |cursor: Option<&Value>| page(&flow, kind.method(), cursor).await;
         match entries(pages, kind, MOST).await {
             Ok((entries, is_cut)) => lists.push(LiveList { kind, entries, is_cut }),
+            Err(why) if why.contains("-32601") => {
+                lists.push(LiveList { kind, entries: Vec::new(), is_cut: false });
+            }
             Err(why) => fault = Some(why),
         }
     }
     let eras = flow.upstream().eras();
     flow.upstream().shut_down().await;
-    match fault.filter(|_| lists.is_empty()) {
-        Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
-        None => Ok(UpstreamLists { lists, eras }),
-    }
+    Ok(UpstreamAnswers { lists, eras, fault })
 }
 
 async fn flow(listed: ListedUpstream<'_>) -> Result<Flow<AnyUpstream>, CommandFailure> {
@@ -197,17 +173,17 @@ async fn flow(listed: ListedUpstream<'_>) -> Result<Flow<AnyUpstream>, CommandFa
 /// The entries in all pages of a list. True: there are more than these bounds allow.
 async fn entries(
     page: impl AsyncFn(Option<&Value>) -> Result<Value, String>,
-    kind: ListKind,
+    kind: EntryKind,
     most: ListBounds,
 ) -> Result<(Vec<Value>, bool), String> {
     let (mut all, mut bytes, mut cursor, began) = (Vec::new(), 0usize, None, Instant::now());
     for _ in 0..most.pages {
         let mut page = page(cursor.as_ref()).await?;
         let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
-        let Some(Value::Array(entries)) = page.get_mut(kind.member()).map(Value::take) else {
+        let Some(Value::Array(entries)) = page.get_mut(kind.list()).map(Value::take) else {
             return Err("the answer has no list".to_owned());
         };
-        for entry in entries.into_iter().filter(|entry| kind.name(entry).is_some()) {
+        for entry in entries.into_iter().filter(|entry| kind.name_of(entry).is_some()) {
             bytes = bytes.saturating_add(entry.to_string().len());
             if all.len() == most.entries || bytes > most.bytes {
                 return Ok((all, true));
@@ -273,8 +249,8 @@ mod tests {
     async fn read(most: ListBounds, page: impl Fn(usize) -> Value) -> (Vec<String>, usize, bool) {
         let asked = AtomicUsize::new(0);
         let pages = async |_: Option<&Value>| Ok(page(asked.fetch_add(1, Ordering::Relaxed)));
-        let (entries, is_cut) = entries(pages, ListKind::Tools, most).await.unwrap();
-        let list = LiveList { kind: ListKind::Tools, entries, is_cut };
+        let (entries, is_cut) = entries(pages, EntryKind::Tool, most).await.unwrap();
+        let list = LiveList { kind: EntryKind::Tool, entries, is_cut };
         (list.names().map(str::to_owned).collect(), asked.into_inner(), is_cut)
     }
 

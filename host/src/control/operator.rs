@@ -6,19 +6,20 @@ use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::limits;
 use super::protocol::{
     self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
     LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
+use super::{definitions, limits};
 use crate::operation::OperationLog;
 use crate::reload::{Reloader, RollbackResult, RollbackWish};
 use crate::revocation::forget_token;
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
 use witgate_flow::audit::{DecisionFeed, DecisionFilter};
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::lockout::{LockedOut, LockoutTable};
 use witgate_policy::generation::{Generations, Recipe};
 use witgate_runtime::log::{LevelChange, Logs};
@@ -37,6 +38,8 @@ pub(crate) struct Operator {
     pub(crate) audit: OperationLog,
     /// The decisions for operators who watch.
     pub(crate) feed: Arc<DecisionFeed>,
+    /// The definitions that upstreams show.
+    pub(crate) definitions: Arc<DefinitionWatches>,
 }
 
 impl Operator {
@@ -60,7 +63,8 @@ impl Operator {
     async fn answer_once(&self, command: ControlCommand, client: ControlClient) -> Result<Value, String> {
         match command {
             ControlCommand::Status => {
-                protocol::written(&overview::overview(&self.status, &self.generations.live()))
+                let live = self.generations.live();
+                protocol::written(&overview::overview(&self.status, &live, &self.definitions))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
@@ -91,6 +95,13 @@ impl Operator {
             ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network, client)?),
             ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network, client)?),
             ControlCommand::PeersList => protocol::written(&self.denied_peers()),
+            ControlCommand::UpstreamList => {
+                protocol::written(&definitions::upstreams(&self.generations.live(), &self.definitions))
+            }
+            ControlCommand::UpstreamDefinitions { upstream } => {
+                let live = self.generations.live();
+                protocol::written(&definitions::shown(&live, &self.definitions, &upstream)?)
+            }
             ControlCommand::Trace { .. } => Err("this command has more than one answer".to_owned()),
         }
     }

@@ -89,6 +89,14 @@ pub(crate) enum ControlCommand {
     },
     /// The networks that may not connect: [`DeniedPeersReport`].
     PeersList,
+    /// The upstreams, and the number of definitions that are not approved: an
+    /// [`UpstreamsReport`](super::definitions::UpstreamsReport).
+    UpstreamList,
+    /// The definitions that the lists of an upstream have shown: a [`ShownByLists`](super::definitions::ShownByLists).
+    UpstreamDefinitions {
+        /// Its name.
+        upstream: String,
+    },
     /// Show decisions as they are made: a [`TraceBegun`], and then each decision, as `docs/explain.md` describes it. It
     /// ends when its client goes away.
     Trace {
@@ -165,6 +173,10 @@ pub(crate) struct UpstreamSummary {
     pub authorize: Vec<String>,
     /// The reason why it denies every call. None: the policies decide.
     pub closed: Option<String>,
+    /// `off`, `warn` or `hold`: the consequence of a definition that is not approved.
+    pub pins: String,
+    /// The number of listed definitions that are not approved.
+    pub unapproved: usize,
 }
 
 /// The filter of the log.

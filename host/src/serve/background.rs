@@ -24,6 +24,7 @@ use crate::traces::TraceExport;
 use witgate_base::digest::digest_text;
 use witgate_config as config;
 use witgate_flow::audit::DecisionFeed;
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::lockout::LockoutTable;
 use witgate_policy::Source;
 use witgate_policy::generation::Generations;
@@ -51,6 +52,8 @@ pub(crate) struct BackgroundTasks {
     pub(crate) audit: OperationLog,
     /// The decisions for operators who watch.
     pub(crate) feed: Arc<DecisionFeed>,
+    /// The definitions that upstreams show.
+    pub(crate) definitions: Arc<DefinitionWatches>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     pub(super) tidy: TaskTracker,
 }
@@ -85,6 +88,7 @@ impl BackgroundTasks {
                 lockout,
                 audit: self.audit.clone(),
                 feed: Arc::clone(&self.feed),
+                definitions: Arc::clone(&self.definitions),
             },
         );
         Ok(())

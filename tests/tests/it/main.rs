@@ -19,6 +19,7 @@ mod clients;
 mod confinement;
 mod conformance;
 mod credentials;
+mod definitions;
 mod doctor;
 mod dpop;
 mod embed;

@@ -248,6 +248,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         own_tools: Vec::new(),
         own_resources: Vec::new(),
         token_issue: None,
+        pins: None,
     }
 }
 

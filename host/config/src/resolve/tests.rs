@@ -12,6 +12,7 @@ mod env_file;
 mod identity;
 mod lint;
 mod passwords;
+mod pins;
 mod secrets;
 mod token_issue;
 mod wrapped;

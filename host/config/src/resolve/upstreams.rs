@@ -127,6 +127,7 @@ impl Resolver<'_> {
             own_tools: self.tools_beside(name, written),
             own_resources: self.resources_beside(name, written),
             token_issue: None,
+            pins: self.pins(name, written),
         }
     }
 

@@ -12,6 +12,7 @@ use super::arguments::{ArgumentFacts, ShownArguments, arguments};
 use super::facts::AuditFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
+use crate::definition_log::{DefinitionFinding, DefinitionLog};
 use crate::disagreement_log::DisagreementLog;
 use crate::limit_hit::LimitHit;
 use crate::reject::Rejection;
@@ -67,6 +68,24 @@ struct ShadowDisagreement<'a> {
     target: Option<BoundedText<'a>>,
     live: BoundedText<'a>,
     shadow: BoundedText<'a>,
+}
+
+/// A definition that is not approved. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+struct DefinitionEntry<'a> {
+    kind: &'static str,
+    time: String,
+    node: &'a str,
+    upstream: &'a str,
+    target: BoundedText<'a>,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<u64>,
 }
 
 /// An entry that has to be durable before the answer.
@@ -169,6 +188,27 @@ impl DisagreementLog for EntryLog {
                 live: BoundedText(&told.live),
                 shadow: BoundedText(&told.shadow),
             },
+        };
+        if let Ok(entry) = serde_json::to_vec(&entry) {
+            self.log.append(&entry, None);
+        }
+    }
+}
+
+impl DefinitionLog for EntryLog {
+    fn record(&self, finding: &DefinitionFinding<'_>, others: u64) {
+        let target = finding.kind.target(finding.name);
+        let entry = DefinitionEntry {
+            kind: "definition",
+            time: time_text(),
+            node: &self.node,
+            upstream: finding.upstream,
+            target: BoundedText(&target),
+            change: finding.verdict.name(),
+            approved: finding.approved.as_ref().map(digest_text),
+            digest: finding.digest.as_ref().map(digest_text),
+            withheld: finding.is_withheld,
+            others: Some(others).filter(|others| *others > 0),
         };
         if let Ok(entry) = serde_json::to_vec(&entry) {
             self.log.append(&entry, None);

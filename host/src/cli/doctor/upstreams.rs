@@ -11,19 +11,19 @@ use http_body_util::Full;
 use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 use url::{Host, Url};
-use witgate_plugin::TargetKind;
 
 use super::finding::{CheckFinding, FindingLevel};
 use super::http_probe::{ProbedAnswer, send};
 use super::installation::Installation;
 use super::outcome::CheckOutcome;
-use crate::cli::can::live_lists::{ListedUpstream, UpstreamLists, read_all};
+use crate::cli::live_lists::{ListedUpstream, UpstreamLists, read_all};
 use witgate_base::clock::{self, Clock};
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_config::credentials::OutboundSource;
+use witgate_config::pins::EntryKind;
 use witgate_config::{Upstream, UpstreamTarget};
 use witgate_credentials::grant_key::GrantKey;
 use witgate_credentials::grant_store::GrantStore;
@@ -256,7 +256,7 @@ async fn of_lists(
     let (name, began) = (&upstream.name, Instant::now());
     let (config, environment) = (&installation.config, &installation.environment);
     let listed = ListedUpstream { config, place, factory, environment };
-    let why = match timeout(LONGEST_LISTS, read_all(listed)).await {
+    let why = match timeout(LONGEST_LISTS, read_all(listed, &EntryKind::TARGETS)).await {
         Ok(Ok(lists)) => return CheckFinding::pass(summary(name, &lists, began.elapsed())),
         Ok(Err(failure)) => redacted(upstream, failure.to_string()),
         Err(_) => format!("it takes longer than {LONGEST_LISTS:?}"),
@@ -274,13 +274,13 @@ fn redacted(upstream: &Upstream, text: String) -> String {
 }
 
 fn summary(name: &str, lists: &UpstreamLists, time: Duration) -> String {
-    let count = |kind: TargetKind, what: &str| {
+    let count = |kind: EntryKind, what: &str| {
         let list = lists.lists.iter().find(|list| list.kind == kind)?;
         let more = if list.is_cut { " at least" } else { "" };
-        Some(format!("{} {what}{more}", list.names.len()))
+        Some(format!("{} {what}{more}", list.entries.len()))
     };
     let kinds =
-        [(TargetKind::Tool, "tools"), (TargetKind::Prompt, "prompts"), (TargetKind::Resource, "resources")];
+        [(EntryKind::Tool, "tools"), (EntryKind::Prompt, "prompts"), (EntryKind::Resource, "resources")];
     let counts: Vec<_> = kinds.into_iter().filter_map(|(kind, what)| count(kind, what)).collect();
     let era = lists.eras.map_or("", era);
     format!("`{name}` answers: {}{era}, within {:.1} s", counts.join(", "), time.as_secs_f64())

@@ -9,7 +9,7 @@ use witgate_plugin::TargetKind;
 use super::finding::{LintCheck, LintFinding};
 use super::scene::LintScene;
 use super::written_rules::RuleSet;
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::DeniedUi,
@@ -25,9 +25,9 @@ fn find(scene: &LintScene) -> Vec<LintFinding> {
 
 fn denied(scene: &LintScene, set: &RuleSet) -> Vec<LintFinding> {
     let mut seen = BTreeSet::new();
-    let tools = scene.lists.known(&set.upstreams, ListKind::Tools).into_iter();
+    let tools = scene.lists.known(&set.upstreams, EntryKind::Tool).into_iter();
     let finding = |tool: &Value| {
-        let (name, uri) = (ListKind::Tools.name(tool)?, interface(tool)?);
+        let (name, uri) = (EntryKind::Tool.name_of(tool)?, interface(tool)?);
         let pattern = set.allow.iter().find(|pattern| pattern.pattern.matches(TargetKind::Tool, name))?;
         let is_broken = set.allows(TargetKind::Tool, name) && !set.allows(TargetKind::Resource, uri);
         if !is_broken || !seen.insert(uri.to_owned()) {

@@ -9,7 +9,7 @@ use super::coverage::is_wildcard;
 use super::finding::{LintCheck, LintFinding};
 use super::scene::LintScene;
 use super::written_rules::{PlacedPattern, RuleSet};
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::DestructiveWildcard,
@@ -37,8 +37,8 @@ fn set_wildcards(set: &RuleSet) -> impl Iterator<Item = &PlacedPattern> {
 fn destructive(scene: &LintScene, set: &RuleSet, pattern: &PlacedPattern) -> Option<LintFinding> {
     let is_allowed =
         |name: &&str| pattern.pattern.matches(TargetKind::Tool, name) && !set.denies(TargetKind::Tool, name);
-    let tools = scene.lists.known(&set.upstreams, ListKind::Tools).into_iter();
-    let tools = tools.filter(|tool| is_destructive(tool)).filter_map(|tool| ListKind::Tools.name(tool));
+    let tools = scene.lists.known(&set.upstreams, EntryKind::Tool).into_iter();
+    let tools = tools.filter(|tool| is_destructive(tool)).filter_map(|tool| EntryKind::Tool.name_of(tool));
     let tools: Vec<_> = tools.filter(is_allowed).collect();
     let shown = tools.get(..MOST_NAMED.min(tools.len())).filter(|shown| !shown.is_empty())?;
     let more = if tools.len() > shown.len() { " and others" } else { "" };

@@ -19,7 +19,8 @@ use super::snapshot::{IssuerSnapshot, ListSnapshot, StatedRate, UpstreamSnapshot
 use super::unsupported_scope::issuers;
 use crate::cli::context::Context;
 use crate::cli::explain::scene::ExplanationScene;
-use crate::cli::live_lists::{self, ListKind};
+use crate::cli::live_lists;
+use witgate_config::pins::EntryKind;
 use witgate_config::{Upstream, UpstreamTarget};
 use witgate_services::fetch::Fetcher;
 use witgate_services::network::Ways;
@@ -61,7 +62,7 @@ async fn lists(
     place: usize,
     notes: &mut Vec<String>,
 ) -> Result<UpstreamSnapshot, String> {
-    let lists = live_lists::read(context, scene, place, &ListKind::ALL).await;
+    let lists = live_lists::read(context, scene, place, &EntryKind::ALL).await;
     let mut snapshot = UpstreamSnapshot::default();
     for list in lists.map_err(|failure| failure.to_string())? {
         match list.is_cut {

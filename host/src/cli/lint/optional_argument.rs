@@ -8,7 +8,7 @@ use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument};
 use super::scene::LintScene;
 use super::written_rules::PlacedCondition;
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::OptionalArgument,
@@ -31,7 +31,7 @@ fn optional(scene: &LintScene, condition: &PlacedCondition) -> Option<LintFindin
         .filter_map(|tool| Some((tool, default(tool, pointer)?)))
         .collect();
     let (_, default) = tools.first()?;
-    let names: Vec<_> = tools.iter().filter_map(|(tool, _)| ListKind::Tools.name(tool)).collect();
+    let names: Vec<_> = tools.iter().filter_map(|(tool, _)| EntryKind::Tool.name_of(tool)).collect();
     let message = format!("`{pointer}` is optional for {}, and a call without it is refused", listed(&names));
     let default = default.map(|default| format!(" (its default is {default})")).unwrap_or_default();
     let fix =

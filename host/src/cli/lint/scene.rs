@@ -13,7 +13,7 @@ use super::snapshot::ListSnapshot;
 use super::written_rules::{
     PatternUse, PlacedCondition, PlacedPattern, RuleOwner, RulePlace, RuleSet, RuleSource,
 };
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 use witgate_config::{Config, Policy, PolicyKind, Upstream};
 
 /// A configuration, everything that it names, and the known lists.
@@ -124,19 +124,19 @@ impl LintScene {
 
     /// The tools that a condition is about, by the known lists.
     pub(super) fn tools_of(&self, condition: &PlacedCondition) -> Vec<&Value> {
-        covered(condition, self.lists.known(&condition.upstreams, ListKind::Tools))
+        covered(condition, self.lists.known(&condition.upstreams, EntryKind::Tool))
     }
 
     /// The same. None: some lists are unknown.
     pub(super) fn every_tool_of(&self, condition: &PlacedCondition) -> Option<Vec<&Value>> {
-        Some(covered(condition, self.lists.every(&condition.upstreams, ListKind::Tools)?))
+        Some(covered(condition, self.lists.every(&condition.upstreams, EntryKind::Tool)?))
     }
 }
 
 fn covered<'l>(condition: &PlacedCondition, tools: Vec<&'l Value>) -> Vec<&'l Value> {
     let is_covered = |tool: &&Value| {
-        let name = ListKind::Tools.name(tool);
-        name.is_some_and(|name| condition.on.matches(ListKind::Tools.target(), name))
+        let name = EntryKind::Tool.name_of(tool);
+        name.is_some_and(|name| condition.on.matches(EntryKind::Tool.target_kind(), name))
     };
     tools.into_iter().filter(is_covered).collect()
 }

@@ -7,7 +7,7 @@ use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument};
 use super::scene::LintScene;
 use super::written_rules::PlacedCondition;
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::SingleItem,
@@ -27,7 +27,7 @@ fn single(scene: &LintScene, condition: &PlacedCondition) -> Option<LintFinding>
         .tools_of(condition)
         .into_iter()
         .filter(|tool| matches!(argument(tool, pointer), ArgumentPlace::Described(found) if found.is_item))
-        .filter_map(|tool| ListKind::Tools.name(tool))
+        .filter_map(|tool| EntryKind::Tool.name_of(tool))
         .collect();
     if tools.is_empty() && !tests_part {
         return None;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::whole_file;
 
@@ -67,21 +67,21 @@ impl Default for ListSnapshot {
 }
 
 impl UpstreamSnapshot {
-    pub(super) fn list(&self, kind: ListKind) -> Option<&[Value]> {
+    pub(super) fn list(&self, kind: EntryKind) -> Option<&[Value]> {
         match kind {
-            ListKind::Tools => self.tools.as_deref(),
-            ListKind::Prompts => self.prompts.as_deref(),
-            ListKind::Resources => self.resources.as_deref(),
-            ListKind::ResourceTemplates => self.resource_templates.as_deref(),
+            EntryKind::Tool => self.tools.as_deref(),
+            EntryKind::Prompt => self.prompts.as_deref(),
+            EntryKind::Resource => self.resources.as_deref(),
+            EntryKind::ResourceTemplate => self.resource_templates.as_deref(),
         }
     }
 
-    pub(super) fn set(&mut self, kind: ListKind, entries: Vec<Value>) {
+    pub(super) fn set(&mut self, kind: EntryKind, entries: Vec<Value>) {
         let list = match kind {
-            ListKind::Tools => &mut self.tools,
-            ListKind::Prompts => &mut self.prompts,
-            ListKind::Resources => &mut self.resources,
-            ListKind::ResourceTemplates => &mut self.resource_templates,
+            EntryKind::Tool => &mut self.tools,
+            EntryKind::Prompt => &mut self.prompts,
+            EntryKind::Resource => &mut self.resources,
+            EntryKind::ResourceTemplate => &mut self.resource_templates,
         };
         *list = Some(entries);
     }
@@ -115,14 +115,14 @@ impl ListSnapshot {
     }
 
     /// All entries of a list of these upstreams. None: the list of one of them is unknown, or there is no upstream.
-    pub(super) fn every(&self, upstreams: &[String], kind: ListKind) -> Option<Vec<&Value>> {
+    pub(super) fn every(&self, upstreams: &[String], kind: EntryKind) -> Option<Vec<&Value>> {
         let lists: Option<Vec<_>> =
             upstreams.iter().map(|name| self.upstreams.get(name)?.list(kind)).collect();
         lists.filter(|lists| !lists.is_empty()).map(|lists| lists.into_iter().flatten().collect())
     }
 
     /// The known entries of a list of these upstreams.
-    pub(super) fn known(&self, upstreams: &[String], kind: ListKind) -> Vec<&Value> {
+    pub(super) fn known(&self, upstreams: &[String], kind: EntryKind) -> Vec<&Value> {
         let lists = upstreams.iter().filter_map(|name| self.upstreams.get(name)?.list(kind));
         lists.flatten().collect()
     }
@@ -130,11 +130,11 @@ impl ListSnapshot {
     /// The names of all known tools, prompts and resources of an upstream, as patterns write them.
     pub(in crate::cli) fn names(&self, upstream: &str) -> Vec<String> {
         let own = [upstream.to_owned()];
-        let named = |kind: ListKind| {
-            let prefix = super::coverage::prefix(kind.target());
+        let named = |kind: EntryKind| {
+            let prefix = super::coverage::prefix(kind.target_kind());
             let entries = self.known(&own, kind).into_iter();
-            entries.filter_map(move |entry| Some(format!("{prefix}{}", kind.name(entry)?)))
+            entries.filter_map(move |entry| Some(format!("{prefix}{}", kind.name_of(entry)?)))
         };
-        ListKind::TARGETS.into_iter().flat_map(named).collect()
+        EntryKind::TARGETS.into_iter().flat_map(named).collect()
     }
 }

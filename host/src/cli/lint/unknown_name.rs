@@ -9,7 +9,7 @@ use super::coverage::{nearest_glob, parts, prefix};
 use super::finding::{LintCheck, LintFinding};
 use super::scene::LintScene;
 use super::written_rules::PlacedPattern;
-use crate::cli::live_lists::ListKind;
+use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::UnknownName,
@@ -52,28 +52,28 @@ fn unknown(scene: &LintScene, pattern: &PlacedPattern) -> Option<LintFinding> {
 fn names<'s>(scene: &'s LintScene, pattern: &PlacedPattern, kind: TargetKind) -> Option<Vec<&'s str>> {
     let list = match kind {
         TargetKind::Method => return Some(METHODS.to_vec()),
-        TargetKind::Tool => ListKind::Tools,
-        TargetKind::Prompt => ListKind::Prompts,
-        TargetKind::Resource => ListKind::Resources,
+        TargetKind::Tool => EntryKind::Tool,
+        TargetKind::Prompt => EntryKind::Prompt,
+        TargetKind::Resource => EntryKind::Resource,
     };
     let entries = scene.lists.every(&pattern.upstreams, list)?;
     // A template stands for resources that no list names.
     if kind == TargetKind::Resource && may_be_of_template(scene, pattern)? {
         return None;
     }
-    Some(entries.into_iter().filter_map(|entry| list.name(entry)).collect())
+    Some(entries.into_iter().filter_map(|entry| list.name_of(entry)).collect())
 }
 
 /// True if a resource of a template may be covered. None: the templates are unknown.
 fn may_be_of_template(scene: &LintScene, pattern: &PlacedPattern) -> Option<bool> {
-    let list = ListKind::ResourceTemplates;
+    let list = EntryKind::ResourceTemplate;
     let templates = scene.lists.every(&pattern.upstreams, list)?;
     let covered = parts(&pattern.text).1.split('*').next().unwrap_or_default();
     let may_be_covered = |template: &str| {
         let constant = template.split('{').next().unwrap_or_default();
         constant.starts_with(covered) || covered.starts_with(constant)
     };
-    Some(templates.into_iter().filter_map(|entry| list.name(entry)).any(may_be_covered))
+    Some(templates.into_iter().filter_map(|entry| list.name_of(entry)).any(may_be_covered))
 }
 
 fn absence(kind: TargetKind, upstreams: &[String]) -> String {

@@ -78,6 +78,7 @@ pub(in crate::cli) async fn judge(
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     };
     let generation = Arc::new(generation);
     Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
