@@ -105,7 +105,8 @@ async fn access(
     question: &CallQuestion,
     list: &LiveList,
 ) -> Result<ListAccess, CommandFailure> {
-    let (names, kind, method) = (list.names().collect::<Vec<_>>(), list.kind.target_kind(), list.kind.method());
+    let (names, kind, method) =
+        (list.names().collect::<Vec<_>>(), list.kind.target_kind(), list.kind.method());
     let asks = CallQuestion { call: CaseCall::named(&format!("method:{method}")), ..question.clone() };
     let (seen, refusal) = match scene.lists(&asks, kind, &names).await? {
         Ok(seen) => (seen, None),

@@ -17,7 +17,7 @@ use witgate_flow::port::{AnswerBody, Upstream as _};
 use witgate_flow::request::Route;
 use witgate_flow::{Arrival, Flow};
 use witgate_message::credential::Credentials;
-use witgate_plugin::{TargetKind, Transport};
+use witgate_plugin::Transport;
 use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;

@@ -1,6 +1,6 @@
 //! The tools, prompts and resources that are compared.
 
-use witgate_plugin::TargetKind;
+use witgate_config::pins::EntryKind;
 
 use crate::access::comparison::ComparedTarget;
 use crate::cli::context::Context;
@@ -21,20 +21,15 @@ pub(super) async fn of(
     }
     let newest = [new, old].into_iter().find_map(|scene| Some((scene, scene.view().place(name)?)));
     let Some((scene, place)) = newest else { return Ok(Vec::new()) };
-    let lists = live_lists::read(context, scene, place).await.map_err(|failure| {
+    let lists = live_lists::read(context, scene, place, &EntryKind::TARGETS).await.map_err(|failure| {
         CommandFailure::new(format!("`{name}`: {failure}; name what to compare with `--call TOOL`"))
     })?;
     for list in lists.iter().filter(|list| list.is_cut) {
-        left_out.push(format!("the rest of `{}` of the upstream `{name}`", list.method));
+        left_out.push(format!("the rest of `{}` of the upstream `{name}`", list.kind.method()));
     }
     Ok(lists.iter().flat_map(targets).collect())
 }
 
 fn targets(list: &LiveList) -> impl Iterator<Item = ComparedTarget> {
-    let prefix = match list.kind {
-        TargetKind::Prompt => "prompt:",
-        TargetKind::Resource => "resource:",
-        TargetKind::Tool | TargetKind::Method => "",
-    };
-    list.names.iter().map(move |name| ComparedTarget::from(format!("{prefix}{name}")))
+    list.names().map(|name| ComparedTarget::from(list.kind.target(name)))
 }

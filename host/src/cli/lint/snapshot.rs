@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use witgate_config::pins::EntryKind;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::whole_file;
+use witgate_config::pins::EntryKind;
 
 /// The version of the form.
 const VERSION: u32 = 1;

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use crate::cli::live_lists;
 use crate::cli::context::Context;
 use crate::cli::control::socket;
 use crate::cli::explain::scene::ExplanationScene;
+use crate::cli::live_lists;
 use crate::cli::outcome::CommandFailure;
 use crate::cli::runtime::runtime;
 use crate::control;
