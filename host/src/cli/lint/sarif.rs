@@ -73,8 +73,10 @@ fn location(finding: &LintFinding) -> Option<Value> {
     } }))
 }
 
-/// A path as a reference: relative, as it is written, or absolute.
+/// A path as a reference: relative to the current directory if it is below it, as code hosts need it.
 fn uri(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     let absolute = path.is_absolute().then(|| Url::from_file_path(path).ok()).flatten();
     match absolute {
         Some(url) => url.into(),
@@ -122,5 +124,7 @@ mod tests {
     fn a_path_becomes_a_reference() {
         assert_eq!(uri(Path::new("a b/witgate.toml")), "a%20b/witgate.toml");
         assert_eq!(uri(Path::new("/etc/wit gate.toml")), "file:///etc/wit%20gate.toml");
+        let here = std::env::current_dir().unwrap().join("conf/witgate.toml");
+        assert_eq!(uri(&here), "conf/witgate.toml");
     }
 }

@@ -1,6 +1,7 @@
 //! A suggestion as policies of the kind `rbac`, for the configuration.
 
 use super::least_policy::LeastPolicy;
+use witgate_base::printable::is_plain;
 
 /// The tables of the policies, under a comment that says where they come from.
 pub(super) fn rbac(policies: &[LeastPolicy], since: &str) -> String {
@@ -36,9 +37,14 @@ pub(super) fn settings(policy: &LeastPolicy, at: &str) -> String {
     text
 }
 
-/// A text as a value of TOML.
+/// A text as a value of TOML, in which invisible characters are visible, so that a terminal need not replace them.
 pub(super) fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        _ if is_plain(c) => c.to_string(),
+        _ => format!("\\U{:08X}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
 
 /// A text as a key of TOML.
@@ -46,7 +52,21 @@ fn key(text: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !text.is_empty() && text.chars().all(is_bare) {
         true => text.to_owned(),
-        // A literal text over several lines is no key.
-        false => serde_json::Value::from(text).to_string(),
+        false => quoted(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_read_again_and_shows_all_of_its_characters() {
+        for text in ["a", "", "\"\\'", "zero\u{200b}width", "\u{202e}\n\t\0", "äöü €", "\u{e0041}"] {
+            let written = format!("{} = {}", key(text), quoted(text));
+            assert!(written.chars().all(is_plain), "{written}");
+            let table: toml::Table = written.parse().unwrap_or_else(|error| panic!("{error}: {written}"));
+            assert_eq!(table.get(text).and_then(toml::Value::as_str), Some(text), "{written}");
+        }
     }
 }
