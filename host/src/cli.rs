@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod call_history;
 mod can;
 mod change_state;
 mod check;
@@ -17,6 +18,7 @@ mod import;
 mod init;
 mod key;
 mod limits;
+mod lint;
 mod live_lists;
 mod lockout;
 mod log;
@@ -28,9 +30,11 @@ mod runtime;
 mod secret;
 mod serve;
 mod status;
+mod suggest;
 mod terminal;
 mod token;
 mod trace;
+mod unused;
 mod user;
 mod who_can;
 mod wrap;
@@ -118,6 +122,12 @@ enum Command {
     WhoCan(who_can::Arguments),
     /// Show the access that callers gain and lose between two configurations, generations or components
     Diff(diff::Arguments),
+    /// Find settings that are valid, and probably mistakes
+    Lint(lint::Arguments),
+    /// List rules, roles, keys and tools that no decision of the audit log has used
+    Unused(unused::Arguments),
+    /// Write the least policy that allows what the audit log has as allowed
+    Suggest(suggest::Arguments),
     /// Show the decisions of the running Witgate as they are made
     Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
@@ -171,6 +181,9 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Can(arguments)) => can::run(&context, &arguments),
         Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
         Some(Command::Diff(arguments)) => diff::run(&context, &arguments),
+        Some(Command::Lint(arguments)) => lint::run(&context, &arguments),
+        Some(Command::Unused(arguments)) => unused::run(&context, &arguments),
+        Some(Command::Suggest(arguments)) => suggest::run(&context, &arguments),
         Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod key_store;
 pub mod keyring;
 pub mod limits;
+pub mod lint;
 mod own_tool;
 pub mod raw;
 pub mod resolve;
@@ -40,6 +41,7 @@ pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
+use lint::LintException;
 pub use own_tool::{OwnResource, OwnTool};
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{CheckpointPlace, SegmentRules, SyncMode};
@@ -87,6 +89,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// The traces of operations. None: there are none.
     pub telemetry: Option<Telemetry>,
+    /// Findings of `witgate lint` that the operator accepts.
+    pub lint_exceptions: Vec<LintException>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,

@@ -8,6 +8,7 @@ mod child_credentials;
 mod credentials;
 mod issued_tokens;
 mod limits;
+mod lint;
 mod passwords;
 mod policy;
 mod reload;
@@ -33,6 +34,7 @@ pub use self::credentials::{
 };
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
+pub use self::lint::Lint;
 pub use self::passwords::Passwords;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
@@ -87,6 +89,8 @@ pub struct File {
     pub audit: Option<Audit>,
     /// Traces of operations.
     pub telemetry: Telemetry,
+    /// Findings of `witgate lint` that are accepted.
+    pub lint: Lint,
     /// Settings of the sources of secrets.
     pub secrets: SecretSettings,
 }

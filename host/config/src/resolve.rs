@@ -17,6 +17,7 @@ mod issuing_key;
 mod keys;
 mod limit_preset;
 mod limits;
+mod lint;
 mod load;
 mod lockout;
 mod network;
@@ -428,6 +429,7 @@ impl Resolver<'_> {
         let lockout = self.lockout(file);
         let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
+        let lint_exceptions = self.lint_exceptions(&file.lint);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),
@@ -446,6 +448,7 @@ impl Resolver<'_> {
             no_new_access: file.reload.no_new_access.unwrap_or_default(),
             audit,
             telemetry,
+            lint_exceptions,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             environment: self.environment.clone(),

@@ -8,7 +8,7 @@ use witgate_plugin::TargetKind;
 use super::context::Context;
 use super::explain::scene::ExplanationScene;
 use super::explain::sender::{FoundSender, SenderOptions, find};
-use super::live_lists::{self, LiveList};
+use super::live_lists::{self, ListKind, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
@@ -75,9 +75,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let question =
             CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
         let mut all = Vec::new();
-        for list in live_lists::read(context, &scene, upstream).await? {
+        for list in live_lists::read(context, &scene, upstream, &ListKind::TARGETS).await? {
             if list.is_cut {
-                notes.push(format!("`{}` has more pages; they are not read", list.method));
+                notes.push(format!("`{}` has more entries; they are not read", list.kind.method()));
             }
             let ListAccess { entries, refusal } = access(&scene, &question, &list).await?;
             notes.extend(refusal);
@@ -104,14 +104,14 @@ async fn access(
     question: &CallQuestion,
     list: &LiveList,
 ) -> Result<ListAccess, CommandFailure> {
-    let names: Vec<&str> = list.names.iter().map(String::as_str).collect();
-    let asks = CallQuestion { call: CaseCall::named(&format!("method:{}", list.method)), ..question.clone() };
-    let (seen, refusal) = match scene.lists(&asks, list.kind, &names).await? {
+    let (names, kind, method) = (list.names().collect::<Vec<_>>(), list.kind.target(), list.kind.method());
+    let asks = CallQuestion { call: CaseCall::named(&format!("method:{method}")), ..question.clone() };
+    let (seen, refusal) = match scene.lists(&asks, kind, &names).await? {
         Ok(seen) => (seen, None),
         // Whoever gets no list sees nothing.
-        Err(cause) => (vec![false; names.len()], Some(no_list(list.method, &cause))),
+        Err(cause) => (vec![false; names.len()], Some(no_list(method, &cause))),
     };
-    let prefix = match list.kind {
+    let prefix = match kind {
         TargetKind::Prompt => "prompt:",
         TargetKind::Resource => "resource:",
         TargetKind::Tool | TargetKind::Method => "",

@@ -6,7 +6,7 @@ mod audit_entry;
 mod edits;
 mod recording;
 mod report;
-mod rule;
+pub(super) mod rule;
 pub(super) mod scene;
 pub(super) mod sender;
 

@@ -33,43 +33,102 @@ const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { 
 #[derive(Clone, Copy)]
 struct ListBounds {
     entries: usize,
+    /// The size of all entries as JSON.
+    bytes: usize,
     pages: usize,
     /// The time after which no further page is asked for.
     time: Duration,
 }
 
 /// The most that is read of one list. A server may give pages without entries for ever.
-const MOST: ListBounds = ListBounds { entries: 10_000, pages: 1_000, time: Duration::from_secs(60) };
+const MOST: ListBounds =
+    ListBounds { entries: 10_000, bytes: 64 << 20, pages: 1_000, time: Duration::from_secs(60) };
 
-/// A list: its kind of entries, its method, its member, and the member with the name of an entry.
-pub(super) const LISTS: [(TargetKind, &str, &str, &str); 3] = [
-    (TargetKind::Tool, "tools/list", "tools", "name"),
-    (TargetKind::Prompt, "prompts/list", "prompts", "name"),
-    (TargetKind::Resource, "resources/list", "resources", "uri"),
-];
+/// A kind of list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ListKind {
+    Tools,
+    Prompts,
+    Resources,
+    ResourceTemplates,
+}
 
-/// The names in a list.
+impl ListKind {
+    /// The lists whose entries callers use by their names.
+    pub(super) const TARGETS: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+
+    /// All lists.
+    pub(super) const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::ResourceTemplates];
+
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Prompts => "prompts/list",
+            Self::Resources => "resources/list",
+            Self::ResourceTemplates => "resources/templates/list",
+        }
+    }
+
+    /// The kind of its entries.
+    pub(super) fn target(self) -> TargetKind {
+        match self {
+            Self::Tools => TargetKind::Tool,
+            Self::Prompts => TargetKind::Prompt,
+            Self::Resources | Self::ResourceTemplates => TargetKind::Resource,
+        }
+    }
+
+    /// The member of an answer with the list.
+    fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::ResourceTemplates => "resourceTemplates",
+        }
+    }
+
+    /// The name of an entry.
+    pub(super) fn name(self, entry: &Value) -> Option<&str> {
+        let member = match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::ResourceTemplates => "uriTemplate",
+        };
+        entry.get(member)?.as_str()
+    }
+}
+
+/// A list of an upstream.
 pub(super) struct LiveList {
-    pub(super) kind: TargetKind,
-    pub(super) method: &'static str,
-    pub(super) names: Vec<String>,
-    /// True if there are more pages than are read.
+    pub(super) kind: ListKind,
+    /// The entries, each of which has a name.
+    pub(super) entries: Vec<Value>,
+    /// True if there are more entries than are read.
     pub(super) is_cut: bool,
 }
 
-/// The lists of the upstream at `place`. An upstream without one of them has none of its entries.
+impl LiveList {
+    /// The names of the entries.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| self.kind.name(entry))
+    }
+}
+
+/// These lists of the upstream at `place`. An upstream without one of them has none of its entries.
 pub(super) async fn read(
     context: &Context,
     scene: &ExplanationScene,
     place: usize,
+    kinds: &[ListKind],
 ) -> Result<Vec<LiveList>, CommandFailure> {
     let flow = flow(context, scene, place).await?;
     let mut lists = Vec::new();
     let mut fault = None;
-    for (kind, method, member, name) in LISTS {
-        let pages = async |cursor: Option<&Value>| page(&flow, method, cursor).await;
-        match names(pages, (member, name), MOST).await {
-            Ok((names, is_cut)) => lists.push(LiveList { kind, method, names, is_cut }),
+    for kind in kinds.iter().copied() {
+        let pages = async |cursor: Option<&Value>| page(&flow, kind.method(), cursor).await;
+        match entries(pages, kind, MOST).await {
+            Ok((entries, is_cut)) => lists.push(LiveList { kind, entries, is_cut }),
             Err(why) => fault = Some(why),
         }
     }
@@ -110,29 +169,38 @@ async fn flow(
     Ok(Flow::new(Arc::new(route), target, generations, &Metrics::default(), CancellationToken::new()))
 }
 
-/// The names in all pages of a list. True: there are more pages than these bounds allow.
-async fn names(
+/// The entries in all pages of a list. True: there are more than these bounds allow.
+async fn entries(
     page: impl AsyncFn(Option<&Value>) -> Result<Value, String>,
-    (member, name): (&str, &str),
+    kind: ListKind,
     most: ListBounds,
-) -> Result<(Vec<String>, bool), String> {
-    let (mut names, mut cursor, began) = (Vec::new(), None, Instant::now());
+) -> Result<(Vec<Value>, bool), String> {
+    let (mut all, mut bytes, mut cursor, began) = (Vec::new(), 0usize, None, Instant::now());
     for _ in 0..most.pages {
-        let page = page(cursor.as_ref()).await?;
-        let entries = page.get(member).and_then(Value::as_array).ok_or("the answer has no list")?;
-        names.extend(entries.iter().filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned));
+        let mut page = page(cursor.as_ref()).await?;
         let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
-        let is_full = names.len() > most.entries || (names.len() == most.entries && next.is_some());
-        names.truncate(most.entries);
-        if next.is_none() || next == cursor || is_full {
-            return Ok((names, is_full));
+        let Some(Value::Array(entries)) = page.get_mut(kind.member()).map(Value::take) else {
+            return Err("the answer has no list".to_owned());
+        };
+        for entry in entries.into_iter().filter(|entry| kind.name(entry).is_some()) {
+            bytes = bytes.saturating_add(entry.to_string().len());
+            if all.len() == most.entries || bytes > most.bytes {
+                return Ok((all, true));
+            }
+            all.push(entry);
+        }
+        if next.is_none() || next == cursor {
+            return Ok((all, false));
+        }
+        if all.len() == most.entries {
+            return Ok((all, true));
         }
         if began.elapsed() >= most.time {
             break;
         }
         cursor = next;
     }
-    Ok((names, true))
+    Ok((all, true))
 }
 
 async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) -> Result<Value, String> {
@@ -180,8 +248,9 @@ mod tests {
     async fn read(most: ListBounds, page: impl Fn(usize) -> Value) -> (Vec<String>, usize, bool) {
         let asked = AtomicUsize::new(0);
         let pages = async |_: Option<&Value>| Ok(page(asked.fetch_add(1, Ordering::Relaxed)));
-        let (names, is_cut) = names(pages, ("tools", "name"), most).await.unwrap();
-        (names, asked.into_inner(), is_cut)
+        let (entries, is_cut) = entries(pages, ListKind::Tools, most).await.unwrap();
+        let list = LiveList { kind: ListKind::Tools, entries, is_cut };
+        (list.names().map(str::to_owned).collect(), asked.into_inner(), is_cut)
     }
 
     fn endless(number: usize) -> Value {
@@ -198,6 +267,8 @@ mod tests {
         let two =
             |number: usize| json!({ "tools": [{ "name": "a" }, { "name": "b" }], "nextCursor": number });
         assert_eq!(read(most, two).await, (["a", "b", "a"].map(String::from).to_vec(), 2, true));
+        let large = ListBounds { bytes: two(0)["tools"][0].to_string().len(), ..MOST };
+        assert_eq!(read(large, two).await, (vec!["a".to_owned()], 1, true));
     }
 
     #[tokio::test]

@@ -214,6 +214,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         no_new_access: false,
         audit: None,
         telemetry: None,
+        lint_exceptions: Vec::new(),
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         environment: Environment::default(),

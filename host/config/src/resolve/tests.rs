@@ -10,6 +10,7 @@ mod child_credentials;
 mod credentials;
 mod env_file;
 mod identity;
+mod lint;
 mod passwords;
 mod secrets;
 mod token_issue;

@@ -186,7 +186,7 @@ fn actual_value(condition: &Condition, explanation: &Explanation, identity: &Ide
 }
 
 /// True if a value seems to pass the tests of a condition. Only the choice of the line depends on that.
-fn fits(condition: &Condition, actual: Option<&Value>) -> bool {
+pub(in crate::cli) fn fits(condition: &Condition, actual: Option<&Value>) -> bool {
     let Some(actual) = actual else { return false };
     let is_in = |bound: &Option<serde_json::Number>, holds: fn(f64, f64) -> bool| {
         let pair = bound.as_ref().map(|bound| (actual.as_f64(), bound.as_f64()));
