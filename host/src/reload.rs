@@ -249,7 +249,9 @@ impl Reloader {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
             match rollback::written(&self.path) {
-                Ok(now) if now == held.against => return self.renew(started, files).await,
+                Ok(now) if now == held.against && !self.access.has_allowance() => {
+                    return self.renew(started, files).await;
+                }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(

@@ -53,7 +53,7 @@ use witgate_upstream::renewal::Renewable;
 
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
-pub use error::ServeError;
+pub(crate) use error::ServeError;
 use flows::{AnyFlow, flows};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;

@@ -6,15 +6,19 @@ mod report;
 mod side;
 mod targets;
 
+use std::path::PathBuf;
+
 use witgate_base::clock;
 
 use self::progress::ProgressLine;
 use self::report::DifferenceReport;
 pub(super) use self::side::earlier;
 use self::side::source_of;
+use self::targets::TargetSource;
 use super::audit::LogPlace;
 use super::context::Context;
 use super::explain::scene::ExplanationScene;
+use super::lint::snapshot::ListSnapshot;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::who_can::account_holders;
@@ -47,6 +51,9 @@ pub(super) struct Arguments {
     /// Tool to compare, or `resource:URI`, `prompt:NAME`; may be repeated [default: all that the upstreams list]
     #[arg(long, value_name = "TOOL")]
     call: Vec<String>,
+    /// File with the lists of the upstreams, which `witgate lint --live --save-lists FILE` has written
+    #[arg(long, value_name = "FILE", conflicts_with = "call")]
+    lists: Option<PathBuf>,
     #[command(flatten)]
     place: LogPlace,
 }
@@ -89,9 +96,10 @@ async fn compare(
     let mut left_out: Vec<_> = old.faults.iter().map(|fault| format!("{}: {fault}", arguments.old)).collect();
     left_out.extend(new.faults.iter().map(|fault| format!("{}: {fault}", arguments.new)));
     let (mut upstreams, mut notes) = (Vec::new(), Vec::new());
+    let source = source(arguments)?;
     let audited = audited::callers(context, &arguments.place, &mut notes)?;
     for name in names(arguments, (old, new))? {
-        let targets = targets::of(context, (old, new), &name, &arguments.call, &mut left_out).await?;
+        let targets = source.targets(context, (old, new), &name, &mut left_out).await?;
         let others = others((old, new), &name, &audited, &mut notes);
         upstreams.push(ComparedUpstream { name, targets, others });
     }
@@ -103,6 +111,15 @@ async fn compare(
     difference.left_out.extend(left_out);
     notes.dedup();
     Ok(DifferenceReport { difference, notes })
+}
+
+/// The source of the compared tools, prompts and resources.
+fn source(arguments: &Arguments) -> Result<TargetSource, CommandFailure> {
+    match &arguments.lists {
+        Some(file) => ListSnapshot::read(file).map(TargetSource::Stored),
+        None if arguments.call.is_empty() => Ok(TargetSource::Live),
+        None => Ok(TargetSource::Named(arguments.call.clone())),
+    }
 }
 
 /// The names of the upstreams of both sides.

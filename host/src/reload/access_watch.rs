@@ -117,6 +117,11 @@ impl AccessWatch {
         allowance.allowed.is_some()
     }
 
+    /// True if an operator has allowed a candidate that is not live yet.
+    pub(super) fn has_allowance(&self) -> bool {
+        self.allowance.lock().allowed.is_some()
+    }
+
     /// True, once, for the candidate that an operator has allowed.
     pub(super) fn takes_allowance(&self, candidate: &Recipe) -> bool {
         let mut allowance = self.allowance.lock();

@@ -127,6 +127,11 @@ impl ListSnapshot {
         lists.flatten().collect()
     }
 
+    /// The entries of a list of an upstream. None: the list is unknown.
+    pub(in crate::cli) fn entries(&self, upstream: &str, kind: EntryKind) -> Option<&[Value]> {
+        self.upstreams.get(upstream)?.list(kind)
+    }
+
     /// The names of all known tools, prompts and resources of an upstream, as patterns write them.
     pub(in crate::cli) fn names(&self, upstream: &str) -> Vec<String> {
         let own = [upstream.to_owned()];
