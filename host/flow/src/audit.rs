@@ -25,7 +25,7 @@ use super::token_issue::IssueRecord;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use crate::limit_hit::LimitHit;
-use crate::subject::AllowedBy;
+use crate::subject::Allowance;
 use arguments::ArgumentFacts;
 use destination::RecordPlace;
 use entry::UnsettledEntry;
@@ -247,7 +247,7 @@ pub struct Record<'a> {
     /// The principal, if there is no caller.
     pub principal: Option<Principal>,
     /// The policy that has allowed the message, after authorization.
-    pub(super) allowed_by: Option<AllowedBy>,
+    pub(super) allowance: Option<Allowance>,
     /// The credential with which the message goes to the upstream, after authorization.
     pub delegation: Option<Delegation>,
     /// The token that the caller has asked for and gets.
@@ -280,7 +280,7 @@ impl<'a> Record<'a> {
             is_clean: false,
             caller: None,
             principal: None,
-            allowed_by: None,
+            allowance: None,
             delegation: None,
             issued: None,
             fallback: FallbackUse::default(),
@@ -432,7 +432,7 @@ impl<'a> Record<'a> {
             },
             proven_by: caller.map(|caller| &**caller.proven_by()).or(principal.map(Principal::proven_by)),
             policy: cause.policy,
-            allowed_by: self.allowed_by.as_ref().filter(|_| outcome == AuditOutcome::Allowed),
+            allowance: self.allowance.as_ref().filter(|_| outcome == AuditOutcome::Allowed),
             delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
             issued: self.issued.as_deref(),
             limit: cause.limit,

@@ -11,7 +11,7 @@ use witgate_plugin::TargetKind;
 use super::dpop::ProvenRequest;
 use super::request::Request;
 use super::stage_result::StageResult;
-use super::subject::{AllowedBy, CallSubject};
+use super::subject::{Allowance, CallSubject};
 use crate::authenticate::identity::Caller;
 pub use entries::EntryAccess;
 use judge::Judge;
@@ -59,8 +59,8 @@ impl Permit {
     }
 
     /// The policy that has allowed the call, and its rule. None: the method is open, or there is no audit log.
-    pub(super) fn allowed_by(&self) -> Option<&AllowedBy> {
-        self.judge.subject.allowed_by.get()
+    pub(super) fn allowance(&self) -> Option<&Allowance> {
+        self.judge.subject.allowance.get()
     }
 
     /// The generation that decided.

@@ -279,7 +279,7 @@ impl<U: Upstream> Flow<U> {
         let authorized = authorize(generation, &proven, caller, traces).await;
         record.mark("authorize");
         let mut permit = Arc::new(record.fallback.note(authorized)?);
-        record.allowed_by = permit.allowed_by().cloned();
+        record.allowance = permit.allowance().cloned();
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";

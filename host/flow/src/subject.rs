@@ -16,13 +16,13 @@ use witgate_services::subject::{HookLog, Subject};
 pub struct CallSubject {
     pub(super) proven: ProvenRequest,
     pub(super) caller: Option<Arc<Caller>>,
-    /// What has allowed the call, if there is an audit log.
-    pub(super) allowed_by: OnceLock<AllowedBy>,
+    /// The policy that has allowed the call, if there is an audit log.
+    pub(super) allowance: OnceLock<Allowance>,
 }
 
 /// The policy that has allowed a call, and its rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowedBy {
+pub struct Allowance {
     /// The name of the policy.
     pub policy: Arc<str>,
     /// The kind and the name of the rule, if the policy tells it.
@@ -32,7 +32,7 @@ pub struct AllowedBy {
 impl CallSubject {
     /// A request, and its caller if they are known.
     pub fn new(proven: ProvenRequest, caller: Option<Arc<Caller>>) -> Self {
-        Self { proven, caller, allowed_by: OnceLock::new() }
+        Self { proven, caller, allowance: OnceLock::new() }
     }
 }
 
@@ -84,7 +84,7 @@ impl Subject for CallSubject {
 
     fn note_allowed(&self, policy: &Arc<str>, rule: Option<(&str, &str)>) {
         if self.proven.request().route.disagreements.is_some() {
-            self.allowed_by.get_or_init(|| AllowedBy {
+            self.allowance.get_or_init(|| Allowance {
                 policy: Arc::clone(policy),
                 rule: rule.map(|(kind, name)| format!("{kind}:{name}").into()),
             });

@@ -359,8 +359,8 @@ impl<'a> DecisionEntry<'a> {
             subject: facts.subject.map(BoundedText),
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
-            policy: facts.policy.or(facts.allowed_by.map(|by| &*by.policy)),
-            rule: facts.allowed_by.and_then(|by| by.rule.as_deref()).map(BoundedText),
+            policy: facts.policy.or(facts.allowance.map(|by| &*by.policy)),
+            rule: facts.allowance.and_then(|by| by.rule.as_deref()).map(BoundedText),
             delegated: facts.delegation.map(DelegationEntry::of),
             issued: facts.issued.map(IssueEntry::of),
             limit: facts.limit.map(|hit| &*hit.limit),
@@ -442,7 +442,7 @@ mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
-    use crate::subject::AllowedBy;
+    use crate::subject::Allowance;
 
     fn facts<'a>(targets: &'a [Target], subject: &'a str, arguments: &'a ArgumentFacts) -> AuditFacts<'a> {
         AuditFacts {
@@ -456,7 +456,7 @@ mod tests {
             issuer: None,
             proven_by: Some("keys"),
             policy: Some("rules"),
-            allowed_by: None,
+            allowance: None,
             delegation: None,
             issued: None,
             limit: None,
@@ -506,11 +506,11 @@ mod tests {
     fn an_entry_names_the_policy_and_the_rule_that_allowed() {
         let arguments = ArgumentFacts::digest("00ff");
         for rule in [None, Some("role:clerk")] {
-            let by = AllowedBy { policy: "rules".into(), rule: rule.map(Into::into) };
+            let by = Allowance { policy: "rules".into(), rule: rule.map(Into::into) };
             let facts = AuditFacts {
                 outcome: "allowed",
                 policy: None,
-                allowed_by: Some(&by),
+                allowance: Some(&by),
                 reason: None,
                 ..facts(&[], "alice", &arguments)
             };

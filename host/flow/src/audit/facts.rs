@@ -6,7 +6,7 @@ use super::arguments::ArgumentFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
 use crate::limit_hit::LimitHit;
-use crate::subject::AllowedBy;
+use crate::subject::Allowance;
 use crate::token_issue::IssueRecord;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
@@ -41,7 +41,7 @@ pub(super) struct AuditFacts<'a> {
     /// The policy that has refused.
     pub(super) policy: Option<&'a str>,
     /// The policy that has allowed the message. Only entries of the audit log have it.
-    pub(super) allowed_by: Option<&'a AllowedBy>,
+    pub(super) allowance: Option<&'a Allowance>,
     pub(super) delegation: Option<&'a Delegation>,
     pub(super) issued: Option<&'a IssueRecord>,
     pub(super) limit: Option<&'a LimitHit>,
@@ -167,7 +167,7 @@ pub(super) mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
-            allowed_by: None,
+            allowance: None,
             delegation: None,
             issued: None,
             limit: None,
