@@ -98,7 +98,7 @@ mod tests {
 
     fn examined(resource: &str, certificate: &str) -> Vec<CheckFinding> {
         let text = format!(
-            "[server]\nresource = '{resource}'\n[server.tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n[upstreams.a]\n\
+            "[server]\nresource = '{resource}'\n[server.tls]\ncertificate = 'c.pem'\nkey = {{ file = 'k.pem' }}\n[upstreams.a]\n\
              own_tools = true\n{OPEN}"
         );
         let files = [("c.pem", certificate), ("k.pem", PRIVATE)];

@@ -10,7 +10,7 @@ use crate::cli::token::judge;
 use witgate_config::diagnostic::names_a_secret;
 use witgate_config::environment::Environment;
 use witgate_config::key_store::diagnosis;
-use witgate_config::{Config, PolicyKind, Upstream};
+use witgate_config::{Config, Policy, PolicyKind, Upstream};
 use witgate_flow::reject::Rejection;
 use witgate_message::credential::Credentials;
 
@@ -67,11 +67,7 @@ pub(super) fn headers_read(config: &Config, upstream: &Upstream) -> Option<Vec<S
     let policies = upstream.pipeline.authenticate.iter().filter_map(|name| config.policies.get(name));
     let mut headers = Vec::new();
     for policy in policies {
-        let named = match policy.config.get("header") {
-            Some(Value::String(one)) => vec![one.clone()],
-            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            _ => Vec::new(),
-        };
+        let named = headers_of(policy);
         match policy.kind {
             PolicyKind::Custom => return None,
             PolicyKind::ApiKey => {
@@ -88,6 +84,21 @@ pub(super) fn headers_read(config: &Config, upstream: &Upstream) -> Option<Vec<S
     headers.sort_by_key(|name| name.to_ascii_lowercase());
     headers.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
     Some(headers)
+}
+
+/// The headers that a policy names.
+fn headers_of(policy: &Policy) -> Vec<String> {
+    match policy.config.get("header") {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// True if a policy reads a credential without a scheme in `Authorization`.
+pub(super) fn declares_authorization(config: &Config, upstream: &Upstream) -> bool {
+    let policies = upstream.pipeline.authenticate.iter().filter_map(|name| config.policies.get(name));
+    policies.flat_map(headers_of).any(|name| name.eq_ignore_ascii_case("authorization"))
 }
 
 /// The finding about a client that shows no credential.

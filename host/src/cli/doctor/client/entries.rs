@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast, parse_to_serde_value};
+use serde_json::{Map, Value};
 
 use crate::cli::init::client::ClientProgram;
 use crate::cli::outcome::CommandFailure;
@@ -78,7 +79,7 @@ pub(super) struct EntryUrl {
 }
 
 impl ClientSettings {
-    /// Reads a file. It may have comments and commas at the end of lists, as clients permit it.
+    /// Reads a file. It may have comments and commas at the end of lists, unless Claude Desktop reads it.
     pub(super) fn read(file: &Path) -> Result<Self, CommandFailure> {
         let shown = file.display();
         let unreadable = |error: io::Error| CommandFailure::new(format!("{shown} cannot be read: {error}"));
@@ -88,40 +89,55 @@ impl ClientSettings {
             )));
         }
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        let whole = parse(&text).map_err(|why| {
+        let by_file = ClientProgram::of_file(file);
+        let options = options(by_file != Some(ClientProgram::Claude));
+        let whole = parse_to_serde_value::<Value>(&text, &options).map_err(|why| {
             CommandFailure::new(format!(
                 "{shown} is not valid JSON, so that the client cannot read it: {why}"
             ))
         })?;
-        let servers = ["mcpServers", "servers"].into_iter().find_map(|name| whole.get(name)?.as_object());
-        let servers = servers.ok_or_else(|| {
+        let named = |name: &'static str| Some((name, whole.get(name)?.as_object()?));
+        let (outer, servers) = ["mcpServers", "servers"].into_iter().find_map(named).ok_or_else(|| {
             CommandFailure::new(format!(
                 "{shown} names no MCP servers: it has neither `mcpServers` nor `servers` (Visual Studio Code)"
             ))
         })?;
-        let is_vscode = whole.get("servers").is_some();
-        let program = ClientProgram::of_file(file).or(is_vscode.then_some(ClientProgram::Vscode));
+        let is_vscode = outer == "servers";
+        let lines = lines(&text, &options, outer);
+        let program = by_file.or(is_vscode.then_some(ClientProgram::Vscode));
         let entry = |(name, value): (&String, &Value)| ServerEntry {
             name: name.clone(),
-            line: line_of(&text, name),
+            line: lines.get(name).copied().unwrap_or(1),
             target: target(value),
         };
         Ok(Self { file: file.to_owned(), program, entries: servers.iter().map(entry).collect() })
     }
 }
 
-fn parse(text: &str) -> Result<Value, String> {
-    let parsed = jsonc_parser::parse_to_serde_value::<Value>(text, &jsonc_parser::ParseOptions::default());
-    parsed.map_err(|error| error.to_string())
+/// The syntax of a file: JSON, and with `has_comments` also comments, and commas at the end of lists.
+fn options(has_comments: bool) -> ParseOptions {
+    ParseOptions {
+        allow_comments: has_comments,
+        allow_trailing_commas: has_comments,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    }
 }
 
-/// The line of the first member with this name.
-fn line_of(text: &str, name: &str) -> usize {
-    let key = json!(name).to_string();
-    let is_member =
-        |at: &usize| text.get(at + key.len()..).is_some_and(|rest| rest.trim_start().starts_with(':'));
-    let at = text.match_indices(&key).map(|(at, _)| at).find(is_member).unwrap_or_default();
-    text.get(..at).unwrap_or_default().matches('\n').count() + 1
+/// The lines of the members of the object `outer`, by their names.
+fn lines(text: &str, options: &ParseOptions, outer: &str) -> BTreeMap<String, usize> {
+    let parsed = parse_to_ast(text, &CollectOptions::default(), options).ok();
+    let root = parsed.as_ref().and_then(|parsed| parsed.value.as_ref()?.as_object());
+    let members = root.and_then(|root| root.get_object(outer));
+    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    let members = members.into_iter().flat_map(|members| &members.properties);
+    members.map(|member| (member.name.as_str().to_owned(), line(member.range.start))).collect()
 }
 
 fn target(value: &Value) -> EntryTarget {
@@ -196,6 +212,15 @@ mod tests {
             read("{\n  // \"b\": no server\n  \"servers\": {\n    \"b\": { \"command\": \"x\", },\n  },\n}");
         assert_eq!((settings.entries[0].name.as_str(), settings.entries[0].line), ("b", 2 + 2));
         assert_eq!(settings.program, Some(ClientProgram::Vscode));
+    }
+
+    #[test]
+    fn claude_desktop_reads_no_comments() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("claude_desktop_config.json");
+        std::fs::write(&file, "{ // a comment\n \"mcpServers\": {} }").unwrap();
+        let refused = ClientSettings::read(&file).err().unwrap();
+        assert!(refused.to_string().contains("is not valid JSON"), "{refused}");
     }
 
     #[test]

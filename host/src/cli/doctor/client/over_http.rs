@@ -1,10 +1,10 @@
 //! An entry with a URL: whether it leads to an endpoint of this Witgate, and shows what a policy reads.
 
 use http::Uri;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use url::{Host, Url};
 
-use super::credential::{EntryText, absent, headers_read, judged};
+use super::credential::{EntryText, absent, declares_authorization, headers_read, judged};
 use super::entries::{ClientSettings, EntryUrl, ServerEntry};
 use crate::cli::doctor::finding::CheckFinding;
 use crate::cli::doctor::installation::Installation;
@@ -263,7 +263,10 @@ async fn of_credential(
     name: &str,
     (mut headers, text): (HeaderMap, &str),
 ) -> CheckFinding {
-    let names: Vec<HeaderName> = headers.keys().cloned().collect();
+    // A scheme stands before a credential in `Authorization`, unless a policy declares this header as its own.
+    let has_scheme = !declares_authorization(&installation.config, upstream);
+    let names = headers.keys().filter(|name| **name != AUTHORIZATION || !has_scheme);
+    let names: Vec<HeaderName> = names.cloned().collect();
     match take(&mut headers, names.iter()) {
         Ok(shown) => {
             let secret = text.strip_prefix("Bearer ").unwrap_or(text);
