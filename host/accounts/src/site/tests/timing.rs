@@ -57,7 +57,7 @@ async fn timing_of_a_login_does_not_tell_which_names_there_are() {
     }
     let [known, unknown] = times.map(trimmed);
     let (t, known, unknown) = (welch(&known, &unknown), mean_of(&known).0, mean_of(&unknown).0);
-    println!("known {known:.3} ms, unknown {unknown:.3} ms, {LOGINS} each: t = {t:.2}");
+    eprintln!("known {known:.3} ms, unknown {unknown:.3} ms, {LOGINS} each: t = {t:.2}");
     assert!(t.abs() < MOST, "t = {t}");
 }
 
@@ -72,6 +72,6 @@ async fn timing_of_registrations() {
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
     let rate = f64::from(number) / began.elapsed().as_secs_f64();
-    println!("{rate:.0} registrations in a second");
+    eprintln!("{rate:.0} registrations in a second");
     assert!(rate > 10_000.0 || cfg!(debug_assertions), "{rate}");
 }
