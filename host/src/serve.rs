@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,6 +23,7 @@ use crate::control::limits;
 use crate::control::operator::Operator;
 use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
+use crate::endpoints::endpoint_flows;
 use crate::operation::{AuditLogError, OperationLog};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
@@ -40,12 +42,14 @@ use witgate_component::store::ComponentStore;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{Strictness, fault_at, policy_fault};
-use witgate_config::{self as config, AuditWrite, Config, Transport, UpstreamTarget, resolve};
+use witgate_config::{self as config, AuditOverflow, AuditWrite, Config, Transport, UpstreamTarget, resolve};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
 use witgate_flow::dpop::Proofs;
+use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::lockout::LockoutTable;
+use witgate_flow::port::Upstream;
 use witgate_flow::request::Route;
 use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
@@ -274,11 +278,21 @@ pub(crate) async fn run(
         (audit.clone(), config.audit.as_ref().map(|audit| audit.directory.clone())),
         (Arc::clone(&lockout), Arc::clone(&generations)),
     ));
-    let around = ((&*logs, &audit, &feed), &*credentials, (&lockout, &callers));
+    let shared = SharedParts::new(&config, (&*logs, &audit, &feed), &lockout, &metrics)?;
+    let around = (&shared, &*credentials, &callers);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
-    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone()).with_connect(desk.clone());
+    let traced = |flow: AnyFlow| Arc::new(flow.with_tracer(tracer.clone()).with_connect(desk.clone()));
     let flows: Vec<_> = flows.into_iter().map(traced).collect();
+    let endpoints = endpoint_flows(
+        &config,
+        &flows,
+        |place, upstream| route(&config, place, upstream),
+        |route, upstream| {
+            let flow = Flow::new(Arc::new(route), upstream, Arc::clone(&generations), &metrics, stop.clone());
+            shared.around(flow).with_tracer(tracer.clone()).with_connect(desk.clone())
+        },
+    );
     logs.register(&metrics);
     audit.register(&metrics);
     factory.limits().register(&metrics);
@@ -331,7 +345,9 @@ pub(crate) async fn run(
         Some(listener) => {
             let grace = config.server.shutdown_grace;
             let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
-            let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
+            let gateway =
+                Gateway::of_flows(&config, flows, generations).with_keys(keys).with_workers(workers);
+            let gateway = gateway.with_endpoints(&config, endpoints);
             let gateway = gateway.with_cut(background.cut.clone()).with_site(site);
             let gateway = match desk {
                 Some(desk) => gateway.with_connect(desk),
@@ -346,7 +362,7 @@ pub(crate) async fn run(
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, flows, (pages, &background, &metrics), stop).await,
+        None => over_stdio(&config, (flows, endpoints), (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -418,13 +434,39 @@ pub(crate) fn traces(
 
 type AnyFlow = Flow<AnyUpstream>;
 
-/// The parts that all flows share: logs with the operators who watch, credentials, the lockout, and the tools about
-/// callers.
-type FlowSurroundings<'a> = (
-    (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
-    &'a OutboundCredentials,
-    (&'a Arc<LockoutTable>, &'a Arc<dyn CallerTools>),
-);
+/// The parts that all flows share.
+struct SharedParts<'a> {
+    logs: (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
+    overflow: AuditOverflow,
+    proofs: Arc<Proofs>,
+    lockout: &'a Arc<LockoutTable>,
+    answers: Arc<AnswerMemory>,
+}
+
+impl<'a> SharedParts<'a> {
+    fn new(
+        config: &Config,
+        logs: (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
+        lockout: &'a Arc<LockoutTable>,
+        metrics: &Metrics,
+    ) -> Result<Self, ServeError> {
+        logs.0.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
+        let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
+        let answers = AnswerMemory::new(config.server.answer_memory);
+        answers.register_answers(metrics);
+        Ok(Self { logs, overflow: config.server.audit_overflow, proofs, lockout, answers })
+    }
+
+    /// The flow with these parts.
+    fn around<U: Upstream>(&self, flow: Flow<U>) -> Flow<U> {
+        let (logs, log, feed) = self.logs;
+        let (lines, form) = logs.audit();
+        let audit = Audit::lines(lines, form, self.overflow).with_log(log.entries());
+        let audit = audit.with_feed(Arc::clone(feed));
+        let flow = flow.with_proofs(Arc::clone(&self.proofs)).with_lockout(Arc::clone(self.lockout));
+        flow.with_answers(Arc::clone(&self.answers)).with_audit(audit)
+    }
+}
 
 fn flows(
     config: &Config,
@@ -432,13 +474,9 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    ((logs, log, feed), credentials, (lockout, callers)): FlowSurroundings<'_>,
+    (shared, credentials, callers): (&SharedParts<'_>, &OutboundCredentials, &Arc<dyn CallerTools>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
-    logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
-    let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
-    let answers = AnswerMemory::new(config.server.answer_memory);
-    answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
         let own = OwnTools::reading(auth_status(generations, place))
@@ -448,11 +486,7 @@ fn flows(
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(metrics, &upstream.name);
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
-        let (lines, form) = logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
-        let audit = audit.with_feed(Arc::clone(feed));
-        let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
-        Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
+        Ok(shared.around(flow))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }
@@ -718,7 +752,7 @@ fn announce_policies(generations: &Generations) {
     }
 }
 
-/// Logs one line per upstream, so that the user knows which address to connect to.
+/// Logs one line per upstream and endpoint, so that the user knows which address to connect to.
 fn announce(config: &Config, public: Option<&TcpListener>) {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
@@ -727,22 +761,34 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
             Some(address) => {
                 tracing::info!(upstream = %upstream.name, "serving {scheme}://{address}{}", upstream.path)
             }
-            None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
+            None if config.endpoints.is_empty() => {
+                tracing::info!(upstream = %upstream.name, "serving over standard input and output");
+            }
+            None => {}
+        }
+    }
+    for endpoint in &config.endpoints {
+        match address {
+            Some(address) => {
+                tracing::info!(endpoint = %endpoint.name, "serving {scheme}://{address}{}", endpoint.path);
+            }
+            None => tracing::info!(endpoint = %endpoint.name, "serving over standard input and output"),
         }
     }
 }
 
 async fn over_stdio(
     config: &Config,
-    flows: Vec<AnyFlow>,
+    (flows, endpoints): (Vec<Arc<AnyFlow>>, Vec<Arc<dyn EndpointFlow>>),
     (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
-    // A configuration for stdio has exactly one upstream.
-    let (Some(flow), Some(upstream)) = (flows.into_iter().next(), config.upstreams.first()) else { return };
-    let flow = Arc::new(flow);
+    // A configuration for stdio has exactly one upstream, or one endpoint with all of them.
+    let (Some(first), Some(upstream)) = (flows.first(), config.upstreams.first()) else { return };
+    let connects = |flow: &&Arc<AnyFlow>| flow.upstream().credential_of_principals().is_some();
+    let connecting = flows.iter().find(connects).unwrap_or(first);
     let pages_end = CancellationToken::new();
-    let refusals = pages.and_then(|pages| pages.serve(&flow, &pages_end));
+    let refusals = pages.and_then(|pages| pages.serve(connecting, &pages_end));
     if let Some(refusals) = &refusals {
         refusals.register(metrics);
         let counted = Arc::clone(refusals);
@@ -751,9 +797,15 @@ async fn over_stdio(
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
-    let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
-    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
+    let settings = |denials| stdio::StdioSettings { grace, max_request, denials };
+    let stop = stop.cancelled_owned();
+    match endpoints.into_iter().zip(&config.endpoints).next() {
+        Some((flow, endpoint)) => {
+            stdio::serve(Arc::new(flow), shown, pipes, stop, settings(endpoint.denials)).await;
+        }
+        None => stdio::serve(Arc::clone(first), shown, pipes, stop, settings(upstream.denials)).await,
+    }
     pages_end.cancel();
     refusals.iter().for_each(|refusals| background.audit.refused(refusals.take()));
-    witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
+    join_all(flows.iter().map(|flow| flow.upstream().shut_down())).await;
 }

@@ -65,6 +65,11 @@ impl Tasks {
         }
     }
 
+    /// True if somebody has started a task with this id.
+    pub(super) fn knows(&self, task: &str) -> bool {
+        self.table.lock().begun_by.keys().any(|(_, known)| **known == *task)
+    }
+
     /// The calls that may have started the tasks that a request names.
     fn named_by(&self, permit: &Permit) -> Result<Vec<Arc<Call>>, Rejection> {
         let request = permit.request();

@@ -21,6 +21,7 @@ mod conformance;
 mod credentials;
 mod dpop;
 mod embed;
+mod endpoints;
 mod eras;
 mod examples;
 mod explain;
