@@ -19,6 +19,7 @@ use witgate_flow::parsing;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
 use witgate_flow::siblings::Siblings;
+use witgate_flow::tasks::EXTENSION;
 use witgate_flow::{Arrival, Flow, Reply};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::era::Era;
@@ -159,7 +160,10 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// Passes a message to the upstream that has this task.
     async fn pass_to_task(&self, read: &ReadMessage, task: &str) -> Result<Reply, RejectedMessage> {
         let Some(place) = self.place_of_task(task) else {
-            return self.refuse(&read.message, Rejection::TaskNotFound).await;
+            let lacks_extension = read.era == Era::Stateless && !read.call.declares_tasks();
+            let missing = || MessageFault::MissingExtension(EXTENSION).into();
+            let rejection = if lacks_extension { missing() } else { Rejection::TaskNotFound };
+            return self.refuse(&read.message, rejection).await;
         };
         self.pass(read, RoutedMessage { place, body: read.call.body().clone(), name: None }).await
     }

@@ -21,7 +21,7 @@ use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The extension for tasks of the stateless era.
-const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Maximum number of remembered tasks per upstream. Each party loses its own oldest tasks first. A forgotten task is
 /// not accessible to anyone.

@@ -114,7 +114,10 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let siblings = Some(Arc::clone(&message.siblings));
         let reading =
             async { Ok(PartAnswer::read(member.flow.handle_among(siblings, arrival).await?).await?) };
-        timeout(member.timeout + MARGIN, reading).await.unwrap_or_else(|_| Err(late().into()))
+        match timeout(member.timeout + MARGIN, reading).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late().into()),
+        }
     }
 
     /// As [`Self::ask`], and reads the answer as a whole.
@@ -126,7 +129,10 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     ) -> Result<PartAnswer, RejectedMessage> {
         let limit = self.member(place)?.timeout + MARGIN;
         let reading = async { Ok(PartAnswer::read(self.ask(read, place, body, None).await?).await?) };
-        timeout(limit, reading).await.unwrap_or_else(|_| Err(late().into()))
+        match timeout(limit, reading).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late().into()),
+        }
     }
 
     /// Asks several upstreams, each with its own message. The first one shows whether the caller is authenticated: so a

@@ -7,7 +7,7 @@ use http::StatusCode;
 use witgate_flow::Reply;
 use witgate_flow::event::Event;
 use witgate_flow::port::{AnswerBody, Upstream};
-use witgate_flow::reject::RejectedMessage;
+use witgate_flow::reject::{RejectedMessage, Rejection};
 
 use super::asking::{PartAnswers, id_of, lacks_method};
 use super::{CombinedFlow, ReadMessage};
@@ -48,14 +48,14 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
             }
         }
         if !is_answered {
-            return self.without_answer(answers);
+            return self.without_answer(answers).map_err(|rejected| *rejected);
         }
         let result = list.result(read.era, &missing);
-        self.joint(read, answers, &result)
+        Ok(self.joint(read, answers, &result)?)
     }
 
     /// The answer if no upstream has a good one: that of the first, or its rejection.
-    pub(super) fn without_answer(&self, answers: PartAnswers) -> Result<Reply, RejectedMessage> {
+    pub(super) fn without_answer(&self, answers: PartAnswers) -> Result<Reply, Box<RejectedMessage>> {
         let (mut failed, mut refused) = (None, None);
         for (_, answer) in answers {
             match answer {
@@ -64,9 +64,9 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
             }
         }
         match (failed, refused) {
-            (Some(rejected), _) => Err(rejected),
+            (Some(rejected), _) => Err(Box::new(rejected)),
             (None, Some(answer)) => Ok(self.reply(answer)),
-            (None, None) => Err(bad_answer("gives no answer").into()),
+            (None, None) => Err(Box::new(bad_answer("gives no answer").into())),
         }
     }
 
@@ -76,7 +76,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         read: &ReadMessage,
         answers: PartAnswers,
         result: &str,
-    ) -> Result<Reply, RejectedMessage> {
+    ) -> Result<Reply, Rejection> {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id_of(read));
         let (mut text, mut events, mut first) = (Bytes::from(text), Vec::new(), None);
         for (place, answer) in answers {

@@ -4,29 +4,36 @@ use bytes::Bytes;
 use witgate_flow::Reply;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::{RejectedMessage, Rejection};
+use witgate_message::fault::MessageFault;
 
-use super::asking::PartAnswers;
+use super::asking::{PartAnswers, lacks_method};
 use super::{CombinedFlow, ReadMessage};
 use crate::handshake::{self, OpenedUpstream};
 use crate::joint_session::{Joining, JointSession};
+use crate::part::PartAnswer;
 
 impl<U: Upstream + 'static> CombinedFlow<U> {
-    /// Answers `initialize` and `server/discover`. An upstream without an answer joins later.
+    /// Answers `initialize` and `server/discover`. An upstream without an answer joins later. If one of the upstreams speaks
+    /// only the stateful era, so does the endpoint: the bridge to it has only a part of the protocol.
     pub(super) async fn open(&self, read: &ReadMessage) -> Result<Reply, RejectedMessage> {
         let body = read.call.body();
         let parts = self.plan.places().map(|place| (place, body.clone())).collect();
         let answers = self.ask_several(read, parts).await?;
-        let opened = |(place, answer): &(usize, Result<crate::part::PartAnswer, RejectedMessage>)| {
+        let opened = |(place, answer): &(usize, Result<PartAnswer, RejectedMessage>)| {
             OpenedUpstream::read(*place, answer.as_ref().ok()?.result()?)
         };
         let opened: Vec<_> = answers.iter().filter_map(opened).collect();
         if opened.is_empty() {
-            return self.without_answer(answers);
+            return self.without_answer(answers).map_err(|rejected| *rejected);
         }
         if read.call.method() != "initialize" {
+            if answers.iter().any(|(_, answer)| is_of_older_era(answer)) {
+                let older = answers.into_iter().filter(|(_, answer)| is_of_older_era(answer));
+                return self.without_answer(older.collect()).map_err(|rejected| *rejected);
+            }
             let missing = self.missing(&opened);
             let result = handshake::discover_result((&self.plan, &self.name), &opened, &missing);
-            return self.joint(read, answers, &result);
+            return Ok(self.joint(read, answers, &result)?);
         }
         let version = handshake::common_version(&opened).unwrap_or_default().to_owned();
         let request = handshake::request_with(body, &version).ok_or(Rejection::SessionNotFound)?;
@@ -82,5 +89,15 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     fn missing(&self, opened: &[OpenedUpstream]) -> Vec<usize> {
         let is_missing = |place: &usize| opened.iter().all(|upstream| upstream.place != *place);
         self.plan.places().filter(is_missing).collect()
+    }
+}
+
+/// True if an upstream does not know `server/discover`.
+fn is_of_older_era(answer: &Result<PartAnswer, RejectedMessage>) -> bool {
+    match answer {
+        Ok(answer) => lacks_method(answer),
+        Err(RejectedMessage { rejection, .. }) => {
+            matches!(rejection, Rejection::Malformed(MessageFault::UnknownMethod(_)))
+        }
     }
 }

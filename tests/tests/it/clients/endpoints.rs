@@ -63,7 +63,8 @@ async fn each_client_is_served_by_two_servers_over_stdio() {
     guard(&setup, &servers(&clients));
     let Callers { key, .. } = callers(&setup, &["--upstream", "both"]);
     let config = setup.dir().join("witgate.toml").display().to_string();
-    let command = [&program("witgate").display().to_string(), "serve", "--transport", "stdio", "--config", &config];
+    let command =
+        [&program("witgate").display().to_string(), "serve", "--transport", "stdio", "--config", &config];
     let cache = setup.dir().join("cache").display().to_string();
     let session = Session::stdio(command).env("JWT_SECRET", JWT_SECRET).env("WITGATE_CACHE", &cache);
     assert_served(&clients, attempts(Client::OVER_STDIO, &session.env("MCP_API_KEY", &key))).await;
