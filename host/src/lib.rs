@@ -37,6 +37,7 @@ mod caller_tools;
 pub mod cli;
 mod control;
 pub mod embed;
+mod endpoints;
 mod loopback;
 mod operation;
 mod outgoing_checkpoints;

@@ -9,6 +9,7 @@ mod load;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +19,11 @@ use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin::state::GatewayState;
 use crate::caller_tools::CallerDesk;
 use crate::control::Control;
+use crate::endpoints::endpoint_flows;
 use crate::operation::OperationLog;
 use crate::reload::Reloader;
 use crate::reload::rollback::Rollback;
+use crate::routes::route;
 use crate::traces::{self, TraceExport};
 use witgate_base::clock::Clock;
 use witgate_base::signing::PublishedKeys;
@@ -33,7 +36,10 @@ use witgate_component::store::ComponentStore;
 use witgate_config::environment::Environment;
 use witgate_config::{self as config, Config, Transport, UpstreamTarget};
 use witgate_credentials::registry::OutboundCredentials;
+use witgate_flow::Flow;
 use witgate_flow::audit::DecisionFeed;
+use witgate_flow::endpoint_flow::EndpointFlow;
+use witgate_flow::port::Upstream as _;
 use witgate_flow::traces::Tracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::leftovers;
@@ -54,7 +60,7 @@ use witgate_upstream::renewal::Renewable;
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
 pub(crate) use error::ServeError;
-use flows::{AnyFlow, flows};
+use flows::{AnyFlow, SharedParts, flows};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;
 pub(crate) use load::load;
@@ -94,11 +100,21 @@ pub(crate) async fn run(
         (audit.clone(), config.audit.as_ref().map(|audit| audit.directory.clone())),
         (Arc::clone(&lockout), Arc::clone(&generations)),
     ));
-    let around = ((&*logs, &audit, &feed), &*credentials, (&lockout, &callers));
+    let shared = SharedParts::new(&config, (&*logs, &audit, &feed), &lockout, &metrics)?;
+    let around = (&shared, &*credentials, &callers);
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
-    let traced = |flow: AnyFlow| flow.with_tracer(tracer.clone()).with_connect(desk.clone());
+    let traced = |flow: AnyFlow| Arc::new(flow.with_tracer(tracer.clone()).with_connect(desk.clone()));
     let flows: Vec<_> = flows.into_iter().map(traced).collect();
+    let endpoints = endpoint_flows(
+        &config,
+        &flows,
+        |place, upstream| route(&config, place, upstream),
+        |route, upstream| {
+            let flow = Flow::new(Arc::new(route), upstream, Arc::clone(&generations), &metrics, stop.clone());
+            shared.around(flow).with_tracer(tracer.clone()).with_connect(desk.clone())
+        },
+    );
     logs.register(&metrics);
     audit.register(&metrics);
     factory.limits().register(&metrics);
@@ -152,7 +168,9 @@ pub(crate) async fn run(
         Some(listener) => {
             let grace = config.server.shutdown_grace;
             let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
-            let gateway = Gateway::new(&config, flows, generations).with_keys(keys).with_workers(workers);
+            let gateway =
+                Gateway::of_flows(&config, flows, generations).with_keys(keys).with_workers(workers);
+            let gateway = gateway.with_endpoints(&config, endpoints);
             let gateway = gateway.with_cut(background.cut.clone()).with_site(site);
             let gateway = match desk {
                 Some(desk) => gateway.with_connect(desk),
@@ -167,7 +185,7 @@ pub(crate) async fn run(
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, flows, (pages, &background, &metrics), stop).await,
+        None => over_stdio(&config, (flows, endpoints), (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -237,7 +255,7 @@ pub(crate) fn traces(
     Ok(made.unzip())
 }
 
-/// Logs one line per upstream, so that the user knows which address to connect to.
+/// Logs one line per upstream and endpoint, so that the user knows which address to connect to.
 fn announce(config: &Config, public: Option<&TcpListener>) {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
@@ -246,22 +264,34 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
             Some(address) => {
                 tracing::info!(upstream = %upstream.name, "serving {scheme}://{address}{}", upstream.path)
             }
-            None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
+            None if config.endpoints.is_empty() => {
+                tracing::info!(upstream = %upstream.name, "serving over standard input and output");
+            }
+            None => {}
+        }
+    }
+    for endpoint in &config.endpoints {
+        match address {
+            Some(address) => {
+                tracing::info!(endpoint = %endpoint.name, "serving {scheme}://{address}{}", endpoint.path);
+            }
+            None => tracing::info!(endpoint = %endpoint.name, "serving over standard input and output"),
         }
     }
 }
 
 async fn over_stdio(
     config: &Config,
-    flows: Vec<AnyFlow>,
+    (flows, endpoints): (Vec<Arc<AnyFlow>>, Vec<Arc<dyn EndpointFlow>>),
     (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
-    // A configuration for stdio has exactly one upstream.
-    let (Some(flow), Some(upstream)) = (flows.into_iter().next(), config.upstreams.first()) else { return };
-    let flow = Arc::new(flow);
+    // A configuration for stdio has exactly one upstream, or one endpoint with all of them.
+    let (Some(first), Some(upstream)) = (flows.first(), config.upstreams.first()) else { return };
+    let connects = |flow: &&Arc<AnyFlow>| flow.upstream().credential_of_principals().is_some();
+    let connecting = flows.iter().find(connects).unwrap_or(first);
     let pages_end = CancellationToken::new();
-    let refusals = pages.and_then(|pages| pages.serve(&flow, &pages_end));
+    let refusals = pages.and_then(|pages| pages.serve(connecting, &pages_end));
     if let Some(refusals) = &refusals {
         refusals.register(metrics);
         let counted = Arc::clone(refusals);
@@ -270,9 +300,15 @@ async fn over_stdio(
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
-    let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
-    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
+    let settings = |denials| stdio::StdioSettings { grace, max_request, denials };
+    let stop = stop.cancelled_owned();
+    match endpoints.into_iter().zip(&config.endpoints).next() {
+        Some((flow, endpoint)) => {
+            stdio::serve(Arc::new(flow), shown, pipes, stop, settings(endpoint.denials)).await;
+        }
+        None => stdio::serve(Arc::clone(first), shown, pipes, stop, settings(upstream.denials)).await,
+    }
     pages_end.cancel();
     refusals.iter().for_each(|refusals| background.audit.refused(refusals.take()));
-    witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
+    join_all(flows.iter().map(|flow| flow.upstream().shut_down())).await;
 }

@@ -5,6 +5,7 @@
 pub mod account_logins;
 pub mod accounts;
 pub mod argument;
+mod combined_endpoint;
 pub mod credentials;
 pub mod diagnostic;
 pub mod document;
@@ -39,6 +40,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use accounts::AccountSettings;
 pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
+pub use combined_endpoint::{CombinedEndpoint, EndpointUpstream, PREFIX_END};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
@@ -66,6 +68,8 @@ pub struct Config {
     pub network: Option<Network>,
     /// The protected servers, in the order of their names. Never empty.
     pub upstreams: Vec<Upstream>,
+    /// The endpoints with several upstreams, in the order of their names.
+    pub endpoints: Vec<CombinedEndpoint>,
     /// The policies by name, also those that no pipeline uses.
     pub policies: BTreeMap<String, Policy>,
     /// The keys of the host, by name.

@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod child_credentials;
 mod credentials;
+mod endpoint;
 mod issued_tokens;
 mod limits;
 mod lint;
@@ -33,6 +34,7 @@ pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
     TokenStore,
 };
+pub use self::endpoint::Endpoint;
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::lint::Lint;
@@ -67,6 +69,8 @@ pub struct File {
     pub network: Network,
     /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Endpoints at which there are several upstreams, by name, each served at `/NAME/mcp`. Default: none.
+    pub endpoints: BTreeMap<String, Endpoint>,
     /// The policies, by name. A policy that no pipeline uses has no effect.
     pub policies: BTreeMap<String, Policy>,
     /// Keys that the host holds, by name. Policies use them by name and never see them.

@@ -10,6 +10,7 @@ mod child_credentials;
 mod configured_keys;
 mod credentials;
 mod description;
+mod endpoints;
 mod environment_only;
 mod grants;
 mod identity;
@@ -402,6 +403,7 @@ impl Resolver<'_> {
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
         let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        let endpoints = self.endpoints(file, &upstreams);
         self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
@@ -412,7 +414,7 @@ impl Resolver<'_> {
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
-        let server = self.with_resource_hosts(server?, &upstreams);
+        let server = self.with_resource_hosts(server?, &upstreams, &endpoints);
         self.answers_fit(&server, &upstreams);
         let accounts = self.accounts(file, &upstreams, &credentials);
         self.accounts_are_used(file, &policies);
@@ -437,6 +439,7 @@ impl Resolver<'_> {
             server,
             network: Some(network),
             upstreams,
+            endpoints,
             policies,
             keys,
             credentials,

@@ -25,6 +25,7 @@ use super::token_issue::IssueRecord;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use crate::limit_hit::LimitHit;
+use crate::siblings::Siblings;
 use crate::subject::Allowance;
 use arguments::ArgumentFacts;
 use destination::RecordPlace;
@@ -254,6 +255,8 @@ pub struct Record<'a> {
     pub issued: Option<Arc<IssueRecord>>,
     /// The first fallback of the finished stages.
     pub fallback: FallbackUse,
+    /// The other messages that the client's message has become. None: it is one message.
+    pub(super) siblings: Option<Arc<Siblings>>,
 }
 
 impl<'a> Record<'a> {
@@ -284,6 +287,7 @@ impl<'a> Record<'a> {
             delegation: None,
             issued: None,
             fallback: FallbackUse::default(),
+            siblings: None,
         }
     }
 

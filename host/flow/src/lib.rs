@@ -19,6 +19,7 @@ pub mod definitions;
 pub mod disagreement_log;
 pub mod dpop;
 mod durations;
+pub mod endpoint_flow;
 pub mod event;
 pub mod explanation;
 pub mod guarded_stream;
@@ -38,6 +39,7 @@ pub mod request;
 mod right;
 mod session;
 mod shadow;
+pub mod siblings;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
@@ -78,6 +80,7 @@ use receive::{receive, receive_bodiless};
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
+use siblings::Siblings;
 use stage_result::StageResult;
 use tasks::Tasks;
 use token_issue::FreshToken;
@@ -224,9 +227,22 @@ impl<U: Upstream> Flow<U> {
     ///
     /// # Errors
     /// With the rejection, and the id for the answer.
-    pub async fn handle(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
+    pub fn handle(&self, arrival: Arrival) -> impl Future<Output = Result<Reply, RejectedMessage>> {
+        self.handle_among(None, arrival)
+    }
+
+    /// Handles one of several messages that a message of a client has become.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn handle_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<Reply, RejectedMessage> {
         let generation = self.generations.live();
         let mut record = self.record(&generation, arrival.peer);
+        record.siblings = siblings;
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
         let is_paused = self.lockout.pauses(generation.lockout(), arrival.peer);
         let before = is_paused.then_some(&*self.lockout);
@@ -260,7 +276,8 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        let established = self.establish(&generation, &request, &shown).await;
+        let siblings = record.siblings.as_deref();
+        let established = self.establish(&generation, &request, &shown, siblings).await;
         let is_known = established.result.is_ok();
         let has_credential = is_known && credential_search::finds_one(&generation, &request, &shown).await;
         record.is_clean = !has_credential
@@ -274,6 +291,7 @@ impl<U: Upstream> Flow<U> {
             return Err(MessageFault::CredentialInArguments.into());
         }
         self.follow_definitions(&generation, &request, &caller, session.as_deref());
+        record.siblings.as_ref().map_or(Ok(()), |siblings| siblings.authenticated(&caller))?;
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
@@ -326,6 +344,7 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
+        siblings: Option<&Siblings>,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
         let sender = (request.transport, request.peer);
         let suspect = match self.lockout.check(generation, &self.route, sender, shown) {
@@ -333,7 +352,7 @@ impl<U: Upstream> Flow<U> {
             Err(locked_out) => return Err(locked_out).into(),
         };
         let check = self.lockout.checking(generation.lockout(), suspect);
-        let established = self.prove_and_authenticate(generation, request, shown).await;
+        let established = self.prove_and_authenticate(generation, request, shown, siblings).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
         result.iter().for_each(|caller| self.outcomes.count_authentication(caller));
         let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
@@ -347,6 +366,7 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
+        siblings: Option<&Siblings>,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
         let proven = match self.proofs.prove(generation, request, shown) {
             Ok(proven) => proven,
@@ -354,9 +374,17 @@ impl<U: Upstream> Flow<U> {
         };
         authenticate(generation, &proven, shown).await.map(|caller| {
             let caller = caller?;
-            self.proofs.spend(&proven, &caller)?;
+            match siblings {
+                None => self.proofs.spend(&proven, &caller)?,
+                Some(siblings) => siblings.spend(&self.proofs, &proven, &caller)?,
+            }
             Ok((proven, caller))
         })
+    }
+
+    /// True if a remembered task of this upstream has this id, whoever has started it.
+    pub fn knows_task(&self, task: &str) -> bool {
+        self.tasks.knows(task)
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).
@@ -364,7 +392,19 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.on_session("GET", arrival, async |listener, permit, shown| {
+        self.listen_among(None, arrival).await
+    }
+
+    /// Opens one of several streams that a client has asked for as one.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn listen_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        self.on_session("GET", (siblings, arrival), async |listener, permit, shown| {
             let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
@@ -380,7 +420,19 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn close(&self, arrival: Arrival) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", arrival, async |listener, permit, _| {
+        self.close_among(None, arrival).await
+    }
+
+    /// Ends one of several sessions that are one for the client.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn close_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<(), RejectedMessage> {
+        self.on_session("DELETE", (siblings, arrival), async |listener, permit, _| {
             let _places = take_places(&permit)?;
             self.upstream.close(listener).await
         })
@@ -400,7 +452,7 @@ impl<U: Upstream> Flow<U> {
     async fn on_session<T>(
         &self,
         method: &'static str,
-        arrival: Arrival,
+        (siblings, arrival): (Option<Arc<Siblings>>, Arrival),
         act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
     ) -> Result<T, RejectedMessage> {
         let generation = self.generations.live();
@@ -416,9 +468,10 @@ impl<U: Upstream> Flow<U> {
         record.is_clean = true;
         let stages = async {
             record.reserve()?;
-            let established = self.establish(&generation, &request, &shown).await;
+            let established = self.establish(&generation, &request, &shown, siblings.as_deref()).await;
             let (proven, caller) = record.fallback.note(established)?;
             record.caller = Some(Arc::clone(&caller));
+            siblings.as_ref().map_or(Ok(()), |siblings| siblings.authenticated(&caller))?;
             let session = match session {
                 Some(session) => session,
                 None => return Err(self.without_session().await),

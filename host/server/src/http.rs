@@ -30,12 +30,14 @@ use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 pub use sender::Sender;
 use sender::arrival;
+use served_flow::ServedFlow;
 pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::body::Inflow;
+use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_flow::{Flow, Reply};
@@ -57,6 +59,7 @@ mod paths;
 mod receive;
 mod responses;
 mod sender;
+mod served_flow;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -75,16 +78,16 @@ pub struct Gateway<U> {
     connect: Option<ConnectPages>,
 }
 
-/// The endpoint of one upstream.
+/// The endpoint of one upstream, or of several.
 struct Endpoint<U> {
-    flow: Arc<Flow<U>>,
+    flow: ServedFlow<U>,
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
     held_refusals: Arc<HeldRefusals>,
     /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
-    /// The index of the upstream.
+    /// The index of the upstream, or of the first one.
     place: usize,
     generations: Arc<Generations>,
 }
@@ -96,16 +99,25 @@ impl<U: Upstream + 'static> Gateway<U> {
         flows: impl IntoIterator<Item = Flow<U>>,
         generations: Arc<Generations>,
     ) -> Self {
+        Self::of_flows(config, flows.into_iter().map(Arc::new), generations)
+    }
+
+    /// As [`Gateway::new`], with flows that others use too.
+    pub fn of_flows(
+        config: &config::Config,
+        flows: impl IntoIterator<Item = Arc<Flow<U>>>,
+        generations: Arc<Generations>,
+    ) -> Self {
         let server = &config.server;
-        let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
+        let metadata = Metadata::new(config);
         let held_refusals = Arc::new(HeldRefusals::default());
-        let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Flow<U>))| {
+        let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Arc<Flow<U>>))| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
             let denials = upstream.denials;
             let generations = Arc::clone(&generations);
             let held_refusals = Arc::clone(&held_refusals);
             let max_request = server.max_request;
-            let flow = Arc::new(flow);
+            let flow = ServedFlow::One(flow);
             let endpoint =
                 Endpoint { flow, metadata, denials, held_refusals, max_request, place, generations };
             (upstream.path.clone(), Arc::new(endpoint))
@@ -132,6 +144,30 @@ impl<U: Upstream + 'static> Gateway<U> {
     pub fn with_connect(self, desk: Arc<ConnectDesk>) -> Self {
         let pages = ConnectPages::new(desk, self.refusals());
         Self { connect: Some(pages), ..self }
+    }
+
+    /// The same, with the endpoints of `config` at which there are several upstreams, each with its flow.
+    pub fn with_endpoints(
+        mut self,
+        config: &config::Config,
+        flows: impl IntoIterator<Item = Arc<dyn EndpointFlow>>,
+    ) -> Self {
+        let held_refusals = Arc::new(HeldRefusals::default());
+        for (endpoint, flow) in config.endpoints.iter().zip(flows) {
+            let first = endpoint.upstreams.first().map(|first| &first.name);
+            let place = config.upstreams.iter().position(|upstream| Some(&upstream.name) == first);
+            let served = Endpoint {
+                flow: ServedFlow::Several(flow),
+                metadata: self.metadata.url(&endpoint.resource).map(str::to_owned),
+                denials: endpoint.denials,
+                held_refusals: Arc::clone(&held_refusals),
+                max_request: config.server.max_request,
+                place: place.unwrap_or_default(),
+                generations: Arc::clone(&self.generations),
+            };
+            self.endpoints.insert(endpoint.path.clone(), Arc::new(served));
+        }
+        self
     }
 
     /// The same, which stops waiting for running calls when `cut` is cancelled.
@@ -189,7 +225,8 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Shuts down the upstreams.
     pub async fn shut_down(&self) {
-        join_all(self.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
+        let flows = self.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
+        join_all(flows.map(|flow| flow.upstream().shut_down())).await;
     }
 
     fn respond(
@@ -515,25 +552,31 @@ impl<U: Upstream> Endpoint<U> {
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
     fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>> {
-        self.endpoints.values().find(|endpoint| endpoint.place == place).map(|endpoint| &endpoint.flow)
+        let mut alone = self.endpoints.values().filter(|endpoint| endpoint.place == place);
+        alone.find_map(|endpoint| endpoint.flow.alone())
     }
 
     fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
-        let uses_it = |endpoint: &&Arc<Endpoint<U>>| {
-            let own = endpoint.flow.upstream().credential_of_principals();
+        let uses_it = |(_, flow): &(usize, &Arc<Flow<U>>)| {
+            let own = flow.upstream().credential_of_principals();
             own.is_some_and(|own| *own.settings().name == *credential)
         };
-        let users = self.endpoints.values().filter(uses_it);
-        users.min_by_key(|endpoint| endpoint.place).map(|endpoint| &endpoint.flow)
+        let flows = self.endpoints.values();
+        let flows = flows.filter_map(|endpoint| Some((endpoint.place, endpoint.flow.alone()?)));
+        flows.filter(uses_it).min_by_key(|(place, _)| *place).map(|(_, flow)| flow)
     }
+}
+
+fn resources(config: &config::Config) -> impl Iterator<Item = &str> {
+    let upstreams = config.upstreams.iter().map(|upstream| upstream.resource.as_str());
+    upstreams.chain(config.endpoints.iter().map(|endpoint| endpoint.resource.as_str()))
 }
 
 /// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
 pub fn names(config: &config::Config) -> AllowedNames {
     let listen = config.server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
-    let resources: Vec<_> =
-        config.upstreams.iter().filter_map(|upstream| url::Url::parse(&upstream.resource).ok()).collect();
+    let resources: Vec<_> = resources(config).filter_map(|resource| url::Url::parse(resource).ok()).collect();
     let hosts = config.server.allowed_hosts.iter().map(String::as_str);
     let hosts = hosts.chain(listen.as_deref());
     let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));

@@ -21,6 +21,8 @@ pub(super) struct FixedSettings {
     audit: String,
     telemetry: String,
     places: BTreeMap<String, String>,
+    /// The endpoints with several upstreams.
+    endpoints: String,
 }
 
 impl FixedSettings {
@@ -36,7 +38,8 @@ impl FixedSettings {
             format!("{:?}", config.telemetry),
         ];
         let account_place = config.accounts.as_ref().map(|accounts| accounts.place.clone());
-        Self { server, accounts, account_place, audit, telemetry, places: places.collect() }
+        let endpoints = format!("{:?}", config.endpoints);
+        Self { server, accounts, account_place, audit, telemetry, places: places.collect(), endpoints }
     }
 
     /// The reason why `now` cannot be used without a restart: its policies would read other files than the running pages
@@ -58,6 +61,7 @@ impl FixedSettings {
         let accounts = (self.accounts != now.accounts).then(|| "a change in [accounts]".to_owned());
         let audit = (self.audit != now.audit).then(|| "a change in [audit]".to_owned());
         let telemetry = (self.telemetry != now.telemetry).then(|| "a change in [telemetry]".to_owned());
+        let endpoints = (self.endpoints != now.endpoints).then(|| "a change in [endpoints]".to_owned());
         let moved = |(name, place): &(&String, &String)| {
             self.places.get(*name).is_some_and(|running| running != *place)
         };
@@ -66,7 +70,8 @@ impl FixedSettings {
                 "a change of the upstream `{name}` beyond its headers, environment, credentials, scopes, identity and pipeline"
             )
         });
-        server.into_iter().chain(accounts).chain(audit).chain(telemetry).chain(moved).collect()
+        let tables = [server, accounts, audit, telemetry, endpoints];
+        tables.into_iter().flatten().chain(moved).collect()
     }
 }
 

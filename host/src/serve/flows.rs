@@ -10,12 +10,13 @@ use crate::control::limits;
 use crate::operation::OperationLog;
 use crate::routes::route;
 use witgate_base::clock::Clock;
-use witgate_config::{AuditWrite, Config};
+use witgate_config::{AuditOverflow, AuditWrite, Config};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
+use witgate_flow::port::Upstream;
 use witgate_policy::generation::Generations;
 use witgate_runtime::log::Logs;
 use witgate_runtime::memory::AnswerMemory;
@@ -27,13 +28,39 @@ use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, Own
 /// The flow of an upstream of any kind.
 pub(super) type AnyFlow = Flow<AnyUpstream>;
 
-/// The parts that all flows share: logs with the operators who watch, credentials, the lockout, and the tools about
-/// callers.
-pub(super) type FlowSurroundings<'a> = (
-    (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
-    &'a OutboundCredentials,
-    (&'a Arc<LockoutTable>, &'a Arc<dyn CallerTools>),
-);
+/// The parts that all flows share.
+pub(super) struct SharedParts<'a> {
+    logs: (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
+    overflow: AuditOverflow,
+    proofs: Arc<Proofs>,
+    lockout: &'a Arc<LockoutTable>,
+    answers: Arc<AnswerMemory>,
+}
+
+impl<'a> SharedParts<'a> {
+    pub(super) fn new(
+        config: &Config,
+        logs: (&'a Logs, &'a OperationLog, &'a Arc<DecisionFeed>),
+        lockout: &'a Arc<LockoutTable>,
+        metrics: &Metrics,
+    ) -> Result<Self, ServeError> {
+        logs.0.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
+        let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
+        let answers = AnswerMemory::new(config.server.answer_memory);
+        answers.register_answers(metrics);
+        Ok(Self { logs, overflow: config.server.audit_overflow, proofs, lockout, answers })
+    }
+
+    /// The flow with these parts.
+    pub(super) fn around<U: Upstream>(&self, flow: Flow<U>) -> Flow<U> {
+        let (logs, log, feed) = self.logs;
+        let (lines, form) = logs.audit();
+        let audit = Audit::lines(lines, form, self.overflow).with_log(log.entries());
+        let audit = audit.with_feed(Arc::clone(feed));
+        let flow = flow.with_proofs(Arc::clone(&self.proofs)).with_lockout(Arc::clone(self.lockout));
+        flow.with_answers(Arc::clone(&self.answers)).with_audit(audit)
+    }
+}
 
 pub(super) fn flows(
     config: &Config,
@@ -41,13 +68,9 @@ pub(super) fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    ((logs, log, feed), credentials, (lockout, callers)): FlowSurroundings<'_>,
+    (shared, credentials, callers): (&SharedParts<'_>, &OutboundCredentials, &Arc<dyn CallerTools>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
-    logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
-    let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
-    let answers = AnswerMemory::new(config.server.answer_memory);
-    answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
         let own = OwnTools::reading(auth_status(generations, place))
@@ -57,11 +80,7 @@ pub(super) fn flows(
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(metrics, &upstream.name);
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
-        let (lines, form) = logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(log.entries());
-        let audit = audit.with_feed(Arc::clone(feed));
-        let flow = flow.with_proofs(Arc::clone(&proofs)).with_lockout(Arc::clone(lockout));
-        Ok(flow.with_answers(Arc::clone(&answers)).with_audit(audit))
+        Ok(shared.around(flow))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }

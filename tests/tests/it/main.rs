@@ -23,6 +23,7 @@ mod definitions;
 mod doctor;
 mod dpop;
 mod embed;
+mod endpoints;
 mod eras;
 mod examples;
 mod explain;

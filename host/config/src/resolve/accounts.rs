@@ -48,7 +48,7 @@ impl Resolver<'_> {
         self.scopes_are_words(&written.scopes);
         self.second_factor_is_consistent(written);
         for upstream in upstreams {
-            self.path_is_free(upstream);
+            self.path_is_free(&["upstreams", &upstream.name, "path"], &upstream.path);
         }
         let issuer = self.accounts_issuer(file, written)?;
         let providers = self.account_logins(file, &issuer, credentials);
@@ -192,17 +192,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn path_is_free(&mut self, upstream: &Upstream) {
-        let is_below = |own: &str| {
-            upstream.path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+    /// Checks that the path of an endpoint is none of the pages.
+    pub(super) fn path_is_free(&mut self, at: &[&str], path: &str) {
+        let is_below =
+            |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if OWN_PATHS.into_iter().chain([REGISTER]).any(is_below) {
-            let message = format!("`{}` is a path of `[accounts]`", upstream.path);
-            self.error(
-                &["upstreams", &upstream.name, "path"],
-                message,
-                "choose another path, such as `/mcp`",
-            );
+            let message = format!("`{path}` is a path of `[accounts]`");
+            self.error(at, message, "choose another path, such as `/mcp`");
         }
     }
 

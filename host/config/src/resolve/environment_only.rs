@@ -219,6 +219,7 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         broken: BrokenParts::default(),
         environment: Environment::default(),
         secrets: SecretSources::default(),
+        endpoints: Vec::new(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod audit;
 mod child_credentials;
 mod credentials;
+mod endpoints;
 mod env_file;
 mod identity;
 mod lint;

@@ -15,7 +15,7 @@ use witgate_plugin::Scheme;
 use super::body::Body;
 use super::paths::at;
 use witgate_base::signing::PublishedKeys;
-use witgate_config::{ResourceDescription, Upstream};
+use witgate_config::{Config, ResourceDescription};
 use witgate_flow::dpop::ALGORITHMS;
 use witgate_flow::reject::wire::is_offered;
 use witgate_policy::generation::Generation;
@@ -29,21 +29,41 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
-    resources: Vec<(String, ResourceDescription)>,
+    resources: Vec<DescribedResource>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
     keys: Arc<PublishedKeys>,
 }
 
+/// A resource with a document.
+#[derive(Debug)]
+struct DescribedResource {
+    resource: String,
+    about: ResourceDescription,
+    /// The places of its upstreams, which have the same authenticators.
+    upstreams: Vec<usize>,
+}
+
 impl Metadata {
-    /// The documents of all upstreams.
-    pub(super) fn new(upstreams: &[Upstream], authorization_servers: &[String]) -> Self {
-        let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
-        if authorization_servers.is_empty() {
+    /// The documents of all upstreams, and of the endpoints with several of them.
+    pub(super) fn new(config: &Config) -> Self {
+        let authorization_servers = config.server.authorization_servers.clone();
+        let mut metadata = Self { authorization_servers, ..Self::default() };
+        if metadata.authorization_servers.is_empty() {
             return metadata;
         }
-        for (place, upstream) in upstreams.iter().enumerate() {
-            metadata.add(place, upstream, upstreams.len() == 1);
+        for (place, upstream) in config.upstreams.iter().enumerate() {
+            let (resource, about) = (upstream.resource.clone(), upstream.about.clone());
+            let resource = DescribedResource { resource, about, upstreams: vec![place] };
+            metadata.add(resource, &upstream.path, config.upstreams.len() == 1);
+        }
+        for endpoint in &config.endpoints {
+            let is_here = |name: &str| endpoint.upstreams.iter().any(|member| member.name == name);
+            let places = config.upstreams.iter().enumerate();
+            let places = places.filter(|(_, upstream)| is_here(&upstream.name)).map(|(place, _)| place);
+            let (resource, about) = (endpoint.resource.clone(), endpoint.about.clone());
+            let resource = DescribedResource { resource, about, upstreams: places.collect() };
+            metadata.add(resource, &endpoint.path, false);
         }
         metadata
     }
@@ -56,20 +76,20 @@ impl Metadata {
     /// Adds the document of a resource at three paths: the well-known path of the resource itself (RFC 9728 §3.1); the
     /// well-known path of the path served here, which differs if a proxy changes paths; and, if there is only one
     /// upstream, the well-known path without a suffix.
-    fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
-        let resource = &upstream.resource;
-        self.resources.push((resource.clone(), upstream.about.clone()));
+    fn add(&mut self, described: DescribedResource, path: &str, alone: bool) {
+        let place = self.resources.len();
         // An endpoint at the root has no slash here (RFC 9728 §3.1).
-        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), place);
+        self.documents.insert(format!("{WELL_KNOWN}{}", path.trim_end_matches('/')), place);
         if alone {
             self.documents.insert(WELL_KNOWN.to_owned(), place);
         }
-        if let Ok(mut url) = Url::parse(resource) {
+        if let Ok(mut url) = Url::parse(&described.resource) {
             let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
             url.set_path(&path);
             self.documents.insert(path, place);
-            self.urls.insert(resource.clone(), url.into());
+            self.urls.insert(described.resource.clone(), url.into());
         }
+        self.resources.push(described);
     }
 
     /// The paths of the documents.
@@ -88,21 +108,24 @@ impl Metadata {
             return self.keys.document();
         }
         let place = *at(&self.documents, path)?;
-        let (resource, about) = self.resources.get(place)?;
-        let pipeline = generation.pipeline(place);
+        let DescribedResource { resource, about, upstreams } = self.resources.get(place)?;
+        let pipelines = || upstreams.iter().map(|place| generation.pipeline(*place));
         let mut document = json!({
             "resource": resource,
             "authorization_servers": self.authorization_servers,
             "bearer_methods_supported": ["header"],
         });
-        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
-        let scopes: BTreeSet<_> = asked.chain(&pipeline.scopes).filter(|scope| is_offered(scope)).collect();
+        let scopes = pipelines().flat_map(|pipeline| {
+            let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+            asked.chain(&pipeline.scopes)
+        });
+        let scopes: BTreeSet<_> = scopes.filter(|scope| is_offered(scope)).collect();
         if let Value::Object(members) = &mut document {
             members.extend(about.members().map(|(name, value)| (name.to_owned(), json!(value))));
             if !scopes.is_empty() {
                 members.insert("scopes_supported".to_owned(), json!(scopes));
             }
-            if pipeline.judges(Scheme::Dpop) {
+            if pipelines().any(|pipeline| pipeline.judges(Scheme::Dpop)) {
                 let algorithms: Vec<_> = ALGORITHMS.split(' ').collect();
                 members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
             }
