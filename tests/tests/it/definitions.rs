@@ -48,7 +48,7 @@ fn define(setup: &Setup, name: &str, listings: &Value) {
 }
 
 async fn names(caller: &Caller) -> Vec<String> {
-    let answer = caller.stateless("tools/list", None, json!({})).await;
+    let answer = caller.stateless("tools/list", None, json!({})).await.unwrap();
     let tools = answer.body["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }

@@ -145,11 +145,6 @@ impl ExplanationScene {
         self.config.upstreams.get(place)
     }
 
-    /// The route to the upstream at `place`.
-    pub(in crate::cli) fn route(&self, place: usize) -> Result<&Arc<Route>, CommandFailure> {
-        self.routes.get(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))
-    }
-
     /// True for each of `names` that the sender of `question`, which asks for a list, sees in it; or the reason why they get
     /// no list.
     pub(in crate::cli) async fn lists(

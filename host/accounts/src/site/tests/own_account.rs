@@ -452,7 +452,7 @@ async fn a_user_is_shown_few_secrets_at_the_same_time() {
     let (mut database, now) = (browser.accounts.open(), now_ms());
     let mut begun = Vec::new();
     for number in 0..11 {
-        let step = database.pass_password(&ada, "", &settings, now + number).unwrap().unwrap();
+        let step = database.pass_password(&ada, ("", None), &settings, now + number).unwrap().unwrap();
         let crate::database::begun_logins::LoginStep::Code(login) = step else { panic!("{step:?}") };
         begun.push(login);
     }
