@@ -76,7 +76,7 @@ async fn a_running_gateway_and_its_client_pass() {
          [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n",
     );
     let key = setup.key(&["ada", "--allow", "*"]);
-    let running = setup.start();
+    let running = setup.serve();
     let setup = running.setup();
     let (report, code) = examined(setup, &["--offline"]);
     assert_eq!(code, Some(0), "{report:#}");
