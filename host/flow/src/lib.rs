@@ -218,7 +218,7 @@ impl<U: Upstream> Flow<U> {
         &self.upstream
     }
 
-    /// What is known about the definitions of the upstream.
+    /// The knowledge about the definitions of the upstream.
     pub fn definitions(&self) -> &Arc<DefinitionWatch> {
         &self.definitions
     }

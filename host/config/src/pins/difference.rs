@@ -27,7 +27,7 @@ pub enum Difference {
     Wider {
         /// The JSON pointer of the schema.
         place: String,
-        /// What it accepts.
+        /// The values that it accepts now.
         what: String,
     },
     /// A tool says something else about what it does.

@@ -12,7 +12,7 @@ use witgate_config::pins::{ApprovedDefinitions, Definition, DefinitionVerdict, E
 use witgate_plugin::{Digest, TargetKind};
 use witgate_runtime::shares::{Capacity, Holdings};
 
-use super::DefinitionWatch;
+use super::observed::ObservedDefinitions;
 use super::place_set::PlaceSet;
 use super::template::covering;
 
@@ -106,7 +106,7 @@ impl LifeTable {
 /// The comparisons in one life.
 #[derive(Debug)]
 pub struct DefinitionLife {
-    watch: Arc<DefinitionWatch>,
+    observed: Arc<ObservedDefinitions>,
     comparisons: Mutex<Comparisons>,
     /// The turn of whoever reads lists, so that calls that wait for the same list read it once.
     turn: tokio::sync::Mutex<()>,
@@ -140,13 +140,13 @@ pub(crate) struct ListBegin {
 }
 
 impl DefinitionLife {
-    pub(super) fn new(watch: Arc<DefinitionWatch>) -> Self {
-        Self { watch, comparisons: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    pub(super) fn new(observed: Arc<ObservedDefinitions>) -> Self {
+        Self { observed, comparisons: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Notes that the server has announced a change of its lists.
     pub(crate) fn note_change(&self) {
-        self.watch.note_change();
+        self.observed.note_change();
     }
 
     /// The turn to read lists.
@@ -156,7 +156,7 @@ impl DefinitionLife {
 
     /// The moment before a list is read.
     pub(crate) fn begin_list(&self) -> ListBegin {
-        ListBegin { at: Instant::now(), changes: self.watch.changes() }
+        ListBegin { at: Instant::now(), changes: self.observed.changes() }
     }
 
     /// Compares a list that has been read to its end, as names and definitions.
@@ -168,7 +168,7 @@ impl DefinitionLife {
     ) {
         let (mut shown, mut others, mut changes) = (PlaceSet::default(), PlaceSet::default(), begin.changes);
         for (name, definition) in entries {
-            let (verdict, is_news) = self.watch.note(pins, (kind, name), definition.clone());
+            let (verdict, is_news) = self.observed.note(pins, (kind, name), definition.clone());
             // Its own news do not make the list old.
             changes += u64::from(is_news);
             match (pins.approved.place(kind, name), verdict) {
@@ -182,7 +182,7 @@ impl DefinitionLife {
         }
         shown.remove_all(&others);
         let names: BTreeSet<_> = entries.iter().map(|(name, _)| name.as_str()).collect();
-        self.watch.seen.lock().note_complete(kind, &names);
+        self.observed.note_complete(kind, &names);
         let list = ComparedList { began: begin.at, changes, shown };
         self.of(&pins.approved).lists.insert(kind, list);
     }
@@ -194,7 +194,7 @@ impl DefinitionLife {
         (kind, name): (EntryKind, &str),
         definition: Option<Definition>,
     ) -> bool {
-        let (verdict, _) = self.watch.note(pins, (kind, name), definition);
+        let (verdict, _) = self.observed.note(pins, (kind, name), definition);
         let place = pins.approved.place(kind, name);
         let mut comparisons = self.of(&pins.approved);
         if let (Some(place), false) = (place, verdict == DefinitionVerdict::Approved) {
@@ -253,7 +253,7 @@ impl DefinitionLife {
             return DefinitionAccess::Unknown;
         }
         match from.contains(&DefinitionAccess::Approved) {
-            _ if self.watch.may_list_resource(uri) => DefinitionAccess::Withheld,
+            _ if self.observed.may_list_resource(uri) => DefinitionAccess::Withheld,
             true => DefinitionAccess::Approved,
             false => DefinitionAccess::Unknown,
         }
@@ -265,7 +265,7 @@ impl DefinitionLife {
     }
 
     fn needed_changes(&self, at_once: bool) -> Option<u64> {
-        (!at_once).then(|| self.watch.changes())
+        (!at_once).then(|| self.observed.changes())
     }
 
     /// The comparisons with these approved definitions. Those with others are forgotten.
