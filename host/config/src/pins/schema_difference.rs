@@ -97,10 +97,10 @@ impl<'a> Schemas<'a> {
             (Some(_), None) => vec!["the type is not limited any more".to_owned()],
             (Some(before), Some(after)) => {
                 // Each integer is a number.
-                let is_new = |name: &&String| {
-                    !before.contains(*name) && !(*name == "integer" && before.contains("number"))
-                };
-                after.iter().filter(is_new).map(|name| format!("a further type, `{}`", shown(name))).collect()
+                let is_old =
+                    |name: &String| before.contains(name) || (name == "integer" && before.contains("number"));
+                let new = after.iter().filter(|name| !is_old(name));
+                new.map(|name| format!("a further type, `{}`", shown(name))).collect()
             }
             (None, _) => Vec::new(),
         }
