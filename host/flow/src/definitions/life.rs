@@ -218,7 +218,7 @@ impl DefinitionLife {
             TargetKind::Resource if approved.place(EntryKind::Resource, name).is_some() => {
                 entry(EntryKind::Resource)
             }
-            TargetKind::Resource => self.from_template(approved, name, at_once),
+            TargetKind::Resource => self.through_template(approved, name, at_once),
             TargetKind::Method => DefinitionAccess::Approved,
         }
     }
@@ -243,7 +243,7 @@ impl DefinitionLife {
 
     /// The right to a resource that has no approved definition of its own, but an approved template. One that is listed
     /// needs its own.
-    fn from_template(&self, approved: &ApprovedDefinitions, uri: &str, at_once: bool) -> DefinitionAccess {
+    fn through_template(&self, approved: &ApprovedDefinitions, uri: &str, at_once: bool) -> DefinitionAccess {
         let access = |template| self.entry(approved, (EntryKind::ResourceTemplate, template), at_once);
         let from: Vec<_> = covering(approved, uri).map(access).collect();
         if from.iter().all(|access| *access == DefinitionAccess::Withheld) {
