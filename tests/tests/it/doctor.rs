@@ -92,11 +92,11 @@ async fn a_running_gateway_and_its_client_pass() {
             r#"{{ "mcpServers": {{ "a": {{ "url": "{url}", "headers": {{ "X-API-Key": "{key}" }} }} }} }}"#
         )
     };
-    setup.file("mcp.json", &client(&key));
+    setup.file("mcp.json", client(&key));
     let (report, code) = examined(setup, &["--client", "mcp.json"]);
     assert_eq!(code, Some(0), "{report:#}");
     assert!(!report.to_string().contains(&key), "{report:#}");
-    setup.file("mcp.json", &client("wgk_0"));
+    setup.file("mcp.json", client("wgk_0"));
     let (report, code) = examined(setup, &["--client", "mcp.json"]);
     assert_eq!((code, &report["failures"]), (Some(1), &Value::from(1)), "{report:#}");
 }
