@@ -38,6 +38,7 @@ use witgate_config::{self as config, Config, Transport, UpstreamTarget};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::DecisionFeed;
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::port::Upstream as _;
 use witgate_flow::traces::Tracer;
@@ -106,12 +107,15 @@ pub(crate) async fn run(
     let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
     let traced = |flow: AnyFlow| Arc::new(flow.with_tracer(tracer.clone()).with_connect(desk.clone()));
     let flows: Vec<_> = flows.into_iter().map(traced).collect();
+    let definitions = Arc::<DefinitionWatches>::default();
+    flows.iter().for_each(|flow| definitions.add(flow.definitions()));
     let endpoints = endpoint_flows(
         &config,
         &flows,
         |place, upstream| route(&config, place, upstream),
         |route, upstream| {
             let flow = Flow::new(Arc::new(route), upstream, Arc::clone(&generations), &metrics, stop.clone());
+            definitions.add(flow.definitions());
             shared.around(flow).with_tracer(tracer.clone()).with_connect(desk.clone())
         },
     );
@@ -147,8 +151,7 @@ pub(crate) async fn run(
     };
 
     let background =
-        BackgroundTasks { stop: stop.clone(), feed, ..BackgroundTasks::recorded_in(audit.clone()) };
-    flows.iter().for_each(|flow| background.definitions.add(flow.definitions()));
+        BackgroundTasks { stop: stop.clone(), feed, definitions, ..BackgroundTasks::recorded_in(audit.clone()) };
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());

@@ -44,6 +44,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/credential/import.rs",
             "host/src/cli/credential/login.rs",
             "host/src/cli/demo.rs",
+            "host/src/cli/diff.rs",
             "host/src/cli/doctor.rs",
             "host/src/cli/explain/arguments.rs",
             "host/src/cli/init.rs",
