@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use witgate_flow::Reply;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
+use witgate_plugin::Transport;
 
 use super::{CombinedFlow, ReadMessage};
 use crate::events::RequestIds;
@@ -135,8 +136,8 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         }
     }
 
-    /// Asks several upstreams, each with its own message. The first one shows whether the caller is authenticated: so a
-    /// wrong credential counts as one failure.
+    /// Asks several upstreams, each with its own message. Over HTTP, the first one shows whether the caller is authenticated:
+    /// so a wrong credential counts as one failure.
     ///
     /// # Errors
     /// If the caller is not authenticated.
@@ -150,19 +151,33 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let absent =
             absent.into_iter().filter_map(|(place, _)| Some((place, Err(self.member(place).err()?.into()))));
         let mut answers: PartAnswers = absent.collect();
+        let asked = |(place, body)| async move { (place, self.ask_whole(read, place, body).await) };
         let mut parts = parts.into_iter();
-        let Some((place, body)) = parts.next() else { return Ok(answers) };
-        let first = self.ask_whole(read, place, body).await;
-        if let (Err(rejected), None) = (&first, read.message.siblings.caller()) {
-            return Err(rejected.clone());
+        // Over stdio, nobody guesses the credential, and servers start at the same time.
+        if read.message.arrival().transport == Transport::Http {
+            let Some(first) = parts.next() else { return Ok(answers) };
+            answers.push(asked(first).await);
+            self.is_authenticated(read, &answers).map_err(|rejected| *rejected)?;
         }
-        let others =
-            parts.map(|(place, body)| async move { (place, self.ask_whole(read, place, body).await) });
-        answers.push((place, first));
-        answers.extend(join_all(others).await);
+        answers.extend(join_all(parts.map(asked)).await);
+        self.is_authenticated(read, &answers).map_err(|rejected| *rejected)?;
         answers.sort_by_key(|(place, _)| *place);
         answers.iter().for_each(|(place, answer)| self.tell(*place, answer));
         Ok(answers)
+    }
+
+    /// Returns a rejection if no upstream has authenticated the caller.
+    fn is_authenticated(
+        &self,
+        read: &ReadMessage,
+        answers: &PartAnswers,
+    ) -> Result<(), Box<RejectedMessage>> {
+        // Those that are not served come first, and have authenticated nobody.
+        let rejected = answers.iter().rev().find_map(|(_, answer)| answer.as_ref().err());
+        match (rejected, read.message.siblings.caller()) {
+            (Some(rejected), None) => Err(Box::new(rejected.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Logs that an upstream does not answer, once until it does.
