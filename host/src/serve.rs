@@ -150,8 +150,12 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let background =
-        BackgroundTasks { stop: stop.clone(), feed, definitions, ..BackgroundTasks::recorded_in(audit.clone()) };
+    let background = BackgroundTasks {
+        stop: stop.clone(),
+        feed,
+        definitions,
+        ..BackgroundTasks::recorded_in(audit.clone())
+    };
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
