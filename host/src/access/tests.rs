@@ -141,7 +141,7 @@ fn store(keys: &[(&str, &[&str])]) -> String {
     format!("version = 1\n{}", keys.iter().map(key).collect::<String>())
 }
 
-/// What keys gain or lose: name, target, and the first arguments.
+/// The changes of keys: name, target, and the first arguments.
 fn of_keys(changes: &[AccessChange]) -> Vec<(&str, &str, Value)> {
     let of_keys = changes.iter().filter(|change| change.kind == "key");
     let arguments =
