@@ -15,7 +15,7 @@ use witgate_rbac::settings::Condition;
 
 use super::argument_classes::ArgumentClasses;
 use super::difference::{AccessChange, AccessDifference, ComparisonExtent};
-use super::known::{KnownPrincipal, fulfilling_claims, principals, role_holders};
+use super::known_principals::{KnownPrincipal, fulfilling_claims, principals, role_holders};
 use super::question::{CallQuestion, QuestionError, QuestionSender};
 use super::scene::DecisionScene;
 use super::written_rules::WrittenRules;
