@@ -195,7 +195,7 @@ async fn keys_with_patterns_of_their_own_are_not_taken_together() {
 }
 
 #[tokio::test]
-async fn what_a_bound_leaves_out_is_told() {
+async fn a_bound_that_is_reached_is_told() {
     let folder = ComparedFolder::new(&[("ada", &["user"])]);
     let (old, new) = (config("'roles'", "roles = {}"), config("'roles'", "roles.user = { allow = ['*'] }"));
     let targets = ["a", "b", "c"];
