@@ -6,7 +6,7 @@ pub(crate) mod argument_classes;
 pub(crate) mod comparison;
 pub(crate) mod condition_values;
 pub(crate) mod difference;
-pub(crate) mod known;
+pub(crate) mod known_principals;
 pub(crate) mod question;
 pub(crate) mod rule_targets;
 pub(crate) mod scene;

@@ -15,7 +15,7 @@ use witgate_rbac::settings::Condition;
 
 use super::argument_classes::ArgumentClasses;
 use super::difference::{AccessChange, AccessDifference, ComparisonExtent};
-use super::known::{KnownPrincipal, fulfilling_claims, principals, role_holders};
+use super::known_principals::{KnownPrincipal, fulfilling_claims, principals, role_holders};
 use super::question::{CallQuestion, QuestionError, QuestionSender};
 use super::scene::DecisionScene;
 use super::written_rules::WrittenRules;
@@ -52,7 +52,7 @@ impl From<String> for ComparedTarget {
     }
 }
 
-/// What is compared at one upstream.
+/// The targets and principals that are compared at one upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct ComparedUpstream {
     pub(crate) name: String,
@@ -122,7 +122,7 @@ struct UpstreamPlan {
     /// The principals about whom one question is enough, by their places in `principals`.
     groups: Vec<Vec<usize>>,
     targets: Vec<(CaseCall, String, ArgumentClasses)>,
-    /// What is left out, in sentences.
+    /// The parts that are left out, in sentences.
     left_out: Vec<String>,
 }
 

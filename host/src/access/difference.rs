@@ -23,15 +23,15 @@ pub(crate) struct AccessChange {
 /// The difference between two sets of policies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AccessDifference {
-    /// What the new policies allow, and the old ones refuse; as far as there was room.
+    /// The access that the new policies give and the old ones do not, as far as there was room.
     pub(crate) gained: Vec<AccessChange>,
-    /// What the old policies allow, and the new ones refuse; as far as there was room.
+    /// The access that the old policies give and the new ones do not, as far as there was room.
     pub(crate) lost: Vec<AccessChange>,
     /// The numbers of all differences.
     pub(crate) counts: DifferenceCounts,
-    /// What was asked.
+    /// The extent of the questions.
     pub(crate) extent: ComparisonExtent,
-    /// What was left out, in sentences. Empty: the comparison is complete.
+    /// The parts that were left out, in sentences. Empty: the comparison is complete.
     pub(crate) left_out: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use witgate_message::call::Target;
 use witgate_message::names;
 use witgate_plugin::Pattern;
 
-use super::known::keys;
+use super::known_principals::keys;
 use super::scene::DecisionScene;
 use super::written_rules::WrittenRules;
 use witgate_cases::CaseCall;

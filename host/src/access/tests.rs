@@ -141,7 +141,7 @@ fn store(keys: &[(&str, &[&str])]) -> String {
     format!("version = 1\n{}", keys.iter().map(key).collect::<String>())
 }
 
-/// What keys gain or lose: name, target, and the first arguments.
+/// The changes of keys: name, target, and the first arguments.
 fn of_keys(changes: &[AccessChange]) -> Vec<(&str, &str, Value)> {
     let of_keys = changes.iter().filter(|change| change.kind == "key");
     let arguments =
@@ -195,7 +195,7 @@ async fn keys_with_patterns_of_their_own_are_not_taken_together() {
 }
 
 #[tokio::test]
-async fn what_a_bound_leaves_out_is_told() {
+async fn a_bound_that_is_reached_is_told() {
     let folder = ComparedFolder::new(&[("ada", &["user"])]);
     let (old, new) = (config("'roles'", "roles = {}"), config("'roles'", "roles.user = { allow = ['*'] }"));
     let targets = ["a", "b", "c"];

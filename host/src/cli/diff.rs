@@ -23,7 +23,7 @@ use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::who_can::account_holders;
 use crate::access::comparison::{ComparedUpstream, Comparison, ComparisonBounds};
-use crate::access::known::KnownPrincipal;
+use crate::access::known_principals::KnownPrincipal;
 
 /// The most questions: half a minute with built-in policies.
 const MOST_QUESTIONS: u64 = 400_000;

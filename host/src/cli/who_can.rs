@@ -13,7 +13,7 @@ use super::explain::scene::ExplanationScene;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
-use crate::access::known::{KnownPrincipal, identity_of, judge_of_accounts, people, principals};
+use crate::access::known_principals::{KnownPrincipal, identity_of, judge_of_accounts, people, principals};
 use crate::access::question::CallQuestion;
 use crate::access::scene::DecisionScene;
 use witgate_accounts::database::users::AccountUser;

@@ -227,7 +227,7 @@ pub(crate) struct AccessReport {
     pub lost: usize,
     /// The first differences, each in a line.
     pub examples: Vec<String>,
-    /// What was left out, in sentences.
+    /// The parts that were left out, in sentences.
     pub left_out: Vec<String>,
     /// The reason why nothing is known.
     pub unknown: Option<String>,

@@ -225,7 +225,7 @@ impl AccessWatch {
         Ok(difference)
     }
 
-    /// What is compared at each upstream: the names that it has listed, and names that stand for the patterns of rules.
+    /// The targets that are compared at each upstream: the names that it has listed, and names that stand for the patterns of rules.
     fn upstreams(&self, old: &GenerationTwin, new: &GenerationTwin) -> (Vec<ComparedUpstream>, Vec<String>) {
         let all = old.config.upstreams.iter().chain(&new.config.upstreams);
         let names: BTreeSet<_> = all.map(|upstream| upstream.name.as_str()).collect();

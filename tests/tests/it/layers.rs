@@ -64,6 +64,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
+    &["routes", "access"],
     &["config", "account_pages", "endpoints", "loopback", "operation", "outgoing_checkpoints"],
     &["caller_tools", "reload", "revocation"],
     &["accounts", "admin", "control", "traces"],

@@ -8,7 +8,7 @@ use witgate_audit::select::{EntryFilter, scan};
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_plugin::Identity;
 
-use crate::access::known::KnownPrincipal;
+use crate::access::known_principals::KnownPrincipal;
 use crate::cli::audit::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;

@@ -9,7 +9,7 @@ use witgate_rbac::settings::Condition;
 
 use super::scene::ExplanationScene;
 use crate::access::condition_values::{escaped, passing, placed};
-use crate::access::known::{keys, known_roles};
+use crate::access::known_principals::{keys, known_roles};
 use crate::access::question::{CallQuestion, QuestionSender};
 use crate::access::written_rules::WrittenRules;
 use crate::cli::outcome::CommandFailure;

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{Identity, Scheme};
 
 use super::scene::ExplanationScene;
-use crate::access::known::{authenticators, identity_of, judge_of_accounts, keys, people, sender_of, users};
+use crate::access::known_principals::{
+    authenticators, identity_of, judge_of_accounts, keys, people, sender_of, users,
+};
 use crate::access::question::QuestionSender;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::party::ANONYMOUS;

@@ -104,6 +104,6 @@ async fn a_change_that_widens_access_waits_for_permission() {
     assert!(String::from_utf8_lossy(&earlier.stdout).starts_with("denied: "), "{earlier:?}");
     let between = diff(running.setup(), &["1", "3", "--call", "get_time"]);
     assert_eq!(of_keys(&between["gained"]), [("ada", "get_time")]);
-    let log = running.setup().run(&["audit", "query", "--kind", "access-changed"]);
+    let log = running.setup().run(&["--json", "audit", "query", "--kind", "access-changed"]);
     assert!(String::from_utf8_lossy(&log.stdout).contains("\"gained\""), "{log:?}");
 }
