@@ -13,7 +13,7 @@ use witgate_base::digest::sha256;
 use witgate_plugin::{Digest, TargetKind};
 
 pub use definition::{Definition, LARGEST_KEPT};
-pub use difference::{Difference, differences};
+pub use difference::{DefinitionDifference, differences};
 pub use hidden::{HiddenCharacters, shown};
 pub use lock_file::{LOCK_FILE, LockFile, LockFileError, LockedDefinition, lock_path};
 

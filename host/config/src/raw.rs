@@ -34,12 +34,12 @@ pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
     TokenStore,
 };
-pub use self::endpoint::Endpoint;
+pub use self::endpoint::EndpointTable;
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
 pub use self::lint::Lint;
 pub use self::passwords::Passwords;
-pub use self::pins::Pins;
+pub use self::pins::PinSetting;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,
@@ -70,7 +70,7 @@ pub struct File {
     /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Endpoints at which there are several upstreams, by name, each served at `/NAME/mcp`. Default: none.
-    pub endpoints: BTreeMap<String, Endpoint>,
+    pub endpoints: BTreeMap<String, EndpointTable>,
     /// The policies, by name. A policy that no pipeline uses has no effect.
     pub policies: BTreeMap<String, Policy>,
     /// Keys that the host holds, by name. Policies use them by name and never see them.

@@ -1,8 +1,8 @@
 //! The flow of an endpoint: it sends each message to the upstreams that it is for, and makes one answer of theirs.
 
-mod asking;
 mod joint_answer;
-mod opening;
+mod member_calls;
+mod session_opener;
 mod subscribing;
 
 use std::net::IpAddr;
@@ -28,11 +28,11 @@ use witgate_message::headers::agree;
 use witgate_plugin::Transport;
 
 use crate::event_ids::EventPositions;
-use crate::events::{RequestIds, UpstreamStream};
+use crate::events::{MemberStream, RequestIds};
 use crate::joint_session::{JointSession, JointSessions};
 use crate::message::ClientMessage;
 use crate::names::NamePlan;
-use crate::routing::{Destination, RoutedMessage};
+use crate::routing::{MessageDestination, RoutedMessage};
 
 /// An upstream at an endpoint.
 pub struct EndpointMember<U> {
@@ -111,17 +111,17 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     }
 
     async fn send(&self, read: &ReadMessage) -> Result<Reply, RejectedMessage> {
-        match Destination::of(&self.plan, &read.call) {
-            Destination::One(routed) => self.pass(read, routed).await,
-            Destination::OfTask(task) => self.pass_to_task(read, &task).await,
-            Destination::OfRequest(id) => self.pass_about(read, &id).await,
-            Destination::All if read.call.id().is_none() => self.tell_all(read).await,
-            Destination::All => self.ask_all_alike(read).await,
-            Destination::Any => self.ask_any(read).await,
-            Destination::Handshake => self.open(read).await,
-            Destination::List(kind, cursors) => self.list(read, kind, cursors).await,
-            Destination::Subscriptions => self.subscribe(read).await,
-            Destination::Nowhere(fault) => self.refuse(&read.message, fault.into()).await,
+        match MessageDestination::of(&self.plan, &read.call) {
+            MessageDestination::One(routed) => self.pass(read, routed).await,
+            MessageDestination::OfTask(task) => self.pass_to_task(read, &task).await,
+            MessageDestination::OfRequest(id) => self.pass_about(read, &id).await,
+            MessageDestination::All if read.call.id().is_none() => self.tell_all(read).await,
+            MessageDestination::All => self.ask_all_alike(read).await,
+            MessageDestination::Any => self.ask_any(read).await,
+            MessageDestination::Handshake => self.open(read).await,
+            MessageDestination::List(kind, cursors) => self.list(read, kind, cursors).await,
+            MessageDestination::Subscriptions => self.subscribe(read).await,
+            MessageDestination::Nowhere(fault) => self.refuse(&read.message, fault.into()).await,
         }
     }
 
@@ -143,7 +143,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     fn shown(&self, read: &ReadMessage, place: usize, request: RequestIds, reply: Reply) -> Reply {
         let body = match reply.body {
             AnswerBody::Events(events) => {
-                let stream = UpstreamStream {
+                let stream = MemberStream {
                     plan: Arc::clone(&self.plan),
                     place,
                     session: read.session.clone(),

@@ -19,7 +19,7 @@ use crate::joint_session::JointSession;
 use crate::names::NamePlan;
 
 /// A stream of an upstream.
-pub(crate) struct UpstreamStream {
+pub(crate) struct MemberStream {
     pub(crate) plan: Arc<NamePlan>,
     /// The place of the upstream.
     pub(crate) place: usize,
@@ -31,14 +31,14 @@ pub(crate) struct UpstreamStream {
     pub(crate) positions: Arc<EventPositions>,
 }
 
-/// What a request is known by, as JSON text.
+/// The id of a request, as JSON text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestIds {
     pub(crate) id: Option<String>,
     pub(crate) token: Option<String>,
 }
 
-impl UpstreamStream {
+impl MemberStream {
     /// The events as the client gets them. `peer` reads them.
     pub(crate) fn shown(
         self,
@@ -133,12 +133,12 @@ mod tests {
     use crate::names::tests::plan;
     use witgate_base::party::Principal;
 
-    fn stream(request: Option<RequestIds>) -> UpstreamStream {
+    fn stream(request: Option<RequestIds>) -> MemberStream {
         let party = Principal::new("keys".into(), None, "ada").party(None);
         let session = JointSession::new(party, Bytes::new(), "2025-11-25", vec![Joining::Joined(None); 2]);
         session.note(0, Some("5"), Some("50"));
         session.note(1, Some("6"), Some("60"));
-        UpstreamStream {
+        MemberStream {
             plan: Arc::new(plan(&[("a", &["resource:a:*"]), ("b", &["resource:b:*"])])),
             place: 1,
             session: Some(Arc::new(session)),
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    fn shown(stream: &UpstreamStream, message: &str) -> Option<String> {
+    fn shown(stream: &MemberStream, message: &str) -> Option<String> {
         let shown = stream.message(&Bytes::from(message.to_owned()))?;
         Some(String::from_utf8(shown.to_vec()).unwrap())
     }

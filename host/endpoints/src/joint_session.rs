@@ -54,7 +54,7 @@ struct JointState {
     tokens: VecDeque<(Box<str>, usize)>,
 }
 
-/// Whether an upstream has had its handshake.
+/// The state of the handshake with an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Joining {
     /// It has not.

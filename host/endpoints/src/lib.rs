@@ -15,11 +15,11 @@ mod events;
 mod handshake;
 mod joint_session;
 mod lists;
+mod member_state;
 mod message;
 mod names;
 mod part;
 mod routing;
-mod standing;
 mod subscriptions;
 
 pub use combined::{CombinedFlow, EndpointMember};

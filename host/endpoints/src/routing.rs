@@ -1,4 +1,4 @@
-//! Where a message goes. Only its own content and the configuration decide.
+//! The destination of a message. Only its own content and the configuration decide.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::names::NamePlan;
 
 /// The upstreams that a message is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub(crate) enum MessageDestination {
     /// One upstream, which gets this body.
     One(RoutedMessage),
     /// The upstream of a task.
@@ -43,7 +43,7 @@ pub(crate) struct RoutedMessage {
     pub(crate) name: Option<String>,
 }
 
-impl Destination {
+impl MessageDestination {
     pub(crate) fn of(plan: &NamePlan, call: &Call) -> Self {
         match call.kind() {
             MessageKind::Response { .. } => of_answer(plan, call),
@@ -53,36 +53,36 @@ impl Destination {
     }
 }
 
-fn of_request(plan: &NamePlan, call: &Call) -> Destination {
+fn of_request(plan: &NamePlan, call: &Call) -> MessageDestination {
     let method = call.method();
     match method {
-        "initialize" | "server/discover" => Destination::Handshake,
-        "ping" => Destination::Any,
-        "logging/setLevel" => Destination::All,
-        "subscriptions/listen" => Destination::Subscriptions,
+        "initialize" | "server/discover" => MessageDestination::Handshake,
+        "ping" => MessageDestination::Any,
+        "logging/setLevel" => MessageDestination::All,
+        "subscriptions/listen" => MessageDestination::Subscriptions,
         "tools/call" | "prompts/get" => of_target(plan, call, &["name"]),
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => of_target(plan, call, &["uri"]),
         "completion/complete" => of_target(plan, call, &["ref", "name"]),
         _ => match (ListKind::of(method), call.tasks()) {
             (Some(kind), _) => of_list(plan, kind, call),
-            (None, [task]) if method.starts_with("tasks/") => Destination::OfTask(task.clone()),
-            _ => Destination::Nowhere(MessageFault::UnknownMethod(method.to_owned())),
+            (None, [task]) if method.starts_with("tasks/") => MessageDestination::OfTask(task.clone()),
+            _ => MessageDestination::Nowhere(MessageFault::UnknownMethod(method.to_owned())),
         },
     }
 }
 
 /// The upstream of a target, whose name is in `params` at `at`.
-fn of_target(plan: &NamePlan, call: &Call, at: &[&str]) -> Destination {
+fn of_target(plan: &NamePlan, call: &Call, at: &[&str]) -> MessageDestination {
     let Access::Target(target) = call.access() else { return unreadable() };
     let Some((place, name)) = plan.target(target.kind, &target.name) else {
-        return Destination::Nowhere(MessageFault::InvalidParams(unknown(target.kind)));
+        return MessageDestination::Nowhere(MessageFault::InvalidParams(unknown(target.kind)));
     };
     if name == &*target.name {
-        return Destination::One(RoutedMessage { place, body: call.body().clone(), name: None });
+        return MessageDestination::One(RoutedMessage { place, body: call.body().clone(), name: None });
     }
     let body = spliced(call.body(), at, &quote(name));
     body.map_or_else(unreadable, |body| {
-        Destination::One(RoutedMessage { place, body, name: Some(name.to_owned()) })
+        MessageDestination::One(RoutedMessage { place, body, name: Some(name.to_owned()) })
     })
 }
 
@@ -95,49 +95,49 @@ fn unknown(kind: TargetKind) -> String {
     }
 }
 
-fn of_list(plan: &NamePlan, kind: ListKind, call: &Call) -> Destination {
+fn of_list(plan: &NamePlan, kind: ListKind, call: &Call) -> MessageDestination {
     let is_offered = |place| plan.offers_resources(place);
     if kind.is_of_resources() && !plan.places().any(is_offered) {
-        return Destination::Nowhere(MessageFault::UnknownMethod(call.method().to_owned()));
+        return MessageDestination::Nowhere(MessageFault::UnknownMethod(call.method().to_owned()));
     }
     let cursor = member(call.body(), &["cursor"]).and_then(|text| serde_json::from_str::<String>(text).ok());
     match cursor.map(|cursor| cursors(plan, &cursor)) {
-        None => Destination::List(kind, None),
-        Some(Some(cursors)) => Destination::List(kind, Some(cursors)),
-        Some(None) => Destination::Nowhere(MessageFault::InvalidParams(
+        None => MessageDestination::List(kind, None),
+        Some(Some(cursors)) => MessageDestination::List(kind, Some(cursors)),
+        Some(None) => MessageDestination::Nowhere(MessageFault::InvalidParams(
             "params.cursor is none of this endpoint".to_owned(),
         )),
     }
 }
 
-fn of_notification(plan: &NamePlan, call: &Call) -> Destination {
+fn of_notification(plan: &NamePlan, call: &Call) -> MessageDestination {
     match call.method() {
-        "notifications/initialized" | "notifications/roots/list_changed" => Destination::All,
+        "notifications/initialized" | "notifications/roots/list_changed" => MessageDestination::All,
         "notifications/cancelled" => match member(call.body(), &["requestId"]) {
-            Some(id) => Destination::OfRequest(id.into()),
+            Some(id) => MessageDestination::OfRequest(id.into()),
             None => unreadable(),
         },
         "notifications/progress" => of_id(plan, call.body(), member(call.body(), &["progressToken"])),
         // It may concern any upstream, and upstreams must not rely on it (MCP 2025-11-25, "Tasks").
-        method => Destination::Nowhere(MessageFault::UnknownMethod(method.to_owned())),
+        method => MessageDestination::Nowhere(MessageFault::UnknownMethod(method.to_owned())),
     }
 }
 
 /// An answer goes to the upstream whose request it answers.
-fn of_answer(plan: &NamePlan, call: &Call) -> Destination {
+fn of_answer(plan: &NamePlan, call: &Call) -> MessageDestination {
     of_id(plan, call.body(), call.id())
 }
 
 /// The upstream of an id or a progress token, which is a part of `body`.
-fn of_id(plan: &NamePlan, body: &Bytes, id: Option<&str>) -> Destination {
+fn of_id(plan: &NamePlan, body: &Bytes, id: Option<&str>) -> MessageDestination {
     let Some(id) = id else { return unreadable() };
     let Some((place, own)) = plan.own_id(id) else {
         let message = "this answer belongs to no request of a server".to_owned();
-        return Destination::Nowhere(MessageFault::InvalidRequest(message));
+        return MessageDestination::Nowhere(MessageFault::InvalidRequest(message));
     };
     let Some(span) = span_in(body, id) else { return unreadable() };
     let body = splice(body, &mut [(span, &own)]);
-    Destination::One(RoutedMessage { place, body, name: None })
+    MessageDestination::One(RoutedMessage { place, body, name: None })
 }
 
 /// A member of `params`, as JSON text.
@@ -153,8 +153,8 @@ fn spliced(body: &Bytes, at: &[&str], value: &str) -> Option<Bytes> {
 }
 
 /// The flow has parsed the message, so this does not happen.
-fn unreadable() -> Destination {
-    Destination::Nowhere(MessageFault::InvalidRequest("this message cannot be read".to_owned()))
+fn unreadable() -> MessageDestination {
+    MessageDestination::Nowhere(MessageFault::InvalidRequest("this message cannot be read".to_owned()))
 }
 
 #[cfg(test)]
@@ -162,14 +162,14 @@ mod tests {
     use super::*;
     use crate::names::tests::plan;
 
-    fn of(message: &str) -> Destination {
+    fn of(message: &str) -> MessageDestination {
         let plan = plan(&[("a", &["plain", "resource:file:///*"]), ("b", &[])]);
-        Destination::of(&plan, &Call::parse(Bytes::from(message.to_owned())).unwrap())
+        MessageDestination::of(&plan, &Call::parse(Bytes::from(message.to_owned())).unwrap())
     }
 
-    fn one(place: usize, body: &str, name: Option<&str>) -> Destination {
+    fn one(place: usize, body: &str, name: Option<&str>) -> MessageDestination {
         let (body, name) = (Bytes::from(body.to_owned()), name.map(str::to_owned));
-        Destination::One(RoutedMessage { place, body, name })
+        MessageDestination::One(RoutedMessage { place, body, name })
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(of(&call("plain")), one(0, &call("plain"), None));
         for unknown in ["x", "c__x", "a__plain", "b__"] {
             assert!(
-                matches!(of(&call(unknown)), Destination::Nowhere(MessageFault::InvalidParams(_))),
+                matches!(of(&call(unknown)), MessageDestination::Nowhere(MessageFault::InvalidParams(_))),
                 "{unknown}"
             );
         }
@@ -202,7 +202,7 @@ mod tests {
         let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
         assert_eq!(of(&answer(r#""b__\"7\"""#)), one(1, &answer(r#""7""#), None));
         assert_eq!(of(&answer(r#""a__7""#)), one(0, &answer("7"), None));
-        assert!(matches!(of(&answer("7")), Destination::Nowhere(_)));
+        assert!(matches!(of(&answer("7")), MessageDestination::Nowhere(_)));
         let progress = |token: &str| {
             format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
@@ -215,15 +215,15 @@ mod tests {
     fn other_messages_go_to_all_or_nowhere() {
         let request =
             |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{}}}}"#);
-        assert_eq!(of(&request("ping")), Destination::Any);
-        assert_eq!(of(&request("tools/list")), Destination::List(ListKind::Tools, None));
-        assert_eq!(of(&request("resources/list")), Destination::List(ListKind::Resources, None));
-        assert!(matches!(of(&request("x/y")), Destination::Nowhere(MessageFault::UnknownMethod(_))));
+        assert_eq!(of(&request("ping")), MessageDestination::Any);
+        assert_eq!(of(&request("tools/list")), MessageDestination::List(ListKind::Tools, None));
+        assert_eq!(of(&request("resources/list")), MessageDestination::List(ListKind::Resources, None));
+        assert!(matches!(of(&request("x/y")), MessageDestination::Nowhere(MessageFault::UnknownMethod(_))));
         let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#;
-        assert!(matches!(of(list), Destination::Nowhere(MessageFault::InvalidParams(_))));
+        assert!(matches!(of(list), MessageDestination::Nowhere(MessageFault::InvalidParams(_))));
         let task = r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t"}}"#;
-        assert_eq!(of(task), Destination::OfTask("t".into()));
+        assert_eq!(of(task), MessageDestination::OfTask("t".into()));
         let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"1"}}"#;
-        assert_eq!(of(cancelled), Destination::OfRequest(r#""1""#.into()));
+        assert_eq!(of(cancelled), MessageDestination::OfRequest(r#""1""#.into()));
     }
 }

@@ -12,7 +12,7 @@ use crate::names::NamePlan;
 const RESOURCES: &str = "resourceSubscriptions";
 const TASKS: &str = "taskIds";
 
-/// What a client subscribes to at each upstream, by its place. An upstream of which nothing is wanted has no part.
+/// The subscriptions of a client at each upstream, by its place. An upstream of which nothing is wanted has no part.
 ///
 /// # Errors
 /// If a resource or a task belongs to no upstream. `of_task` finds that of a task.

@@ -3,9 +3,9 @@
 
 mod findings;
 mod life;
-mod observed;
+mod observed_definitions;
 mod place_set;
-mod seen;
+mod seen_entries;
 mod template;
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use witgate_runtime::metrics::Metrics;
 use crate::definition_log::DefinitionLog;
 use life::LifeTable;
 pub use life::{DefinitionAccess, DefinitionLife, LifeKey};
-use observed::ObservedDefinitions;
-pub use seen::SeenEntry;
+use observed_definitions::ObservedDefinitions;
+pub use seen_entries::SeenEntry;
 
 /// The watch of the definitions of one upstream.
 #[derive(Debug)]

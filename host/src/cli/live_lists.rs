@@ -76,7 +76,7 @@ pub(super) struct ListedUpstream<'a> {
 }
 
 /// Lists of an upstream.
-pub(super) struct UpstreamLists {
+pub(super) struct ListAnswers {
     pub(super) lists: Vec<LiveList>,
     /// The eras that it supports, as far as they are known.
     pub(super) eras: Option<SpokenEras>,
@@ -98,11 +98,11 @@ pub(super) async fn read(
 pub(super) async fn read_all(
     listed: ListedUpstream<'_>,
     kinds: &[EntryKind],
-) -> Result<UpstreamLists, CommandFailure> {
+) -> Result<ListAnswers, CommandFailure> {
     let UpstreamAnswers { lists, eras, fault } = ask(listed, kinds).await?;
     match fault.filter(|_| lists.is_empty()) {
         Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
-        None => Ok(UpstreamLists { lists, eras }),
+        None => Ok(ListAnswers { lists, eras }),
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn read_whole(
     }
 }
 
-/// What an upstream answers to requests for lists.
+/// The answers of an upstream to requests for lists.
 struct UpstreamAnswers {
     lists: Vec<LiveList>,
     eras: Option<SpokenEras>,

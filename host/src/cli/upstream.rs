@@ -3,7 +3,7 @@
 mod approve;
 mod change;
 mod diff;
-mod shown;
+mod shown_definitions;
 
 use super::context::Context;
 use super::control::show;

@@ -64,12 +64,12 @@ pub(crate) struct AccessWatch {
     last: Mutex<Option<GenerationDifference>>,
     /// True if changes that widen access are refused.
     is_guarding: AtomicBool,
-    allowance: Mutex<Allowance>,
+    allowance: Mutex<ChangeAllowance>,
 }
 
 /// The candidate that was refused because of new access, and the one that an operator has allowed.
 #[derive(Debug, Default)]
-struct Allowance {
+struct ChangeAllowance {
     refused: Option<Recipe>,
     allowed: Option<Recipe>,
 }
@@ -107,7 +107,7 @@ impl AccessWatch {
 
     /// Notes a candidate that is refused because of new access.
     pub(super) fn refused(&self, candidate: &Recipe) {
-        *self.allowance.lock() = Allowance { refused: Some(candidate.clone()), allowed: None };
+        *self.allowance.lock() = ChangeAllowance { refused: Some(candidate.clone()), allowed: None };
     }
 
     /// Allows the candidate that was refused last. False: none was.

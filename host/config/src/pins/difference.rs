@@ -22,7 +22,7 @@ const HINTS: [&str; 4] = ["readOnlyHint", "destructiveHint", "idempotentHint", "
 
 /// A difference between two definitions of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
+pub enum DefinitionDifference {
     /// A schema accepts values that it did not accept before.
     Wider {
         /// The JSON pointer of the schema.
@@ -55,34 +55,39 @@ pub enum Difference {
 }
 
 /// The differences between two definitions: first those that give a tool more, then each changed value.
-pub fn differences(before: Option<&Value>, after: Option<&Value>) -> Vec<Difference> {
+pub fn differences(before: Option<&Value>, after: Option<&Value>) -> Vec<DefinitionDifference> {
     let mut all = Vec::new();
     if let (Some(before), Some(after)) = (before, after) {
         all.extend(hints(before, after));
         for schema in ["inputSchema", "outputSchema"] {
             let wider = widenings(before.get(schema), after.get(schema), &format!("/{schema}"));
-            all.extend(wider.into_iter().map(|(place, what)| Difference::Wider { place, what }));
+            all.extend(wider.into_iter().map(|(place, what)| DefinitionDifference::Wider { place, what }));
         }
     }
     compare(before, after, String::new(), &mut all);
     if all.len() > MOST {
         all.truncate(MOST);
-        all.push(Difference::More);
+        all.push(DefinitionDifference::More);
     }
     all
 }
 
-fn hints(before: &Value, after: &Value) -> impl Iterator<Item = Difference> {
+fn hints(before: &Value, after: &Value) -> impl Iterator<Item = DefinitionDifference> {
     let value =
         |definition: &Value, name: &str| definition.get("annotations")?.get(name).map(Value::to_string);
     HINTS.into_iter().filter_map(move |name| {
         let (before, after) = (value(before, name), value(after, name));
-        (before != after).then_some(Difference::Hint { name, before, after })
+        (before != after).then_some(DefinitionDifference::Hint { name, before, after })
     })
 }
 
 /// Adds each value that is different. Objects are compared member by member, everything else as a whole.
-fn compare(before: Option<&Value>, after: Option<&Value>, place: String, all: &mut Vec<Difference>) {
+fn compare(
+    before: Option<&Value>,
+    after: Option<&Value>,
+    place: String,
+    all: &mut Vec<DefinitionDifference>,
+) {
     if before == after || all.len() > MOST {
         return;
     }
@@ -104,7 +109,7 @@ fn compare(before: Option<&Value>, after: Option<&Value>, place: String, all: &m
     }
 }
 
-fn value_difference(before: Option<&Value>, after: Option<&Value>, place: String) -> Difference {
+fn value_difference(before: Option<&Value>, after: Option<&Value>, place: String) -> DefinitionDifference {
     let hidden = after.map(|after| HiddenCharacters::of(&text_of(after))).unwrap_or_default();
     let (before, after) = match (before, after) {
         (Some(Value::String(before)), Some(Value::String(after))) => {
@@ -113,7 +118,7 @@ fn value_difference(before: Option<&Value>, after: Option<&Value>, place: String
         }
         (before, after) => (before.map(value_text), after.map(value_text)),
     };
-    Difference::Value { place: shown(&place), before, after, hidden }
+    DefinitionDifference::Value { place: shown(&place), before, after, hidden }
 }
 
 /// All texts in a value, also the names of members.
@@ -172,7 +177,7 @@ mod tests {
     fn hidden_characters_of_a_new_description_are_shown_and_named() {
         let before = json!({ "name": "a", "description": "Adds numbers." });
         let after = json!({ "name": "a", "description": "Adds numbers.\u{200b}\u{200b}" });
-        let [Difference::Value { place, before, after, hidden }] =
+        let [DefinitionDifference::Value { place, before, after, hidden }] =
             &differences(Some(&before), Some(&after))[..]
         else {
             panic!("one difference")
@@ -198,7 +203,7 @@ mod tests {
         let before = json!({ "name": "a", "annotations": { "destructiveHint": true } });
         let after = json!({ "name": "a", "annotations": { "readOnlyHint": true } });
         let found = differences(Some(&before), Some(&after));
-        let hint = |name, before: Option<&str>, after: Option<&str>| Difference::Hint {
+        let hint = |name, before: Option<&str>, after: Option<&str>| DefinitionDifference::Hint {
             name,
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),
@@ -211,9 +216,9 @@ mod tests {
     #[test]
     fn a_new_definition_is_shown_member_by_member_and_a_gone_one_as_a_whole() {
         let definition = json!({ "name": "a", "x/y": { "b": 1 } });
-        let places = |found: Vec<Difference>| {
+        let places = |found: Vec<DefinitionDifference>| {
             let place = |difference| match difference {
-                Difference::Value { place, .. } => place,
+                DefinitionDifference::Value { place, .. } => place,
                 other => panic!("{other:?}"),
             };
             found.into_iter().map(place).collect::<Vec<_>>()
@@ -228,6 +233,6 @@ mod tests {
         let many = |value: u32| Value::from_iter((0..1000).map(|name| (format!("m{name}"), json!(value))));
         let found = differences(Some(&many(1)), Some(&many(2)));
         assert_eq!(found.len(), MOST + 1);
-        assert_eq!(found.last(), Some(&Difference::More));
+        assert_eq!(found.last(), Some(&DefinitionDifference::More));
     }
 }

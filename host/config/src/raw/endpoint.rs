@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Several upstreams at one endpoint. Each of them is also served alone, at its own path.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Endpoint {
+pub struct EndpointTable {
     /// The names of the upstreams, at least two. The first one answers what concerns no upstream.
     pub upstreams: Vec<String>,
     /// For upstreams, by name: patterns of the tools and prompts that keep their names here, and of the resources that

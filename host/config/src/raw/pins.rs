@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// The consequence of a definition that is not approved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Pins {
+pub enum PinSetting {
     /// Definitions are not compared.
     Off,
     /// It is reported.

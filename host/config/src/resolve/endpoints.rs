@@ -27,7 +27,7 @@ impl Resolver<'_> {
         &mut self,
         file: &raw::File,
         name: &str,
-        written: &raw::Endpoint,
+        written: &raw::EndpointTable,
         upstreams: &[Upstream],
     ) -> CombinedEndpoint {
         self.endpoint_named_well(name);
@@ -68,7 +68,7 @@ impl Resolver<'_> {
     fn joined<'a>(
         &mut self,
         name: &str,
-        written: &raw::Endpoint,
+        written: &raw::EndpointTable,
         upstreams: &'a [Upstream],
     ) -> Vec<&'a Upstream> {
         let mut joined: Vec<&Upstream> = Vec::new();
@@ -148,14 +148,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn owners_are_upstreams(&mut self, name: &str, written: &raw::Endpoint) {
+    fn owners_are_upstreams(&mut self, name: &str, written: &raw::EndpointTable) {
         for owner in written.owns.keys().filter(|owner| !written.upstreams.contains(owner)) {
             let message = format!("`{owner}` is no upstream of this endpoint");
             self.error(&["endpoints", name, "owns", owner], message, "add it to `upstreams`, or remove this");
         }
     }
 
-    fn owned(&mut self, name: &str, upstream: &str, written: &raw::Endpoint) -> Vec<Pattern> {
+    fn owned(&mut self, name: &str, upstream: &str, written: &raw::EndpointTable) -> Vec<Pattern> {
         let mut patterns = Vec::new();
         for (index, text) in written.owns.get(upstream).into_iter().flatten().enumerate() {
             let index = index.to_string();

@@ -12,9 +12,9 @@ impl Resolver<'_> {
     /// The comparison of an upstream's definitions with the approved ones. None: there is none.
     pub(super) fn pins(&mut self, name: &str, written: &raw::Upstream) -> Option<Pins> {
         let mode = match written.pins? {
-            raw::Pins::Off => return None,
-            raw::Pins::Warn => PinMode::Warn,
-            raw::Pins::Hold => PinMode::Hold,
+            raw::PinSetting::Off => return None,
+            raw::PinSetting::Warn => PinMode::Warn,
+            raw::PinSetting::Hold => PinMode::Hold,
         };
         let path = lock_path(&self.base);
         self.files.note(&path);

@@ -406,7 +406,7 @@ pub fn resources(file: &raw::File) -> Vec<(String, String)> {
         let path = written.path.clone().unwrap_or_else(|| default_path(name, alone));
         (name.clone(), resource(file, written.resource.as_ref(), &path, alone))
     };
-    let joint = |(name, written): (&String, &raw::Endpoint)| {
+    let joint = |(name, written): (&String, &raw::EndpointTable)| {
         let path = written.path.clone().unwrap_or_else(|| default_path(name, false));
         (name.clone(), resource(file, written.resource.as_ref(), &path, false))
     };

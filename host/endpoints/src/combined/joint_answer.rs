@@ -9,10 +9,10 @@ use witgate_flow::event::Event;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
 
-use super::asking::{PartAnswers, id_of, lacks_method};
+use super::member_calls::{PartAnswers, id_of, lacks_method};
 use super::{CombinedFlow, ReadMessage};
 use crate::event_ids::EventPositions;
-use crate::events::{RequestIds, UpstreamStream};
+use crate::events::{MemberStream, RequestIds};
 use crate::lists::{self, Cursors, JointList, ListKind};
 use crate::part::{PartAnswer, bad_answer};
 
@@ -112,7 +112,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// A message of an upstream before its answer. It has no id: the stream cannot be resumed.
     fn shown_before(&self, read: &ReadMessage, place: usize, event: Event) -> BoxStream<'static, Event> {
         let request = RequestIds { id: None, token: read.call.progress_token().map(str::to_owned) };
-        let stream = UpstreamStream {
+        let stream = MemberStream {
             plan: std::sync::Arc::clone(&self.plan),
             place,
             session: read.session.clone(),

@@ -13,7 +13,7 @@ use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::RejectedMessage;
 use witgate_message::json::{MessageForm, form};
 
-use super::asking::id_of;
+use super::member_calls::id_of;
 use super::{CombinedFlow, ReadMessage};
 use crate::events::RequestIds;
 use crate::part::bad_answer;

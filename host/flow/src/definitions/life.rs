@@ -12,7 +12,7 @@ use witgate_config::pins::{ApprovedDefinitions, Definition, DefinitionVerdict, E
 use witgate_plugin::{Digest, TargetKind};
 use witgate_runtime::shares::{Capacity, Holdings};
 
-use super::observed::ObservedDefinitions;
+use super::observed_definitions::ObservedDefinitions;
 use super::place_set::PlaceSet;
 use super::template::covering;
 

@@ -158,10 +158,10 @@ fn read_page(message: &Bytes, kind: EntryKind) -> Result<ListPage, Rejection> {
 
 fn code(error: &str) -> Option<i64> {
     #[derive(Deserialize)]
-    struct ErrorCode {
+    struct ListErrorCode {
         code: i64,
     }
-    serde_json::from_str(error).ok().map(|ErrorCode { code }| code)
+    serde_json::from_str(error).ok().map(|ListErrorCode { code }| code)
 }
 
 fn next_cursor(message: &str) -> Option<String> {

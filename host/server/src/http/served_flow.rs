@@ -1,4 +1,4 @@
-//! What is at an endpoint: the flow of one upstream, or of several.
+//! The service at an endpoint: the flow of one upstream, or of several.
 
 use std::net::IpAddr;
 use std::sync::Arc;

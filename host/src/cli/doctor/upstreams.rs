@@ -16,7 +16,7 @@ use super::finding::{CheckFinding, FindingLevel};
 use super::http_probe::{ProbedAnswer, send};
 use super::installation::Installation;
 use super::outcome::CheckOutcome;
-use crate::cli::live_lists::{ListedUpstream, UpstreamLists, read_all};
+use crate::cli::live_lists::{ListAnswers, ListedUpstream, read_all};
 use witgate_base::clock::{self, Clock};
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
@@ -273,7 +273,7 @@ fn redacted(upstream: &Upstream, text: String) -> String {
     parts.filter(|part| part.len() >= SHORTEST_SECRET).fold(text, |text, part| text.replace(part, "****"))
 }
 
-fn summary(name: &str, lists: &UpstreamLists, time: Duration) -> String {
+fn summary(name: &str, lists: &ListAnswers, time: Duration) -> String {
     let count = |kind: EntryKind, what: &str| {
         let list = lists.lists.iter().find(|list| list.kind == kind)?;
         let more = if list.is_cut { " at least" } else { "" };

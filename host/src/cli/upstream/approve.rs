@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::change::{ChangeKind, DefinitionChange, Lock, changes, failure};
+use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes, failure};
 use super::diff;
-use super::shown::{UpstreamChoice, shown};
+use super::shown_definitions::{UpstreamChoice, shown};
 use crate::cli::change_state::{ChangeState, SocketAnswer, WaitOption, wait_for};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let name = &arguments.upstream.name;
-    let lock = Lock::read(context, name)?;
+    let lock = ApprovedLock::read(context, name)?;
     let all = changes(&lock.file, name, &shown(context, &arguments.upstream)?);
     let (unreadable, chosen): (Vec<_>, Vec<_>) = chosen(all, &arguments.targets)?
         .into_iter()

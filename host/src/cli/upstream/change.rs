@@ -5,22 +5,23 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::shown::{ShownDefinition, ShownDefinitions};
+use super::shown_definitions::{ShownDefinition, ShownDefinitions};
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::digest::digest_text;
 use witgate_config::pins::{
-    Definition, Difference, EntryKind, LockFile, LockFileError, LockedDefinition, differences, lock_path,
+    Definition, DefinitionDifference, EntryKind, LockFile, LockFileError, LockedDefinition, differences,
+    lock_path,
 };
 use witgate_config::resolve::Outline;
 
 /// The file of approved definitions, with its content.
-pub(super) struct Lock {
+pub(super) struct ApprovedLock {
     pub(super) path: PathBuf,
     pub(super) file: LockFile,
 }
 
-impl Lock {
+impl ApprovedLock {
     /// Reads the file beside the configuration, which has to have the upstream `name`.
     pub(super) fn read(context: &Context, name: &str) -> Result<Self, CommandFailure> {
         let path = context.config_path().ok_or_else(|| {
@@ -82,7 +83,7 @@ impl DefinitionChange {
     }
 
     /// The differences of the texts. Empty if one of them is too large to be kept.
-    pub(super) fn differences(&self) -> Vec<Difference> {
+    pub(super) fn differences(&self) -> Vec<DefinitionDifference> {
         let text =
             |locked: &Option<LockedDefinition>| locked.as_ref().and_then(|locked| locked.definition.clone());
         let is_cut = |locked: &Option<LockedDefinition>| {
@@ -109,17 +110,17 @@ impl DefinitionChange {
     }
 }
 
-fn difference_json(difference: &Difference) -> Value {
+fn difference_json(difference: &DefinitionDifference) -> Value {
     match difference {
-        Difference::Wider { place, what } => json!({ "wider": what, "at": place }),
-        Difference::Hint { name, before, after } => {
+        DefinitionDifference::Wider { place, what } => json!({ "wider": what, "at": place }),
+        DefinitionDifference::Hint { name, before, after } => {
             json!({ "annotation": name, "before": before, "after": after })
         }
-        Difference::Value { place, before, after, hidden } => json!({
+        DefinitionDifference::Value { place, before, after, hidden } => json!({
             "at": place, "before": before, "after": after,
             "hidden": (!hidden.is_empty()).then(|| hidden.to_string()),
         }),
-        Difference::More => json!({ "more": true }),
+        DefinitionDifference::More => json!({ "more": true }),
     }
 }
 

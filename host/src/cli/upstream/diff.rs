@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::change::{ChangeKind, DefinitionChange, Lock, changes};
-use super::shown::{UpstreamChoice, shown};
+use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes};
+use super::shown_definitions::{UpstreamChoice, shown};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::counted;
-use witgate_config::pins::{Difference, shown as escaped};
+use witgate_config::pins::{DefinitionDifference, shown as escaped};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let name = &arguments.upstream.name;
-    let lock = Lock::read(context, name)?;
+    let lock = ApprovedLock::read(context, name)?;
     let all = changes(&lock.file, name, &shown(context, &arguments.upstream)?);
     if context.terminal.is_json() {
         let changes: Vec<_> = all.iter().map(DefinitionChange::json).collect();
@@ -57,14 +57,14 @@ pub(super) fn text(change: &DefinitionChange) -> String {
     lines.join("\n")
 }
 
-fn add(difference: &Difference, lines: &mut Vec<String>) {
+fn add(difference: &DefinitionDifference, lines: &mut Vec<String>) {
     match difference {
-        Difference::Wider { place, what } => lines.push(format!("  WIDER {place}: {what}")),
-        Difference::Hint { name, before, after } => {
+        DefinitionDifference::Wider { place, what } => lines.push(format!("  WIDER {place}: {what}")),
+        DefinitionDifference::Hint { name, before, after } => {
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
             lines.push(format!("  ANNOTATION {name}: {} → {}", value(before), value(after)));
         }
-        Difference::Value { place, before, after, hidden } => {
+        DefinitionDifference::Value { place, before, after, hidden } => {
             lines.push(format!("  {place}"));
             for (sign, value) in [('-', before), ('+', after)] {
                 let value = value.iter().flat_map(|value| value.lines());
@@ -74,6 +74,6 @@ fn add(difference: &Difference, lines: &mut Vec<String>) {
                 lines.push(format!("    HIDDEN {hidden}"));
             }
         }
-        Difference::More => lines.push("  … and further differences".to_owned()),
+        DefinitionDifference::More => lines.push("  … and further differences".to_owned()),
     }
 }

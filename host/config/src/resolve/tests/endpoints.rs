@@ -65,7 +65,7 @@ fn the_upstreams_of_an_endpoint_accept_the_same_credentials() {
 }
 
 #[test]
-fn over_stdio_there_is_one_endpoint_with_all_upstreams() {
+fn an_endpoint_over_stdio_has_all_upstreams() {
     let stdio = "[server]\ntransport = 'stdio'\n";
     faults(&format!("{stdio}[endpoints.both]\nupstreams = ['a', 'b']"), &[]);
     faults(

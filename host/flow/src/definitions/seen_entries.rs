@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_approved_stays_while_another_process_shows_the_approved_definition() {
+    fn an_unapproved_definition_stays_while_another_process_shows_the_approved_one() {
         let mut seen = SeenDefinitions::default();
         let (a, b) = ((EntryKind::Tool, "a"), (EntryKind::Tool, "b"));
         seen.note(a, definition(r#"{"name":"a","title":"bad"}"#), false);

@@ -6,7 +6,7 @@ use witgate_flow::port::Upstream;
 use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_message::fault::MessageFault;
 
-use super::asking::{PartAnswers, lacks_method};
+use super::member_calls::{PartAnswers, lacks_method};
 use super::{CombinedFlow, ReadMessage};
 use crate::handshake::{self, OpenedUpstream};
 use crate::joint_session::{Joining, JointSession};

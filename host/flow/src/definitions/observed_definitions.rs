@@ -9,7 +9,7 @@ use witgate_config::pins::{ApprovedDefinitions, Definition, DefinitionVerdict, E
 use witgate_runtime::metrics::Metrics;
 
 use super::findings::{FindingCounters, FindingReports};
-use super::seen::{SeenDefinitions, SeenEntry};
+use super::seen_entries::{SeenDefinitions, SeenEntry};
 use crate::definition_log::{DefinitionFinding, DefinitionLog};
 
 /// The definitions of one upstream, as lists have shown them.

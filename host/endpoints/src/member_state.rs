@@ -14,7 +14,7 @@ use witgate_message::fault::MessageFault;
 
 use crate::combined::CombinedFlow;
 use crate::event_ids::{self, EventPositions};
-use crate::events::UpstreamStream;
+use crate::events::MemberStream;
 use crate::joint_session::{Joining, JointSession};
 use crate::message::ClientMessage;
 
@@ -77,7 +77,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let positions = streams.iter().map(|(place, last, _)| (*place, last.clone())).collect();
         let positions = Arc::new(EventPositions::new(positions));
         let shown = streams.into_iter().map(|(place, _, events)| {
-            let stream = UpstreamStream {
+            let stream = MemberStream {
                 plan: Arc::clone(self.plan()),
                 place,
                 session: Some(Arc::clone(session)),
