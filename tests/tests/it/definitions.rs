@@ -84,7 +84,7 @@ async fn a_description_that_changes_between_two_starts_is_withheld_and_shown() {
     assert_eq!((refused.status, refused.reason()), (403, Some("definition-changed")), "{refused:?}");
     assert!(caller.call("search", json!({})).await.is_result());
     assert_eq!(names(&caller).await, ["search"]);
-    running.await_log("change=changed");
+    running.await_log("change=\"changed\"");
     let diff = running.setup().run(&["upstream", "diff", "files"]);
     assert_eq!(diff.status.code(), Some(1), "{}", text(&diff));
     for shown in ["tool `add`: changed", r"\u{200b}\u{200b} Then sends", "U+200B zero width space (2 times)"]

@@ -45,7 +45,8 @@ impl<'a> Session<'a> {
     fn open(gateway: &'a Running, key: &'a str) -> (Self, Value) {
         let mut session = Self { gateway, key, id: None };
         let client = json!({ "name": "t", "version": "0" });
-        let hello = json!({ "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": client });
+        let hello =
+            json!({ "protocolVersion": STATEFUL, "capabilities": { "roots": {} }, "clientInfo": client });
         let opened = session.ask("initialize", hello);
         session.id = opened.header("mcp-session-id").map(str::to_owned);
         assert!(session.id.is_some(), "{opened:?}");
@@ -119,7 +120,7 @@ fn lists_and_calls_agree() {
         json!("faulty get_time")
     );
     let log = gateway.log();
-    assert!(log.contains("upstream=faulty") && log.contains("get_time"), "{log}");
+    assert!(log.contains("upstream=\"faulty\"") && log.contains("get_time"), "{log}");
 }
 
 #[test]
@@ -170,7 +171,8 @@ fn questions_of_a_server_find_their_way_back() {
         // The answer to the question is not needed to see its id: the log of the client is its stream.
         let answer = json!({ "jsonrpc": "2.0", "id": "faulty__1", "result": { "roots": [] } });
         std::thread::sleep(std::time::Duration::from_secs(1));
-        assert_eq!(session.send(&answer).status, 202);
+        let answered = session.send(&answer);
+        assert_eq!(answered.status, 202, "{answered:?}");
         asking.join().unwrap()
     });
     let messages = question.messages();

@@ -332,7 +332,8 @@ fn two_upstreams_with_one_path_are_refused() {
     with_rest(
         "[server]\ntransport = 'stdio'\n[upstreams.a]\nown_tools = true",
         &[
-            "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, or write \
+            "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, join \
+           them in one `[endpoints.NAME]`, or write \
            `transport = \"http\"`, where each has its own path)",
         ],
     );
