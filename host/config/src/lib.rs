@@ -188,7 +188,7 @@ pub struct ControlSocket {
 }
 
 /// `[server]`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// The transport for clients.
     pub transport: Transport,

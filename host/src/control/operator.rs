@@ -11,6 +11,7 @@ use super::protocol::{
     self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
     LogLevelReport, TraceBegun,
 };
+use super::reloading::{self, ReloadReport};
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
 use crate::operation::OperationLog;
@@ -63,6 +64,7 @@ impl Operator {
                 protocol::written(&overview::overview(&self.status, &self.generations.live()))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
+            ControlCommand::Reload { check } => protocol::written(&self.reload(check, client).await?),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
             ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to, client).await?),
             ControlCommand::PluginRecord { policy, calls, seconds, claims } => {
@@ -96,6 +98,16 @@ impl Operator {
         let begun = protocol::written(&TraceBegun { generation: self.generations.live().number() })?;
         let begun = futures_util::stream::iter([begun.to_string()]);
         Ok(ControlAnswer::Many(begun.chain(decisions).boxed()))
+    }
+
+    async fn reload(&self, check: bool, client: ControlClient) -> Result<ReloadReport, String> {
+        let reloader = self.reloader.as_ref().ok_or("there is no configuration file to reload")?;
+        if check {
+            return reloading::check(reloader).await;
+        }
+        let ControlClient { uid, pid } = client;
+        tracing::info!(uid, pid, "an operator asks for a reload");
+        Ok(reloading::reload(reloader).await)
     }
 
     async fn roll_back(

@@ -8,7 +8,7 @@ use witgate_policy::generation::{Generation, Pipeline};
 
 /// The access at this moment.
 pub(super) fn overview(status: &StatusReader, live: &Generation) -> Overview {
-    let upstreams: Vec<_> = live.pipelines().iter().map(upstream).collect();
+    let upstreams: Vec<_> = live.served().map(upstream).collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -14,9 +14,11 @@ use witgate_plugin::Scheme;
 
 use super::body::Body;
 use super::paths::at;
+use super::served_upstream::ServedUpstream;
 use witgate_base::signing::PublishedKeys;
-use witgate_config::{ResourceDescription, Upstream};
+use witgate_config::ResourceDescription;
 use witgate_flow::dpop::ALGORITHMS;
+use witgate_flow::port::Upstream;
 use witgate_flow::reject::wire::is_offered;
 use witgate_policy::generation::Generation;
 
@@ -30,6 +32,8 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
     resources: Vec<(String, ResourceDescription)>,
+    /// The places of the resources' pipelines.
+    places: Vec<usize>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
     keys: Arc<PublishedKeys>,
@@ -37,13 +41,13 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// The documents of all upstreams.
-    pub(super) fn new(upstreams: &[Upstream], authorization_servers: &[String]) -> Self {
+    pub(super) fn new<U: Upstream>(served: &[ServedUpstream<U>], authorization_servers: &[String]) -> Self {
         let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
         if authorization_servers.is_empty() {
             return metadata;
         }
-        for (place, upstream) in upstreams.iter().enumerate() {
-            metadata.add(place, upstream, upstreams.len() == 1);
+        for upstream in served {
+            metadata.add(upstream, served.len() == 1);
         }
         metadata
     }
@@ -56,18 +60,19 @@ impl Metadata {
     /// Adds the document of a resource at three paths: the well-known path of the resource itself (RFC 9728 §3.1); the
     /// well-known path of the path served here, which differs if a proxy changes paths; and, if there is only one
     /// upstream, the well-known path without a suffix.
-    fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
-        let resource = &upstream.resource;
+    fn add<U: Upstream>(&mut self, upstream: &ServedUpstream<U>, alone: bool) {
+        let (resource, number) = (&upstream.resource, self.resources.len());
         self.resources.push((resource.clone(), upstream.about.clone()));
+        self.places.push(upstream.flow.place());
         // An endpoint at the root has no slash here (RFC 9728 §3.1).
-        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), place);
+        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), number);
         if alone {
-            self.documents.insert(WELL_KNOWN.to_owned(), place);
+            self.documents.insert(WELL_KNOWN.to_owned(), number);
         }
         if let Ok(mut url) = Url::parse(resource) {
             let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
             url.set_path(&path);
-            self.documents.insert(path, place);
+            self.documents.insert(path, number);
             self.urls.insert(resource.clone(), url.into());
         }
     }
@@ -87,9 +92,9 @@ impl Metadata {
         if path == KEY_SET {
             return self.keys.document();
         }
-        let place = *at(&self.documents, path)?;
-        let (resource, about) = self.resources.get(place)?;
-        let pipeline = generation.pipeline(place);
+        let number = *at(&self.documents, path)?;
+        let (resource, about) = self.resources.get(number)?;
+        let pipeline = generation.pipeline(*self.places.get(number)?);
         let mut document = json!({
             "resource": resource,
             "authorization_servers": self.authorization_servers,
