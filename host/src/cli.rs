@@ -27,6 +27,7 @@ mod log_option;
 mod outcome;
 mod peers;
 mod plugin;
+mod reload;
 mod runtime;
 mod secret;
 mod serve;
@@ -108,6 +109,8 @@ enum Command {
     /// Back up the accounts, rotate their key, and end logins
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// Use the changed files in the running Witgate now, or tell what that would change
+    Reload(reload::Arguments),
     /// Keep secrets in an encrypted store
     #[command(subcommand)]
     Secret(secret::Command),
@@ -182,6 +185,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Key(command)) => key::run(&context, command),
         Some(Command::User(command)) => user::run(&context, command),
         Some(Command::Accounts(command)) => accounts::run(&context, command),
+        Some(Command::Reload(arguments)) => reload::run(&context, &arguments),
         Some(Command::Secret(command)) => secret::run(&context, command),
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Status) => status::run(&context),

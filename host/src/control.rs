@@ -11,6 +11,7 @@ mod overview;
 pub(crate) mod place;
 pub(crate) mod protocol;
 mod recording;
+pub(crate) mod reloading;
 pub(crate) mod status;
 
 use std::io::{self, BufRead, BufReader, Write};

@@ -62,7 +62,7 @@ use witgate_flow::audit::Audit;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
-use witgate_flow::traces::Tracer;
+use witgate_flow::traces::LiveTracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -95,7 +95,7 @@ struct GuardState {
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
     lockout: Arc<LockoutTable>,
-    tracer: Option<Arc<Tracer>>,
+    tracer: Arc<LiveTracer>,
     background: BackgroundTasks,
     gateways: Arc<ProtectingGateways>,
 }
@@ -266,11 +266,12 @@ impl Guard {
                 .with_answers(Arc::clone(answers))
                 .with_lockout(Arc::clone(lockout))
                 .with_audit(audit)
-                .with_tracer(tracer.clone())
+                .with_tracer(Arc::clone(tracer))
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.0.lock().push(Arc::clone(&gateway));
-        GuardedService { gateway, guard: self.clone(), peer: |_| None }
+        let documents = gateway.documents().into();
+        GuardedService { gateway, documents, guard: self.clone(), peer: |_| None }
     }
 
     /// The address in the configuration (`server.listen`). The program may listen elsewhere.
@@ -341,6 +342,8 @@ where
 #[derive(Clone)]
 pub struct GuardedService {
     gateway: Arc<Gateway<AnyUpstream>>,
+    /// The paths of the documents.
+    documents: Arc<[String]>,
     guard: Guard,
     peer: fn(&Extensions) -> Option<IpAddr>,
 }
@@ -361,7 +364,7 @@ impl GuardedService {
             .upstreams
             .iter()
             .map(|upstream| upstream.path.as_str())
-            .chain(self.gateway.documents())
+            .chain(self.documents.iter().map(String::as_str))
     }
 
     /// The same service, with a function `peer` that finds the caller's address among the extensions of a request, for

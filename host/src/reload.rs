@@ -5,7 +5,12 @@ mod access_guard;
 pub(crate) mod access_watch;
 mod attempt;
 pub(crate) mod certificates;
+pub(crate) mod difference;
 mod earlier_generation;
+mod effects;
+mod fixed_settings;
+pub(crate) mod gateway_parts;
+mod on_request;
 mod parts;
 mod report;
 mod retry;
@@ -13,12 +18,13 @@ pub(crate) mod rollback;
 mod upstreams;
 pub(crate) mod watch;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as watch_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -27,24 +33,24 @@ use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::{Factory, Successor};
-use witgate_config::Config;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{self, LoadedConfig, Strictness};
+use witgate_config::{Config, Transport};
 use witgate_policy::generation::{Generation, Generations};
-use witgate_upstream::renewal::Renewable;
 
 use self::access_watch::{AccessWatch, TwinMaker};
 pub(crate) use self::attempt::{Attempt, RollbackResult, RollbackWish};
-use self::attempt::{AttemptResult, RefusalReason, Reloads, SuccessorResult};
-use self::parts::{other_upstreams, usable};
+use self::attempt::{AttemptProgress, AttemptResult, RefusalReason, Reloads, SuccessorResult};
+use self::fixed_settings::FixedSettings;
+use self::gateway_parts::{GatewayParts, PreparedParts};
+use self::parts::usable;
 use self::retry::Retry;
 use self::rollback::Rollback;
-use self::upstreams::{FixedSettings, Upstreams};
+use self::upstreams::Upstreams;
 use self::watch::{UnwatchedFiles, Watcher};
 
 /// Makes candidates, and flips to them.
-#[derive(Debug)]
 pub(crate) struct Reloader {
     factory: Factory,
     generations: Arc<Generations>,
@@ -68,6 +74,8 @@ pub(crate) struct Reloader {
     files_changed: Notify,
     /// Asks for a reload, although no file has changed.
     asked: Notify,
+    /// The attempts that have begun and ended.
+    progress: watch_channel::Sender<AttemptProgress>,
     /// Files whose changes bring no notification.
     unwatched: UnwatchedFiles,
     last: Mutex<Option<Attempt>>,
@@ -85,9 +93,18 @@ pub(crate) struct Reloader {
 /// Time limit for an attempt: a few seconds for each policy that is slow to configure. No attempt compiles anything.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
+/// The shortest time between two attempts that somebody has asked for. Requests in between become one.
+const ASKED_PAUSE: Duration = Duration::from_millis(250);
+
 /// Longest time without a check of the files. Checks are a second or an attempt apart; after a longer time something
 /// is wrong.
 const LIVELY: Duration = Duration::from_secs(ATTEMPT.as_secs() + 30);
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 impl Reloader {
     /// A reloader for the config file at `path`, beside the first generation. `config` is the configuration of that
@@ -108,7 +125,7 @@ impl Reloader {
             path,
             environment,
             live_environment: Arc::new(Mutex::new(config.environment.clone())),
-            fixed: FixedSettings::of(config),
+            fixed: FixedSettings::of(config, false),
             waiting: Mutex::default(),
             upstreams: Upstreams::default(),
             state: config.server.state.clone(),
@@ -116,6 +133,7 @@ impl Reloader {
             rollback: tokio::sync::Mutex::new(rollback),
             files_changed: Notify::new(),
             asked: Notify::new(),
+            progress: watch_channel::Sender::default(),
             unwatched: UnwatchedFiles::default(),
             last: Mutex::default(),
             reloads: Reloads::default(),
@@ -126,11 +144,15 @@ impl Reloader {
         }
     }
 
-    /// Has a reload renew these upstreams as well.
+    /// Has a reload change these parts as well, which serve `config`.
     #[must_use]
-    pub(crate) fn renewing(self, upstreams: Vec<Renewable>) -> Self {
-        let keys = self.upstreams.keys;
-        Self { upstreams: Upstreams { all: upstreams, keys }, ..self }
+    pub(crate) fn changing(self, config: &Config, parts: Arc<dyn GatewayParts>) -> Self {
+        let upstreams = Upstreams { parts: Some(parts), ..self.upstreams };
+        let fixed = match config.server.transport {
+            Transport::Http => FixedSettings::of(config, true),
+            Transport::Stdio => self.fixed,
+        };
+        Self { upstreams, fixed, ..self }
     }
 
     /// Has a reload serve in `keys` the keys that `config` names, and the keys of its upstreams.
@@ -203,6 +225,7 @@ impl Reloader {
         let programs = self.environment.programs();
         let mut changes = self.generations.live().secrets().changes();
         let mut retry = Retry::default();
+        let mut asked_last = None;
         if self.rollback.lock().await.as_ref().is_some_and(|held| held.restricted) {
             retry.soon();
         }
@@ -215,7 +238,7 @@ impl Reloader {
                     () = watcher.changed() => {}
                     () = self.files_changed.notified() => seen.extend(self.generations.live().files().clone()),
                     () = self.factory.compiled() => retry.soon(),
-                    () = self.asked.notified() => retry.soon(),
+                    () = self.asked.notified() => retry.soon_after(asked_last.map(|last| last + ASKED_PAUSE)),
                     () = retry.due() => {}
                 },
             }
@@ -224,10 +247,15 @@ impl Reloader {
             let before = std::mem::replace(&mut changes, programs.changes());
             if retry.is_due() || seen.differ() || changes != before {
                 let started = Instant::now();
+                asked_last = Some(started);
+                self.progress.send_modify(AttemptProgress::begin);
                 let attempt = self.attempt(started, seen.renewed());
                 match timeout(ATTEMPT, Box::pin(attempt)).await {
                     Ok(AttemptResult { files, may_pass, is_compiling }) => {
                         seen = files;
+                        if !is_compiling {
+                            self.progress.send_modify(AttemptProgress::end);
+                        }
                         match is_compiling && !may_pass {
                             true => retry.hold(),
                             false => retry.after(may_pass, started.elapsed()),
@@ -281,7 +309,8 @@ impl Reloader {
             return self.refuse_widening(reason, started, files, &mut rollback).await;
         }
         let taken = self.take(successor, started, None, &config);
-        let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
+        let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, is_refused, files: looked_at } =
+            taken;
         files.extend(looked_at);
         may_pass |= faults.iter().any(|fault| fault.may_pass);
         reasons.extend(faults);
@@ -306,6 +335,10 @@ impl Reloader {
             _ => Err(reasons),
         };
         self.note(started, outcome);
+        if is_refused {
+            let renewed = self.renew(started, files).await;
+            return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
+        }
         AttemptResult { files, may_pass, is_compiling }
     }
 
@@ -357,15 +390,57 @@ impl Reloader {
         let errors = errors.into_iter().filter(|error| error.cause != Cause::Compiling);
         let errors: Vec<_> = errors.collect();
         let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
-        let reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
-        let live = generation.map(|next| self.flip(next.repeating(origin), config, started));
-        may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
-        SuccessorResult { live, reasons, may_pass, is_compiling, files }
+        let mut reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
+        let (live, refused) = match generation.map(|next| next.repeating(origin)) {
+            None => (None, Vec::new()),
+            Some(next) => match self.prepare(config, &next) {
+                Ok(parts) => (Some(self.flip((next, parts), config, started)), Vec::new()),
+                // A revocation never waits for a listener or an upstream.
+                Err(reasons) if origin.is_some() => (Some(self.flip((next, None), config, started)), reasons),
+                Err(reasons) => (None, reasons),
+            },
+        };
+        let is_refused = live.is_none() && !refused.is_empty();
+        reasons.extend(refused);
+        if !is_refused {
+            may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
+        }
+        SuccessorResult { live, reasons, may_pass, is_compiling, is_refused, files }
     }
 
-    fn flip(&self, candidate: Generation, config: &Config, started: Instant) -> Arc<Generation> {
+    /// Makes the parts that `next` needs beside its policies. Nothing of them is in use yet.
+    fn prepare(
+        &self,
+        config: &Config,
+        next: &Generation,
+    ) -> Result<Option<Box<dyn PreparedParts>>, Vec<RefusalReason>> {
+        let Some(parts) = &self.upstreams.parts else {
+            return match next.pipelines().get(self.generations.live().pipelines().len()) {
+                None => Ok(None),
+                Some(added) => Err(vec![RefusalReason::of_configuration(format!(
+                    "needs a restart: other settings of the upstream `{}`",
+                    added.upstream
+                ))]),
+            };
+        };
+        let prepared = Arc::clone(parts).prepare(config, next);
+        let reasons =
+            |reasons: Vec<String>| reasons.into_iter().map(RefusalReason::of_configuration).collect();
+        prepared.map(Some).map_err(reasons)
+    }
+
+    fn flip(
+        &self,
+        (candidate, parts): (Generation, Option<Box<dyn PreparedParts>>),
+        config: &Config,
+        started: Instant,
+    ) -> Arc<Generation> {
         let before = self.generations.live();
-        let live = self.generations.flip(candidate);
+        let live = match parts {
+            Some(parts) => parts.take_over(Box::new(|| self.generations.flip(candidate))),
+            None => self.generations.flip(candidate),
+        };
+        self.generations.keep(config.server.keep_generations);
         *self.live_environment.lock() = config.environment.clone();
         config.secrets.remember_store();
         self.factory.tidy(&self.generations);
@@ -377,15 +452,13 @@ impl Reloader {
 
     /// The configuration as it is written.
     fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<RefusalReason>), Vec<RefusalReason>> {
-        let (config, mut faults) =
-            usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
-        let now = FixedSettings::of(&config);
-        if let Some(message) = self.fixed.obstacle(&now) {
+        let (config, faults) = usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
+        let obstacles = self.obstacles(&config);
+        self.note_waiting(&obstacles);
+        if !obstacles.is_empty() {
             files.extend(config.files.clone());
-            return Err(vec![RefusalReason { policy: None, message, may_pass: false }]);
+            return Err(obstacles.into_iter().map(RefusalReason::of_configuration).collect());
         }
-        self.note_waiting(self.fixed.waiting(&now));
-        faults.extend(other_upstreams(&config, &self.generations.live()));
         // These files are watched for a candidate that fails, too, because the repair of the file that it names must
         // be seen.
         config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
@@ -393,11 +466,15 @@ impl Reloader {
         Ok((config, faults))
     }
 
-    fn note_waiting(&self, now: Vec<String>) {
+    /// The changes in `config` that need a restart.
+    fn obstacles(&self, config: &Config) -> Vec<String> {
+        self.fixed.obstacles(&FixedSettings::of(config, self.fixed.follows))
+    }
+
+    fn note_waiting(&self, now: &[String]) {
         let mut waiting = self.waiting.lock();
         if *waiting != now {
-            now.iter().for_each(|what| tracing::warn!("needs a restart: {what}"));
-            *waiting = now;
+            *waiting = now.to_vec();
         }
     }
 

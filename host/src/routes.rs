@@ -5,7 +5,6 @@ use std::sync::Arc;
 use witgate_config::Config;
 use witgate_flow::request::Route;
 
-/// The route to the upstream at `place`.
 /// The route to the upstream at `place` of `config`.
 pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Upstream) -> Route {
     Route {

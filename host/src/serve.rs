@@ -1,17 +1,22 @@
 //! Makes a running gateway from a configuration: log, engine, first generation, upstreams, listeners, watcher, drain.
 
 mod background;
+mod combined_endpoints;
 mod error;
 mod flows;
 mod listeners;
+mod live_parts;
 mod load;
+mod shared_upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::account_pages::AccountPages;
@@ -19,11 +24,9 @@ use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin::state::GatewayState;
 use crate::caller_tools::CallerDesk;
 use crate::control::Control;
-use crate::endpoints::endpoint_flows;
 use crate::operation::OperationLog;
 use crate::reload::Reloader;
 use crate::reload::rollback::Rollback;
-use crate::routes::route;
 use crate::traces::{self, TraceExport};
 use witgate_base::clock::Clock;
 use witgate_base::signing::PublishedKeys;
@@ -34,37 +37,42 @@ use witgate_component::engine_start::EngineStart;
 use witgate_component::load::Loader;
 use witgate_component::store::ComponentStore;
 use witgate_config::environment::Environment;
-use witgate_config::{self as config, Config, Transport, UpstreamTarget};
+use witgate_config::{self as config, AuditWrite, Config, Transport};
+use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
-use witgate_flow::audit::DecisionFeed;
-use witgate_flow::definitions::DefinitionWatches;
-use witgate_flow::endpoint_flow::EndpointFlow;
+use witgate_flow::dpop::Proofs;
 use witgate_flow::port::Upstream as _;
-use witgate_flow::traces::Tracer;
+use witgate_flow::traces::LiveTracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::leftovers;
 use witgate_runtime::lines;
 use witgate_runtime::log::Logs;
+use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
-use witgate_server::http::Gateway;
+use witgate_server::http::{Gateway, Site};
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
+use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::caller_tools::CallerTools;
-use witgate_upstream::child::{process, program};
-use witgate_upstream::renewal::Renewable;
+use witgate_upstream::child::process;
 
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
+use combined_endpoints::RunningEndpoint;
 pub(crate) use error::ServeError;
-use flows::{AnyFlow, SharedParts, flows};
+use flows::{AnyServed, FlowMaker, check_command};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;
+use live_parts::{LiveListener, LiveParts, LiveTelemetry, served_endpoints};
 pub(crate) use load::load;
+
+/// Listening sockets that wait to replace the former one. Usually one of them is taken at once.
+const MOVES: usize = 4;
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is the source of the
 /// configuration, if that is not the file; `logs` has the audit; `engine` runs the components.
@@ -78,7 +86,8 @@ pub(crate) async fn run(
     logs: Arc<Logs>,
     engine: EngineStart,
 ) -> Result<(), ServeError> {
-    check_commands(&config)?;
+    // Before anything is opened or made.
+    config.upstreams.iter().try_for_each(check_command)?;
     let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
@@ -88,37 +97,39 @@ pub(crate) async fn run(
         first_generation(&config, &environment, rollback.as_ref(), (engine.finish()?, Compiler::own()))
             .await?;
     let metrics = Arc::new(Metrics::default());
-    let stop = CancellationToken::new();
-    // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
-    let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
     let lockout = audit.lockout();
-    let (tracer, export) = traces(&config, factory.ways(), &metrics)?;
-    let credentials = OutboundCredentials::new(Arc::clone(factory.ways()));
+    let ways = Arc::clone(factory.ways());
+    let (tracer, export) = traces(&config, &ways, &metrics)?;
+    let credentials = OutboundCredentials::new(Arc::clone(&ways));
     let pages = AccountPages::prepare(&config, &credentials).await?;
-    let feed = Arc::<DecisionFeed>::default();
+    let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
+    let background = BackgroundTasks::recorded_in(audit.clone());
     let callers: Arc<dyn CallerTools> = Arc::new(CallerDesk::new(
         accounts.as_ref().map(OpenAccounts::for_tools),
         (audit.clone(), config.audit.as_ref().map(|audit| audit.directory.clone())),
         (Arc::clone(&lockout), Arc::clone(&generations)),
     ));
-    let shared = SharedParts::new(&config, (&*logs, &audit, &feed), &lockout, &metrics)?;
-    let around = (&shared, &*credentials, &callers);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), around)?;
-    let desk = pages.as_ref().map(|pages| Arc::clone(&pages.desk));
-    let traced = |flow: AnyFlow| Arc::new(flow.with_tracer(tracer.clone()).with_connect(desk.clone()));
-    let flows: Vec<_> = flows.into_iter().map(traced).collect();
-    let definitions = Arc::<DefinitionWatches>::default();
-    flows.iter().for_each(|flow| definitions.add(flow.definitions()));
-    let endpoints = endpoint_flows(
-        &config,
-        &flows,
-        |place, upstream| route(&config, place, upstream),
-        |route, upstream| {
-            let flow = Flow::new(Arc::new(route), upstream, Arc::clone(&generations), &metrics, stop.clone());
-            definitions.add(flow.definitions());
-            shared.around(flow).with_tracer(tracer.clone()).with_connect(desk.clone())
-        },
-    );
+    let maker = FlowMaker {
+        generations: Arc::clone(&generations),
+        metrics: Arc::clone(&metrics),
+        stop: background.stop.clone(),
+        // A client may start Witgate over stdio only to ask which era it speaks, and then start it again.
+        kept: cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio),
+        logs: Arc::clone(&logs),
+        log: audit.clone(),
+        feed: Arc::clone(&background.feed),
+        credentials: Arc::clone(&credentials),
+        lockout: Arc::clone(&lockout),
+        callers,
+        proofs: Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?),
+        answers: AnswerMemory::new(config.server.answer_memory),
+        tracer: Arc::clone(&tracer),
+        connect: desk.clone(),
+        definitions: Arc::clone(&background.definitions),
+    };
+    logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
+    let (served, endpoints) = maker.first(&config)?;
+    maker.answers.register_answers(&metrics);
     logs.register(&metrics);
     audit.register(&metrics);
     factory.limits().register(&metrics);
@@ -126,7 +137,7 @@ pub(crate) async fn run(
     lockout.register(&metrics);
     let site = accounts.map(|accounts| {
         accounts.register(&metrics);
-        let (ways, passwords) = (Arc::clone(factory.ways()), Arc::clone(factory.passwords()));
+        let (ways, passwords) = (Arc::clone(&ways), Arc::clone(&passwords));
         let (lockout, generations) = (Arc::clone(&lockout), Arc::clone(&generations));
         accounts.site(PageParts { ways, passwords, lockout, generations })
     });
@@ -134,15 +145,43 @@ pub(crate) async fn run(
     let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {
         let generations = Arc::clone(&generations);
-        let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
-        let upstreams = flows.iter().zip(&config.upstreams);
-        let upstreams =
-            upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream, &credentials));
-        let reloader = reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys));
-        Arc::new(reloader.recorded_in(audit.clone()))
+        Reloader::new(factory, generations, path, environment.clone(), &config, rollback)
+            .recorded_in(audit.clone())
     });
     // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
+    let is_public = listeners.public.is_some();
+    let gateway = is_public.then(|| {
+        let gateway = Gateway::serving_all(
+            &config.server,
+            &served_endpoints(&served, &endpoints),
+            Arc::clone(&generations),
+            Arc::clone(&keys),
+        );
+        listening(gateway, &background, site, desk)
+    });
+    let gateway = gateway.transpose()?;
+    let (moves, moved) = mpsc::channel(MOVES);
+    let address = Mutex::new(config.server.listen);
+    let tls_of_listener = tls.clone();
+    let listener =
+        gateway.clone().map(|gateway| LiveListener { gateway, moves, address, tls: tls_of_listener });
+    let telemetry = LiveTelemetry {
+        ways,
+        metrics: Arc::clone(&metrics),
+        tracer,
+        settings: Mutex::new(config.telemetry.clone()),
+        tasks: (background.tidy.clone(), background.ended.clone()),
+    };
+    let parts = Arc::new(LiveParts::new(
+        (maker, Arc::clone(&logs)),
+        (&config, &served, &endpoints),
+        listener,
+        telemetry,
+    ));
+    let reloader = reloader.map(|reloader| {
+        Arc::new(reloader.changing(&config, Arc::<LiveParts>::clone(&parts)).publishing(&config, keys))
+    });
     let control = match &config.server.control {
         Some(wanted) if config.server.transport == Transport::Http => {
             Control::bind_near(wanted, &environment)?
@@ -150,12 +189,6 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let background = BackgroundTasks {
-        stop: stop.clone(),
-        feed,
-        definitions,
-        ..BackgroundTasks::recorded_in(audit.clone())
-    };
     background.stop_on_signal(Arc::clone(&logs));
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
@@ -171,28 +204,20 @@ pub(crate) async fn run(
     background.start(&config.server, state, (Some(logs), lockout), (listeners.admin, control))?;
     audit.started(&config, &generations.live());
     announce(&config, listeners.public.as_ref());
-    match listeners.public {
-        Some(listener) => {
-            let grace = config.server.shutdown_grace;
-            let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
-            let gateway =
-                Gateway::of_flows(&config, flows, generations).with_keys(keys).with_workers(workers);
-            let gateway = gateway.with_endpoints(&config, endpoints);
-            let gateway = gateway.with_cut(background.cut.clone()).with_site(site);
-            let gateway = match desk {
-                Some(desk) => gateway.with_connect(desk),
-                None => gateway,
-            };
+    let stop = background.stop.clone();
+    match gateway.zip(listeners.public) {
+        Some((gateway, socket)) => {
             gateway.register(&metrics);
             let refusals = gateway.refusals();
             let counted = Arc::clone(&refusals);
             background.record_refusals(move || counted.take());
             let serving = background.tidy.token();
-            gateway.serve(listener, tls, stop, grace).await;
+            drop(served);
+            gateway.serve_moving((socket, moved), tls, stop).await;
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, (flows, endpoints), (pages, &background, &metrics), stop).await,
+        None => over_stdio(&config, (served, endpoints), (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -206,15 +231,19 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Finds missing programs before the first call.
-fn check_commands(config: &Config) -> Result<(), ServeError> {
-    for upstream in &config.upstreams {
-        if let UpstreamTarget::Command { argv, .. } = &upstream.target {
-            program::check(argv)
-                .map_err(|message| ServeError::Command { upstream: upstream.name.clone(), message })?;
-        }
-    }
-    Ok(())
+/// The gateway as it serves a listener: on workers, with the pages beside the endpoints.
+fn listening(
+    gateway: Gateway<AnyUpstream>,
+    background: &BackgroundTasks,
+    site: Option<Arc<dyn Site>>,
+    desk: Option<Arc<ConnectDesk>>,
+) -> Result<Arc<Gateway<AnyUpstream>>, ServeError> {
+    let workers = Workers::start(lines::flush_batches).map_err(ServeError::Workers)?;
+    let gateway = gateway.with_workers(workers).with_cut(background.cut.clone()).with_site(site);
+    Ok(Arc::new(match desk {
+        Some(desk) => gateway.with_connect(desk),
+        None => gateway,
+    }))
 }
 
 fn tls(config: &Config) -> Result<Option<Arc<TlsState>>, TlsError> {
@@ -256,10 +285,13 @@ pub(crate) fn traces(
     config: &Config,
     ways: &Arc<Ways>,
     metrics: &Metrics,
-) -> Result<(Option<Arc<Tracer>>, Option<TraceExport>), ServeError> {
+) -> Result<(Arc<LiveTracer>, Option<TraceExport>), ServeError> {
     let made = config.telemetry.as_ref().map(|settings| traces::set_up(settings, ways, metrics));
     let made = made.transpose().map_err(|error| ServeError::Traces(error.to_string()))?;
-    Ok(made.unzip())
+    let (tracer, export) = made.unzip();
+    let live = Arc::<LiveTracer>::default();
+    live.set(tracer);
+    Ok((live, export))
 }
 
 /// Logs one line per upstream and endpoint, so that the user knows which address to connect to.
@@ -289,13 +321,14 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
 
 async fn over_stdio(
     config: &Config,
-    (flows, endpoints): (Vec<Arc<AnyFlow>>, Vec<Arc<dyn EndpointFlow>>),
+    (served, endpoints): (Vec<AnyServed>, Vec<RunningEndpoint>),
     (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
     // A configuration for stdio has exactly one upstream, or one endpoint with all of them.
+    let flows: Vec<_> = served.into_iter().map(|served| served.flow).collect();
     let (Some(first), Some(upstream)) = (flows.first(), config.upstreams.first()) else { return };
-    let connects = |flow: &&Arc<AnyFlow>| flow.upstream().credential_of_principals().is_some();
+    let connects = |flow: &&Arc<Flow<AnyUpstream>>| flow.upstream().credential_of_principals().is_some();
     let connecting = flows.iter().find(connects).unwrap_or(first);
     let pages_end = CancellationToken::new();
     let refusals = pages.and_then(|pages| pages.serve(connecting, &pages_end));
@@ -309,9 +342,9 @@ async fn over_stdio(
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let settings = |denials| stdio::StdioSettings { grace, max_request, denials };
     let stop = stop.cancelled_owned();
-    match endpoints.into_iter().zip(&config.endpoints).next() {
-        Some((flow, endpoint)) => {
-            stdio::serve(Arc::new(flow), shown, pipes, stop, settings(endpoint.denials)).await;
+    match endpoints.into_iter().next() {
+        Some(RunningEndpoint { flow, written, .. }) => {
+            stdio::serve(Arc::new(flow), shown, pipes, stop, settings(written.denials)).await;
         }
         None => stdio::serve(Arc::clone(first), shown, pipes, stop, settings(upstream.denials)).await,
     }

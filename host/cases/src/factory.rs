@@ -183,7 +183,9 @@ impl Factory {
             parts.errors.extend(misfits);
             if is_closed {
                 let reason = "its pipeline is invalid".to_owned();
-                pipelines.push(Pipeline::closed(&upstream.name, &upstream.name, reason));
+                let made_from = pipeline::made_from(upstream, &config.server).into();
+                let closed = Pipeline::closed(&upstream.name, &upstream.name, reason);
+                pipelines.push(Pipeline { made_from, ..closed });
                 continue;
             }
             let find = |name: &str| {
@@ -228,6 +230,7 @@ impl Factory {
         for running in live.pipelines() {
             pipelines.push(making.pipeline(running).await);
         }
+        making.add_new(&mut pipelines);
         making.conclude(pipelines, repeated.is_some())
     }
 
@@ -365,12 +368,18 @@ fn whole(
     live: Option<&Generation>,
     mut parts: PolicyParts,
 ) -> Result<Generation, Vec<PolicyError>> {
-    let mut pipelines = Vec::new();
+    let mut pipelines: Vec<_> =
+        live.iter().flat_map(|live| live.pipelines()).map(Pipeline::retired).collect();
     for upstream in &config.upstreams {
         let find = |name: &str| parts.policies.get(name).cloned();
         let PipelineAssembly { pipeline, misfits, .. } =
             pipeline::assemble(upstream, config, &parts.recipe, find);
-        pipelines.push(pipeline);
+        let running = live.iter().flat_map(|live| live.pipelines());
+        let place = running.enumerate().find(|(_, running)| running.serves(upstream, config));
+        match place.and_then(|(place, _)| pipelines.get_mut(place)) {
+            Some(at_its_place) => *at_its_place = pipeline,
+            None => pipelines.push(pipeline),
+        }
         parts.errors.extend(misfits);
     }
     if !parts.errors.is_empty() {
@@ -433,7 +442,7 @@ impl Succession<'_> {
     /// The successor of the pipeline `running`.
     async fn pipeline(&mut self, running: &Pipeline) -> Pipeline {
         let config = self.config;
-        if !self.parts.errors.is_empty() && self.is_up_to_date(running) {
+        if running.is_retired() || (!self.parts.errors.is_empty() && self.is_up_to_date(running)) {
             return running.clone();
         }
         let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *running.upstream)
@@ -441,17 +450,42 @@ impl Succession<'_> {
             if config.broken.upstreams.contains(&*running.upstream) {
                 return self.held_back(running, None).await;
             }
-            let reason = "the upstream is not in the configuration any more".to_owned();
-            return Pipeline::closed(&running.upstream, &running.upstream, reason);
+            return running.retired();
         };
+        match self.new_pipeline(upstream) {
+            // A broken upstream keeps its former settings.
+            Some(new) if config.broken.upstreams.contains(&upstream.name) => {
+                Pipeline { made_from: Arc::clone(&running.made_from), ..new }.keeping_pins(running)
+            }
+            Some(new) if running.serves(upstream, config) => new.keeping_pins(running),
+            // The upstream with its new settings gets a place of its own.
+            Some(_) => running.retired(),
+            None => self.held_back(running, Some(upstream)).await,
+        }
+    }
+
+    /// The pipeline of `upstream`, if all of it can be used.
+    fn new_pipeline(&mut self, upstream: &config::Upstream) -> Option<Pipeline> {
+        let config = self.config;
         let find = |name: &str| self.parts.policies.get(name).cloned();
         let new = pipeline::assemble(upstream, config, &self.parts.recipe, find);
         let is_usable = new.misfits.is_empty() && !config.broken.pipelines.contains(&upstream.name);
         self.errors.extend(new.misfits);
-        if new.is_whole && is_usable {
-            return new.pipeline.keeping_pins(running);
+        (new.is_whole && is_usable).then_some(new.pipeline)
+    }
+
+    /// Adds the pipelines of upstreams that are not served yet. One that cannot be used waits, and the errors of its
+    /// policies tell why.
+    fn add_new(&mut self, pipelines: &mut Vec<Pipeline>) {
+        let config = self.config;
+        for upstream in &config.upstreams {
+            let is_there =
+                |pipeline: &Pipeline| !pipeline.is_retired() && *pipeline.upstream == *upstream.name;
+            if pipelines.iter().any(is_there) || config.broken.upstreams.contains(&upstream.name) {
+                continue;
+            }
+            pipelines.extend(self.new_pipeline(upstream));
         }
-        self.held_back(running, Some(upstream)).await
     }
 
     /// The live pipeline `running`, with current data, restricted by the buildable part of the new one.
@@ -465,6 +499,7 @@ impl Succession<'_> {
         };
         let recipe = &running.recipe;
         let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline.keeping_pins(running);
+        held.made_from = Arc::clone(&running.made_from);
         let Some(upstream) = upstream.filter(|_| !self.parts.adds_nothing_to(recipe)) else {
             // All new policies are among those that cannot be built.
             return held;

@@ -49,14 +49,16 @@ pub mod traces;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use http::StatusCode;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind};
 
 use crate::event::Event;
-use crate::port::{Answer, AnswerBody, SessionRequest, Upstream};
+use crate::port::{Answer, AnswerBody, LONGEST_CALL, SessionRequest, Upstream};
 use account::Account;
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
@@ -84,7 +86,7 @@ use siblings::Siblings;
 use stage_result::StageResult;
 use tasks::Tasks;
 use token_issue::FreshToken;
-use traces::Tracer;
+use traces::LiveTracer;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::upstream_credential::Delegation;
@@ -108,7 +110,7 @@ pub struct Flow<U> {
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
     lockout: Arc<LockoutTable>,
-    tracer: Option<Arc<Tracer>>,
+    tracer: Arc<LiveTracer>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
@@ -122,6 +124,9 @@ pub struct Flow<U> {
 
 /// Open streams: as many as there may be sessions over HTTP.
 const STREAMS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
+
+/// Interval for checking that the messages of a retired upstream are done.
+const RETIRING: Duration = Duration::from_millis(50);
 
 /// The default memory for answers that wait to be read, in bytes.
 const ANSWER_MEMORY: usize = 256 << 20;
@@ -152,7 +157,7 @@ impl<U: Upstream> Flow<U> {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
-        let (tracer, connect) = (None, None);
+        let (tracer, connect) = (Arc::default(), None);
         let listed = generations.lists().of(&route.upstream);
         let definitions = Arc::new(DefinitionWatch::new(&route.upstream, metrics));
         Self {
@@ -189,8 +194,8 @@ impl<U: Upstream> Flow<U> {
         Self { answers, ..self }
     }
 
-    /// The same, with traces of operations. None: there are none.
-    pub fn with_tracer(self, tracer: Option<Arc<Tracer>>) -> Self {
+    /// The same, with traces of operations.
+    pub fn with_tracer(self, tracer: Arc<LiveTracer>) -> Self {
         Self { tracer, ..self }
     }
 
@@ -223,24 +228,73 @@ impl<U: Upstream> Flow<U> {
         &self.definitions
     }
 
+    /// The place of the upstream, which determines the pipeline.
+    pub fn place(&self) -> usize {
+        self.route.pipeline
+    }
+
+    /// The live generation, if the upstream is served in it.
+    pub fn serving(&self) -> Option<Arc<Generation>> {
+        Some(self.generations.live()).filter(|live| !live.pipeline(self.route.pipeline).is_retired())
+    }
+
+    /// Ends the streams that do not end by themselves, lets running calls finish, and shuts down the upstream. To be
+    /// called when the upstream is no longer served, so that no message comes any more.
+    pub async fn retire(self: Arc<Self>) {
+        self.stop.cancel();
+        let quiet = async {
+            // Whoever handles a message holds the flow. The end of a message notifies nobody.
+            while Arc::strong_count(&self) > 1 {
+                sleep(RETIRING).await;
+            }
+        };
+        let done = async {
+            let _ = timeout(LONGEST_CALL, quiet).await;
+        };
+        self.upstream.retire(done).await;
+    }
+
     /// Handles one message.
     ///
     /// # Errors
     /// With the rejection, and the id for the answer.
-    pub fn handle(&self, arrival: Arrival) -> impl Future<Output = Result<Reply, RejectedMessage>> {
-        self.handle_among(None, arrival)
+    pub fn handle(
+        &self,
+        arrival: Arrival,
+    ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
+        self.handle_under(self.generations.live(), arrival)
+    }
+
+    /// Handles one message under `generation`.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub fn handle_under(
+        &self,
+        generation: Arc<Generation>,
+        arrival: Arrival,
+    ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
+        self.handle_message(None, generation, arrival)
     }
 
     /// Handles one of several messages that a message of a client has become.
     ///
     /// # Errors
     /// As [`Flow::handle`].
-    pub async fn handle_among(
+    pub fn handle_among(
         &self,
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
+    ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
+        self.handle_message(siblings, self.generations.live(), arrival)
+    }
+
+    async fn handle_message(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        generation: Arc<Generation>,
+        arrival: Arrival,
     ) -> Result<Reply, RejectedMessage> {
-        let generation = self.generations.live();
         let mut record = self.record(&generation, arrival.peer);
         record.siblings = siblings;
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
@@ -252,7 +306,7 @@ impl<U: Upstream> Flow<U> {
             Err(rejected) => return Err(refuse(record, rejected).await),
         };
         record.request = Some(Arc::clone(&request));
-        record.trace(self.tracer.as_ref(), &request);
+        record.trace(self.tracer.current().as_ref(), &request);
         let inviting = self.connect.is_some() && self.upstream.credential_of_principals().is_some();
         let of_session = if inviting { session.clone() } else { None };
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
@@ -392,7 +446,19 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.listen_among(None, arrival).await
+        self.listen_under(self.generations.live(), arrival).await
+    }
+
+    /// As [`Flow::listen`], under `generation`.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn listen_under(
+        &self,
+        generation: Arc<Generation>,
+        arrival: Arrival,
+    ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        self.listen_to((None, generation), arrival).await
     }
 
     /// Opens one of several streams that a client has asked for as one.
@@ -404,7 +470,15 @@ impl<U: Upstream> Flow<U> {
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.on_session("GET", (siblings, arrival), async |listener, permit, shown| {
+        self.listen_to((siblings, self.generations.live()), arrival).await
+    }
+
+    async fn listen_to(
+        &self,
+        among: (Option<Arc<Siblings>>, Arc<Generation>),
+        arrival: Arrival,
+    ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        self.on_session("GET", (among, arrival), async |listener, permit, shown| {
             let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
@@ -415,12 +489,16 @@ impl<U: Upstream> Flow<U> {
         .await
     }
 
-    /// Ends a session (DELETE, in the stateful era).
+    /// Ends a session (DELETE, in the stateful era), under `generation`.
     ///
     /// # Errors
     /// As [`Flow::handle`].
-    pub async fn close(&self, arrival: Arrival) -> Result<(), RejectedMessage> {
-        self.close_among(None, arrival).await
+    pub async fn close_under(
+        &self,
+        generation: Arc<Generation>,
+        arrival: Arrival,
+    ) -> Result<(), RejectedMessage> {
+        self.close_session((None, generation), arrival).await
     }
 
     /// Ends one of several sessions that are one for the client.
@@ -432,7 +510,15 @@ impl<U: Upstream> Flow<U> {
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
     ) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", (siblings, arrival), async |listener, permit, _| {
+        self.close_session((siblings, self.generations.live()), arrival).await
+    }
+
+    async fn close_session(
+        &self,
+        among: (Option<Arc<Siblings>>, Arc<Generation>),
+        arrival: Arrival,
+    ) -> Result<(), RejectedMessage> {
+        self.on_session("DELETE", (among, arrival), async |listener, permit, _| {
             let _places = take_places(&permit)?;
             self.upstream.close(listener).await
         })
@@ -452,10 +538,9 @@ impl<U: Upstream> Flow<U> {
     async fn on_session<T>(
         &self,
         method: &'static str,
-        (siblings, arrival): (Option<Arc<Siblings>>, Arrival),
+        ((siblings, generation), arrival): ((Option<Arc<Siblings>>, Arc<Generation>), Arrival),
         act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
     ) -> Result<T, RejectedMessage> {
-        let generation = self.generations.live();
         let mut record = self.record(&generation, arrival.peer);
         let known = arrival.known.clone();
         let (request, shown, session) =

@@ -3,6 +3,7 @@
 //! in exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use http::StatusCode;
@@ -20,6 +21,10 @@ use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::fault::OutboundFault;
 use witgate_credentials::upstream_credential::{Delegation, UpstreamCredential};
 use witgate_runtime::memory::Hold;
+
+/// Maximum time of a call after its upstream has been replaced or removed, or has got other credentials: nobody keeps a
+/// former process or connection for ever.
+pub const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
 
 /// An upstream's answer to one message.
 pub struct Answer {
@@ -133,4 +138,14 @@ pub trait Upstream: Send + Sync {
 
     /// Waits for running calls, and then ends everything that the upstream has started.
     fn shut_down(&self) -> impl Future<Output = ()> + Send;
+
+    /// As [`Upstream::shut_down`] after `done`, for an upstream that is replaced or removed while Witgate runs on. Until
+    /// `done`, messages may still come. What is idle ends at once, and the rest with its calls, after [`LONGEST_CALL`] at
+    /// the latest.
+    fn retire(&self, done: impl Future<Output = ()> + Send) -> impl Future<Output = ()> + Send {
+        async move {
+            done.await;
+            self.shut_down().await;
+        }
+    }
 }

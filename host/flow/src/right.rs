@@ -10,7 +10,8 @@ use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
 use super::credential_choice;
-use super::reject::Rejection;
+use super::port::LONGEST_CALL;
+use super::reject::{Rejection, UpstreamFault};
 use super::stage_result::{FallbackUse, StageResult};
 use witgate_component::failure::Failure;
 use witgate_message::credential::Credentials;
@@ -139,6 +140,14 @@ impl Right {
             })
             .into();
         }
+        if self.is_of_former_upstream() {
+            return Err(Rejection::Upstream {
+                fault: UpstreamFault::Unreachable,
+                message: "The MCP server was replaced or removed, and the time for its last calls is over"
+                    .to_owned(),
+            })
+            .into();
+        }
         if !self.is_due() {
             return Ok(()).into();
         }
@@ -158,6 +167,12 @@ impl Right {
 
     fn has_flipped(&self) -> bool {
         self.generations.live().number() != self.permit.generation().number()
+    }
+
+    /// True if the call has run for too long at an upstream that is no longer served.
+    fn is_of_former_upstream(&self) -> bool {
+        let place = self.permit.request().route.pipeline;
+        is_over(self.generations.live().pipeline(place).retired_at, Instant::now().into_std())
     }
 
     fn is_due(&self) -> bool {
@@ -216,6 +231,11 @@ impl Right {
     }
 }
 
+/// True if the time for the calls of an upstream that was retired then is over `now`.
+fn is_over(retired_at: Option<std::time::Instant>, now: std::time::Instant) -> bool {
+    retired_at.is_some_and(|at| now.saturating_duration_since(at) >= LONGEST_CALL)
+}
+
 /// The consequence of a decision for a right. `may_wait` is true if nothing has changed since an earlier decision for it,
 /// which was not long ago. Then it stays while the policies are too busy, so that a flood of others does not end it.
 fn kept(by: DecidingGeneration, judged: Result<(), Rejection>, may_wait: bool) -> Result<(), Rejection> {
@@ -233,6 +253,15 @@ fn kept(by: DecidingGeneration, judged: Result<(), Rejection>, may_wait: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_at_a_former_upstream_ends_after_the_longest_time() {
+        let now = std::time::Instant::now();
+        let second = Duration::from_secs(1);
+        assert!(!is_over(None, now + LONGEST_CALL * 2));
+        assert!(!is_over(Some(now), now + LONGEST_CALL - second));
+        assert!(is_over(Some(now), now + LONGEST_CALL));
+    }
 
     #[test]
     fn a_stream_stays_while_its_policies_are_busy_and_nothing_has_changed() {

@@ -7,6 +7,7 @@ mod spans;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData};
@@ -24,6 +25,22 @@ pub struct Tracer {
     lost: Counter,
     /// The largest random number whose trace is recorded. None: no trace is.
     largest: Option<u64>,
+}
+
+/// The tracer in use, which a reload can replace.
+#[derive(Debug, Default)]
+pub struct LiveTracer(ArcSwapOption<Tracer>);
+
+impl LiveTracer {
+    /// Replaces the tracer. None: there are no traces.
+    pub fn set(&self, tracer: Option<Arc<Tracer>>) {
+        self.0.store(tracer);
+    }
+
+    /// The tracer at this moment.
+    pub(super) fn current(&self) -> Option<Arc<Tracer>> {
+        self.0.load_full()
+    }
 }
 
 /// The trace of one operation, while it lasts.

@@ -64,7 +64,7 @@ pub struct Generation {
 pub struct Contents {
     /// The policies in the configuration, as far as they could be built.
     pub policies: BTreeMap<String, Arc<Policy>>,
-    /// The pipelines, in the order of the upstreams.
+    /// The pipelines, each at the place of its upstream.
     pub pipelines: Vec<Pipeline>,
     /// The recipe.
     pub recipe: Arc<Recipe>,
@@ -216,9 +216,14 @@ impl Generation {
         recipes.flat_map(|recipe| recipe.digests())
     }
 
-    /// The pipelines, in the order of the upstreams.
+    /// All pipelines by their places, also those of upstreams that are no longer served.
     pub fn pipelines(&self) -> &[Pipeline] {
         &self.pipelines
+    }
+
+    /// The pipelines of the upstreams that are served.
+    pub fn served(&self) -> impl Iterator<Item = &Pipeline> {
+        self.pipelines.iter().filter(|pipeline| !pipeline.is_retired())
     }
 
     /// True if the components come from a recipe, even if their files have changed.
@@ -246,8 +251,7 @@ impl Generation {
         self.policies.get(name)
     }
 
-    /// The pipeline of an upstream, by the upstream's place in the configuration. Without a pipeline, it is an empty
-    /// one, which denies.
+    /// The pipeline of an upstream, by the upstream's place. Without a pipeline, it is an empty one, which denies.
     pub fn pipeline(&self, place: usize) -> &Pipeline {
         static EMPTY: LazyLock<Pipeline> = LazyLock::new(Pipeline::default);
         self.pipelines.get(place).unwrap_or(&EMPTY)
@@ -371,6 +375,11 @@ impl Generations {
     /// The names that upstreams have listed, for comparing generations.
     pub fn lists(&self) -> &UpstreamLists {
         &self.lists
+    }
+
+    /// Sets the number of generations that a rollback can return to.
+    pub fn keep(&self, most: usize) {
+        self.history.keep(most);
     }
 
     /// The networks that operators deny besides those of the configuration.

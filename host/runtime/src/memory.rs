@@ -2,6 +2,7 @@
 //! Answers use it from the time they are buffered until their callers have read them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ pub const FREE: usize = 8 << 10;
 /// A number of bytes that holders share. One holder gets at most half of it, and less if others already hold much.
 #[derive(Debug)]
 pub struct Memory<H: Holder> {
-    total: usize,
+    total: AtomicUsize,
     /// `None` is the key of unknown holders.
     used: Mutex<Holdings<Option<H>>>,
     gauge: Gauge,
@@ -49,7 +50,12 @@ pub struct Reservation<H: Holder> {
 impl<H: Holder> Memory<H> {
     /// A memory of `total` bytes, in addition to the [`FREE`] bytes of each message.
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { total, used: Mutex::default(), gauge: Gauge::default() })
+        Arc::new(Self { total: AtomicUsize::new(total), used: Mutex::default(), gauge: Gauge::default() })
+    }
+
+    /// Changes the total. What is reserved already stays reserved.
+    pub fn resize(&self, total: usize) {
+        self.total.store(total, Ordering::Relaxed);
     }
 
     /// An empty reservation.
@@ -63,9 +69,10 @@ impl<H: Holder> Memory<H> {
     }
 
     fn take(&self, holder: &Option<H>, bytes: usize) -> Result<(), MemoryExhausted> {
-        let most_of_one = if holder.is_some() { self.total / 2 } else { self.total };
+        let most = self.total.load(Ordering::Relaxed);
+        let most_of_one = if holder.is_some() { most / 2 } else { most };
         let mut used = self.used.lock();
-        if !used.have_room(holder, bytes, Capacity { most: self.total, most_of_one }) {
+        if !used.have_room(holder, bytes, Capacity { most, most_of_one }) {
             return Err(MemoryExhausted);
         }
         used.add(holder, bytes);
@@ -179,6 +186,17 @@ mod tests {
         drop(second);
         assert_eq!(memory.gauge.get(), 0);
         assert_eq!(memory.used.lock().holders(), 0);
+    }
+
+    #[test]
+    fn another_total_counts_for_new_reservations() {
+        let memory = RequestMemory::new(100);
+        let mut held = memory.hold(peer(1));
+        assert_eq!(held.cover(FREE + 50), Ok(()));
+        memory.resize(40);
+        assert_eq!(memory.hold(peer(2)).cover(FREE + 1), Err(MemoryExhausted));
+        drop(held);
+        assert_eq!(memory.hold(peer(2)).cover(FREE + 20), Ok(()));
     }
 
     #[test]

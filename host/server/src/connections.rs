@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, Request, Response};
+use futures_util::FutureExt as _;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -31,6 +32,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -111,26 +113,43 @@ where
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
 {
+    let (_sender, moves) = mpsc::channel(1);
+    serve_moving(listener, moves, stop, || grace, respond).await;
+}
+
+/// As [`serve`], with sockets that replace the one of the listener. Connections at a former socket end after the
+/// request that they are at. `grace` is asked at the stop.
+pub async fn serve_moving<F, R, B>(
+    mut listener: Listener,
+    mut moves: mpsc::Receiver<TcpListener>,
+    stop: CancellationToken,
+    grace: impl Fn() -> Duration,
+    respond: F,
+) where
+    F: Fn(Request<Incoming>, ConnectionEnds) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
+{
     let cut = listener.cut.child_token();
     let running = TaskTracker::new();
-    while let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await {
-        match accepted {
-            Ok((stream, peer)) => {
-                // Each connection has its own token: every look at a token takes its lock, and every poll looks at it.
-                let end = ConnectionEnd { stop: stop.child_token(), cut: cut.child_token() };
-                match listener.connections.admit(peer.ip(), end) {
-                    Some(admission) => {
-                        let (tls, workers) = (listener.tls.clone(), Arc::clone(&listener.workers));
-                        let (respond, tracker) = (respond.clone(), running.clone());
-                        running.spawn(async move {
-                            if let Some(opened) = open(stream, peer, tls, admission).await {
-                                opened.serve(&workers, &tracker, respond);
-                            }
-                        });
-                    }
-                    None => refuse(stream, peer.ip(), &listener.connections, listener.tls.is_some()),
+    let mut here = stop.child_token();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(socket) = moves.recv() => {
+                let former = std::mem::replace(&mut listener.socket, socket);
+                std::mem::replace(&mut here, stop.child_token()).cancel();
+                // Nobody has accepted those that connected last.
+                while let Some(Ok(connected)) = former.accept().now_or_never() {
+                    admit(&listener, connected, (&here, &cut), &running, &respond);
                 }
+                continue;
             }
+            accepted = listener.socket.accept() => accepted,
+        };
+        match accepted {
+            Ok(connected) => admit(&listener, connected, (&here, &cut), &running, &respond),
             Err(error) if is_of_one(&error) => {
                 tracing::debug!(%error, "a connection was closed before it was accepted")
             }
@@ -146,7 +165,7 @@ where
     running.close();
     let has_ended = tokio::select! {
         () = running.wait() => true,
-        () = tokio::time::sleep(grace) => false,
+        () = tokio::time::sleep(grace()) => false,
         () = cut.cancelled() => false,
     };
     // The last connection may have ended at this very moment.
@@ -157,6 +176,32 @@ where
     }
     // Their audit records are written.
     workers.settle().await;
+}
+
+/// Serves a new connection, or refuses it.
+fn admit<F, R, B>(
+    listener: &Listener,
+    (stream, peer): (TcpStream, SocketAddr),
+    (stop, cut): (&CancellationToken, &CancellationToken),
+    running: &TaskTracker,
+    respond: &F,
+) where
+    F: Fn(Request<Incoming>, ConnectionEnds) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
+{
+    // Each connection has its own token: every look at a token takes its lock, and every poll looks at it.
+    let end = ConnectionEnd { stop: stop.child_token(), cut: cut.child_token() };
+    let Some(admission) = listener.connections.admit(peer.ip(), end) else {
+        return refuse(stream, peer.ip(), &listener.connections, listener.tls.is_some());
+    };
+    let (tls, workers) = (listener.tls.clone(), Arc::clone(&listener.workers));
+    let (respond, tracker) = (respond.clone(), running.clone());
+    running.spawn(async move {
+        if let Some(opened) = open(stream, peer, tls, admission).await {
+            opened.serve(&workers, &tracker, respond);
+        }
+    });
 }
 
 /// True if the error concerns only the one connection, and not the listener.
@@ -202,9 +247,8 @@ async fn open(
     // Answers are small, and clients wait for them. Without this, an answer could wait for the ACK of the answer before
     // it.
     let _ = stream.set_nodelay(true);
-    if admission.proxies().speaks_first(peer.ip())
-        && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await?
-    {
+    let speaks_first = admission.proxies().speaks_first(peer.ip());
+    if speaks_first && let Some(client) = said_by_proxy(&mut stream, peer, &admission).await? {
         let connections = Arc::clone(admission.connections());
         let Some(passed) = admission.passed_to(client.ip()) else {
             refuse(stream, client.ip(), &connections, tls.is_some());

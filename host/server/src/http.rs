@@ -1,6 +1,5 @@
 //! Streamable HTTP towards the clients (MCP 2025-03-26 to 2026-07-28, "Streamable HTTP").
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +7,16 @@ use std::time::Duration;
 use ::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::table::{ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
-use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
 use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
@@ -23,6 +24,8 @@ pub use body::Body;
 pub use connect::LocalPages;
 use connect::{ConnectPages, FlowsByPlace, PageAddress};
 use cors::Readers;
+use endpoint_table::EndpointTable;
+pub use endpoint_table::names;
 use held_refusals::HeldRefusals;
 use metadata::Metadata;
 use paths::at;
@@ -30,21 +33,21 @@ use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 pub use sender::Sender;
 use sender::arrival;
+pub use served_endpoint::ServedEndpoint;
 use served_flow::ServedFlow;
+pub use served_upstream::ServedUpstream;
 pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_flow::body::Inflow;
-use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_flow::{Flow, Reply};
 use witgate_message::fault::MessageFault;
-use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
-use witgate_policy::generation::Generations;
+use witgate_policy::generation::{Generation, Generations};
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::workers::Workers;
@@ -52,6 +55,7 @@ use witgate_runtime::workers::Workers;
 mod body;
 mod connect;
 mod cors;
+mod endpoint_table;
 mod held_refusals;
 mod keep_alive;
 mod metadata;
@@ -59,17 +63,24 @@ mod paths;
 mod receive;
 mod responses;
 mod sender;
+mod served_endpoint;
 mod served_flow;
+mod served_upstream;
 mod site;
 #[cfg(test)]
 mod tests;
 
 /// The public listener.
 pub struct Gateway<U> {
-    endpoints: HashMap<String, Arc<Endpoint<U>>>,
-    metadata: Metadata,
+    table: ArcSwap<EndpointTable<Endpoint<U>>>,
+    /// Held while the table and the generation are replaced.
+    changing: Mutex<()>,
+    held_refusals: Arc<HeldRefusals>,
+    /// The key set that is published.
+    keys: Arc<PublishedKeys>,
+    /// The time that running calls have at the stop.
+    grace: Mutex<Duration>,
     site: Option<Arc<dyn Site>>,
-    hosts: Hosts,
     generations: Arc<Generations>,
     connections: Arc<Connections>,
     workers: Arc<Workers>,
@@ -80,6 +91,8 @@ pub struct Gateway<U> {
 
 /// The endpoint of one upstream, or of several.
 struct Endpoint<U> {
+    /// The path, without a last slash.
+    path: String,
     flow: ServedFlow<U>,
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
@@ -87,10 +100,13 @@ struct Endpoint<U> {
     held_refusals: Arc<HeldRefusals>,
     /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
-    /// The index of the upstream, or of the first one.
+    /// The place of the pipeline of the upstream, or of the first one.
     place: usize,
     generations: Arc<Generations>,
 }
+
+/// The endpoint for a message, and the generation that decides about the message.
+type ServingEndpoint<U> = (Arc<Endpoint<U>>, Arc<Generation>);
 
 impl<U: Upstream + 'static> Gateway<U> {
     /// A gateway with one flow per upstream of `config`, in the same order.
@@ -99,38 +115,30 @@ impl<U: Upstream + 'static> Gateway<U> {
         flows: impl IntoIterator<Item = Flow<U>>,
         generations: Arc<Generations>,
     ) -> Self {
-        Self::of_flows(config, flows.into_iter().map(Arc::new), generations)
+        let served = config.upstreams.iter().zip(flows);
+        let served: Vec<_> =
+            served.map(|(upstream, flow)| ServedUpstream::new(upstream, Arc::new(flow)).into()).collect();
+        Self::serving_all(&config.server, &served, generations, Arc::default())
     }
 
-    /// As [`Gateway::new`], with flows that others use too.
-    pub fn of_flows(
-        config: &config::Config,
-        flows: impl IntoIterator<Item = Arc<Flow<U>>>,
+    /// A gateway for these endpoints, with these keys in the published key set.
+    pub fn serving_all(
+        server: &config::Server,
+        served: &[ServedEndpoint<U>],
         generations: Arc<Generations>,
+        keys: Arc<PublishedKeys>,
     ) -> Self {
-        let server = &config.server;
-        let metadata = Metadata::new(config);
-        let held_refusals = Arc::new(HeldRefusals::default());
-        let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Arc<Flow<U>>))| {
-            let metadata = metadata.url(&upstream.resource).map(str::to_owned);
-            let denials = upstream.denials;
-            let generations = Arc::clone(&generations);
-            let held_refusals = Arc::clone(&held_refusals);
-            let max_request = server.max_request;
-            let flow = ServedFlow::One(flow);
-            let endpoint =
-                Endpoint { flow, metadata, denials, held_refusals, max_request, place, generations };
-            (upstream.path.clone(), Arc::new(endpoint))
-        };
-        let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
-        let limits = ConnectionLimits { all: server.max_connections, of_one: server.connections_of_one() };
         let memory = RequestMemory::new(server.request_memory);
-        let connections = Connections::behind(TrustedProxies::of(server), limits, memory, Some(&generations));
-        let hosts = Hosts::new(names(config), "listen");
+        let proxies = TrustedProxies::of(server);
+        let connections = Connections::behind(proxies, limits(server), memory, Some(&generations));
+        let held_refusals = Arc::default();
+        let table = table(server, served, (&generations, &held_refusals, &keys));
         Self {
-            endpoints,
-            hosts,
-            metadata,
+            table: ArcSwap::from_pointee(table),
+            changing: Mutex::default(),
+            held_refusals,
+            keys,
+            grace: Mutex::new(server.shutdown_grace),
             site: None,
             generations,
             connections,
@@ -146,30 +154,6 @@ impl<U: Upstream + 'static> Gateway<U> {
         Self { connect: Some(pages), ..self }
     }
 
-    /// The same, with the endpoints of `config` at which there are several upstreams, each with its flow.
-    pub fn with_endpoints(
-        mut self,
-        config: &config::Config,
-        flows: impl IntoIterator<Item = Arc<dyn EndpointFlow>>,
-    ) -> Self {
-        let held_refusals = Arc::new(HeldRefusals::default());
-        for (endpoint, flow) in config.endpoints.iter().zip(flows) {
-            let first = endpoint.upstreams.first().map(|first| &first.name);
-            let place = config.upstreams.iter().position(|upstream| Some(&upstream.name) == first);
-            let served = Endpoint {
-                flow: ServedFlow::Several(flow),
-                metadata: self.metadata.url(&endpoint.resource).map(str::to_owned),
-                denials: endpoint.denials,
-                held_refusals: Arc::clone(&held_refusals),
-                max_request: config.server.max_request,
-                place: place.unwrap_or_default(),
-                generations: Arc::clone(&self.generations),
-            };
-            self.endpoints.insert(endpoint.path.clone(), Arc::new(served));
-        }
-        self
-    }
-
     /// The same, which stops waiting for running calls when `cut` is cancelled.
     pub fn with_cut(self, cut: CancellationToken) -> Self {
         Self { cut, ..self }
@@ -180,9 +164,41 @@ impl<U: Upstream + 'static> Gateway<U> {
         Self { workers: Arc::new(workers), ..self }
     }
 
-    /// The same, with these keys in the published key set.
-    pub fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
-        Self { metadata: self.metadata.with_keys(keys), ..self }
+    /// Uses these settings, and serves other endpoints from now on: those that `flip` returns, after it has made the
+    /// generation live that has the pipelines of their upstreams.
+    pub fn replace<T>(
+        &self,
+        server: &config::Server,
+        flip: impl FnOnce() -> (T, Vec<ServedEndpoint<U>>),
+    ) -> T {
+        let changing = self.changing.lock();
+        let (flipped, served) = flip();
+        let table = table(server, &served, (&self.generations, &self.held_refusals, &self.keys));
+        self.table.store(Arc::new(table));
+        drop(changing);
+        self.connections.set_limits(limits(server));
+        self.connections.set_proxies(TrustedProxies::of(server));
+        self.connections.memory().resize(server.request_memory);
+        *self.grace.lock() = server.shutdown_grace;
+        flipped
+    }
+
+    /// The endpoint for a message to `endpoint` that is decided now: the same one, or that which has replaced it. None:
+    /// there is none any more.
+    fn serving(&self, endpoint: &Arc<Endpoint<U>>) -> Option<ServingEndpoint<U>> {
+        let mut endpoint = Arc::clone(endpoint);
+        loop {
+            if let Some(generation) = endpoint.flow.serving() {
+                return Some((endpoint, generation));
+            }
+            // The table is replaced right after the generation.
+            drop(self.changing.lock());
+            let next = self.table.load().endpoints.get(&endpoint.path).cloned()?;
+            if Arc::ptr_eq(&next, &endpoint) {
+                return None;
+            }
+            endpoint = next;
+        }
     }
 
     /// The same, with pages and documents beside the endpoints.
@@ -208,8 +224,21 @@ impl<U: Upstream + 'static> Gateway<U> {
         stop: CancellationToken,
         grace: Duration,
     ) {
+        *self.grace.lock() = grace;
+        let (_sender, moves) = mpsc::channel(1);
+        Arc::new(self).serve_moving((socket, moves), tls, stop).await;
+    }
+
+    /// Serves until `stop`, at `socket` and then at those of `moves`. Then lets running calls finish within the time of
+    /// the configuration, and shuts down the upstreams.
+    pub async fn serve_moving(
+        self: Arc<Self>,
+        (socket, moves): (TcpListener, mpsc::Receiver<TcpListener>),
+        tls: Option<Arc<TlsState>>,
+        stop: CancellationToken,
+    ) {
         let connections = Arc::clone(&self.connections);
-        let gateway = Arc::new(self);
+        let gateway = self;
         let respond = {
             let gateway = Arc::clone(&gateway);
             move |request: Request<hyper::body::Incoming>, ends: ConnectionEnds| {
@@ -219,13 +248,15 @@ impl<U: Upstream + 'static> Gateway<U> {
         };
         let workers = Arc::clone(&gateway.workers);
         let cut = gateway.cut.clone();
-        connections::serve(Listener { socket, tls, connections, workers, cut }, stop, grace, respond).await;
+        let listener = Listener { socket, tls, connections, workers, cut };
+        connections::serve_moving(listener, moves, stop, || *gateway.grace.lock(), respond).await;
         gateway.shut_down().await;
     }
 
     /// Shuts down the upstreams.
     pub async fn shut_down(&self) {
-        let flows = self.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
+        let table = self.table.load_full();
+        let flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
         join_all(flows.map(|flow| flow.upstream().shut_down())).await;
     }
 
@@ -234,7 +265,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         request: Request<Inflow>,
         sender: Sender,
     ) -> impl Future<Output = Response<Body>> + Send {
-        let endpoint = at(&self.endpoints, request.uri().path());
+        let endpoint = at(&self.table.load().endpoints, request.uri().path()).cloned();
         self.respond_as(endpoint, request, sender)
     }
 
@@ -247,7 +278,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         sender: Sender,
     ) -> impl Future<Output = Response<Body>> + Send + use<'_, U> {
         let for_document = request.uri().path().starts_with("/.well-known/");
-        let endpoint = self.endpoints.get(path).filter(|_| !for_document);
+        let endpoint = self.table.load().endpoints.get(path).filter(|_| !for_document).cloned();
         self.respond_as(endpoint, request, sender)
     }
 
@@ -255,27 +286,27 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// an error that their page can read.
     async fn respond_as(
         &self,
-        endpoint: Option<&Arc<Endpoint<U>>>,
+        endpoint: Option<Arc<Endpoint<U>>>,
         request: Request<Inflow>,
         sender: Sender,
     ) -> Response<Body> {
         let path = request.uri().path();
         let site = self.site.as_deref().filter(|site| endpoint.is_none() && site.has(path));
-        let page = match (endpoint, site) {
+        let page = match (&endpoint, site) {
             (None, None) => self.page_at(request.uri()),
             _ => None,
         };
-        let readers = match (endpoint, site) {
+        let readers = match (&endpoint, site) {
             (None, Some(site)) if site.is_for_programs(path) => Readers::Anybody,
             // A page that reads the forms of another could send them.
             (None, Some(_)) => Readers::Nobody,
             (None, None) if page.is_some() => Readers::Nobody,
-            (None, None) if self.metadata.has(path) => Readers::Anybody,
-            _ => Readers::of(request.headers(), self.hosts.names()),
+            (None, None) if self.table.load().metadata.has(path) => Readers::Anybody,
+            _ => Readers::of(request.headers(), self.table.load().hosts.names()),
         };
         let (parts, mut body) = request.into_parts();
         let connection = sender.connection.clone();
-        let mut response = match (endpoint, site, page) {
+        let mut response = match (&endpoint, site, page) {
             (Some(endpoint), _, _) => self.respond_at(endpoint, parts, &mut body, sender).await,
             // In a box, because it is rare.
             (None, Some(site), _) => Box::pin(self.respond_by_site(site, parts, &mut body, sender)).await,
@@ -288,8 +319,8 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// The paths of the documents.
-    pub fn documents(&self) -> impl Iterator<Item = &str> {
-        self.metadata.paths()
+    pub fn documents(&self) -> Vec<String> {
+        self.table.load().metadata.paths().map(str::to_owned).collect()
     }
 
     async fn respond_at(
@@ -303,7 +334,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             Ok(_) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
             Ok(sender) => {
                 let held = self.hold(&sender);
-                endpoint.dispatch(parts, body, sender, held).await
+                endpoint.dispatch(self, parts, body, (sender, held)).await
             }
             Err((peer, rejection)) => Err(endpoint.flow.refuse_unread(rejection, peer)),
         };
@@ -361,7 +392,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// Checks `Host` and `Origin`, and that the URL contains no secret.
     fn check_head(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
         self.check_host(parts, sender)?;
-        self.hosts.names().check_origin(&parts.headers)?;
+        self.table.load().hosts.names().check_origin(&parts.headers)?;
         if let Some(query) = parts.uri.query() {
             credentials::none_in_query(Some(query), self.generations.live().credential_headers())?;
         }
@@ -390,7 +421,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), MessageFault> {
-        self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
+        self.table.load().hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
     }
 
     fn preflight(&self, parts: &Parts) -> Response<Body> {
@@ -410,7 +441,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         if cors::is_preflight(parts) {
             return self.preflight(parts);
         }
-        match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
+        let document = self.table.load().metadata.document(parts.uri.path(), &self.generations.live());
+        match (document, &parts.method) {
             (Some(document), &Method::GET) => self::metadata::response(document),
             (Some(_), _) => not_allowed("GET"),
             (None, _) => self.unknown_path(&sender),
@@ -441,18 +473,48 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 }
 
+/// The table of these endpoints.
+fn table<U: Upstream + 'static>(
+    server: &config::Server,
+    served: &[ServedEndpoint<U>],
+    (generations, held_refusals, keys): (&Arc<Generations>, &Arc<HeldRefusals>, &Arc<PublishedKeys>),
+) -> EndpointTable<Endpoint<U>> {
+    let metadata = Metadata::new(served, &server.authorization_servers).with_keys(Arc::clone(keys));
+    EndpointTable::new(server, served, metadata, |endpoint, metadata| Endpoint {
+        path: endpoint.path.clone(),
+        flow: endpoint.flow.clone(),
+        metadata: metadata.url(&endpoint.resource).map(str::to_owned),
+        denials: endpoint.denials,
+        held_refusals: Arc::clone(held_refusals),
+        max_request: server.max_request,
+        place: endpoint.places.first().copied().unwrap_or_default(),
+        generations: Arc::clone(generations),
+    })
+}
+
+/// The limits of connections.
+fn limits(server: &config::Server) -> ConnectionLimits {
+    ConnectionLimits { all: server.max_connections, of_one: server.connections_of_one() }
+}
+
 impl<U: Upstream + 'static> Endpoint<U> {
     async fn dispatch(
         self: &Arc<Self>,
+        gateway: &Gateway<U>,
         parts: Parts,
         body: &mut Inflow,
-        sender: Sender,
-        held: Reservation<Peer>,
+        (sender, held): (Sender, Reservation<Peer>),
     ) -> Result<Response<Body>, RejectedMessage> {
         match parts.method {
-            Method::POST => self.post(parts.headers, body, sender, held).await,
-            Method::GET => self.get(parts.headers, sender).await,
-            Method::DELETE => self.delete(parts.headers, sender).await,
+            Method::POST => self.post(gateway, parts.headers, body, (sender, held)).await,
+            Method::GET => match gateway.serving(self) {
+                Some((endpoint, generation)) => endpoint.get(generation, parts.headers, sender).await,
+                None => Ok(not_found()),
+            },
+            Method::DELETE => match gateway.serving(self) {
+                Some((endpoint, generation)) => endpoint.delete(generation, parts.headers, sender).await,
+                None => Ok(not_found()),
+            },
             _ => {
                 let rejected = self.flow.refuse_unread(MessageFault::MethodNotAllowed.into(), sender.peer);
                 let mut response = self.render(&rejected);
@@ -464,10 +526,10 @@ impl<U: Upstream + 'static> Endpoint<U> {
 
     async fn post(
         self: &Arc<Self>,
+        gateway: &Gateway<U>,
         headers: HeaderMap,
         body: &mut Inflow,
-        sender: Sender,
-        mut held: Reservation<Peer>,
+        (sender, mut held): (Sender, Reservation<Peer>),
     ) -> Result<Response<Body>, RejectedMessage> {
         let peer = sender.peer;
         let body = match receive(&headers, body, self.max_request, &mut held).await {
@@ -477,10 +539,11 @@ impl<U: Upstream + 'static> Endpoint<U> {
         let takes_events = media::accepts_events(&headers).is_ok();
         let arrival = arrival(headers, body, sender);
         let under_way = takes_events.then(|| arrival.under_way.clone());
-        let endpoint = Arc::clone(self);
+        // Only now, because a client may take its time for the body.
+        let Some((endpoint, generation)) = gateway.serving(self) else { return Ok(not_found()) };
         // In a box from the start. If the future were first held elsewhere, it would take its size once more.
         let work = Box::pin(async move {
-            match endpoint.flow.handle(arrival).await {
+            match endpoint.flow.handle(generation, arrival).await {
                 // The memory of the request stays reserved while its stream is answered.
                 Ok(reply) => answer(reply).map(|body| body.holding(held)),
                 Err(rejected) => {
@@ -493,17 +556,27 @@ impl<U: Upstream + 'static> Endpoint<U> {
         Ok(keep_alive::answer(work, under_way).await)
     }
 
-    async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
+    async fn get(
+        &self,
+        generation: Arc<Generation>,
+        headers: HeaderMap,
+        sender: Sender,
+    ) -> Result<Response<Body>, RejectedMessage> {
         if let Err(malformed) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(malformed.into(), sender.peer));
         }
         // In a box, so that programs that embed Witgate compile: a call is a deep nest of futures.
-        let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;
+        let events = Box::pin(self.flow.listen(generation, arrival(headers, Bytes::new(), sender))).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
-    async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
-        Box::pin(self.flow.close(arrival(headers, Bytes::new(), sender))).await?;
+    async fn delete(
+        &self,
+        generation: Arc<Generation>,
+        headers: HeaderMap,
+        sender: Sender,
+    ) -> Result<Response<Body>, RejectedMessage> {
+        Box::pin(self.flow.close(generation, arrival(headers, Bytes::new(), sender))).await?;
         Ok(Response::new(Body::empty()))
     }
 }
@@ -535,14 +608,15 @@ impl<U: Upstream> Endpoint<U> {
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
-        let scopes = &generation.pipeline(self.place).scopes;
+        let pipeline = generation.pipeline(self.place);
+        let scopes = &pipeline.scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
         if self.flow.takes_proofs() {
             for (name, value) in wire.dpop_headers() {
                 response.headers_mut().append(name, value);
             }
         }
-        let realm = generation.pipeline(self.place).realm();
+        let realm = pipeline.realm();
         if let Some(challenge) = realm.and_then(|realm| wire.basic_challenge(realm)) {
             response.headers_mut().append(WWW_AUTHENTICATE, challenge);
         }
@@ -551,35 +625,19 @@ impl<U: Upstream> Endpoint<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
-    fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>> {
-        let mut alone = self.endpoints.values().filter(|endpoint| endpoint.place == place);
-        alone.find_map(|endpoint| endpoint.flow.alone())
+    fn flow(&self, place: usize) -> Option<Arc<Flow<U>>> {
+        let table = self.table.load();
+        let mut flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
+        flows.find(|flow| flow.place() == place).cloned()
     }
 
-    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
-        let uses_it = |(_, flow): &(usize, &Arc<Flow<U>>)| {
+    fn flow_for(&self, credential: &str) -> Option<Arc<Flow<U>>> {
+        let uses_it = |flow: &&Arc<Flow<U>>| {
             let own = flow.upstream().credential_of_principals();
             own.is_some_and(|own| *own.settings().name == *credential)
         };
-        let flows = self.endpoints.values();
-        let flows = flows.filter_map(|endpoint| Some((endpoint.place, endpoint.flow.alone()?)));
-        flows.filter(uses_it).min_by_key(|(place, _)| *place).map(|(_, flow)| flow)
+        let table = self.table.load();
+        let users = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone()).filter(uses_it);
+        users.min_by_key(|flow| flow.place()).cloned()
     }
-}
-
-fn resources(config: &config::Config) -> impl Iterator<Item = &str> {
-    let upstreams = config.upstreams.iter().map(|upstream| upstream.resource.as_str());
-    upstreams.chain(config.endpoints.iter().map(|endpoint| endpoint.resource.as_str()))
-}
-
-/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
-pub fn names(config: &config::Config) -> AllowedNames {
-    let listen = config.server.listen.ip();
-    let listen = (!listen.is_unspecified()).then(|| listen.to_string());
-    let resources: Vec<_> = resources(config).filter_map(|resource| url::Url::parse(resource).ok()).collect();
-    let hosts = config.server.allowed_hosts.iter().map(String::as_str);
-    let hosts = hosts.chain(listen.as_deref());
-    let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));
-    AllowedNames::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
-        .on_port(config.server.listen.port())
 }

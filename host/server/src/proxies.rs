@@ -37,6 +37,11 @@ impl TrustedProxies {
         Self { trusted, forwarded, failing: LogThrottle::default() }
     }
 
+    /// True if the other settings are the same.
+    pub(crate) fn trusts_as(&self, other: &Self) -> bool {
+        self.trusted == other.trusted && self.forwarded == other.forwarded
+    }
+
     /// The trusted proxies of these networks.
     #[cfg(test)]
     pub fn trusting(networks: &[&str], forwarded: Forwarded) -> Self {

@@ -2,7 +2,7 @@
 //! certificates.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use secrecy::ExposeSecret as _;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -44,9 +45,17 @@ pub struct TlsError {
 
 /// The current TLS settings. A change applies to new connections.
 pub struct TlsState {
-    settings: TlsSettings,
+    settings: ArcSwap<TlsSettings>,
     current: ArcSwap<LoadedTls>,
     failing: LogThrottle,
+    /// Notifies the watcher of the files.
+    replaced: Notify,
+}
+
+/// Settings whose files were read.
+pub struct PreparedTls {
+    settings: TlsSettings,
+    loaded: LoadedTls,
 }
 
 /// The settings that were read from the files.
@@ -70,7 +79,42 @@ impl TlsState {
     /// With the first fault.
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let current = ArcSwap::from_pointee(LoadedTls::read(&settings)?);
-        Ok(Self { settings, current, failing: LogThrottle::default() })
+        let settings = ArcSwap::from_pointee(settings);
+        Ok(Self { settings, current, failing: LogThrottle::default(), replaced: Notify::new() })
+    }
+
+    /// True if these settings are in use.
+    pub fn uses(&self, settings: &TlsSettings) -> bool {
+        let used = self.settings.load();
+        let is_same_key = match (&used.key, &settings.key) {
+            (TlsKey::File(one), TlsKey::File(other)) => one == other,
+            (TlsKey::Text(one), TlsKey::Text(other)) => one.expose_secret() == other.expose_secret(),
+            _ => false,
+        };
+        is_same_key
+            && used.certificate == settings.certificate
+            && used.client_ca == settings.client_ca
+            && used.clients == settings.clients
+    }
+
+    /// Reads the files of other settings, without using them yet.
+    ///
+    /// # Errors
+    /// With the first fault.
+    pub fn prepare(settings: &TlsSettings) -> Result<PreparedTls, TlsError> {
+        Ok(PreparedTls { settings: settings.clone(), loaded: LoadedTls::read(settings)? })
+    }
+
+    /// Uses other settings for new connections.
+    pub fn replace(&self, PreparedTls { settings, loaded }: PreparedTls) {
+        self.settings.store(Arc::new(settings));
+        self.current.store(Arc::new(loaded));
+        self.replaced.notify_one();
+    }
+
+    /// Waits until the settings are replaced, and so maybe the files.
+    pub async fn replaced(&self) {
+        self.replaced.notified().await;
     }
 
     /// Reads the files again.
@@ -78,7 +122,7 @@ impl TlsState {
     /// # Errors
     /// With the first fault. The former settings then stay in force.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(LoadedTls::read(&self.settings)?));
+        self.current.store(Arc::new(LoadedTls::read(&self.settings.load())?));
         Ok(())
     }
 
@@ -97,13 +141,14 @@ impl TlsState {
     }
 
     /// The files from which the settings are read.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let key = match &self.settings.key {
+    pub fn files(&self) -> Vec<PathBuf> {
+        let settings = self.settings.load();
+        let key = match &settings.key {
             TlsKey::File(path) => Some(path),
             TlsKey::Text(_) => None,
         };
-        let files = [Some(&self.settings.certificate), key, self.settings.client_ca.as_ref()];
-        files.into_iter().flatten().map(PathBuf::as_path)
+        let files = [Some(&settings.certificate), key, settings.client_ca.as_ref()];
+        files.into_iter().flatten().cloned().collect()
     }
 
     /// Performs the handshake of one connection. Returns the certificate of the client, if there is one. None: the

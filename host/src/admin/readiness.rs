@@ -189,7 +189,7 @@ fn pipelines(live: &Generation) -> Vec<ReadinessPart> {
             }
         }
     };
-    live.pipelines().iter().map(part).collect()
+    live.served().map(part).collect()
 }
 
 fn of_policy(policy: &Policy) -> ReadinessPart {

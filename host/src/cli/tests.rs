@@ -76,6 +76,8 @@ fn every_documented_command_exists() {
         "witgate init --url http://127.0.0.1:9000/mcp --client vscode",
         "witgate init --import api_keys.json --preset chapter-6 --weak -- npx -y server",
         "witgate status --json",
+        "witgate reload",
+        "witgate reload --check --json",
         "witgate plugin export rbac jwt --to DIR --force",
         "witgate demo --once",
         "witgate key create NAME --allow get_* --deny P --role R --scope S --expires 30d --json --policy keys",

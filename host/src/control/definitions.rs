@@ -62,7 +62,7 @@ pub(crate) struct ShownEntry {
 
 /// The upstreams at this moment.
 pub(super) fn upstreams(live: &Generation, watches: &DefinitionWatches) -> UpstreamsReport {
-    let upstreams = live.pipelines().iter().map(|pipeline| of_pipeline(pipeline, watches)).collect();
+    let upstreams = live.served().map(|pipeline| of_pipeline(pipeline, watches)).collect();
     UpstreamsReport { generation: live.number(), upstreams }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn shown(
     watches: &DefinitionWatches,
     upstream: &str,
 ) -> Result<ShownByLists, String> {
-    let pipeline = live.pipelines().iter().find(|pipeline| &*pipeline.upstream == upstream);
+    let pipeline = live.served().find(|pipeline| &*pipeline.upstream == upstream);
     let pipeline = pipeline.ok_or_else(|| format!("there is no upstream `{upstream}`"))?;
     let mut report = ShownByLists {
         generation: live.number(),

@@ -10,6 +10,7 @@ use super::protocol::{
     self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
     LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
+use super::reloading::{self, ReloadReport};
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
 use super::{definitions, limits};
@@ -67,6 +68,7 @@ impl Operator {
                 protocol::written(&overview::overview(&self.status, &live, &self.definitions))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
+            ControlCommand::Reload { check } => protocol::written(&self.reload(check, client).await?),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
             ControlCommand::PluginRollback { to, allow_new_access: allows_new_access } => {
                 let wish = RollbackWish { to, allows_new_access };
@@ -114,6 +116,16 @@ impl Operator {
         let begun = protocol::written(&TraceBegun { generation: self.generations.live().number() })?;
         let begun = futures_util::stream::iter([begun.to_string()]);
         Ok(ControlAnswer::Many(begun.chain(decisions).boxed()))
+    }
+
+    async fn reload(&self, check: bool, client: ControlClient) -> Result<ReloadReport, String> {
+        let reloader = self.reloader.as_ref().ok_or("there is no configuration file to reload")?;
+        if check {
+            return reloading::check(reloader).await;
+        }
+        let ControlClient { uid, pid } = client;
+        tracing::info!(uid, pid, "an operator asks for a reload");
+        Ok(reloading::reload(reloader).await)
     }
 
     async fn roll_back(

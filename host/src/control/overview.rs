@@ -10,9 +10,8 @@ use witgate_policy::generation::{Generation, Pipeline};
 
 /// The access at this moment.
 pub(super) fn overview(status: &StatusReader, live: &Generation, watches: &DefinitionWatches) -> Overview {
-    let pipelines = live.pipelines().iter();
     let upstreams: Vec<_> =
-        pipelines.map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches))).collect();
+        live.served().map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches))).collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),

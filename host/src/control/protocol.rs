@@ -20,6 +20,13 @@ pub(crate) enum ControlCommand {
     Status,
     /// The policies of the live generation, and the result of the last candidate: a [`GatewayStatus`].
     PluginList,
+    /// Use the files as they are now, or only tell what that would change: a
+    /// [`ReloadReport`](super::reloading::ReloadReport).
+    Reload {
+        /// True if nothing is to change.
+        #[serde(default)]
+        check: bool,
+    },
     /// The disagreements of shadow policies: [`Differences`].
     PluginDiff,
     /// Go back to an earlier generation: [`RollbackReport`].

@@ -149,7 +149,7 @@ pub(crate) type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<
 /// may appear with two contents.
 pub(crate) fn files(live: &Generation) -> Files<'_> {
     let mut files = Files::new();
-    for policy in live.pipelines().iter().flat_map(Pipeline::policies) {
+    for policy in live.served().flat_map(Pipeline::policies) {
         files.entry(policy.name()).or_default().extend(policy.files());
     }
     files
@@ -168,7 +168,10 @@ fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
 pub(crate) fn digest(live: &Generation) -> Digest {
     let written = |digest: &Option<Digest>| digest.as_ref().map(digest_text).unwrap_or_default();
     let mut parts = Vec::new();
-    for pipeline in live.pipelines() {
+    let mut served: Vec<_> = live.served().collect();
+    // Their places depend on earlier changes.
+    served.sort_by(|one, other| one.upstream.cmp(&other.upstream));
+    for pipeline in served {
         parts.push(format!(
             "{} {}",
             pipeline.upstream,

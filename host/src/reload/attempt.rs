@@ -40,6 +40,13 @@ impl std::fmt::Display for RefusalReason {
     }
 }
 
+impl RefusalReason {
+    /// A reason that is about the configuration as a whole, and stays until it changes.
+    pub(super) fn of_configuration(message: String) -> Self {
+        Self { policy: None, message, may_pass: false }
+    }
+}
+
 impl From<PolicyError> for RefusalReason {
     fn from(error: PolicyError) -> Self {
         Self { policy: Some(error.policy), message: error.message, may_pass: error.cause.may_pass() }
@@ -69,7 +76,29 @@ pub(super) struct SuccessorResult {
     pub(super) may_pass: bool,
     /// True if a component is being compiled, so that another attempt follows.
     pub(super) is_compiling: bool,
+    /// True if there was a generation that cannot go live, because something beside its policies cannot.
+    pub(super) is_refused: bool,
     pub(super) files: Fingerprints,
+}
+
+/// The numbers of the attempts that have begun, and that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AttemptProgress {
+    pub(super) begun: u64,
+    /// The number of the last attempt that has decided about all of its change.
+    pub(super) ended: u64,
+}
+
+impl AttemptProgress {
+    /// Notes that an attempt begins.
+    pub(super) fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    /// Notes that the attempt has ended.
+    pub(super) fn end(&mut self) {
+        self.ended = self.begun;
+    }
 }
 
 /// The counters of candidates.

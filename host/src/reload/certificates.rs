@@ -9,14 +9,20 @@ use witgate_server::tls::{TlsError, TlsState};
 /// notification.
 pub(crate) async fn watch(tls: &TlsState, unwatched: &UnwatchedFiles) {
     let mut watcher = Watcher::new(unwatched);
-    let mut seen = Fingerprints::default();
-    tls.files().for_each(|file| seen.note(file));
+    let mut seen = fingerprints(tls);
     // A change before the watch began is not lost.
     let mut refused = tls.reload().err();
     refused.iter().for_each(refuse);
     loop {
         watcher.watch(&seen.paths());
-        watcher.changed().await;
+        tokio::select! {
+            () = watcher.changed() => {}
+            // The files of other settings have just been read.
+            () = tls.replaced() => {
+                seen = fingerprints(tls);
+                continue;
+            }
+        }
         // A file that could not be read for want of a file descriptor, for example, is good without another change.
         if !seen.differ() && refused.is_none() {
             continue;
@@ -33,6 +39,13 @@ pub(crate) async fn watch(tls: &TlsState, unwatched: &UnwatchedFiles) {
             }
         }
     }
+}
+
+/// The fingerprints of the files.
+fn fingerprints(tls: &TlsState) -> Fingerprints {
+    let mut seen = Fingerprints::default();
+    tls.files().iter().for_each(|file| seen.note(file));
+    seen
 }
 
 /// Logs why the pair was refused. While certificate and key are replaced one after the other, they do not fit; the

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use super::Reloader;
 use super::attempt::{RefusalReason, RollbackResult, RollbackWish};
-use super::parts::{in_order, usable};
+use super::parts::usable;
 use super::rollback::{self, Rollback};
-use super::upstreams::FixedSettings;
 use crate::operation::Requester;
 use witgate_config::Config;
 use witgate_config::resolve::Strictness;
@@ -38,12 +37,16 @@ impl Reloader {
         if !allows_new_access && let Some(reason) = self.guard_rollback(&candidate, &config).await {
             return Err(reason.to_string());
         }
+        let parts = self.prepare(&config, &candidate).map_err(|reasons| {
+            let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+            format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
+        })?;
         let against = rollback::written(&self.path).map_err(|error| {
             format!(
                 "the files cannot be read, so a later change of them could not be noticed: {error}; try again"
             )
         })?;
-        let live = self.flip(candidate, &config, started);
+        let live = self.flip((candidate, parts), &config, started);
         self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
         self.audit.rolled_back(target.origin, live.number(), by);
@@ -77,9 +80,8 @@ impl Reloader {
 
     /// Makes a generation again, with all its parts.
     async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<(Generation, Config), Vec<RefusalReason>> {
-        let mut config = self.recovered(recipe, Strictness::Whole)?;
+        let config = self.recovered(recipe, Strictness::Whole)?;
         let live = self.generations.live();
-        in_order(&mut config, &live)?;
         let repeated = self.factory.repeat(&config, Some(&live), recipe, origin).await;
         let repeated =
             repeated.map_err(|errors| errors.into_iter().map(RefusalReason::from).collect::<Vec<_>>())?;
@@ -89,9 +91,9 @@ impl Reloader {
     /// The configuration of an earlier recipe.
     fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<RefusalReason>> {
         let (config, _) = usable(self.read(recipe.config(), strictness))?;
-        match self.fixed.obstacle(&FixedSettings::of(&config)) {
-            Some(message) => Err(vec![RefusalReason { policy: None, message, may_pass: false }]),
-            None => Ok(config),
+        match self.obstacles(&config) {
+            obstacles if obstacles.is_empty() => Ok(config),
+            obstacles => Err(obstacles.into_iter().map(RefusalReason::of_configuration).collect()),
         }
     }
 

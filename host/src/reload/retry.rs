@@ -27,6 +27,12 @@ impl Retry {
         self.at = Some(Instant::now());
     }
 
+    /// Plans a try at once, but not before `earliest`.
+    pub(super) fn soon_after(&mut self, earliest: Option<std::time::Instant>) {
+        let now = Instant::now();
+        self.at = Some(earliest.map_or(now, Instant::from_std).max(now));
+    }
+
     /// Cancels the planned try: the running work reports when there is something to try. Earlier failures still count:
     /// a compiler that cannot be started fails at once, again and again.
     pub(super) fn hold(&mut self) {
@@ -79,6 +85,17 @@ mod tests {
         assert!(!retry.is_due() && retry.at.is_some());
         retry.after(false, Duration::ZERO);
         assert_eq!(retry.at, None);
+    }
+
+    #[test]
+    fn requests_in_quick_succession_wait() {
+        let mut retry = Retry::default();
+        retry.soon_after(None);
+        assert!(retry.is_due());
+        retry.soon_after(Some(std::time::Instant::now() + Duration::from_secs(5)));
+        assert!(!retry.is_due() && retry.at.is_some());
+        retry.soon_after(Some(std::time::Instant::now()));
+        assert!(retry.is_due());
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::error::ServeError;
 use witgate_config::{self as config, Config, Transport};
+
+/// Connections that wait to be accepted, as of other sockets here.
+const BACKLOG: u32 = 1024;
 
 /// The listeners of a gateway.
 pub(super) struct Listeners {
@@ -41,6 +44,17 @@ pub(crate) async fn bind_admin(server: &config::Server) -> Result<Option<TcpList
         Some(address) => bind(address, "server.admin_listen").await.map(Some),
         None => Ok(None),
     }
+}
+
+/// Binds another socket for clients, while one is in use.
+pub(super) fn bind_beside(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| ServeError::Listen { address, setting: "server.listen", error })
 }
 
 async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {

@@ -249,6 +249,11 @@ impl Upstream for AnyUpstream {
         self.server.shut_down().await;
         self.of_processes.end();
     }
+
+    async fn retire(&self, done: impl Future<Output = ()> + Send) {
+        self.server.retire(done).await;
+        self.of_processes.end();
+    }
 }
 
 impl Upstream for ServerUpstream {
@@ -285,6 +290,13 @@ impl Upstream for ServerUpstream {
         match self {
             Self::Http(upstream) => upstream.shut_down().await,
             Self::Child(upstream) | Self::Sse(upstream, _) => upstream.shut_down().await,
+        }
+    }
+
+    async fn retire(&self, done: impl Future<Output = ()> + Send) {
+        match self {
+            Self::Http(upstream) => upstream.retire(done).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.retire(done).await,
         }
     }
 }

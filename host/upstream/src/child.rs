@@ -5,6 +5,7 @@
 //! byte, except ids and progress tokens.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -33,7 +34,7 @@ use wire::{Incoming, result_response};
 use witgate_base::party::{Party, Principal};
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, SessionRequest, Upstream};
+use witgate_flow::port::{Answer, LONGEST_CALL, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::fault::MessageFault;
@@ -72,6 +73,8 @@ pub use settings::ChildSettings;
 const SUBSCRIPTIONS: Capacity = Capacity { most: 1 << 16, most_of_one: 1 << 12 };
 /// Children that start at the same time. A start may take long, and those of one caller must not delay all others.
 const STARTING: Capacity = Capacity { most: 4, most_of_one: 2 };
+/// Time in which the messages reach their children that came just before the upstream was retired.
+const ARRIVING: Duration = Duration::from_secs(2);
 /// Interval of the search for idle children.
 const REAPING: Duration = Duration::from_secs(15);
 /// The capabilities in the handshake with a shared child. The capabilities of each session are kept as well.
@@ -160,6 +163,18 @@ impl Upstream for ChildUpstream {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
         self.inner.rooms.lock().end(&session.member.session);
         Ok(())
+    }
+
+    async fn retire(&self, done: impl Future<Output = ()> + Send) {
+        let mut done = pin!(done);
+        // The last messages first reach their processes, which would otherwise look idle.
+        if timeout(ARRIVING, &mut done).await.is_err() {
+            self.inner.outdate();
+            done.await;
+        }
+        self.inner.outdate();
+        let _ = timeout(LONGEST_CALL, self.inner.start.seats.all_free()).await;
+        self.shut_down().await;
     }
 
     async fn shut_down(&self) {

@@ -58,6 +58,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/plugin/record.rs",
             "host/src/cli/plugin/run/arguments.rs",
             "host/src/cli/plugin/test/arguments.rs",
+            "host/src/cli/reload.rs",
             "host/src/cli/serve.rs",
             "host/src/cli/suggest.rs",
             "host/src/cli/token/forget.rs",

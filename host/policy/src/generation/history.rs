@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -30,12 +31,12 @@ pub struct FormerGeneration {
 #[derive(Debug)]
 pub(super) struct History {
     kept: Mutex<VecDeque<FormerGeneration>>,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl History {
     pub(super) fn new(first: FormerGeneration, most: usize) -> Self {
-        Self { kept: Mutex::new([first].into()), most: most.max(1) }
+        Self { kept: Mutex::new([first].into()), most: AtomicUsize::new(most.max(1)) }
     }
 
     pub(super) fn add(&self, next: FormerGeneration) {
@@ -45,7 +46,16 @@ impl History {
             kept.pop_back();
         }
         kept.push_back(next);
-        while kept.len() > self.most {
+        self.shorten(&mut kept);
+    }
+
+    pub(super) fn keep(&self, most: usize) {
+        self.most.store(most.max(1), Ordering::Relaxed);
+        self.shorten(&mut self.kept.lock());
+    }
+
+    fn shorten(&self, kept: &mut VecDeque<FormerGeneration>) {
+        while kept.len() > self.most.load(Ordering::Relaxed) {
             kept.pop_front();
         }
     }

@@ -1,6 +1,7 @@
 //! The policies that decide about the calls of one upstream.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderName;
 use witgate_plugin::{Pattern, Scheme, TargetKind};
@@ -18,6 +19,12 @@ use witgate_config::{self as config, Mode};
 pub struct Pipeline {
     /// The upstream's name.
     pub upstream: Arc<str>,
+    /// A text of the settings of the upstream that stay the same as long as it is served. An upstream of the same name
+    /// with other settings is another one, with a pipeline at another place.
+    pub made_from: Arc<str>,
+    /// The time since which the upstream is no longer served. Its pipeline denies new calls, and its place stays taken, so
+    /// that no call is ever judged by the pipeline of another upstream. None: it is served.
+    pub retired_at: Option<Instant>,
     /// The enforced authenticators, in order.
     pub authenticate: Vec<Arc<Policy>>,
     /// The enforced authorizers. Each of them has to allow a call.
@@ -163,7 +170,10 @@ impl Pipeline {
 
     /// True if the pipeline is live as configured, with nothing held back or broken.
     pub fn is_whole(&self) -> bool {
-        self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
+        self.is_retired()
+            || self.next.is_none()
+                && self.closed.is_none()
+                && !self.policies().any(|policy| policy.is_broken())
     }
 
     /// True if it is known to decide as `other` does, because it has the same policies, as in a pipeline that is held
@@ -235,6 +245,26 @@ impl Pipeline {
         self.own_policies().find(|policy| &**policy.name() == name)
     }
 
+    /// The pipeline of an upstream that is no longer served.
+    pub fn retired(&self) -> Self {
+        let reason = "the upstream is not served any more".to_owned();
+        let made_from = Arc::clone(&self.made_from);
+        let retired_at = self.retired_at.or_else(|| Some(Instant::now()));
+        Self { made_from, retired_at, ..Self::closed(&self.upstream, &self.upstream, reason) }
+    }
+
+    /// True if the upstream is no longer served.
+    pub fn is_retired(&self) -> bool {
+        self.retired_at.is_some()
+    }
+
+    /// True if the pipeline serves the upstream as `config` describes it.
+    pub fn serves(&self, upstream: &config::Upstream, config: &config::Config) -> bool {
+        !self.is_retired()
+            && *self.upstream == *upstream.name
+            && *self.made_from == *made_from(upstream, &config.server)
+    }
+
     /// A pipeline that denies every call.
     pub fn closed(upstream: &str, name: &str, reason: String) -> Self {
         let closed = Some(ClosedPipeline { name: name.into(), reason });
@@ -259,6 +289,8 @@ pub fn assemble(
     let misfits = authenticators.misfits.into_iter().chain(authorizers.misfits).collect();
     let pipeline = Pipeline {
         upstream: upstream.name.as_str().into(),
+        made_from: made_from(upstream, &config.server).into(),
+        retired_at: None,
         authenticate: authenticators.enforced,
         authorize: authorizers.enforced,
         shadow_authenticate: authenticators.shadows,
@@ -274,6 +306,12 @@ pub fn assemble(
         closed: None,
     };
     PipelineAssembly { pipeline, misfits, is_whole, has_all_authorizers }
+}
+
+/// A text of the settings with which an upstream is served as long as it is.
+pub fn made_from(upstream: &config::Upstream, server: &config::Server) -> String {
+    let config::Server { extensions, advertise_auth, audit_overflow, .. } = server;
+    format!("{} {extensions:?} {advertise_auth} {audit_overflow:?}", upstream.place())
 }
 
 /// The members of a pipeline under one hook.

@@ -22,11 +22,10 @@ const OF_APIS: u64 = 512;
 /// The minimum number of connections, even if that leaves fewer descriptors for other uses.
 const FEWEST: usize = 8;
 
-/// Lowers `max_connections` to the number that the limit of descriptors leaves room for.
+/// Lowers `max_connections` to the number that the limit of descriptors leaves room for, and logs that.
 pub fn bound_connections(config: &mut Config) {
-    let limit = descriptors::limit();
-    let most = most_connections(limit, config);
-    let wanted = config.server.max_connections;
+    let (limit, wanted, most) =
+        (descriptors::limit(), config.server.max_connections, possible_connections(config));
     if wanted > most {
         tracing::warn!(
             limit,
@@ -34,8 +33,13 @@ pub fn bound_connections(config: &mut Config) {
             "the limit of open files leaves room for {most} connections, not {wanted}: raise it (`ulimit -n`, \
              `LimitNOFILE=`), or lower `server.max_connections`"
         );
-        config.server.max_connections = most;
     }
+    config.server.max_connections = most;
+}
+
+/// `max_connections`, or the number that the limit of descriptors leaves room for.
+pub fn possible_connections(config: &Config) -> usize {
+    config.server.max_connections.min(most_connections(descriptors::limit(), config))
 }
 
 /// The number of connections that a limit of descriptors leaves room for.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -41,12 +42,12 @@ pub struct ConnectionLimits {
 /// The connections of one listener.
 #[derive(Debug)]
 pub struct Connections {
-    limits: ConnectionLimits,
+    limits: Mutex<ConnectionLimits>,
     memory: Arc<RequestMemory>,
     table: Mutex<ConnectionTable>,
     counts: ConnectionMetrics,
     refusing: LogThrottle,
-    proxies: TrustedProxies,
+    proxies: ArcSwap<TrustedProxies>,
     refusals: Arc<EarlyRefusals>,
     /// Know the denied peers. None: there are none.
     generations: Option<Arc<Generations>>,
@@ -106,7 +107,24 @@ impl Connections {
         let (table, counts, refusing) =
             (Mutex::default(), ConnectionMetrics::default(), LogThrottle::default());
         let refusals = Arc::default();
+        let (limits, proxies) = (Mutex::new(limits), ArcSwap::from_pointee(proxies));
         Arc::new(Self { limits, memory, table, counts, refusing, proxies, refusals, generations })
+    }
+
+    /// Replaces the limits. Connections that are too many now stay until they end.
+    pub(crate) fn set_limits(&self, limits: ConnectionLimits) {
+        *self.limits.lock() = limits;
+    }
+
+    /// Replaces the proxies in front of the listener, unless they are the same.
+    pub(crate) fn set_proxies(&self, proxies: TrustedProxies) {
+        if !self.proxies.load().trusts_as(&proxies) {
+            self.proxies.store(Arc::new(proxies));
+        }
+    }
+
+    fn limits(&self) -> ConnectionLimits {
+        *self.limits.lock()
     }
 
     /// The memory that the heads and bodies of all connections share.
@@ -135,8 +153,8 @@ impl Connections {
     }
 
     /// The proxies in front of the listener.
-    pub fn proxies(&self) -> &TrustedProxies {
-        &self.proxies
+    pub fn proxies(&self) -> Guard<Arc<TrustedProxies>> {
+        self.proxies.load()
     }
 
     /// The refusals before there is a message, for the audit.
@@ -147,8 +165,8 @@ impl Connections {
     /// Admits a connection. `end` can end it. None: there are too many connections.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
         // A proxy's requests are those of others. They are looked at one by one.
-        if self.proxies.trusts(peer) {
-            return self.admit_within(self.limits.all, peer, end);
+        if self.proxies().trusts(peer) {
+            return self.admit_within(self.limits().all, peer, end);
         }
         self.admit_client(peer, end)
     }
@@ -158,7 +176,7 @@ impl Connections {
             self.counts.refused.get_or_create(&DENIED).inc();
             return None;
         }
-        self.admit_within(self.limits.of_one, client, end)
+        self.admit_within(self.limits().of_one, client, end)
     }
 
     /// True if this client may not connect. Their connections are closed without an answer.
@@ -177,7 +195,7 @@ impl Connections {
         }
         let bound = match table.of_one(peer) >= share {
             true => OF_PEER,
-            false if table.open.len() >= self.limits.all => OF_ALL,
+            false if table.open.len() >= self.limits().all => OF_ALL,
             false => return Some(self.take_in(&mut table, peer, end)),
         };
         let open = table.open.len();
@@ -221,7 +239,8 @@ impl Connections {
 
     /// The number of connections from which on new connections displace waiting ones: seven eighths of the maximum.
     fn crowded(&self) -> usize {
-        self.limits.all - self.limits.all / 8
+        let most = self.limits().all;
+        most - most / 8
     }
 
     /// Ends an eighth of the connections, or of one sender's connections. Only connections that wait for their clients
@@ -231,12 +250,13 @@ impl Connections {
         if table.looked(of).is_some_and(|looked| looked.elapsed() < LOOKING) {
             return;
         }
-        let spares_known = of.is_none() && table.open.len() < self.limits.all - self.limits.all / 16;
+        let limits = self.limits();
+        let spares_known = of.is_none() && table.open.len() < limits.all - limits.all / 16;
         let mut waiting = table.waiting(of);
         waiting.retain(|(rank, _)| !(spares_known && rank.0));
         waiting.sort_unstable();
         let is_known = waiting.first().is_some_and(|(rank, _)| rank.0);
-        let most = (if of.is_some() { self.limits.of_one } else { self.limits.all } / 8).max(1);
+        let most = (if of.is_some() { limits.of_one } else { limits.all } / 8).max(1);
         let mut ended = 0;
         for (_, number) in waiting.into_iter().take(most).take_while(|(rank, _)| rank.0 == is_known) {
             if let Some(connection) = table.remove(number) {
@@ -309,8 +329,8 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// The proxies in front of the listener.
-    pub(crate) fn proxies(&self) -> &TrustedProxies {
-        &self.connections.proxies
+    pub(crate) fn proxies(&self) -> Guard<Arc<TrustedProxies>> {
+        self.connections.proxies()
     }
 
     /// The table.

@@ -44,10 +44,10 @@ use witgate_runtime::workers;
 /// The flows of all upstreams, by their place in the configuration.
 pub(super) trait FlowsByPlace<U>: Sync {
     /// The flow of the upstream at `place`.
-    fn flow(&self, place: usize) -> Option<&Arc<Flow<U>>>;
+    fn flow(&self, place: usize) -> Option<Arc<Flow<U>>>;
 
     /// The first flow whose callers connect accounts for `credential`.
-    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>>;
+    fn flow_for(&self, credential: &str) -> Option<Arc<Flow<U>>>;
 }
 
 /// The pages.
@@ -140,7 +140,7 @@ impl ConnectPages {
             Some(code) => Page::compare(name, &facts.provider, code, &form),
             None => {
                 let flow = flows.flow(facts.upstream);
-                let takes = |scheme| flow.is_some_and(|flow| flow.takes(scheme));
+                let takes = |scheme| flow.as_ref().is_some_and(|flow| flow.takes(scheme));
                 let takes = (takes(Scheme::Basic), takes(Scheme::Certificate));
                 Page::who_are_you(name, &facts.provider, takes, problem, &form)
             }
@@ -191,7 +191,7 @@ impl ConnectPages {
         let Some(browser) = self.browser(&request, &facts.page, &form) else { return other_browser() };
         let Some(flow) = flows.flow(facts.upstream) else { return gone() };
         if facts.code.is_some() {
-            let Some(credential) = live(flow) else { return gone() };
+            let Some(credential) = live(&flow) else { return gone() };
             let begun = self.desk.begin(&credential, &form.link, browser.secret(), ConnectProof::SameMachine);
             return begun.map_or_else(|error| refused_link(&name, error), |url| see_other(&url, &browser));
         }
@@ -283,7 +283,7 @@ impl ConnectPages {
         let target = request.parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
         let headers = &request.parts.headers;
         let secret = |page: &Url| Browser::of(headers, page).map(|browser| browser.secret().into());
-        let live = |place| flows.flow(place).and_then(|flow| live(flow));
+        let live = |place| flows.flow(place).and_then(|flow| live(&flow));
         let outcome = match self.desk.finish(name, target, (&secret, &live)) {
             Ok(change) => self.change(flows, CONNECT, &request, change).await,
             Err(error) => return self.unknown_link(flows, &request, refused_link(name, error)).await,
@@ -369,7 +369,7 @@ impl ConnectPages {
     ) -> Result<ConnectOutcome, Response<Body>> {
         let transport = if self.desk.is_local() { Transport::Stdio } else { Transport::Http };
         let Some(flow) = flows.flow(change.upstream()) else { return Err(gone()) };
-        let work = Arc::clone(flow).change_account(method, (transport, request.sender.peer), change);
+        let work = flow.change_account(method, (transport, request.sender.peer), change);
         match workers::background().spawn(work).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(rejection)) => {

@@ -8,10 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::pipes::Launch;
 use super::supervise::Slot;
 use super::{ChildState, ChildUpstream};
-
-/// Maximum time of a call on a process with former settings, so that a process with a replaced credential does not run
-/// for ever.
-const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
+use witgate_flow::port::LONGEST_CALL;
 
 /// Interval for checking that the calls are finished.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,9 +29,17 @@ impl LaunchSettings {
     pub(crate) fn replace(&self, launcher: Arc<dyn Launch>) {
         let Some(inner) = self.0.upgrade() else { return };
         *inner.start.launcher.lock() = launcher;
-        let outdated = inner.rooms.lock().outdate();
+        inner.outdate();
+    }
+}
+
+impl ChildState {
+    /// Ends all processes and their sessions as soon as their calls are finished. Further calls get new processes. Must be
+    /// called within a Tokio runtime.
+    pub(super) fn outdate(self: &Arc<Self>) {
+        let outdated = self.rooms.lock().outdate();
         for slot in outdated {
-            tokio::spawn(end_when_done(Arc::clone(&inner), slot));
+            tokio::spawn(end_when_done(Arc::clone(self), slot));
         }
     }
 }

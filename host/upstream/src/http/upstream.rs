@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use quick_cache::sync::Cache;
 use secrecy::SecretString;
+use tokio::time::{sleep, timeout};
 
 use crate::bridge;
 use crate::era::EraCache;
@@ -30,7 +31,7 @@ use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::{Admitted, UnansweredCall};
 use witgate_flow::parsing;
-use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
+use witgate_flow::port::{Answer, AnswerBody, LONGEST_CALL, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::call::{Access, MessageKind};
@@ -60,6 +61,9 @@ use super::streamed_answer::StreamedAnswer;
 
 /// The default for the largest answer that is read as a whole, and for the largest event.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
+
+/// Interval for checking that the streams of a retired upstream have ended.
+const STREAMING: Duration = Duration::from_millis(50);
 
 type UpstreamSession = Session<ServerSession>;
 
@@ -440,15 +444,34 @@ impl Upstream for HttpUpstream {
     }
 
     async fn shut_down(&self) {
-        for session in self.sessions.drain() {
-            session.upstream.bound.end();
-            self.farewells.say(&session.upstream.bound, Some(session.opened_by()));
-        }
+        self.end_sessions(self.sessions.drain());
+        self.farewells.settle().await;
+    }
+
+    async fn retire(&self, done: impl Future<Output = ()> + Send) {
+        done.await;
+        // No client finds a session any more, but its answers may still stream.
+        let sessions = self.sessions.drain();
+        let streaming = async {
+            while sessions.iter().any(|session| Arc::strong_count(session) > 1) {
+                sleep(STREAMING).await;
+            }
+        };
+        let _ = timeout(LONGEST_CALL, streaming).await;
+        self.end_sessions(sessions);
         self.farewells.settle().await;
     }
 }
 
 impl HttpUpstream {
+    /// Ends sessions, and tells the server.
+    fn end_sessions(&self, sessions: Vec<Arc<UpstreamSession>>) {
+        for session in sessions {
+            session.upstream.bound.end();
+            self.farewells.say(&session.upstream.bound, Some(session.opened_by()));
+        }
+    }
+
     /// Forwards a message in its session, if it has one.
     async fn forward_within(
         &self,

@@ -100,12 +100,12 @@ impl<U: Upstream + 'static> LocalPages<U> {
 }
 
 impl<U: Upstream + 'static> FlowsByPlace<U> for LocalPages<U> {
-    fn flow(&self, _: usize) -> Option<&Arc<Flow<U>>> {
-        Some(&self.flow)
+    fn flow(&self, _: usize) -> Option<Arc<Flow<U>>> {
+        Some(Arc::clone(&self.flow))
     }
 
-    fn flow_for(&self, credential: &str) -> Option<&Arc<Flow<U>>> {
+    fn flow_for(&self, credential: &str) -> Option<Arc<Flow<U>>> {
         let own = self.flow.upstream().credential_of_principals()?;
-        (*own.settings().name == *credential).then_some(&self.flow)
+        (*own.settings().name == *credential).then(|| Arc::clone(&self.flow))
     }
 }
