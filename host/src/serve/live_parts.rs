@@ -143,7 +143,7 @@ impl LiveParts {
     }
 }
 
-/// What the gateway serves: each upstream alone, and the endpoints with several.
+/// All endpoints of the gateway: those of each upstream alone, and those with several.
 pub(super) fn served_endpoints<'a>(
     upstreams: impl IntoIterator<Item = &'a AnyServed>,
     endpoints: &[RunningEndpoint],
