@@ -3,13 +3,13 @@
 
 mod audit_entries;
 mod caller_login;
+mod changed_file;
 mod keys;
 mod profile;
 mod summary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use self::caller_login::CallerLogin;
+use self::changed_file::ChangedFile;
 use crate::operation::OperationLog;
 use witgate_accounts::error::AccountsError;
 use witgate_accounts::store::AccountStore;
@@ -26,12 +27,6 @@ use witgate_config::accounts::AccountSettings;
 use witgate_flow::lockout::LockoutTable;
 use witgate_policy::generation::Generations;
 use witgate_upstream::caller_tools::{CallerAnswer, CallerQuestion, CallerTools};
-
-/// The longest time until a change is in force before its caller gets the answer. It takes some ten milliseconds.
-const IN_FORCE: Duration = Duration::from_secs(1);
-
-/// The time between two looks at the live generation.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// The accounts that tools tell about, and change.
 #[derive(Clone)]
@@ -81,8 +76,8 @@ impl CallerDesk {
     async fn log_out(&self, question: &CallerQuestion) -> CallerAnswer {
         no_arguments(question)?;
         let (accounts, login) = self.login(question)?;
+        let list = ChangedFile { path: accounts.settings.place.ended(), mark: login.session() };
         let CallerLogin { user, grant } = login;
-        let before = self.generations.live().number();
         let (source, peer) = (CallerDigest::of_peer(question.peer), question.peer);
         let ended = accounts.store.run(source, move |database| {
             database.seen_from(peer);
@@ -90,25 +85,11 @@ impl CallerDesk {
         });
         match ended.await.map_err(unavailable)? {
             true => {
-                let is_in_force = self.in_force(before).await;
+                let is_in_force = list.is_in_force(&self.generations).await;
                 Ok(changed(json!({ "logged_out": true }), is_in_force))
             }
             false => Err("This login has ended already".to_owned()),
         }
-    }
-
-    /// Waits until a generation after this one is live, so that the next call meets the change. False: that takes too long.
-    async fn in_force(&self, before: u64) -> bool {
-        let flip = async {
-            while self.generations.live().number() == before {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let is_in_force = tokio::time::timeout(IN_FORCE, flip).await.is_ok();
-        if !is_in_force {
-            tracing::warn!("a change of accounts is not in force yet");
-        }
-        is_in_force
     }
 
     /// The accounts, and the login of a caller who shows one of their tokens.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod call_history;
 mod can;
 mod change_state;
 mod check;
@@ -11,11 +12,15 @@ mod context;
 mod control;
 mod credential;
 mod demo;
+mod diff;
+mod doctor;
 mod explain;
 mod import;
 mod init;
 mod key;
 mod limits;
+mod lint;
+mod live_lists;
 mod lockout;
 mod log;
 mod log_option;
@@ -27,9 +32,12 @@ mod runtime;
 mod secret;
 mod serve;
 mod status;
+mod suggest;
 mod terminal;
 mod token;
 mod trace;
+mod unused;
+mod upstream;
 mod user;
 mod who_can;
 mod wrap;
@@ -71,6 +79,7 @@ First steps:
   witgate wrap -- COMMAND         guard your own server over stdio with the key in MCP_API_KEY
   witgate init --command CMD ARG  write a configuration for your own server and create a key
   witgate check                   check it
+  witgate doctor                  try servers, issuers, files and clocks, too
   witgate serve                   run the gateway with this configuration
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
@@ -85,6 +94,8 @@ enum Command {
     Wrap(wrap::Arguments),
     /// Check the configuration and report every fault
     Check,
+    /// Try all that a running Witgate needs, and say what is wrong and which line to change
+    Doctor(doctor::Arguments),
     /// Write a starter configuration, create a first API key, and print the settings for Claude Desktop
     Init(init::Arguments),
     /// Show allowed and denied calls and a policy swap, with a temporary configuration
@@ -117,6 +128,14 @@ enum Command {
     Can(can::Arguments),
     /// Show which keys, users and roles may make a call
     WhoCan(who_can::Arguments),
+    /// Show the access that callers gain and lose between two configurations, generations or components
+    Diff(diff::Arguments),
+    /// Find settings that are valid, and probably mistakes
+    Lint(lint::Arguments),
+    /// List rules, roles, keys and tools that no decision of the audit log has used
+    Unused(unused::Arguments),
+    /// Write the least policy that allows what the audit log has as allowed
+    Suggest(suggest::Arguments),
     /// Show the decisions of the running Witgate as they are made
     Trace(trace::Arguments),
     /// Show what remains of the limits in the running Witgate
@@ -127,6 +146,9 @@ enum Command {
     /// Refuse connections from addresses and networks in the running Witgate
     #[command(subcommand)]
     Peers(peers::Command),
+    /// Show upstreams, and approve the definitions of their tools, prompts and resources
+    #[command(subcommand)]
+    Upstream(upstream::Command),
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -157,6 +179,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Serve(arguments)) => serve::run(&context, &arguments),
         Some(Command::Wrap(arguments)) => wrap::run(&context, &arguments),
         Some(Command::Check) => check::run(&context),
+        Some(Command::Doctor(arguments)) => doctor::run(&context, &arguments),
         Some(Command::Init(arguments)) => init::run(&context, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&context, &arguments),
         Some(Command::Key(command)) => key::run(&context, command),
@@ -170,10 +193,15 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Explain(arguments)) => explain::run(&context, &arguments),
         Some(Command::Can(arguments)) => can::run(&context, &arguments),
         Some(Command::WhoCan(arguments)) => who_can::run(&context, &arguments),
+        Some(Command::Diff(arguments)) => diff::run(&context, &arguments),
+        Some(Command::Lint(arguments)) => lint::run(&context, &arguments),
+        Some(Command::Unused(arguments)) => unused::run(&context, &arguments),
+        Some(Command::Suggest(arguments)) => suggest::run(&context, &arguments),
         Some(Command::Trace(arguments)) => trace::run(&context, &arguments),
         Some(Command::Limits) => limits::run(&context),
         Some(Command::Lockout(command)) => lockout::run(&context, command),
         Some(Command::Peers(command)) => peers::run(&context, command),
+        Some(Command::Upstream(command)) => upstream::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
         Some(Command::Audit(command)) => audit::run(&context, command),
         Some(Command::Log(command)) => log::run(&context, command),

@@ -4,6 +4,7 @@
 //! and reads one object on one line: `{"ok":VALUE}` or `{"error":"SENTENCE"}`. Then the client sends the next command,
 //! or closes. Such a line has at most 64 KiB. `trace` has one such object for each decision, until the client closes.
 
+pub(crate) mod definitions;
 pub(crate) mod limits;
 pub(crate) mod operator;
 mod overview;

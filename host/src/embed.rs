@@ -48,7 +48,8 @@ use crate::admin::state::GatewayState;
 use crate::control::Control;
 use crate::operation::OperationLog;
 use crate::reload::Reloader;
-use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route, traces};
+use crate::routes::route;
+use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, traces};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_component::engine::Engine;
@@ -215,6 +216,7 @@ impl Guard {
         };
         background.start(&config.server, state, (None, Arc::clone(&lockout)), (admin, control))?;
         background.export(export);
+        background.end_with_runtime();
         let (proofs, gateways) = (Arc::new(proofs), Arc::<ProtectingGateways>::default());
         let refusing = Arc::clone(&gateways);
         background.record_refusals(move || refusing.take_refusals());
@@ -258,8 +260,9 @@ impl Guard {
             let route = Arc::new(route(config, place, upstream));
             let audit = Audit::default().with_log(background.audit.entries());
             let audit = audit.with_feed(Arc::clone(&background.feed));
-            Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone())
-                .with_proofs(Arc::clone(proofs))
+            let flow = Flow::new(route, target, Arc::clone(generations), metrics, background.stop.clone());
+            background.definitions.add(flow.definitions());
+            flow.with_proofs(Arc::clone(proofs))
                 .with_answers(Arc::clone(answers))
                 .with_lockout(Arc::clone(lockout))
                 .with_audit(audit)

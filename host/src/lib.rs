@@ -28,6 +28,7 @@
 // The path of one call is a deep nest of futures.
 #![recursion_limit = "256"]
 
+mod access;
 mod account_pages;
 mod accounts;
 mod admin;
@@ -36,11 +37,13 @@ mod caller_tools;
 pub mod cli;
 mod control;
 pub mod embed;
+mod endpoints;
 mod loopback;
 mod operation;
 mod outgoing_checkpoints;
 mod reload;
 mod revocation;
+mod routes;
 mod serve;
 mod traces;
 

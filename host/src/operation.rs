@@ -27,6 +27,7 @@ use witgate_policy::generation::Generation;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::refusals::EarlyRefusal;
 
+use crate::access::difference::{GenerationDifference, NAMED};
 use crate::outgoing_checkpoints::OutgoingCheckpoints;
 
 /// The audit log of a process, if the configuration has one.
@@ -48,6 +49,8 @@ pub(crate) struct AuditLogState {
     pub(crate) unsigned_for: Duration,
     /// The places elsewhere that do not take checkpoints, each with the reason.
     pub(crate) failing_copies: Vec<String>,
+    /// The reason why old segments are neither removed nor compressed.
+    pub(crate) upkeep_fault: Option<String>,
 }
 
 /// The error if the audit log cannot be opened.
@@ -129,6 +132,25 @@ enum OperationEvent<'a> {
         micros: u64,
         generation: u64,
         reasons: &'a [String],
+    },
+    AccessChanged {
+        time: String,
+        before: u64,
+        generation: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gained: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lost: Option<usize>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        examples: Vec<String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        left_out: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unknown: Option<&'a str>,
+    },
+    AccessAllowed {
+        time: String,
+        by: Requester,
     },
     Rollback {
         time: String,
@@ -328,6 +350,7 @@ impl OperationLog {
             is_available: log.is_available(),
             unsigned_for: log.unsigned_for(),
             failing_copies: log.failing_copies(),
+            upkeep_fault: log.upkeep_fault(),
         })
     }
 
@@ -379,6 +402,39 @@ impl OperationLog {
         let generation = live.number();
         let micros = micros(took);
         self.write(|| OperationEvent::ReloadRefused { time: time_text(), micros, generation, reasons });
+    }
+
+    /// Records a difference of access, if there is one.
+    pub(crate) fn access_changed(&self, difference: &GenerationDifference) {
+        let GenerationDifference { before, generation, outcome } = difference;
+        let (before, generation) = (*before, *generation);
+        match outcome {
+            Ok(difference) if difference.is_none() => {}
+            Ok(difference) => self.write(|| OperationEvent::AccessChanged {
+                time: time_text(),
+                before,
+                generation,
+                gained: Some(difference.counts.gained),
+                lost: Some(difference.counts.lost),
+                examples: difference.examples(NAMED),
+                left_out: &difference.left_out,
+                unknown: None,
+            }),
+            Err(why) => self.write(|| OperationEvent::AccessChanged {
+                time: time_text(),
+                before,
+                generation,
+                gained: None,
+                lost: None,
+                examples: Vec::new(),
+                left_out: &[],
+                unknown: Some(why),
+            }),
+        }
+    }
+
+    pub(crate) fn access_allowed(&self, by: Requester) {
+        self.write(|| OperationEvent::AccessAllowed { time: time_text(), by });
     }
 
     pub(crate) fn rolled_back(&self, to: u64, generation: u64, by: Requester) {
@@ -474,6 +530,11 @@ impl Collector for LogCollector {
                 "audit_checkpoint_places_failing",
                 "Places in checkpoint_to that do not take checkpoints",
                 self.0.failing_copies().len(),
+            ),
+            (
+                "audit_upkeep_failing",
+                "1 if old segments of the audit log are neither removed nor compressed",
+                usize::from(self.0.upkeep_fault().is_some()),
             ),
         ];
         let lag = ConstGauge::new(self.0.lag().as_secs_f64());

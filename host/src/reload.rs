@@ -1,6 +1,8 @@
 //! Makes a new live generation from a changed file, or reports why there is none. It runs off the request path; a
 //! candidate that fails anywhere leaves the live generation as it is.
 
+mod access_guard;
+pub(crate) mod access_watch;
 mod attempt;
 pub(crate) mod certificates;
 pub(crate) mod difference;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch as watch_channel};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::operation::OperationLog;
@@ -36,7 +39,8 @@ use witgate_config::resolve::{self, LoadedConfig, Strictness};
 use witgate_config::{Config, Transport};
 use witgate_policy::generation::{Generation, Generations};
 
-pub(crate) use self::attempt::{Attempt, RollbackResult};
+use self::access_watch::{AccessWatch, TwinMaker};
+pub(crate) use self::attempt::{Attempt, RollbackResult, RollbackWish};
 use self::attempt::{AttemptProgress, AttemptResult, RefusalReason, Reloads, SuccessorResult};
 use self::fixed_settings::FixedSettings;
 use self::gateway_parts::{GatewayParts, PreparedParts};
@@ -53,7 +57,7 @@ pub(crate) struct Reloader {
     path: PathBuf,
     environment: Environment,
     /// The variables of the live generation. They count for it also while `server.env_file` has a fault.
-    live_environment: Mutex<Environment>,
+    live_environment: Arc<Mutex<Environment>>,
     /// The settings that only a restart can change.
     fixed: FixedSettings,
     /// The changes in the files that wait for a restart.
@@ -82,6 +86,8 @@ pub(crate) struct Reloader {
     compiling_since: Mutex<Option<Instant>>,
     /// The audit log.
     audit: OperationLog,
+    /// Compares the access that generations give.
+    access: Arc<AccessWatch>,
 }
 
 /// Time limit for an attempt: a few seconds for each policy that is slow to configure. No attempt compiles anything.
@@ -111,12 +117,14 @@ impl Reloader {
         config: &Config,
         rollback: Option<Rollback>,
     ) -> Self {
+        let maker = TwinMaker::new(&factory, path.clone(), environment.clone());
+        let access = AccessWatch::new(Arc::clone(&generations), maker, config.no_new_access);
         Self {
             factory,
             generations,
             path,
             environment,
-            live_environment: Mutex::new(config.environment.clone()),
+            live_environment: Arc::new(Mutex::new(config.environment.clone())),
             fixed: FixedSettings::of(config, false),
             waiting: Mutex::default(),
             upstreams: Upstreams::default(),
@@ -132,6 +140,7 @@ impl Reloader {
             looked_at: Mutex::new(Instant::now()),
             compiling_since: Mutex::default(),
             audit: OperationLog::default(),
+            access: Arc::new(access),
         }
     }
 
@@ -190,6 +199,11 @@ impl Reloader {
         &self.unwatched
     }
 
+    /// The comparison of the access that generations give.
+    pub(crate) fn access(&self) -> &AccessWatch {
+        &self.access
+    }
+
     /// The counters of candidates.
     pub(crate) fn reloads(&self) -> &Reloads {
         &self.reloads
@@ -202,6 +216,10 @@ impl Reloader {
 
     /// Watches for as long as the returned future is polled.
     pub(crate) async fn watch(&self) {
+        let mut comparisons = JoinSet::new();
+        let environment = Arc::clone(&self.live_environment);
+        let access = Arc::clone(&self.access);
+        comparisons.spawn(access.run(self.audit.clone(), move || environment.lock().clone()));
         let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
         let programs = self.environment.programs();
@@ -259,7 +277,9 @@ impl Reloader {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
             match rollback::written(&self.path) {
-                Ok(now) if now == held.against => return self.renew(started, files).await,
+                Ok(now) if now == held.against && !self.access.has_allowance() => {
+                    return self.renew(started, files).await;
+                }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(
@@ -282,8 +302,12 @@ impl Reloader {
                 return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
             }
         };
-        let successor = self.factory.successor(&config, &self.generations.live(), None).await;
+        let mut successor = self.factory.successor(&config, &self.generations.live(), None).await;
         let started = self.start_of_change(started, successor.is_compiling());
+        if let Some(reason) = self.guard(&mut successor, &config).await {
+            files.extend(successor.files);
+            return self.refuse_widening(reason, started, files, &mut rollback).await;
+        }
         let taken = self.take(successor, started, None, &config);
         let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, is_refused, files: looked_at } =
             taken;
@@ -422,6 +446,7 @@ impl Reloader {
         self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.report(&before, &live, started.elapsed());
+        self.access.flipped(&before, &live, config.no_new_access);
         live
     }
 

@@ -4,12 +4,14 @@ mod background;
 mod error;
 mod flows;
 mod listeners;
+mod live_endpoints;
 mod live_parts;
 mod load;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +40,7 @@ use witgate_config::{self as config, AuditWrite, Config, Transport};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::dpop::Proofs;
+use witgate_flow::port::Upstream as _;
 use witgate_flow::traces::LiveTracer;
 use witgate_policy::generation::Generations;
 use witgate_runtime::leftovers;
@@ -48,7 +51,7 @@ use witgate_runtime::metrics::Metrics;
 use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
-use witgate_server::http::{Gateway, Site};
+use witgate_server::http::{EndpointServices, Gateway, ServedEndpoint, Site};
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
@@ -59,10 +62,10 @@ use witgate_upstream::child::process;
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
 pub(crate) use error::ServeError;
-pub(crate) use flows::route;
-use flows::{AnyServed, FlowMaker, check_command};
+use flows::{AnyFlow, AnyServed, FlowMaker, check_command};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;
+use live_endpoints::LiveEndpoints;
 use live_parts::{LiveListener, LiveParts, LiveTelemetry};
 pub(crate) use load::load;
 
@@ -123,6 +126,7 @@ pub(crate) async fn run(
     };
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
     let served = maker.first(&config)?;
+    let endpoints = LiveEndpoints::first(&maker, &config, &served);
     maker.answers.register_answers(&metrics);
     logs.register(&metrics);
     audit.register(&metrics);
@@ -145,10 +149,11 @@ pub(crate) async fn run(
     // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
     let is_public = listeners.public.is_some();
+    let combined = endpoints.services();
     let gateway = is_public.then(|| {
-        let gateway =
-            Gateway::serving_all(&config.server, &served, Arc::clone(&generations), Arc::clone(&keys));
-        listening(gateway, &background, site, desk)
+        let services = EndpointServices { upstreams: served.clone(), endpoints: combined.clone() };
+        let (generations, keys) = (Arc::clone(&generations), Arc::clone(&keys));
+        listening(Gateway::serving_all(&config.server, &services, generations, keys), &background, site, desk)
     });
     let gateway = gateway.transpose()?;
     let (moves, moved) = mpsc::channel(MOVES);
@@ -163,7 +168,9 @@ pub(crate) async fn run(
         settings: Mutex::new(config.telemetry.clone()),
         tasks: (background.tidy.clone(), background.ended.clone()),
     };
-    let parts = Arc::new(LiveParts::new((maker, Arc::clone(&logs)), (&config, &served), listener, telemetry));
+    let definitions = Arc::clone(&background.definitions);
+    let parts = LiveParts::new((maker, definitions), (&config, &served, endpoints), listener, telemetry);
+    let parts = Arc::new(parts);
     let reloader = reloader.map(|reloader| {
         Arc::new(reloader.changing(&config, Arc::<LiveParts>::clone(&parts)).publishing(&config, keys))
     });
@@ -197,12 +204,12 @@ pub(crate) async fn run(
             let counted = Arc::clone(&refusals);
             background.record_refusals(move || counted.take());
             let serving = background.tidy.token();
-            drop(served);
+            drop((served, combined));
             gateway.serve_moving((socket, moved), tls, stop).await;
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, served, (pages, &background, &metrics), stop).await,
+        None => over_stdio(&config, (served, combined), (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -279,7 +286,7 @@ pub(crate) fn traces(
     Ok((live, export))
 }
 
-/// Logs one line per upstream, so that the user knows which address to connect to.
+/// Logs one line per upstream and endpoint, so that the user knows which address to connect to.
 fn announce(config: &Config, public: Option<&TcpListener>) {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
@@ -288,24 +295,35 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
             Some(address) => {
                 tracing::info!(upstream = %upstream.name, "serving {scheme}://{address}{}", upstream.path)
             }
-            None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
+            None if config.endpoints.is_empty() => {
+                tracing::info!(upstream = %upstream.name, "serving over standard input and output");
+            }
+            None => {}
+        }
+    }
+    for endpoint in &config.endpoints {
+        match address {
+            Some(address) => {
+                tracing::info!(endpoint = %endpoint.name, "serving {scheme}://{address}{}", endpoint.path);
+            }
+            None => tracing::info!(endpoint = %endpoint.name, "serving over standard input and output"),
         }
     }
 }
 
 async fn over_stdio(
     config: &Config,
-    served: Vec<AnyServed>,
+    (served, endpoints): (Vec<AnyServed>, Vec<ServedEndpoint>),
     (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
-    // A configuration for stdio has exactly one upstream.
-    let (Some(served), Some(upstream)) = (served.into_iter().next(), config.upstreams.first()) else {
-        return;
-    };
-    let flow = served.flow;
+    let flows: Vec<_> = served.into_iter().map(|served| served.flow).collect();
+    // A configuration for stdio has exactly one upstream, or one endpoint with all of them.
+    let (Some(first), Some(upstream)) = (flows.first(), config.upstreams.first()) else { return };
+    let connects = |flow: &&Arc<AnyFlow>| flow.upstream().credential_of_principals().is_some();
+    let connecting = flows.iter().find(connects).unwrap_or(first);
     let pages_end = CancellationToken::new();
-    let refusals = pages.and_then(|pages| pages.serve(&flow, &pages_end));
+    let refusals = pages.and_then(|pages| pages.serve(connecting, &pages_end));
     if let Some(refusals) = &refusals {
         refusals.register(metrics);
         let counted = Arc::clone(refusals);
@@ -314,9 +332,15 @@ async fn over_stdio(
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::EnvironmentCredentials::read(&config.environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
-    let settings = stdio::StdioSettings { grace, max_request, denials: upstream.denials };
-    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), settings).await;
+    let settings = |denials| stdio::StdioSettings { grace, max_request, denials };
+    let stop = stop.cancelled_owned();
+    match endpoints.into_iter().zip(&config.endpoints).next() {
+        Some((served, endpoint)) => {
+            stdio::serve(Arc::new(served.flow), shown, pipes, stop, settings(endpoint.denials)).await;
+        }
+        None => stdio::serve(Arc::clone(first), shown, pipes, stop, settings(upstream.denials)).await,
+    }
     pages_end.cancel();
     refusals.iter().for_each(|refusals| background.audit.refused(refusals.take()));
-    witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
+    join_all(flows.iter().map(|flow| flow.upstream().shut_down())).await;
 }

@@ -63,6 +63,14 @@ pub(crate) fn set_up(
     ways: &Arc<Ways>,
     metrics: &Metrics,
 ) -> Result<(Arc<Tracer>, TraceExport), ExporterBuildError> {
+    let exporter = exporter(settings, ways)?;
+    let (sender, spans) = mpsc::channel(WAITING);
+    let [sent, lost] = ["sent", "lost"].map(|outcome| metrics.spans(outcome));
+    let traces = Tracer::new(settings.share, sender, lost.clone());
+    Ok((Arc::new(traces), TraceExport { exporter, spans, sent, lost, failing: LogThrottle::default() }))
+}
+
+fn exporter(settings: &Telemetry, ways: &Arc<Ways>) -> Result<SpanExporter, ExporterBuildError> {
     let timeout = settings.timeout.unwrap_or(LONGEST_REQUEST);
     let mut exporter = SpanExporter::builder()
         .with_http()
@@ -72,10 +80,16 @@ pub(crate) fn set_up(
         .with_endpoint(settings.traces_url.as_str())
         .build()?;
     exporter.set_resource(&resource(settings));
-    let (sender, spans) = mpsc::channel(WAITING);
-    let [sent, lost] = ["sent", "lost"].map(|outcome| metrics.spans(outcome));
-    let traces = Tracer::new(settings.share, sender, lost.clone());
-    Ok((Arc::new(traces), TraceExport { exporter, spans, sent, lost, failing: LogThrottle::default() }))
+    Ok(exporter)
+}
+
+/// Sends a request without spans to the collector.
+///
+/// # Errors
+/// With the reason why it is not taken.
+pub(crate) async fn try_collector(settings: &Telemetry, ways: &Arc<Ways>) -> Result<(), String> {
+    let exporter = exporter(settings, ways).map_err(|error| error.to_string())?;
+    exporter.export(Vec::new()).await.map_err(|error| error.to_string())
 }
 
 /// The description of this process. The SDK reads `OTEL_RESOURCE_ATTRIBUTES`.

@@ -18,7 +18,7 @@ export async function connectAccount(context, url, { credential, name, password 
   page.on('pageerror', error => complaints.push(String(error)));
   const origin = new URL(url).origin;
   await page.goto(url);
-  const number = await page.locator('.code').allTextContents();
+  const number = await page.locator('.number').allTextContents();
   if (credential) await page.getByLabel('Key, token or password').fill(credential);
   await Promise.all([page.waitForNavigation(), page.getByRole('button').click()]);
   const pages = page.url().startsWith(origin) ? [] : await fillIn(page, origin, { name, password });

@@ -134,6 +134,7 @@ function letPagesIn(request, response) {
 
 begin();
 createServer((request, response) => {
+  if (settings.ahead_s) response.setHeader('Date', new Date(Date.now() + 1000 * settings.ahead_s).toUTCString());
   if (letPagesIn(request, response)) return undefined;
   if (!request.url.startsWith('/login/')) return provider.callback()(request, response);
   return interact(request, response).catch(error => {

@@ -54,12 +54,13 @@ pub struct Plan {
     resources: serde_json::Map<String, Value>,
     introspector: Value,
     ttl_s: u32,
+    ahead_s: u32,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let introspector = json!({ "client_secret": INTROSPECTOR.1 });
-        Self { resources: serde_json::Map::new(), introspector, ttl_s: 600 }
+        Self { resources: serde_json::Map::new(), introspector, ttl_s: 600, ahead_s: 0 }
     }
 }
 
@@ -76,6 +77,13 @@ impl Plan {
     #[must_use]
     pub fn ttl_s(mut self, ttl_s: u32) -> Self {
         self.ttl_s = ttl_s;
+        self
+    }
+
+    /// Sets the seconds by which the clock of the server is ahead, in its header `Date`. Of `oidc-provider` only.
+    #[must_use]
+    pub fn ahead_s(mut self, ahead_s: u32) -> Self {
+        self.ahead_s = ahead_s;
         self
     }
 
@@ -102,7 +110,7 @@ impl Plan {
         };
         json!({
             "port": port, "store": store, "resources": self.resources, "scopes": SCOPES, "roles": [ROLE],
-            "ttl": self.ttl_s, "introspector": INTROSPECTOR.0, "accounts": { (PERSON.0): PERSON.1 },
+            "ttl": self.ttl_s, "ahead_s": self.ahead_s, "introspector": INTROSPECTOR.0, "accounts": { (PERSON.0): PERSON.1 },
             "clients": [
                 machine(INTROSPECTOR.0, &self.introspector, json!([])),
                 machine(ROBOT.0, &json!({ "client_secret": ROBOT.1 }), json!(["client_credentials"])),

@@ -93,7 +93,8 @@ fn alone(root: &Path, gateway: Option<&Path>, rounds: usize, peer: Option<&PeerO
     }
     report.under_load(gateway.memory()?);
     if let Some(key) = places.iter().find(|place| place.name == KEY) {
-        for _ in 0..rounds {
+        for round in 1..=rounds {
+            eprintln!("load: lists: round {round} of {rounds}");
             lists.round(key, SECONDS, cores)?;
         }
     }

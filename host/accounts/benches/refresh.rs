@@ -37,6 +37,7 @@ fn settings(place: AccountPlace) -> AccountSettings {
         password_cost: RECOMMENDED,
         service_names: Vec::new(),
         second_factor: SecondFactorRule::Roles(Vec::new()),
+        second_factor_remembered: DAY,
         resources: vec![AccountResource {
             url: RESOURCE.to_owned(),
             path: "/mcp".to_owned(),

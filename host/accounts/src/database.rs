@@ -14,6 +14,7 @@ pub mod own_keys;
 pub mod passkeys;
 mod published_state;
 mod recovery_codes;
+mod remembered_browsers;
 pub mod sessions;
 pub mod summary;
 #[cfg(test)]
@@ -48,18 +49,21 @@ const APPLICATION: i32 = 0x5747_6163;
 /// The purpose of sealed values.
 const SEALED: &str = "witgate accounts 1";
 
-/// The longest wait of a command for another process. A change takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest wait of a command for another process, for the database and for each file beside it. A change takes
+/// milliseconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same of a request, behind which others wait.
 pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The statements that bring a database from each version to the next one.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("database/1.sql"),
     include_str!("database/2.sql"),
     include_str!("database/3.sql"),
     include_str!("database/4.sql"),
+    include_str!("database/5.sql"),
+    include_str!("database/6.sql"),
 ];
 
 /// An open database of accounts.
@@ -76,6 +80,7 @@ pub struct AccountDatabase {
     /// The published keys, for requests.
     keys: Arc<PublishedKeys>,
     recorder: EventRecorder,
+    /// The longest wait for another process.
     patience: Duration,
 }
 
@@ -146,6 +151,16 @@ impl AccountDatabase {
         let (keys, recorder) = Default::default();
         let place = place.clone();
         Ok(Self { place, connection, seal, file, signer: None, published: None, keys, recorder, patience })
+    }
+
+    /// Waits for another process no longer than `patience` from now on.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub(crate) fn wait_within(&mut self, patience: Duration) -> Result<(), AccountsError> {
+        self.connection.busy_timeout(patience)?;
+        self.patience = patience;
+        Ok(())
     }
 
     /// Opens the database again if another file is in its place.

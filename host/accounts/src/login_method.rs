@@ -7,6 +7,8 @@ pub enum LoginMethod {
     Password,
     /// With a password, and a code of an authenticator app or a recovery code.
     PasswordAndCode,
+    /// With a password, in a browser in which the person has shown a code lately.
+    RememberedBrowser,
     /// With a passkey, which a person has unlocked on their device.
     Passkey,
     /// At a provider. Whether it asks for a second factor is its matter.
@@ -15,13 +17,15 @@ pub enum LoginMethod {
 
 impl LoginMethod {
     /// All ways.
-    const ALL: [Self; 4] = [Self::Password, Self::PasswordAndCode, Self::Passkey, Self::Provider];
+    const ALL: [Self; 5] =
+        [Self::Password, Self::PasswordAndCode, Self::RememberedBrowser, Self::Passkey, Self::Provider];
 
     /// The word for it in the database.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::PasswordAndCode => "password+code",
+            Self::RememberedBrowser => "password+browser",
             Self::Passkey => "passkey",
             Self::Provider => "provider",
         }
@@ -37,12 +41,13 @@ impl LoginMethod {
         match self {
             Self::Password => &["pwd"],
             Self::PasswordAndCode => &["pwd", "otp", "mfa"],
+            Self::RememberedBrowser => &["pwd", "mfa"],
             Self::Passkey => &["pop", "user", "mfa"],
             Self::Provider => &[],
         }
     }
 
-    /// True if the person has shown a second factor, or a provider has judged who they are.
+    /// True if the person has shown a second factor, now or lately in the same browser, or a provider has judged who they are.
     pub fn is_strong(self) -> bool {
         self != Self::Password
     }

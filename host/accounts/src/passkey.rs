@@ -73,6 +73,15 @@ pub struct PasskeyAnswer<'a> {
 #[error("{0}")]
 pub struct PasskeyFault(pub &'static str);
 
+/// The state of a passkey, which its next answer continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasskeyState {
+    /// The counter of its signatures.
+    pub counter: u32,
+    /// True if it may be on several devices (the flag BE), which never changes. None: that is not known.
+    pub is_backup_eligible: Option<bool>,
+}
+
 /// The part of the client data that counts. Browsers may add members.
 #[derive(Deserialize)]
 struct ClientData<'a> {
@@ -85,7 +94,7 @@ struct ClientData<'a> {
     top_origin: Option<serde_json::Value>,
 }
 
-/// Checks a new passkey, for the challenge with this text. Returns the counter of its signatures.
+/// Checks a new passkey, for the challenge with this text. Returns its state.
 ///
 /// # Errors
 /// With the reason why it is refused.
@@ -93,21 +102,21 @@ pub fn check_new(
     server: PasskeyServer<'_>,
     challenge: &str,
     shown: &NewPasskey<'_>,
-) -> Result<u32, PasskeyFault> {
+) -> Result<PasskeyState, PasskeyFault> {
     check_client(server, "webauthn.create", challenge, shown.client)?;
-    let counter = check_data(server, shown.data)?;
+    let state = check_data(server, shown.data)?;
     let is_sized = (1..=LONGEST_ID).contains(&shown.id.len()) && shown.key.len() <= LONGEST_KEY;
     if !is_sized || !fits(shown.algorithm, shown.key) {
         return Err(PasskeyFault("passkey-unsupported"));
     }
     match credential_id(shown.data) {
-        Some(id) if id == shown.id => Ok(counter),
+        Some(id) if id == shown.id => Ok(state),
         _ => Err(PasskeyFault("passkey-malformed")),
     }
 }
 
-/// Checks an answer to the challenge with this text, by the passkey with this public key and the counter `last`. Returns
-/// the new counter.
+/// Checks an answer to the challenge with this text, by the passkey with this public key and the state `last`. Returns
+/// the new state.
 ///
 /// # Errors
 /// With the reason why it is refused.
@@ -115,19 +124,22 @@ pub fn check_answer(
     server: PasskeyServer<'_>,
     challenge: &str,
     (algorithm, key): (i64, &[u8]),
-    last: u32,
+    last: PasskeyState,
     shown: &PasskeyAnswer<'_>,
-) -> Result<u32, PasskeyFault> {
+) -> Result<PasskeyState, PasskeyFault> {
     check_client(server, "webauthn.get", challenge, shown.client)?;
-    let counter = check_data(server, shown.data)?;
+    let state = check_data(server, shown.data)?;
     let algorithm = self::algorithm(algorithm).ok_or(PasskeyFault("passkey-unsupported"))?;
     let signed = [shown.data, &sha256(shown.client)].concat();
     let verified = UnparsedPublicKey::new(algorithm, key).verify(&signed, shown.signature);
     verified.map_err(|_| PasskeyFault("passkey-signature"))?;
-    match (counter, last) {
+    if last.is_backup_eligible.is_some() && last.is_backup_eligible != state.is_backup_eligible {
+        return Err(PasskeyFault("passkey-changed"));
+    }
+    match (state.counter, last.counter) {
         // Passkeys that are on several devices do not count.
-        (0, 0) => Ok(0),
-        _ if counter > last => Ok(counter),
+        (0, 0) => Ok(state),
+        (counter, last) if counter > last => Ok(state),
         _ => Err(PasskeyFault("passkey-copied")),
     }
 }
@@ -152,8 +164,8 @@ fn check_client(
     }
 }
 
-/// Checks authenticator data. Returns its counter.
-fn check_data(server: PasskeyServer<'_>, data: &[u8]) -> Result<u32, PasskeyFault> {
+/// Checks authenticator data. Returns the state in it.
+fn check_data(server: PasskeyServer<'_>, data: &[u8]) -> Result<PasskeyState, PasskeyFault> {
     let (head, _) = data.split_first_chunk::<DATA>().ok_or(PasskeyFault("passkey-malformed"))?;
     let (host, [flags, counter @ ..]) =
         head.split_first_chunk::<32>().ok_or(PasskeyFault("passkey-malformed"))?
@@ -170,7 +182,9 @@ fn check_data(server: PasskeyServer<'_>, data: &[u8]) -> Result<u32, PasskeyFaul
     if has(BACKED_UP) && !has(BACKUP_ELIGIBLE) {
         return Err(PasskeyFault("passkey-malformed"));
     }
-    counter.try_into().map(u32::from_be_bytes).map_err(|_| PasskeyFault("passkey-malformed"))
+    let counter = counter.try_into().map(u32::from_be_bytes);
+    let counter = counter.map_err(|_| PasskeyFault("passkey-malformed"))?;
+    Ok(PasskeyState { counter, is_backup_eligible: Some(has(BACKUP_ELIGIBLE)) })
 }
 
 /// The id of the credential in the authenticator data of a new passkey.
@@ -263,7 +277,9 @@ pub(crate) mod tests {
         let data = device.data(host);
         let signature = device.sign(&data, client);
         let shown = PasskeyAnswer { data: &data, client, signature: &signature };
-        check_answer(SERVER, "c", (-7, &device.key()), last, &shown).map_err(|fault| fault.0)
+        let last = PasskeyState { counter: last, is_backup_eligible: None };
+        let state = check_answer(SERVER, "c", (-7, &device.key()), last, &shown);
+        state.map(|state| state.counter).map_err(|fault| fault.0)
     }
 
     #[test]
@@ -302,13 +318,38 @@ pub(crate) mod tests {
         assert_eq!(answered(&device, &right, host, 1), Err("passkey-copied"));
     }
 
+    /// Web Authentication, section 7.2, step 17.
+    #[test]
+    fn a_passkey_stays_on_one_device_or_on_several() {
+        let mut device = Device::new();
+        let right = client("webauthn.get", "c", SERVER.origin);
+        let answers = |device: &Device, is_backup_eligible| {
+            let data = device.data(SERVER.host);
+            let signature = device.sign(&data, &right);
+            let shown = PasskeyAnswer { data: &data, client: &right, signature: &signature };
+            let last = PasskeyState { counter: 0, is_backup_eligible };
+            let state = check_answer(SERVER, "c", (-7, &device.key()), last, &shown);
+            state.map(|state| state.is_backup_eligible).map_err(|fault| fault.0)
+        };
+        for (flags, is_eligible) in [(0, false), (BACKUP_ELIGIBLE, true), (BACKUP_ELIGIBLE | BACKED_UP, true)]
+        {
+            device.flags = USER_PRESENT | USER_VERIFIED | flags;
+            for before in [None, Some(is_eligible)] {
+                assert_eq!(answers(&device, before), Ok(Some(is_eligible)), "{flags} {before:?}");
+            }
+            assert_eq!(answers(&device, Some(!is_eligible)), Err("passkey-changed"), "{flags}");
+        }
+    }
+
     #[test]
     fn an_answer_has_the_signature_of_its_key() {
         let (device, other) = (Device::new(), Device::new());
         let (data, right) = (device.data(SERVER.host), client("webauthn.get", "c", SERVER.origin));
         let check = |key: &[u8], algorithm, data: &[u8], client: &[u8], signature: &[u8]| {
             let shown = PasskeyAnswer { data, client, signature };
-            check_answer(SERVER, "c", (algorithm, key), 0, &shown).map_err(|fault| fault.0)
+            let last = PasskeyState { counter: 0, is_backup_eligible: None };
+            let state = check_answer(SERVER, "c", (algorithm, key), last, &shown);
+            state.map(|state| state.counter).map_err(|fault| fault.0)
         };
         let signature = device.sign(&data, &right);
         assert_eq!(check(&device.key(), -7, &data, &right, &signature), Ok(0));
@@ -359,7 +400,8 @@ pub(crate) mod tests {
                 let shown = NewPasskey { id: Device::ID, algorithm, key, data: &data, client: &right };
                 let fits = accepted.contains(&(algorithm, key));
                 let wanted = if fits { Ok(0) } else { Err(PasskeyFault("passkey-unsupported")) };
-                assert_eq!(check_new(SERVER, "c", &shown), wanted, "{algorithm} {key:?}");
+                let state = check_new(SERVER, "c", &shown);
+                assert_eq!(state.map(|state| state.counter), wanted, "{algorithm} {key:?}");
             }
         }
     }
@@ -371,7 +413,7 @@ pub(crate) mod tests {
             (device.key(), device.new_data(), client("webauthn.create", "c", SERVER.origin));
         let check = |id: &[u8], algorithm, data: &[u8], client: &[u8]| {
             let shown = NewPasskey { id, algorithm, key: &key, data, client };
-            check_new(SERVER, "c", &shown).map_err(|fault| fault.0)
+            check_new(SERVER, "c", &shown).map(|state| state.counter).map_err(|fault| fault.0)
         };
         assert_eq!(check(Device::ID, -7, &data, &right), Ok(0));
         assert_eq!(check(b"other", -7, &data, &right), Err("passkey-malformed"));

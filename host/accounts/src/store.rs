@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::database::{AccountDatabase, REQUEST_PATIENCE};
+use crate::database::{AccountDatabase, PATIENCE, REQUEST_PATIENCE};
 use crate::error::AccountsError;
 use crate::event::AccountEvent;
 use crate::meters::AccountMeters;
@@ -68,8 +68,10 @@ impl AccountStore {
     /// # Errors
     /// If they cannot be used.
     pub fn open_recorded(place: &AccountPlace, sink: EventSink) -> Result<Self, AccountsError> {
-        let mut database = AccountDatabase::open_within(place, REQUEST_PATIENCE)?;
+        // Nobody waits for a start.
+        let mut database = AccountDatabase::open_within(place, PATIENCE)?;
         database.publish()?;
+        database.wait_within(REQUEST_PATIENCE)?;
         let (clients, forms) = (database.mac_key("client ids"), database.mac_key("forms"));
         let (keys, path) = (database.published_keys(), place.store.clone());
         let (jobs, queue) = sync_channel(QUEUE.most);

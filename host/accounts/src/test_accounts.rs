@@ -59,6 +59,7 @@ impl TestAccounts {
             password_cost: RECOMMENDED,
             service_names: vec!["mcp.example.com".to_owned()],
             second_factor: SecondFactorRule::Roles(Vec::new()),
+            second_factor_remembered: 30 * day,
             resources: vec![AccountResource {
                 url: RESOURCE.to_owned(),
                 path: "/mcp".to_owned(),

@@ -47,7 +47,7 @@ use witgate_base::whole_file;
 use copies::{CheckpointCopies, CopyState};
 use note::{CheckpointKey, CheckpointKeyError, CheckpointSigner};
 use queue::EntryQueue;
-use retention::Upkeep;
+use retention::{Upkeep, UpkeepProgress};
 use store::LogFiles;
 use writer::LogWriter;
 
@@ -104,6 +104,7 @@ pub struct AuditLog {
     thread: Mutex<Option<JoinHandle<()>>>,
     arguments: hmac::Key,
     copies: Vec<Arc<CopyState>>,
+    upkeep: Arc<UpkeepProgress>,
     cut: u64,
 }
 
@@ -226,12 +227,13 @@ impl AuditLog {
         let store = store.map_err(failed)?;
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let upkeep = Upkeep::new(directory.clone());
+        let progress = upkeep.progress();
         let shared = Arc::clone(&state);
         let writer = LogWriter { state: shared, store, sync, rules, upkeep, recovery: None, unsigned: None };
         let thread = thread::Builder::new().name("witgate-audit-log".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
         let arguments = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, copies, cut })
+        Ok(Self { state, thread: Mutex::new(Some(thread)), arguments, copies, upkeep: progress, cut })
     }
 
     /// The number of bytes that were cut when the log was opened, because a kill had left them incomplete.
@@ -254,6 +256,11 @@ impl AuditLog {
     pub fn failing_copies(&self) -> Vec<String> {
         let faults = self.copies.iter().filter_map(|copies| Some((copies.place(), copies.fault()?)));
         faults.map(|(place, fault)| format!("{place} ({fault})")).collect()
+    }
+
+    /// The reason why old segments are neither removed nor compressed at the moment. None: they are, when it is time.
+    pub fn upkeep_fault(&self) -> Option<String> {
+        self.upkeep.fault(Instant::now())
     }
 
     /// False while the disk refuses entries or checkpoints, or does not answer.

@@ -52,17 +52,58 @@ pub(crate) struct Upkeep {
 #[derive(Debug)]
 pub(crate) struct UpkeepProgress {
     is_ended: AtomicBool,
+    /// True while the thread works.
+    is_running: AtomicBool,
     /// The beginning of the current step.
     step: Mutex<Instant>,
+    /// The reason why the last work has failed.
+    failure: Mutex<Option<String>>,
 }
 
 impl Default for UpkeepProgress {
     fn default() -> Self {
-        Self { is_ended: AtomicBool::default(), step: Mutex::new(Instant::now()) }
+        Self {
+            is_ended: AtomicBool::default(),
+            is_running: AtomicBool::default(),
+            step: Mutex::new(Instant::now()),
+            failure: Mutex::default(),
+        }
     }
 }
 
 impl UpkeepProgress {
+    /// The reason why old segments are neither removed nor compressed. None: they are.
+    pub(crate) fn fault(&self, now: Instant) -> Option<String> {
+        let hung =
+            self.hung_for(now).map(|time| format!("the disk has not answered for {} s", time.as_secs()));
+        hung.or_else(|| self.failure.lock().clone())
+    }
+
+    /// The time for which the disk has not answered, if that is too long.
+    fn hung_for(&self, now: Instant) -> Option<Duration> {
+        let step = now.saturating_duration_since(*self.step.lock());
+        (self.is_running.load(Ordering::Acquire) && step > STEP_DEADLINE).then_some(step)
+    }
+
+    /// Notes that the thread begins.
+    fn begin(&self) {
+        self.note_step();
+        self.is_running.store(true, Ordering::Release);
+    }
+
+    /// Notes that the thread has ended, and reports its failure.
+    fn end(&self, result: io::Result<()>) {
+        // Work that was broken off because the log ends has not failed.
+        if !self.is_ended.load(Ordering::Relaxed) {
+            let failure = result.err().map(|error| error.to_string());
+            let before = std::mem::replace(&mut *self.failure.lock(), failure.clone());
+            if let Some(error) = failure.filter(|failure| before.as_ref() != Some(failure)) {
+                tracing::error!("old segments of the audit cannot be removed or compressed: {error}");
+            }
+        }
+        self.is_running.store(false, Ordering::Release);
+    }
+
     /// Notes that a step begins.
     fn note_step(&self) {
         *self.step.lock() = Instant::now();
@@ -94,20 +135,23 @@ impl Upkeep {
         Self { directory, progress: Arc::default(), run: None, is_told: false }
     }
 
+    /// The state that the thread sees.
+    pub(crate) fn progress(&self) -> Arc<UpkeepProgress> {
+        Arc::clone(&self.progress)
+    }
+
     /// Tells that the thread hangs, and that it goes on. True: it hangs.
     pub(crate) fn tell_if_hung(&mut self, now: Instant) -> bool {
-        let is_running = self.run.as_ref().is_some_and(|run| !run.thread.is_finished());
-        let step = now.saturating_duration_since(*self.progress.step.lock());
-        let is_hung = is_running && step > STEP_DEADLINE;
-        match (is_hung, std::mem::replace(&mut self.is_told, is_hung)) {
-            (true, false) => tracing::error!(
+        let hung = self.progress.hung_for(now);
+        match (hung, std::mem::replace(&mut self.is_told, hung.is_some())) {
+            (Some(step), false) => tracing::error!(
                 "old segments of the audit are neither removed nor compressed: the disk has not answered for {} s",
                 step.as_secs()
             ),
-            (false, true) => tracing::warn!("the disk answers again to the upkeep of the audit"),
+            (None, true) => tracing::warn!("the disk answers again to the upkeep of the audit"),
             _ => {}
         }
-        is_hung
+        hung.is_some()
     }
 
     /// Starts the work in a thread, which wakes the writer if it needs an approval. False: the last work is not done.
@@ -118,21 +162,22 @@ impl Upkeep {
         let (finder, found) = sync_channel(1);
         let (approval, approved) = sync_channel(1);
         let (directory, progress) = (self.directory.clone(), Arc::clone(&self.progress));
-        progress.note_step();
+        progress.begin();
         let work = move || {
             let approve = |below| {
                 let asked = finder.send(below).is_ok();
                 queue.want_checkpoint();
                 asked && approved.recv() == Ok(true)
             };
-            if let Err(error) = work(&directory, rules, approve, &progress)
-                && !progress.is_ended.load(Ordering::Relaxed)
-            {
-                tracing::error!("old segments of the audit cannot be removed or compressed: {error}");
-            }
+            progress.end(work(&directory, rules, approve, &progress));
         };
-        let thread = thread::Builder::new().name("audit-upkeep".to_owned()).spawn(work);
-        self.run = thread.ok().map(|thread| UpkeepRun { thread, found, approval });
+        match thread::Builder::new().name("audit-upkeep".to_owned()).spawn(work) {
+            Ok(thread) => self.run = Some(UpkeepRun { thread, found, approval }),
+            Err(error) => {
+                self.run = None;
+                self.progress.end(Err(error));
+            }
+        }
         self.run.is_some()
     }
 
@@ -181,19 +226,19 @@ fn work(
     let complete = segments.partition_point(|segment| segment.first < rules.current);
     let (old, kept) = segments.split_at(rules.keep.map_or(0, |keep| old(&segments, complete, keep)));
     let below = kept.first().map(|segment| segment.first).filter(|_| !old.is_empty());
+    let mut removed = Ok(());
     if below.is_some_and(approve) {
-        old.iter()
-            .flat_map(|segment| [segment.path.clone(), segment.checkpoints()])
-            .chain(cosigned(directory, old))
-            .for_each(|file| {
-                progress.note_step();
-                remove(&file);
-            });
+        let files = old.iter().flat_map(|segment| [segment.path.clone(), segment.checkpoints()]);
+        for file in files.chain(cosigned(directory, old)) {
+            progress.note_step();
+            // One that stays keeps no other.
+            removed = removed.and(remove(&file));
+        }
     }
     if rules.compress {
         compress_all(directory, rules.current, progress)?;
     }
-    Ok(())
+    removed
 }
 
 /// The files with the checkpoints of segments that witnesses have cosigned.
@@ -211,13 +256,18 @@ fn old(segments: &[Segment], complete: usize, keep: Duration) -> usize {
     next.take_while(|next| SegmentHeader::age(next).is_some_and(|age| age >= keep)).count()
 }
 
-fn remove(file: &Path) {
+fn remove(file: &Path) -> io::Result<()> {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::error!("{} is too old, but cannot be removed: {error}", file.display());
+            let file = file.display();
+            return Err(io::Error::new(
+                error.kind(),
+                format!("{file} is too old, but cannot be removed: {error}"),
+            ));
         }
         _ => tracing::info!("removed {}", file.display()),
     }
+    Ok(())
 }
 
 /// Compresses all segments that begin before the line `current`.

@@ -128,7 +128,18 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock beside the file at `path`, as soon as no other process has it.
+    ///
+    /// # Errors
+    /// `Locked` after ten seconds, or if there can be no lock.
     pub fn take(path: &Path) -> Result<Self, FileError> {
+        Self::take_within(path, LONGEST_WAIT)
+    }
+
+    /// The same, for somebody who waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_within(path: &Path, patience: Duration) -> Result<Self, FileError> {
         // If the path is a symbolic link, the target of the link is replaced, not the link.
         let target = match path.canonicalize() {
             Ok(target) => target,
@@ -145,7 +156,7 @@ impl Lock {
         loop {
             match held.try_lock() {
                 Ok(()) => return Ok(Self { target, _held: held }),
-                Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
+                Err(TryLockError::WouldBlock) if begin.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => return Err(FileError::Locked(target)),

@@ -26,7 +26,9 @@ use crate::{Bench, runtime};
 pub(crate) fn an_instance_per_call(bench: &mut Bench) {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));
-    let subject = CallSubject::new(scene.request(Shape::default()), None);
+    let request = scene.request(Shape::default());
+    let caller = runtime.block_on(scene.caller(&request));
+    let subject = CallSubject::new(request, Some(caller));
     let scope = Scope::new(Arc::new(subject), false, None);
     let mut group = bench.benchmark_group("fresh");
     let all = roles(|name, patterns| format!(r#""{name}": {{"allow": {patterns}}}"#));

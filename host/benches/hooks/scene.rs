@@ -193,6 +193,7 @@ impl Scene {
             certificate: None,
             round: None,
             hooks: Default::default(),
+            definitions: Default::default(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),
         };

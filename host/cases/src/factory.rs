@@ -38,6 +38,8 @@ pub struct Factory {
     passwords: Arc<PasswordChecks>,
     /// True if its policies are for explanations.
     is_observed: bool,
+    /// True if its policies have no network.
+    is_cut_off: bool,
 }
 
 /// The mode of compilation.
@@ -86,7 +88,26 @@ impl Factory {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
         let (remote, limits, passwords) = (RemoteKeys::new(Ways::closed()), Arc::default(), Arc::default());
-        Self { loader, queue, remote, environment, clock, limits, passwords, is_observed: false }
+        let (is_observed, is_cut_off) = (false, false);
+        Self { loader, queue, remote, environment, clock, limits, passwords, is_observed, is_cut_off }
+    }
+
+    /// A factory beside this one, with the same compiled components, for generations that explain decisions by `clock`
+    /// without a network. Nothing of what they do reaches the generations of this one.
+    #[must_use]
+    pub fn beside(&self, clock: Clock) -> Self {
+        let loader = Arc::clone(&self.loader);
+        Self {
+            queue: CompileQueue::new(Arc::clone(&loader)),
+            loader,
+            remote: RemoteKeys::unreachable(),
+            environment: self.environment.clone(),
+            clock,
+            limits: Arc::default(),
+            passwords: Arc::default(),
+            is_observed: true,
+            is_cut_off: true,
+        }
     }
 
     /// The same, for generations that explain decisions and serve nobody: the host calls of their policies are traced,
@@ -225,7 +246,9 @@ impl Factory {
         repeated: Option<&Recipe>,
         compiling: CompileMode,
     ) -> PolicyParts {
-        self.ways().take(config.network.as_ref());
+        if !self.is_cut_off {
+            self.ways().take(config.network.as_ref());
+        }
         let dir = config.dir();
         let making = MakeInputs {
             loader: &self.loader,
@@ -432,9 +455,9 @@ impl Succession<'_> {
         match self.new_pipeline(upstream) {
             // A broken upstream keeps its former settings.
             Some(new) if config.broken.upstreams.contains(&upstream.name) => {
-                Pipeline { made_from: Arc::clone(&running.made_from), ..new }
+                Pipeline { made_from: Arc::clone(&running.made_from), ..new.keeping_pins(running) }
             }
-            Some(new) if running.serves(upstream, config) => new,
+            Some(new) if running.serves(upstream, config) => new.keeping_pins(running),
             // The upstream with its new settings gets a place of its own.
             Some(_) => running.retired(),
             None => self.held_back(running, Some(upstream)).await,
@@ -475,7 +498,7 @@ impl Succession<'_> {
             return running.clone();
         };
         let recipe = &running.recipe;
-        let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline;
+        let mut held = pipeline::assemble(former, config, recipe, in_force).pipeline.keeping_pins(running);
         held.made_from = Arc::clone(&running.made_from);
         let Some(upstream) = upstream.filter(|_| !self.parts.adds_nothing_to(recipe)) else {
             // All new policies are among those that cannot be built.
@@ -497,6 +520,7 @@ impl Succession<'_> {
         let find = |name: &str| self.parts.policies.get(name).or_else(|| judges(name)).cloned();
         let next = pipeline::assemble(upstream, self.config, &self.parts.recipe, find);
         let PipelineAssembly { pipeline, has_all_authorizers, .. } = next;
+        let pipeline = pipeline.keeping_pins(running);
         held.next = Some(Box::new(NextPipeline { pipeline, has_all_authorizers }));
         held
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use rustix::fs::OFlags;
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use tempfile::NamedTempFile;
 use witgate_plugin::Digest;
 
@@ -57,6 +57,25 @@ impl DiskCache {
         }
         leftovers::remove(&dir);
         Ok(Self { dir, id, owner })
+    }
+
+    /// The number of compiled components in `dir` for this engine, without a change there.
+    ///
+    /// # Errors
+    /// With the reason why they cannot be used, or none can be added.
+    pub(super) fn examine(dir: &Path, engine: &Engine) -> Result<usize, String> {
+        let own = dir.join(format!("{}-sha256", engine_id(engine)));
+        let existing = own.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        accessat(CWD, existing, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(|error| format!("cannot write to {}: {error}", existing.display()))?;
+        let Ok(metadata) = fs::metadata(&own) else { return Ok(0) };
+        if metadata.permissions().mode() & 0o022 != 0 {
+            return Err(format!("{} can be written by others", own.display()));
+        }
+        let entries =
+            fs::read_dir(&own).map_err(|error| format!("cannot read {}: {error}", own.display()))?;
+        let names = entries.flatten().map(|entry| entry.path());
+        Ok(names.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).count())
     }
 
     fn file(&self, digest: &Digest) -> PathBuf {

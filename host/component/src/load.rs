@@ -22,6 +22,14 @@ use witgate_base::cause::Cause;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::provenance::{Provenance, ProvenanceError};
 
+/// The number of compiled components that a directory keeps for `engine`. Nothing is changed there.
+///
+/// # Errors
+/// With the reason why they cannot be used, or none can be added.
+pub fn examine_cache(directory: &Path, engine: &Engine) -> Result<usize, String> {
+    DiskCache::examine(directory, engine)
+}
+
 /// Largest component file. A guest with an interpreter has 12 to 18 MB.
 const LARGEST_FILE: u64 = 64 << 20;
 

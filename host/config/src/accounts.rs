@@ -38,6 +38,8 @@ pub struct AccountSettings {
     pub service_names: Vec<String>,
     /// The users who need a second factor.
     pub second_factor: SecondFactorRule,
+    /// The time for which a browser in which a code was shown need not show another. Zero: there is none.
+    pub second_factor_remembered: Duration,
     /// The resources that tokens are for, in the order of the upstreams.
     pub resources: Vec<AccountResource>,
     /// The providers at which people log in, in place of a password.

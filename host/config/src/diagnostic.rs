@@ -157,6 +157,17 @@ impl Diagnostic {
         self.place.as_ref().map(|place| place.source.position(place.span.start))
     }
 
+    /// The name of the file, and the line from 1.
+    pub fn place(&self) -> Option<(&str, usize)> {
+        let name = self.place.as_ref().map(|place| place.source.name.as_str());
+        name.zip(self.position().map(|(line, _)| line))
+    }
+
+    /// The advice.
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     /// The position in the file, in bytes.
     pub fn span(&self) -> Option<Range<usize>> {
         self.place.as_ref().map(|place| place.span.clone())

@@ -5,6 +5,7 @@
 pub mod account_logins;
 pub mod accounts;
 pub mod argument;
+mod combined_endpoint;
 pub mod credentials;
 pub mod diagnostic;
 pub mod document;
@@ -14,7 +15,9 @@ pub mod identity;
 pub mod key_store;
 pub mod keyring;
 pub mod limits;
+pub mod lint;
 mod own_tool;
+pub mod pins;
 pub mod raw;
 pub mod resolve;
 pub mod secret_programs;
@@ -37,9 +40,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use accounts::AccountSettings;
 pub use argument::{ArgumentSchema, ArgumentSettings, InjectedValue};
+pub use combined_endpoint::{CombinedEndpoint, EndpointUpstream, PREFIX_END};
 use credentials::{CredentialSettings, UpstreamCredentials};
 use identity::IdentitySettings;
 use limits::{CallLimit, Lockout};
+use lint::LintException;
 pub use own_tool::{OwnResource, OwnTool};
 use witgate_audit::note::CheckpointSigner;
 use witgate_audit::{CheckpointPlace, SegmentRules, SyncMode};
@@ -63,6 +68,8 @@ pub struct Config {
     pub network: Option<Network>,
     /// The protected servers, in the order of their names. Never empty.
     pub upstreams: Vec<Upstream>,
+    /// The endpoints with several upstreams, in the order of their names.
+    pub endpoints: Vec<CombinedEndpoint>,
     /// The policies by name, also those that no pipeline uses.
     pub policies: BTreeMap<String, Policy>,
     /// The keys of the host, by name.
@@ -81,10 +88,14 @@ pub struct Config {
     pub password_cost: Argon2Hash,
     /// Addresses and networks that may not connect.
     pub denied_peers: Vec<IpNet>,
+    /// True if changes that widen access are refused while Witgate runs.
+    pub no_new_access: bool,
     /// The audit log. None: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// The traces of operations. None: there are none.
     pub telemetry: Option<Telemetry>,
+    /// Findings of `witgate lint` that the operator accepts.
+    pub lint_exceptions: Vec<LintException>,
     /// The fingerprints of the configuration file and of its files with secrets. If one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -446,6 +457,8 @@ pub struct Upstream {
     pub own_resources: Vec<OwnResource>,
     /// The tokens that the own tool `issue_token` makes.
     pub token_issue: Option<Arc<token_issue::TokenIssue>>,
+    /// The comparison of its definitions with the approved ones. None: there is none.
+    pub pins: Option<pins::Pins>,
 }
 
 /// The supported eras of an upstream, at least one.

@@ -6,10 +6,14 @@ mod accounts;
 mod audit;
 mod child_credentials;
 mod credentials;
+mod endpoint;
 mod issued_tokens;
 mod limits;
+mod lint;
 mod passwords;
+mod pins;
 mod policy;
+mod reload;
 mod schema;
 mod secret;
 mod server;
@@ -30,13 +34,17 @@ pub use self::credentials::{
     ClientAuthForm, CredentialTable, GrantOwner, OptionalSecret, OptionalText, OutboundKind, ProviderPreset,
     TokenStore,
 };
+pub use self::endpoint::EndpointTable;
 pub use self::issued_tokens::IssuedTokens;
 pub use self::limits::{CallLimit, LimitPreset, Lockout};
+pub use self::lint::Lint;
 pub use self::passwords::Passwords;
+pub use self::pins::PinSetting;
 pub use self::policy::{
     Anonymous, Argument, ArgumentSchema, ArgumentSettings, Breaker, Fallback, Grants, Isolation, Kind,
     Limits, Mode, Pipeline, Policy,
 };
+pub use self::reload::Reload;
 pub use self::schema::{schema, without_null};
 pub use self::secret::{
     BasicLogin, Key, SecretSettings, SecretSource, StoreIdentity, Text, UpstreamSecret, UpstreamText,
@@ -61,6 +69,8 @@ pub struct File {
     pub network: Network,
     /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Endpoints at which there are several upstreams, by name, each served at `/NAME/mcp`. Default: none.
+    pub endpoints: BTreeMap<String, EndpointTable>,
     /// The policies, by name. A policy that no pipeline uses has no effect.
     pub policies: BTreeMap<String, Policy>,
     /// Keys that the host holds, by name. Policies use them by name and never see them.
@@ -79,10 +89,14 @@ pub struct File {
     pub lockout: Option<Lockout>,
     /// The cost of new hashes of passwords.
     pub passwords: Passwords,
+    /// Rules for changes while Witgate runs.
+    pub reload: Reload,
     /// The audit log in a directory, which proves itself. Default: the audit is only written to standard error.
     pub audit: Option<Audit>,
     /// Traces of operations.
     pub telemetry: Telemetry,
+    /// Findings of `witgate lint` that are accepted.
+    pub lint: Lint,
     /// Settings of the sources of secrets.
     pub secrets: SecretSettings,
 }

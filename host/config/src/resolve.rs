@@ -10,6 +10,7 @@ mod child_credentials;
 mod configured_keys;
 mod credentials;
 mod description;
+mod endpoints;
 mod environment_only;
 mod grants;
 mod identity;
@@ -17,12 +18,14 @@ mod issuing_key;
 mod keys;
 mod limit_preset;
 mod limits;
+mod lint;
 mod load;
 mod lockout;
 mod network;
 mod own_keys;
 mod own_tools;
 mod passwords;
+mod pins;
 mod pipeline;
 mod plain_http;
 mod policies;
@@ -400,6 +403,7 @@ impl Resolver<'_> {
         let credentials = self.credentials(file, signing.as_ref());
         let audit = self.audit(file);
         let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
+        let endpoints = self.endpoints(file, &upstreams);
         self.injects_in_private(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
@@ -410,7 +414,7 @@ impl Resolver<'_> {
         let network = self.network(&file.network);
         let telemetry = self.telemetry(&file.telemetry);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
-        let server = self.with_resource_hosts(server?, &upstreams);
+        let server = self.with_resource_hosts(server?, &upstreams, &endpoints);
         self.answers_fit(&server, &upstreams);
         let accounts = self.accounts(file, &upstreams, &credentials);
         self.accounts_are_used(file, &policies);
@@ -428,12 +432,14 @@ impl Resolver<'_> {
         let lockout = self.lockout(file);
         let password_cost = self.password_cost(&file.passwords);
         let denied_peers = self.denied_peers(&file.server);
+        let lint_exceptions = self.lint_exceptions(&file.lint);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),
             server,
             network: Some(network),
             upstreams,
+            endpoints,
             policies,
             keys,
             credentials,
@@ -443,8 +449,10 @@ impl Resolver<'_> {
             lockout,
             password_cost,
             denied_peers,
+            no_new_access: file.reload.no_new_access.unwrap_or_default(),
             audit,
             telemetry,
+            lint_exceptions,
             files: std::mem::take(&mut self.files),
             broken: BrokenParts::default(),
             environment: self.environment.clone(),

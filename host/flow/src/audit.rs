@@ -25,6 +25,8 @@ use super::token_issue::IssueRecord;
 use super::traces::{OperationFacts, Trace, TraceHeaders, Tracer};
 use crate::authenticate::identity::Caller;
 use crate::limit_hit::LimitHit;
+use crate::siblings::Siblings;
+use crate::subject::Allowance;
 use arguments::ArgumentFacts;
 use destination::RecordPlace;
 use entry::UnsettledEntry;
@@ -245,12 +247,16 @@ pub struct Record<'a> {
     pub caller: Option<Arc<Caller>>,
     /// The principal, if there is no caller.
     pub principal: Option<Principal>,
+    /// The policy that has allowed the message, after authorization.
+    pub(super) allowance: Option<Allowance>,
     /// The credential with which the message goes to the upstream, after authorization.
     pub delegation: Option<Delegation>,
     /// The token that the caller has asked for and gets.
     pub issued: Option<Arc<IssueRecord>>,
     /// The first fallback of the finished stages.
     pub fallback: FallbackUse,
+    /// The other messages that the client's message has become. None: it is one message.
+    pub(super) siblings: Option<Arc<Siblings>>,
 }
 
 impl<'a> Record<'a> {
@@ -277,9 +283,11 @@ impl<'a> Record<'a> {
             is_clean: false,
             caller: None,
             principal: None,
+            allowance: None,
             delegation: None,
             issued: None,
             fallback: FallbackUse::default(),
+            siblings: None,
         }
     }
 
@@ -428,6 +436,7 @@ impl<'a> Record<'a> {
             },
             proven_by: caller.map(|caller| &**caller.proven_by()).or(principal.map(Principal::proven_by)),
             policy: cause.policy,
+            allowance: self.allowance.as_ref().filter(|_| outcome == AuditOutcome::Allowed),
             delegation: self.delegation.as_ref().or(cause.delegation.as_ref()),
             issued: self.issued.as_deref(),
             limit: cause.limit,

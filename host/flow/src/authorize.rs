@@ -11,7 +11,7 @@ use witgate_plugin::TargetKind;
 use super::dpop::ProvenRequest;
 use super::request::Request;
 use super::stage_result::StageResult;
-use super::subject::CallSubject;
+use super::subject::{Allowance, CallSubject};
 use crate::authenticate::identity::Caller;
 pub use entries::EntryAccess;
 use judge::Judge;
@@ -56,6 +56,11 @@ impl Permit {
     /// The caller who holds the permit.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.judge.caller
+    }
+
+    /// The policy that has allowed the call, and its rule. None: the method is open, or there is no audit log.
+    pub(super) fn allowance(&self) -> Option<&Allowance> {
+        self.judge.subject.allowance.get()
     }
 
     /// The generation that decided.

@@ -218,7 +218,7 @@ impl<U: Upstream> Flow<U> {
             // There is no message.
             record.is_clean = true;
             record.reserve()?;
-            let established = self.establish(&generation, &request, &shown).await;
+            let established = self.establish(&generation, &request, &shown, None).await;
             let (_, caller) = record.fallback.note(established)?;
             let principal = caller.principal();
             record.caller = Some(caller);
@@ -302,6 +302,7 @@ impl<U: Upstream> Flow<U> {
             certificate: None,
             round: None,
             hooks: OnceLock::new(),
+            definitions: OnceLock::new(),
         }
     }
 }

@@ -81,6 +81,21 @@ impl ProvenRequest {
     }
 }
 
+/// A proof that a message has used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SpentProof {
+    thumbprint: String,
+    id: Digest,
+}
+
+impl SpentProof {
+    /// The proof of a request, if an enforced policy asks for it.
+    pub(super) fn of(proven: &ProvenRequest) -> Option<Self> {
+        let key = proven.key().filter(|key| key.counts)?;
+        Some(Self { thumbprint: key.good.thumbprint.clone(), id: key.good.id })
+    }
+}
+
 /// Checks proofs, and remembers the used ones.
 #[derive(Debug, Default)]
 pub struct Proofs {
@@ -236,6 +251,7 @@ mod tests {
             certificate: None,
             round: None,
             hooks: Default::default(),
+            definitions: Default::default(),
             transport: witgate_plugin::Transport::Http,
             route: Arc::new(Route {
                 upstream: "up".into(),
@@ -258,6 +274,16 @@ mod tests {
         assert_eq!(proofs.spend(&proven(1300, None), &caller("ada")), Ok(()));
         now.store(1600, Ordering::Relaxed);
         assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(ProofError::Bad { .. })));
+    }
+
+    #[test]
+    fn messages_that_one_message_has_become_use_its_proof_once() {
+        let proofs = Proofs::new(false, Clock::Set(Arc::new(AtomicU64::new(1000)))).unwrap();
+        let (siblings, caller) = (crate::siblings::Siblings::default(), caller("ada"));
+        assert_eq!(siblings.spend(&proofs, &proven(1000, None), &caller), Ok(()));
+        assert_eq!(siblings.spend(&proofs, &proven(1000, None), &caller), Ok(()));
+        let others = crate::siblings::Siblings::default();
+        assert!(others.spend(&proofs, &proven(1000, None), &caller).is_err(), "another message");
     }
 
     #[test]

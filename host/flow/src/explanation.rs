@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use witgate_config::pins::PinMode;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
@@ -19,6 +20,8 @@ use crate::authenticate::identity::Caller;
 use crate::authorize::{EntryAccess, Permit, authorize};
 use crate::credential_search;
 use crate::decision::DecisionId;
+use crate::definition_check::never_approved;
+use crate::definitions::may_be_approved;
 use crate::dpop::{Proofs, ProvenRequest};
 use crate::limit;
 use crate::receive::{Arrival, receive};
@@ -76,7 +79,7 @@ pub struct ExplainedCause {
 /// A stage.
 #[derive(Debug)]
 pub struct ExplainedStage {
-    /// Its name: `parse`, `authenticate` or `authorize`.
+    /// Its name: `parse`, `authenticate`, `authorize`, or `definitions` if no approved definition allows the message.
     pub name: &'static str,
     /// True if it has passed the message on.
     pub has_passed: bool,
@@ -131,7 +134,14 @@ pub async fn listed(
         Ok(permit) => permit.sees(kind, names).await.result,
         Err(rejection) => Err(rejection),
     };
-    seen.map_err(|rejection| ExplainedCause::of(&rejection))
+    let mut seen = seen.map_err(|rejection| ExplainedCause::of(&rejection))?;
+    let pins = generation.pipeline(route.pipeline).pins().filter(|pins| pins.mode == PinMode::Hold);
+    for (name, access) in names.iter().zip(&mut seen) {
+        if pins.is_some_and(|pins| !may_be_approved(&pins.approved, kind, name)) {
+            *access = EntryAccess::None;
+        }
+    }
+    Ok(seen)
 }
 
 /// An explanation that is being made.
@@ -163,6 +173,10 @@ impl<'g> ExplanationDraft<'g> {
         let (proven, caller) = self.end("authenticate", known)?;
         let authorized = authorize(Arc::clone(self.generation), &proven, caller, None).await;
         let permit = self.end("authorize", authorized.result)?;
+        let pipeline = self.generation.pipeline(self.route.pipeline);
+        if let Some(withheld) = never_approved(pipeline, &self.route.upstream, &request.call) {
+            return self.end("definitions", Err(withheld));
+        }
         self.limits = limit::counting(&permit)?;
         Ok(permit)
     }

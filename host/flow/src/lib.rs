@@ -13,9 +13,13 @@ pub mod connect;
 mod credential_choice;
 mod credential_search;
 pub mod decision;
+mod definition_check;
+pub mod definition_log;
+pub mod definitions;
 pub mod disagreement_log;
 pub mod dpop;
 mod durations;
+pub mod endpoint_flow;
 pub mod event;
 pub mod explanation;
 pub mod guarded_stream;
@@ -35,6 +39,7 @@ pub mod request;
 mod right;
 mod session;
 mod shadow;
+pub mod siblings;
 pub mod stage_result;
 pub mod subject;
 pub mod tasks;
@@ -60,6 +65,8 @@ use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
+use definition_log::DefinitionLog;
+use definitions::DefinitionWatch;
 use disagreement_log::DisagreementLog;
 use dpop::{Proofs, ProvenRequest};
 use durations::{AnswerPeek, StreamedOperation};
@@ -75,6 +82,7 @@ use receive::{receive, receive_bodiless};
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
+use siblings::Siblings;
 use stage_result::StageResult;
 use tasks::Tasks;
 use token_issue::FreshToken;
@@ -88,6 +96,7 @@ use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::{LAST_EVENT_ID, media};
 use witgate_policy::generation::{Generation, Generations};
+use witgate_policy::upstream_lists::ListedNames;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_runtime::shares::{Capacity, Share, Shares};
@@ -105,6 +114,9 @@ pub struct Flow<U> {
     streams: Shares,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
+    /// The names that the upstream has listed.
+    listed: Arc<ListedNames>,
+    definitions: Arc<DefinitionWatch>,
     /// The links for callers who connect an account. None: there are none.
     connect: Option<Arc<ConnectDesk>>,
     stop: CancellationToken,
@@ -146,6 +158,8 @@ impl<U: Upstream> Flow<U> {
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
         let (tracer, connect) = (Arc::default(), None);
+        let listed = generations.lists().of(&route.upstream);
+        let definitions = Arc::new(DefinitionWatch::new(&route.upstream, metrics));
         Self {
             route,
             upstream,
@@ -158,6 +172,8 @@ impl<U: Upstream> Flow<U> {
             streams,
             answers,
             declared,
+            listed,
+            definitions,
             connect,
             stop,
         }
@@ -187,6 +203,8 @@ impl<U: Upstream> Flow<U> {
     pub fn with_audit(self, audit: Audit) -> Self {
         let disagreements = audit.log().map(|log| Arc::new(log.clone()) as Arc<dyn DisagreementLog>);
         let route = Arc::new(Route { disagreements, ..Route::clone(&self.route) });
+        let log = audit.log().map(|log| Arc::new(log.clone()) as Arc<dyn DefinitionLog>);
+        log.into_iter().for_each(|log| self.definitions.record_in(log));
         Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), route, ..self }
     }
 
@@ -210,9 +228,9 @@ impl<U: Upstream> Flow<U> {
         self.route.pipeline
     }
 
-    /// The live generation, if the upstream is served in it.
-    pub fn serving(&self) -> Option<Arc<Generation>> {
-        Some(self.generations.live()).filter(|live| !live.pipeline(self.route.pipeline).is_retired())
+    /// The knowledge about the definitions of the upstream.
+    pub fn definitions(&self) -> &Arc<DefinitionWatch> {
+        &self.definitions
     }
 
     /// Ends the streams that do not end by themselves, lets running calls finish, and shuts down the upstream. To be
@@ -246,12 +264,34 @@ impl<U: Upstream> Flow<U> {
     ///
     /// # Errors
     /// As [`Flow::handle`].
-    pub async fn handle_under(
+    pub fn handle_under(
         &self,
         generation: Arc<Generation>,
         arrival: Arrival,
+    ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
+        self.handle_as(generation, None, arrival)
+    }
+
+    /// Handles one of several messages that a message of a client has become.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub fn handle_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
+        self.handle_as(self.generations.live(), siblings, arrival)
+    }
+
+    async fn handle_as(
+        &self,
+        generation: Arc<Generation>,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
     ) -> Result<Reply, RejectedMessage> {
         let mut record = self.record(&generation, arrival.peer);
+        record.siblings = siblings;
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
         let is_paused = self.lockout.pauses(generation.lockout(), arrival.peer);
         let before = is_paused.then_some(&*self.lockout);
@@ -285,7 +325,8 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        let established = self.establish(&generation, &request, &shown).await;
+        let siblings = record.siblings.as_deref();
+        let established = self.establish(&generation, &request, &shown, siblings).await;
         let is_known = established.result.is_ok();
         let has_credential = is_known && credential_search::finds_one(&generation, &request, &shown).await;
         record.is_clean = !has_credential
@@ -298,11 +339,14 @@ impl<U: Upstream> Flow<U> {
         if has_credential {
             return Err(MessageFault::CredentialInArguments.into());
         }
+        self.follow_definitions(&generation, &request, &caller, session.as_deref());
+        record.siblings.as_ref().map_or(Ok(()), |siblings| siblings.authenticated(&caller))?;
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let authorized = authorize(generation, &proven, caller, traces).await;
         record.mark("authorize");
         let mut permit = Arc::new(record.fallback.note(authorized)?);
+        record.allowance = permit.allowance().cloned();
         record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";
@@ -319,6 +363,10 @@ impl<U: Upstream> Flow<U> {
             admitted = admitted.renewed(Arc::clone(&permit));
         }
         record.delegation = self.upstream.delegation(permit.request(), permit.caller())?;
+        if permit.generation().pipeline(self.route.pipeline).holds_definitions() {
+            // Boxed because it is rare, so that it does not enlarge the future of every call.
+            Box::pin(self.check_definitions(&permit, admitted.session(), &shown)).await?;
+        }
         let admitted = admitted.traced(record.trace_headers()).exchanging(self.caller_token(&shown, &permit));
         let admitted = admitted.completed()?.with_token(self.token_for(&permit, record).await?);
         let mut right = self.right(&permit, shown);
@@ -345,14 +393,15 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
+        siblings: Option<&Siblings>,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
         let sender = (request.transport, request.peer);
         let suspect = match self.lockout.check(generation, &self.route, sender, shown) {
             Ok(suspect) => suspect,
             Err(locked_out) => return Err(locked_out).into(),
         };
-        let check = self.lockout.checking(generation.lockout(), suspect, shown);
-        let established = self.prove_and_authenticate(generation, request, shown).await;
+        let check = self.lockout.checking(generation.lockout(), suspect);
+        let established = self.prove_and_authenticate(generation, request, shown, siblings).await;
         let result = established.result.as_ref().map(|(_, caller)| &**caller);
         result.iter().for_each(|caller| self.outcomes.count_authentication(caller));
         let judges = generation.pipeline(self.route.pipeline).enforcing_authenticators();
@@ -366,6 +415,7 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
+        siblings: Option<&Siblings>,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
         let proven = match self.proofs.prove(generation, request, shown) {
             Ok(proven) => proven,
@@ -373,9 +423,17 @@ impl<U: Upstream> Flow<U> {
         };
         authenticate(generation, &proven, shown).await.map(|caller| {
             let caller = caller?;
-            self.proofs.spend(&proven, &caller)?;
+            match siblings {
+                None => self.proofs.spend(&proven, &caller)?,
+                Some(siblings) => siblings.spend(&self.proofs, &proven, &caller)?,
+            }
             Ok((proven, caller))
         })
+    }
+
+    /// True if a remembered task of this upstream has this id, whoever has started it.
+    pub fn knows_task(&self, task: &str) -> bool {
+        self.tasks.knows(task)
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).
@@ -395,7 +453,28 @@ impl<U: Upstream> Flow<U> {
         generation: Arc<Generation>,
         arrival: Arrival,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.on_session("GET", (generation, arrival), async |listener, permit, shown| {
+        self.listen_as(generation, None, arrival).await
+    }
+
+    /// Opens one of several streams that a client has asked for as one.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn listen_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        self.listen_as(self.generations.live(), siblings, arrival).await
+    }
+
+    async fn listen_as(
+        &self,
+        generation: Arc<Generation>,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        self.on_session("GET", (generation, siblings, arrival), async |listener, permit, shown| {
             let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
@@ -415,7 +494,28 @@ impl<U: Upstream> Flow<U> {
         generation: Arc<Generation>,
         arrival: Arrival,
     ) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", (generation, arrival), async |listener, permit, _| {
+        self.close_as(generation, None, arrival).await
+    }
+
+    /// Ends one of several sessions that are one for the client.
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn close_among(
+        &self,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<(), RejectedMessage> {
+        self.close_as(self.generations.live(), siblings, arrival).await
+    }
+
+    async fn close_as(
+        &self,
+        generation: Arc<Generation>,
+        siblings: Option<Arc<Siblings>>,
+        arrival: Arrival,
+    ) -> Result<(), RejectedMessage> {
+        self.on_session("DELETE", (generation, siblings, arrival), async |listener, permit, _| {
             let _places = take_places(&permit)?;
             self.upstream.close(listener).await
         })
@@ -435,7 +535,7 @@ impl<U: Upstream> Flow<U> {
     async fn on_session<T>(
         &self,
         method: &'static str,
-        (generation, arrival): (Arc<Generation>, Arrival),
+        (generation, siblings, arrival): (Arc<Generation>, Option<Arc<Siblings>>, Arrival),
         act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
     ) -> Result<T, RejectedMessage> {
         let mut record = self.record(&generation, arrival.peer);
@@ -450,13 +550,15 @@ impl<U: Upstream> Flow<U> {
         record.is_clean = true;
         let stages = async {
             record.reserve()?;
-            let established = self.establish(&generation, &request, &shown).await;
+            let established = self.establish(&generation, &request, &shown, siblings.as_deref()).await;
             let (proven, caller) = record.fallback.note(established)?;
             record.caller = Some(Arc::clone(&caller));
+            siblings.as_ref().map_or(Ok(()), |siblings| siblings.authenticated(&caller))?;
             let session = match session {
                 Some(session) => session,
                 None => return Err(self.without_session().await),
             };
+            self.follow_definitions(&generation, &request, &caller, Some(&session));
             let traces =
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let authorized = authorize(generation, &proven, caller, traces).await;
@@ -547,6 +649,7 @@ impl<U: Upstream> Flow<U> {
 
     fn look(&self, permit: Arc<Permit>) -> AnswerFilter {
         AnswerFilter::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
+            .noting(Arc::clone(&self.listed))
     }
 
     fn right(&self, permit: &Arc<Permit>, shown: Credentials) -> Right {

@@ -16,6 +16,7 @@ use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
 pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
 use needs::needs;
+use witgate_config::pins::EntryKind;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_message::call::{Access, Target};
 use witgate_message::fault::MessageFault;
@@ -156,6 +157,19 @@ pub fn admit(
         issued: None,
     };
     Ok((admitted, places))
+}
+
+/// Admits a list that Witgate itself asks for, while a call of the holder of `permit` waits. It takes nothing from the
+/// limits, which count that call. None: it is no list.
+pub(super) fn admit_own_list(
+    permit: Arc<Permit>,
+    session: Option<Box<str>>,
+    answers: &Arc<AnswerMemory>,
+) -> Option<Admitted> {
+    let is_list = EntryKind::ALL.iter().any(|kind| kind.method() == permit.request().call.method());
+    let (trace, caller_token, completed, issued, places) = Default::default();
+    let account = Account::new(answers, &permit);
+    is_list.then_some(Admitted { permit, session, account, places, trace, caller_token, completed, issued })
 }
 
 /// Takes what a call needs from the buckets of its limits.

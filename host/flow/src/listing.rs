@@ -2,6 +2,7 @@
 //! owner. Everything else stays unchanged, byte for byte.
 
 mod announcement;
+pub(crate) mod own_list;
 pub(crate) mod parts;
 mod schema;
 
@@ -21,6 +22,7 @@ use super::reject::{Rejection, UpstreamFault};
 use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
 use crate::authorize::EntryAccess;
+use crate::definitions;
 use crate::event::Event;
 use announcement::announced;
 pub use parts::MOST_ITEMS;
@@ -32,6 +34,7 @@ use witgate_message::era::Era;
 use witgate_message::json::{MessageForm, form, splice};
 use witgate_message::strict_json::{StrictMembers, string};
 use witgate_plugin::TargetKind;
+use witgate_policy::upstream_lists::ListedNames;
 
 /// The filter of an upstream's messages for one caller.
 #[derive(Clone, Debug)]
@@ -43,12 +46,20 @@ pub struct AnswerFilter {
     places: CallPlaces,
     /// True if answers need no filter.
     at_news_alone: bool,
+    /// The names that the upstream has listed.
+    listed: Arc<ListedNames>,
 }
 
 impl AnswerFilter {
     /// The filter for the holder of a permit.
     pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<DeclaredChanges>) -> Self {
-        Self { permit, tasks, declared, places: CallPlaces::default(), at_news_alone: false }
+        let (places, listed) = Default::default();
+        Self { permit, tasks, declared, places, at_news_alone: false, listed }
+    }
+
+    /// The same, which notes the names in lists.
+    pub(super) fn noting(self, listed: Arc<ListedNames>) -> Self {
+        Self { listed, ..self }
     }
 
     /// The same, with the places of the call, which a task keeps that the call starts.
@@ -164,6 +175,10 @@ impl AnswerFilter {
         match notice {
             NoticeTarget::Resource(uri) => self.permit.hears_of(uri).await,
             NoticeTarget::Task(task) => self.tasks.is_heard_of(task, &self.permit).await,
+            NoticeTarget::Lists => {
+                self.permit.request().definitions.get().into_iter().for_each(|life| life.note_change());
+                Ok(true).into()
+            }
             NoticeTarget::Unnamed => Ok(false).into(),
         }
     }
@@ -242,9 +257,32 @@ impl AnswerFilter {
             List::Tasks => return self.shown_tasks(&names, fallback).await,
         };
         let named: Vec<&str> = names.iter().copied().flatten().collect();
+        if list.list != List::Templates {
+            self.listed.note(kind, &named);
+        }
         let mut seen = fallback.note(self.permit.sees(kind, &named).await)?.into_iter();
         let of = |name: &Option<&str>| name.and_then(|_| seen.next()).unwrap_or(EntryAccess::None);
-        Ok(names.iter().map(of).collect())
+        let mut access: Vec<_> = names.iter().map(of).collect();
+        self.withhold(list, text, &mut access);
+        Ok(access)
+    }
+
+    /// Takes the access to entries whose definitions are not approved. All entries are compared, also those that the
+    /// caller does not see.
+    fn withhold(&self, list: &ListPlace, text: &str, access: &mut [EntryAccess]) {
+        let request = self.permit.request();
+        let pipeline = self.permit.generation().pipeline(request.route.pipeline);
+        let (Some(pins), Some(kind)) = (pipeline.pins(), list.list.entry_kind()) else { return };
+        let life = request.definitions.get().map(|life| &**life);
+        for (entry, access) in list.entries.iter().zip(access) {
+            parsing::make_room();
+            let passes = entry
+                .name(text)
+                .is_some_and(|name| definitions::passes(pins, life, (kind, name, entry.text(text))));
+            if !passes {
+                *access = EntryAccess::None;
+            }
+        }
     }
 
     /// The texts of those tools whose schema is another one for the caller, because of arguments that are credentials,

@@ -13,14 +13,18 @@ mod fingerprint;
 mod ledger;
 mod page_logins;
 mod pause_reports;
+mod paused_passwords;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use witgate_plugin::{Scheme, Transport};
+use zeroize::Zeroizing;
 
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
@@ -31,6 +35,7 @@ use ledger::Ledger;
 pub use page_logins::{LoginTrial, PageLogin};
 use pause_reports::PauseReports;
 pub use pause_reports::{BegunPause, Locked};
+use paused_passwords::PausedPasswords;
 use witgate_base::peer::Peer;
 use witgate_config::limits::Lockout as LockoutSettings;
 use witgate_message::credential::Credentials;
@@ -64,13 +69,18 @@ struct LockoutState {
     /// The browsers in which somebody has logged in before.
     browsers: Ledger<CredentialFingerprint>,
     accepted: AcceptedCredentials,
+    paused_passwords: PausedPasswords,
 }
 
 /// A sender whose credential is being checked.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspect {
     network: Option<Peer>,
     fingerprint: CredentialFingerprint,
+    /// The name and the network, if the credential is a password.
+    password_of: Option<CredentialFingerprint>,
+    /// The fingerprint by which it is known as good.
+    good_as: CredentialFingerprint,
 }
 
 /// A refusal that counts as a failure.
@@ -101,7 +111,6 @@ pub(crate) struct SuspectCheck<'a> {
     lockout: &'a LockoutTable,
     settings: Option<&'a LockoutSettings>,
     suspect: Option<Suspect>,
-    is_password: bool,
 }
 
 impl SuspectCheck<'_> {
@@ -113,8 +122,8 @@ impl SuspectCheck<'_> {
 
 impl Drop for SuspectCheck<'_> {
     fn drop(&mut self) {
-        if let (Some(settings), Some(suspect), true) = (self.settings, self.suspect.take(), self.is_password)
-        {
+        let suspect = self.suspect.take().filter(|suspect| suspect.password_of.is_some());
+        if let (Some(settings), Some(suspect)) = (self.settings, suspect) {
             let now = self.lockout.now();
             self.lockout.note_failure(now, settings, &suspect, CountedFailure::Guess);
         }
@@ -169,44 +178,62 @@ impl LockoutTable {
         (transport, peer): (Transport, Option<IpAddr>),
         shown: &Credentials,
     ) -> Result<Option<Suspect>, Rejection> {
-        if generation.lockout().is_none() || transport != Transport::Http || shown.is_empty() {
+        let Some(settings) = generation.lockout() else { return Ok(None) };
+        if transport != Transport::Http || shown.is_empty() {
             return Ok(None);
         }
         let upstream = route.pipeline;
         match self.salt.fingerprint(upstream, generation.pipeline(upstream), shown) {
-            Some(fingerprint) => self.check_at(self.now(), peer, fingerprint).map(Some),
+            Some(fingerprint) => {
+                let suspect = self.suspect(peer, fingerprint, user_in(shown).as_deref().map(Vec::as_slice));
+                self.check_at(self.now(), settings, suspect).map(Some)
+            }
             None => Ok(None),
         }
+    }
+
+    /// A sender with these credentials, of which a password is that of `user`.
+    fn suspect(
+        &self,
+        peer: Option<IpAddr>,
+        fingerprint: CredentialFingerprint,
+        user: Option<&[u8]>,
+    ) -> Suspect {
+        let network = peer.map(Peer::from);
+        let here = |value: u64| CredentialFingerprint(self.salt.hash((network, value)));
+        let password_of = user.map(|user| here(self.salt.hash(user)));
+        let good_as = if password_of.is_some() { here(fingerprint.0) } else { fingerprint };
+        Suspect { network, fingerprint, password_of, good_as }
     }
 
     fn check_at(
         &self,
         now: Duration,
-        peer: Option<IpAddr>,
-        fingerprint: CredentialFingerprint,
+        settings: &LockoutSettings,
+        suspect: Suspect,
     ) -> Result<Suspect, Rejection> {
-        let network = peer.map(Peer::from);
-        let suspect = Suspect { network, fingerprint };
-        let state = self.state.lock();
+        let Suspect { network, fingerprint, password_of, good_as } = suspect;
+        let mut state = self.state.lock();
         let pauses = [
             network.and_then(|network| state.networks.rest(&network, now)),
             state.credentials.rest(&fingerprint, now),
         ];
-        match pauses.into_iter().flatten().max() {
-            Some(rest) if !state.accepted.has(fingerprint, now) => Err(locked_out(rest)),
-            _ => Ok(suspect),
-        }
+        let Some(rest) = pauses.into_iter().flatten().max() else { return Ok(suspect) };
+        let is_good = state.accepted.has(good_as, now);
+        let passes = match password_of {
+            Some(user) => state.paused_passwords.pass(user, is_good, settings, now),
+            None => is_good,
+        };
+        if passes { Ok(suspect) } else { Err(locked_out(rest)) }
     }
 
-    /// Begins the check of a suspect with these credentials.
+    /// Begins the check of a suspect.
     pub(crate) fn checking<'a>(
         &'a self,
         settings: Option<&'a LockoutSettings>,
         suspect: Option<Suspect>,
-        shown: &Credentials,
     ) -> SuspectCheck<'a> {
-        let is_password = shown.items().any(|(scheme, ..)| scheme == Scheme::Basic);
-        SuspectCheck { lockout: self, settings, suspect, is_password }
+        SuspectCheck { lockout: self, settings, suspect }
     }
 
     fn note(
@@ -220,7 +247,7 @@ impl LockoutTable {
         match result {
             Ok(caller) => {
                 let party = self.salt.hash((caller.proven_by(), &caller.identity().subject));
-                self.state.lock().accepted.add(suspect.fingerprint, party, self.now());
+                self.state.lock().accepted.add(suspect.good_as, party, self.now());
             }
             Err(Rejection::Refused { reason, .. }) => {
                 if let Some(failure) = CountedFailure::of(reason, judges) {
@@ -238,9 +265,9 @@ impl LockoutTable {
         suspect: &Suspect,
         failure: CountedFailure,
     ) {
-        let Suspect { network, fingerprint } = *suspect;
+        let Suspect { network, fingerprint, good_as, .. } = *suspect;
         let mut state = self.state.lock();
-        if state.accepted.has(fingerprint, now) {
+        if state.accepted.has(good_as, now) {
             return;
         }
         let is_new = !state.credentials.knows(&fingerprint, now);
@@ -323,6 +350,7 @@ impl LockoutTable {
             }
             None => {
                 let logins = state.names.clear() + state.browsers.clear();
+                state.paused_passwords.clear();
                 state.networks.clear() + state.credentials.clear() + state.links.clear() + logins
             }
         }
@@ -331,6 +359,19 @@ impl LockoutTable {
     fn now(&self) -> Duration {
         self.began.elapsed()
     }
+}
+
+/// The name whose password was shown (RFC 7617). None: there is no password. A text that is none counts as one without a
+/// name.
+fn user_in(shown: &Credentials) -> Option<Zeroizing<Vec<u8>>> {
+    let (_, _, text) = shown.items().find(|(scheme, ..)| *scheme == Scheme::Basic)?;
+    let mut pair = Zeroizing::new(Vec::with_capacity(text.len() + 4));
+    if STANDARD.decode_vec(text, &mut pair).is_err() {
+        pair.clear();
+    }
+    let colon = pair.iter().position(|byte| *byte == b':').unwrap_or_default();
+    pair.truncate(colon);
+    Some(pair)
 }
 
 /// The refusal during a pause with this rest.

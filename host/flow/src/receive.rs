@@ -85,8 +85,20 @@ pub(crate) async fn receive(
         show_certificate(&mut shown, certificate.as_deref(), generation, route);
     }
     let route = Arc::clone(route);
-    let hooks = OnceLock::new();
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, round, hooks };
+    let (hooks, definitions) = (OnceLock::new(), OnceLock::new());
+    let request = Request {
+        call,
+        decision,
+        era,
+        headers,
+        peer,
+        certificate,
+        transport,
+        route,
+        round,
+        hooks,
+        definitions,
+    };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -173,8 +185,19 @@ pub(crate) fn receive_bodiless(
     };
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let hooks = OnceLock::new();
-    let round = None;
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, round, hooks };
+    let (round, hooks, definitions) = (None, OnceLock::new(), OnceLock::new());
+    let request = Request {
+        call,
+        decision,
+        era,
+        headers,
+        peer,
+        certificate,
+        transport,
+        route,
+        round,
+        hooks,
+        definitions,
+    };
     Ok((Arc::new(request), shown, session))
 }

@@ -7,11 +7,13 @@ use http::HeaderMap;
 use witgate_plugin::Transport;
 
 use super::decision::DecisionId;
+use super::definitions::DefinitionLife;
 use super::disagreement_log::DisagreementLog;
 use witgate_config::Extension;
 use witgate_message::call::Call;
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::era::Era;
+use witgate_message::headers::PROTOCOL_VERSION;
 use witgate_message::input_round::InputRound;
 use witgate_services::subject::HookLog;
 
@@ -55,6 +57,8 @@ pub struct Request {
     pub round: Option<InputRound>,
     /// The hooks that are asked about the request, if it is traced or watched.
     pub hooks: OnceLock<Arc<HookLog>>,
+    /// The comparisons of definitions in the life of the server that answers, if there are any.
+    pub definitions: OnceLock<Arc<DefinitionLife>>,
 }
 
 impl Request {
@@ -71,6 +75,15 @@ impl Request {
             certificate: self.certificate.clone(),
             round: None,
             hooks: self.hooks.clone(),
+            definitions: self.definitions.clone(),
         }
+    }
+
+    /// A request of the same sender for a list. Of the headers, it keeps only the version of the protocol: all others
+    /// are about the message.
+    pub(super) fn listing(&self, call: Call) -> Self {
+        let version = self.headers.get(PROTOCOL_VERSION).cloned();
+        let headers = version.into_iter().map(|version| (PROTOCOL_VERSION, version)).collect();
+        Self { headers, hooks: OnceLock::new(), ..self.asking(call) }
     }
 }

@@ -16,10 +16,14 @@ use crate::authenticate::identity::Caller;
 use witgate_base::printable::clean;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
+use witgate_message::method::NAMES;
 use witgate_policy::generation::Generation;
 use witgate_policy::{Disagreement, DisagreementOwner, Policy};
 use witgate_runtime::workers;
 use witgate_services::Scope;
+
+/// The name of methods that the protocol does not have, as in metrics.
+const OTHER: &str = "_OTHER";
 
 /// Asks the shadow authenticators about the same credential.
 pub(super) fn of_authentication(
@@ -161,9 +165,11 @@ fn record(policy: &Policy, question: &ShadowQuestion<'_>, live: &str, said: &str
         return;
     }
     let ShadowQuestion { request, target, generation } = question;
+    // A question about the caller comes before the message is searched for credentials.
+    let method = Some(request.call.method()).filter(|method| target.is_some() || NAMES.contains(method));
     let disagreement = Disagreement {
         upstream: Box::from(&*request.route.upstream),
-        method: clean(request.call.method()).into(),
+        method: clean(method.unwrap_or(OTHER)).into(),
         target: target.map(|target| clean(&format!("{}{}", target.prefix(), target.name)).into()),
         live: clean(live).into(),
         shadow: clean(said).into(),

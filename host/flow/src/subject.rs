@@ -1,7 +1,7 @@
 //! The view of a request that policies get.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
@@ -16,12 +16,23 @@ use witgate_services::subject::{HookLog, Subject};
 pub struct CallSubject {
     pub(super) proven: ProvenRequest,
     pub(super) caller: Option<Arc<Caller>>,
+    /// The policy that has allowed the call, if there is an audit log.
+    pub(super) allowance: OnceLock<Allowance>,
+}
+
+/// The policy that has allowed a call, and its rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The name of the policy.
+    pub policy: Arc<str>,
+    /// The kind and the name of the rule, if the policy tells it.
+    pub rule: Option<Arc<str>>,
 }
 
 impl CallSubject {
     /// A request, and its caller if they are known.
     pub fn new(proven: ProvenRequest, caller: Option<Arc<Caller>>) -> Self {
-        Self { proven, caller }
+        Self { proven, caller, allowance: OnceLock::new() }
     }
 }
 
@@ -69,6 +80,15 @@ impl Subject for CallSubject {
 
     fn principal(&self) -> Option<Principal<'_>> {
         self.caller.as_ref().map(|caller| caller.as_principal())
+    }
+
+    fn note_allowed(&self, policy: &Arc<str>, rule: Option<(&str, &str)>) {
+        if self.proven.request().route.disagreements.is_some() {
+            self.allowance.get_or_init(|| Allowance {
+                policy: Arc::clone(policy),
+                rule: rule.map(|(kind, name)| format!("{kind}:{name}").into()),
+            });
+        }
     }
 
     fn hooks(&self) -> Option<&HookLog> {

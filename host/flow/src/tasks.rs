@@ -21,7 +21,7 @@ use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The extension for tasks of the stateless era.
-const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Maximum number of remembered tasks per upstream. Each party loses its own oldest tasks first. A forgotten task is
 /// not accessible to anyone.
@@ -63,6 +63,11 @@ impl Tasks {
             Ok(begun_by) => Box::pin(all_covered(&begun_by, permit)).await,
             Err(rejection) => Err(rejection).into(),
         }
+    }
+
+    /// True if somebody has started a task with this id.
+    pub(super) fn knows(&self, task: &str) -> bool {
+        self.table.lock().begun_by.keys().any(|(_, known)| **known == *task)
     }
 
     /// The calls that may have started the tasks that a request names.

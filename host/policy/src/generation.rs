@@ -19,6 +19,7 @@ use witgate_plugin::Digest;
 
 use crate::denied_peers::DeniedPeers;
 use crate::limits::CallLimits;
+use crate::upstream_lists::UpstreamLists;
 use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
 use witgate_base::digest::sha256;
@@ -323,14 +324,16 @@ pub struct Generations {
     past: Mutex<Vec<Weak<Generation>>>,
     forgotten: AtomicU64,
     denied_peers: DeniedPeers,
+    /// The names that upstreams have listed.
+    lists: UpstreamLists,
 }
 
 impl Generations {
     /// Starts with a first generation. A rollback can return to the last `keep` generations.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(first.kept(), keep);
-        let (past, forgotten, denied_peers) = Default::default();
-        Self { live: ArcSwap::from_pointee(first), history, past, forgotten, denied_peers }
+        let (past, forgotten, denied_peers, lists) = Default::default();
+        Self { live: ArcSwap::from_pointee(first), history, past, forgotten, denied_peers, lists }
     }
 
     /// The live generation. A request reads it once, and keeps it.
@@ -372,6 +375,11 @@ impl Generations {
     /// Sets the number of generations that a rollback can return to.
     pub fn keep(&self, most: usize) {
         self.history.keep(most);
+    }
+
+    /// The names that upstreams have listed, for comparing generations.
+    pub fn lists(&self) -> &UpstreamLists {
+        &self.lists
     }
 
     /// The networks that operators deny besides those of the configuration.

@@ -17,6 +17,7 @@ pub mod make;
 mod recipe;
 pub mod shipped_components;
 pub mod tap;
+pub mod upstream_lists;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -225,6 +226,15 @@ impl Policy {
     /// The implementation.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// True if it is a shipped policy, as the built-in or as the component of this program.
+    pub fn is_shipped(&self) -> bool {
+        match &self.source {
+            Source::Builtin => true,
+            Source::Component { digest, .. } => shipped_components::is_shipped(digest),
+            Source::Fallback { .. } | Source::Broken { .. } => false,
+        }
     }
 
     /// The component that decides. None: a built-in decides.

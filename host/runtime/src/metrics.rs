@@ -35,6 +35,7 @@ pub struct Metrics {
     children: Family<UpstreamLabels, Gauge>,
     apis: ApiFamily,
     spans: Family<SpanLabels, Counter>,
+    definitions: Family<DefinitionLabels, Counter>,
     durations: Durations,
     upstreams: Arc<UpstreamTable>,
 }
@@ -67,6 +68,12 @@ struct SchemeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DefinitionLabels {
+    upstream: String,
+    change: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SpanLabels {
     outcome: &'static str,
 }
@@ -92,6 +99,9 @@ impl Default for Metrics {
         let spans = Family::default();
         registry.register("spans", "Spans of traces by outcome", spans.clone());
         ["sent", "lost"].iter().for_each(|outcome| drop(spans.get_or_create(&SpanLabels { outcome })));
+        let definitions = Family::default();
+        let help = "Definitions of tools, prompts and resources that are not approved";
+        registry.register("definition_findings", help, definitions.clone());
         let upstreams = Arc::<UpstreamTable>::default();
         registry.register_collector(Box::new(HealthCollector(Arc::clone(&upstreams))));
         let durations = Durations::default();
@@ -103,6 +113,7 @@ impl Default for Metrics {
             children,
             apis,
             spans,
+            definitions,
             durations,
             upstreams,
         }
@@ -176,6 +187,11 @@ impl Metrics {
     /// The counter of spans with one outcome: `sent` or `lost`.
     pub fn spans(&self, outcome: &'static str) -> Counter {
         self.spans.get_or_create_owned(&SpanLabels { outcome })
+    }
+
+    /// The counter of definitions at one upstream that are not approved, by the kind of change.
+    pub fn definition_findings(&self, upstream: &str, change: &'static str) -> Counter {
+        self.definitions.get_or_create_owned(&DefinitionLabels { upstream: upstream.to_owned(), change })
     }
 
     /// The histograms of durations.

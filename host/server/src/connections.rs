@@ -168,7 +168,8 @@ pub async fn serve_moving<F, R, B>(
         () = tokio::time::sleep(grace()) => false,
         () = cut.cancelled() => false,
     };
-    if !has_ended {
+    // The last connection may have ended at this very moment.
+    if !has_ended && !running.is_empty() {
         tracing::warn!(connections = running.len(), "cutting off connections that did not end in time");
         cut.cancel();
         running.wait().await;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::table::{ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
+use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
 use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
@@ -25,6 +26,8 @@ pub use connect::LocalPages;
 use connect::{ConnectPages, FlowsByPlace, PageAddress};
 use cors::Readers;
 use endpoint_table::EndpointTable;
+pub use endpoint_table::names;
+use endpoint_table::names_of;
 use held_refusals::HeldRefusals;
 use metadata::Metadata;
 use paths::at;
@@ -32,7 +35,8 @@ use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 pub use sender::Sender;
 use sender::arrival;
-pub use served_upstream::ServedUpstream;
+use served_flow::ServedFlow;
+pub use served_upstream::{EndpointServices, ServedEndpoint, ServedUpstream};
 pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
@@ -60,6 +64,7 @@ mod paths;
 mod receive;
 mod responses;
 mod sender;
+mod served_flow;
 mod served_upstream;
 mod site;
 #[cfg(test)]
@@ -84,17 +89,19 @@ pub struct Gateway<U> {
     connect: Option<ConnectPages>,
 }
 
-/// The endpoint of one upstream.
+/// The endpoint of one upstream, or of several.
 struct Endpoint<U> {
     /// The path, without a last slash.
     path: String,
-    flow: Arc<Flow<U>>,
+    flow: ServedFlow<U>,
     /// The URL of the upstream's RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
     held_refusals: Arc<HeldRefusals>,
     /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
+    /// The places of its upstreams. Empty: there is none that is served.
+    places: Box<[usize]>,
     generations: Arc<Generations>,
 }
 
@@ -109,15 +116,15 @@ impl<U: Upstream + 'static> Gateway<U> {
         generations: Arc<Generations>,
     ) -> Self {
         let served = config.upstreams.iter().zip(flows);
-        let served: Vec<_> =
-            served.map(|(upstream, flow)| ServedUpstream::new(upstream, Arc::new(flow))).collect();
-        Self::serving_all(&config.server, &served, generations, Arc::default())
+        let served = served.map(|(upstream, flow)| ServedUpstream::new(upstream, Arc::new(flow)));
+        let services = EndpointServices { upstreams: served.collect(), endpoints: Vec::new() };
+        Self::serving_all(&config.server, &services, generations, Arc::default())
     }
 
-    /// A gateway for these upstreams, with these keys in the published key set.
+    /// A gateway for these services, with these keys in the published key set.
     pub fn serving_all(
         server: &config::Server,
-        served: &[ServedUpstream<U>],
+        services: &EndpointServices<U>,
         generations: Arc<Generations>,
         keys: Arc<PublishedKeys>,
     ) -> Self {
@@ -125,7 +132,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let proxies = TrustedProxies::of(server);
         let connections = Connections::behind(proxies, limits(server), memory, Some(&generations));
         let held_refusals = Arc::default();
-        let table = table(server, served, (&generations, &held_refusals, &keys));
+        let table = table(server, services, (&generations, &held_refusals, &keys));
         Self {
             table: ArcSwap::from_pointee(table),
             changing: Mutex::default(),
@@ -157,16 +164,12 @@ impl<U: Upstream + 'static> Gateway<U> {
         Self { workers: Arc::new(workers), ..self }
     }
 
-    /// Uses these settings, and serves other upstreams from now on: those that `flip` returns, after it has made the
-    /// generation live that has their pipelines.
-    pub fn replace<T>(
-        &self,
-        server: &config::Server,
-        flip: impl FnOnce() -> (T, Vec<ServedUpstream<U>>),
-    ) -> T {
+    /// Uses these settings, and serves from now on what `flip` returns, after it has made the generation live that has
+    /// the pipelines for it.
+    pub fn replace<T>(&self, server: &config::Server, flip: impl FnOnce() -> (T, EndpointServices<U>)) -> T {
         let changing = self.changing.lock();
-        let (flipped, served) = flip();
-        let table = table(server, &served, (&self.generations, &self.held_refusals, &self.keys));
+        let (flipped, services) = flip();
+        let table = table(server, &services, (&self.generations, &self.held_refusals, &self.keys));
         self.table.store(Arc::new(table));
         drop(changing);
         self.connections.set_limits(limits(server));
@@ -181,7 +184,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     fn serving(&self, endpoint: &Arc<Endpoint<U>>) -> Option<ServingEndpoint<U>> {
         let mut endpoint = Arc::clone(endpoint);
         loop {
-            if let Some(generation) = endpoint.flow.serving() {
+            if let Some(generation) = endpoint.serving() {
                 return Some((endpoint, generation));
             }
             // The table is replaced right after the generation.
@@ -249,7 +252,8 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// Shuts down the upstreams.
     pub async fn shut_down(&self) {
         let table = self.table.load_full();
-        join_all(table.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
+        let flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
+        join_all(flows.map(|flow| flow.upstream().shut_down())).await;
     }
 
     fn respond(
@@ -465,22 +469,35 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 }
 
-/// The table of the endpoints of these upstreams.
+/// The table of the endpoints of these services.
 fn table<U: Upstream + 'static>(
     server: &config::Server,
-    served: &[ServedUpstream<U>],
+    services: &EndpointServices<U>,
     (generations, held_refusals, keys): (&Arc<Generations>, &Arc<HeldRefusals>, &Arc<PublishedKeys>),
 ) -> EndpointTable<Endpoint<U>> {
-    let metadata = Metadata::new(served, &server.authorization_servers).with_keys(Arc::clone(keys));
-    EndpointTable::new(server, served, metadata, |upstream, metadata| Endpoint {
-        path: upstream.path.clone(),
-        flow: Arc::clone(&upstream.flow),
-        metadata: metadata.url(&upstream.resource).map(str::to_owned),
-        denials: upstream.denials,
+    let metadata = Metadata::new(services, &server.authorization_servers).with_keys(Arc::clone(keys));
+    let endpoint = |(path, resource): (&str, &str), denials, flow, places: &[usize]| Endpoint {
+        path: path.to_owned(),
+        flow,
+        metadata: metadata.url(resource).map(str::to_owned),
+        denials,
         held_refusals: Arc::clone(held_refusals),
         max_request: server.max_request,
+        places: places.into(),
         generations: Arc::clone(generations),
-    })
+    };
+    let alone = services.upstreams.iter().map(|served| {
+        let flow = ServedFlow::One(Arc::clone(&served.flow));
+        endpoint((&served.path, &served.resource), served.denials, flow, &[served.flow.place()])
+    });
+    let combined = services.endpoints.iter().map(|served| {
+        let flow = ServedFlow::Several(Arc::clone(&served.flow));
+        endpoint((&served.path, &served.resource), served.denials, flow, &served.places)
+    });
+    let endpoints = alone.chain(combined).map(|endpoint| (endpoint.path.clone(), Arc::new(endpoint)));
+    let (endpoints, hosts) =
+        (endpoints.collect(), Hosts::new(names_of(server, services.resources()), "listen"));
+    EndpointTable { endpoints, metadata, hosts }
 }
 
 /// The limits of connections.
@@ -489,6 +506,12 @@ fn limits(server: &config::Server) -> ConnectionLimits {
 }
 
 impl<U: Upstream + 'static> Endpoint<U> {
+    /// The live generation, if all upstreams of the endpoint are served in it.
+    fn serving(&self) -> Option<Arc<Generation>> {
+        let live = self.generations.live();
+        self.places.iter().all(|place| !live.pipeline(*place).is_retired()).then_some(live)
+    }
+
     async fn dispatch(
         self: &Arc<Self>,
         gateway: &Gateway<U>,
@@ -534,7 +557,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         let Some((endpoint, generation)) = gateway.serving(self) else { return Ok(not_found()) };
         // In a box from the start. If the future were first held elsewhere, it would take its size once more.
         let work = Box::pin(async move {
-            match endpoint.flow.handle_under(generation, arrival).await {
+            match endpoint.flow.handle(generation, arrival).await {
                 // The memory of the request stays reserved while its stream is answered.
                 Ok(reply) => answer(reply).map(|body| body.holding(held)),
                 Err(rejected) => {
@@ -557,8 +580,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
             return Err(self.flow.refuse_unread(malformed.into(), sender.peer));
         }
         // In a box, so that programs that embed Witgate compile: a call is a deep nest of futures.
-        let events =
-            Box::pin(self.flow.listen_under(generation, arrival(headers, Bytes::new(), sender))).await?;
+        let events = Box::pin(self.flow.listen(generation, arrival(headers, Bytes::new(), sender))).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
@@ -568,7 +590,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         headers: HeaderMap,
         sender: Sender,
     ) -> Result<Response<Body>, RejectedMessage> {
-        Box::pin(self.flow.close_under(generation, arrival(headers, Bytes::new(), sender))).await?;
+        Box::pin(self.flow.close(generation, arrival(headers, Bytes::new(), sender))).await?;
         Ok(Response::new(Body::empty()))
     }
 }
@@ -600,7 +622,7 @@ impl<U: Upstream> Endpoint<U> {
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
-        let pipeline = generation.pipeline(self.flow.place());
+        let pipeline = generation.pipeline(self.places.first().copied().unwrap_or(usize::MAX));
         let scopes = &pipeline.scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
         if self.flow.takes_proofs() {
@@ -619,17 +641,17 @@ impl<U: Upstream> Endpoint<U> {
 impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
     fn flow(&self, place: usize) -> Option<Arc<Flow<U>>> {
         let table = self.table.load();
-        let mut flows = table.endpoints.values().map(|endpoint| &endpoint.flow);
+        let mut flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
         flows.find(|flow| flow.place() == place).cloned()
     }
 
     fn flow_for(&self, credential: &str) -> Option<Arc<Flow<U>>> {
-        let uses_it = |endpoint: &&Arc<Endpoint<U>>| {
-            let own = endpoint.flow.upstream().credential_of_principals();
+        let uses_it = |flow: &&Arc<Flow<U>>| {
+            let own = flow.upstream().credential_of_principals();
             own.is_some_and(|own| *own.settings().name == *credential)
         };
         let table = self.table.load();
-        let users = table.endpoints.values().filter(uses_it);
-        users.min_by_key(|endpoint| endpoint.flow.place()).map(|endpoint| Arc::clone(&endpoint.flow))
+        let flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
+        flows.filter(uses_it).min_by_key(|flow| flow.place()).cloned()
     }
 }

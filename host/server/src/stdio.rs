@@ -24,6 +24,7 @@ use witgate_plugin::{Scheme, Transport};
 
 use witgate_config::Denials;
 use witgate_flow::body::RawBody;
+use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::event::Event;
 use witgate_flow::in_flight::InFlight;
 use witgate_flow::known_sender::KnownSender;
@@ -193,6 +194,17 @@ impl<U: Upstream + 'static> MessageHandler for Flow<U> {
 
     async fn listen(&self, sent: IncomingMessage) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         Flow::listen(self, arrival(sent)).await
+    }
+}
+
+impl MessageHandler for Arc<dyn EndpointFlow> {
+    async fn handle(&self, sent: IncomingMessage) -> Result<MessageAnswer, RejectedMessage> {
+        let Reply { session, body, .. } = EndpointFlow::handle(&**self, arrival(sent)).await?;
+        Ok(MessageAnswer { session, body })
+    }
+
+    async fn listen(&self, sent: IncomingMessage) -> Result<BoxStream<'static, Event>, RejectedMessage> {
+        EndpointFlow::listen(&**self, arrival(sent)).await
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
@@ -61,6 +62,8 @@ pub struct PreparedTls {
 struct LoadedTls {
     config: Arc<ServerConfig>,
     expires_at: Option<u64>,
+    /// The first certificate of the chain.
+    leaf: Option<CertificateDer<'static>>,
 }
 
 impl std::fmt::Debug for TlsState {
@@ -129,6 +132,14 @@ impl TlsState {
         self.current.load().expires_at
     }
 
+    /// True if the certificate is for a host name or an address, as clients check it (RFC 9525).
+    pub fn is_for(&self, host: &str) -> bool {
+        let current = self.current.load();
+        let parsed = current.leaf.as_ref().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
+        let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']'));
+        parsed.zip(name.ok()).is_some_and(|(leaf, name)| verify_server_name(&leaf, &name).is_ok())
+    }
+
     /// The files from which the settings are read.
     pub fn files(&self) -> Vec<PathBuf> {
         let settings = self.settings.load();
@@ -187,7 +198,8 @@ impl LoadedTls {
             .map_err(|unread| fault("certificate", unread.message))?;
         let readable = chain.iter().filter_map(|certificate| ClientCertificate::from_der(certificate));
         let expires_at = readable.map(|certificate| certificate.not_after()).min();
-        Ok(Self { config: server_config(settings, chain)?, expires_at })
+        let leaf = chain.first().cloned();
+        Ok(Self { config: server_config(settings, chain)?, expires_at, leaf })
     }
 }
 

@@ -262,6 +262,16 @@ impl RemoteJwks {
         })
     }
 
+    /// Fetches the set once, as for a policy, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// With the reason why there is no usable set.
+    pub async fn try_fetch(&self) -> Result<Arc<KeySet>, String> {
+        let fetched = tokio::time::timeout(FETCH, self.fetch(Instant::now())).await;
+        let fetched = fetched.unwrap_or_else(|_| Err("no complete answer in time".to_owned()));
+        fetched.map(|loaded| loaded.set)
+    }
+
     async fn fetch(&self, asked: Instant) -> Result<LoadedKeys, String> {
         let answer = match &self.place {
             JwksPlace::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| e.to_string())?,

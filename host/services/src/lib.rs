@@ -299,6 +299,12 @@ impl Host for PolicyHost<'_> {
         }
     }
 
+    fn note_rule(&self, kind: &str, name: &str) {
+        if let Some(subject) = self.subject() {
+            subject.note_allowed(&self.services.policy, Some((kind, name)));
+        }
+    }
+
     fn upstream(&self) -> Cow<'_, str> {
         let upstream = self.subject().map_or("", Subject::upstream);
         self.note_call("request.upstream", nothing, upstream.into())

@@ -50,6 +50,12 @@ pub trait Subject: fmt::Debug + Send + Sync {
     /// The source to which a failure is attributed: the caller, or their network before authentication.
     fn source(&self) -> CallerDigest;
 
+    /// Notes that a policy allows the call, and the kind and the name of its rule if it knows one. The first policy counts,
+    /// with what it has noted first.
+    fn note_allowed(&self, policy: &Arc<str>, rule: Option<(&str, &str)>) {
+        let _ = (policy, rule);
+    }
+
     /// The log of the hooks that are asked about the request. None: nobody will read it.
     fn hooks(&self) -> Option<&HookLog> {
         None

@@ -56,7 +56,9 @@ pub(crate) fn parts(gateway: &GatewayState, is_stopping: bool) -> Vec<ReadinessP
     let mut parts = vec![process(is_stopping)];
     parts.extend(gateway.reloader.iter().map(|reloader| reload(reloader)));
     parts.extend(gateway.tls.iter().filter_map(|tls| tls.expires_at()).map(certificate));
-    parts.extend(gateway.audit.state().iter().flat_map(|log| [audit(log), audit_checkpoints(log)]));
+    parts.extend(
+        gateway.audit.state().iter().flat_map(|log| [audit(log), audit_checkpoints(log), audit_upkeep(log)]),
+    );
     parts.extend(pipelines(&live));
     parts.extend(live.policies().map(|policy| of_policy(policy)));
     parts.extend(key_sets(&live).values().map(key_set));
@@ -164,6 +166,16 @@ fn audit_checkpoints(log: &AuditLogState) -> ReadinessPart {
     } else {
         part(PartState::Degraded, format!("not taken by {}", log.failing_copies.join(", ")))
     }
+}
+
+fn audit_upkeep(log: &AuditLogState) -> ReadinessPart {
+    let (state, reason) = match &log.upkeep_fault {
+        None => (PartState::Ok, "old segments are kept as configured".to_owned()),
+        Some(fault) => {
+            (PartState::Degraded, format!("old segments are neither removed nor compressed: {fault}"))
+        }
+    };
+    ReadinessPart::new("audit/upkeep", state, reason)
 }
 
 fn pipelines(live: &Generation) -> Vec<ReadinessPart> {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use witgate_accounts::database::grants::{GrantId, id_of};
+use witgate_accounts::database::grants::{GrantId, id_of, sid_of};
 use witgate_plugin::Identity;
 
 /// The login at these accounts that a token is of.
@@ -26,5 +26,10 @@ impl CallerLogin {
         identity.issuer.as_deref().filter(|own| *own == issuer)?;
         let claims: LoginClaims = serde_json::from_str(identity.claims.as_deref()?).ok()?;
         Some(Self { user: identity.subject.clone(), grant: id_of(&claims.sid)? })
+    }
+
+    /// The claim `sid` of its tokens.
+    pub(super) fn session(&self) -> String {
+        sid_of(&self.grant)
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::caller_login::CallerLogin;
+use super::changed_file::ChangedFile;
 use super::{CallerAccounts, CallerDesk, arguments, changed, unavailable};
 use witgate_accounts::database::now_ms;
 use witgate_accounts::database::own_keys::{KeyOrigin, OwnKey, OwnKeyFault, OwnKeyTerms};
@@ -40,9 +41,9 @@ impl CallerDesk {
             return Err(format!("This program has no scope `{scope}`, so it cannot give it to a key"));
         }
         let wanted = expires.as_deref().map(end).transpose()?;
-        let before = self.generations.live().number();
         let (key, text) = made(accounts, login, (name, scopes, wanted), question).await?;
-        let is_in_force = self.in_force(before).await;
+        let store = ChangedFile { path: accounts.settings.place.own_keys(), mark: key.id.clone() };
+        let is_in_force = store.is_in_force(&self.generations).await;
         tracing::info!(user = question.caller.identity().subject, key = key.id, "a caller has made a key");
         let answer = json!({
             "id": key.id,

@@ -1,20 +1,19 @@
 //! `witgate can`: what a caller may list and call, over the live lists of an upstream.
 
-mod live_lists;
-
 use serde_json::json;
 use witgate_cases::CaseCall;
+use witgate_config::pins::EntryKind;
 use witgate_flow::explanation::ExplainedCause;
 use witgate_plugin::TargetKind;
 
-use self::live_lists::LiveList;
 use super::context::Context;
-use super::explain::question::CallQuestion;
 use super::explain::scene::ExplanationScene;
 use super::explain::sender::{FoundSender, SenderOptions, find};
+use super::live_lists::{self, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
+use crate::access::question::CallQuestion;
 use witgate_base::clock;
 
 #[derive(Debug, clap::Args)]
@@ -77,9 +76,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         let question =
             CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
         let mut all = Vec::new();
-        for list in live_lists::read(context, &scene, upstream).await? {
+        for list in live_lists::read(context, &scene, upstream, &EntryKind::TARGETS).await? {
             if list.is_cut {
-                notes.push(format!("`{}` has more pages; they are not read", list.method));
+                notes.push(format!("`{}` has more entries; they are not read", list.kind.method()));
             }
             let ListAccess { entries, refusal } = access(&scene, &question, &list).await?;
             notes.extend(refusal);
@@ -106,14 +105,15 @@ async fn access(
     question: &CallQuestion,
     list: &LiveList,
 ) -> Result<ListAccess, CommandFailure> {
-    let names: Vec<&str> = list.names.iter().map(String::as_str).collect();
-    let asks = CallQuestion { call: CaseCall::named(&format!("method:{}", list.method)), ..question.clone() };
-    let (seen, refusal) = match scene.lists(&asks, list.kind, &names).await? {
+    let (names, kind, method) =
+        (list.names().collect::<Vec<_>>(), list.kind.target_kind(), list.kind.method());
+    let asks = CallQuestion { call: CaseCall::named(&format!("method:{method}")), ..question.clone() };
+    let (seen, refusal) = match scene.lists(&asks, kind, &names).await? {
         Ok(seen) => (seen, None),
         // Whoever gets no list sees nothing.
-        Err(cause) => (vec![false; names.len()], Some(no_list(list.method, &cause))),
+        Err(cause) => (vec![false; names.len()], Some(no_list(method, &cause))),
     };
-    let prefix = match list.kind {
+    let prefix = match kind {
         TargetKind::Prompt => "prompt:",
         TargetKind::Resource => "resource:",
         TargetKind::Tool | TargetKind::Method => "",

@@ -89,6 +89,17 @@ pub(super) fn wait(
     wait: WaitOption,
     has: impl Fn(&str) -> bool,
 ) -> ChangeState {
+    wait_for(context, wait, |socket, patience| {
+        SocketQuestion { socket: socket.to_owned(), file: file.to_owned() }.ask(patience, &has)
+    })
+}
+
+/// Waits until the running Witgate uses a change, which `ask` asks it on its control socket, within a time limit.
+pub(super) fn wait_for(
+    context: &Context,
+    wait: WaitOption,
+    ask: impl Fn(&Path, Duration) -> SocketAnswer,
+) -> ChangeState {
     if wait.wait.is_zero() {
         return ChangeState::NotAsked;
     }
@@ -99,10 +110,10 @@ pub(super) fn wait(
         Ok(socket) => socket,
         Err(error) => return ChangeState::No(format!("its control socket cannot be determined: {error}")),
     };
-    let (started, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
+    let started = Instant::now();
     loop {
         let left = wait.wait.saturating_sub(started.elapsed());
-        let why = match asked.ask(left.max(PAUSE), &has) {
+        let why = match ask(&socket, left.max(PAUSE)) {
             SocketAnswer::Answer(outcome) => return outcome,
             SocketAnswer::NotYet(why) => why,
         };
@@ -113,7 +124,8 @@ pub(super) fn wait(
     }
 }
 
-enum SocketAnswer {
+/// The answer of the running Witgate about a change.
+pub(super) enum SocketAnswer {
     /// A final answer.
     Answer(ChangeState),
     /// The change is not in force yet; the text gives the reason.

@@ -13,6 +13,7 @@ use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_config::diagnostic::Diagnostic;
+use witgate_config::environment::Environment;
 use witgate_config::{Config, Transport, resolve};
 use witgate_server::tls::TlsState;
 
@@ -23,7 +24,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
             let mut diagnostics = loaded.warnings;
             diagnostics.extend(tls(&loaded.config));
             diagnostics.extend(control(context, &loaded.config));
-            diagnostics.extend(policies(context, &loaded.config)?);
+            diagnostics.extend(runtime()?.block_on(policies(&context.environment, &loaded.config))?);
             (Some(loaded.config), diagnostics)
         }
         Err(diagnostics) => (None, diagnostics),
@@ -51,11 +52,14 @@ fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
 
 /// Finds the faults that show only when every policy is built: components that do not compile or import more than is
 /// granted, and settings that a plugin refuses.
-fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, CommandFailure> {
+pub(super) async fn policies(
+    environment: &Environment,
+    config: &Config,
+) -> Result<Vec<Diagnostic>, CommandFailure> {
     let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let factory =
-        Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
-    match runtime()?.block_on(factory.candidate(config, None)) {
+        Factory::new(Loader::new(engine, Compiler::own(), None), environment.clone(), Clock::System);
+    match factory.candidate(config, None).await {
         Ok(_) => Ok(Vec::new()),
         Err(errors) => {
             let path = config.path.as_deref();

@@ -69,6 +69,11 @@ fn shown(config: &Config) -> Value {
             },
             "pipeline": pipeline(&upstream.pipeline),
         }))).collect::<serde_json::Map<_, _>>(),
+        "endpoints": config.endpoints.iter().map(|it| named(&it.name, json!({
+            "path": it.path,
+            "resource": it.resource,
+            "upstreams": it.upstreams.iter().map(|upstream| &upstream.name).collect::<Vec<_>>(),
+        }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
         "signing": config.signing.as_ref().map(|signing| json!({ "issuer": signing.signer.issuer(), "key": "****" })),
         "limits": config.limits.iter().map(|it| named(&it.name, limit(it))).collect::<serde_json::Map<_, _>>(),

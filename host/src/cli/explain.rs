@@ -3,11 +3,10 @@
 
 mod arguments;
 mod audit_entry;
-pub(super) mod edits;
-pub(super) mod question;
+mod edits;
 mod recording;
 mod report;
-mod rule;
+pub(super) mod rule;
 pub(super) mod scene;
 pub(super) mod sender;
 
@@ -15,13 +14,14 @@ use serde_json::Value;
 use witgate_cases::CaseCall;
 
 pub(super) use self::arguments::Arguments;
-use self::question::CallQuestion;
 use self::report::ExplanationReport;
-use self::scene::ExplanationScene;
+use self::scene::{ExplanationScene, SceneSource};
 use self::sender::FoundSender;
 use super::context::Context;
+use super::diff::earlier;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
+use crate::access::question::CallQuestion;
 use witgate_base::clock;
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
@@ -44,7 +44,16 @@ async fn answer(
     mut notes: Vec<String>,
 ) -> Result<Exit, CommandFailure> {
     let at = arguments.at.unwrap_or_else(now);
-    let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
+    let source = match arguments.generation {
+        Some(number) => {
+            notes.push(format!(
+                "the rules are those of generation {number}; keys and secrets are those of now"
+            ));
+            SceneSource::Earlier(Box::new(earlier(context, number)?))
+        }
+        None => SceneSource::of(arguments.candidate.as_deref()),
+    };
+    let scene = ExplanationScene::from(context, &source, at).await?;
     let (question, assumptions) = match &arguments.recording {
         Some(file) => recording::asked(&scene, file, arguments)?,
         None => asked(&scene, arguments)?,

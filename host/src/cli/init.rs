@@ -1,7 +1,7 @@
 //! `witgate init`.
 
 mod accounts;
-mod client;
+pub(super) mod client;
 mod gitignore;
 mod own_server;
 mod replacement;

@@ -1,5 +1,6 @@
 //! The end of a command: its exit code, and the reason if it could not run.
 
+use crate::access::question::QuestionError;
 use witgate_accounts::error::AccountsError;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::key_store::KeyStoreError;
@@ -15,6 +16,8 @@ pub enum Exit {
     No,
     /// The end of the audit log is missing.
     Truncated,
+    /// A witness has cosigned nothing of the audit log.
+    Uncosigned,
     /// The command could not run.
     CouldNotRun,
     /// A file that the command was given is faulty.
@@ -34,6 +37,7 @@ impl Exit {
             Self::Done => 0,
             Self::No => 1,
             Self::Truncated => 3,
+            Self::Uncosigned => 4,
             Self::BadData => 65,
             Self::CouldNotRun => 69,
             Self::NotInForce => 75,
@@ -63,6 +67,12 @@ pub enum CommandFailure {
 impl CommandFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self::CouldNotRun(message.into())
+    }
+}
+
+impl From<QuestionError> for CommandFailure {
+    fn from(error: QuestionError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

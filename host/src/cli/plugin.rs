@@ -1,5 +1,6 @@
 //! `witgate plugin`.
 
+mod allow_access;
 mod bench;
 mod build;
 mod diff;
@@ -32,7 +33,12 @@ pub(super) enum Command {
         /// Generation number (see `plugin list`) [default: the latest one that differs from the live one]
         #[arg(long, value_name = "N")]
         to: Option<u64>,
+        /// Go back also if somebody gains access and `reload.no_new_access` refuses that
+        #[arg(long)]
+        allow_new_access: bool,
     },
+    /// Let the change go live that `reload.no_new_access` has refused
+    AllowAccess,
     /// List calls where policies with `mode = "shadow"` disagree with the enforced result
     Diff,
     /// Run one hook of a component, and trace it step by step
@@ -56,7 +62,8 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::Build(arguments) => build::run(context, &arguments),
         Command::Export(arguments) => export::run(context, &arguments),
         Command::List => list::run(context),
-        Command::Rollback { to } => rollback::run(context, to),
+        Command::Rollback { to, allow_new_access } => rollback::run(context, to, allow_new_access),
+        Command::AllowAccess => allow_access::run(context),
         Command::Diff => diff::run(context),
         Command::Run(arguments) => run::run(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),

@@ -113,13 +113,18 @@ fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), CommandFailur
     match arguments.transport {
         None => {}
         Some(TransportOption::Http) => config.server.transport = Transport::Http,
-        Some(TransportOption::Stdio) if config.upstreams.len() > 1 => {
+        Some(TransportOption::Stdio) if config.upstreams.len() > 1 && !is_one_endpoint(config) => {
             let message = "over stdio there is one upstream, because there is one stream";
             let fault = Diagnostic::error(message)
-                .help("leave `--transport stdio` out, or name a configuration with one upstream");
+                .help("leave `--transport stdio` out, or name a configuration with one upstream, or with one endpoint for all");
             return Err(CommandFailure::Config(vec![fault]));
         }
         Some(TransportOption::Stdio) => config.server.transport = Transport::Stdio,
     }
     Ok(())
+}
+
+/// True if all upstreams are at one endpoint.
+fn is_one_endpoint(config: &Config) -> bool {
+    matches!(config.endpoints.as_slice(), [endpoint] if endpoint.upstreams.len() == config.upstreams.len())
 }

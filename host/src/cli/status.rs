@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::control::{show, time};
 use super::outcome::{CommandFailure, Exit};
-use super::terminal::table;
+use super::terminal::{counted, table};
 use crate::control::protocol::{ControlCommand, Overview, PolicySummary, UpstreamSummary};
 
 pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
@@ -27,6 +27,14 @@ fn listing(overview: &Overview) -> String {
         if let Some(reason) = &upstream.closed {
             text.push_str(&format!("\n\nCLOSED: `{}` denies every call: {reason}", upstream.name));
         }
+    }
+    for upstream in overview.upstreams.iter().filter(|upstream| upstream.unapproved > 0) {
+        let UpstreamSummary { name, pins, unapproved, .. } = upstream;
+        let consequence = if pins == "hold" { "neither listed nor callable" } else { "listed all the same" };
+        text.push_str(&format!(
+            "\n\nNOT APPROVED: {} of `{name}`, {consequence}; `witgate upstream diff {name}` shows them",
+            counted(*unapproved, "definition")
+        ));
     }
     if !overview.whole {
         text.push_str("\n\nHELD BACK: a change is not in force; `witgate plugin list` has the reason");

@@ -6,6 +6,7 @@ mod issue;
 mod revoke;
 mod verify;
 
+pub(super) use self::verify::judge;
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 

@@ -80,6 +80,7 @@ fn text(decision: &Value) -> String {
         ("", "target"),
         ("subject ", "subject"),
         ("policy ", "policy"),
+        ("rule ", "rule"),
         ("reason ", "reason"),
         ("limit ", "limit"),
         ("id ", "id"),

@@ -6,17 +6,17 @@ use std::ops::ControlFlow;
 use serde_json::{Value, json};
 use witgate_audit::select::{EntryFilter, scan};
 use witgate_cases::CaseCall;
-use witgate_plugin::Identity;
 
 use super::audit::LogPlace;
 use super::context::Context;
-use super::explain::edits::known_roles;
-use super::explain::question::{CallQuestion, QuestionSender};
 use super::explain::scene::ExplanationScene;
-use super::explain::sender::{keys, sender_of, users};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
+use crate::access::known_principals::{KnownPrincipal, identity_of, judge_of_accounts, people, principals};
+use crate::access::question::CallQuestion;
+use crate::access::scene::DecisionScene;
+use witgate_accounts::database::users::AccountUser;
 use witgate_base::clock;
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 
 /// Somebody who may make a call, or not.
 struct Candidate {
-    /// `key`, `user`, `role`, `anonymous` or `subject`.
+    /// `key`, `user`, `account`, `role`, `anonymous` or `subject`.
     kind: &'static str,
     name: String,
     is_allowed: bool,
@@ -64,16 +64,13 @@ async fn candidates(
     let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
     let upstream = scene.upstream(arguments.upstream.as_deref())?;
     let mut notes = scene.faults.clone();
-    if scene.config.accounts.is_some() {
-        notes.push(
-            "people of `[accounts]` have no rows; those of their roles are of the kind `role`".to_owned(),
-        );
-    }
     let call_arguments = arguments.arguments.as_deref().map(serde_json::from_str::<Value>).transpose();
     let call_arguments =
         call_arguments.map_err(|error| CommandFailure::new(format!("`--arguments` is not JSON: {error}")))?;
     let mut all = Vec::new();
-    for (kind, name, sender) in senders(&scene, upstream) {
+    let mut known = principals(scene.view(), upstream);
+    known.extend(account_holders(scene.view(), upstream, &mut notes));
+    for KnownPrincipal { kind, name, sender, .. } in known {
         let question = CallQuestion {
             upstream,
             call: CaseCall::named(&arguments.call),
@@ -90,32 +87,26 @@ async fn candidates(
     Ok((all, notes))
 }
 
-/// Everybody whom the configuration knows.
-fn senders(scene: &ExplanationScene, upstream: usize) -> Vec<(&'static str, String, QuestionSender)> {
-    let mut senders = vec![("anonymous", "-".to_owned(), QuestionSender::Nobody)];
-    for (policy, key) in keys(scene, upstream) {
-        senders.push(("key", key.name.clone(), sender_of(scene, policy, &key)));
+/// The people of `[accounts]`, if the command may read their database.
+pub(super) fn account_holders(
+    scene: DecisionScene<'_>,
+    place: usize,
+    notes: &mut Vec<String>,
+) -> Vec<KnownPrincipal> {
+    let Some((judge, issuer)) = judge_of_accounts(scene, place) else { return Vec::new() };
+    match people(scene) {
+        Ok(people) => {
+            let holder = |user: AccountUser| {
+                let identity = identity_of(&user, issuer);
+                KnownPrincipal::assumed("account", user.name, identity, &judge.name)
+            };
+            people.into_iter().map(holder).collect()
+        }
+        Err(error) => {
+            notes.push(format!("people of `[accounts]` are left out, except for their roles: {error}"));
+            Vec::new()
+        }
     }
-    for (policy, user) in users(scene, upstream) {
-        let identity = Identity {
-            subject: user.name.clone(),
-            roles: user.roles,
-            scopes: user.scopes,
-            ..Identity::default()
-        };
-        senders.push((
-            "user",
-            user.name,
-            QuestionSender::Assumed { identity, proven_by: policy.name.as_str().into() },
-        ));
-    }
-    for role in known_roles(scene, upstream) {
-        let identity =
-            Identity { subject: "somebody".to_owned(), roles: vec![role.clone()], ..Identity::default() };
-        // No policy has this name, so only the role decides.
-        senders.push(("role", role, QuestionSender::Assumed { identity, proven_by: "-".into() }));
-    }
-    senders
 }
 
 /// The callers in the audit log who have made the call, with their numbers of calls.

@@ -6,22 +6,23 @@ use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::limits;
 use super::protocol::{
-    self, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport, LockoutStatus,
-    LogLevelReport, TraceBegun,
+    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
+    LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
 use super::reloading::{self, ReloadReport};
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
+use super::{definitions, limits};
 use crate::operation::OperationLog;
-use crate::reload::{Reloader, RollbackResult};
+use crate::reload::{Reloader, RollbackResult, RollbackWish};
 use crate::revocation::forget_token;
 use witgate_base::digest::digest_of;
 use witgate_config::resolve::network_of;
 use witgate_flow::audit::{DecisionFeed, DecisionFilter};
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::lockout::{LockedOut, LockoutTable};
-use witgate_policy::generation::Generations;
+use witgate_policy::generation::{Generations, Recipe};
 use witgate_runtime::log::{LevelChange, Logs};
 
 /// Networks and credentials in a list.
@@ -38,6 +39,8 @@ pub(crate) struct Operator {
     pub(crate) audit: OperationLog,
     /// The decisions for operators who watch.
     pub(crate) feed: Arc<DecisionFeed>,
+    /// The definitions that upstreams show.
+    pub(crate) definitions: Arc<DefinitionWatches>,
 }
 
 impl Operator {
@@ -61,12 +64,20 @@ impl Operator {
     async fn answer_once(&self, command: ControlCommand, client: ControlClient) -> Result<Value, String> {
         match command {
             ControlCommand::Status => {
-                protocol::written(&overview::overview(&self.status, &self.generations.live()))
+                let live = self.generations.live();
+                protocol::written(&overview::overview(&self.status, &live, &self.definitions))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::Reload { check } => protocol::written(&self.reload(check, client).await?),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
-            ControlCommand::PluginRollback { to } => protocol::written(&self.roll_back(to, client).await?),
+            ControlCommand::PluginRollback { to, allow_new_access: allows_new_access } => {
+                let wish = RollbackWish { to, allows_new_access };
+                protocol::written(&self.roll_back(wish, client).await?)
+            }
+            ControlCommand::PluginAllowAccess => protocol::written(&self.allow_access(client)?),
+            ControlCommand::GenerationRecipe { generation } => {
+                protocol::written(&self.recipe_of(generation)?)
+            }
             ControlCommand::PluginRecord { policy, calls, seconds, claims } => {
                 let bounds = recording::bounds(calls, seconds, claims)?;
                 protocol::written(&recording::record(&self.generations, &policy, bounds, client).await?)
@@ -86,6 +97,13 @@ impl Operator {
             ControlCommand::PeersDeny { network } => protocol::written(&self.deny(&network, client)?),
             ControlCommand::PeersAllow { network } => protocol::written(&self.allow(&network, client)?),
             ControlCommand::PeersList => protocol::written(&self.denied_peers()),
+            ControlCommand::UpstreamList => {
+                protocol::written(&definitions::upstreams(&self.generations.live(), &self.definitions))
+            }
+            ControlCommand::UpstreamDefinitions { upstream } => {
+                let live = self.generations.live();
+                protocol::written(&definitions::shown(&live, &self.definitions, &upstream)?)
+            }
             ControlCommand::Trace { .. } => Err("this command has more than one answer".to_owned()),
         }
     }
@@ -112,13 +130,33 @@ impl Operator {
 
     async fn roll_back(
         &self,
-        to: Option<u64>,
+        wish: RollbackWish,
         client: ControlClient,
     ) -> Result<protocol::RollbackReport, String> {
         let reloader =
             self.reloader.as_ref().ok_or("without a configuration file there is no earlier generation")?;
-        let RollbackResult { to, live, unkept } = reloader.roll_back(to, client.into()).await?;
+        let RollbackResult { to, live, unkept } = reloader.roll_back(wish, client.into()).await?;
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
+    }
+
+    fn allow_access(&self, client: ControlClient) -> Result<AllowedAccess, String> {
+        let reloader = self.reloader.as_ref().ok_or("without a configuration file there are no changes")?;
+        reloader.allow_new_access(client.into())?;
+        Ok(AllowedAccess { generation: self.generations.live().number() })
+    }
+
+    /// The recipe of a generation that is kept.
+    fn recipe_of(&self, generation: u64) -> Result<RecipeReport, String> {
+        let kept = self.generations.kept();
+        let found = kept.iter().find(|kept| kept.number == generation).ok_or_else(|| {
+            let numbers: Vec<_> = kept.iter().map(|kept| kept.number.to_string()).collect();
+            format!(
+                "generation {generation} is not kept; there are {} (`witgate plugin list`)",
+                numbers.join(", ")
+            )
+        })?;
+        let recipe = Recipe::clone(&found.recipe);
+        Ok(RecipeReport { generation, is_whole: found.is_whole, recipe })
     }
 
     fn log_level(&self, wanted: Option<&str>, client: ControlClient) -> Result<LogLevelReport, String> {

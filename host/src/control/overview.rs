@@ -1,14 +1,17 @@
 //! The access to a running Witgate, for `witgate status`.
 
+use super::definitions::{UpstreamPins, of_pipeline};
 use super::protocol::{Overview, PolicyStatus, PolicySummary, UpstreamSummary};
 use super::status::{StatusReader, seconds};
 use witgate_config::PolicyKind;
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_policy::Policy;
 use witgate_policy::generation::{Generation, Pipeline};
 
 /// The access at this moment.
-pub(super) fn overview(status: &StatusReader, live: &Generation) -> Overview {
-    let upstreams: Vec<_> = live.served().map(upstream).collect();
+pub(super) fn overview(status: &StatusReader, live: &Generation, watches: &DefinitionWatches) -> Overview {
+    let upstreams = live.served().map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches)));
+    let upstreams: Vec<_> = upstreams.collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -26,7 +29,7 @@ fn policy(status: PolicyStatus) -> PolicySummary {
     PolicySummary { name: status.name, kind: status.kind, state: status.state }
 }
 
-fn upstream(pipeline: &Pipeline) -> UpstreamSummary {
+fn upstream(pipeline: &Pipeline, UpstreamPins { pins, unapproved, .. }: UpstreamPins) -> UpstreamSummary {
     let names = |policies: &[std::sync::Arc<Policy>]| {
         policies.iter().map(|policy| policy.name().to_string()).collect()
     };
@@ -36,5 +39,7 @@ fn upstream(pipeline: &Pipeline) -> UpstreamSummary {
         authenticate: names(&pipeline.authenticate),
         authorize: names(&pipeline.authorize),
         closed: pipeline.closed.as_ref().map(|closed| format!("{}: {}", closed.name, closed.reason)),
+        pins,
+        unapproved,
     }
 }

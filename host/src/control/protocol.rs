@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use witgate_policy::generation::Recipe;
 
 /// A command on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,16 @@ pub(crate) enum ControlCommand {
         /// The generation number. None: the most recent one with different inputs.
         #[serde(default)]
         to: Option<u64>,
+        /// True if it may widen access although the configuration refuses that. An older Witgate does not know this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allow_new_access: bool,
+    },
+    /// Let the change go live that was refused last because of new access: [`AllowedAccess`].
+    PluginAllowAccess,
+    /// The inputs of a generation that a rollback can return to: a [`RecipeReport`].
+    GenerationRecipe {
+        /// Its number.
+        generation: u64,
     },
     /// Record the questions that a policy gets, and its answers: a [`RecordingReport`]. The answer comes at the end of
     /// the recording. A client that goes away ends the recording.
@@ -85,6 +96,14 @@ pub(crate) enum ControlCommand {
     },
     /// The networks that may not connect: [`DeniedPeersReport`].
     PeersList,
+    /// The upstreams, and the number of definitions that are not approved: an
+    /// [`UpstreamsReport`](super::definitions::UpstreamsReport).
+    UpstreamList,
+    /// The definitions that the lists of an upstream have shown: a [`ShownByLists`](super::definitions::ShownByLists).
+    UpstreamDefinitions {
+        /// Its name.
+        upstream: String,
+    },
     /// Show decisions as they are made: a [`TraceBegun`], and then each decision, as `docs/explain.md` describes it. It
     /// ends when its client goes away.
     Trace {
@@ -161,6 +180,10 @@ pub(crate) struct UpstreamSummary {
     pub authorize: Vec<String>,
     /// The reason why it denies every call. None: the policies decide.
     pub closed: Option<String>,
+    /// `off`, `warn` or `hold`: the consequence of a definition that is not approved.
+    pub pins: String,
+    /// The number of listed definitions that are not approved.
+    pub unapproved: usize,
 }
 
 /// The filter of the log.
@@ -196,6 +219,25 @@ pub(crate) struct GatewayStatus {
     pub unwatched: Vec<UnwatchedFile>,
     /// The generations that a rollback can return to, oldest first; the last is the live one.
     pub generations: Vec<KeptGeneration>,
+    /// The access that the last change has given and taken. None: it is not compared yet.
+    pub access: Option<AccessReport>,
+}
+
+/// The difference of access between two generations: pairs of a principal and a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AccessReport {
+    /// The earlier generation.
+    pub before: u64,
+    pub generation: u64,
+    pub gained: usize,
+    pub lost: usize,
+    /// The first differences, each in a line.
+    pub examples: Vec<String>,
+    /// The parts that were left out, in sentences.
+    pub left_out: Vec<String>,
+    /// The reason why nothing is known.
+    pub unknown: Option<String>,
 }
 
 /// A policy of the live generation, with its counts since the policy was made.
@@ -348,6 +390,22 @@ pub(crate) struct RollbackReport {
     pub generation: u64,
     /// The reason why the rollback ends with the process. None: it survives a restart.
     pub unkept: Option<String>,
+}
+
+/// The permission for a change that was refused because of new access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AllowedAccess {
+    /// The number of the live generation, which the change replaces soon.
+    pub generation: u64,
+}
+
+/// The inputs of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecipeReport {
+    pub generation: u64,
+    /// True if all its pipelines follow the recipe.
+    pub is_whole: bool,
+    pub recipe: Recipe,
 }
 
 /// A recording of a policy.

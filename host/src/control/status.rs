@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use witgate_plugin::Digest;
 
 use super::protocol::{
-    Change, Differences, DisagreementCount, GatewayStatus, KeptGeneration, PolicyState, PolicyStatus, Shadow,
-    SourceFile, UnwatchedFile,
+    AccessReport, Change, Differences, DisagreementCount, GatewayStatus, KeptGeneration, PolicyState,
+    PolicyStatus, Shadow, SourceFile, UnwatchedFile,
 };
+use crate::access::difference::{GenerationDifference, NAMED};
 use crate::reload::{Attempt, Reloader};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
@@ -49,6 +50,7 @@ impl StatusReader {
             waiting_for_restart: reloader.map(|reloader| reloader.waiting()).unwrap_or_default(),
             unwatched: self.unwatched().into_iter().map(unwatched).collect(),
             generations: self.generations.kept().iter().map(kept).collect(),
+            access: reloader.and_then(|reloader| reloader.access().last()).as_ref().map(access),
         }
     }
 
@@ -192,6 +194,25 @@ fn kept(kept: &generation::FormerGeneration) -> KeptGeneration {
         repeats: (kept.origin != kept.number).then_some(kept.origin),
         since: seconds(kept.since),
         policies: kept.policies.iter().map(policy).collect(),
+    }
+}
+
+fn access(difference: &GenerationDifference) -> AccessReport {
+    let GenerationDifference { before, generation, outcome } = difference;
+    let (before, generation) = (*before, *generation);
+    match outcome {
+        Ok(difference) => AccessReport {
+            before,
+            generation,
+            gained: difference.counts.gained,
+            lost: difference.counts.lost,
+            examples: difference.examples(NAMED),
+            left_out: difference.left_out.clone(),
+            unknown: None,
+        },
+        Err(why) => {
+            AccessReport { before, generation, unknown: Some(why.clone()), ..AccessReport::default() }
+        }
     }
 }
 

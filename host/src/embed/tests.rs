@@ -73,6 +73,38 @@ async fn record(request: Whole, seen: Arc<Mutex<Vec<Seen>>>) -> axum::Json<Value
     axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } }))
 }
 
+/// The number of threads of this process with this name.
+fn threads(name: &str) -> usize {
+    let all = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = all.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|own| own.trim_end() == name).count()
+}
+
+#[test]
+fn background_work_ends_with_the_guard_or_with_the_runtime_of_the_program() {
+    let await_threads = |runs: bool| {
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while (threads("reload") > 0) != runs {
+            assert!(std::time::Instant::now() < end, "the thread of the watcher: {runs}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    for guard_ends_first in [true, false] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let gateway = runtime.block_on(gateway());
+        await_threads(true);
+        if guard_ends_first {
+            drop(gateway);
+            await_threads(false);
+            drop(runtime);
+        } else {
+            drop(runtime);
+            await_threads(false);
+            drop(gateway);
+        }
+    }
+}
+
 /// A call as a client of the stateful era writes it, with unnecessary spaces.
 const CALL: &str = r#"{"jsonrpc":"2.0",  "id":1,"method":"tools/call","params":{"name":"get_sum","arguments":{"b":2.50,"a":1}}}"#;
 

@@ -110,6 +110,15 @@ pub(crate) struct Reloads {
     pub refused: AtomicU64,
 }
 
+/// A rollback that somebody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RollbackWish {
+    /// The number of its target. None: the most recent generation with different inputs.
+    pub to: Option<u64>,
+    /// True if it may widen access, whatever the configuration says.
+    pub allows_new_access: bool,
+}
+
 /// A rollback that was done.
 #[derive(Clone, Debug)]
 pub(crate) struct RollbackResult {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Reloader;
-use super::attempt::{RefusalReason, RollbackResult};
+use super::attempt::{RefusalReason, RollbackResult, RollbackWish};
 use super::parts::usable;
 use super::rollback::{self, Rollback};
 use crate::operation::Requester;
@@ -18,7 +18,11 @@ impl Reloader {
     ///
     /// # Errors
     /// With the reason why the rollback is not possible; the live generation stays.
-    pub(crate) async fn roll_back(&self, to: Option<u64>, by: Requester) -> Result<RollbackResult, String> {
+    pub(crate) async fn roll_back(
+        &self,
+        RollbackWish { to, allows_new_access }: RollbackWish,
+        by: Requester,
+    ) -> Result<RollbackResult, String> {
         let started = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before the lock, because a revocation is an attempt as well and must not wait.
@@ -30,6 +34,9 @@ impl Reloader {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
         })?;
+        if !allows_new_access && let Some(reason) = self.guard_rollback(&candidate, &config).await {
+            return Err(reason.to_string());
+        }
         let parts = self.prepare(&config, &candidate).map_err(|reasons| {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))

@@ -24,6 +24,7 @@ use crate::traces::TraceExport;
 use witgate_base::digest::digest_text;
 use witgate_config as config;
 use witgate_flow::audit::DecisionFeed;
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::lockout::LockoutTable;
 use witgate_policy::Source;
 use witgate_policy::generation::Generations;
@@ -51,6 +52,8 @@ pub(crate) struct BackgroundTasks {
     pub(crate) audit: OperationLog,
     /// The decisions for operators who watch.
     pub(crate) feed: Arc<DecisionFeed>,
+    /// The definitions that upstreams show.
+    pub(crate) definitions: Arc<DefinitionWatches>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     pub(super) tidy: TaskTracker,
 }
@@ -85,9 +88,21 @@ impl BackgroundTasks {
                 lockout,
                 audit: self.audit.clone(),
                 feed: Arc::clone(&self.feed),
+                definitions: Arc::clone(&self.definitions),
             },
         );
         Ok(())
+    }
+
+    /// Ends the tasks when the current runtime ends, on which they depend: a program that embeds Witgate may end it before
+    /// its guard.
+    pub(crate) fn end_with_runtime(&self) {
+        let ended = self.ended.clone();
+        let ending = ended.clone().drop_guard();
+        self.tidy.spawn(async move {
+            ended.cancelled().await;
+            drop(ending);
+        });
     }
 
     /// Ends the tasks.
@@ -106,9 +121,11 @@ impl BackgroundTasks {
         let told = stdio::stop_signal();
         tokio::spawn(async move {
             told.await;
+            // Before anything says so: a signal without somebody who waits for it would be lost.
+            let again = stdio::stop_signal();
             tracing::info!("stopping: running calls may finish; a second signal ends them");
             stop.cancel();
-            stdio::stop_signal().await;
+            again.await;
             cut.cancel();
             ended.cancel();
             tidy.close();

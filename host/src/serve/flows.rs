@@ -8,13 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::error::ServeError;
 use crate::control::limits;
 use crate::operation::OperationLog;
-use witgate_config::{Config, Upstream, UpstreamTarget};
+use crate::routes::route;
+use witgate_config::{AuditOverflow, Config, Upstream, UpstreamTarget};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
+use witgate_flow::port;
 use witgate_flow::request::Route;
 use witgate_flow::traces::LiveTracer;
 use witgate_policy::generation::Generations;
@@ -26,6 +28,9 @@ use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::caller_tools::CallerTools;
 use witgate_upstream::child::program;
 use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, OwnTools};
+
+/// The flow of an upstream of any kind.
+pub(super) type AnyFlow = Flow<AnyUpstream>;
 
 /// An upstream of any kind that is served.
 pub(super) type AnyServed = ServedUpstream<AnyUpstream>;
@@ -73,17 +78,26 @@ impl FlowMaker {
         let target = AnyUpstream::new(upstream, grace, own, kept, &self.credentials)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(&self.metrics, &upstream.name);
+        let flow = self.flow((route, target), config.server.audit_overflow, self.stop.child_token());
+        Ok(ServedUpstream::new(upstream, Arc::new(flow)))
+    }
+
+    /// A flow with the shared parts. Cancelling `stop` ends its streams.
+    pub(super) fn flow<U: port::Upstream>(
+        &self,
+        (route, target): (Route, U),
+        overflow: AuditOverflow,
+        stop: CancellationToken,
+    ) -> Flow<U> {
         let (lines, form) = self.logs.audit();
-        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(self.log.entries());
-        let (generations, stop) = (Arc::clone(&self.generations), self.stop.child_token());
-        let flow = Flow::new(Arc::new(route), target, generations, &self.metrics, stop)
+        let audit = Audit::lines(lines, form, overflow).with_log(self.log.entries());
+        Flow::new(Arc::new(route), target, Arc::clone(&self.generations), &self.metrics, stop)
             .with_proofs(Arc::clone(&self.proofs))
             .with_lockout(Arc::clone(&self.lockout))
             .with_answers(Arc::clone(&self.answers))
             .with_audit(audit.with_feed(Arc::clone(&self.feed)))
             .with_tracer(Arc::clone(&self.tracer))
-            .with_connect(self.connect.clone());
-        Ok(ServedUpstream::new(upstream, Arc::new(flow)))
+            .with_connect(self.connect.clone())
     }
 }
 
@@ -91,18 +105,6 @@ impl FlowMaker {
 pub(super) fn check_command(upstream: &Upstream) -> Result<(), ServeError> {
     let UpstreamTarget::Command { argv, .. } = &upstream.target else { return Ok(()) };
     program::check(argv).map_err(|message| ServeError::Command { upstream: upstream.name.clone(), message })
-}
-
-/// The route to the upstream at `place` of `config`.
-pub(crate) fn route(config: &Config, place: usize, upstream: &Upstream) -> Route {
-    Route {
-        upstream: upstream.name.as_str().into(),
-        resource: upstream.resource.as_str().into(),
-        pipeline: place,
-        extensions: config.server.extensions.clone(),
-        advertise_auth: config.server.advertise_auth,
-        disagreements: None,
-    }
 }
 
 /// The limits of the callers of `upstream`, for its own tools.

@@ -13,15 +13,16 @@ use tokio_util::task::TaskTracker;
 use super::error::ServeError;
 use super::flows::{AnyServed, FlowMaker};
 use super::listeners;
+use super::live_endpoints::{EndpointsByName, LiveEndpoints};
 use crate::reload::gateway_parts::{Flip, GatewayParts, PreparedParts};
 use crate::traces::{self, TraceExport};
 use witgate_config::{AuditWrite, Config, Server, Telemetry, Upstream};
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::traces::{LiveTracer, Tracer};
 use witgate_policy::generation::Generation;
-use witgate_runtime::log::Logs;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::connections::descriptors;
-use witgate_server::http::Gateway;
+use witgate_server::http::{EndpointServices, Gateway};
 use witgate_server::tls::{PreparedTls, TlsState};
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
@@ -32,10 +33,12 @@ pub(super) struct LiveParts {
     maker: FlowMaker,
     /// The upstreams by the places of their pipelines.
     running: Mutex<BTreeMap<usize, RunningUpstream>>,
+    endpoints: LiveEndpoints,
+    /// The definitions that upstreams show, for operators.
+    definitions: Arc<DefinitionWatches>,
     /// The listener for clients. None: over stdio.
     listener: Option<LiveListener>,
     telemetry: LiveTelemetry,
-    logs: Arc<Logs>,
 }
 
 /// The listener for clients.
@@ -68,8 +71,8 @@ pub(super) struct LiveTelemetry {
 impl LiveParts {
     /// The parts that serve `config`.
     pub(super) fn new(
-        (maker, logs): (FlowMaker, Arc<Logs>),
-        (config, served): (&Config, &[AnyServed]),
+        (maker, definitions): (FlowMaker, Arc<DefinitionWatches>),
+        (config, served, endpoints): (&Config, &[AnyServed], LiveEndpoints),
         listener: Option<LiveListener>,
         telemetry: LiveTelemetry,
     ) -> Self {
@@ -77,7 +80,28 @@ impl LiveParts {
         let running =
             upstreams.map(|(place, (upstream, served))| (place, maker.running(upstream, served.clone())));
         let running = Mutex::new(running.collect());
-        Self { maker, running, listener, telemetry, logs }
+        let parts = Self { maker, running, endpoints, definitions, listener, telemetry };
+        parts.watch_definitions(&parts.running.lock());
+        parts
+    }
+
+    /// Shows operators the definitions of these upstreams, and of the endpoints, and of no others.
+    fn watch_definitions(&self, running: &BTreeMap<usize, RunningUpstream>) {
+        let alone = running.values().map(|upstream| Arc::clone(upstream.served.flow.definitions()));
+        self.definitions.replace(alone.chain(self.endpoints.definitions()).collect());
+    }
+
+    /// The endpoints that `config` has with the upstreams of `next`, of which `added` do not run yet.
+    fn next_endpoints(
+        &self,
+        config: &Config,
+        next: &Generation,
+        added: &BTreeMap<usize, RunningUpstream>,
+    ) -> EndpointsByName {
+        let running = self.running.lock();
+        let upstream = |place| running.get(&place).or_else(|| added.get(&place));
+        let flow = |place| upstream(place).map(|upstream| Arc::clone(&upstream.served.flow));
+        self.endpoints.next(&self.maker, config, next, flow)
     }
 
     /// The upstreams that `next` serves and that do not run yet.
@@ -136,7 +160,8 @@ impl GatewayParts for LiveParts {
         };
         let max_connections = descriptors::possible_connections(config);
         let server = Server { max_connections, ..config.server.clone() };
-        Ok(Box::new(NextParts { live: self, server, added, listener, telemetry }))
+        let endpoints = self.next_endpoints(config, next, &added);
+        Ok(Box::new(NextParts { live: self, server, added, endpoints, listener, telemetry }))
     }
 
     fn renewable(&self) -> Vec<(usize, Arc<Renewable>)> {
@@ -151,24 +176,27 @@ struct NextParts {
     live: Arc<LiveParts>,
     server: Server,
     added: BTreeMap<usize, RunningUpstream>,
+    endpoints: EndpointsByName,
     listener: Option<NextListener>,
     telemetry: Option<NextTelemetry>,
 }
 
 impl PreparedParts for NextParts {
     fn take_over(self: Box<Self>, flip: Flip<'_>) -> Arc<Generation> {
-        let Self { live, server, added, listener, telemetry } = *self;
+        let Self { live, server, added, endpoints, listener, telemetry } = *self;
         let mut running = live.running.lock();
         for upstream in added.values() {
             tracing::info!(upstream = %upstream.served.name(), "serving it at {}", upstream.served.path());
         }
         running.extend(added);
+        live.endpoints.take(endpoints);
         let next = match &live.listener {
             Some(listener) => live.flip(listener, &mut running, &server, flip),
             None => flip(),
         };
+        live.watch_definitions(&running);
         drop(running);
-        live.logs.audit().0.set_batched(server.audit_write == AuditWrite::Batched);
+        live.maker.logs.audit().0.set_batched(server.audit_write == AuditWrite::Batched);
         live.maker.answers.resize(server.answer_memory);
         if let (Some(current), Some(listener)) = (&live.listener, listener) {
             current.take(listener);
@@ -194,7 +222,8 @@ impl LiveParts {
             let next = flip();
             let is_retired = |place: usize| next.pipeline(place).is_retired();
             retired.extend(running.extract_if(.., |place, _| is_retired(*place)));
-            (next, running.values().map(|upstream| upstream.served.clone()).collect())
+            let upstreams = running.values().map(|upstream| upstream.served.clone()).collect();
+            (next, EndpointServices { upstreams, endpoints: self.endpoints.services() })
         };
         let next = listener.gateway.replace(server, flipped);
         for (_, RunningUpstream { served, .. }) in retired {

@@ -15,6 +15,8 @@ pub struct HttpDouble {
 /// A request to the server.
 #[derive(Clone, Debug)]
 pub struct HttpDoubleRequest {
+    /// The value of `Host`. Empty: there is none.
+    pub host: String,
     /// The path, without the query.
     pub path: String,
     /// The query. Empty: there is none.
@@ -60,9 +62,10 @@ impl HttpDoubleRequest {
     fn read(reader: &mut impl BufRead) -> Option<Self> {
         let target = line(reader)?.split(' ').nth(1)?.to_owned();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let (mut authorization, mut length) = (String::new(), 0);
+        let (mut host, mut authorization, mut length) = (String::new(), String::new(), 0);
         while let Some((name, value)) = line(reader)?.trim().split_once(':') {
             match name.to_ascii_lowercase().as_str() {
+                "host" => value.trim().clone_into(&mut host),
                 "authorization" => value.trim().clone_into(&mut authorization),
                 "content-length" => length = value.trim().parse().ok()?,
                 _ => {}
@@ -70,7 +73,7 @@ impl HttpDoubleRequest {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        Some(Self { path: path.to_owned(), query: query.to_owned(), authorization, body })
+        Some(Self { host, path: path.to_owned(), query: query.to_owned(), authorization, body })
     }
 }
 

@@ -13,7 +13,7 @@ use super::child::program::Program;
 use super::child::{ChildSettings, ChildUpstream};
 use super::child_credentials::ProcessCredentials;
 use super::credential_states::CredentialStates;
-use super::era::{EraCache, EraVerdict};
+use super::era::{EraCache, EraVerdict, SpokenEras};
 use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::needs::{self, NeededCredentials};
 use super::own_tools::OwnTools;
@@ -147,6 +147,15 @@ impl AnyUpstream {
     /// The connection to the server.
     pub(super) fn server(&self) -> &ServerUpstream {
         &self.server
+    }
+
+    /// The eras that the server supports. None: it has not been asked, or its answer does not show them.
+    pub fn eras(&self) -> Option<SpokenEras> {
+        let eras = match &self.server {
+            ServerUpstream::Http(upstream) => upstream.eras(),
+            ServerUpstream::Child(upstream) | ServerUpstream::Sse(upstream, _) => upstream.eras(),
+        };
+        eras.remembered().map(|verdict| verdict.speaks)
     }
 
     /// Counts its sessions and children in `metrics`, under the upstream's name.

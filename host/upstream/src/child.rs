@@ -63,6 +63,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 mod tools;
+pub mod trial;
 pub mod wire;
 
 pub use program::{Program, check};
@@ -115,6 +116,11 @@ impl ChildUpstream {
         });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
+    }
+
+    /// The eras, as far as they are known.
+    pub(crate) fn eras(&self) -> &EraCache {
+        &self.inner.eras
     }
 
     /// Counts children and sessions in these meters.

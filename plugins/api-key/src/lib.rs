@@ -302,7 +302,10 @@ impl Authorize for ApiKey {
             return Decision::deny("denied", "the key is revoked or has expired");
         }
         match key.rules.judge(call.kind, call.target) {
-            RuleVerdict::Allowed => Decision::Allow,
+            RuleVerdict::Allowed => {
+                host.note_rule("key", &key.name);
+                Decision::Allow
+            }
             RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the key covers the call"),
             RuleVerdict::Unmatched => {
                 Decision::deny("not-allowed", "no allow pattern of the key covers the call")

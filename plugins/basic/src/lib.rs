@@ -180,7 +180,7 @@ fn unavailability(error: PasswordError) -> Unavailability {
 }
 
 impl Authorize for Basic {
-    async fn authorize<H: Host>(&self, _host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
+    async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         if principal.proven_by != self.policy {
             return Decision::Abstain;
         }
@@ -189,7 +189,10 @@ impl Authorize for Basic {
             return Decision::deny("denied", "the user is disabled or no longer in the store");
         };
         match user.rules.judge(call.kind, call.target) {
-            RuleVerdict::Allowed => Decision::Allow,
+            RuleVerdict::Allowed => {
+                host.note_rule("user", &user.name);
+                Decision::Allow
+            }
             RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the user covers the call"),
             RuleVerdict::Unmatched => {
                 Decision::deny("not-allowed", "no allow pattern of the user covers the call")

@@ -47,7 +47,10 @@ impl Authorize for Rbac {
         let texts = ParsedTexts::of(&pulled);
         let facts = Facts::new(call, principal, &texts);
         match self.decide(&self.rules.roles_of(&facts), &facts) {
-            Ok(()) => Decision::Allow,
+            Ok(role) => {
+                host.note_rule("role", &role.name);
+                Decision::Allow
+            }
             Err(obstacle) => Decision::Deny(self.denial(&obstacle, call, principal)),
         }
     }
@@ -66,7 +69,7 @@ impl Authorize for Rbac {
         let decide = |target: &&str| {
             let call = Call { target, ..*call };
             match self.decide(&roles, &Facts::new(&call, principal, &texts)) {
-                Ok(()) => EntryDecision::Allow,
+                Ok(_) => EntryDecision::Allow,
                 Err(_) => EntryDecision::Deny,
             }
         };
@@ -90,12 +93,17 @@ enum Obstacle<'r> {
 
 impl Rbac {
     /// Checks the deny patterns of all roles, then their allow patterns, and then the scopes and conditions for
-    /// all callers.
-    fn decide<'r>(&'r self, roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
+    /// all callers. Returns the role that allows the call.
+    fn decide<'r>(
+        &'r self,
+        roles: &CallerRoles<'r>,
+        facts: &Facts<'_, '_>,
+    ) -> Result<&'r RoleRules, Obstacle<'r>> {
         Self::not_denied(roles, facts)?;
-        Self::allowed(roles, facts)?;
+        let role = Self::allowing(roles, facts)?;
         self.scopes_held(facts)?;
-        self.conditions_hold(facts)
+        self.conditions_hold(facts)?;
+        Ok(role)
     }
 
     fn not_denied<'r>(roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
@@ -105,16 +113,16 @@ impl Rbac {
         }
     }
 
-    fn allowed<'r>(roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<(), Obstacle<'r>> {
+    fn allowing<'r>(roles: &CallerRoles<'r>, facts: &Facts<'_, '_>) -> Result<&'r RoleRules, Obstacle<'r>> {
         let allowing = || roles.iter().filter(|role| role.allows(facts.call));
         // If a role without conditions allows the call, the conditions of other roles do not matter, and need no data.
-        if allowing().any(|role| role.is_unconditional_for(facts.call)) {
-            return Ok(());
+        if let Some(role) = allowing().find(|role| role.is_unconditional_for(facts.call)) {
+            return Ok(role);
         }
         let mut unmet: Option<&RoleRules> = None;
         for role in allowing() {
             if all_hold(&role.conditions, facts) {
-                return Ok(());
+                return Ok(role);
             }
             unmet = unmet.or(Some(role));
         }

@@ -218,6 +218,13 @@ pub trait Host: Sync {
         let _ = until;
     }
 
+    /// Names the rule because of which [`crate::Authorize::authorize`] allows the call, for the operator's audit: its kind
+    /// and its name, such as `role` and the name of a role. The first rule of a call counts. Components cannot tell their
+    /// host: there it has no effect.
+    fn note_rule(&self, kind: &str, name: &str) {
+        let _ = (kind, name);
+    }
+
     /// Name of the upstream that the call is for.
     fn upstream(&self) -> Cow<'_, str>;
     /// The upstream's resource identifier: the audience that a token has to have.

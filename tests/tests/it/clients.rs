@@ -11,6 +11,7 @@ use witgate_tests::gateway::Setup;
 
 mod arguments;
 mod direct;
+mod endpoints;
 mod eras;
 mod http;
 mod matrix;

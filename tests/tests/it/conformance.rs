@@ -1,5 +1,5 @@
 //! The official conformance suite: the fixture passes every check directly, and every check has the same outcome
-//! through Witgate.
+//! through Witgate, also at an endpoint with another server.
 //!
 //! Needs the programs that `cargo xtask tools` installs.
 
@@ -31,13 +31,14 @@ async fn results_are_equal_with_and_without_witgate_2026_07_28() {
 async fn same_as_directly(revision: &'static str, passing: usize) {
     let node = Clients::installed().unwrap().node();
     // One upstream for each run, because a run would see the changes of another.
-    let (direct, behind) = (FixtureServer::start().await, FixtureServer::start().await);
-    let (witgate, key) = gateway(&behind.url);
+    let (direct, behind, joint) =
+        (FixtureServer::start().await, FixtureServer::start().await, FixtureServer::start().await);
+    let (witgate, key) = gateway(&behind.url, &joint.url);
     let header = format!("X-API-Key: {key}");
     let start = |upstream: &str| {
         KeyProxy::start(&node, &format!("http://{}/{upstream}/mcp", witgate.address()), &header).unwrap()
     };
-    let (http, child) = (start("http"), start("child"));
+    let (http, child, both) = (start("http"), start("child"), start("both"));
 
     let suite = |url: &str| {
         spawn_blocking({
@@ -45,8 +46,8 @@ async fn same_as_directly(revision: &'static str, passing: usize) {
             move || run(&node, &url, revision)
         })
     };
-    let (direct, through_http, through_child) =
-        tokio::join!(suite(&direct.url), suite(http.url()), suite(child.url()));
+    let (direct, through_http, through_child, through_both) =
+        tokio::join!(suite(&direct.url), suite(http.url()), suite(child.url()), suite(both.url()));
     let direct = direct.unwrap();
 
     let failed: Vec<_> = direct.iter().filter(|check| !fine(check)).collect();
@@ -55,15 +56,17 @@ async fn same_as_directly(revision: &'static str, passing: usize) {
     assert_eq!(passed, passing, "directly");
     let baseline = Baseline::installed().unwrap();
     let mut differences = Vec::new();
-    for (upstream, through) in [("http", through_http), ("child", through_child)] {
+    let runs = [("http", through_http), ("child", through_child), ("both", through_both)];
+    for (upstream, through) in runs {
         let found = compare(&direct, &through.unwrap(), &baseline.of(revision, upstream));
         differences.extend(found.iter().map(|difference| format!("{upstream}: {difference}")));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// Witgate in front of the fixture: once as a URL, once as a command. The key may do everything.
-fn gateway(url: &str) -> (Running, String) {
+/// Witgate in front of the fixture: once as a URL, once as a command, and once, at `joint`, beside another server at one
+/// endpoint. The key may do everything.
+fn gateway(url: &str, joint: &str) -> (Running, String) {
     let setup = Setup::new();
     let fixture = program("fixture-upstream");
     let config = format!(
@@ -72,6 +75,13 @@ fn gateway(url: &str) -> (Running, String) {
         url = "{url}"
         [upstreams.child]
         command = ["{}", "--stdio"]
+        [upstreams.joint]
+        url = "{joint}"
+        [upstreams.own]
+        own_tools = true
+        [endpoints.both]
+        upstreams = ["joint", "own"]
+        owns = {{ joint = ["*"] }}
         [policies.keys]
         kind = "api-key"
         config = {{ store = "keys.toml" }}

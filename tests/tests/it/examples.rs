@@ -31,6 +31,18 @@ fn every_example_is_valid_and_its_readme_runs() {
         let warnings = shell(&setup, &example, "witgate check --json");
         let report: serde_json::Value = serde_json::from_str(&warnings).unwrap();
         assert_eq!(report["diagnostics"], serde_json::json!([]), "{example:?}");
+        examine(&setup, &example);
+    }
+}
+
+/// Nothing fails but what a copy in an empty directory cannot have: programs, free ports, and logins.
+fn examine(setup: &Setup, example: &Path) {
+    let output = setup.run(&["doctor", "--offline", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for check in report["checks"].as_array().unwrap() {
+        let failed = check["findings"].as_array().unwrap().iter().any(|finding| finding["level"] == "fail");
+        let expected = ["upstreams", "listeners", "credentials"].iter().any(|name| check["check"] == *name);
+        assert!(!failed || expected, "{example:?}: {check:#}");
     }
 }
 

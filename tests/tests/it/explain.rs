@@ -1,6 +1,8 @@
-//! Reasons for decisions: those of a running gateway as they are made, and explanations.
+//! Reasons for decisions: those of a running gateway as they are made, and explanations; and what is found about rules.
 
+mod differences;
 mod explanations;
+mod lint;
 mod trace;
 
 use witgate_tests::gateway::Setup;

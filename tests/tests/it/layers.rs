@@ -13,13 +13,14 @@ use toml::Table;
 /// The crates of `host/`, from the ground up, each with those that it knows of all before it.
 const CRATES: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("pages", &["base"]),
     ("runtime", &["base"]),
     ("audit", &["base"]),
     ("message", &["base"]),
     ("config", &["base", "audit"]),
     ("services", &["base", "runtime", "config"]),
     ("credentials", &["base", "runtime", "config", "services"]),
-    ("accounts", &["base", "runtime", "config", "services", "credentials"]),
+    ("accounts", &["base", "pages", "runtime", "config", "services", "credentials"]),
     ("component", &["base", "runtime", "config", "services"]),
     ("policy", &["base", "runtime", "config", "services", "component"]),
     (
@@ -27,7 +28,8 @@ const CRATES: &[(&str, &[&str])] = &[
         &["base", "runtime", "audit", "message", "config", "services", "credentials", "component", "policy"],
     ),
     ("upstream", &["base", "runtime", "message", "config", "services", "credentials", "flow"]),
-    ("server", &["base", "runtime", "message", "config", "credentials", "policy", "flow"]),
+    ("endpoints", &["base", "runtime", "message", "config", "flow"]),
+    ("server", &["base", "pages", "runtime", "message", "config", "credentials", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
 ];
 
@@ -48,6 +50,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "policy",
             "flow",
             "upstream",
+            "endpoints",
             "server",
             "cases",
         ],
@@ -61,7 +64,8 @@ const RESERVED: &[(&str, &[&str])] = &[
 
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
-    &["config", "account_pages", "loopback", "operation", "outgoing_checkpoints"],
+    &["routes", "access"],
+    &["config", "account_pages", "endpoints", "loopback", "operation", "outgoing_checkpoints"],
     &["caller_tools", "reload", "revocation"],
     &["accounts", "admin", "control", "traces"],
     &["serve"],

@@ -116,7 +116,7 @@ async fn a_second_signal_ends_witgate_at_once() {
     let start = Instant::now();
     running.signal("TERM");
     let code = running.wait();
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(GRACE / 2), "{:?}", start.elapsed());
     assert!(code.is_some_and(|code| code != 0), "{code:?}: what was cut off did not end well");
     let log = running.log();
     let has_record = log.lines().any(|line| line.contains("witgate::audit") && line.contains(r#""slow""#));

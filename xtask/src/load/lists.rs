@@ -15,8 +15,8 @@ use crate::servers::Server;
 
 /// The figures of one round: latencies in milliseconds.
 struct ListFigures {
-    /// For each length, the time of a list through Witgate that is more than without it.
-    added: Vec<f64>,
+    /// For each length, the time of a list directly, and through Witgate.
+    took: Vec<[f64; 2]>,
     /// The p99 of calls beside a caller of the longest list, and alone.
     beside: f64,
     alone: f64,
@@ -52,10 +52,10 @@ impl ListPlaces {
 
     /// Measures a round. `calls` is the place of other callers.
     pub(super) fn round(&mut self, calls: &Place, seconds: u32, cores: Cores) -> Result<()> {
-        let mut added = Vec::new();
+        let mut took = Vec::new();
         for [direct, through] in &self.pairs {
             let direct = measure(direct, 1, seconds, cores)?;
-            added.push((measure(through, 1, seconds, cores)?.p50 - direct.p50) / 1e3);
+            took.push([direct.p50 / 1e3, measure(through, 1, seconds, cores)?.p50 / 1e3]);
         }
         let Some([_, longest]) = self.pairs.last() else { bail!("there is no list") };
         let alone = measure(calls, 1, seconds, cores)?.p99;
@@ -65,7 +65,7 @@ impl ListPlaces {
             lists.join().map_err(|_| anyhow::anyhow!("the caller of lists panicked"))??;
             calls
         })?;
-        self.rounds.push(ListFigures { added, beside: beside.p99 / 1e3, alone: alone / 1e3 });
+        self.rounds.push(ListFigures { took, beside: beside.p99 / 1e3, alone: alone / 1e3 });
         Ok(())
     }
 }
@@ -74,7 +74,13 @@ impl Display for ListPlaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n| lists | |\n|---|---|")?;
         for (n, length) in LISTS.iter().enumerate() {
-            let added = median(self.rounds.iter().filter_map(|round| round.added.get(n).copied()));
+            let of = |figure: fn(&[f64; 2]) -> f64| {
+                median(self.rounds.iter().filter_map(|round| round.took.get(n)).map(figure))
+            };
+            let (direct, through) = (of(|[direct, _]| *direct), of(|[_, through]| *through));
+            let added = of(|[direct, through]| through - direct);
+            writeln!(f, "| {length} tools: p50 at 1, directly | {direct:.2} ms |")?;
+            writeln!(f, "| {length} tools: p50 at 1, Witgate | {through:.2} ms |")?;
             writeln!(f, "| {length} tools: p50 at 1, more than directly | {added:.2} ms |")?;
         }
         let beside = median(self.rounds.iter().map(|round| round.beside));

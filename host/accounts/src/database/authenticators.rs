@@ -18,6 +18,9 @@ use crate::totp::TotpSecret;
 /// The time for which a page that shows a secret can be confirmed, in milliseconds.
 const OFFER_MS: i64 = 15 * 60_000;
 
+/// The most secrets that pages show one user at the same time. A further one ends the oldest.
+const MOST_OFFERED: i64 = 10;
+
 /// The wrong codes in a row after which pauses begin, from all addresses together. Only somebody who knows the password
 /// can fail here, so that nobody else locks the user out.
 const FREE_FAILURES: i64 = 10;
@@ -175,6 +178,11 @@ pub(super) fn offer(
     let sealed =
         seal.seal(&["offered_authenticators", &hex(&digest), "secret"], secret.text().expose_secret())?;
     transaction.execute("DELETE FROM offered_authenticators WHERE created < ?1", [now - OFFER_MS])?;
+    transaction.execute(
+        "DELETE FROM offered_authenticators WHERE user = ?1 AND digest NOT IN
+         (SELECT digest FROM offered_authenticators WHERE user = ?1 ORDER BY created DESC LIMIT ?2)",
+        (user, MOST_OFFERED - 1),
+    )?;
     transaction.execute(
         "INSERT OR REPLACE INTO offered_authenticators (digest, user, secret, created) VALUES (?1, ?2, ?3, ?4)",
         (digest, user, sealed, now),

@@ -3,11 +3,12 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 
-use super::AccountDatabase;
 use super::authenticators::{self, CodeVerdict};
 use super::passkeys;
+use super::remembered_browsers::{is_remembered, remember};
 use super::sessions::{self, SessionStart, digest_of};
 use super::users::{AccountUser, by_id, is_unchanged};
+use super::{AccountDatabase, ms};
 use crate::error::AccountsError;
 use crate::login_method::LoginMethod;
 use crate::random;
@@ -49,6 +50,8 @@ pub enum SecondStep {
         session: SecretString,
         /// The recovery codes of a second factor that was set up in this step.
         codes: Vec<SecretString>,
+        /// The secret of the browser, if it is remembered from now on.
+        remembered: Option<SecretString>,
     },
     /// The code is wrong, or was used before.
     Wrong,
@@ -59,14 +62,15 @@ pub enum SecondStep {
 }
 
 impl AccountDatabase {
-    /// Goes on with a login after the right password. None: the user has another password by now, or is disabled.
+    /// Goes on with a login after the right password, in a browser with this description, and with this secret if a code
+    /// was shown there lately. None: the user has another password by now, or is disabled.
     ///
     /// # Errors
     /// If the database cannot be written.
     pub fn pass_password(
         &mut self,
         user: &AccountUser,
-        browser: &str,
+        (browser, remembered): (&str, Option<&SecretString>),
         settings: &AccountSettings,
         now: i64,
     ) -> Result<Option<LoginStep>, AccountsError> {
@@ -77,6 +81,15 @@ impl AccountDatabase {
                 return Ok(None);
             }
             let has_factor = authenticators::exists(transaction, &user.id)?;
+            let longest = ms(settings.second_factor_remembered);
+            if let Some(remembered) = remembered
+                && has_factor
+                && is_remembered(transaction, &user.id, remembered, (longest, now))?
+            {
+                let start = SessionStart::here(LoginMethod::RememberedBrowser, browser);
+                sessions::insert(transaction, &recorder, user, (&secret, &start), now)?;
+                return Ok(Some(LoginStep::Session(secret)));
+            }
             let current = by_id(transaction, &user.id)?;
             let roles = current.as_ref().map_or(&user.roles, |current| &current.roles);
             if !has_factor && !settings.second_factor.is_for(roles) {
@@ -103,7 +116,8 @@ impl AccountDatabase {
         found(&self.connection, secret, now)
     }
 
-    /// Ends a login with a code: one of the second factor, or one that sets it up. Then a session begins.
+    /// Ends a login with a code: one of the second factor, or one that sets it up. Then a session begins. `remembers`: the
+    /// browser need not show a code for some time, if there was a second factor before.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -111,12 +125,12 @@ impl AccountDatabase {
         &mut self,
         login: &SecretString,
         code: &str,
-        browser: &str,
+        (browser, remembers): (&str, bool),
         now: i64,
     ) -> Result<SecondStep, AccountsError> {
         let session = SecretString::from(random::text()?);
         let recorder = self.recorder.clone();
-        let codes = self.change(|transaction, seal| {
+        let passed = self.change(|transaction, seal| {
             let Some(BegunLogin { user, has_factor }) = found(transaction, login, now)? else {
                 return Ok(Err(SecondStep::Over));
             };
@@ -132,10 +146,12 @@ impl AccountDatabase {
             transaction.execute("DELETE FROM begun_logins WHERE digest = ?1", [digest_of(login)])?;
             let start = SessionStart::here(LoginMethod::PasswordAndCode, browser);
             sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
-            Ok::<_, AccountsError>(Ok(codes))
+            let remembers = remembers && has_factor;
+            let remembered = remembers.then(|| remember(transaction, &user.id, now)).transpose()?;
+            Ok::<_, AccountsError>(Ok((codes, remembered)))
         })?;
-        Ok(match codes {
-            Ok(codes) => SecondStep::Done { session, codes },
+        Ok(match passed {
+            Ok((codes, remembered)) => SecondStep::Done { session, codes, remembered },
             Err(step) => step,
         })
     }

@@ -26,8 +26,8 @@ impl AccountDatabase {
         self.published = None;
         // Read before the content, so that a later change is noticed.
         let state = PublishedState::now(self.data_version()?);
-        let ended = written(&self.place.ended(), || self.ended_lines());
-        let own = written(&self.place.own_keys(), || self.key_lines());
+        let ended = self.written(&self.place.ended(), || self.ended_lines());
+        let own = self.written(&self.place.own_keys(), || self.key_lines());
         let keys = self.published_key_set();
         ended.and(own).and(keys)?;
         self.published = Some(state);
@@ -67,11 +67,28 @@ impl AccountDatabase {
 
     fn published_key_set(&self) -> Result<(), AccountsError> {
         let keys = self.public_keys()?;
-        written(&self.place.key_set(), || {
+        self.written(&self.place.key_set(), || {
             // Again, under the lock.
             text_of(&self.public_keys()?)
         })?;
         self.keys.publish(&keys);
+        Ok(())
+    }
+
+    /// Writes the text that `make` makes under the lock of the file, so that the last writer has read the last state. What
+    /// a file has that cannot be read is lost. A process that keeps the lock delays a request no longer than one that keeps
+    /// the database.
+    fn written(
+        &self,
+        path: &Path,
+        make: impl FnOnce() -> Result<String, AccountsError>,
+    ) -> Result<(), AccountsError> {
+        let lock = Lock::take_within(path, self.patience)?;
+        let text = make()?;
+        let is_same = matches!(whole_file::read(path), Ok(Some(now)) if now == text);
+        if !is_same {
+            lock.replace(&text)?;
+        }
         Ok(())
     }
 
@@ -113,16 +130,4 @@ fn seconds(ms: i64) -> u64 {
 fn text_of(keys: &[PublicKey]) -> Result<String, AccountsError> {
     let set = key_set(keys).and_then(|set| String::from_utf8(set).ok());
     set.ok_or_else(|| AccountsError::Unavailable("there is no signing key".to_owned()))
-}
-
-/// Writes the text that `make` makes under the lock of the file, so that the last writer has read the last state. What a
-/// file has that cannot be read is lost.
-fn written(path: &Path, make: impl FnOnce() -> Result<String, AccountsError>) -> Result<(), AccountsError> {
-    let lock = Lock::take(path)?;
-    let text = make()?;
-    let is_same = matches!(whole_file::read(path), Ok(Some(now)) if now == text);
-    if !is_same {
-        lock.replace(&text)?;
-    }
-    Ok(())
 }

@@ -23,7 +23,7 @@ use witgate_config::accounts::AccountSettings;
 pub(crate) use codes::challenge_of;
 pub use codes::{CodePresentation, CodeTerms};
 pub use refresh::RefreshPresentation;
-pub use token::id_of;
+pub use token::{id_of, sid_of};
 
 /// The most grants of one user. A further one ends the one that was used least recently.
 const MOST_OF_ONE: i64 = 100;
@@ -255,6 +255,12 @@ fn ended_event(terms: &GrantTerms, reason: &'static str) -> AccountEvent {
         client: Some(terms.client.clone()),
         ..AccountEvent::now(AccountAction::AccessEnded).because(reason)
     }
+}
+
+/// The event of a login whose code or refresh token a client has used again.
+fn reused_event(terms: &GrantTerms, reason: &'static str) -> AccountEvent {
+    let by = Some(Actor::Client { client: terms.client.clone() });
+    AccountEvent { by, ..ended_event(terms, reason) }
 }
 
 fn stored(

@@ -24,8 +24,20 @@ pub const MOST_OF_ONE: i64 = 20;
 /// The most keys that a user may make in a day, so that the file of keys does not change all the time.
 const MOST_OF_A_DAY: i64 = 50;
 
-/// The most keys of all users, with those that have ended within a day. A policy reads a file of at most 16 MiB.
+/// The most keys of all users, with those that have ended within a day.
 const MOST_OF_ALL: i64 = 10_000;
+
+/// The most bytes of the file with a new key. Users may get further roles later.
+const MOST_BYTES: usize = 12 << 20;
+
+/// The most bytes of the file: somewhat less than the 16 MiB that a policy reads.
+const MOST_WRITTEN: usize = 15 << 20;
+
+/// The bytes of an entry in the file, without its roles, scopes and resource.
+const ENTRY_BYTES: usize = 640;
+
+/// The bytes around a text in the file.
+const AROUND_TEXT: usize = 8;
 
 /// The time for which an ended or expired key is remembered, in milliseconds.
 const REMEMBERED_MS: i64 = 86_400_000;
@@ -84,7 +96,7 @@ pub enum OwnKeyFault {
     #[error("there are {MOST_OF_ONE} keys already, or {MOST_OF_A_DAY} were made in the last day")]
     TooMany,
     /// All users together have as many keys as possible.
-    #[error("the users of this server have {MOST_OF_ALL} keys together, and cannot have more")]
+    #[error("the users of this server have as many keys together as possible")]
     Full,
     /// The program that wants a key has no access any more.
     #[error("this login has ended")]
@@ -203,7 +215,11 @@ impl AccountDatabase {
 
     /// The text of the file of keys, with the rights that their owners have now.
     pub(super) fn key_lines(&self) -> Result<String, AccountsError> {
-        let keys = stored(&self.connection, now_ms())?;
+        let StoredKeys { keys, faults, .. } = stored(&self.connection, now_ms())?.shortened();
+        if let Some(fault) = faults.first() {
+            let keys = faults.len();
+            tracing::warn!(keys, fault, "keys of users are left out, because no policy would read them");
+        }
         let text = Store { keys, ..Store::default() }.to_toml();
         text.map(|text| format!("{HEADING}{text}"))
             .map_err(|error| AccountsError::Unavailable(error.to_string()))
@@ -279,7 +295,10 @@ fn add(
             resource,
         ),
     )?;
-    Ok(owner)
+    match stored(transaction, *created)?.bytes > MOST_BYTES {
+        true => Err(OwnKeyFault::Full),
+        false => Ok(owner),
+    }
 }
 
 /// Ends the live keys of a user that `is_meant` chooses. Returns them.
@@ -318,29 +337,66 @@ fn live(connection: &Connection, user: &str) -> Result<Vec<OwnKey>, AccountsErro
 /// The id and the roles of the owner of a key.
 type KeyOwner = (String, Vec<String>);
 
-/// The entries of the file. Those that the policy would not read are left out, so that they cost nobody else their keys.
-fn stored(connection: &Connection, now: i64) -> Result<Vec<StoredKey>, AccountsError> {
+/// The entries of the file.
+#[derive(Debug, Default)]
+struct StoredKeys {
+    keys: Vec<StoredKey>,
+    /// The most bytes that they take.
+    bytes: usize,
+    /// The reasons why the policy would not read others.
+    faults: Vec<String>,
+}
+
+impl StoredKeys {
+    fn add(&mut self, key: Result<StoredKey, String>) {
+        match key {
+            Ok(key) => {
+                self.bytes += bytes_of(&key);
+                self.keys.push(key);
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+    }
+
+    /// The same, without the last keys that are too many for a policy.
+    fn shortened(self) -> Self {
+        if self.bytes <= MOST_WRITTEN {
+            return self;
+        }
+        let mut shortened = Self { faults: self.faults, ..Self::default() };
+        for key in self.keys {
+            let fits = shortened.bytes + bytes_of(&key) <= MOST_WRITTEN;
+            shortened.add(if fits { Ok(key) } else { Err("all keys together are too long".to_owned()) });
+        }
+        shortened
+    }
+}
+
+/// The most bytes of an entry in the file.
+fn bytes_of(key: &StoredKey) -> usize {
+    let texts = key.roles.iter().chain(&key.scopes).chain(&key.resource);
+    let escaped = |text: &String| text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    ENTRY_BYTES + texts.map(|text| text.len() + escaped(text) + AROUND_TEXT).sum::<usize>()
+}
+
+/// The entries of the file, first those of keys that have not ended, and older ones before newer ones. Those that the
+/// policy would not read are left out, so that they cost nobody else their keys.
+fn stored(connection: &Connection, now: i64) -> Result<StoredKeys, AccountsError> {
     let query = "SELECT own_keys.id, own_keys.name, scopes, own_keys.created, expires, resource, strong, users.id, digest,
                         coalesce(ended, disabled),
                         (SELECT json_group_array(role) FROM roles WHERE roles.user = users.id)
                  FROM own_keys JOIN users ON users.id = own_keys.user
-                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2 ORDER BY users.id, own_keys.id";
+                 WHERE coalesce(ended, expires, ?1) >= ?1 - ?2
+                 ORDER BY coalesce(ended, disabled) IS NOT NULL, own_keys.created, own_keys.id";
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([now, REMEMBERED_MS])?;
-    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    let mut keys = StoredKeys::default();
     while let Some(row) = rows.next()? {
         let key = key_of(row)?;
         let digest = <[u8; 32]>::try_from(row.get::<_, Vec<u8>>(8)?).map_err(|_| damaged("digest", &key))?;
         let roles: Vec<String> =
             serde_json::from_str(&row.get::<_, String>(10)?).map_err(|_| damaged("owner", &key))?;
-        match entry((row.get(7)?, roles), key, digest, row.get(9)?) {
-            Ok(key) => keys.push(key),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if let Some(fault) = faults.first() {
-        let keys = faults.len();
-        tracing::warn!(keys, fault, "keys of users are left out, because no policy would read them");
+        keys.add(entry((row.get(7)?, roles), key, digest, row.get(9)?));
     }
     Ok(keys)
 }

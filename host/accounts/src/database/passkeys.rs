@@ -10,7 +10,7 @@ use super::users::{AccountUser, by_id, event, find, is_unchanged, remove_passkey
 use crate::error::AccountsError;
 use crate::event::AccountAction;
 use crate::login_method::LoginMethod;
-use crate::passkey::{self, NewPasskey, PasskeyAnswer, PasskeyFault, PasskeyServer};
+use crate::passkey::{self, NewPasskey, PasskeyAnswer, PasskeyFault, PasskeyServer, PasskeyState};
 use crate::random;
 use witgate_base::digest::sha256;
 
@@ -22,6 +22,9 @@ const LONGEST_NAME: usize = 60;
 
 /// The time for which an answered challenge is remembered, in milliseconds. No challenge is accepted for as long.
 const REMEMBERED_MS: i64 = 3_600_000;
+
+/// The most challenges that one user answers in that time. A script could answer a thousand in a second.
+const MOST_ANSWERS: i64 = 200;
 
 /// A passkey that may be shown to its user.
 #[derive(Clone, Debug)]
@@ -50,6 +53,16 @@ pub enum PasskeyRefusal {
     /// The accounts cannot be used.
     #[error(transparent)]
     Store(#[from] AccountsError),
+}
+
+impl PasskeyRefusal {
+    /// The same of a passkey of this user.
+    fn of(self, user: &AccountUser) -> Self {
+        match self {
+            Self::Fault { fault, .. } => Self::Fault { fault, user: Some(Box::new(user.clone())) },
+            Self::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<PasskeyFault> for PasskeyRefusal {
@@ -96,7 +109,7 @@ impl AccountDatabase {
             if !is_unchanged(transaction, user)? {
                 return Err(PasskeyFault("passkey-challenge").into());
             }
-            answer(transaction, challenge, now)?;
+            answer(transaction, &user.id, challenge, now)?;
             match add(transaction, &recorder, (user, name), (server, challenge), shown, now) {
                 Ok(()) => Ok(None),
                 Err(PasskeyRefusal::Fault { fault, .. }) => Ok(Some(fault)),
@@ -149,29 +162,42 @@ impl AccountDatabase {
         let session = SecretString::from(random::text()?);
         let recorder = self.recorder.clone();
         let user = self.change(|transaction, _| {
-            let query = "SELECT user, algorithm, key, counter FROM passkeys WHERE id = ?1";
-            let row = transaction.query_row(query, [id], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?, row.get(3)?))
-            });
             let unknown = PasskeyFault("passkey-unknown");
-            let (user, algorithm, key, last) = row.optional()?.ok_or(unknown)?;
+            let StoredPasskey { user, algorithm, key, last } = stored(transaction, id)?.ok_or(unknown)?;
             // Web Authentication, section 7.2, step 6: nobody was named before, so the answer has to name the user.
             let user = by_id(transaction, &user)?.filter(|user| user.id == handle).ok_or(unknown)?;
-            let refused = |fault| PasskeyRefusal::Fault { fault, user: Some(Box::new(user.clone())) };
-            let counter =
+            let refused = |fault: PasskeyFault| PasskeyRefusal::from(fault).of(&user);
+            let state =
                 passkey::check_answer(server, challenge, (algorithm, &key), last, shown).map_err(refused)?;
             if user.disabled.is_some() {
                 return Err(refused(unknown));
             }
-            answer(transaction, challenge, now)?;
-            transaction
-                .execute("UPDATE passkeys SET counter = ?2, used = ?3 WHERE id = ?1", (id, counter, now))?;
+            answer(transaction, &user.id, challenge, now).map_err(|refusal| refusal.of(&user))?;
+            let statement = "UPDATE passkeys SET counter = ?2, backup_eligible = ?3, used = ?4 WHERE id = ?1";
+            transaction.execute(statement, (id, state.counter, state.is_backup_eligible, now))?;
             let start = SessionStart::here(LoginMethod::Passkey, browser);
             sessions::insert(transaction, &recorder, &user, (&session, &start), now)?;
             Ok::<_, PasskeyRefusal>(user)
         })?;
         Ok((user, session))
     }
+}
+
+/// A passkey, as its answers are checked.
+struct StoredPasskey {
+    user: String,
+    algorithm: i64,
+    key: Vec<u8>,
+    last: PasskeyState,
+}
+
+fn stored(connection: &Connection, id: &[u8]) -> Result<Option<StoredPasskey>, AccountsError> {
+    let query = "SELECT user, algorithm, key, counter, backup_eligible FROM passkeys WHERE id = ?1";
+    let row = connection.query_row(query, [id], |row| {
+        let last = PasskeyState { counter: row.get(3)?, is_backup_eligible: row.get(4)? };
+        Ok(StoredPasskey { user: row.get(0)?, algorithm: row.get(1)?, key: row.get(2)?, last })
+    });
+    Ok(row.optional()?)
 }
 
 fn add(
@@ -182,7 +208,7 @@ fn add(
     shown: &NewPasskey<'_>,
     now: i64,
 ) -> Result<(), PasskeyRefusal> {
-    let counter = passkey::check_new(server, challenge, shown)?;
+    let state = passkey::check_new(server, challenge, shown)?;
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     let name = if name.is_empty() { "Passkey".to_owned() } else { name };
     let query = "SELECT count(*) FROM passkeys WHERE user = ?1";
@@ -192,9 +218,9 @@ fn add(
     }
     // The id of a passkey of somebody else stays theirs.
     let added = transaction.execute(
-        "INSERT OR IGNORE INTO passkeys (id, user, name, algorithm, key, counter, created)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        (shown.id, &user.id, &name, shown.algorithm, shown.key, counter, now),
+        "INSERT OR IGNORE INTO passkeys (id, user, name, algorithm, key, counter, backup_eligible, created)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        (shown.id, &user.id, &name, shown.algorithm, shown.key, state.counter, state.is_backup_eligible, now),
     )?;
     if added == 0 {
         return Err(PasskeyFault("passkey-known").into());
@@ -208,11 +234,21 @@ pub(super) fn exist(connection: &Connection, user: &str) -> Result<bool, Account
     Ok(connection.query_row(query, [user], |row| row.get(0))?)
 }
 
-/// Remembers that a challenge is answered. Only who is logged in, or has a passkey, gets this far.
-fn answer(transaction: &Transaction<'_>, challenge: &str, now: i64) -> Result<(), PasskeyRefusal> {
+/// Remembers that a user has answered a challenge. Only who is logged in, or has a passkey, gets this far.
+fn answer(
+    transaction: &Transaction<'_>,
+    user: &str,
+    challenge: &str,
+    now: i64,
+) -> Result<(), PasskeyRefusal> {
     transaction.execute("DELETE FROM answered_challenges WHERE created < ?1", [now - REMEMBERED_MS])?;
-    let values = (sha256(challenge.as_bytes()), now);
-    let query = "INSERT OR IGNORE INTO answered_challenges (digest, created) VALUES (?1, ?2)";
+    let query = "SELECT count(*) FROM answered_challenges WHERE user = ?1";
+    let answered: i64 = transaction.query_row(query, [user], |row| row.get(0))?;
+    if answered >= MOST_ANSWERS {
+        return Err(PasskeyFault("passkey-too-often").into());
+    }
+    let values = (sha256(challenge.as_bytes()), user, now);
+    let query = "INSERT OR IGNORE INTO answered_challenges (digest, user, created) VALUES (?1, ?2, ?3)";
     match transaction.execute(query, values)? {
         0 => Err(PasskeyFault("passkey-challenge").into()),
         _ => Ok(()),

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::event_recorder::EventRecorder;
 use super::users::{AccountUser, by_id, is_unchanged};
-use super::{AccountDatabase, ms};
+use super::{AccountDatabase, ms, remembered_browsers};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent};
 use crate::login_method::LoginMethod;
@@ -159,6 +159,8 @@ impl AccountDatabase {
             match transaction.execute(query, (&user.id, handle))? {
                 0 => Ok(()),
                 _ => {
+                    // Somebody else may have that browser.
+                    remembered_browsers::forget_all(transaction, &user.id)?;
                     let event = AccountEvent::now(AccountAction::LoggedOut).about(&user.id, &user.name);
                     recorder.record(transaction, event)
                 }

@@ -6,7 +6,7 @@ use witgate_basic::hash::PasswordHash;
 
 use super::endings::end_all;
 use super::event_recorder::EventRecorder;
-use super::{AccountDatabase, now_ms};
+use super::{AccountDatabase, now_ms, remembered_browsers};
 use crate::error::AccountsError;
 use crate::event::{AccountAction, AccountEvent};
 use crate::random;
@@ -305,9 +305,11 @@ pub(super) fn remove_passkeys(
     Ok(removed)
 }
 
-/// Ends the sessions of a user, and the logins that have begun. Returns their number.
+/// Ends the sessions of a user, and the logins that have begun, and forgets the browsers that need no code. Returns the
+/// number of the former.
 pub(super) fn end_browsers(transaction: &Transaction<'_>, user: &str) -> Result<usize, AccountsError> {
     let mut ended = 0;
+    remembered_browsers::forget_all(transaction, user)?;
     for table in ["sessions", "begun_logins", "offered_authenticators"] {
         ended += transaction.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [user])?;
     }

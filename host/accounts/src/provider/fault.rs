@@ -98,6 +98,11 @@ impl ProviderFault {
         }
     }
 
+    /// True if the provider was asked about something that it does not vouch for.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, Self::Code | Self::Token(_))
+    }
+
     /// The end of the attempt, for the metrics.
     pub(crate) fn outcome(&self) -> LoginOutcome {
         match self.notice() {

@@ -16,10 +16,9 @@ use crate::error::AccountsError;
 impl AccountSite {
     /// The page.
     pub(super) async fn account_page(&self, visit: &SiteVisit) -> SiteAnswer {
-        let (session, secret) = match self.session(visit).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return see_other("/login"),
-            Err(error) => return pages::unavailable(&error),
+        let (session, secret) = match self.own_session(visit).await {
+            Ok(found) => found,
+            Err(answer) => return *answer,
         };
         let (user, settings) = (session.user.id.clone(), self.settings.clone());
         let read = move |database: &mut AccountDatabase| {
@@ -76,6 +75,18 @@ impl AccountSite {
         }
     }
 
+    /// The session of somebody who is logged in, with its secret; or else the answer.
+    pub(super) async fn own_session(
+        &self,
+        visit: &SiteVisit,
+    ) -> Result<(BrowserSession, SecretString), Box<SiteAnswer>> {
+        match self.session(visit).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(Box::new(see_other("/login"))),
+            Err(error) => Err(Box::new(pages::unavailable(&error))),
+        }
+    }
+
     /// The form of somebody who is logged in, with their session and its secret; or else the answer.
     pub(super) async fn own_form(
         &self,
@@ -83,11 +94,7 @@ impl AccountSite {
         purpose: FormPurpose,
     ) -> Result<(OauthParams, BrowserSession, SecretString), Box<SiteAnswer>> {
         let Ok(form) = OauthParams::of_form(visit) else { return Err(Box::new(pages::bad_form())) };
-        let (session, secret) = match self.session(visit).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Err(Box::new(see_other("/login"))),
-            Err(error) => return Err(Box::new(pages::unavailable(&error))),
-        };
+        let (session, secret) = self.own_session(visit).await?;
         match form_token::is_genuine(self.store.forms(), purpose, &secret, "", &form) {
             true => Ok((form, session, secret)),
             false => Err(Box::new(pages::bad_form())),
@@ -116,8 +123,11 @@ impl AccountSite {
         if !form_token::is_genuine(self.store.forms(), FormPurpose::Logout, &secret, "", &form) {
             return page::logout(&self.token_of(FormPurpose::Logout, &secret), &session.user.name);
         }
-        let (user, ends_all) = (session.user.id, form.get("everywhere").is_some());
-        let work = move |database: &mut AccountDatabase| end(database, &user, &secret, ends_all);
+        let (user, ends_all, peer) = (session.user.id, form.get("everywhere").is_some(), visit.peer);
+        let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
+            end(database, &user, &secret, ends_all)
+        };
         match self.store.run(visit.source(), work).await {
             Ok(()) => {
                 let mut answer = page::logged_out();

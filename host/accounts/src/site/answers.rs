@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
+pub(super) use witgate_pages::answer;
 
 use super::rare_lines::RareLines;
 use crate::error::AccountsError;
@@ -15,25 +16,6 @@ pub(super) type SiteAnswer = Response<Bytes>;
 
 /// Seconds until another attempt makes sense while the accounts are busy or not available.
 const RETRY_S: HeaderValue = HeaderValue::from_static("2");
-
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-/// Headers of all answers: a browser takes them as what they are, and shows them nowhere else.
-const COMMON: [(HeaderName, HeaderValue); 3] = [
-    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
-    (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
-    (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
-];
-
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> SiteAnswer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.extend(COMMON);
-    answer
-}
 
 pub(super) fn json_answer(status: StatusCode, body: &Value) -> SiteAnswer {
     answer(status, "application/json", body.to_string())

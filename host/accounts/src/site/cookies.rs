@@ -1,19 +1,19 @@
 //! The cookies of browsers: one before the login, to which forms are bound, one between the password and the code, and
 //! one of the session.
 
+use std::time::Duration;
+
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::answers::SiteAnswer;
+use super::known_browser::KNOWN_S;
 use witgate_config::accounts::AccountSettings;
 
 /// The longest value of a cookie that counts.
 const LONGEST: usize = 128;
-
-/// The time for which a browser is known, in seconds: 180 days.
-const KNOWN_S: u32 = 180 * 86_400;
 
 /// The names and properties of the cookies.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ enum Purpose {
     Login,
     Session,
     Known,
+    Remembered,
 }
 
 impl Cookies {
@@ -60,6 +61,16 @@ impl Cookies {
 
     pub(super) fn set_known(&self, answer: &mut SiteAnswer, secret: &SecretString) {
         self.set(answer, Purpose::Known, secret.expose_secret(), &format!("; Max-Age={KNOWN_S}"));
+    }
+
+    /// The secret of a browser in which a code was shown.
+    pub(super) fn remembered(&self, headers: &HeaderMap) -> Option<SecretString> {
+        self.value(headers, Purpose::Remembered)
+    }
+
+    pub(super) fn set_remembered(&self, answer: &mut SiteAnswer, secret: &SecretString, time: Duration) {
+        let end = format!("; Max-Age={}", time.as_secs());
+        self.set(answer, Purpose::Remembered, secret.expose_secret(), &end);
     }
 
     pub(super) fn set_session(&self, answer: &mut SiteAnswer, secret: &SecretString) {
@@ -95,6 +106,7 @@ impl Cookies {
             Purpose::Login => "login",
             Purpose::Session => "session",
             Purpose::Known => "known",
+            Purpose::Remembered => "remembered",
         };
         format!("{prefix}witgate-{name}{}", self.suffix)
     }

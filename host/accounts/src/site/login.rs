@@ -106,7 +106,8 @@ impl AccountSite {
     /// An attempt of this browser to log in as a user.
     pub(super) fn attempt<'a>(&self, visit: &SiteVisit, name: &'a str) -> LoginAttempt<'a> {
         let known = self.cookies.known(&visit.headers);
-        let browser = known.and_then(|cookie| known_browser::id_in(self.store.forms(), &cookie, name));
+        let browser =
+            known.and_then(|cookie| known_browser::id_in(self.store.forms(), &cookie, name, now_ms()));
         LoginAttempt { peer: visit.peer, name, browser }
     }
 
@@ -119,13 +120,14 @@ impl AccountSite {
     ) {
         self.cookies.set_session(answer, session);
         if attempt.browser.is_none()
-            && let Ok(cookie) = known_browser::cookie(self.store.forms(), attempt.name)
+            && let Ok(cookie) = known_browser::cookie(self.store.forms(), attempt.name, now_ms())
         {
             self.cookies.set_known(answer, &cookie);
         }
     }
 
-    fn refuse_login(&self, visit: &SiteVisit, next: &str, notice: LoginNotice) -> SiteAnswer {
+    /// The page after a login that was refused.
+    pub(super) fn refuse_login(&self, visit: &SiteVisit, next: &str, notice: LoginNotice) -> SiteAnswer {
         let code = notice.code();
         if let Some(others) = self.lines.turn(code) {
             let peer = visit.peer.map(tracing::field::display);
@@ -158,7 +160,12 @@ impl AccountSite {
         match self.check(visit, attempt.name, password).await {
             Ok(Some(step)) => {
                 ticket.succeed();
-                meters.login(LoginOutcome::Right);
+                match step {
+                    LoginStep::Session(_) => meters.login(LoginOutcome::Right),
+                    LoginStep::Passkey => meters.login(LoginOutcome::Wrong),
+                    // Its end counts.
+                    LoginStep::Code(_) => {}
+                }
                 Ok(step)
             }
             Ok(None) => {
@@ -229,9 +236,11 @@ impl AccountSite {
     ) -> Result<Option<LoginStep>, AccountsError> {
         let (browser, settings) = (browser::described(&visit.headers), self.settings.clone());
         let (peer, former) = (visit.peer, self.cookies.session(&visit.headers));
+        let remembered = self.cookies.remembered(&visit.headers);
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            let begun = database.pass_password(&user, &browser, &settings, now_ms())?;
+            let shown = (&*browser, remembered.as_ref());
+            let begun = database.pass_password(&user, shown, &settings, now_ms())?;
             // The browser loses the secret of its former session, so that nobody could end it later.
             if let (Some(LoginStep::Session(_)), Some(former)) = (&begun, &former) {
                 database.end_session(former)?;

@@ -1,16 +1,14 @@
 //! The page of the keys that a person has made for themselves.
 
 use secrecy::SecretString;
-use witgate_basic::credential::composed_password;
 use witgate_basic::hash::PasswordHash;
 
 use super::answers::{SiteAnswer, see_other};
 use super::form_token::FormPurpose;
-use super::login::LoginFault;
 use super::pages;
-use super::pages::notice::FormNotice;
 use super::pages::own_keys::{KeyNotice, OwnKeysForm, SCOPE};
 use super::params::OauthParams;
+use super::password::PasswordRefusal;
 use super::{AccountSite, SiteVisit};
 use crate::database::AccountDatabase;
 use crate::database::now_ms;
@@ -37,10 +35,9 @@ enum KeyChange {
 impl AccountSite {
     /// The page.
     pub(super) async fn own_keys_page(&self, visit: &SiteVisit) -> SiteAnswer {
-        match self.session(visit).await {
-            Ok(Some((session, secret))) => self.show_keys(visit, &session, &secret, KeyNotice::Nothing).await,
-            Ok(None) => see_other("/login"),
-            Err(error) => pages::unavailable(&error),
+        match self.own_session(visit).await {
+            Ok((session, secret)) => self.show_keys(visit, &session, &secret, KeyNotice::Nothing).await,
+            Err(answer) => *answer,
         }
     }
 
@@ -53,9 +50,8 @@ impl AccountSite {
         let Some(change) = self.wanted(&form) else { return pages::bad_form() };
         match self.confirmed(visit, &form, &session.user, &change).await {
             Ok(()) => {}
-            Err(LoginFault::Store(error)) => return pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => {
-                let notice = FormNotice::of_login(notice);
+            Err(PasswordRefusal::Store(error)) => return pages::unavailable(&error),
+            Err(PasswordRefusal::Notice(notice)) => {
                 return self.show_keys(visit, &session, &secret, KeyNotice::Password(&notice)).await;
             }
         }
@@ -82,11 +78,10 @@ impl AccountSite {
         form: &OauthParams,
         user: &AccountUser,
         change: &KeyChange,
-    ) -> Result<(), LoginFault> {
+    ) -> Result<(), PasswordRefusal> {
         match change {
             KeyChange::Make(_) if has_password(user) => {
-                let current = composed_password(form.get("current").unwrap_or_default());
-                self.confirm_password(visit, user, &current).await
+                self.confirm_password(visit, form, user).await.map(drop)
             }
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! The pages. They load nothing, and need no script, except for those of passkeys.
+//! The pages. They need no script, except for those of passkeys.
 
 pub(super) mod account;
 pub(super) mod notice;
@@ -11,40 +11,22 @@ pub(super) mod second_factor;
 
 use std::sync::LazyLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::CONTENT_SECURITY_POLICY;
-use http::{HeaderName, HeaderValue, StatusCode};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use http::StatusCode;
+use maud::{Markup, html};
+use witgate_pages::{NOTICE, PageScript, alert, hidden, page};
 
 pub(super) use self::notice::LoginNotice;
 
-use super::answers::{SiteAnswer, answer, note, retry_after};
+use super::answers::{SiteAnswer, note, retry_after};
 use super::form_token::FIELD;
 use super::paths;
 use super::request::PageFault;
 use crate::client::description::OauthClient;
 use crate::error::AccountsError;
 use crate::redirect::RedirectTarget;
-use witgate_base::digest::sha256;
-
-const STYLE: &str = include_str!("pages/style.css");
-
-/// The policy of the pages. There is no `form-action`: browsers apply it to redirects after a form, and the last one
-/// leads to the client.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let digest = STANDARD.encode(sha256(STYLE.as_bytes()));
-    format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'")
-});
 
 /// The script of the pages of passkeys.
-const SCRIPT: &str = include_str!("pages/passkey.js");
-
-/// The policy of the pages of passkeys, which run this script and no other one.
-static SCRIPT_POLICY: LazyLock<String> = LazyLock::new(|| {
-    let digest = STANDARD.encode(sha256(SCRIPT.as_bytes()));
-    format!("{}; script-src 'sha256-{digest}'", *POLICY)
-});
+static SCRIPT: LazyLock<PageScript> = LazyLock::new(|| PageScript::new(include_str!("pages/passkey.js")));
 
 /// The content of the login page.
 pub(super) struct LoginForm<'a> {
@@ -73,13 +55,13 @@ pub(super) fn login(form: &LoginForm<'_>) -> SiteAnswer {
     // A form that is too old is shown anew.
     let refused = form.notice.filter(|notice| *notice != LoginNotice::FormExpired);
     let status = refused.map_or(StatusCode::OK, LoginNotice::status);
-    let described = form.notice.map(|_| notice::ID);
+    let described = form.notice.map(|_| NOTICE);
     let passkeys = paths::before(paths::PASSKEY_LOGIN, form.next);
     page(
         status,
         "Log in",
         html! {
-            @if let Some(notice) = form.notice { (notice::alert(&notice.sentence())) }
+            @if let Some(notice) = form.notice { (alert(&notice.sentence())) }
             form method="post" action="/login" {
                 (hidden(FIELD, form.token))
                 (hidden("next", form.next))
@@ -192,43 +174,5 @@ pub(super) fn unavailable_now() -> SiteAnswer {
     let content = html! { p { "Logins are not possible at the moment. Try again in a moment." } };
     let mut answer = page(StatusCode::SERVICE_UNAVAILABLE, "Try again later", content);
     retry_after(&mut answer, 2);
-    answer
-}
-
-fn hidden(name: &str, value: &str) -> Markup {
-    html! { input type="hidden" name=(name) value=(value); }
-}
-
-fn page(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
-    rendered(status, title, content, &POLICY)
-}
-
-/// A page with the script of passkeys.
-fn page_with_script(status: StatusCode, title: &str, content: Markup) -> SiteAnswer {
-    let content = html! { (content) script { (PreEscaped(SCRIPT)) } };
-    rendered(status, title, content, &SCRIPT_POLICY)
-}
-
-fn rendered(status: StatusCode, title: &str, content: Markup, policy: &str) -> SiteAnswer {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { @if status.is_client_error() { "Error: " } (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { main { h1 { (title) } (content) } }
-        }
-    };
-    let mut answer = answer(status, "text/html; charset=utf-8", page.into_string());
-    let headers = answer.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    let opener = HeaderName::from_static("cross-origin-opener-policy");
-    headers.insert(opener, HeaderValue::from_static("same-origin"));
     answer
 }

@@ -105,9 +105,12 @@ impl AccountSite {
         // Nobody guesses passkeys; the pauses bound the work for signatures. They count for the network alone.
         let name = format!("passkeys {:?}", visit.source());
         let attempt = LoginAttempt { peer: visit.peer, name: &name, browser: None };
-        let ticket = self.guard.begin(attempt).map_err(PasskeyLoginFault::Paused)?;
-        let (meters, passed) = (self.store.meters(), self.pass_passkey(visit, form, challenge).await);
-        match passed {
+        let meters = self.store.meters();
+        let ticket = self.guard.begin(attempt).map_err(|seconds| {
+            meters.login(LoginOutcome::Paused);
+            PasskeyLoginFault::Paused(seconds)
+        })?;
+        match self.pass_passkey(visit, form, challenge).await {
             Ok(passed) => {
                 ticket.succeed();
                 meters.login(LoginOutcome::Right);

@@ -2,17 +2,16 @@
 
 use http::StatusCode;
 use secrecy::SecretString;
-use witgate_basic::credential::composed_password;
 
 use super::answers::{SiteAnswer, nothing_here, see_other};
 use super::challenge::{self, PasskeyCeremony, challenge};
 use super::form_token::FormPurpose;
-use super::login::LoginFault;
 use super::pages::notice::FormNotice;
 use super::pages::passkey::{self as page, NewPasskeyForm, PasskeysForm, RemovalForm};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
 use super::passkey_login::bytes_of;
+use super::password::PasswordRefusal;
 use super::{AccountSite, SiteVisit, paths};
 use crate::database::passkeys::PasskeyRefusal;
 use crate::database::sessions::BrowserSession;
@@ -22,10 +21,9 @@ use crate::passkey::{NewPasskey, PasskeyFault, PasskeyServer};
 impl AccountSite {
     /// The page.
     pub(super) async fn passkeys_page(&self, visit: &SiteVisit) -> SiteAnswer {
-        match self.session(visit).await {
-            Ok(Some((session, secret))) => self.passkeys_form(visit, &session, &secret, None).await,
-            Ok(None) => see_other("/login"),
-            Err(error) => pages::unavailable(&error),
+        match self.own_session(visit).await {
+            Ok((session, secret)) => self.passkeys_form(visit, &session, &secret, None).await,
+            Err(answer) => *answer,
         }
     }
 
@@ -62,12 +60,10 @@ impl AccountSite {
         if form.get("challenge").is_some() {
             return self.add_passkey(visit, &form, &session, &secret).await;
         }
-        let password = composed_password(form.get("current").unwrap_or_default());
-        match self.confirm_password(visit, &session.user, &password).await {
-            Ok(()) => self.new_passkey_form(visit, &form, &session, &secret).await,
-            Err(LoginFault::Store(error)) => pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => {
-                let notice = FormNotice::of_login(notice);
+        match self.confirm_password(visit, &form, &session.user).await {
+            Ok(_) => self.new_passkey_form(visit, &form, &session, &secret).await,
+            Err(PasswordRefusal::Store(error)) => pages::unavailable(&error),
+            Err(PasswordRefusal::Notice(notice)) => {
                 self.passkeys_form(visit, &session, &secret, Some(notice)).await
             }
         }
@@ -165,14 +161,11 @@ impl AccountSite {
         let id = bytes_of(form, "remove");
         let notice = match form.get("current") {
             None => None,
-            Some(password) => {
-                let password = composed_password(password);
-                match self.confirm_password(visit, &session.user, &password).await {
-                    Ok(()) => return self.removed(visit, session, id).await,
-                    Err(LoginFault::Store(error)) => return pages::unavailable(&error),
-                    Err(LoginFault::Refused(notice)) => Some(FormNotice::of_login(notice)),
-                }
-            }
+            Some(_) => match self.confirm_password(visit, form, &session.user).await {
+                Ok(_) => return self.removed(visit, session, id).await,
+                Err(PasswordRefusal::Store(error)) => return pages::unavailable(&error),
+                Err(PasswordRefusal::Notice(notice)) => Some(notice),
+            },
         };
         let user = session.user.id.clone();
         let find = move |database: &mut AccountDatabase| database.passkeys_of(&user);

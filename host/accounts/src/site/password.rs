@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use witgate_basic::credential::composed_password;
 use witgate_basic::hash::PasswordHash;
 use witgate_plugin::PasswordError;
+use zeroize::Zeroizing;
 
 use super::answers::{SiteAnswer, see_other};
 use super::browser;
@@ -24,10 +25,9 @@ use witgate_config::user_store::{NewPassword, password_fault};
 impl AccountSite {
     /// The page.
     pub(super) async fn password_page(&self, visit: &SiteVisit) -> SiteAnswer {
-        match self.session(visit).await {
-            Ok(Some((session, secret))) => self.password_form(&session, &secret, None),
-            Ok(None) => see_other("/login"),
-            Err(error) => pages::unavailable(&error),
+        match self.own_session(visit).await {
+            Ok((session, secret)) => self.password_form(&session, &secret, None),
+            Err(answer) => *answer,
         }
     }
 
@@ -66,8 +66,7 @@ impl AccountSite {
         form: &OauthParams,
         session: &BrowserSession,
     ) -> Result<Option<SecretString>, PasswordRefusal> {
-        let current = composed_password(form.get("current").unwrap_or_default());
-        self.confirm_password(visit, &session.user, &current).await?;
+        let current = self.confirm_password(visit, form, &session.user).await?;
         let hash = self.new_hash(visit, form, &session.user.name, Some(&current)).await?;
         let start = SessionStart::here(session.method, &browser::described(&visit.headers));
         let (user, peer) = (session.user.clone(), visit.peer);
@@ -113,8 +112,20 @@ impl AccountSite {
         })
     }
 
-    /// Checks the password of somebody who is logged in. Wrong ones count like failed logins.
+    /// The present password of somebody who is logged in, which a form has to contain.
     pub(super) async fn confirm_password(
+        &self,
+        visit: &SiteVisit,
+        form: &OauthParams,
+        user: &AccountUser,
+    ) -> Result<Zeroizing<String>, PasswordRefusal> {
+        let current = composed_password(form.get("current").unwrap_or_default());
+        self.check_password(visit, user, &current).await?;
+        Ok(current)
+    }
+
+    /// Checks the password of somebody who is logged in. Wrong ones count like failed logins.
+    async fn check_password(
         &self,
         visit: &SiteVisit,
         user: &AccountUser,

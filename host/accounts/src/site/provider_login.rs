@@ -6,7 +6,7 @@ use super::answers::{SiteAnswer, retry_after, see_other};
 use super::form_token::{self, FormPurpose};
 use super::pages::{self, LoginNotice};
 use super::params::OauthParams;
-use super::{AccountSite, SiteVisit, browser};
+use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::AccountDatabase;
 use crate::database::identities::{ArrivalOutcome, ProviderArrival, RefusedArrival};
 use crate::database::sessions::SessionStart;
@@ -48,7 +48,23 @@ impl AccountSite {
         let Some(secret) = self.cookies.browser(&visit.headers) else {
             return self.refuse_arrival(visit, "", &ProviderFault::Mismatch);
         };
-        let proven = match self.providers.finish(provider, &visit.query, (&secret, visit.source())).await {
+        // Each wrong answer costs a request to the provider. They count for the network alone.
+        let name = format!("providers {:?}", visit.source());
+        let attempt = LoginAttempt { peer: visit.peer, name: &name, browser: None };
+        let ticket = match self.guard.begin(attempt) {
+            Ok(ticket) => ticket,
+            Err(seconds) => {
+                self.store.meters().login(LoginOutcome::Paused);
+                return self.refuse_login(visit, "", LoginNotice::Paused(seconds));
+            }
+        };
+        let finished = self.providers.finish(provider, &visit.query, (&secret, visit.source())).await;
+        match &finished {
+            Ok(_) => ticket.succeed(),
+            Err(fault) if fault.is_guess() => drop(ticket),
+            Err(_) => ticket.withdraw(),
+        }
+        let proven = match finished {
             Ok(proven) => proven,
             Err(ProviderFault::NotAllowed(refused)) => {
                 let fault = self.turn_away(visit, refused).await;
@@ -62,11 +78,7 @@ impl AccountSite {
                 self.store.meters().login(LoginOutcome::Right);
                 let user = witgate_base::printable::clean(&user);
                 tracing::info!(user, provider, is_new, has_other_roles, "a person has logged in");
-                let place = match proven.next.as_str() {
-                    "" => "/account".to_owned(),
-                    query => format!("/oauth/authorize?{query}"),
-                };
-                let mut answer = see_other(&place);
+                let mut answer = see_other(&paths::after_login(&proven.next));
                 self.cookies.set_session(&mut answer, &secret);
                 answer
             }

@@ -3,14 +3,13 @@
 
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
-use witgate_basic::credential::composed_password;
 
 use super::answers::{SiteAnswer, see_other};
 use super::form_token::FormPurpose;
-use super::login::LoginFault;
 use super::pages;
 use super::pages::notice::FormNotice;
 use super::pages::second_factor::{self as page, FactorForm};
+use super::password::PasswordRefusal;
 use super::{AccountSite, SiteVisit, paths};
 use crate::database::sessions::BrowserSession;
 use crate::database::{AccountDatabase, now_ms};
@@ -19,10 +18,9 @@ use crate::error::AccountsError;
 impl AccountSite {
     /// The page.
     pub(super) async fn factor_page(&self, visit: &SiteVisit) -> SiteAnswer {
-        match self.session(visit).await {
-            Ok(Some((session, secret))) => self.factor_form(visit, &session, &secret, None).await,
-            Ok(None) => see_other("/login"),
-            Err(error) => pages::unavailable(&error),
+        match self.own_session(visit).await {
+            Ok((session, secret)) => self.factor_form(visit, &session, &secret, None).await,
+            Err(answer) => *answer,
         }
     }
 
@@ -56,12 +54,11 @@ impl AccountSite {
         if let Some(code) = form.get("code") {
             return self.confirm_factor(visit, &session, &secret, code).await;
         }
-        let password = composed_password(form.get("current").unwrap_or_default());
-        match self.confirm_password(visit, &session.user, &password).await {
-            Ok(()) => {}
-            Err(LoginFault::Store(error)) => return pages::unavailable(&error),
-            Err(LoginFault::Refused(notice)) => {
-                return self.factor_form(visit, &session, &secret, Some(FormNotice::of_login(notice))).await;
+        match self.confirm_password(visit, &form, &session.user).await {
+            Ok(_) => {}
+            Err(PasswordRefusal::Store(error)) => return pages::unavailable(&error),
+            Err(PasswordRefusal::Notice(notice)) => {
+                return self.factor_form(visit, &session, &secret, Some(notice)).await;
             }
         }
         match form.get("action") {

@@ -12,6 +12,7 @@ use super::{AccountSite, LoginAttempt, SiteVisit, browser, paths};
 use crate::database::begun_logins::{BegunLogin, SecondStep};
 use crate::database::{AccountDatabase, now_ms};
 use crate::error::AccountsError;
+use crate::meters::LoginOutcome;
 use crate::totp::TotpSecret;
 
 impl AccountSite {
@@ -43,7 +44,8 @@ impl AccountSite {
         let token = form_token::token(self.store.forms(), FormPurpose::Code, login, next);
         match self.store.run(visit.source(), find).await {
             Ok(Some((BegunLogin { has_factor: true, .. }, _))) => {
-                page::code(CodeForm { token: &token, next, notice })
+                let remembers = self.remembers_browsers().then_some(self.settings.second_factor_remembered);
+                page::code(CodeForm { token: &token, next, remembers, notice })
             }
             Ok(Some((BegunLogin { user, .. }, Some(secret)))) => {
                 self.set_up_form(paths::CODE, &token, next, (&secret, &user.name), notice)
@@ -85,10 +87,16 @@ impl AccountSite {
             Err(error) => return pages::unavailable(&error),
         };
         let code = form.get("code").unwrap_or_default();
+        let remembers = form.get("remember") == Some("yes") && self.remembers_browsers();
         let attempt = self.attempt(visit, &user.name);
-        let notice = match self.judge_code(visit, attempt, &login, code).await {
-            Ok(SecondStep::Done { session, codes }) => {
-                return self.logged_in(attempt, &session, &codes, next);
+        let notice = match self.judge_code(visit, attempt, &login, (code, remembers)).await {
+            Ok(SecondStep::Done { session, codes, remembered }) => {
+                let mut answer = self.logged_in(attempt, &session, &codes, next);
+                if let Some(secret) = remembered {
+                    let time = self.settings.second_factor_remembered;
+                    self.cookies.set_remembered(&mut answer, &secret, time);
+                }
+                return answer;
             }
             Ok(SecondStep::Over) => {
                 return self.login_form(visit, next, Some(LoginNotice::FormExpired));
@@ -107,17 +115,26 @@ impl AccountSite {
         self.code_form(visit, &login, next, Some(notice)).await
     }
 
+    /// True if a browser need not show a code for some time, if its user wants that.
+    fn remembers_browsers(&self) -> bool {
+        !self.settings.second_factor_remembered.is_zero()
+    }
+
     /// Judges a code, as an attempt to log in.
     async fn judge_code(
         &self,
         visit: &SiteVisit,
         attempt: LoginAttempt<'_>,
         login: &SecretString,
-        code: &str,
+        code: (&str, bool),
     ) -> Result<SecondStep, AccountsError> {
+        let meters = self.store.meters();
         let ticket = match self.guard.begin(attempt) {
             Ok(ticket) => ticket,
-            Err(seconds) => return Ok(SecondStep::Paused(seconds)),
+            Err(seconds) => {
+                meters.login(LoginOutcome::Paused);
+                return Ok(SecondStep::Paused(seconds));
+            }
         };
         let step = self.pass_code(visit, login, code).await;
         match &step {
@@ -125,6 +142,12 @@ impl AccountSite {
             Ok(SecondStep::Wrong) => drop(ticket),
             Ok(SecondStep::Paused(_) | SecondStep::Over) | Err(_) => ticket.withdraw(),
         }
+        meters.login(match &step {
+            Ok(SecondStep::Done { .. }) => LoginOutcome::Right,
+            Ok(SecondStep::Wrong | SecondStep::Over) => LoginOutcome::Wrong,
+            Ok(SecondStep::Paused(_)) => LoginOutcome::Paused,
+            Err(_) => LoginOutcome::Unavailable,
+        });
         step
     }
 
@@ -132,14 +155,14 @@ impl AccountSite {
         &self,
         visit: &SiteVisit,
         login: &SecretString,
-        code: &str,
+        (code, remembers): (&str, bool),
     ) -> Result<SecondStep, AccountsError> {
         let (login, code) = (login.clone(), SecretString::from(code));
         let (browser, former) = (browser::described(&visit.headers), self.cookies.session(&visit.headers));
         let peer = visit.peer;
         let work = move |database: &mut AccountDatabase| {
             database.seen_from(peer);
-            let step = database.pass_code(&login, code.expose_secret(), &browser, now_ms())?;
+            let step = database.pass_code(&login, code.expose_secret(), (&browser, remembers), now_ms())?;
             if let (SecondStep::Done { .. }, Some(former)) = (&step, &former) {
                 database.end_session(former)?;
             }

@@ -1,6 +1,7 @@
 mod own_account;
 mod passkeys;
 mod providers;
+mod timing;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,7 +133,7 @@ impl Browser {
         answer
     }
 
-    /// The actions of the events so far.
+    /// The actions of the events so far, also of those that nobody has moved yet.
     fn accounts_events(&self) -> Vec<AccountAction> {
         self.accounts.open().move_events(&|event| self.events.lock().push(event)).unwrap();
         self.events.lock().iter().map(|event| event.action).collect()
@@ -380,10 +381,14 @@ async fn failed_logins_look_alike() {
     let mut texts = Vec::new();
     browser.accounts.open().add_user("ben", &browser.accounts.ada.hash, &[]).unwrap();
     browser.accounts.open().disable_user("ben").unwrap();
-    for (name, password) in [("ada", "wrong"), ("nobody", PASSWORD), ("ben", PASSWORD)] {
+    // An unknown name costs what a known one does: a hash of the same kind and cost.
+    let decoy = browser.accounts.open().decoy("nobody").unwrap();
+    assert_eq!(decoy.kind(), browser.accounts.ada.hash.kind());
+    for (hashed, (name, password)) in (1..).zip([("ada", "wrong"), ("nobody", PASSWORD), ("ben", PASSWORD)]) {
         let form = [("form", &*token), ("name", name), ("password", password)];
         let answer = browser.post("/login", &form).await;
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert_eq!(browser.site.passwords.hashed(), hashed, "{name}");
         texts.push(text_of(&answer));
     }
     assert!(texts.iter().all(|text| text == &texts[0] && text.contains("is wrong")), "{texts:?}");
@@ -542,15 +547,9 @@ async fn each_change_is_an_event_with_who_did_it() {
     browser.accounts.open().set_roles("ada", &["admin".to_owned()]).unwrap();
     let page = browser.get("/login").await;
     browser.log_in(&page, "wrong").await;
-    let events = Arc::clone(&browser.events);
-    for _ in 0..100 {
-        if events.lock().len() >= 5 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    browser.accounts_events();
     let ada = browser.accounts.ada.id.clone();
-    let events = events.lock().clone();
+    let events = browser.events.lock().clone();
     let has = |action: AccountAction, by: Value| {
         events.iter().any(|event| event.action == action && json!(event.by) == by)
     };
@@ -567,4 +566,57 @@ async fn each_change_is_an_event_with_who_did_it() {
     let seen = events.iter().find(|event| event.action == AccountAction::LoggedIn).unwrap();
     assert_eq!((seen.peer, seen.name.as_deref()), (browser.peer, Some("ada")));
     assert!(!format!("{events:?}").contains("wrong"), "{events:#?}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_again_is_recorded_with_its_client_and_address() {
+    let mut browser = Browser::new();
+    browser.peer = Some("198.51.100.7".parse().unwrap());
+    let client = browser.register().await;
+    let code = browser.allow(&client).await;
+    let tokens = json_of(&browser.exchange(&client, &code).await);
+    let first = tokens["refresh_token"].as_str().unwrap().to_owned();
+    let mut token = first.clone();
+    for _ in 0..2 {
+        let form = [("grant_type", "refresh_token"), ("client_id", &*client), ("refresh_token", &*token)];
+        token = json_of(&browser.post("/token", &form).await)["refresh_token"].as_str().unwrap().to_owned();
+    }
+    let form = [("grant_type", "refresh_token"), ("client_id", &*client), ("refresh_token", &*first)];
+    assert_eq!(json_of(&browser.post("/token", &form).await)["error"], "invalid_grant");
+    let page = text_of(&browser.get("/logout").await);
+    browser.post("/logout", &[("form", &*field(&page, "form"))]).await;
+    browser.accounts_events();
+    let events = browser.events.lock();
+    let find = |action| events.iter().find(|event| event.action == action).unwrap();
+    let ended = find(AccountAction::AccessEnded);
+    assert_eq!((ended.reason.as_deref(), ended.peer), (Some("refresh-reused"), browser.peer));
+    assert_eq!(json!(ended.by), json!({ "client": client }));
+    assert_eq!(find(AccountAction::LoggedOut).peer, browser.peer);
+}
+
+/// The files of the accounts with their content, except for the memory that processes share.
+fn stored(accounts: &TestAccounts) -> HashMap<std::path::PathBuf, Vec<u8>> {
+    let folders = [accounts.folder.path().to_owned(), accounts.place().folder.clone()];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let files = files.filter(|path| !path.to_string_lossy().ends_with("-shm"));
+    files.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_flood_of_registrations_writes_nothing() {
+    let mut browser = Browser::new();
+    browser.accounts_events();
+    let (before, events) = (stored(&browser.accounts), browser.events.lock().len());
+    assert!(before.len() >= 5, "{:?}", before.keys());
+    for number in 0..10_000 {
+        let good = format!("https://site-{number}.example.com/cb");
+        let redirect = if number % 2 == 0 { good } else { format!("javascript:{number}") };
+        let body = json!({ "redirect_uris": [redirect], "client_name": format!("Flood {number}") });
+        let answer = browser.send(Method::POST, "/register", body.to_string(), "application/json").await;
+        assert_eq!(answer.status().is_success(), number % 2 == 0, "{number}");
+        assert!(answer.body().len() < 1_024 && !answer.headers().contains_key(SET_COOKIE), "{number}");
+    }
+    assert_eq!(stored(&browser.accounts), before);
+    assert_eq!(browser.events.lock().len(), events);
 }

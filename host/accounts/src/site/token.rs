@@ -55,8 +55,9 @@ impl AccountSite {
         let own = |name| form.get(name).map(str::to_owned);
         let (code, redirect) = (own("code")?, own("redirect_uri")?);
         let verifier = own("code_verifier")?;
-        let (client, settings) = (client.to_owned(), self.settings.clone());
+        let (client, settings, peer) = (client.to_owned(), self.settings.clone(), visit.peer);
         let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
             let shown = CodePresentation {
                 code: &code,
                 client: &client,
@@ -77,9 +78,10 @@ impl AccountSite {
         resource: Option<String>,
     ) -> Option<Result<GrantedTokens, GrantFault>> {
         let token = form.get("refresh_token")?.to_owned();
-        let (client, settings) = (client.to_owned(), self.settings.clone());
+        let (client, settings, peer) = (client.to_owned(), self.settings.clone(), visit.peer);
         let scopes = form.get("scope").map(|scope| self.known_scopes(Some(scope)));
         let work = move |database: &mut AccountDatabase| {
+            database.seen_from(peer);
             let shown = RefreshPresentation {
                 token: &token,
                 client: &client,

@@ -39,6 +39,10 @@ pub struct Accounts {
     pub second_factor: Option<SecondFactor>,
     /// With `optional`: the roles whose users need a second factor all the same. Default: none.
     pub second_factor_roles: Vec<String>,
+    /// Days for which a browser asks for no code after its user has shown one there, if they choose that. Default: 30; with
+    /// 0, nobody can.
+    #[schemars(range(max = 90))]
+    pub second_factor_remember_days: Option<u64>,
     /// The providers at which people log in, in place of a password. Default: none.
     pub login: BTreeMap<String, AccountLogin>,
 }

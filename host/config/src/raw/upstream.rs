@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::child_credentials::ApiTable;
 use super::issued_tokens::IssuedTokens;
+use super::pins::PinSetting;
 use super::policy::Pipeline;
 use super::secret::UpstreamText;
 use super::server::Denials;
@@ -90,6 +91,9 @@ pub struct Upstream {
     pub pipeline: Option<Pipeline>,
     /// The identity that the upstream receives with each call. Default: nothing.
     pub identity: Option<IdentitySettings>,
+    /// The consequence if the definition of a tool, prompt or resource is not the one in `witgate.lock`: `off` (the
+    /// default), `warn`, or `hold`, with which it is neither listed nor callable.
+    pub pins: Option<PinSetting>,
 }
 
 /// The identity that an upstream receives with each call.

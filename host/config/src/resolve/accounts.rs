@@ -25,6 +25,7 @@ const DEFAULT_REFRESH_DAYS: u64 = 30;
 const DEFAULT_IDLE_DAYS: u64 = 14;
 const DEFAULT_SESSION_H: u64 = 12;
 const DEFAULT_SESSION_IDLE_MIN: u64 = 30;
+const DEFAULT_REMEMBERED_DAYS: u64 = 30;
 
 /// The scope that asks for a refresh token, which each client gets.
 const OFFLINE: &str = "offline_access";
@@ -47,7 +48,7 @@ impl Resolver<'_> {
         self.scopes_are_words(&written.scopes);
         self.second_factor_is_consistent(written);
         for upstream in upstreams {
-            self.path_is_free(upstream);
+            self.path_is_free(&["upstreams", &upstream.name, "path"], &upstream.path);
         }
         let issuer = self.accounts_issuer(file, written)?;
         let providers = self.account_logins(file, &issuer, credentials);
@@ -74,6 +75,7 @@ impl Resolver<'_> {
             password_cost: password_cost(&file.passwords),
             service_names: service_names(file),
             second_factor: second_factor(written),
+            second_factor_remembered: days(written.second_factor_remember_days, DEFAULT_REMEMBERED_DAYS),
             resources: upstreams.iter().map(resource).collect(),
             providers,
         })
@@ -190,17 +192,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn path_is_free(&mut self, upstream: &Upstream) {
-        let is_below = |own: &str| {
-            upstream.path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+    /// Checks that the path of an endpoint is none of the pages.
+    pub(super) fn path_is_free(&mut self, at: &[&str], path: &str) {
+        let is_below =
+            |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if OWN_PATHS.into_iter().chain([REGISTER]).any(is_below) {
-            let message = format!("`{}` is a path of `[accounts]`", upstream.path);
-            self.error(
-                &["upstreams", &upstream.name, "path"],
-                message,
-                "choose another path, such as `/mcp`",
-            );
+            let message = format!("`{path}` is a path of `[accounts]`");
+            self.error(at, message, "choose another path, such as `/mcp`");
         }
     }
 

@@ -211,12 +211,15 @@ fn config(auth: &Auth<'_>, target: UpstreamTarget) -> Config {
         lockout: None,
         password_cost: witgate_basic::hash::RECOMMENDED,
         denied_peers: Vec::new(),
+        no_new_access: false,
         audit: None,
         telemetry: None,
+        lint_exceptions: Vec::new(),
         files: Fingerprints::default(),
         broken: BrokenParts::default(),
         environment: Environment::default(),
         secrets: SecretSources::default(),
+        endpoints: Vec::new(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }
@@ -246,6 +249,7 @@ fn upstream(target: UpstreamTarget, resource: String, pipeline: Pipeline) -> Ups
         own_tools: Vec::new(),
         own_resources: Vec::new(),
         token_issue: None,
+        pins: None,
     }
 }
 

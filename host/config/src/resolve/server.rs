@@ -7,7 +7,8 @@ use url::Url;
 
 use super::resolver::Resolver;
 use crate::{
-    AuditOverflow, AuditWrite, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw,
+    AuditOverflow, AuditWrite, CombinedEndpoint, ControlSocket, Extension, Forwarded, Server, Transport,
+    Upstream, raw,
 };
 use witgate_base::zone::ANY_LABEL;
 
@@ -128,10 +129,15 @@ impl Resolver<'_> {
     }
 
     /// Adds the hosts of the resources, because clients use the published URLs.
-    pub(super) fn with_resource_hosts(&self, mut server: Server, upstreams: &[Upstream]) -> Server {
-        let hosts = upstreams
-            .iter()
-            .filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
+    pub(super) fn with_resource_hosts(
+        &self,
+        mut server: Server,
+        upstreams: &[Upstream],
+        endpoints: &[CombinedEndpoint],
+    ) -> Server {
+        let resources = upstreams.iter().map(|upstream| &upstream.resource);
+        let resources = resources.chain(endpoints.iter().map(|endpoint| &endpoint.resource));
+        let hosts = resources.filter_map(|resource| Some(Url::parse(resource).ok()?.host_str()?.to_owned()));
         server.allowed_hosts.extend(hosts);
         server.allowed_hosts.sort();
         server.allowed_hosts.dedup();

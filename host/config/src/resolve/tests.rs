@@ -8,9 +8,12 @@ mod arguments;
 mod audit;
 mod child_credentials;
 mod credentials;
+mod endpoints;
 mod env_file;
 mod identity;
+mod lint;
 mod passwords;
+mod pins;
 mod secrets;
 mod token_issue;
 mod wrapped;
@@ -329,7 +332,8 @@ fn two_upstreams_with_one_path_are_refused() {
     with_rest(
         "[server]\ntransport = 'stdio'\n[upstreams.a]\nown_tools = true",
         &[
-            "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, or write \
+            "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, join \
+           them in one `[endpoints.NAME]`, or write \
            `transport = \"http\"`, where each has its own path)",
         ],
     );
@@ -749,6 +753,14 @@ fn invalid_network_settings_are_refused() {
     with_rest(
         "[network]\nno_proxy = ['example.com']",
         &["witgate.toml:2:12: this has no effect without a `proxy` (add `proxy`, or leave it out)"],
+    );
+}
+
+#[test]
+fn invalid_rules_for_reloads_are_refused() {
+    with_rest(
+        "[reload]\nno_new_acces = true",
+        &["witgate.toml:2:1: unknown key `no_new_acces` in `[reload]` (did you mean `no_new_access`?)"],
     );
 }
 

@@ -64,9 +64,13 @@ impl Resolver<'_> {
         if names.is_empty() {
             self.error(&["upstreams"], "there is no upstream: nothing to protect", help);
         }
+        if file.endpoints.len() == 1 {
+            return;
+        }
         if let (Some(raw::Transport::Stdio), [_, second, ..]) = (file.server.transport, names.as_slice()) {
             let message = "over stdio there is one upstream, because there is one stream";
-            let help = "leave one, or write `transport = \"http\"`, where each has its own path";
+            let help = "leave one, join them in one `[endpoints.NAME]`, or write `transport = \"http\"`, where each has \
+                        its own path";
             self.error(&["upstreams", second], message, help);
         }
     }
@@ -127,6 +131,7 @@ impl Resolver<'_> {
             own_tools: self.tools_beside(name, written),
             own_resources: self.resources_beside(name, written),
             token_issue: None,
+            pins: self.pins(name, written),
         }
     }
 
@@ -164,21 +169,21 @@ impl Resolver<'_> {
 
     fn endpoint(&mut self, name: &str, written: &raw::Upstream, alone: bool) -> String {
         let Some(path) = &written.path else { return default_path(name, alone) };
-        let at = ["upstreams", name, "path"];
+        self.check_path(&["upstreams", name, "path"], path);
+        path.clone()
+    }
+
+    /// Checks the path of an endpoint.
+    pub(super) fn check_path(&mut self, at: &[&str], path: &str) {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '{' | '}' | '*' | '\\' | '%');
         let odd = !path.starts_with('/') || path.contains("//") || path.contains("/.");
         let slashed = path.ends_with('/') && path != "/";
         if odd && !path.starts_with("/.well-known") || slashed || !path.chars().all(plain) {
-            self.error(
-                &at,
-                format!("`{path}` cannot be the path of an endpoint"),
-                "write one such as `/mcp`",
-            );
+            self.error(at, format!("`{path}` cannot be the path of an endpoint"), "write one such as `/mcp`");
         } else if path.starts_with("/.well-known") {
             let message = "`/.well-known` is where clients look for metadata";
-            self.error(&at, message, "choose another path, such as `/mcp`");
+            self.error(at, message, "choose another path, such as `/mcp`");
         }
-        path.clone()
     }
 
     fn resource(
@@ -194,7 +199,7 @@ impl Resolver<'_> {
         } else if let Some(public) = &file.server.resource {
             self.url(&["server", "resource"], public);
         }
-        resource(file, written, path, alone)
+        resource(file, written.resource.as_ref(), path, alone)
     }
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<UpstreamTarget> {
@@ -372,13 +377,13 @@ fn absent(written: &raw::Upstream, target: &UpstreamTarget) -> Vec<String> {
     written.env.iter().chain(&written.headers).filter_map(optional).collect()
 }
 
-fn default_path(name: &str, alone: bool) -> String {
+pub(super) fn default_path(name: &str, alone: bool) -> String {
     if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") }
 }
 
-/// The resource identifier of an upstream at `path`; `alone` if it is the only one.
-fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) -> String {
-    match (&written.resource, &file.server.resource) {
+/// The resource identifier of what is at `path`, with its `own` if it is configured; `alone` if it is the only one.
+pub(super) fn resource(file: &raw::File, own: Option<&String>, path: &str, alone: bool) -> String {
+    match (own, &file.server.resource) {
         (Some(own), _) => own.clone(),
         (None, Some(public)) if alone => public.clone(),
         // The prefix that a proxy adds to the paths stays in front of them.
@@ -394,14 +399,18 @@ fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) 
     }
 }
 
-/// Names and resource identifiers of all upstreams, for commands that need nothing else of them.
+/// Names and resource identifiers of all upstreams and endpoints, for commands that need nothing else of them.
 pub fn resources(file: &raw::File) -> Vec<(String, String)> {
     let alone = file.upstreams.len() <= 1;
     let of = |(name, written): (&String, &raw::Upstream)| {
         let path = written.path.clone().unwrap_or_else(|| default_path(name, alone));
-        (name.clone(), resource(file, written, &path, alone))
+        (name.clone(), resource(file, written.resource.as_ref(), &path, alone))
     };
-    file.upstreams.iter().map(of).collect()
+    let joint = |(name, written): (&String, &raw::EndpointTable)| {
+        let path = written.path.clone().unwrap_or_else(|| default_path(name, false));
+        (name.clone(), resource(file, written.resource.as_ref(), &path, false))
+    };
+    file.upstreams.iter().map(of).chain(file.endpoints.iter().map(joint)).collect()
 }
 
 /// True for headers of the protocol or of a single hop.

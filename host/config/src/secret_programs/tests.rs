@@ -81,12 +81,12 @@ fn a_program_that_hangs_is_killed_with_its_group() {
         let variables = [("PATH", "/usr/bin:/bin")].into_iter();
         let late = print((&path, &path), &[], variables, folder.path(), Duration::from_millis(500));
         assert!(late.unwrap_err().starts_with("it took more than 500ms"));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(30));
         let left = fs::read_to_string(&mark).unwrap();
         let stat = || fs::read_to_string(format!("/proc/{}/stat", left.trim())).unwrap_or_default();
         // A killed process may need a moment of a busy processor to end.
         while !stat().is_empty() && !stat().contains(") Z ") {
-            assert!(began.elapsed() < Duration::from_secs(10), "{}", stat());
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", stat());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -97,7 +97,7 @@ fn a_process_that_is_left_behind_does_not_delay_the_secret() {
     let folder = tempfile::tempdir().unwrap();
     let began = Instant::now();
     assert_eq!(outcome(folder.path(), "sleep 60 & echo sesame").as_deref(), Ok("sesame"));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
@@ -236,7 +236,8 @@ fn first_runs_are_side_by_side() {
     let began = Instant::now();
     assert!(all.iter().all(|program| programs.begin(program) && programs.begin(program)));
     assert!(programs.await_first_runs());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // One after the other, they take eight seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     for program in &all {
         assert!(!programs.begin(program));
         assert_eq!(programs.value(program).unwrap().0.expose_secret(), "sesame");

@@ -12,6 +12,7 @@ use super::arguments::{ArgumentFacts, ShownArguments, arguments};
 use super::facts::AuditFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
+use crate::definition_log::{DefinitionFinding, DefinitionLog};
 use crate::disagreement_log::DisagreementLog;
 use crate::limit_hit::LimitHit;
 use crate::reject::Rejection;
@@ -67,6 +68,24 @@ struct ShadowDisagreement<'a> {
     target: Option<BoundedText<'a>>,
     live: BoundedText<'a>,
     shadow: BoundedText<'a>,
+}
+
+/// A definition that is not approved. `docs/audit.md` describes its members.
+#[derive(Serialize)]
+struct DefinitionEntry<'a> {
+    kind: &'static str,
+    time: String,
+    node: &'a str,
+    upstream: &'a str,
+    target: BoundedText<'a>,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    withheld: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<u64>,
 }
 
 /// An entry that has to be durable before the answer.
@@ -176,6 +195,27 @@ impl DisagreementLog for EntryLog {
     }
 }
 
+impl DefinitionLog for EntryLog {
+    fn record(&self, finding: &DefinitionFinding<'_>, others: u64) {
+        let target = finding.kind.target(finding.name);
+        let entry = DefinitionEntry {
+            kind: "definition",
+            time: time_text(),
+            node: &self.node,
+            upstream: finding.upstream,
+            target: BoundedText(&target),
+            change: finding.verdict.name(),
+            approved: finding.approved.as_ref().map(digest_text),
+            digest: finding.digest.as_ref().map(digest_text),
+            withheld: finding.is_withheld,
+            others: Some(others).filter(|others| *others > 0),
+        };
+        if let Ok(entry) = serde_json::to_vec(&entry) {
+            self.log.append(&entry, None);
+        }
+    }
+}
+
 impl UnsettledEntry {
     /// Waits until the entry is durable.
     pub(super) async fn settle(self) -> Result<(), Rejection> {
@@ -218,6 +258,8 @@ pub(super) struct DecisionEntry<'a> {
     proven_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<BoundedText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delegated: Option<DelegationEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -317,7 +359,8 @@ impl<'a> DecisionEntry<'a> {
             subject: facts.subject.map(BoundedText),
             issuer: facts.issuer.map(BoundedText),
             proven_by: facts.proven_by,
-            policy: facts.policy,
+            policy: facts.policy.or(facts.allowance.map(|by| &*by.policy)),
+            rule: facts.allowance.and_then(|by| by.rule.as_deref()).map(BoundedText),
             delegated: facts.delegation.map(DelegationEntry::of),
             issued: facts.issued.map(IssueEntry::of),
             limit: facts.limit.map(|hit| &*hit.limit),
@@ -399,6 +442,7 @@ mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
+    use crate::subject::Allowance;
 
     fn facts<'a>(targets: &'a [Target], subject: &'a str, arguments: &'a ArgumentFacts) -> AuditFacts<'a> {
         AuditFacts {
@@ -412,6 +456,7 @@ mod tests {
             issuer: None,
             proven_by: Some("keys"),
             policy: Some("rules"),
+            allowance: None,
             delegation: None,
             issued: None,
             limit: None,
@@ -455,6 +500,26 @@ mod tests {
                 "upstream_status": 200, "upstream_error": "tool_error", "micros": 17,
             })
         );
+    }
+
+    #[test]
+    fn an_entry_names_the_policy_and_the_rule_that_allowed() {
+        let arguments = ArgumentFacts::digest("00ff");
+        for rule in [None, Some("role:clerk")] {
+            let by = Allowance { policy: "rules".into(), rule: rule.map(Into::into) };
+            let facts = AuditFacts {
+                outcome: "allowed",
+                policy: None,
+                allowance: Some(&by),
+                reason: None,
+                ..facts(&[], "alice", &arguments)
+            };
+            let entry = serde_json::to_value(DecisionEntry::of(&facts, "one")).unwrap();
+            assert_eq!(
+                (entry["policy"].as_str(), entry.get("rule").and_then(Value::as_str)),
+                (Some("rules"), rule)
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::arguments::ArgumentFacts;
 use super::stages::StageTimes;
 use crate::decision::DecisionId;
 use crate::limit_hit::LimitHit;
+use crate::subject::Allowance;
 use crate::token_issue::IssueRecord;
 use witgate_credentials::upstream_credential::Delegation;
 use witgate_message::call::Target;
@@ -37,7 +38,10 @@ pub(super) struct AuditFacts<'a> {
     pub(super) subject: Option<&'a str>,
     pub(super) issuer: Option<&'a str>,
     pub(super) proven_by: Option<&'a str>,
+    /// The policy that has refused.
     pub(super) policy: Option<&'a str>,
+    /// The policy that has allowed the message. Only entries of the audit log have it.
+    pub(super) allowance: Option<&'a Allowance>,
     pub(super) delegation: Option<&'a Delegation>,
     pub(super) issued: Option<&'a IssueRecord>,
     pub(super) limit: Option<&'a LimitHit>,
@@ -163,6 +167,7 @@ pub(super) mod tests {
             issuer: Some(text),
             proven_by: Some(text),
             policy: Some(text),
+            allowance: None,
             delegation: None,
             issued: None,
             limit: None,

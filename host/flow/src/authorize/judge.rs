@@ -179,6 +179,9 @@ async fn ask(
             Ok(Decision::Unavailable(said)) => Err(policy.unavailable(said)),
             answer => answer,
         };
+        if matches!(answer, Ok(Decision::Allow)) {
+            scope.subject.note_allowed(policy.name(), None);
+        }
         combination.add(policy.name(), answer)?;
     }
     combination.conclude(has_to_allow)

@@ -115,6 +115,7 @@ fn request() -> Arc<Request> {
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     })
 }
 

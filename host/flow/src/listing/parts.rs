@@ -11,6 +11,7 @@ use witgate_plugin::TargetKind;
 use crate::authorize::EntryAccess;
 use crate::durations::AnswerPeek;
 use crate::parsing;
+use witgate_config::pins::EntryKind;
 use witgate_message::json::{span_in, splice};
 use witgate_message::names;
 use witgate_message::parse::folds_to;
@@ -36,6 +37,17 @@ pub(super) enum List {
 impl List {
     /// The list of tools.
     pub(super) const TOOLS: Self = Self::Things(TargetKind::Tool, "name");
+
+    /// The kind of its entries, if they have definitions.
+    pub(super) fn entry_kind(self) -> Option<EntryKind> {
+        match self {
+            Self::Things(TargetKind::Tool, _) => Some(EntryKind::Tool),
+            Self::Things(TargetKind::Prompt, _) => Some(EntryKind::Prompt),
+            Self::Things(TargetKind::Resource, _) => Some(EntryKind::Resource),
+            Self::Templates => Some(EntryKind::ResourceTemplate),
+            Self::Things(TargetKind::Method, _) | Self::Tasks => None,
+        }
+    }
 }
 
 /// The members of results that are lists. They are recognised by their names, because a resumed event stream replays
@@ -66,7 +78,7 @@ pub(crate) struct MessageParts {
     pub(crate) has_result: bool,
     /// The error that the message reports.
     pub(super) peek: AnswerPeek,
-    /// The thing that a notification is about, if callers need a right to it.
+    /// The thing that a notification is about, if callers need a right to it or Witgate acts on it.
     pub(super) notice: Option<NoticeTarget>,
     /// The result, if there is one that is an object.
     pub(super) result: Option<ResultParts>,
@@ -89,6 +101,8 @@ pub(super) struct ResultParts {
 pub(super) enum NoticeTarget {
     Resource(String),
     Task(String),
+    /// The lists of the server, which may have changed.
+    Lists,
     /// A thing that is not named.
     Unnamed,
 }
@@ -203,7 +217,7 @@ impl<'a> AnswerPlaces<'a> {
     }
 }
 
-/// The thing that a notification is about, if callers need a right to it.
+/// The thing that a notification is about, if callers need a right to it or Witgate acts on it.
 fn notice(envelope: &StrictMembers<'_>) -> Option<NoticeTarget> {
     let method = envelope.get("method").and_then(string)?;
     let params = envelope.get("params").and_then(|raw| StrictMembers::read(raw.get()).ok());
@@ -214,6 +228,9 @@ fn notice(envelope: &StrictMembers<'_>) -> Option<NoticeTarget> {
     match &*method {
         "notifications/resources/updated" => Some(of(named("uri"), NoticeTarget::Resource)),
         method if method.starts_with("notifications/tasks") => Some(of(named("taskId"), NoticeTarget::Task)),
+        "notifications/tools/list_changed"
+        | "notifications/prompts/list_changed"
+        | "notifications/resources/list_changed" => Some(NoticeTarget::Lists),
         _ => None,
     }
 }

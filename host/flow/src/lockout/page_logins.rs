@@ -1,6 +1,7 @@
 //! Logins with a name and a password at a page. Guesses at one name come from many networks, so failures also count for
-//! the name. A browser in which the user has logged in before is judged by its own failures only, so that nobody locks a
-//! user out of their own browser.
+//! the name. A browser in which the user has logged in before is judged by its own failures, and by those of all such
+//! browsers of the user, so that nobody else locks a user out of their own browser, and many browsers give nobody more
+//! guesses.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,11 +15,15 @@ use witgate_config::limits::Lockout as LockoutSettings;
 /// Keeps fingerprints of names and browsers apart from each other.
 const NAME: &str = "name";
 const BROWSER: &str = "browser";
+const BROWSERS: &str = "browsers";
 
 /// The failures under one name without a pause, as a multiple of those of a network.
 const NAME_FAILURES: u32 = 2;
 
-/// The longest pause of a name. Its user can do nothing against it in a new browser.
+/// The failures of all known browsers of one user without a pause, as a multiple of those of a network.
+const BROWSERS_FAILURES: u32 = 4;
+
+/// The longest pause of a name, or of all known browsers of a user. Its user can do nothing against it in a new browser.
 const LONGEST_OF_NAME: Duration = Duration::from_secs(300);
 
 /// Somebody who logs in at a page.
@@ -44,14 +49,18 @@ pub struct LoginTrial {
 /// The browser, or the network and the name, whose failures count.
 #[derive(Clone, Copy, Debug)]
 enum LoginSource {
-    Browser(CredentialFingerprint),
-    Stranger { network: Option<Peer>, name: CredentialFingerprint },
+    /// The browser, and all known ones of its user.
+    Browser([CredentialFingerprint; 2]),
+    Stranger {
+        network: Option<Peer>,
+        name: CredentialFingerprint,
+    },
 }
 
 /// The failures that were added for a login.
 #[derive(Debug)]
 enum CountedLogin {
-    Browser(CredentialFingerprint, AddedFailure),
+    Browser([(CredentialFingerprint, AddedFailure); 2]),
     Stranger { network: Option<(Peer, AddedFailure)>, name: (CredentialFingerprint, AddedFailure) },
 }
 
@@ -105,7 +114,10 @@ impl LockoutTable {
 
     fn source_of(&self, PageLogin { peer, name, browser }: PageLogin<'_>) -> LoginSource {
         match browser {
-            Some(id) => LoginSource::Browser(CredentialFingerprint(self.salt.hash((BROWSER, id)))),
+            Some(id) => {
+                let hashes = [self.salt.hash((BROWSER, id)), self.salt.hash((BROWSERS, name))];
+                LoginSource::Browser(hashes.map(CredentialFingerprint))
+            }
             None => LoginSource::Stranger {
                 network: peer.map(Peer::from),
                 name: CredentialFingerprint(self.salt.hash((NAME, name))),
@@ -116,7 +128,10 @@ impl LockoutTable {
     fn take_back(&self, settings: &LockoutSettings, counted: &CountedLogin) {
         let mut state = self.state.lock();
         match counted {
-            CountedLogin::Browser(id, added) => state.browsers.take_back(id, added, settings),
+            CountedLogin::Browser([(own, of_own), (all, of_all)]) => {
+                state.browsers.take_back(own, of_own, settings);
+                state.browsers.take_back(all, of_all, &settings_of_browsers(settings));
+            }
             CountedLogin::Stranger { network, name: (name, of_name) } => {
                 if let Some((network, added)) = network {
                     state.networks.take_back(network, added, settings);
@@ -129,7 +144,9 @@ impl LockoutTable {
     /// Tells of the pauses that a failed login has begun.
     fn report_failed(&self, counted: &CountedLogin) {
         let (network, added) = match counted {
-            CountedLogin::Browser(_, added) => (None, vec![(Locked::Browser, added)]),
+            CountedLogin::Browser(both) => {
+                (None, both.iter().map(|(_, added)| (Locked::Browser, added)).collect::<Vec<_>>())
+            }
             CountedLogin::Stranger { network, name: (_, of_name) } => {
                 let of_network = network.iter().map(|(_, added)| (Locked::Peer, added));
                 let added = of_network.chain([(Locked::Name, of_name)]).collect();
@@ -147,7 +164,9 @@ impl LockoutTable {
 impl LockoutState {
     fn rest_of(&self, by: LoginSource, now: Duration) -> Option<Duration> {
         match by {
-            LoginSource::Browser(id) => self.browsers.rest(&id, now),
+            LoginSource::Browser([own, all]) => {
+                self.browsers.rest(&own, now).max(self.browsers.rest(&all, now))
+            }
             LoginSource::Stranger { network, name } => {
                 let of_network = network.and_then(|network| self.networks.rest(&network, now));
                 of_network.max(self.names.rest(&name, now))
@@ -157,7 +176,10 @@ impl LockoutState {
 
     fn count(&mut self, by: LoginSource, settings: &LockoutSettings, now: Duration) -> CountedLogin {
         match by {
-            LoginSource::Browser(id) => CountedLogin::Browser(id, self.browsers.add(id, settings, now)),
+            LoginSource::Browser([own, all]) => CountedLogin::Browser([
+                (own, self.browsers.add(own, settings, now)),
+                (all, self.browsers.add(all, &settings_of_browsers(settings), now)),
+            ]),
             LoginSource::Stranger { network, name } => CountedLogin::Stranger {
                 network: network.map(|network| (network, self.networks.add(network, settings, now))),
                 name: (name, self.names.add(name, &settings_of_names(settings), now)),
@@ -167,8 +189,17 @@ impl LockoutState {
 }
 
 fn settings_of_names(settings: &LockoutSettings) -> LockoutSettings {
+    multiplied(settings, NAME_FAILURES)
+}
+
+fn settings_of_browsers(settings: &LockoutSettings) -> LockoutSettings {
+    multiplied(settings, BROWSERS_FAILURES)
+}
+
+/// Settings with so many times the failures, and no pause that keeps a user away for long.
+fn multiplied(settings: &LockoutSettings, times: u32) -> LockoutSettings {
     LockoutSettings {
-        failures: settings.failures.saturating_mul(NAME_FAILURES),
+        failures: settings.failures.saturating_mul(times),
         max_pause: settings.max_pause.min(LONGEST_OF_NAME).max(settings.pause),
         ..*settings
     }
@@ -226,6 +257,20 @@ mod tests {
         assert_eq!(fails(&lockout, own), Err(5), "a stolen browser is no way to guess, either");
         let other = PageLogin { browser: Some([8; 16]), ..own };
         assert_eq!(fails(&lockout, other), Ok(()));
+    }
+
+    #[test]
+    fn many_known_browsers_give_no_more_guesses_than_some() {
+        let lockout = Arc::<LockoutTable>::default();
+        let known = |id, name| PageLogin { browser: Some([id; 16]), ..login(1, name) };
+        let most = u8::try_from(SETTINGS.failures * BROWSERS_FAILURES).unwrap();
+        for id in 0..most {
+            lockout.begin_login(Some(&SETTINGS), known(id, "ada")).unwrap().end();
+            fails(&lockout, known(id, "ada")).unwrap();
+        }
+        assert_eq!(fails(&lockout, known(200, "ada")), Err(5));
+        assert_eq!(fails(&lockout, known(200, "ben")), Ok(()));
+        assert_eq!(fails(&lockout, login(1, "ada")), Ok(()), "others are judged by theirs");
     }
 
     #[test]

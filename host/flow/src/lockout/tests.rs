@@ -22,12 +22,19 @@ pub(super) fn peer(last: u8) -> IpAddr {
 
 impl LockoutTable {
     fn tries(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<Suspect, u32> {
-        self.check_at(now, Some(sender), CredentialFingerprint(credential)).map_err(|rejection| {
-            match rejection {
-                Rejection::LockedOut { retry_after } => retry_after,
-                other => panic!("{other:?}"),
-            }
+        self.shows(now, self.suspect(Some(sender), CredentialFingerprint(credential), None))
+    }
+
+    fn shows(&self, now: Duration, suspect: Suspect) -> Result<Suspect, u32> {
+        self.check_at(now, &SETTINGS, suspect).map_err(|rejection| match rejection {
+            Rejection::LockedOut { retry_after } => retry_after,
+            other => panic!("{other:?}"),
         })
+    }
+
+    /// A sender who shows the password of a user.
+    fn of_user(&self, sender: IpAddr, user: &str, password: u64) -> Suspect {
+        self.suspect(Some(sender), CredentialFingerprint(password), Some(user.as_bytes()))
     }
 
     fn fails(&self, now: Duration, sender: IpAddr, credential: u64) -> Result<(), u32> {
@@ -167,12 +174,12 @@ fn only_refused_credentials_count() {
         Rejection::NoCredential,
     ];
     for (number, rejection) in (0..).zip(harmless.iter().cycle().take(100)) {
-        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        let suspect = lockout.tries(lockout.now(), peer(1), number).unwrap();
         lockout.note(Some(&SETTINGS), Some(suspect), Err(rejection), 1);
     }
     assert!(lockout.list(10).is_empty());
     for number in 1_000..1_003 {
-        let suspect = lockout.check_at(lockout.now(), Some(peer(1)), CredentialFingerprint(number)).unwrap();
+        let suspect = lockout.tries(lockout.now(), peer(1), number).unwrap();
         lockout.note(Some(&SETTINGS), Some(suspect), Err(&refused("invalid-key")), 1);
     }
     assert!(lockout.tries(lockout.now(), peer(1), 9).is_err());
@@ -243,16 +250,60 @@ fn unknown_links_pause_unknown_links_alone() {
 #[test]
 fn a_password_whose_check_nobody_waits_for_counts_as_wrong() {
     let lockout = LockoutTable::default();
-    let check = |credential: u64, is_password| {
-        let suspect = lockout.tries(lockout.now(), peer(1), credential).ok();
-        SuspectCheck { lockout: &lockout, settings: Some(&SETTINGS), suspect, is_password }
-    };
     for credential in 0..9 {
-        drop(check(credential, false));
+        let key = lockout.tries(lockout.now(), peer(1), credential).unwrap();
+        drop(lockout.checking(Some(&SETTINGS), Some(key)));
     }
     assert!(lockout.tries(lockout.now(), peer(1), 99).is_ok(), "nobody guesses keys in such a way");
-    for credential in 0..3 {
-        drop(check(credential, true));
+    for password in 0..3 {
+        let password = lockout.of_user(peer(1), "ada", password);
+        drop(lockout.checking(Some(&SETTINGS), Some(password)));
     }
     assert!(lockout.tries(lockout.now(), peer(1), 99).is_err());
+}
+
+/// Otherwise, a pause would tell which passwords are good, and let whoever guesses one in.
+#[test]
+fn a_pause_does_not_tell_whether_a_password_is_good_elsewhere() {
+    let lockout = LockoutTable::default();
+    let good = |sender| lockout.of_user(sender, "ada", 7);
+    lockout.state.lock().accepted.add(good(peer(1)).good_as, 0, at(0));
+    for (sender, first) in [(peer(1), 100), (peer(2), 200)] {
+        for guess in first..first + 3 {
+            lockout.fails(at(1), sender, guess).unwrap();
+        }
+    }
+    assert_eq!(lockout.shows(at(1), good(peer(2))).err(), Some(5), "nobody has shown it from there");
+    assert!(lockout.shows(at(1), good(peer(1))).is_ok(), "its user goes on where others guess");
+}
+
+#[test]
+fn under_one_name_few_passwords_are_tried_in_a_pause() {
+    let lockout = LockoutTable::default();
+    let shows =
+        |now, user, password| lockout.shows(at(now), lockout.of_user(peer(1), user, password)).is_ok();
+    for user in ["ada", "ben"] {
+        lockout.state.lock().accepted.add(lockout.of_user(peer(1), user, 7).good_as, 0, at(0));
+    }
+    for guess in 100..103 {
+        lockout.fails(at(1), peer(1), guess).unwrap();
+    }
+    assert!(!shows(1, "ada", 8) && !shows(1, "ada", 9) && shows(1, "ada", 7));
+    assert!(!shows(1, "ada", 10) && !shows(1, "ada", 7), "too many were tried before");
+    assert!(shows(1, "ben", 7), "not for others");
+    assert!(shows(6, "ada", 7), "the pause is over");
+}
+
+#[test]
+fn the_name_of_a_password_is_what_stands_before_the_colon() {
+    let user = |pair: &str| {
+        let mut shown = Credentials::default();
+        shown.add(Scheme::Basic, None, pair.to_owned().into());
+        user_in(&shown).map(|user| user.to_vec())
+    };
+    for (pair, name) in [("YWRhOng=", "ada"), ("YWRhOng6eQ==", "ada"), ("Ong=", ""), ("YWRh", ""), ("?", "")]
+    {
+        assert_eq!(user(pair).as_deref(), Some(name.as_bytes()), "{pair}");
+    }
+    assert!(user_in(&Credentials::default()).is_none());
 }

@@ -34,6 +34,7 @@ fn request(meta: &str, headers: HeaderMap) -> Request {
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     }
 }
 

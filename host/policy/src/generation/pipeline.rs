@@ -10,6 +10,7 @@ use super::Recipe;
 use crate::{Policy, PolicyError};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_config::pins::{PinMode, Pins};
 use witgate_config::token_issue::TokenIssue;
 use witgate_config::{self as config, Mode};
 
@@ -40,6 +41,8 @@ pub struct Pipeline {
     pub scopes: Vec<String>,
     /// The tokens that callers can ask for.
     pub token_issue: Option<Arc<TokenIssue>>,
+    /// The comparison of the upstream's definitions with the approved ones. None: there is none.
+    pub pins: Option<Pins>,
     /// True if no credential is required, and credentials are ignored.
     pub unchecked: bool,
     /// The recipe for rebuilding the pipeline with current data.
@@ -186,8 +189,16 @@ impl Pipeline {
             && self.anonymous == other.anonymous
             && self.shown_to_anonymous == other.shown_to_anonymous
             && self.unchecked == other.unchecked
+            && self.holds_as(other)
             && !is_pending(self)
             && !is_pending(other)
+    }
+
+    fn holds_as(&self, other: &Self) -> bool {
+        let held = |pipeline: &Self| {
+            pipeline.pins().filter(|pins| pins.mode == PinMode::Hold).map(|pins| *pins.approved.digest())
+        };
+        held(self) == held(other)
     }
 
     /// All its policies, including those of the pipeline that is held back.
@@ -200,6 +211,33 @@ impl Pipeline {
     pub(crate) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let enforced = self.authenticate.iter().chain(&self.authorize);
         enforced.chain(&self.shadow_authenticate).chain(&self.shadow_authorize)
+    }
+
+    /// The comparison of definitions, in this pipeline or in the one that is held back: the stricter one. Both have the
+    /// same approved definitions, unless the file of one of them is damaged.
+    pub fn pins(&self) -> Option<&Pins> {
+        let next = self.next.as_ref().and_then(|next| next.pipeline.pins.as_ref());
+        match (&self.pins, next) {
+            (Some(own), Some(next)) if next.mode > own.mode => Some(next),
+            (Some(own), _) => Some(own),
+            (None, next) => next,
+        }
+    }
+
+    /// The same; without a usable file of approved definitions, with those of `running`, which may not be the current
+    /// ones.
+    pub fn keeping_pins(mut self, running: &Self) -> Self {
+        if let (Some(own), Some(former)) = (&mut self.pins, running.pins())
+            && own.is_damaged
+        {
+            own.approved = Arc::clone(&former.approved);
+        }
+        self
+    }
+
+    /// True if entries are neither listed nor callable unless their definitions are approved.
+    pub fn holds_definitions(&self) -> bool {
+        self.pins().is_some_and(|pins| pins.mode == PinMode::Hold)
     }
 
     /// The policy of this name, if the live pipeline has it.
@@ -261,6 +299,7 @@ pub fn assemble(
         shown_to_anonymous: written.shown_to_anonymous.clone(),
         scopes: upstream.scopes.clone(),
         token_issue: upstream.token_issue.clone(),
+        pins: upstream.pins.clone(),
         unchecked: config.auth_disabled,
         recipe: Arc::clone(recipe),
         next: None,

@@ -42,7 +42,8 @@ pub fn possible_connections(config: &Config) -> usize {
     config.server.max_connections.min(most_connections(descriptors::limit(), config))
 }
 
-fn most_connections(limit: u64, config: &Config) -> usize {
+/// The number of connections that a limit of descriptors leaves room for.
+pub fn most_connections(limit: u64, config: &Config) -> usize {
     let targets = || config.upstreams.iter().map(|upstream| &upstream.target);
     let commands = targets().filter(|target| matches!(target, UpstreamTarget::Command { .. })).count() as u64;
     let urls = targets().filter(|target| matches!(target, UpstreamTarget::Url { .. })).count() as u64;

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::metadata::Metadata;
-use super::served_upstream::ServedUpstream;
 use crate::hosts::Hosts;
-use witgate_config::Server;
+use witgate_config::{Config, Server};
 use witgate_message::headers::origin::AllowedNames;
 
 /// The endpoints by their paths, and what is beside them.
@@ -16,26 +15,18 @@ pub(super) struct EndpointTable<E> {
     pub(super) hosts: Hosts,
 }
 
-impl<E> EndpointTable<E> {
-    /// A table of one endpoint for each of `served`.
-    pub(super) fn new<U>(
-        server: &Server,
-        served: &[ServedUpstream<U>],
-        metadata: Metadata,
-        endpoint: impl Fn(&ServedUpstream<U>, &Metadata) -> E,
-    ) -> Self {
-        let endpoints =
-            served.iter().map(|served| (served.path.clone(), Arc::new(endpoint(served, &metadata))));
-        Self { endpoints: endpoints.collect(), hosts: Hosts::new(names(server, served), "listen"), metadata }
-    }
+/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
+pub fn names(config: &Config) -> AllowedNames {
+    let upstreams = config.upstreams.iter().map(|upstream| upstream.resource.as_str());
+    let endpoints = config.endpoints.iter().map(|endpoint| endpoint.resource.as_str());
+    names_of(&config.server, upstreams.chain(endpoints))
 }
 
-/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
-fn names<U>(server: &Server, served: &[ServedUpstream<U>]) -> AllowedNames {
+/// The host names of a server with these resources.
+pub(super) fn names_of<'a>(server: &Server, resources: impl Iterator<Item = &'a str>) -> AllowedNames {
     let listen = server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
-    let resources: Vec<_> =
-        served.iter().filter_map(|upstream| url::Url::parse(&upstream.resource).ok()).collect();
+    let resources: Vec<_> = resources.filter_map(|resource| url::Url::parse(resource).ok()).collect();
     let hosts = server.allowed_hosts.iter().map(String::as_str);
     let hosts = hosts.chain(listen.as_deref());
     let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));

@@ -14,7 +14,7 @@ use witgate_plugin::Scheme;
 
 use super::body::Body;
 use super::paths::at;
-use super::served_upstream::ServedUpstream;
+use super::served_upstream::EndpointServices;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::ResourceDescription;
 use witgate_flow::dpop::ALGORITHMS;
@@ -31,23 +31,37 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
-    resources: Vec<(String, ResourceDescription)>,
-    /// The places of the resources' pipelines.
-    places: Vec<usize>,
+    resources: Vec<DescribedResource>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
     keys: Arc<PublishedKeys>,
 }
 
+/// A resource with a document.
+#[derive(Debug)]
+struct DescribedResource {
+    resource: String,
+    about: ResourceDescription,
+    /// The places of its upstreams, which have the same authenticators.
+    upstreams: Arc<[usize]>,
+}
+
 impl Metadata {
-    /// The documents of all upstreams.
-    pub(super) fn new<U: Upstream>(served: &[ServedUpstream<U>], authorization_servers: &[String]) -> Self {
+    /// The documents of all upstreams, and of the endpoints with several of them.
+    pub(super) fn new<U: Upstream>(services: &EndpointServices<U>, authorization_servers: &[String]) -> Self {
         let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
         if authorization_servers.is_empty() {
             return metadata;
         }
-        for upstream in served {
-            metadata.add(upstream, served.len() == 1);
+        for served in &services.upstreams {
+            let (resource, about) = (served.resource.clone(), served.about.clone());
+            let resource = DescribedResource { resource, about, upstreams: [served.flow.place()].into() };
+            metadata.add(resource, &served.path, services.upstreams.len() == 1);
+        }
+        for served in &services.endpoints {
+            let (resource, about) = (served.resource.clone(), served.about.clone());
+            let resource = DescribedResource { resource, about, upstreams: Arc::clone(&served.places) };
+            metadata.add(resource, &served.path, false);
         }
         metadata
     }
@@ -60,21 +74,20 @@ impl Metadata {
     /// Adds the document of a resource at three paths: the well-known path of the resource itself (RFC 9728 §3.1); the
     /// well-known path of the path served here, which differs if a proxy changes paths; and, if there is only one
     /// upstream, the well-known path without a suffix.
-    fn add<U: Upstream>(&mut self, upstream: &ServedUpstream<U>, alone: bool) {
-        let (resource, number) = (&upstream.resource, self.resources.len());
-        self.resources.push((resource.clone(), upstream.about.clone()));
-        self.places.push(upstream.flow.place());
+    fn add(&mut self, described: DescribedResource, path: &str, alone: bool) {
+        let place = self.resources.len();
         // An endpoint at the root has no slash here (RFC 9728 §3.1).
-        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), number);
+        self.documents.insert(format!("{WELL_KNOWN}{}", path.trim_end_matches('/')), place);
         if alone {
-            self.documents.insert(WELL_KNOWN.to_owned(), number);
+            self.documents.insert(WELL_KNOWN.to_owned(), place);
         }
-        if let Ok(mut url) = Url::parse(resource) {
+        if let Ok(mut url) = Url::parse(&described.resource) {
             let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
             url.set_path(&path);
-            self.documents.insert(path, number);
-            self.urls.insert(resource.clone(), url.into());
+            self.documents.insert(path, place);
+            self.urls.insert(described.resource.clone(), url.into());
         }
+        self.resources.push(described);
     }
 
     /// The paths of the documents.
@@ -92,22 +105,25 @@ impl Metadata {
         if path == KEY_SET {
             return self.keys.document();
         }
-        let number = *at(&self.documents, path)?;
-        let (resource, about) = self.resources.get(number)?;
-        let pipeline = generation.pipeline(*self.places.get(number)?);
+        let place = *at(&self.documents, path)?;
+        let DescribedResource { resource, about, upstreams } = self.resources.get(place)?;
+        let pipelines = || upstreams.iter().map(|place| generation.pipeline(*place));
         let mut document = json!({
             "resource": resource,
             "authorization_servers": self.authorization_servers,
             "bearer_methods_supported": ["header"],
         });
-        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
-        let scopes: BTreeSet<_> = asked.chain(&pipeline.scopes).filter(|scope| is_offered(scope)).collect();
+        let scopes = pipelines().flat_map(|pipeline| {
+            let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+            asked.chain(&pipeline.scopes)
+        });
+        let scopes: BTreeSet<_> = scopes.filter(|scope| is_offered(scope)).collect();
         if let Value::Object(members) = &mut document {
             members.extend(about.members().map(|(name, value)| (name.to_owned(), json!(value))));
             if !scopes.is_empty() {
                 members.insert("scopes_supported".to_owned(), json!(scopes));
             }
-            if pipeline.judges(Scheme::Dpop) {
+            if pipelines().any(|pipeline| pipeline.judges(Scheme::Dpop)) {
                 let algorithms: Vec<_> = ALGORITHMS.split(' ').collect();
                 members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
             }

@@ -62,6 +62,19 @@ impl KeySet {
         self.keys.iter().filter_map(|key| key.id.as_deref())
     }
 
+    /// The number of usable keys.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True if a key of the set verifies signatures of the algorithm with this JOSE name.
+    pub fn verifies(&self, algorithm: &str) -> bool {
+        // RFC 9864 names the only supported curve.
+        let named: Option<Jose> =
+            if algorithm == "Ed25519" { Some(Jose::EdDSA) } else { algorithm.parse().ok() };
+        named.is_some_and(|named| self.keys.iter().any(|key| key.algorithms.contains(&named)))
+    }
+
     /// True if fetching the set again could not help for this id: the set has it, or no key in the set has an id.
     pub(crate) fn settles(&self, key_id: Option<&str>) -> bool {
         key_id.is_none_or(|id| self.has(id)) || self.keys.iter().all(|key| key.id.is_none())

@@ -29,6 +29,7 @@ fn summary(entry: &Value) -> String {
         ("", "target"),
         ("subject ", "subject"),
         ("policy ", "policy"),
+        ("rule ", "rule"),
         ("reason ", "reason"),
         ("generation ", "generation"),
         ("id ", "id"),

@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         LogVerdict::Intact
             if !arguments.witness.is_empty() && verification.witnesses.iter().any(is_missing) =>
         {
-            Exit::No
+            Exit::Uncosigned
         }
         LogVerdict::Intact => Exit::Done,
         LogVerdict::Altered { .. } => Exit::No,

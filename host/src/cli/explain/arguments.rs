@@ -44,6 +44,9 @@ pub(in crate::cli) struct Arguments {
     /// Directory or file of another configuration that decides
     #[arg(long, value_name = "DIR")]
     pub(super) candidate: Option<PathBuf>,
+    /// Earlier generation of the running Witgate that decides, by its number; key stores and secrets are those of now
+    #[arg(long, value_name = "NUMBER", conflicts_with = "candidate")]
+    pub(super) generation: Option<u64>,
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use serde_json::{Value, json};
 
 use super::arguments::Arguments;
-use super::edits::placed;
 use super::sender::SenderOptions;
+use crate::access::condition_values::placed;
 use crate::cli::audit::LogPlace;
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;

@@ -7,12 +7,12 @@ use witgate_flow::explanation::Explanation;
 use witgate_plugin::Identity;
 use witgate_rbac::settings::Condition;
 
-use super::question::{CallQuestion, QuestionSender};
-use super::rule::WrittenRules;
 use super::scene::ExplanationScene;
-use super::sender::keys;
+use crate::access::condition_values::{escaped, passing, placed};
+use crate::access::known_principals::{keys, known_roles};
+use crate::access::question::{CallQuestion, QuestionSender};
+use crate::access::written_rules::WrittenRules;
 use crate::cli::outcome::CommandFailure;
-use witgate_config::PolicyKind;
 
 /// The most edits that are tried: some hundred milliseconds of hooks.
 const MOST_TRIED: usize = 400;
@@ -99,7 +99,7 @@ fn conditions(scene: &ExplanationScene, explanation: &Explanation) -> Vec<Condit
 fn other_times_of_credential(scene: &ExplanationScene, question: &CallQuestion) -> Vec<Edit> {
     let times: Vec<u64> = match &question.sender {
         QuestionSender::Key { digest, .. } => {
-            let keys = keys(scene, question.upstream);
+            let keys = keys(scene.view(), question.upstream);
             let key = keys.into_iter().map(|(_, key)| key).find(|key| key.sha256.0 == *digest);
             key.and_then(|key| key.expires).map(|end| end.0.saturating_sub(1)).into_iter().collect()
         }
@@ -248,7 +248,7 @@ impl AssumedQuestion {
     }
 
     fn with_roles(&self, scene: &ExplanationScene) -> Vec<Edit> {
-        let mut roles = known_roles(scene, self.question.upstream);
+        let mut roles = known_roles(scene.view(), self.question.upstream);
         roles.retain(|role| !self.identity.roles.contains(role));
         let edit = |role: String| {
             let mut identity = self.identity.clone();
@@ -279,67 +279,5 @@ impl AssumedQuestion {
             let text = format!("no scope `{scope}`");
             Edit { kind: "scope", text, value: json!({ "without": scope }), question: self.by(identity) }
         })
-    }
-}
-
-/// The roles that rules, key stores and keys of the configuration name.
-pub(in crate::cli) fn known_roles(scene: &ExplanationScene, upstream: usize) -> BTreeSet<String> {
-    let rules: Vec<_> = scene.config.policies.values().filter_map(WrittenRules::of).collect();
-    let mut roles: BTreeSet<_> = rules.iter().flat_map(WrittenRules::names).map(str::to_owned).collect();
-    roles.extend(keys(scene, upstream).into_iter().flat_map(|(_, key)| key.roles));
-    let policies = scene.config.policies.values().filter(|policy| policy.kind == PolicyKind::ApiKey);
-    let configured = policies.filter_map(|policy| policy.config.get("keys")?.as_array()).flatten();
-    let configured = configured.filter_map(|key| key.get("roles")?.as_array()).flatten();
-    roles.extend(configured.filter_map(Value::as_str).map(str::to_owned));
-    roles
-}
-
-/// Values that pass the tests of a condition, as far as the tests name them.
-fn passing(condition: &Condition) -> Vec<Value> {
-    let mut values: Vec<Value> = condition.equals.iter().cloned().collect();
-    values.extend(condition.one_of.iter().flatten().take(3).cloned());
-    values.extend(condition.max.iter().chain(&condition.min).cloned().map(Value::Number));
-    values.extend(condition.contains.iter().map(|value| json!([value])));
-    values.extend(condition.matches.iter().map(|glob| Value::from(glob.replace('*', ""))));
-    values
-}
-
-/// The value with another one at `pointer`. None: the way leads through something else than objects.
-pub(super) fn placed(mut whole: Value, pointer: &str, value: Value) -> Option<Value> {
-    let mut at = &mut whole;
-    for step in pointer.strip_prefix('/')?.split('/') {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        if at.is_null() {
-            *at = json!({});
-        }
-        at = match at {
-            Value::Object(members) => members.entry(step).or_insert(Value::Null),
-            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?)?,
-            _ => return None,
-        };
-    }
-    *at = value;
-    Some(whole)
-}
-
-fn escaped(step: &str) -> String {
-    step.replace('~', "~0").replace('/', "~1")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::placed;
-
-    #[test]
-    fn a_value_is_placed_where_its_pointer_leads() {
-        let whole = json!({ "a": { "b": 1 }, "list": [1, 2], "text": "x" });
-        let at = |pointer: &str| placed(whole.clone(), pointer, json!(7));
-        assert_eq!(at("/a/b").unwrap()["a"], json!({ "b": 7 }));
-        assert_eq!(at("/new/deep").unwrap()["new"], json!({ "deep": 7 }));
-        assert_eq!(at("/list/1").unwrap()["list"], json!([1, 7]));
-        assert_eq!(at("/a~1b").unwrap()["a/b"], 7);
-        assert_eq!((at("/text/x"), at("/list/9"), at("a")), (None, None, None));
     }
 }

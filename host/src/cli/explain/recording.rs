@@ -10,9 +10,9 @@ use witgate_cases::{HookQuestion, Step, Suite};
 use witgate_plugin::Scheme;
 
 use super::arguments::Arguments;
-use super::question::{CallQuestion, QuestionSender};
 use super::scene::ExplanationScene;
 use super::sender::FoundSender;
+use crate::access::question::{CallQuestion, QuestionSender};
 use crate::cli::outcome::CommandFailure;
 use witgate_base::digest::sha256;
 

@@ -8,9 +8,9 @@ use witgate_flow::explanation::{ExplainedHook, ExplainedStage, Explanation};
 use witgate_services::witness::TraceEvent;
 
 use super::edits::Edit;
-use super::question::{CallQuestion, QuestionSender};
 use super::rule::{named, shortened};
 use super::scene::ExplanationScene;
+use crate::access::question::{CallQuestion, QuestionSender};
 use crate::cli::control::time;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_config::diagnostic::{Diagnostic, Style, render};
@@ -266,7 +266,7 @@ fn caller_text(caller: &Caller) -> String {
 /// The recorded decision in one line.
 fn recorded_text(entry: &Value) -> String {
     let mut text = "\n  recorded:".to_owned();
-    for name in ["time", "outcome", "policy", "reason", "detail", "generation", "limit"] {
+    for name in ["time", "outcome", "policy", "rule", "reason", "detail", "generation", "limit"] {
         match entry.get(name) {
             Some(Value::String(value)) => drop(write!(text, " {name} {value}")),
             Some(Value::Null) | None => {}

@@ -1,17 +1,15 @@
 //! The line of the configuration or of a key store on which the decision of a shipped policy rests, with the actual value
-//! beside it. The policies do not name their rules, so the rule is found by the reason and by the settings.
-
-use std::collections::BTreeSet;
+//! beside it. The policies tell no place in their settings, so the rule is found by the reason and by the settings.
 
 use serde_json::Value;
 use witgate_api_key::store::Store;
 use witgate_flow::explanation::Explanation;
 use witgate_message::call::Target;
-use witgate_plugin::{Glob, Identity, Pattern};
-use witgate_rbac::Config as RbacConfig;
-use witgate_rbac::settings::{Condition, Role};
+use witgate_plugin::{Glob, Identity};
+use witgate_rbac::settings::Condition;
 
 use super::scene::ExplanationScene;
+use crate::access::written_rules::{WrittenRules, covers};
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::remark_in;
 use witgate_config::{Policy, PolicyKind};
@@ -144,13 +142,13 @@ fn refused_by_rbac(
         }),
         "not-allowed" => {
             let held = if identity.roles.is_empty() { "none".to_owned() } else { identity.roles.join(", ") };
-            match roles.iter().find(|role| rules.0.roles.contains_key(**role)) {
+            match roles.iter().find(|role| rules.settings().roles.contains_key(**role)) {
                 Some(role) => at(&["roles", role, "allow"], &format!("does not cover {name}; roles: {held}")),
                 None => at(&["roles"], &format!("the caller has none of these; roles: {held}")),
             }
         }
         "insufficient-scope" => {
-            let mut patterns = rules.0.scopes.keys().filter(|pattern| covers(pattern, target));
+            let mut patterns = rules.settings().scopes.keys().filter(|pattern| covers(pattern, target));
             let held =
                 if identity.scopes.is_empty() { "none".to_owned() } else { identity.scopes.join(", ") };
             match patterns.next() {
@@ -174,71 +172,6 @@ fn refused_by_rbac(
     }
 }
 
-/// The rules of an `rbac` policy, as configured.
-pub(super) struct WrittenRules(RbacConfig);
-
-impl WrittenRules {
-    pub(super) fn of(policy: &Policy) -> Option<Self> {
-        let is_rbac = policy.kind == PolicyKind::Rbac;
-        is_rbac.then(|| serde_json::from_value(policy.config.clone()).ok()).flatten().map(Self)
-    }
-
-    /// The names of all roles.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.roles.keys().map(String::as_str)
-    }
-
-    fn role(&self, name: &str) -> Option<&Role> {
-        self.0.roles.get(name)
-    }
-
-    /// The roles of a caller, those of `subjects`, and all from which they inherit.
-    fn roles_of<'r>(&'r self, identity: &'r Identity, proven_by: &str) -> BTreeSet<&'r str> {
-        let is_theirs = |holder: &&witgate_rbac::settings::RoleHolder| {
-            holder.policy == proven_by
-                && holder.subject.as_ref().is_none_or(|subject| *subject == identity.subject)
-                && (holder.issuer.is_none() || holder.issuer == identity.issuer)
-        };
-        let holders = self.0.subjects.iter().filter(is_theirs).flat_map(|holder| &holder.roles);
-        let mut open: Vec<&str> = identity.roles.iter().chain(holders).map(String::as_str).collect();
-        let mut all = BTreeSet::new();
-        while let Some(next) = open.pop() {
-            if all.insert(next) {
-                let inherited = self.role(next).map(|role| role.inherits.as_slice()).unwrap_or_default();
-                open.extend(inherited.iter().map(String::as_str));
-            }
-        }
-        all
-    }
-
-    /// The conditions of these roles, and those for all callers, each with its path in the settings.
-    fn conditions<'r>(
-        &'r self,
-        roles: &'r BTreeSet<&'r str>,
-    ) -> impl Iterator<Item = (Vec<String>, &'r Condition)> {
-        let of_roles = roles.iter().filter_map(|name| Some((*name, self.role(name)?)));
-        let of_roles = of_roles.flat_map(|(name, role)| {
-            let path = move |place: usize| {
-                ["roles", name, "conditions"].map(str::to_owned).into_iter().chain([place.to_string()])
-            };
-            role.conditions
-                .iter()
-                .enumerate()
-                .map(move |(place, condition)| (path(place).collect(), condition))
-        });
-        let general = self.0.conditions.iter().enumerate();
-        let general =
-            general.map(|(place, condition)| (vec!["conditions".to_owned(), place.to_string()], condition));
-        of_roles.chain(general)
-    }
-
-    /// All conditions for calls of `target`.
-    pub(super) fn conditions_on(&self, target: &Target) -> impl Iterator<Item = &Condition> {
-        let of_roles = self.0.roles.values().flat_map(|role| &role.conditions);
-        of_roles.chain(&self.0.conditions).filter(|condition| covers(&condition.on, target))
-    }
-}
-
 /// The value that a condition tests.
 fn actual_value(condition: &Condition, explanation: &Explanation, identity: &Identity) -> Option<Value> {
     let parsed = |text: Option<&str>| text.and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -253,7 +186,7 @@ fn actual_value(condition: &Condition, explanation: &Explanation, identity: &Ide
 }
 
 /// True if a value seems to pass the tests of a condition. Only the choice of the line depends on that.
-fn fits(condition: &Condition, actual: Option<&Value>) -> bool {
+pub(in crate::cli) fn fits(condition: &Condition, actual: Option<&Value>) -> bool {
     let Some(actual) = actual else { return false };
     let is_in = |bound: &Option<serde_json::Number>, holds: fn(f64, f64) -> bool| {
         let pair = bound.as_ref().map(|bound| (actual.as_f64(), bound.as_f64()));
@@ -276,10 +209,6 @@ fn fits(condition: &Condition, actual: Option<&Value>) -> bool {
 /// The place of the first pattern that covers a target.
 fn covering(patterns: &[String], target: &Target) -> Option<usize> {
     patterns.iter().position(|pattern| covers(pattern, target))
-}
-
-fn covers(pattern: &str, target: &Target) -> bool {
-    pattern.parse::<Pattern>().is_ok_and(|pattern| pattern.matches(target.kind, &target.name))
 }
 
 /// The name of a target, as patterns write it.

@@ -3,25 +3,77 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use super::question::CallQuestion;
+use crate::access::question::CallQuestion;
+use crate::access::scene::DecisionScene;
 use crate::cli::context::{Context, DEFAULT_CONFIG};
 use crate::cli::outcome::CommandFailure;
 use crate::reload::rollback::Rollback;
-use crate::serve::{cache_directory, load, route};
+use crate::routes::routes;
+use crate::serve::{cache_directory, load};
 use witgate_base::clock::Clock;
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_component::store::ComponentStore;
+use witgate_config::resolve::LoadedConfig;
 use witgate_config::{Config, Upstream, resolve};
-use witgate_flow::authorize::EntryAccess;
-use witgate_flow::explanation::{ExplainedCause, Explanation, explain, listed};
+use witgate_flow::explanation::{ExplainedCause, Explanation};
 use witgate_flow::request::Route;
 use witgate_plugin::TargetKind;
-use witgate_policy::generation::Generation;
+use witgate_policy::generation::{Generation, Recipe};
+
+/// The source of the policies of a scene.
+#[derive(Clone, Debug)]
+pub(in crate::cli) enum SceneSource {
+    /// The configuration in force: that of the files, or of a rollback.
+    InForce,
+    /// Another configuration: a directory or a file.
+    Candidate(PathBuf),
+    /// An earlier generation.
+    Earlier(Box<Recipe>),
+    /// The configuration in force, with another component of a policy.
+    Component {
+        /// The policy's name.
+        policy: String,
+        /// The component.
+        file: PathBuf,
+    },
+}
+
+impl SceneSource {
+    /// The configuration in force, or that of a candidate.
+    pub(in crate::cli) fn of(candidate: Option<&Path>) -> Self {
+        candidate.map_or(Self::InForce, |candidate| Self::Candidate(candidate.to_owned()))
+    }
+
+    /// The configuration, and the recipe whose components decide in place of the files.
+    fn load(&self, context: &Context) -> Result<(LoadedConfig, Option<Recipe>), CommandFailure> {
+        let own = || context.config_path();
+        match self {
+            Self::InForce | Self::Component { .. } => {
+                let loaded = load(own().as_deref(), &context.environment);
+                let (mut loaded, rollback) = loaded.map_err(CommandFailure::Config)?;
+                if let Self::Component { policy, file } = self {
+                    replace_component(&mut loaded.config, policy, file)?;
+                }
+                Ok((loaded, rollback.map(|rollback| rollback.recipe)))
+            }
+            Self::Candidate(candidate) => {
+                let path = candidate_path(own().as_deref(), candidate)?;
+                let loaded = resolve::load(Some(&path), &context.environment);
+                Ok((loaded.map_err(CommandFailure::Config)?, None))
+            }
+            Self::Earlier(recipe) => {
+                let path = own().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+                let loaded = resolve::load_text(&path, recipe.config(), &context.environment);
+                Ok((loaded.map_err(CommandFailure::Config)?, Some(Recipe::clone(recipe))))
+            }
+        }
+    }
+}
 
 /// A configuration with its policies.
 pub(in crate::cli) struct ExplanationScene {
@@ -42,18 +94,19 @@ impl ExplanationScene {
         candidate: Option<&Path>,
         at: u64,
     ) -> Result<Self, CommandFailure> {
-        let path = config_path(context, candidate)?;
-        let (loaded, rollback) = match candidate {
-            Some(_) => {
-                let loaded = resolve::load(path.as_deref(), &context.environment);
-                (loaded.map_err(CommandFailure::Config)?, None)
-            }
-            None => load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?,
-        };
+        Self::from(context, &SceneSource::of(candidate), at).await
+    }
+
+    /// Builds the policies of `source`.
+    pub(in crate::cli) async fn from(
+        context: &Context,
+        source: &SceneSource,
+        at: u64,
+    ) -> Result<Self, CommandFailure> {
+        let (loaded, recipe) = source.load(context)?;
         let (clock, config) = (Arc::new(AtomicU64::new(at)), loaded.config);
-        let factory = factory(context, &config, rollback.as_ref(), &clock)?;
-        let recipe = rollback.as_ref().map(|rollback| &rollback.recipe);
-        let first = factory.first(&config, recipe).await;
+        let factory = factory(context, &config, recipe.is_some(), &clock)?;
+        let first = factory.first(&config, recipe.as_ref()).await;
         let (generation, errors) = first.map_err(|errors| {
             let fault = |error: &witgate_policy::PolicyError| {
                 resolve::policy_fault(config.path.as_deref(), &error.policy, &error.message)
@@ -62,9 +115,14 @@ impl ExplanationScene {
         })?;
         let faults = loaded.faults.iter().map(ToString::to_string);
         let faults = faults.chain(errors.iter().map(ToString::to_string)).collect();
-        let upstreams = config.upstreams.iter().enumerate();
-        let routes = upstreams.map(|(place, upstream)| Arc::new(route(&config, place, upstream))).collect();
+        let routes = routes(&config);
         Ok(Self { generation: Arc::new(generation), factory, clock, routes, faults, config })
+    }
+
+    /// The policies, to ask them.
+    pub(in crate::cli) fn view(&self) -> DecisionScene<'_> {
+        let Self { config, generation, routes, clock, .. } = self;
+        DecisionScene { config, generation, routes, clock }
     }
 
     /// The place of the upstream of this name, or of the only one.
@@ -72,7 +130,7 @@ impl ExplanationScene {
         let upstreams = &self.config.upstreams;
         let names = || upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
         match name {
-            Some(name) => upstreams.iter().position(|upstream| upstream.name == name).ok_or_else(|| {
+            Some(name) => self.view().place(name).ok_or_else(|| {
                 CommandFailure::new(format!("there is no upstream `{name}`; there are: {}", names()))
             }),
             None if upstreams.len() == 1 => Ok(0),
@@ -87,11 +145,6 @@ impl ExplanationScene {
         self.config.upstreams.get(place)
     }
 
-    /// The route to the upstream at `place`.
-    pub(in crate::cli) fn route(&self, place: usize) -> Result<&Arc<Route>, CommandFailure> {
-        self.routes.get(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))
-    }
-
     /// True for each of `names` that the sender of `question`, which asks for a list, sees in it; or the reason why they get
     /// no list.
     pub(in crate::cli) async fn lists(
@@ -100,12 +153,7 @@ impl ExplanationScene {
         kind: TargetKind,
         names: &[&str],
     ) -> Result<Result<Vec<bool>, ExplainedCause>, CommandFailure> {
-        let route = self.route(question.upstream)?;
-        self.clock.store(question.at, Ordering::Relaxed);
-        question.prepare(&self.generation);
-        let asked = question.arrival(&self.config)?;
-        let seen = listed(&self.generation, route, asked, kind, names).await;
-        Ok(seen.map(|seen| seen.into_iter().map(|access| access != EntryAccess::None).collect()))
+        Ok(self.view().lists(question, kind, names).await?)
     }
 
     /// The answer of the policies to a question.
@@ -113,38 +161,42 @@ impl ExplanationScene {
         &self,
         question: &CallQuestion,
     ) -> Result<Explanation, CommandFailure> {
-        let route = self.route(question.upstream)?;
-        self.clock.store(question.at, Ordering::Relaxed);
-        question.prepare(&self.generation);
-        let (arrival, caller) = question.arrival(&self.config)?;
-        Ok(explain(&self.generation, route, arrival, caller).await)
+        Ok(self.view().explain(question).await?)
     }
 }
 
-/// The file of the configuration. In the directory of a candidate, it has the same name as the configuration in force.
-fn config_path(context: &Context, candidate: Option<&Path>) -> Result<Option<PathBuf>, CommandFailure> {
-    let own = context.config_path();
-    let Some(candidate) = candidate else { return Ok(own) };
+/// The file of a candidate. In a directory, it has the same name as the configuration in force, `own`.
+fn candidate_path(own: Option<&Path>, candidate: &Path) -> Result<PathBuf, CommandFailure> {
     if !candidate.is_dir() {
-        return Ok(Some(candidate.to_owned()));
+        return Ok(candidate.to_owned());
     }
-    let name = own.as_deref().and_then(Path::file_name).unwrap_or(DEFAULT_CONFIG.as_ref());
+    let name = own.and_then(Path::file_name).unwrap_or(DEFAULT_CONFIG.as_ref());
     let names = [name, DEFAULT_CONFIG.as_ref()];
     let found = names.iter().map(|name| candidate.join(name)).find(|path| path.exists());
-    found.map(Some).ok_or_else(|| {
+    found.ok_or_else(|| {
         CommandFailure::new(format!("{} contains no {}", candidate.display(), Path::new(name).display()))
     })
 }
 
-/// A factory whose policies change nothing. It reads kept components only for a rollback that is in force.
+fn replace_component(config: &mut Config, policy: &str, file: &Path) -> Result<(), CommandFailure> {
+    let known = config.policies.get_mut(policy).ok_or_else(|| {
+        CommandFailure::new(format!(
+            "the configuration has no policy `{policy}`; name one with `--policy NAME`"
+        ))
+    })?;
+    known.component = Some(file.to_owned());
+    Ok(())
+}
+
+/// A factory whose policies change nothing. It reads kept components only if a recipe names the components.
 fn factory(
     context: &Context,
     config: &Config,
-    rollback: Option<&Rollback>,
+    has_recipe: bool,
     clock: &Arc<AtomicU64>,
 ) -> Result<Factory, CommandFailure> {
     let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
-    let state = config.server.state.as_deref().filter(|_| rollback.is_some());
+    let state = config.server.state.as_deref().filter(|_| has_recipe);
     let store = state.map(|state| ComponentStore::new(Rollback::components(state)));
     let cache = cache_directory(&context.environment);
     let loader = Loader::new(engine, Compiler::own(), cache).keeping(store);

@@ -7,17 +7,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use witgate_api_key::store::{KEY_PREFIX, StoredKey};
-use witgate_basic::users::StoredUser;
 use witgate_plugin::{Identity, Scheme};
 
-use super::question::QuestionSender;
 use super::scene::ExplanationScene;
+use crate::access::known_principals::{
+    authenticators, identity_of, judge_of_accounts, keys, people, sender_of, users,
+};
+use crate::access::question::QuestionSender;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::party::ANONYMOUS;
-use witgate_config::key_store::KeyStore;
-use witgate_config::user_store::UserStore;
-use witgate_config::{Policy, PolicyKind};
+use witgate_config::PolicyKind;
 
 /// The options that say who makes the call.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -72,9 +71,6 @@ impl From<QuestionSender> for FoundSender {
     }
 }
 
-/// The text that stands for a key. It is nobody's, because a key has 43 characters after the prefix.
-const STAND_IN: &str = "explained";
-
 /// The sender whom the options name, for calls to the upstream at `place`.
 pub(in crate::cli) fn find(
     scene: &ExplanationScene,
@@ -100,13 +96,8 @@ pub(in crate::cli) fn find(
     }
 }
 
-/// The authenticators of an upstream's pipeline that are enforced.
-fn authenticators(scene: &ExplanationScene, place: usize) -> impl Iterator<Item = &Policy> {
-    let names = scene.generation.pipeline(place).authenticate.iter().map(|policy| &**policy.name());
-    names.filter_map(|name| scene.config.policies.get(name))
-}
-
-/// An assumed caller. Without roles and scopes, they have those of their entry in a key store or in a store of users.
+/// An assumed caller. Without roles and scopes, they have those of their entry in a key store, in a store of users, or in
+/// the accounts.
 fn assumed(
     scene: &ExplanationScene,
     place: usize,
@@ -118,28 +109,77 @@ fn assumed(
     if is_alone && let Ok(key) = of_key(scene, place, subject, policy.as_deref()) {
         return Ok(key.into());
     }
-    let claims = claims.as_deref().map(read_claims).transpose()?;
-    let user = if is_alone { user(scene, place, subject, policy.as_deref()) } else { None };
-    let is_known = user.is_some();
-    let (proven_by, roles, scopes) = match user {
-        Some(user) => user,
-        None => (proven_by(scene, place, policy.as_deref())?, role.clone(), scope.clone()),
+    let mut notes = Vec::new();
+    let stored = match is_alone {
+        true => stored(scene, place, (subject, policy.as_deref()), &mut notes),
+        false => None,
     };
-    let identity = Identity {
-        subject: subject.to_owned(),
-        issuer: issuer.clone(),
-        roles,
-        scopes,
-        claims: claims.map(|claims| Value::Object(claims).to_string()),
-        expires_at: None,
-    };
-    let mut notes = vec![format!("`{subject}` is assumed to be known by the policy `{proven_by}`")];
-    if is_alone && !is_known {
+    if is_alone && stored.is_none() {
         notes.push(
             "no store has roles or scopes of this caller; name them with `--role` and `--scope`".to_owned(),
         );
     }
+    let (identity, proven_by) = match stored {
+        Some((identity, proven_by)) => {
+            (Identity { issuer: issuer.clone().or(identity.issuer.clone()), ..identity }, proven_by)
+        }
+        None => {
+            let claims = claims.as_deref().map(read_claims).transpose()?;
+            let identity = Identity {
+                subject: subject.to_owned(),
+                issuer: issuer.clone(),
+                roles: role.clone(),
+                scopes: scope.clone(),
+                claims: claims.map(|claims| Value::Object(claims).to_string()),
+                expires_at: None,
+            };
+            (identity, proven_by(scene, place, policy.as_deref())?)
+        }
+    };
+    notes.insert(0, format!("`{subject}` is assumed to be known by the policy `{proven_by}`"));
     Ok(FoundSender { sender: QuestionSender::Assumed { identity, proven_by }, notes })
+}
+
+/// The identity that a store has of somebody, and the policy that knows them.
+fn stored(
+    scene: &ExplanationScene,
+    place: usize,
+    (name, policy): (&str, Option<&str>),
+    notes: &mut Vec<String>,
+) -> Option<(Identity, Arc<str>)> {
+    let mut users = users(scene.view(), place).into_iter();
+    let user = users.find(|(owner, user)| user.name == name && policy.is_none_or(|name| owner.name == name));
+    if let Some((owner, user)) = user {
+        let (roles, scopes) = (user.roles, user.scopes);
+        let identity = Identity { subject: user.name, roles, scopes, ..Identity::default() };
+        return Some((identity, owner.name.as_str().into()));
+    }
+    of_accounts(scene, place, (name, policy), notes)
+}
+
+/// The identity of somebody of `[accounts]`, by their name or id.
+fn of_accounts(
+    scene: &ExplanationScene,
+    place: usize,
+    (name, policy): (&str, Option<&str>),
+    notes: &mut Vec<String>,
+) -> Option<(Identity, Arc<str>)> {
+    let (judge, issuer) = judge_of_accounts(scene.view(), place)?;
+    if policy.is_some_and(|policy| policy != judge.name) {
+        return None;
+    }
+    let people = match people(scene.view()) {
+        Ok(people) => people,
+        Err(error) => {
+            notes.push(format!("the accounts are not looked up: {error}"));
+            return None;
+        }
+    };
+    let user = people.iter().find(|user| user.name == name || user.id == name)?;
+    notes.push(format!(
+        "`{name}` has the roles of their account, and no scopes; `--role` and `--scope` name others"
+    ));
+    Some((identity_of(user, issuer), judge.name.as_str().into()))
 }
 
 /// The policy that is assumed to know a caller.
@@ -148,7 +188,7 @@ fn proven_by(
     place: usize,
     policy: Option<&str>,
 ) -> Result<Arc<str>, CommandFailure> {
-    let names: Vec<_> = authenticators(scene, place).map(|policy| policy.name.as_str()).collect();
+    let names: Vec<_> = authenticators(scene.view(), place).map(|policy| policy.name.as_str()).collect();
     match (policy, names.as_slice()) {
         (Some(policy), _) if names.contains(&policy) => Ok(policy.into()),
         (Some(policy), _) => Err(CommandFailure::new(format!(
@@ -164,43 +204,6 @@ fn proven_by(
     }
 }
 
-/// The user of this name in a store: the policy, the roles and the scopes.
-fn user(
-    scene: &ExplanationScene,
-    place: usize,
-    name: &str,
-    policy: Option<&str>,
-) -> Option<(Arc<str>, Vec<String>, Vec<String>)> {
-    let mut users = users(scene, place).into_iter();
-    let found = users.find(|(owner, user)| user.name == name && policy.is_none_or(|name| owner.name == name));
-    found.map(|(owner, user)| (owner.name.as_str().into(), user.roles, user.scopes))
-}
-
-/// The users of the stores of an upstream's pipeline who are not disabled, each with their policy.
-pub(in crate::cli) fn users(scene: &ExplanationScene, place: usize) -> Vec<(&Policy, StoredUser)> {
-    let policies = authenticators(scene, place).filter(|policy| policy.kind == PolicyKind::Basic);
-    let stored = policies.filter_map(|policy| {
-        let store = policy.config.get("users").and_then(Value::as_str)?;
-        let users = UserStore::at(scene.config.dir().join(store)).read().ok()?.users;
-        Some(users.into_iter().filter(|user| user.disabled.is_none()).map(move |user| (policy, user)))
-    });
-    stored.flatten().collect()
-}
-
-/// The keys of the stores of an upstream's pipeline, and those that users have made, each with its policy.
-pub(in crate::cli) fn keys(scene: &ExplanationScene, place: usize) -> Vec<(&Policy, StoredKey)> {
-    let policies = authenticators(scene, place).filter(|policy| policy.kind == PolicyKind::ApiKey);
-    let keys = policies.map(|policy| (policy, stored_keys(&scene.config.dir(), &policy.config)));
-    keys.flat_map(|(policy, keys)| keys.into_iter().map(move |key| (policy, key))).collect()
-}
-
-/// The keys in the files of a policy with these settings, which are relative to `dir`.
-fn stored_keys(dir: &Path, settings: &Value) -> Vec<StoredKey> {
-    let files = ["store", "owned"].into_iter().filter_map(|name| settings.get(name)?.as_str());
-    let stores = files.filter_map(|file| KeyStore::at(dir.join(file)).read().ok());
-    stores.flat_map(|store| store.keys).collect()
-}
-
 /// The owner of the key of this name. The real policy judges it, as if it were shown.
 fn of_key(
     scene: &ExplanationScene,
@@ -208,12 +211,12 @@ fn of_key(
     name: &str,
     policy: Option<&str>,
 ) -> Result<QuestionSender, CommandFailure> {
-    let keys = keys(scene, place);
+    let keys = keys(scene.view(), place);
     let mut found = keys
         .into_iter()
         .filter(|(owner, key)| key.name == name && policy.is_none_or(|policy| owner.name == policy));
     match (found.next(), found.next()) {
-        (Some((policy, key)), None) => Ok(sender_of(scene, policy, &key)),
+        (Some((policy, key)), None) => Ok(sender_of(scene.view(), policy, &key)),
         (Some(_), Some(_)) => Err(CommandFailure::new(format!(
             "several stores have a key `{name}`; name the policy of one with `--policy NAME`"
         ))),
@@ -224,18 +227,6 @@ fn of_key(
     }
 }
 
-/// The owner of a key.
-pub(in crate::cli) fn sender_of(
-    scene: &ExplanationScene,
-    policy: &Policy,
-    key: &StoredKey,
-) -> QuestionSender {
-    let live = scene.generation.policy(&policy.name);
-    let header = live.and_then(|policy| policy.credential_headers().first().cloned());
-    let text = SecretString::from(format!("{KEY_PREFIX}{STAND_IN}"));
-    QuestionSender::Key { policy: policy.name.clone(), header, text, digest: key.sha256.0 }
-}
-
 /// The owner of a token with the claims in a file.
 fn of_claims(
     scene: &ExplanationScene,
@@ -244,7 +235,7 @@ fn of_claims(
     policy: Option<&str>,
 ) -> Result<FoundSender, CommandFailure> {
     let claims = read_claims(file)?;
-    let mut policies = authenticators(scene, place).filter(|found| found.kind == PolicyKind::Jwt);
+    let mut policies = authenticators(scene.view(), place).filter(|found| found.kind == PolicyKind::Jwt);
     let found = policies.find(|found| policy.is_none_or(|name| found.name == name));
     let found = found.ok_or_else(|| {
         CommandFailure::new(
@@ -283,28 +274,4 @@ fn read_claims(file: &Path) -> Result<Map<String, Value>, CommandFailure> {
     serde_json::from_str(&read(file)?).map_err(|error| {
         CommandFailure::new(format!("{} is no JSON object with claims: {error}", file.display()))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_users_have_made_are_found_beside_those_of_the_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = |name: &str, digit: &str, owner: &str| {
-            format!(
-                "version = 1\n[[keys]]\nname = '{name}'\nid = '{name}'\nsha256 = '{}'\n\
-                 created = 2026-01-01T00:00:00Z\n{owner}",
-                digit.repeat(64)
-            )
-        };
-        std::fs::write(folder.path().join("keys.toml"), store("ci", "1", "")).unwrap();
-        std::fs::write(folder.path().join("own.toml"), store("laptop", "2", "owner = 'u1'\n")).unwrap();
-        let owned = folder.path().join("own.toml");
-        let settings = json!({ "store": "keys.toml", "owned": owned });
-        let names: Vec<_> =
-            stored_keys(folder.path(), &settings).into_iter().map(|key| (key.name, key.owner)).collect();
-        assert_eq!(names, [("ci".to_owned(), None), ("laptop".to_owned(), Some("u1".to_owned()))]);
-    }
 }

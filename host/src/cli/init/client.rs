@@ -1,12 +1,12 @@
 //! The settings of MCP clients.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 /// A client that starts Witgate over stdio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum ClientProgram {
+pub(in crate::cli) enum ClientProgram {
     /// Claude Desktop
     Claude,
     /// Cursor
@@ -29,12 +29,21 @@ pub(super) struct ClientEntry<'a> {
     pub(super) key: Option<&'a str>,
 }
 
+/// The file of Claude Desktop, in the directory of a user.
+const CLAUDE: &[&str] = &[
+    "Library/Application Support/Claude/claude_desktop_config.json",
+    ".config/Claude/claude_desktop_config.json",
+];
+
+/// The file of Visual Studio Code, in the directory of a user.
+const VSCODE: &[&str] = &["Library/Application Support/Code/User/mcp.json", ".config/Code/User/mcp.json"];
+
 /// The place of a key that only the person has.
 const PLACEHOLDER: &str = "the key";
 
 impl ClientProgram {
     /// Its name for people.
-    pub(super) fn title(self) -> &'static str {
+    pub(in crate::cli) fn title(self) -> &'static str {
         match self {
             Self::Claude => "Claude Desktop",
             Self::Cursor => "Cursor",
@@ -64,6 +73,32 @@ impl ClientProgram {
             Self::Vscode => ".vscode/mcp.json in the workspace",
             Self::Kiro => ".kiro/settings/mcp.json in the project, or ~/.kiro/settings/mcp.json",
         }
+    }
+
+    /// The files for its settings, in the order in which they count: that of a project in the current directory, and
+    /// those of the user whose directory is `home`.
+    pub(in crate::cli) fn files(self, home: Option<&Path>) -> Vec<PathBuf> {
+        let (of_project, of_user): (Option<&str>, &[&str]) = match self {
+            Self::Claude => (None, CLAUDE),
+            Self::Cursor => (Some(".cursor/mcp.json"), &[".cursor/mcp.json"]),
+            Self::Vscode => (Some(".vscode/mcp.json"), VSCODE),
+            Self::Kiro => (Some(".kiro/settings/mcp.json"), &[".kiro/settings/mcp.json"]),
+        };
+        let of_user = of_user.iter().filter_map(|file| Some(home?.join(file)));
+        of_project.map(PathBuf::from).into_iter().chain(of_user).collect()
+    }
+
+    /// The client that reads a file with this path. None: several do, or none.
+    pub(in crate::cli) fn of_file(path: &Path) -> Option<Self> {
+        let has = |name: &str| path.iter().any(|part| part == name);
+        [
+            (Self::Claude, "claude_desktop_config.json"),
+            (Self::Cursor, ".cursor"),
+            (Self::Vscode, ".vscode"),
+            (Self::Kiro, ".kiro"),
+        ]
+        .into_iter()
+        .find_map(|(client, name)| has(name).then_some(client))
     }
 
     /// The file in a project that contains the key.

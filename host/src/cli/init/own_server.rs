@@ -30,6 +30,8 @@ pub(super) struct OwnServer {
     target: NamedServer,
     /// The arguments that were relative paths.
     made_absolute: Vec<String>,
+    /// True if the command was one text.
+    is_split: bool,
 }
 
 enum NamedServer {
@@ -48,17 +50,40 @@ impl ServerOptions {
         let name = self.server_name.clone().unwrap_or_else(|| "server".to_owned());
         if let Some(url) = &self.url {
             let target = NamedServer::Url(url.clone());
-            return Ok(Some(OwnServer { name, target, made_absolute: Vec::new() }));
+            return Ok(Some(OwnServer { name, target, made_absolute: Vec::new(), is_split: false }));
         }
         let mut made_absolute = Vec::new();
-        let written = self.command.iter().chain(&self.rest).enumerate();
+        let (words, is_split) = self.words()?;
+        let written = words.iter().enumerate();
         let command: Vec<_> = written.map(|(place, text)| full(place, text, &mut made_absolute)).collect();
         match (command.is_empty(), &self.server_name) {
-            (false, _) => Ok(Some(OwnServer { name, target: NamedServer::Command(command), made_absolute })),
+            (false, _) => {
+                let target = NamedServer::Command(command);
+                Ok(Some(OwnServer { name, target, made_absolute, is_split }))
+            }
             (true, None) => Ok(None),
             (true, Some(_)) => Err(CommandFailure::new(
                 "`--server-name` is the name of your own server; name the server by `--command` or `--url`",
             )),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// The words of the command. True: they were one text, as a shell reads it.
+    fn words(&self) -> Result<(Vec<String>, bool), CommandFailure> {
+        let words: Vec<_> = self.command.iter().chain(&self.rest).cloned().collect();
+        let [line] = words.as_slice() else { return Ok((words, false)) };
+        // A program may have a blank in its path.
+        if !line.trim().contains(char::is_whitespace) || Path::new(line).is_file() {
+            return Ok((words, false));
+        }
+        match shlex::split(line).filter(|words| !words.is_empty()) {
+            Some(words) => Ok((words, true)),
+            None => Err(CommandFailure::new(format!(
+                "`{line}` is one word, and cannot be split as a shell would: write program and arguments separately, \
+                 as in `witgate init -- npx -y some-server`"
+            ))),
         }
     }
 }
@@ -107,11 +132,14 @@ impl OwnServer {
         );
         let environment = "The server gets only PATH, HOME and the like from the environment; name what it needs under `env`.";
         let is_command = matches!(self.target, NamedServer::Command(_));
+        let split =
+            "The command was one word, and is written as separate words, as a shell reads it.".to_owned();
         let paths = (!moved.is_empty()).then_some(paths);
         let query = "The query of the URL is in the configuration, as it is. If it has a secret, send that in `headers`.";
         let has_query = matches!(&self.target, NamedServer::Url(url) if url.query().is_some());
         let notes = [is_command.then_some(environment), has_query.then_some(query)];
-        paths.into_iter().chain(notes.into_iter().flatten().map(str::to_owned)).collect()
+        let split = self.is_split.then_some(split);
+        split.into_iter().chain(paths).chain(notes.into_iter().flatten().map(str::to_owned)).collect()
     }
 }
 

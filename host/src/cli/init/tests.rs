@@ -56,6 +56,23 @@ fn a_server_of_the_user_replaces_the_example() {
 }
 
 #[test]
+fn a_command_that_is_one_word_is_split_as_a_shell_reads_it() {
+    let command = |line: &str| {
+        let text = configuration(&["--command", line], true);
+        text.lines().find(|line| line.starts_with("command = ")).unwrap().to_owned()
+    };
+    assert_eq!(command("npx -y some-server"), r#"command = ["npx", "-y", "some-server"]"#);
+    assert_eq!(command("python3 'my server.py'"), r#"command = ["python3", "my server.py"]"#);
+    assert_eq!(command("uvx"), r#"command = ["uvx"]"#);
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("my server");
+    std::fs::write(&program, "").unwrap();
+    assert_eq!(command(program.to_str().unwrap()), format!("command = [{:?}]", program.to_str().unwrap()));
+    let refused = options(&["--command", "npx 'x"]).unwrap().resolve().err().unwrap();
+    assert!(refused.to_string().contains("write program and arguments separately"), "{refused}");
+}
+
+#[test]
 fn scripts_get_their_full_paths() {
     let here = std::env::current_dir().unwrap();
     let text = configuration(&["--command", "python3", "Cargo.toml", "nothing.py"], true);

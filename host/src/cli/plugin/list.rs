@@ -4,7 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::control::{cell, show, time};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
-use crate::control::protocol::{ControlCommand, GatewayStatus, PolicyState, PolicyStatus};
+use crate::control::protocol::{AccessReport, ControlCommand, GatewayStatus, PolicyState, PolicyStatus};
 
 const TITLES: [&str; 14] = [
     "NAME",
@@ -47,6 +47,7 @@ fn listing(status: &GatewayStatus) -> String {
         let (file, reason) = (&unwatched.file, &unwatched.reason);
         text.push_str(&format!("\n\nNOT WATCHED, only checked every second: {file}: {reason}"));
     }
+    text.push_str(&status.access.as_ref().map(access).unwrap_or_default());
     text.push_str(&earlier(status));
     if let Some(last) = &status.last_change {
         let at = time(last.at);
@@ -56,6 +57,19 @@ fn listing(status: &GatewayStatus) -> String {
             ));
         }
     }
+    text
+}
+
+/// The access that the last change has given and taken.
+fn access(report: &AccessReport) -> String {
+    let AccessReport { before, generation, gained, lost, examples, left_out, unknown } = report;
+    let head = format!("\n\nAccess from generation {before} to {generation}:");
+    if let Some(why) = unknown {
+        return format!("{head} not known, because {why}");
+    }
+    let mut text = format!("{head} {gained} gained, {lost} lost");
+    examples.iter().for_each(|line| text.push_str(&format!("\n  {line}")));
+    left_out.iter().for_each(|what| text.push_str(&format!("\n  not compared: {what}")));
     text
 }
 

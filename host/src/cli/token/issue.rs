@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     /// Audience; may be repeated [default: the upstream's resource]
     #[arg(long, value_name = "URL")]
     audience: Vec<String>,
-    /// Upstream whose resource is the audience, if there are several
+    /// Upstream or endpoint whose resource is the audience, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
     /// Lifetime of the token

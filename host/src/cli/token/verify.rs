@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use secrecy::SecretString;
 use serde_json::json;
 use witgate_plugin::{Scheme, Transport};
 
@@ -19,6 +18,7 @@ use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_config::Config;
+use witgate_config::environment::Environment;
 use witgate_flow::authenticate::authenticate;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::decision::DecisionId;
@@ -41,23 +41,26 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let token = token(arguments.token.as_deref())?;
     let config = context.load()?.config;
-    let verdict = runtime()?.block_on(judge(context, &config, arguments.upstream.as_deref(), token))?;
+    let mut shown = Credentials::default();
+    shown.add(Scheme::Bearer, None, token);
+    let judging = judge(&context.environment, &config, arguments.upstream.as_deref(), shown);
+    let verdict = runtime()?.block_on(judging)?;
     Ok(match verdict {
         Ok(caller) => accepted(context, &caller),
         Err(rejection) => refused(context, &rejection),
     })
 }
 
-/// Asks the same policies that `serve` uses.
-async fn judge(
-    context: &Context,
+/// Asks the same policies that `serve` uses about credentials.
+pub(in crate::cli) async fn judge(
+    environment: &Environment,
     config: &Config,
     upstream: Option<&str>,
-    token: SecretString,
+    shown: Credentials,
 ) -> Result<Result<Arc<Caller>, Rejection>, CommandFailure> {
     let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let factory =
-        Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
+        Factory::new(Loader::new(engine, Compiler::own(), None), environment.clone(), Clock::System);
     let generation = factory.candidate(config, None).await.map_err(|errors| {
         CommandFailure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
@@ -75,9 +78,8 @@ async fn judge(
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     };
-    let mut shown = Credentials::default();
-    shown.add(Scheme::Bearer, None, token);
     let generation = Arc::new(generation);
     Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
         Ok(proven) => authenticate(&generation, &proven, &shown).await.result,

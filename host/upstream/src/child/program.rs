@@ -159,6 +159,12 @@ pub fn check(argv: &[String]) -> Result<(), String> {
     if std::env::split_paths(&path).any(|folder| executable(&folder.join(program)).is_ok()) {
         return Ok(());
     }
+    if program.contains(char::is_whitespace) {
+        let words = program.split_whitespace().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "`{program}` is one word: write program and arguments as separate words, [{words}]"
+        ));
+    }
     Err(format!("`{program}` is not installed: no program of that name in PATH{}", hint(program)))
 }
 

@@ -182,6 +182,11 @@ impl HttpUpstream {
         Ok(Some(credential.delegation(&caller.principal())))
     }
 
+    /// The eras, as far as they are known.
+    pub(crate) fn eras(&self) -> &EraCache {
+        &self.eras
+    }
+
     /// The same, with the eras of the configuration if it names them.
     pub fn with_eras(self, eras: Option<config::Eras>) -> Self {
         Self { eras: eras.map(EraCache::configured).unwrap_or_default(), ..self }

@@ -110,6 +110,7 @@ async fn a_list_that_witgate_makes_has_the_status_of_a_success() {
         certificate: None,
         round: None,
         hooks: OnceLock::default(),
+        definitions: OnceLock::default(),
     });
     for (code, status) in [(-32601, StatusCode::OK), (-32603, StatusCode::NOT_FOUND)] {
         let message = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":{code},"message":"no"}}}}"#);

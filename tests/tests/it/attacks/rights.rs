@@ -276,7 +276,7 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
     let listen = |key: &str, notifications: Value| {
         let request =
             testbed.stateless(key, path, "subscriptions/listen", json!({ "notifications": notifications }));
-        request.send_until("acknowledged", Duration::from_secs(5))
+        request.send_until("acknowledged", Duration::from_secs(60))
     };
     for uris in [
         json!(["test://watched-resource"]),
@@ -310,7 +310,7 @@ fn subscriptions_and_tasks_of_others_are_not_accessible() {
         }
         let params = json!({ "notifications": { "taskIds": [task] }, "_meta": tasks_meta() });
         let listen = testbed.stateless(thief, path, "subscriptions/listen", params);
-        let answer = listen.send_until("acknowledged", Duration::from_secs(5));
+        let answer = listen.send_until("acknowledged", Duration::from_secs(60));
         findings.expect(&format!("listen to a task by {thief}"), &answer, NO_TASK);
         for method in ["tasks/result", "tasks/list"] {
             let answer = testbed.stateless(thief, path, method, json!({ "taskId": task })).send();

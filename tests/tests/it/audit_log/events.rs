@@ -114,6 +114,12 @@ async fn a_shadow_policy_that_would_have_decided_otherwise_has_an_entry() {
         (&json!("allowed"), &json!("echo")),
         "{decision}"
     );
+    assert_eq!((&decision["policy"], &decision["rule"]), (&json!("keys"), &json!("key:alice")), "{decision}");
+    assert_eq!(
+        (&shadow["method"], &decision["method"]),
+        (&json!("tools/call"), &json!("tools/call")),
+        "{shadow}"
+    );
     assert_eq!((&shadow["id"], &shadow["generation"]), (&decision["id"], &json!(1)), "{shadow}");
     assert_eq!((&shadow["policy"], &shadow["target"]), (&json!("stricter"), &json!("echo")), "{shadow}");
     assert_eq!((&shadow["live"], &shadow["shadow"]), (&json!("allow"), &json!("deny")), "{shadow}");
@@ -282,7 +288,6 @@ fn an_end_that_is_not_graceful_and_a_cut_are_recorded() {
     assert_eq!(&interim, b"HTTP/1.1 100");
     running.signal("TERM");
     running.await_log("a second signal ends them");
-    std::thread::sleep(std::time::Duration::from_millis(200));
     running.signal("TERM");
     assert_eq!(running.wait(), Some(130));
     assert_eq!(of_kind(running.setup(), "stop").pop().unwrap()["is_graceful"], false);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use witgate_audit::verify::LogVerdict;
 use witgate_tests::gateway::{PATIENCE, Running, Setup, may};
 
 use super::{config, directory, of_kind, verified};
-use crate::caller::Caller;
+use crate::caller::{Caller, until_late};
 
 /// A file system at the directory of the log, until this value is dropped.
 struct Mounted(PathBuf);
@@ -74,41 +74,56 @@ fn run(program: &str, arguments: &[&str], path: &Path) {
 /// Callers that call without a pause, and one who may not.
 struct Load {
     is_over: Arc<AtomicBool>,
-    callers: Vec<JoinHandle<(HashSet<String>, usize)>>,
+    /// The number of calls that were denied because of the audit.
+    denied: Arc<AtomicUsize>,
+    callers: Vec<JoinHandle<HashSet<String>>>,
     stranger: JoinHandle<usize>,
 }
 
 impl Load {
     fn start(running: &Running, key: &str, stranger: &str) -> Self {
-        let is_over = Arc::<AtomicBool>::default();
+        let (is_over, denied) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let callers = (0..4)
             .map(|number| {
                 let caller = Caller::new(running.url(), Some(key));
-                tokio::spawn(call(caller, number, Arc::clone(&is_over)))
+                tokio::spawn(call(caller, number, Arc::clone(&is_over), Arc::clone(&denied)))
             })
             .collect();
         let caller = Caller::new(running.url(), Some(stranger));
         let stranger = tokio::spawn(call_without_right(caller, Arc::clone(&is_over)));
-        Self { is_over, callers, stranger }
+        Self { is_over, denied, callers, stranger }
     }
 
-    /// Ends the load. Returns the names of the tools whose calls were answered, and the number of calls that were denied
-    /// because of the audit.
-    async fn end(self) -> (HashSet<String>, usize) {
+    /// Waits until a call is denied because of the audit. With `before-answer`, all of these callers may first wait for
+    /// their entries, up to a deadline.
+    async fn await_denial(&self) {
+        let denied = async || (self.denied() > 0).then_some(());
+        until_late("a denial of these callers", 2 * PATIENCE, denied).await;
+    }
+
+    fn denied(&self) -> usize {
+        self.denied.load(Ordering::Relaxed)
+    }
+
+    /// Ends the load. Returns the names of the tools whose calls were answered.
+    async fn end(self) -> HashSet<String> {
         self.is_over.store(true, Ordering::Relaxed);
         assert!(self.stranger.await.unwrap() > 0);
-        let (mut answered, mut denied) = (HashSet::new(), 0);
+        let mut answered = HashSet::new();
         for caller in self.callers {
-            let (own, own_denied) = caller.await.unwrap();
-            answered.extend(own);
-            denied += own_denied;
+            answered.extend(caller.await.unwrap());
         }
-        (answered, denied)
+        answered
     }
 }
 
-async fn call(caller: Caller, number: usize, is_over: Arc<AtomicBool>) -> (HashSet<String>, usize) {
-    let (mut answered, mut denied) = (HashSet::new(), 0);
+async fn call(
+    caller: Caller,
+    number: usize,
+    is_over: Arc<AtomicBool>,
+    denied: Arc<AtomicUsize>,
+) -> HashSet<String> {
+    let mut answered = HashSet::new();
     for count in 0.. {
         if is_over.load(Ordering::Relaxed) {
             break;
@@ -117,13 +132,13 @@ async fn call(caller: Caller, number: usize, is_over: Arc<AtomicBool>) -> (HashS
         let answer = caller.call(&tool, json!({})).await;
         assert!(answer.took < Duration::from_secs(10), "a deadline holds: {answer:?}");
         if answer.reason() == Some("audit-unavailable") {
-            denied += 1;
+            denied.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
             answered.insert(tool);
         }
     }
-    (answered, denied)
+    answered
 }
 
 /// Calls what this caller may not call, and returns the number of refusals.
@@ -181,11 +196,11 @@ async fn a_disk_of_a_few_mib_that_is_full_denies_until_it_has_room() {
         let caller = Caller::new(running.url(), Some(&key));
         let load = Load::start(&running, &key, &stranger);
         await_calls(&caller, true).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        load.await_denial().await;
         std::fs::remove_file(&other).unwrap();
         await_calls(&caller, false).await;
-        let (answered, denied) = load.end().await;
-        assert!(answered.len() > 50 && denied > 0, "{} answered, {denied} denied", answered.len());
+        let answered = load.end().await;
+        assert!(answered.len() > 50, "{} answered", answered.len());
         assert_complete(&mut running, &answered);
         let recovered = of_kind(running.setup(), "recovered");
         assert!(
@@ -205,12 +220,13 @@ async fn a_disk_that_hangs_denies_in_time_until_it_answers() {
     let load = Load::start(&running, &key, &stranger);
     await_calls(&caller, false).await;
     disk.freeze();
+    // The first call may be denied before the write counts as hung, because it came before the write.
     await_calls(&caller, true).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    await_calls(&caller, true).await;
+    load.await_denial().await;
     disk.thaw();
     await_calls(&caller, false).await;
-    let (answered, denied) = load.end().await;
-    assert!(denied > 0, "{} answered", answered.len());
+    let answered = load.end().await;
     assert_complete(&mut running, &answered);
     let recovered = of_kind(running.setup(), "recovered");
     assert!(recovered.iter().any(|entry| entry["after_ms"].as_u64() > Some(2000)), "{recovered:?}");
@@ -239,8 +255,8 @@ async fn a_slow_disk_delays_calls_and_denies_none() {
         slowest = slowest.max(answer.took);
     }
     assert!(slowest > Duration::from_millis(300), "the disk is slow: {slowest:?}");
-    let (answered, denied) = load.end().await;
-    assert_eq!(denied, 0, "{} answered", answered.len());
+    assert_eq!(load.denied(), 0);
+    let answered = load.end().await;
     assert_complete(&mut running, &answered);
 }
 
@@ -257,10 +273,10 @@ async fn a_directory_without_permission_denies_at_its_next_segment() {
     run("chattr", &["+i"], &log);
     let load = Load::start(&running, &key, &stranger);
     await_calls(&caller, true).await;
+    load.await_denial().await;
     run("chattr", &["-i"], &log);
     await_calls(&caller, false).await;
-    let (answered, denied) = load.end().await;
-    assert!(denied > 0, "{} answered", answered.len());
+    let answered = load.end().await;
     assert_complete(&mut running, &answered);
     assert!(!of_kind(running.setup(), "recovered").is_empty());
     assert!(of_kind(running.setup(), "segment").len() > 1);

@@ -147,7 +147,7 @@ async fn a_witness_in_another_language_cosigns_and_refuses_attacks() {
         }
     }
     let (code, without) = verified(running.setup(), &["--witness", "witness-key"]);
-    assert_eq!((code, &without["witnesses"][0]["checkpoints"]), (Some(1), &json!(0)), "{without}");
+    assert_eq!((code, &without["witnesses"][0]["checkpoints"]), (Some(4), &json!(0)), "{without}");
     assert_eq!(verified(running.setup(), &[]).0, Some(0), "the configuration does not demand it");
 }
 

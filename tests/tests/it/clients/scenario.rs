@@ -7,10 +7,10 @@ use witgate_tests::clients::{Clients, Scenario, Sdk, Session};
 use witgate_tests::gateway::{Setup, program};
 
 /// Long enough for all steps, one of which works for six seconds.
-const LIMIT: Duration = Duration::from_secs(90);
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Directly, over stdio as over HTTP.
-fn assert_complete(name: &str, scenario: &Scenario) {
+pub(super) fn assert_complete(name: &str, scenario: &Scenario) {
     assert_eq!(scenario.error, None, "{name}: {scenario:?}");
     for (step, found) in &scenario.steps {
         assert_eq!(found.get("error"), None, "{name}: {step}");
@@ -126,7 +126,7 @@ async fn assert_same<const N: usize>(clients: &Clients, sdk: Sdk, places: [(&str
 }
 
 /// A key that may do everything.
-fn guard(setup: &Setup, upstreams: &str) -> String {
+pub(super) fn guard(setup: &Setup, upstreams: &str) -> String {
     let policies = r#"
         [policies.keys]
         kind = "api-key"

@@ -9,6 +9,7 @@ use witgate_tests::gateway::{Setup, await_some, component};
 
 use super::config;
 use crate::caller::Caller;
+use crate::logins::setup_with;
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -113,6 +114,21 @@ fn components_explain_as_built_ins_do_and_a_candidate_decides_instead() {
     setup.file("next/witgate.toml", text.replace("allow = ['echo']", "allow = []"));
     let gone = explain(&setup, &["--key", "ada", "--call", "echo", "--candidate", "next"]);
     assert_eq!(gone["reason"], "not-allowed");
+}
+
+#[test]
+fn the_roles_of_an_account_count() {
+    let setup = setup_with(|_| String::new(), "");
+    let by_name = explain(&setup, &["--as", "ada", "--call", "echo"]);
+    assert_eq!((&by_name["allowed"], &by_name["caller"]["roles"]), (&json!(true), &json!(["ops"])));
+    assert_eq!(by_name["caller"]["proven_by"], "people");
+    let by_id = explain(&setup, &["--as", by_name["caller"]["subject"].as_str().unwrap(), "--call", "echo"]);
+    assert_eq!(by_id["caller"], by_name["caller"]);
+    assert_eq!(explain(&setup, &["--as", "eve", "--call", "echo"])["allowed"], false);
+    let everybody = whole(&setup.run(&["--json", "who-can", "echo"]));
+    let entries = everybody["entries"].as_array().unwrap();
+    let ada = entries.iter().find(|entry| entry["kind"] == "account").unwrap();
+    assert_eq!((&ada["name"], &ada["allowed"]), (&json!("ada"), &json!(true)));
 }
 
 #[test]

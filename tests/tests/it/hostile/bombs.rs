@@ -14,7 +14,7 @@ use crate::caller::{Caller, until_late};
 use crate::swap::rename_over;
 
 /// The longest time of a call meanwhile.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(20);
 
 /// Calls until told to stop; all calls must succeed.
 async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {

@@ -126,6 +126,7 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         certificate: None,
         round: None,
         hooks: Default::default(),
+        definitions: Default::default(),
     })
 }
 

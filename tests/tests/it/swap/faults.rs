@@ -87,7 +87,7 @@ async fn endless_loops_do_not_delay_others() {
         }
     }
     assert!(served >= 5, "{served} calls were served meanwhile");
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(15), "{slowest:?}");
 }
 
 /// The shipped component runs out of memory for an argument that its built-in handles.

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::refresh_token::RefreshToken;
 use super::token::{self, TokenContent};
 use super::{
-    AccountDatabase, GrantFault, GrantId, GrantTerms, GrantedTokens, MOST_OF_ONE, StoredTerms, ended_event,
+    AccountDatabase, GrantFault, GrantId, GrantTerms, GrantedTokens, MOST_OF_ONE, StoredTerms, reused_event,
     stored,
 };
 use crate::database::endings::{end, end_together};
@@ -135,7 +135,7 @@ impl AccountDatabase {
             // Somebody else may have used it first. Only who has the verifier can, so that nobody ends a login with a
             // code from a log.
             if code.is_used && end(transaction, &grant.id, "code-reused", now)? {
-                recorder.record(transaction, ended_event(&grant.terms, "code-reused"))?;
+                recorder.record(transaction, reused_event(&grant.terms, "code-reused"))?;
                 return Ok(TokenOutcome::Ended(GrantFault::Invalid("code-reused")));
             }
             if let Some(reason) = is_over(&code, &grant, now) {

@@ -5,7 +5,7 @@ use super::codes::TokenOutcome;
 use super::refresh_token::RefreshToken;
 use super::token::{self, TokenContent};
 use super::{
-    AccountDatabase, GrantFault, GrantId, GrantedTokens, REPEATED_MS, StoredTerms, ended_event, stored,
+    AccountDatabase, GrantFault, GrantId, GrantedTokens, REPEATED_MS, StoredTerms, reused_event, stored,
 };
 use crate::database::endings::end;
 use crate::error::AccountsError;
@@ -87,7 +87,7 @@ impl AccountDatabase {
             match turn {
                 TokenTurn::Reused => {
                     if end(transaction, &grant.id, "refresh-reused", now)? {
-                        recorder.record(transaction, ended_event(&grant.terms, "refresh-reused"))?;
+                        recorder.record(transaction, reused_event(&grant.terms, "refresh-reused"))?;
                     }
                     return Ok(TokenOutcome::Ended(GrantFault::Invalid("refresh-reused")));
                 }

@@ -61,7 +61,7 @@ pub(super) fn issue(
         aud: &grant.terms.resource,
         client_id: &grant.terms.client,
         jti: random::text()?,
-        sid: hex(&grant.id),
+        sid: sid_of(&grant.id),
         iat,
         exp,
         auth_time: grant.terms.logged_in / 1_000,
@@ -86,6 +86,11 @@ impl AccountDatabase {
         let claims: Option<SessionClaim> = keys.iter().find_map(|key| key.claims_of(token));
         Ok(claims.and_then(|claims| id_of(&claims.sid)))
     }
+}
+
+/// The id of a grant as in the claim `sid`.
+pub fn sid_of(id: &GrantId) -> String {
+    hex(id)
 }
 
 /// The id of a grant in hexadecimal digits, as in the claim `sid`.

@@ -117,6 +117,54 @@ fn the_keys_of_a_user_are_bounded() {
     database.make_key(ada, terms("more"), KeyOrigin::Operator, now + DAY + 1).unwrap();
 }
 
+/// Adds users with as many keys and roles as possible.
+fn add_large_users(database: &AccountDatabase, numbers: std::ops::Range<usize>, now: i64) {
+    let connection = &database.connection;
+    for number in numbers {
+        let (user, name) = (format!("{number:032x}"), format!("user {number}"));
+        let statement =
+            "INSERT INTO users (id, name, hash, created) SELECT ?1, ?2, hash, created FROM users LIMIT 1";
+        connection.execute(statement, (&user, name)).unwrap();
+        for role in 0..64 {
+            let values = (&user, format!("{role:0128}"));
+            connection.execute("INSERT INTO roles (user, role) VALUES (?1, ?2)", values).unwrap();
+        }
+        for key in 0..MOST_OF_ONE {
+            let id = format!("{:032x}", number * 100 + usize::try_from(key).unwrap());
+            let values = (&id, &user, format!("k{key}"), sha256(id.as_bytes()), now);
+            let statement = "INSERT INTO own_keys (id, user, name, digest, scopes, created, strong)
+                             VALUES (?1, ?2, ?3, ?4, '', ?5, 1)";
+            connection.execute(statement, values).unwrap();
+        }
+    }
+}
+
+/// Otherwise, no key of anybody would be accepted.
+#[test]
+fn the_file_of_keys_is_never_longer_than_a_policy_reads() {
+    let accounts = TestAccounts::new();
+    let mut database = accounts.open();
+    let (ada, now) = (&accounts.ada.id, now_ms());
+    let length = || std::fs::metadata(accounts.place().own_keys()).unwrap().len();
+    database.connection.execute_batch("BEGIN").unwrap();
+    add_large_users(&database, 0..40, now);
+    database.connection.execute_batch("COMMIT").unwrap();
+    database.make_key(ada, terms("ci"), KeyOrigin::Operator, now).unwrap();
+    assert_eq!(file(&accounts).len(), 40 * 20 + 1);
+    assert!(length() <= stored(&database.connection, now).unwrap().bytes as u64);
+    database.connection.execute_batch("BEGIN").unwrap();
+    add_large_users(&database, 40..100, now + 1);
+    database.connection.execute_batch("COMMIT").unwrap();
+    let more = database.make_key(ada, terms("more"), KeyOrigin::Operator, now);
+    assert!(matches!(more, Err(OwnKeyFault::Full)), "{more:?}");
+    // Users may have got more roles.
+    database.publish().unwrap();
+    assert!(length() < 16 << 20, "{}", length());
+    let kept = file(&accounts);
+    assert!(kept.len() > 1_000 && kept.len() < 100 * 20, "{}", kept.len());
+    assert!(kept.iter().any(|key| key.owner.as_ref() == Some(ada)), "older keys stay");
+}
+
 #[test]
 fn terms_are_checked() {
     let accounts = TestAccounts::new();

@@ -1,7 +1,10 @@
 //! The files beside the database, after failures, kills, steps of the clock and floods.
 
+use std::time::Instant;
+
 use super::*;
 use crate::event::{AccountAction, AccountEvent, Actor};
+use witgate_base::whole_file::Lock;
 
 /// Takes the files beside the database away while `work` runs.
 fn without_files<T>(accounts: &TestAccounts, work: impl FnOnce() -> T) -> T {
@@ -42,6 +45,23 @@ fn an_own_ending_that_could_not_be_put_in_force_is_tried_again() {
     let ended = without_files(&accounts, || database.end_logins("ada", "ended"));
     assert!(matches!(ended, Err(AccountsError::NotInForce(_))), "{ended:?}");
     database.keep_up().unwrap();
+    assert_eq!(sids(&accounts), 1);
+}
+
+/// Somebody may stop a command with the lock in its hand.
+#[test]
+fn a_lock_that_another_process_keeps_delays_requests_for_a_moment() {
+    let accounts = TestAccounts::new();
+    let mut running = AccountDatabase::open_within(accounts.place(), REQUEST_PATIENCE).unwrap();
+    running.publish().unwrap();
+    logged_in(&accounts, &mut running, now_ms());
+    let kept = Lock::take(&accounts.place().ended()).unwrap();
+    let begin = Instant::now();
+    let ended = running.end_logins("ada", "ended");
+    assert!(matches!(ended, Err(AccountsError::NotInForce(_))), "{ended:?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(kept);
+    running.keep_up().unwrap();
     assert_eq!(sids(&accounts), 1);
 }
 

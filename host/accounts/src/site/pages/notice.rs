@@ -2,11 +2,9 @@
 
 use http::StatusCode;
 use maud::{Markup, html};
+use witgate_pages::{NOTICE, alert};
 
 use crate::provider::ProviderNotice;
-
-/// The id of the sentence, by which fields refer to it.
-pub(super) const ID: &str = "notice";
 
 /// A sentence above the login form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +84,6 @@ impl FormNotice {
     }
 }
 
-/// A sentence that a screen reader reads at once.
-pub(super) fn alert(sentence: &str) -> Markup {
-    html! { p.notice #(ID) role="alert" { (sentence) } }
-}
-
 /// A field of a form, which refers to the sentence about it.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
@@ -117,7 +110,7 @@ impl Field<'_> {
         let about = notice.and_then(|notice| notice.field);
         let is_wrong = about == Some(name);
         let has_focus = about.map_or(is_first, |about| about == name);
-        let described = (is_wrong || (is_first && about.is_none() && notice.is_some())).then_some(ID);
+        let described = (is_wrong || (is_first && about.is_none() && notice.is_some())).then_some(NOTICE);
         let invalid = is_wrong.then_some("true");
         html! {
             label for=(name) { (label) }

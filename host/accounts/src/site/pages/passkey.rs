@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use maud::{Markup, html};
+use witgate_pages::page_with_script;
 
 use super::account::ago;
 use super::notice::{Field, FieldKind, FormNotice};
-use super::{hidden, page, page_with_script};
+use super::{SCRIPT, hidden, page};
 use crate::database::passkeys::Passkey;
 use crate::database::users::AccountUser;
 use crate::site::answers::SiteAnswer;
@@ -69,7 +70,7 @@ pub(in crate::site) fn log_in(form: &PasskeyLoginForm<'_>) -> SiteAnswer {
         }
         p { a href=(password) { "Log in with your password instead" } }
     };
-    page_with_script(status(notice), "Log in with a passkey", content)
+    page_with_script(status(notice), "Log in with a passkey", content, &SCRIPT)
 }
 
 pub(in crate::site) fn create(form: &NewPasskeyForm<'_>) -> SiteAnswer {
@@ -87,7 +88,7 @@ pub(in crate::site) fn create(form: &NewPasskeyForm<'_>) -> SiteAnswer {
         }
         p { a href="/account/passkeys" { "Back to your passkeys" } }
     };
-    page_with_script(StatusCode::OK, "New passkey", content)
+    page_with_script(StatusCode::OK, "New passkey", content, &SCRIPT)
 }
 
 pub(in crate::site) fn list(form: &PasskeysForm<'_>) -> SiteAnswer {

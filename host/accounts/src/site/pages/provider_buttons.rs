@@ -1,6 +1,7 @@
 //! The buttons for providers, below the login with a password.
 
 use maud::{Markup, html};
+use witgate_pages::hidden;
 
 use crate::site::form_token::FIELD;
 use witgate_config::account_logins::provider_path;
@@ -10,8 +11,8 @@ pub(super) fn buttons(token: &str, next: &str, providers: &[(&str, &str)]) -> Ma
     html! {
         @for (name, label) in providers {
             form method="post" action=(provider_path(name)) {
-                input type="hidden" name=(FIELD) value=(token);
-                input type="hidden" name="next" value=(next);
+                (hidden(FIELD, token))
+                (hidden("next", next))
                 button.other { "Log in with " (label) }
             }
         }

@@ -1,5 +1,7 @@
 //! The pages of the second factor.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use maud::{Markup, html};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,6 +20,8 @@ const FEW: usize = 3;
 pub(in crate::site) struct CodeForm<'a> {
     pub(in crate::site) token: &'a str,
     pub(in crate::site) next: &'a str,
+    /// The time for which the browser can be remembered.
+    pub(in crate::site) remembers: Option<Duration>,
     pub(in crate::site) notice: Option<FormNotice>,
 }
 
@@ -53,6 +57,12 @@ pub(in crate::site) fn code(form: CodeForm<'_>) -> SiteAnswer {
             (hidden(FIELD, form.token))
             (hidden("next", form.next))
             (CODE.markup(notice, true))
+            @if let Some(time) = form.remembers {
+                p.choice {
+                    input #remember name="remember" type="checkbox" value="yes";
+                    label for="remember" { "Do not ask for a code in this browser for " (days(time)) }
+                }
+            }
             button { "Log in" }
         }
         details {
@@ -68,6 +78,14 @@ pub(in crate::site) fn code(form: CodeForm<'_>) -> SiteAnswer {
         }
     };
     page(status(notice), "Enter your code", content)
+}
+
+/// A time in days.
+fn days(time: Duration) -> String {
+    match time.as_secs() / 86_400 {
+        1 => "a day".to_owned(),
+        days => format!("{days} days"),
+    }
 }
 
 pub(in crate::site) fn set_up(form: SetUpForm<'_>) -> SiteAnswer {

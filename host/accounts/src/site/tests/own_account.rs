@@ -46,11 +46,16 @@ impl Browser {
 
     /// Logs in with a password and a code.
     async fn log_in_with(&mut self, code: &str) -> SiteAnswer {
+        self.log_in_with_form(&[("code", code)]).await
+    }
+
+    /// Logs in with a password and these fields of the form for a code.
+    async fn log_in_with_form(&mut self, fields: &[(&str, &str)]) -> SiteAnswer {
         self.cookies.clear();
         let answer = self.log_in_as("ada", PASSWORD).await;
         assert_eq!(location(&answer), "/login/code");
         assert!(!self.cookies.contains_key("__Host-witgate-session"));
-        self.submit("/login/code", &[("code", code)]).await
+        self.submit("/login/code", fields).await
     }
 }
 
@@ -222,9 +227,9 @@ async fn a_second_factor_is_asked_for_after_the_password() {
         let ada = browser.accounts.ada.clone();
         let mut database = browser.accounts.open();
         let settings = browser.accounts.settings.clone();
-        let step = database.pass_password(&ada, "", &settings, later).unwrap().unwrap();
+        let step = database.pass_password(&ada, ("", None), &settings, later).unwrap().unwrap();
         let crate::database::begun_logins::LoginStep::Code(login) = step else { panic!("{step:?}") };
-        match database.pass_code(&login, &code_of(&secret, later), "", later).unwrap() {
+        match database.pass_code(&login, &code_of(&secret, later), ("", false), later).unwrap() {
             crate::database::begun_logins::SecondStep::Done { session, .. } => session,
             other => panic!("{other:?}"),
         }
@@ -239,6 +244,73 @@ async fn a_second_factor_is_asked_for_after_the_password() {
 }
 
 #[tokio::test]
+async fn a_browser_asks_for_no_code_if_its_user_has_chosen_that_there() {
+    use crate::database::begun_logins::LoginStep;
+    const REMEMBERED: &str = "__Host-witgate-remembered";
+    let mut browser = Browser::new();
+    browser.log_in_as("ada", PASSWORD).await;
+    let (_, codes) = browser.set_up().await;
+    // Without the box, nothing is remembered.
+    assert_eq!(location(&browser.log_in_with(&codes[0]).await), "/account");
+    assert!(!browser.cookies.contains_key(REMEMBERED));
+    let answer = browser.log_in_with_form(&[("code", &codes[1]), ("remember", "yes")]).await;
+    assert_eq!(location(&answer), "/account");
+    let remembered = browser.cookies[REMEMBERED].clone();
+
+    let (ada, settings) = (browser.accounts.ada.clone(), browser.accounts.settings.clone());
+    let mut database = browser.accounts.open();
+    let asks = |database: &mut crate::database::AccountDatabase, secret: &str, now| {
+        let shown = SecretString::from(secret);
+        match database.pass_password(&ada, ("", Some(&shown)), &settings, now).unwrap() {
+            Some(LoginStep::Session(_)) => false,
+            Some(LoginStep::Code(_)) => true,
+            other => panic!("{other:?}"),
+        }
+    };
+    let day = 86_400_000;
+    assert!(!asks(&mut database, &remembered, now_ms()));
+    assert!(!asks(&mut database, &remembered, now_ms() + 29 * day));
+    assert!(asks(&mut database, &remembered, now_ms() + 30 * day));
+    assert!(asks(&mut database, &remembered, now_ms() - day), "the clock was set back");
+    assert!(asks(&mut database, "guess", now_ms()) && asks(&mut database, "", now_ms()));
+    // The setting counts at the login.
+    let shown = SecretString::from(remembered.as_str());
+    let mut strict = settings.clone();
+    strict.second_factor_remembered = Duration::ZERO;
+    let step = database.pass_password(&ada, ("", Some(&shown)), &strict, now_ms()).unwrap();
+    assert!(matches!(step, Some(LoginStep::Code(_))), "{step:?}");
+    // The password is still needed, and nothing else.
+    assert_eq!(browser.log_in_as("ada", "wrong password").await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(location(&browser.log_in_as("ada", PASSWORD).await), "/account");
+    browser.cookies.remove(REMEMBERED);
+    assert_eq!(location(&browser.log_in_as("ada", PASSWORD).await), "/login/code");
+
+    // Whatever ends the trust ends it in all browsers.
+    let remember = |database: &mut crate::database::AccountDatabase, code: &str| {
+        let step = database.pass_password(&ada, ("", None), &settings, now_ms()).unwrap();
+        let Some(LoginStep::Code(login)) = step else { panic!("{step:?}") };
+        match database.pass_code(&login, code, ("", true), now_ms()).unwrap() {
+            crate::database::begun_logins::SecondStep::Done { remembered, .. } => remembered.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = remember(&mut database, &codes[2]);
+    use secrecy::ExposeSecret as _;
+    let session = database.begin_session(&ada, &password_start(), now_ms()).unwrap().unwrap();
+    database.end_session_of(&ada, crate::database::sessions::handle_of(&session)).unwrap();
+    assert!(asks(&mut database, first.expose_secret(), now_ms()), "a browser was logged out from elsewhere");
+    let second = remember(&mut database, &codes[3]);
+    assert!(!asks(&mut database, second.expose_secret(), now_ms()));
+    database.remove_authenticator("ada").unwrap();
+    drop(database);
+    browser.cookies.clear();
+    browser.log_in_as("ada", PASSWORD).await;
+    browser.set_up().await;
+    let mut database = browser.accounts.open();
+    assert!(asks(&mut database, second.expose_secret(), now_ms()), "it was of another app");
+}
+
+#[tokio::test]
 async fn many_wrong_codes_cause_pauses_for_all_addresses() {
     use crate::database::begun_logins::{LoginStep, SecondStep};
     let mut browser = Browser::new();
@@ -248,11 +320,12 @@ async fn many_wrong_codes_cause_pauses_for_all_addresses() {
     let settings = browser.accounts.settings.clone();
     let mut database = browser.accounts.open();
     let mut try_at = |code: &str, now| {
-        let LoginStep::Code(login) = database.pass_password(&ada, "", &settings, now).unwrap().unwrap()
+        let LoginStep::Code(login) =
+            database.pass_password(&ada, ("", None), &settings, now).unwrap().unwrap()
         else {
             panic!("no code is asked for")
         };
-        database.pass_code(&login, code, "", now).unwrap()
+        database.pass_code(&login, code, ("", false), now).unwrap()
     };
     let mut now = now_ms() + 120_000;
     for _ in 0..10 {
@@ -352,4 +425,38 @@ fn claims_of(tokens: &Value) -> Value {
     let token = tokens["access_token"].as_str().unwrap();
     let claims = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_login_with_a_second_factor_is_counted_at_its_end() {
+    let mut browser = Browser::new();
+    browser.log_in_as("ada", PASSWORD).await;
+    let (_, codes) = browser.set_up().await;
+    let logins = |browser: &Browser| browser.site.store.meters().logins().map(|(_, number)| number);
+    assert_eq!(logins(&browser), [1, 0, 0, 0]);
+    browser.log_in_with("abcdef").await;
+    assert_eq!(logins(&browser), [1, 1, 0, 0]);
+    browser.log_in_with(&codes[0]).await;
+    assert_eq!(logins(&browser), [2, 1, 0, 0]);
+    browser.cookies.clear();
+    browser.log_in_as("ada", PASSWORD).await;
+    browser.peer = Some("192.0.2.1".parse().unwrap());
+    browser.submit("/login/code", &[("code", &*codes[1])]).await;
+    assert_eq!(logins(&browser), [2, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_user_is_shown_few_secrets_at_the_same_time() {
+    let browser = Browser::with(|settings| settings.second_factor = SecondFactorRule::Everybody);
+    let (ada, settings) = (browser.accounts.ada.clone(), browser.accounts.settings.clone());
+    let (mut database, now) = (browser.accounts.open(), now_ms());
+    let mut begun = Vec::new();
+    for number in 0..11 {
+        let step = database.pass_password(&ada, ("", None), &settings, now + number).unwrap().unwrap();
+        let crate::database::begun_logins::LoginStep::Code(login) = step else { panic!("{step:?}") };
+        begun.push(login);
+    }
+    let is_offered = |login| database.offered_authenticator(login, &ada.id, now).unwrap().is_some();
+    assert_eq!(begun.iter().filter(|login| is_offered(login)).count(), 10);
+    assert!(!is_offered(&begun[0]), "the oldest one has ended");
 }

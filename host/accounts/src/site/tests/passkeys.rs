@@ -226,12 +226,12 @@ async fn a_password_alone_sets_up_no_app_for_a_user_with_passkeys() {
     let mut settings = browser.accounts.settings.clone();
     settings.second_factor = SecondFactorRule::Everybody;
     let mut database = browser.accounts.open();
-    let begun = database.pass_password(&ada, "", &settings, now_ms()).unwrap();
+    let begun = database.pass_password(&ada, ("", None), &settings, now_ms()).unwrap();
     let Some(LoginStep::Code(begun)) = begun else { panic!("{begun:?}") };
     assert!(database.begun_login(&begun, now_ms()).unwrap().is_some());
     browser.add(&device).await;
     assert!(database.begun_login(&begun, now_ms()).unwrap().is_none());
-    assert!(matches!(database.pass_code(&begun, "000000", "", now_ms()).unwrap(), SecondStep::Over));
+    assert!(matches!(database.pass_code(&begun, "000000", ("", false), now_ms()).unwrap(), SecondStep::Over));
 
     browser.site.settings.second_factor = SecondFactorRule::Everybody;
     browser.cookies.clear();
@@ -284,6 +284,25 @@ async fn a_passkey_that_is_not_added_counts_as_a_failure_and_uses_its_challenge_
     assert_eq!(browser.counts.all()[1], before + 2);
     assert!(browser.accounts.open().passkeys_of(&ada.id).unwrap().is_empty());
     assert_eq!(location(&browser.add(&device).await), "/account/passkeys");
+}
+
+#[tokio::test]
+async fn a_passkey_that_changes_its_kind_or_logs_in_too_often_is_refused() {
+    let mut browser = Browser::new();
+    let (mut device, ada) = (Device::new(), browser.accounts.ada.clone());
+    let page = browser.get("/login").await;
+    browser.log_in(&page, PASSWORD).await;
+    browser.add(&device).await;
+    browser.cookies.clear();
+    device.flags |= 0x08;
+    browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    device.flags ^= 0x08;
+    for _ in 1..200 {
+        assert_eq!(location(&browser.log_in_by(&device, "/login/passkey", &ada.id).await), "/account");
+    }
+    let answer = browser.log_in_by(&device, "/login/passkey", &ada.id).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(browser.refusals(&ada), ["passkey-changed", "passkey-too-often"]);
 }
 
 /// A reset follows a theft, and the thief may have added a passkey. Whoever changes the password themselves keeps theirs.

@@ -75,23 +75,35 @@ async fn a_person_gets_in_through_a_provider_and_goes_on_with_the_client() {
     let page = text_of(&guest.browser.get(&location(&answer)).await);
     assert!(page.contains("Allow access?") && page.contains("grace"), "{page}");
     for action in [AccountAction::UserAdded, AccountAction::LoggedIn] {
-        recorded(&guest.browser, action, Some("grace")).await;
+        recorded(&guest.browser, action, Some("grace"));
     }
 }
 
-/// Waits until this event is recorded, for the user with this name.
-async fn recorded(browser: &Browser, action: AccountAction, name: Option<&str>) {
-    let is_there = || {
-        let events = browser.events.lock();
-        events.iter().any(|event| event.action == action && event.name.as_deref() == name)
-    };
-    for _ in 0..500 {
-        if is_there() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("no {action:?}: {:?}", browser.events.lock());
+/// Checks that this event is recorded, for the user with this name.
+fn recorded(browser: &Browser, action: AccountAction, name: Option<&str>) {
+    browser.accounts_events();
+    let events = browser.events.lock();
+    let is_there = events.iter().any(|event| event.action == action && event.name.as_deref() == name);
+    assert!(is_there, "no {action:?}: {events:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_the_provider_does_not_vouch_for_is_a_failed_login() {
+    let mut guest = Guest::new(|_| {});
+    let page = guest.browser.get("/login").await;
+    let asked = guest.leave(&page).await;
+    // Any site can make a browser open such an address.
+    guest.browser.get(&format!("{CALLBACK}?code=c&state=other")).await;
+    assert_eq!(guest.browser.counts.all(), [0, 0, 1, 0]);
+    guest.claims.lock()["nonce"] = json!("of another login");
+    let refused = guest.browser.get(&format!("{CALLBACK}?code=c&state={}", asked["state"])).await;
+    assert!(!sets_session(&refused));
+    assert_eq!(guest.browser.counts.all(), [0, 1, 1, 0]);
+    assert!(sets_session(&guest.log_in().await));
+    assert_eq!(guest.browser.counts.all(), [1, 1, 1, 0]);
+    guest.browser.peer = Some("192.0.2.1".parse().unwrap());
+    let refused = guest.log_in().await;
+    assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::TOO_MANY_REQUESTS, false));
 }
 
 #[tokio::test]
@@ -186,7 +198,7 @@ async fn a_person_whom_the_rules_refuse_is_logged_out_everywhere() {
     assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::FORBIDDEN, false));
     assert!(database.session(&session, &guest.browser.accounts.settings, now_ms()).unwrap().is_none());
     assert_eq!(database.named_user("ada").unwrap().roles, Vec::<String>::new());
-    recorded(&guest.browser, AccountAction::RolesChanged, Some("ada")).await;
+    recorded(&guest.browser, AccountAction::RolesChanged, Some("ada"));
 }
 
 #[tokio::test]
@@ -196,5 +208,5 @@ async fn a_provider_that_fails_lets_nobody_in() {
     });
     let refused = guest.log_in().await;
     assert_eq!((refused.status(), sets_session(&refused)), (StatusCode::BAD_GATEWAY, false));
-    recorded(&guest.browser, AccountAction::LoginRefused, None).await;
+    recorded(&guest.browser, AccountAction::LoginRefused, None);
 }

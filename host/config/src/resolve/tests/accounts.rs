@@ -26,6 +26,7 @@ fn the_policy_of_accounts_is_one_for_their_tokens() {
     let accounts = loaded.config.accounts.unwrap();
     assert_eq!(accounts.service_names, ["a", "example", "mcp.example.com"]);
     assert!(!accounts.second_factor.is_for(&["ops".to_owned()]));
+    assert_eq!(accounts.second_factor_remembered.as_secs(), 30 * 86_400);
     assert_eq!((&*accounts.issuer, accounts.access_ttl.as_secs()), ("https://mcp.example.com", 3_600));
     assert_eq!(accounts.resources[0].url, "https://mcp.example.com/mcp");
     assert_eq!(loaded.config.server.authorization_servers, ["https://mcp.example.com"]);
@@ -64,6 +65,7 @@ fn faults_of_accounts_are_reported_with_their_places() {
             "witgate.toml:13:20: `a b` is not a scope (a scope has no blanks, quotes and backslashes)\nwitgate.toml:13:42: `offline_access` is offered without a setting (leave it out)\nwitgate.toml:13:51: the scope `c` has no description for people (say what a client may do with it, such as \"Read your notes\")\n",
         ),
         ("[accounts]\nsecond_factor = 'maybe'\n", "witgate.toml:13:17: "),
+        ("[accounts]\nsecond_factor_remember_days = 91\n", "witgate.toml:13:31: "),
         (
             "[accounts]\nsecond_factor = 'required'\nsecond_factor_roles = ['ops']\n",
             "witgate.toml:14:23: everybody needs a second factor, so roles have no effect (leave the roles out, or write `second_factor = \"optional\"`)\n",

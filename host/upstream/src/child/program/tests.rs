@@ -11,6 +11,8 @@ fn a_missing_program_is_named() {
     assert!(check(&[]).unwrap_err().contains("empty"));
     assert!(check(&words("no-such-program-x")).unwrap_err().contains("`no-such-program-x` is not installed"));
     assert_eq!(check(&words("/etc/passwd")).unwrap_err(), "`/etc/passwd` may not be executed");
+    let joined = check(&["npx -y some-server".to_owned()]).unwrap_err();
+    assert!(joined.ends_with(r#"as separate words, ["npx", "-y", "some-server"]"#), "{joined}");
     assert_eq!(check(&words("/nowhere/npx")).unwrap_err(), "`/nowhere/npx` does not exist");
 }
 

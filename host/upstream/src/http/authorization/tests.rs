@@ -291,7 +291,7 @@ async fn a_stop_ends_many_sessions_in_a_bounded_time() {
         (0..100).for_each(|_| upstream.farewells.say(&session, None));
         let begin = Instant::now();
         upstream.shut_down().await;
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
         assert!(server.most_open.load(Ordering::SeqCst) <= 16);
         assert_eq!(server.seen.lock().len() == 100, is_told);
     }

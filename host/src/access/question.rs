@@ -1,4 +1,4 @@
-//! The question of an explanation: a call, and who makes it.
+//! A question to policies that only explain: a call, and who makes it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use witgate_plugin::{Digest, Identity, Scheme, TargetKind};
 
-use crate::cli::outcome::CommandFailure;
 use witgate_cases::CaseCall;
 use witgate_config::{Config, PolicyKind, Transport};
 use witgate_flow::Arrival;
@@ -19,24 +18,35 @@ use witgate_flow::explanation::ExplainedCaller;
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generation;
 
+/// The reason why a question cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QuestionError {
+    /// The configuration has no upstream at this place.
+    #[error("there is no such upstream")]
+    Upstream,
+    /// The credential has characters that no header may have.
+    #[error("the token cannot be the value of a header")]
+    Token,
+}
+
 /// A call, its sender and its time.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct CallQuestion {
+pub(crate) struct CallQuestion {
     /// The place of the upstream in the configuration.
-    pub(in crate::cli) upstream: usize,
-    pub(in crate::cli) call: CaseCall,
+    pub(crate) upstream: usize,
+    pub(crate) call: CaseCall,
     /// The arguments. None: there are none.
-    pub(in crate::cli) arguments: Option<Value>,
-    pub(in crate::cli) headers: HeaderMap,
-    pub(in crate::cli) peer: Option<IpAddr>,
-    pub(in crate::cli) sender: QuestionSender,
+    pub(crate) arguments: Option<Value>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) sender: QuestionSender,
     /// The time, in seconds since the Unix epoch.
-    pub(in crate::cli) at: u64,
+    pub(crate) at: u64,
 }
 
 /// The sender of a call.
 #[derive(Clone, Debug)]
-pub(in crate::cli) enum QuestionSender {
+pub(crate) enum QuestionSender {
     /// Somebody without a credential.
     Nobody,
     /// A caller who is assumed to be known.
@@ -49,7 +59,7 @@ pub(in crate::cli) enum QuestionSender {
 
 impl QuestionSender {
     /// The text of the credential.
-    pub(in crate::cli) fn secret(&self) -> Option<&str> {
+    pub(crate) fn secret(&self) -> Option<&str> {
         match self {
             Self::Nobody | Self::Assumed { .. } => None,
             Self::Key { text, .. } | Self::Token { text, .. } => Some(text.expose_secret()),
@@ -77,7 +87,7 @@ impl CallQuestion {
     }
 
     /// The message, and its caller.
-    pub(super) fn arrival(&self, config: &Config) -> Result<(Arrival, ExplainedCaller), CommandFailure> {
+    pub(super) fn arrival(&self, config: &Config) -> Result<(Arrival, ExplainedCaller), QuestionError> {
         let transport = match config.server.transport {
             Transport::Http => witgate_plugin::Transport::Http,
             Transport::Stdio => witgate_plugin::Transport::Stdio,
@@ -110,7 +120,7 @@ impl CallQuestion {
     }
 
     /// Adds the credential to the headers.
-    fn show_in(&self, headers: &mut HeaderMap) -> Result<(), CommandFailure> {
+    fn show_in(&self, headers: &mut HeaderMap) -> Result<(), QuestionError> {
         let (name, value) = match &self.sender {
             QuestionSender::Nobody | QuestionSender::Assumed { .. } => return Ok(()),
             QuestionSender::Key { header: Some(name), text, .. } => {
@@ -121,7 +131,7 @@ impl CallQuestion {
             }
         };
         let value = HeaderValue::try_from(value);
-        let value = value.map_err(|_| CommandFailure::new("the token cannot be the value of a header"))?;
+        let value = value.map_err(|_| QuestionError::Token)?;
         headers.insert(name, value);
         Ok(())
     }

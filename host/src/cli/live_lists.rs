@@ -8,22 +8,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use witgate_config::resolve;
+use witgate_cases::factory::Factory;
+use witgate_config::environment::Environment;
+use witgate_config::pins::EntryKind;
+use witgate_config::{Config, resolve};
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::port::{AnswerBody, Upstream as _};
 use witgate_flow::request::Route;
 use witgate_flow::{Arrival, Flow};
 use witgate_message::credential::Credentials;
-use witgate_plugin::{TargetKind, Transport};
+use witgate_plugin::Transport;
 use witgate_policy::generation::Generations;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
+use witgate_upstream::era::SpokenEras;
 use witgate_upstream::own_tools::{AuthStatus, OwnTools};
 
-use crate::cli::context::{Context, DEFAULT_CONFIG};
-use crate::cli::explain::scene::ExplanationScene;
-use crate::cli::outcome::CommandFailure;
+use super::context::{Context, DEFAULT_CONFIG};
+use super::explain::scene::ExplanationScene;
+use super::outcome::CommandFailure;
+use crate::routes::route;
 
 /// Rules that allow everything.
 const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { roles = [\"all\"] }\n\
@@ -33,106 +38,170 @@ const ALL: &str = "[upstreams.all]\nown_tools = true\n[pipeline]\nanonymous = { 
 #[derive(Clone, Copy)]
 struct ListBounds {
     entries: usize,
+    /// The size of all entries as JSON.
+    bytes: usize,
     pages: usize,
     /// The time after which no further page is asked for.
     time: Duration,
 }
 
 /// The most that is read of one list. A server may give pages without entries for ever.
-const MOST: ListBounds = ListBounds { entries: 10_000, pages: 1_000, time: Duration::from_secs(60) };
+const MOST: ListBounds =
+    ListBounds { entries: 10_000, bytes: 64 << 20, pages: 1_000, time: Duration::from_secs(60) };
 
-/// A list: its kind of entries, its method, its member, and the member with the name of an entry.
-pub(super) const LISTS: [(TargetKind, &str, &str, &str); 3] = [
-    (TargetKind::Tool, "tools/list", "tools", "name"),
-    (TargetKind::Prompt, "prompts/list", "prompts", "name"),
-    (TargetKind::Resource, "resources/list", "resources", "uri"),
-];
-
-/// The names in a list.
+/// A list of an upstream.
 pub(super) struct LiveList {
-    pub(super) kind: TargetKind,
-    pub(super) method: &'static str,
-    pub(super) names: Vec<String>,
-    /// True if there are more pages than are read.
+    pub(super) kind: EntryKind,
+    /// The entries, each of which has a name.
+    pub(super) entries: Vec<Value>,
+    /// True if there are more entries than are read.
     pub(super) is_cut: bool,
 }
 
-/// The lists of the upstream at `place`. An upstream without one of them has none of its entries.
+impl LiveList {
+    /// The names of the entries.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| self.kind.name_of(entry))
+    }
+}
+
+/// The upstream whose lists are read.
+#[derive(Clone, Copy)]
+pub(super) struct ListedUpstream<'a> {
+    pub(super) config: &'a Config,
+    /// Its place in the configuration.
+    pub(super) place: usize,
+    pub(super) factory: &'a Factory,
+    pub(super) environment: &'a Environment,
+}
+
+/// Lists of an upstream.
+pub(super) struct ListAnswers {
+    pub(super) lists: Vec<LiveList>,
+    /// The eras that it supports, as far as they are known.
+    pub(super) eras: Option<SpokenEras>,
+}
+
+/// These lists of the upstream at `place`.
 pub(super) async fn read(
     context: &Context,
     scene: &ExplanationScene,
     place: usize,
+    kinds: &[EntryKind],
 ) -> Result<Vec<LiveList>, CommandFailure> {
-    let flow = flow(context, scene, place).await?;
-    let mut lists = Vec::new();
-    let mut fault = None;
-    for (kind, method, member, name) in LISTS {
-        let pages = async |cursor: Option<&Value>| page(&flow, method, cursor).await;
-        match names(pages, (member, name), MOST).await {
-            Ok((names, is_cut)) => lists.push(LiveList { kind, method, names, is_cut }),
-            Err(why) => fault = Some(why),
-        }
-    }
-    flow.upstream().shut_down().await;
+    let (config, factory) = (&scene.config, &scene.factory);
+    let listed = ListedUpstream { config, place, factory, environment: &context.environment };
+    Ok(read_all(listed, kinds).await?.lists)
+}
+
+/// These lists of an upstream. An upstream without one of them has none of its entries.
+pub(super) async fn read_all(
+    listed: ListedUpstream<'_>,
+    kinds: &[EntryKind],
+) -> Result<ListAnswers, CommandFailure> {
+    let UpstreamAnswers { lists, eras, fault } = ask(listed, kinds).await?;
     match fault.filter(|_| lists.is_empty()) {
         Some(why) => Err(CommandFailure::new(format!("the upstream gives no list: {why}"))),
+        None => Ok(ListAnswers { lists, eras }),
+    }
+}
+
+/// All lists of the upstream at `place`, none of which may fail. One that the upstream does not have is empty.
+pub(super) async fn read_whole(
+    context: &Context,
+    scene: &ExplanationScene,
+    place: usize,
+) -> Result<Vec<LiveList>, CommandFailure> {
+    let (config, factory) = (&scene.config, &scene.factory);
+    let listed = ListedUpstream { config, place, factory, environment: &context.environment };
+    let UpstreamAnswers { lists, fault, .. } = ask(listed, &EntryKind::ALL).await?;
+    match fault {
+        Some(why) => Err(CommandFailure::new(format!("the upstream does not give all lists: {why}"))),
         None => Ok(lists),
     }
 }
 
-async fn flow(
-    context: &Context,
-    scene: &ExplanationScene,
-    place: usize,
-) -> Result<Flow<AnyUpstream>, CommandFailure> {
+/// The answers of an upstream to requests for lists.
+struct UpstreamAnswers {
+    lists: Vec<LiveList>,
+    eras: Option<SpokenEras>,
+    /// The last error, other than that of an upstream without a list.
+    fault: Option<String>,
+}
+
+async fn ask(listed: ListedUpstream<'_>, kinds: &[EntryKind]) -> Result<UpstreamAnswers, CommandFailure> {
+    let flow = flow(listed).await?;
+    let (mut lists, mut fault) = (Vec::new(), None);
+    for kind in kinds.iter().copied() {
+        let pages = async |cursor: Option<&Value>| page(&flow, kind.method(), cursor).await;
+        match entries(pages, kind, MOST).await {
+            Ok((entries, is_cut)) => lists.push(LiveList { kind, entries, is_cut }),
+            Err(why) if why.contains("-32601") => {
+                lists.push(LiveList { kind, entries: Vec::new(), is_cut: false });
+            }
+            Err(why) => fault = Some(why),
+        }
+    }
+    let eras = flow.upstream().eras();
+    flow.upstream().shut_down().await;
+    Ok(UpstreamAnswers { lists, eras, fault })
+}
+
+async fn flow(listed: ListedUpstream<'_>) -> Result<Flow<AnyUpstream>, CommandFailure> {
+    let ListedUpstream { config: own, place, factory, environment } = listed;
     let upstream =
-        scene.upstream_at(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))?;
-    let loaded = resolve::load_text(Path::new(DEFAULT_CONFIG), ALL, &context.environment);
+        own.upstreams.get(place).ok_or_else(|| CommandFailure::new("there is no such upstream"))?;
+    let loaded = resolve::load_text(Path::new(DEFAULT_CONFIG), ALL, environment);
     let loaded = loaded.map_err(CommandFailure::Config)?;
     // The network settings stay those of the configuration.
-    let config = witgate_config::Config {
-        network: scene.config.network.clone(),
-        auth_disabled: false,
-        ..loaded.config
-    };
-    let generation = scene.factory.candidate(&config, None).await;
+    let config = Config { network: own.network.clone(), auth_disabled: false, ..loaded.config };
+    let generation = factory.candidate(&config, None).await;
     let generation = generation.map_err(|errors| {
         CommandFailure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     let ways = Ways::closed();
-    ways.take(scene.config.network.as_ref());
+    ways.take(own.network.as_ref());
     let credentials = OutboundCredentials::new(ways);
-    let own = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-    let target = AnyUpstream::new(upstream, scene.config.server.shutdown_grace, own, None, &credentials);
+    let tools = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
+    let target = AnyUpstream::new(upstream, own.server.shutdown_grace, tools, None, &credentials);
     let target = target.map_err(|error| CommandFailure::new(error.to_string()))?;
-    let route = Route { pipeline: 0, ..Route::clone(scene.route(place)?) };
+    let route = Route { pipeline: 0, ..route(own, place, upstream) };
     let generations = Arc::new(Generations::new(generation, 1));
     Ok(Flow::new(Arc::new(route), target, generations, &Metrics::default(), CancellationToken::new()))
 }
 
-/// The names in all pages of a list. True: there are more pages than these bounds allow.
-async fn names(
+/// The entries in all pages of a list. True: there are more than these bounds allow.
+async fn entries(
     page: impl AsyncFn(Option<&Value>) -> Result<Value, String>,
-    (member, name): (&str, &str),
+    kind: EntryKind,
     most: ListBounds,
-) -> Result<(Vec<String>, bool), String> {
-    let (mut names, mut cursor, began) = (Vec::new(), None, Instant::now());
+) -> Result<(Vec<Value>, bool), String> {
+    let (mut all, mut bytes, mut cursor, began) = (Vec::new(), 0usize, None, Instant::now());
     for _ in 0..most.pages {
-        let page = page(cursor.as_ref()).await?;
-        let entries = page.get(member).and_then(Value::as_array).ok_or("the answer has no list")?;
-        names.extend(entries.iter().filter_map(|entry| entry.get(name)?.as_str()).map(str::to_owned));
+        let mut page = page(cursor.as_ref()).await?;
         let next = page.get("nextCursor").filter(|next| !next.is_null()).cloned();
-        let is_full = names.len() > most.entries || (names.len() == most.entries && next.is_some());
-        names.truncate(most.entries);
-        if next.is_none() || next == cursor || is_full {
-            return Ok((names, is_full));
+        let Some(Value::Array(entries)) = page.get_mut(kind.list()).map(Value::take) else {
+            return Err("the answer has no list".to_owned());
+        };
+        for entry in entries.into_iter().filter(|entry| kind.name_of(entry).is_some()) {
+            bytes = bytes.saturating_add(entry.to_string().len());
+            if all.len() == most.entries || bytes > most.bytes {
+                return Ok((all, true));
+            }
+            all.push(entry);
+        }
+        if next.is_none() || next == cursor {
+            return Ok((all, false));
+        }
+        if all.len() == most.entries {
+            return Ok((all, true));
         }
         if began.elapsed() >= most.time {
             break;
         }
         cursor = next;
     }
-    Ok((names, true))
+    Ok((all, true))
 }
 
 async fn page(flow: &Flow<AnyUpstream>, method: &str, cursor: Option<&Value>) -> Result<Value, String> {
@@ -180,8 +249,9 @@ mod tests {
     async fn read(most: ListBounds, page: impl Fn(usize) -> Value) -> (Vec<String>, usize, bool) {
         let asked = AtomicUsize::new(0);
         let pages = async |_: Option<&Value>| Ok(page(asked.fetch_add(1, Ordering::Relaxed)));
-        let (names, is_cut) = names(pages, ("tools", "name"), most).await.unwrap();
-        (names, asked.into_inner(), is_cut)
+        let (entries, is_cut) = entries(pages, EntryKind::Tool, most).await.unwrap();
+        let list = LiveList { kind: EntryKind::Tool, entries, is_cut };
+        (list.names().map(str::to_owned).collect(), asked.into_inner(), is_cut)
     }
 
     fn endless(number: usize) -> Value {
@@ -198,6 +268,8 @@ mod tests {
         let two =
             |number: usize| json!({ "tools": [{ "name": "a" }, { "name": "b" }], "nextCursor": number });
         assert_eq!(read(most, two).await, (["a", "b", "a"].map(String::from).to_vec(), 2, true));
+        let large = ListBounds { bytes: two(0)["tools"][0].to_string().len(), ..MOST };
+        assert_eq!(read(large, two).await, (vec!["a".to_owned()], 1, true));
     }
 
     #[tokio::test]
