@@ -37,7 +37,6 @@ mod caller_tools;
 pub mod cli;
 mod control;
 pub mod embed;
-mod endpoints;
 mod loopback;
 mod operation;
 mod outgoing_checkpoints;

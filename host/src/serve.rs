@@ -1,12 +1,13 @@
 //! Makes a running gateway from a configuration: log, engine, first generation, upstreams, listeners, watcher, drain.
 
 mod background;
+mod combined_endpoints;
 mod error;
 mod flows;
 mod listeners;
-mod live_endpoints;
 mod live_parts;
 mod load;
+mod shared_upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use witgate_config::environment::Environment;
 use witgate_config::{self as config, AuditWrite, Config, Transport};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
+use witgate_flow::Flow;
 use witgate_flow::dpop::Proofs;
 use witgate_flow::port::Upstream as _;
 use witgate_flow::traces::LiveTracer;
@@ -51,7 +53,7 @@ use witgate_runtime::metrics::Metrics;
 use witgate_runtime::processes;
 use witgate_runtime::workers::Workers;
 use witgate_server::connections::descriptors;
-use witgate_server::http::{EndpointServices, Gateway, ServedEndpoint, Site};
+use witgate_server::http::{Gateway, Site};
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
@@ -61,12 +63,12 @@ use witgate_upstream::child::process;
 
 pub(crate) use background::BackgroundTasks;
 use background::LAST_RESORT;
+use combined_endpoints::RunningEndpoint;
 pub(crate) use error::ServeError;
-use flows::{AnyFlow, AnyServed, FlowMaker, check_command};
+use flows::{AnyServed, FlowMaker, check_command};
 use listeners::Listeners;
 pub(crate) use listeners::bind_admin;
-use live_endpoints::LiveEndpoints;
-use live_parts::{LiveListener, LiveParts, LiveTelemetry};
+use live_parts::{LiveListener, LiveParts, LiveTelemetry, served_endpoints};
 pub(crate) use load::load;
 
 /// Listening sockets that wait to replace the former one. Usually one of them is taken at once.
@@ -123,10 +125,10 @@ pub(crate) async fn run(
         answers: AnswerMemory::new(config.server.answer_memory),
         tracer: Arc::clone(&tracer),
         connect: desk.clone(),
+        definitions: Arc::clone(&background.definitions),
     };
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
-    let served = maker.first(&config)?;
-    let endpoints = LiveEndpoints::first(&maker, &config, &served);
+    let (served, endpoints) = maker.first(&config)?;
     maker.answers.register_answers(&metrics);
     logs.register(&metrics);
     audit.register(&metrics);
@@ -149,11 +151,14 @@ pub(crate) async fn run(
     // Not before the reloader exists: it would take the changed bound for a change in the file.
     descriptors::bound_connections(&mut config);
     let is_public = listeners.public.is_some();
-    let combined = endpoints.services();
     let gateway = is_public.then(|| {
-        let services = EndpointServices { upstreams: served.clone(), endpoints: combined.clone() };
-        let (generations, keys) = (Arc::clone(&generations), Arc::clone(&keys));
-        listening(Gateway::serving_all(&config.server, &services, generations, keys), &background, site, desk)
+        let gateway = Gateway::serving_all(
+            &config.server,
+            &served_endpoints(&served, &endpoints),
+            Arc::clone(&generations),
+            Arc::clone(&keys),
+        );
+        listening(gateway, &background, site, desk)
     });
     let gateway = gateway.transpose()?;
     let (moves, moved) = mpsc::channel(MOVES);
@@ -168,9 +173,12 @@ pub(crate) async fn run(
         settings: Mutex::new(config.telemetry.clone()),
         tasks: (background.tidy.clone(), background.ended.clone()),
     };
-    let definitions = Arc::clone(&background.definitions);
-    let parts = LiveParts::new((maker, definitions), (&config, &served, endpoints), listener, telemetry);
-    let parts = Arc::new(parts);
+    let parts = Arc::new(LiveParts::new(
+        (maker, Arc::clone(&logs)),
+        (&config, &served, &endpoints),
+        listener,
+        telemetry,
+    ));
     let reloader = reloader.map(|reloader| {
         Arc::new(reloader.changing(&config, Arc::<LiveParts>::clone(&parts)).publishing(&config, keys))
     });
@@ -204,12 +212,12 @@ pub(crate) async fn run(
             let counted = Arc::clone(&refusals);
             background.record_refusals(move || counted.take());
             let serving = background.tidy.token();
-            drop((served, combined));
+            drop(served);
             gateway.serve_moving((socket, moved), tls, stop).await;
             audit.refused(refusals.take());
             drop(serving);
         }
-        None => over_stdio(&config, (served, combined), (pages, &background, &metrics), stop).await,
+        None => over_stdio(&config, (served, endpoints), (pages, &background, &metrics), stop).await,
     }
     credentials.settle().await;
     if background.cut.is_cancelled() {
@@ -313,14 +321,14 @@ fn announce(config: &Config, public: Option<&TcpListener>) {
 
 async fn over_stdio(
     config: &Config,
-    (served, endpoints): (Vec<AnyServed>, Vec<ServedEndpoint>),
+    (served, endpoints): (Vec<AnyServed>, Vec<RunningEndpoint>),
     (pages, background, metrics): (Option<AccountPages>, &BackgroundTasks, &Metrics),
     stop: CancellationToken,
 ) {
-    let flows: Vec<_> = served.into_iter().map(|served| served.flow).collect();
     // A configuration for stdio has exactly one upstream, or one endpoint with all of them.
+    let flows: Vec<_> = served.into_iter().map(|served| served.flow).collect();
     let (Some(first), Some(upstream)) = (flows.first(), config.upstreams.first()) else { return };
-    let connects = |flow: &&Arc<AnyFlow>| flow.upstream().credential_of_principals().is_some();
+    let connects = |flow: &&Arc<Flow<AnyUpstream>>| flow.upstream().credential_of_principals().is_some();
     let connecting = flows.iter().find(connects).unwrap_or(first);
     let pages_end = CancellationToken::new();
     let refusals = pages.and_then(|pages| pages.serve(connecting, &pages_end));
@@ -334,9 +342,9 @@ async fn over_stdio(
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let settings = |denials| stdio::StdioSettings { grace, max_request, denials };
     let stop = stop.cancelled_owned();
-    match endpoints.into_iter().zip(&config.endpoints).next() {
-        Some((served, endpoint)) => {
-            stdio::serve(Arc::new(served.flow), shown, pipes, stop, settings(endpoint.denials)).await;
+    match endpoints.into_iter().next() {
+        Some(RunningEndpoint { flow, written, .. }) => {
+            stdio::serve(Arc::new(flow), shown, pipes, stop, settings(written.denials)).await;
         }
         None => stdio::serve(Arc::clone(first), shown, pipes, stop, settings(upstream.denials)).await,
     }

@@ -455,7 +455,7 @@ impl Succession<'_> {
         match self.new_pipeline(upstream) {
             // A broken upstream keeps its former settings.
             Some(new) if config.broken.upstreams.contains(&upstream.name) => {
-                Pipeline { made_from: Arc::clone(&running.made_from), ..new.keeping_pins(running) }
+                Pipeline { made_from: Arc::clone(&running.made_from), ..new }.keeping_pins(running)
             }
             Some(new) if running.serves(upstream, config) => new.keeping_pins(running),
             // The upstream with its new settings gets a place of its own.

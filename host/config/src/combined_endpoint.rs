@@ -9,7 +9,7 @@ use crate::{Denials, ResourceDescription};
 pub const PREFIX_END: &str = "__";
 
 /// Several upstreams at one endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CombinedEndpoint {
     /// The endpoint's name.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct CombinedEndpoint {
 }
 
 /// An upstream at an endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointUpstream {
     /// The upstream's name, which is the prefix of its names.
     pub name: String,

@@ -110,6 +110,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The resource identifiers of all endpoints.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        let upstreams = self.upstreams.iter().map(|upstream| upstream.resource.as_str());
+        upstreams.chain(self.endpoints.iter().map(|endpoint| endpoint.resource.as_str()))
+    }
+
     /// The directory for relative paths.
     pub fn dir(&self) -> PathBuf {
         let parent = self.path.as_deref().and_then(std::path::Path::parent);

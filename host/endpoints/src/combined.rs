@@ -26,6 +26,7 @@ use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
 use witgate_message::headers::agree;
 use witgate_plugin::Transport;
+use witgate_policy::generation::Generation;
 
 use crate::event_ids::EventPositions;
 use crate::events::{MemberStream, RequestIds};
@@ -240,6 +241,13 @@ fn of_message(rejected: RejectedMessage, read: &ReadMessage) -> RejectedMessage 
 }
 
 impl<U: Upstream + 'static> EndpointFlow for CombinedFlow<U> {
+    fn serving(&self) -> Option<Arc<Generation>> {
+        let mut members = self.members.iter().flatten();
+        let live = members.next()?.flow.serving()?;
+        let are_served = members.all(|member| !live.pipeline(member.flow.place()).is_retired());
+        are_served.then_some(live)
+    }
+
     fn handle(&self, arrival: Arrival) -> BoxFuture<'_, Result<Reply, RejectedMessage>> {
         Box::pin(self.answer(arrival))
     }

@@ -8,7 +8,7 @@ mod place_set;
 mod seen_entries;
 mod template;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use witgate_base::party::Party;
@@ -29,25 +29,24 @@ pub struct DefinitionWatch {
     lives: Mutex<LifeTable>,
 }
 
-/// The watches of all upstreams, for operators.
+/// The watches of all upstreams that are served, for operators.
 #[derive(Debug, Default)]
-pub struct DefinitionWatches(Mutex<Vec<Arc<DefinitionWatch>>>);
+pub struct DefinitionWatches(Mutex<Vec<Weak<DefinitionWatch>>>);
 
 impl DefinitionWatches {
     /// Adds the watch of an upstream.
     pub fn add(&self, watch: &Arc<DefinitionWatch>) {
-        self.0.lock().push(Arc::clone(watch));
-    }
-
-    /// Has these watches in place of all others.
-    pub fn replace(&self, watches: Vec<Arc<DefinitionWatch>>) {
-        *self.0.lock() = watches;
+        let mut watches = self.0.lock();
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(watch));
     }
 
     /// The watches of the upstream of this name. There are several if a program that embeds Witgate protects several
     /// services with one configuration.
     pub fn of(&self, upstream: &str) -> Vec<Arc<DefinitionWatch>> {
-        self.0.lock().iter().filter(|watch| watch.observed.upstream() == upstream).cloned().collect()
+        let watches = self.0.lock();
+        let alive = watches.iter().filter_map(Weak::upgrade);
+        alive.filter(|watch| watch.observed.upstream() == upstream).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The interface of listeners to endpoints at which there are several upstreams.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -8,9 +9,13 @@ use futures_util::stream::BoxStream;
 use super::reject::{RejectedMessage, Rejection};
 use super::{Arrival, Reply};
 use crate::event::Event;
+use witgate_policy::generation::Generation;
 
 /// The path of the messages of one endpoint to several upstreams. Each message passes the flow of its own upstream.
 pub trait EndpointFlow: Send + Sync {
+    /// The live generation, if it serves all upstreams that the endpoint has been made with.
+    fn serving(&self) -> Option<Arc<Generation>>;
+
     /// Handles one message.
     fn handle(&self, arrival: Arrival) -> BoxFuture<'_, Result<Reply, RejectedMessage>>;
 

@@ -223,14 +223,19 @@ impl<U: Upstream> Flow<U> {
         &self.upstream
     }
 
+    /// The knowledge about the definitions of the upstream.
+    pub fn definitions(&self) -> &Arc<DefinitionWatch> {
+        &self.definitions
+    }
+
     /// The place of the upstream, which determines the pipeline.
     pub fn place(&self) -> usize {
         self.route.pipeline
     }
 
-    /// The knowledge about the definitions of the upstream.
-    pub fn definitions(&self) -> &Arc<DefinitionWatch> {
-        &self.definitions
+    /// The live generation, if the upstream is served in it.
+    pub fn serving(&self) -> Option<Arc<Generation>> {
+        Some(self.generations.live()).filter(|live| !live.pipeline(self.route.pipeline).is_retired())
     }
 
     /// Ends the streams that do not end by themselves, lets running calls finish, and shuts down the upstream. To be
@@ -269,7 +274,7 @@ impl<U: Upstream> Flow<U> {
         generation: Arc<Generation>,
         arrival: Arrival,
     ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
-        self.handle_as(generation, None, arrival)
+        self.handle_message(None, generation, arrival)
     }
 
     /// Handles one of several messages that a message of a client has become.
@@ -281,13 +286,13 @@ impl<U: Upstream> Flow<U> {
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
     ) -> impl Future<Output = Result<Reply, RejectedMessage>> + use<'_, U> {
-        self.handle_as(self.generations.live(), siblings, arrival)
+        self.handle_message(siblings, self.generations.live(), arrival)
     }
 
-    async fn handle_as(
+    async fn handle_message(
         &self,
-        generation: Arc<Generation>,
         siblings: Option<Arc<Siblings>>,
+        generation: Arc<Generation>,
         arrival: Arrival,
     ) -> Result<Reply, RejectedMessage> {
         let mut record = self.record(&generation, arrival.peer);
@@ -453,7 +458,7 @@ impl<U: Upstream> Flow<U> {
         generation: Arc<Generation>,
         arrival: Arrival,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.listen_as(generation, None, arrival).await
+        self.listen_to((None, generation), arrival).await
     }
 
     /// Opens one of several streams that a client has asked for as one.
@@ -465,16 +470,15 @@ impl<U: Upstream> Flow<U> {
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.listen_as(self.generations.live(), siblings, arrival).await
+        self.listen_to((siblings, self.generations.live()), arrival).await
     }
 
-    async fn listen_as(
+    async fn listen_to(
         &self,
-        generation: Arc<Generation>,
-        siblings: Option<Arc<Siblings>>,
+        among: (Option<Arc<Siblings>>, Arc<Generation>),
         arrival: Arrival,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        self.on_session("GET", (generation, siblings, arrival), async |listener, permit, shown| {
+        self.on_session("GET", (among, arrival), async |listener, permit, shown| {
             let places = take_places(&permit)?;
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
@@ -494,7 +498,7 @@ impl<U: Upstream> Flow<U> {
         generation: Arc<Generation>,
         arrival: Arrival,
     ) -> Result<(), RejectedMessage> {
-        self.close_as(generation, None, arrival).await
+        self.close_session((None, generation), arrival).await
     }
 
     /// Ends one of several sessions that are one for the client.
@@ -506,16 +510,15 @@ impl<U: Upstream> Flow<U> {
         siblings: Option<Arc<Siblings>>,
         arrival: Arrival,
     ) -> Result<(), RejectedMessage> {
-        self.close_as(self.generations.live(), siblings, arrival).await
+        self.close_session((siblings, self.generations.live()), arrival).await
     }
 
-    async fn close_as(
+    async fn close_session(
         &self,
-        generation: Arc<Generation>,
-        siblings: Option<Arc<Siblings>>,
+        among: (Option<Arc<Siblings>>, Arc<Generation>),
         arrival: Arrival,
     ) -> Result<(), RejectedMessage> {
-        self.on_session("DELETE", (generation, siblings, arrival), async |listener, permit, _| {
+        self.on_session("DELETE", (among, arrival), async |listener, permit, _| {
             let _places = take_places(&permit)?;
             self.upstream.close(listener).await
         })
@@ -535,7 +538,7 @@ impl<U: Upstream> Flow<U> {
     async fn on_session<T>(
         &self,
         method: &'static str,
-        (generation, siblings, arrival): (Arc<Generation>, Option<Arc<Siblings>>, Arrival),
+        ((siblings, generation), arrival): ((Option<Arc<Siblings>>, Arc<Generation>), Arrival),
         act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
     ) -> Result<T, RejectedMessage> {
         let mut record = self.record(&generation, arrival.peer);

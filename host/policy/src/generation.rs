@@ -372,14 +372,14 @@ impl Generations {
         names
     }
 
-    /// Sets the number of generations that a rollback can return to.
-    pub fn keep(&self, most: usize) {
-        self.history.keep(most);
-    }
-
     /// The names that upstreams have listed, for comparing generations.
     pub fn lists(&self) -> &UpstreamLists {
         &self.lists
+    }
+
+    /// Sets the number of generations that a rollback can return to.
+    pub fn keep(&self, most: usize) {
+        self.history.keep(most);
     }
 
     /// The networks that operators deny besides those of the configuration.

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::table::{ConnectionLimits, Connections};
 use super::connections::{self, ConnectionEnds, Listener, unread_body};
-use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
 use super::refusals::{EarlyCause, EarlyRefusals};
 use super::tls::TlsState;
@@ -27,7 +26,6 @@ use connect::{ConnectPages, FlowsByPlace, PageAddress};
 use cors::Readers;
 use endpoint_table::EndpointTable;
 pub use endpoint_table::names;
-use endpoint_table::names_of;
 use held_refusals::HeldRefusals;
 use metadata::Metadata;
 use paths::at;
@@ -35,8 +33,9 @@ use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 pub use sender::Sender;
 use sender::arrival;
+pub use served_endpoint::ServedEndpoint;
 use served_flow::ServedFlow;
-pub use served_upstream::{EndpointServices, ServedEndpoint, ServedUpstream};
+pub use served_upstream::ServedUpstream;
 pub use site::Site;
 use witgate_base::peer::Peer;
 use witgate_base::signing::PublishedKeys;
@@ -64,6 +63,7 @@ mod paths;
 mod receive;
 mod responses;
 mod sender;
+mod served_endpoint;
 mod served_flow;
 mod served_upstream;
 mod site;
@@ -100,8 +100,8 @@ struct Endpoint<U> {
     held_refusals: Arc<HeldRefusals>,
     /// The maximum size of a message to the upstream, in bytes.
     max_request: usize,
-    /// The places of its upstreams. Empty: there is none that is served.
-    places: Box<[usize]>,
+    /// The place of the pipeline of the upstream, or of the first one.
+    place: usize,
     generations: Arc<Generations>,
 }
 
@@ -116,15 +116,15 @@ impl<U: Upstream + 'static> Gateway<U> {
         generations: Arc<Generations>,
     ) -> Self {
         let served = config.upstreams.iter().zip(flows);
-        let served = served.map(|(upstream, flow)| ServedUpstream::new(upstream, Arc::new(flow)));
-        let services = EndpointServices { upstreams: served.collect(), endpoints: Vec::new() };
-        Self::serving_all(&config.server, &services, generations, Arc::default())
+        let served: Vec<_> =
+            served.map(|(upstream, flow)| ServedUpstream::new(upstream, Arc::new(flow)).into()).collect();
+        Self::serving_all(&config.server, &served, generations, Arc::default())
     }
 
-    /// A gateway for these services, with these keys in the published key set.
+    /// A gateway for these endpoints, with these keys in the published key set.
     pub fn serving_all(
         server: &config::Server,
-        services: &EndpointServices<U>,
+        served: &[ServedEndpoint<U>],
         generations: Arc<Generations>,
         keys: Arc<PublishedKeys>,
     ) -> Self {
@@ -132,7 +132,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let proxies = TrustedProxies::of(server);
         let connections = Connections::behind(proxies, limits(server), memory, Some(&generations));
         let held_refusals = Arc::default();
-        let table = table(server, services, (&generations, &held_refusals, &keys));
+        let table = table(server, served, (&generations, &held_refusals, &keys));
         Self {
             table: ArcSwap::from_pointee(table),
             changing: Mutex::default(),
@@ -164,12 +164,16 @@ impl<U: Upstream + 'static> Gateway<U> {
         Self { workers: Arc::new(workers), ..self }
     }
 
-    /// Uses these settings, and serves from now on what `flip` returns, after it has made the generation live that has
-    /// the pipelines for it.
-    pub fn replace<T>(&self, server: &config::Server, flip: impl FnOnce() -> (T, EndpointServices<U>)) -> T {
+    /// Uses these settings, and serves other endpoints from now on: those that `flip` returns, after it has made the
+    /// generation live that has the pipelines of their upstreams.
+    pub fn replace<T>(
+        &self,
+        server: &config::Server,
+        flip: impl FnOnce() -> (T, Vec<ServedEndpoint<U>>),
+    ) -> T {
         let changing = self.changing.lock();
-        let (flipped, services) = flip();
-        let table = table(server, &services, (&self.generations, &self.held_refusals, &self.keys));
+        let (flipped, served) = flip();
+        let table = table(server, &served, (&self.generations, &self.held_refusals, &self.keys));
         self.table.store(Arc::new(table));
         drop(changing);
         self.connections.set_limits(limits(server));
@@ -184,7 +188,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     fn serving(&self, endpoint: &Arc<Endpoint<U>>) -> Option<ServingEndpoint<U>> {
         let mut endpoint = Arc::clone(endpoint);
         loop {
-            if let Some(generation) = endpoint.serving() {
+            if let Some(generation) = endpoint.flow.serving() {
                 return Some((endpoint, generation));
             }
             // The table is replaced right after the generation.
@@ -469,35 +473,23 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 }
 
-/// The table of the endpoints of these services.
+/// The table of these endpoints.
 fn table<U: Upstream + 'static>(
     server: &config::Server,
-    services: &EndpointServices<U>,
+    served: &[ServedEndpoint<U>],
     (generations, held_refusals, keys): (&Arc<Generations>, &Arc<HeldRefusals>, &Arc<PublishedKeys>),
 ) -> EndpointTable<Endpoint<U>> {
-    let metadata = Metadata::new(services, &server.authorization_servers).with_keys(Arc::clone(keys));
-    let endpoint = |(path, resource): (&str, &str), denials, flow, places: &[usize]| Endpoint {
-        path: path.to_owned(),
-        flow,
-        metadata: metadata.url(resource).map(str::to_owned),
-        denials,
+    let metadata = Metadata::new(served, &server.authorization_servers).with_keys(Arc::clone(keys));
+    EndpointTable::new(server, served, metadata, |endpoint, metadata| Endpoint {
+        path: endpoint.path.clone(),
+        flow: endpoint.flow.clone(),
+        metadata: metadata.url(&endpoint.resource).map(str::to_owned),
+        denials: endpoint.denials,
         held_refusals: Arc::clone(held_refusals),
         max_request: server.max_request,
-        places: places.into(),
+        place: endpoint.places.first().copied().unwrap_or_default(),
         generations: Arc::clone(generations),
-    };
-    let alone = services.upstreams.iter().map(|served| {
-        let flow = ServedFlow::One(Arc::clone(&served.flow));
-        endpoint((&served.path, &served.resource), served.denials, flow, &[served.flow.place()])
-    });
-    let combined = services.endpoints.iter().map(|served| {
-        let flow = ServedFlow::Several(Arc::clone(&served.flow));
-        endpoint((&served.path, &served.resource), served.denials, flow, &served.places)
-    });
-    let endpoints = alone.chain(combined).map(|endpoint| (endpoint.path.clone(), Arc::new(endpoint)));
-    let (endpoints, hosts) =
-        (endpoints.collect(), Hosts::new(names_of(server, services.resources()), "listen"));
-    EndpointTable { endpoints, metadata, hosts }
+    })
 }
 
 /// The limits of connections.
@@ -506,12 +498,6 @@ fn limits(server: &config::Server) -> ConnectionLimits {
 }
 
 impl<U: Upstream + 'static> Endpoint<U> {
-    /// The live generation, if all upstreams of the endpoint are served in it.
-    fn serving(&self) -> Option<Arc<Generation>> {
-        let live = self.generations.live();
-        self.places.iter().all(|place| !live.pipeline(*place).is_retired()).then_some(live)
-    }
-
     async fn dispatch(
         self: &Arc<Self>,
         gateway: &Gateway<U>,
@@ -622,7 +608,7 @@ impl<U: Upstream> Endpoint<U> {
     fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.wire_at(self.denials);
         let generation = self.generations.live();
-        let pipeline = generation.pipeline(self.places.first().copied().unwrap_or(usize::MAX));
+        let pipeline = generation.pipeline(self.place);
         let scopes = &pipeline.scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
         if self.flow.takes_proofs() {
@@ -651,7 +637,7 @@ impl<U: Upstream + 'static> FlowsByPlace<U> for Gateway<U> {
             own.is_some_and(|own| *own.settings().name == *credential)
         };
         let table = self.table.load();
-        let flows = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone());
-        flows.filter(uses_it).min_by_key(|flow| flow.place()).cloned()
+        let users = table.endpoints.values().filter_map(|endpoint| endpoint.flow.alone()).filter(uses_it);
+        users.min_by_key(|flow| flow.place()).cloned()
     }
 }

@@ -10,8 +10,8 @@ use witgate_policy::generation::{Generation, Pipeline};
 
 /// The access at this moment.
 pub(super) fn overview(status: &StatusReader, live: &Generation, watches: &DefinitionWatches) -> Overview {
-    let upstreams = live.served().map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches)));
-    let upstreams: Vec<_> = upstreams.collect();
+    let upstreams: Vec<_> =
+        live.served().map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches))).collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
     Overview {
         version: env!("CARGO_PKG_VERSION").to_owned(),

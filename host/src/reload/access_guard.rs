@@ -113,7 +113,7 @@ impl Reloader {
 fn keeps_rules(live: &Generation, next: &Generation) -> bool {
     let is_kept = |next: &Pipeline| {
         let same = |live: &Pipeline| live.upstream == next.upstream && live.recipe == next.recipe;
-        next.closed.is_some() || live.pipelines().iter().any(same)
+        next.closed.is_some() || live.served().any(same)
     };
-    next.pipelines().iter().all(is_kept)
+    next.served().all(is_kept)
 }

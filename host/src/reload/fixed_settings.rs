@@ -36,7 +36,6 @@ impl FixedSettings {
             let server = Server { transport: Transport::Http, ..server.clone() };
             texts.push(("server", format!("{server:?}")));
             texts.push(("telemetry", format!("{:?}", config.telemetry)));
-            texts.push(("endpoints", format!("{:?}", config.endpoints)));
         }
         let account_place = config.accounts.as_ref().map(|accounts| accounts.place.clone());
         Self { texts, follows, account_place }
@@ -54,7 +53,7 @@ impl FixedSettings {
         });
         let changed = self.texts.iter().filter(|(key, text)| now.text(key) != Some(text));
         let changed = changed.map(|(key, text)| match (*key, now.text(key)) {
-            ("accounts" | "audit" | "endpoints" | "server" | "telemetry", _) => {
+            ("accounts" | "audit" | "server" | "telemetry", _) => {
                 format!("needs a restart: a change in [{key}]")
             }
             (key, new) => {

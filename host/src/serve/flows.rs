@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::combined_endpoints::RunningEndpoint;
 use super::error::ServeError;
 use crate::control::limits;
 use crate::operation::OperationLog;
 use crate::routes::route;
-use witgate_config::{AuditOverflow, Config, Upstream, UpstreamTarget};
+use witgate_config::{Config, Upstream, UpstreamTarget};
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::registry::OutboundCredentials;
 use witgate_flow::Flow;
 use witgate_flow::audit::{Audit, DecisionFeed};
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::dpop::Proofs;
 use witgate_flow::lockout::LockoutTable;
-use witgate_flow::port;
+use witgate_flow::port::Upstream as Port;
 use witgate_flow::request::Route;
 use witgate_flow::traces::LiveTracer;
 use witgate_policy::generation::Generations;
@@ -28,9 +30,6 @@ use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::caller_tools::CallerTools;
 use witgate_upstream::child::program;
 use witgate_upstream::own_tools::{AuthStatus, AuthStatusReader, LimitReader, OwnTools};
-
-/// The flow of an upstream of any kind.
-pub(super) type AnyFlow = Flow<AnyUpstream>;
 
 /// An upstream of any kind that is served.
 pub(super) type AnyServed = ServedUpstream<AnyUpstream>;
@@ -53,13 +52,22 @@ pub(super) struct FlowMaker {
     pub(super) answers: Arc<AnswerMemory>,
     pub(super) tracer: Arc<LiveTracer>,
     pub(super) connect: Option<Arc<ConnectDesk>>,
+    /// The definitions that upstreams show.
+    pub(super) definitions: Arc<DefinitionWatches>,
 }
 
 impl FlowMaker {
-    /// The upstreams of a configuration that is served first: each is at its place in it.
-    pub(super) fn first(&self, config: &Config) -> Result<Vec<AnyServed>, ServeError> {
+    /// The upstreams of a configuration that is served first, each at its place in it, and its endpoints with several.
+    pub(super) fn first(
+        &self,
+        config: &Config,
+    ) -> Result<(Vec<AnyServed>, Vec<RunningEndpoint>), ServeError> {
         let upstreams = config.upstreams.iter().enumerate();
-        upstreams.map(|(place, upstream)| self.make(config, place, upstream)).collect()
+        let served = upstreams.map(|(place, upstream)| self.make(config, place, upstream));
+        let served: Vec<_> = served.collect::<Result<_, _>>()?;
+        let of_name = |name: &str| served.iter().enumerate().find(|(_, served)| served.name() == name);
+        let endpoints = self.endpoints(config, &[], of_name);
+        Ok((served, endpoints))
     }
 
     /// An upstream of `config`, whose pipeline is at `place`. Nothing is started or connected yet.
@@ -78,26 +86,29 @@ impl FlowMaker {
         let target = AnyUpstream::new(upstream, grace, own, kept, &self.credentials)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         target.count_in(&self.metrics, &upstream.name);
-        let flow = self.flow((route, target), config.server.audit_overflow, self.stop.child_token());
-        Ok(ServedUpstream::new(upstream, Arc::new(flow)))
+        Ok(ServedUpstream::new(upstream, Arc::new(self.flow(config, route, target, &self.stop))))
     }
 
-    /// A flow with the shared parts. Cancelling `stop` ends its streams.
-    pub(super) fn flow<U: port::Upstream>(
+    /// A flow with the shared parts. `stop` ends its streams.
+    pub(super) fn flow<U: Port>(
         &self,
-        (route, target): (Route, U),
-        overflow: AuditOverflow,
-        stop: CancellationToken,
+        config: &Config,
+        route: Route,
+        target: U,
+        stop: &CancellationToken,
     ) -> Flow<U> {
         let (lines, form) = self.logs.audit();
-        let audit = Audit::lines(lines, form, overflow).with_log(self.log.entries());
-        Flow::new(Arc::new(route), target, Arc::clone(&self.generations), &self.metrics, stop)
+        let audit = Audit::lines(lines, form, config.server.audit_overflow).with_log(self.log.entries());
+        let (generations, stop) = (Arc::clone(&self.generations), stop.child_token());
+        let flow = Flow::new(Arc::new(route), target, generations, &self.metrics, stop)
             .with_proofs(Arc::clone(&self.proofs))
             .with_lockout(Arc::clone(&self.lockout))
             .with_answers(Arc::clone(&self.answers))
             .with_audit(audit.with_feed(Arc::clone(&self.feed)))
             .with_tracer(Arc::clone(&self.tracer))
-            .with_connect(self.connect.clone())
+            .with_connect(self.connect.clone());
+        self.definitions.add(flow.definitions());
+        flow
     }
 }
 

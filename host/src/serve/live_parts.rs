@@ -1,6 +1,7 @@
 //! The parts of a running gateway that follow its configuration: upstreams, the listener with its limits, and traces.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::combined_endpoints::RunningEndpoint;
 use super::error::ServeError;
 use super::flows::{AnyServed, FlowMaker};
 use super::listeners;
-use super::live_endpoints::{EndpointsByName, LiveEndpoints};
 use crate::reload::gateway_parts::{Flip, GatewayParts, PreparedParts};
 use crate::traces::{self, TraceExport};
 use witgate_config::{AuditWrite, Config, Server, Telemetry, Upstream};
-use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::traces::{LiveTracer, Tracer};
-use witgate_policy::generation::Generation;
+use witgate_policy::generation::{Generation, Pipeline};
+use witgate_runtime::log::Logs;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::connections::descriptors;
-use witgate_server::http::{EndpointServices, Gateway};
+use witgate_server::http::{Gateway, ServedEndpoint};
 use witgate_server::tls::{PreparedTls, TlsState};
 use witgate_services::network::Ways;
 use witgate_upstream::any_upstream::AnyUpstream;
@@ -33,12 +34,12 @@ pub(super) struct LiveParts {
     maker: FlowMaker,
     /// The upstreams by the places of their pipelines.
     running: Mutex<BTreeMap<usize, RunningUpstream>>,
-    endpoints: LiveEndpoints,
-    /// The definitions that upstreams show, for operators.
-    definitions: Arc<DefinitionWatches>,
+    /// The endpoints with several upstreams.
+    endpoints: Mutex<Vec<RunningEndpoint>>,
     /// The listener for clients. None: over stdio.
     listener: Option<LiveListener>,
     telemetry: LiveTelemetry,
+    logs: Arc<Logs>,
 }
 
 /// The listener for clients.
@@ -71,8 +72,8 @@ pub(super) struct LiveTelemetry {
 impl LiveParts {
     /// The parts that serve `config`.
     pub(super) fn new(
-        (maker, definitions): (FlowMaker, Arc<DefinitionWatches>),
-        (config, served, endpoints): (&Config, &[AnyServed], LiveEndpoints),
+        (maker, logs): (FlowMaker, Arc<Logs>),
+        (config, served, endpoints): (&Config, &[AnyServed], &[RunningEndpoint]),
         listener: Option<LiveListener>,
         telemetry: LiveTelemetry,
     ) -> Self {
@@ -80,28 +81,8 @@ impl LiveParts {
         let running =
             upstreams.map(|(place, (upstream, served))| (place, maker.running(upstream, served.clone())));
         let running = Mutex::new(running.collect());
-        let parts = Self { maker, running, endpoints, definitions, listener, telemetry };
-        parts.watch_definitions(&parts.running.lock());
-        parts
-    }
-
-    /// Shows operators the definitions of these upstreams, and of the endpoints, and of no others.
-    fn watch_definitions(&self, running: &BTreeMap<usize, RunningUpstream>) {
-        let alone = running.values().map(|upstream| Arc::clone(upstream.served.flow.definitions()));
-        self.definitions.replace(alone.chain(self.endpoints.definitions()).collect());
-    }
-
-    /// The endpoints that `config` has with the upstreams of `next`, of which `added` do not run yet.
-    fn next_endpoints(
-        &self,
-        config: &Config,
-        next: &Generation,
-        added: &BTreeMap<usize, RunningUpstream>,
-    ) -> EndpointsByName {
-        let running = self.running.lock();
-        let upstream = |place| running.get(&place).or_else(|| added.get(&place));
-        let flow = |place| upstream(place).map(|upstream| Arc::clone(&upstream.served.flow));
-        self.endpoints.next(&self.maker, config, next, flow)
+        let endpoints = Mutex::new(endpoints.to_vec());
+        Self { maker, running, endpoints, listener, telemetry, logs }
     }
 
     /// The upstreams that `next` serves and that do not run yet.
@@ -133,6 +114,42 @@ impl LiveParts {
         }
         if problems.is_empty() { Ok(added) } else { Err(problems) }
     }
+
+    /// The endpoints with several upstreams that are served with `next`, of the upstreams that run and of those in
+    /// `added`.
+    fn next_endpoints(
+        &self,
+        config: &Config,
+        next: &Generation,
+        added: &BTreeMap<usize, RunningUpstream>,
+    ) -> Result<Vec<RunningEndpoint>, Vec<String>> {
+        let (running, former) = (self.running.lock(), self.endpoints.lock());
+        let of_name = |name: &str| {
+            let is_it = |pipeline: &Pipeline| !pipeline.is_retired() && *pipeline.upstream == *name;
+            let place = next.pipelines().iter().position(is_it)?;
+            let upstream = running.get(&place).or_else(|| added.get(&place))?;
+            Some((place, &upstream.served))
+        };
+        let endpoints = self.maker.endpoints(config, &former, of_name);
+        let stays = |endpoint: &RunningEndpoint| endpoints.iter().any(|next| next.is(endpoint));
+        let are_same = endpoints.len() == former.len() && former.iter().all(stays);
+        if self.listener.is_none() && !are_same {
+            return Err(vec![
+                "needs a restart: a change in [endpoints], because over stdio the session of the client ends with it"
+                    .to_owned(),
+            ]);
+        }
+        Ok(endpoints)
+    }
+}
+
+/// What the gateway serves: each upstream alone, and the endpoints with several.
+pub(super) fn served_endpoints<'a>(
+    upstreams: impl IntoIterator<Item = &'a AnyServed>,
+    endpoints: &[RunningEndpoint],
+) -> Vec<ServedEndpoint<AnyUpstream>> {
+    let alone = upstreams.into_iter().map(|upstream| upstream.clone().into());
+    alone.chain(endpoints.iter().map(RunningEndpoint::served)).collect()
 }
 
 impl FlowMaker {
@@ -149,18 +166,20 @@ impl GatewayParts for LiveParts {
         next: &Generation,
     ) -> Result<Box<dyn PreparedParts>, Vec<String>> {
         let added = self.added(config, next);
+        let endpoints = added.as_ref().ok().map(|added| self.next_endpoints(config, next, added)).transpose();
         let listener = self.listener.as_ref().map(|listener| listener.prepare(&config.server)).transpose();
         let telemetry = self.telemetry.prepare(config.telemetry.as_ref());
         let problem = |error: &ServeError| error.to_string();
         let problems: Vec<_> = added.as_ref().err().into_iter().flatten().cloned().collect();
-        let problems = problems.into_iter().chain(listener.as_ref().err().map(problem));
+        let problems = problems.into_iter().chain(endpoints.as_ref().err().into_iter().flatten().cloned());
+        let problems = problems.chain(listener.as_ref().err().map(problem));
         let problems: Vec<_> = problems.chain(telemetry.as_ref().err().map(problem)).collect();
-        let (Ok(added), Ok(listener), Ok(telemetry)) = (added, listener, telemetry) else {
+        let parts = (added, endpoints, listener, telemetry);
+        let (Ok(added), Ok(Some(endpoints)), Ok(listener), Ok(telemetry)) = parts else {
             return Err(problems);
         };
         let max_connections = descriptors::possible_connections(config);
         let server = Server { max_connections, ..config.server.clone() };
-        let endpoints = self.next_endpoints(config, next, &added);
         Ok(Box::new(NextParts { live: self, server, added, endpoints, listener, telemetry }))
     }
 
@@ -176,7 +195,7 @@ struct NextParts {
     live: Arc<LiveParts>,
     server: Server,
     added: BTreeMap<usize, RunningUpstream>,
-    endpoints: EndpointsByName,
+    endpoints: Vec<RunningEndpoint>,
     listener: Option<NextListener>,
     telemetry: Option<NextTelemetry>,
 }
@@ -189,14 +208,12 @@ impl PreparedParts for NextParts {
             tracing::info!(upstream = %upstream.served.name(), "serving it at {}", upstream.served.path());
         }
         running.extend(added);
-        live.endpoints.take(endpoints);
         let next = match &live.listener {
-            Some(listener) => live.flip(listener, &mut running, &server, flip),
+            Some(listener) => live.flip(listener, (&mut running, endpoints), &server, flip),
             None => flip(),
         };
-        live.watch_definitions(&running);
         drop(running);
-        live.maker.logs.audit().0.set_batched(server.audit_write == AuditWrite::Batched);
+        live.logs.audit().0.set_batched(server.audit_write == AuditWrite::Batched);
         live.maker.answers.resize(server.answer_memory);
         if let (Some(current), Some(listener)) = (&live.listener, listener) {
             current.take(listener);
@@ -213,7 +230,7 @@ impl LiveParts {
     fn flip(
         &self,
         listener: &LiveListener,
-        running: &mut BTreeMap<usize, RunningUpstream>,
+        (running, endpoints): (&mut BTreeMap<usize, RunningUpstream>, Vec<RunningEndpoint>),
         server: &Server,
         flip: Flip<'_>,
     ) -> Arc<Generation> {
@@ -222,10 +239,14 @@ impl LiveParts {
             let next = flip();
             let is_retired = |place: usize| next.pipeline(place).is_retired();
             retired.extend(running.extract_if(.., |place, _| is_retired(*place)));
-            let upstreams = running.values().map(|upstream| upstream.served.clone()).collect();
-            (next, EndpointServices { upstreams, endpoints: self.endpoints.services() })
+            let served = running.values().map(|upstream| &upstream.served);
+            (next, served_endpoints(served, &endpoints))
         };
         let next = listener.gateway.replace(server, flipped);
+        let former = mem::replace(&mut *self.endpoints.lock(), endpoints.clone());
+        let is_replaced = |former: &&RunningEndpoint| !endpoints.iter().any(|endpoint| endpoint.is(former));
+        former.iter().filter(is_replaced).for_each(RunningEndpoint::retire);
+        drop(former);
         for (_, RunningUpstream { served, .. }) in retired {
             tracing::info!(upstream = %served.name(), "it is not served any more; its running calls may finish");
             tokio::spawn(served.flow.retire());

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::metadata::Metadata;
+use super::served_endpoint::ServedEndpoint;
 use crate::hosts::Hosts;
-use witgate_config::{Config, Server};
+use witgate_config::Server;
 use witgate_message::headers::origin::AllowedNames;
 
 /// The endpoints by their paths, and what is beside them.
@@ -15,15 +16,23 @@ pub(super) struct EndpointTable<E> {
     pub(super) hosts: Hosts,
 }
 
-/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
-pub fn names(config: &Config) -> AllowedNames {
-    let upstreams = config.upstreams.iter().map(|upstream| upstream.resource.as_str());
-    let endpoints = config.endpoints.iter().map(|endpoint| endpoint.resource.as_str());
-    names_of(&config.server, upstreams.chain(endpoints))
+impl<E> EndpointTable<E> {
+    /// A table of one endpoint for each of `served`.
+    pub(super) fn new<U>(
+        server: &Server,
+        served: &[ServedEndpoint<U>],
+        metadata: Metadata,
+        endpoint: impl Fn(&ServedEndpoint<U>, &Metadata) -> E,
+    ) -> Self {
+        let endpoints =
+            served.iter().map(|served| (served.path.clone(), Arc::new(endpoint(served, &metadata))));
+        let names = names(server, served.iter().map(|endpoint| endpoint.resource.as_str()));
+        Self { endpoints: endpoints.collect(), hosts: Hosts::new(names, "listen"), metadata }
+    }
 }
 
-/// The host names of a server with these resources.
-pub(super) fn names_of<'a>(server: &Server, resources: impl Iterator<Item = &'a str>) -> AllowedNames {
+/// The host names of this server: the listen address, the hosts of the resources, and the allowed hosts.
+pub fn names<'a>(server: &Server, resources: impl Iterator<Item = &'a str>) -> AllowedNames {
     let listen = server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
     let resources: Vec<_> = resources.filter_map(|resource| url::Url::parse(resource).ok()).collect();

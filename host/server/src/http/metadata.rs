@@ -14,11 +14,11 @@ use witgate_plugin::Scheme;
 
 use super::body::Body;
 use super::paths::at;
-use super::served_upstream::EndpointServices;
+use super::served_endpoint::ServedEndpoint;
+use super::served_flow::ServedFlow;
 use witgate_base::signing::PublishedKeys;
 use witgate_config::ResourceDescription;
 use witgate_flow::dpop::ALGORITHMS;
-use witgate_flow::port::Upstream;
 use witgate_flow::reject::wire::is_offered;
 use witgate_policy::generation::Generation;
 
@@ -43,25 +43,20 @@ struct DescribedResource {
     resource: String,
     about: ResourceDescription,
     /// The places of its upstreams, which have the same authenticators.
-    upstreams: Arc<[usize]>,
+    upstreams: Vec<usize>,
 }
 
 impl Metadata {
-    /// The documents of all upstreams, and of the endpoints with several of them.
-    pub(super) fn new<U: Upstream>(services: &EndpointServices<U>, authorization_servers: &[String]) -> Self {
+    /// The documents of all endpoints.
+    pub(super) fn new<U>(served: &[ServedEndpoint<U>], authorization_servers: &[String]) -> Self {
         let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
         if authorization_servers.is_empty() {
             return metadata;
         }
-        for served in &services.upstreams {
-            let (resource, about) = (served.resource.clone(), served.about.clone());
-            let resource = DescribedResource { resource, about, upstreams: [served.flow.place()].into() };
-            metadata.add(resource, &served.path, services.upstreams.len() == 1);
-        }
-        for served in &services.endpoints {
-            let (resource, about) = (served.resource.clone(), served.about.clone());
-            let resource = DescribedResource { resource, about, upstreams: Arc::clone(&served.places) };
-            metadata.add(resource, &served.path, false);
+        let one = |endpoint: &&ServedEndpoint<U>| matches!(endpoint.flow, ServedFlow::One(_));
+        let is_alone = served.iter().filter(one).count() == 1;
+        for endpoint in served {
+            metadata.add(endpoint, is_alone && one(&endpoint));
         }
         metadata
     }
@@ -74,20 +69,24 @@ impl Metadata {
     /// Adds the document of a resource at three paths: the well-known path of the resource itself (RFC 9728 §3.1); the
     /// well-known path of the path served here, which differs if a proxy changes paths; and, if there is only one
     /// upstream, the well-known path without a suffix.
-    fn add(&mut self, described: DescribedResource, path: &str, alone: bool) {
-        let place = self.resources.len();
+    fn add<U>(&mut self, endpoint: &ServedEndpoint<U>, alone: bool) {
+        let (resource, number) = (&endpoint.resource, self.resources.len());
         // An endpoint at the root has no slash here (RFC 9728 §3.1).
-        self.documents.insert(format!("{WELL_KNOWN}{}", path.trim_end_matches('/')), place);
+        self.documents.insert(format!("{WELL_KNOWN}{}", endpoint.path.trim_end_matches('/')), number);
         if alone {
-            self.documents.insert(WELL_KNOWN.to_owned(), place);
+            self.documents.insert(WELL_KNOWN.to_owned(), number);
         }
-        if let Ok(mut url) = Url::parse(&described.resource) {
+        if let Ok(mut url) = Url::parse(resource) {
             let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
             url.set_path(&path);
-            self.documents.insert(path, place);
-            self.urls.insert(described.resource.clone(), url.into());
+            self.documents.insert(path, number);
+            self.urls.insert(resource.clone(), url.into());
         }
-        self.resources.push(described);
+        self.resources.push(DescribedResource {
+            resource: resource.clone(),
+            about: endpoint.about.clone(),
+            upstreams: endpoint.places.clone(),
+        });
     }
 
     /// The paths of the documents.
@@ -105,8 +104,8 @@ impl Metadata {
         if path == KEY_SET {
             return self.keys.document();
         }
-        let place = *at(&self.documents, path)?;
-        let DescribedResource { resource, about, upstreams } = self.resources.get(place)?;
+        let number = *at(&self.documents, path)?;
+        let DescribedResource { resource, about, upstreams } = self.resources.get(number)?;
         let pipelines = || upstreams.iter().map(|place| generation.pipeline(*place));
         let mut document = json!({
             "resource": resource,

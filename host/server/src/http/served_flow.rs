@@ -29,8 +29,26 @@ impl<U> ServedFlow<U> {
     }
 }
 
+impl<U> Clone for ServedFlow<U> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::One(flow) => Self::One(Arc::clone(flow)),
+            Self::Several(flow) => Self::Several(Arc::clone(flow)),
+        }
+    }
+}
+
 impl<U: Upstream> ServedFlow<U> {
-    /// Handles one message. That of one upstream is decided under `generation`.
+    /// The live generation, if all upstreams of the flow are served in it.
+    pub(super) fn serving(&self) -> Option<Arc<Generation>> {
+        match self {
+            Self::One(flow) => flow.serving(),
+            Self::Several(flow) => flow.serving(),
+        }
+    }
+
+    /// Handles one message under `generation`. At an endpoint with several upstreams, each of them decides under the
+    /// generation that is live when its part of the message arrives.
     pub(super) async fn handle(
         &self,
         generation: Arc<Generation>,

@@ -40,7 +40,7 @@ struct Scene {
 impl Scene {
     fn serve(server: &str, upstreams: &str) -> Self {
         let setup = Setup::new();
-        ["first", "second"].map(|token| setup.file(token, token));
+        ["first", "second"].iter().for_each(|token| drop(setup.file(token, token)));
         setup.config(server, &format!("{upstreams}{POLICIES}"));
         let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
         Self { running: setup.serve(), key }

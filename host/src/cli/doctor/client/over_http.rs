@@ -191,7 +191,7 @@ fn is_accepted_host(config: &Config, url: &Url) -> bool {
     }
     let Ok(host) = HeaderValue::try_from(host) else { return false };
     let headers = HeaderMap::from_iter([(HOST, host)]);
-    names(config).check_host(&Uri::from_static("/"), &headers, None).is_ok()
+    names(&config.server, config.resources()).check_host(&Uri::from_static("/"), &headers, None).is_ok()
 }
 
 async fn of_headers(

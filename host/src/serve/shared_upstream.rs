@@ -1,4 +1,4 @@
-//! The server of an upstream at an endpoint with several of them: the same one as that of the upstream alone.
+//! The server of an upstream that is also at endpoints with others.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use witgate_flow::request::Request;
 use witgate_upstream::any_upstream::AnyUpstream;
 
 /// The server of a flow, which other flows use too. That flow shuts it down.
-pub(crate) struct SharedUpstream(pub(crate) Arc<Flow<AnyUpstream>>);
+pub(super) struct SharedUpstream(pub(super) Arc<Flow<AnyUpstream>>);
 
 impl SharedUpstream {
     fn server(&self) -> &AnyUpstream {
