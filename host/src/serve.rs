@@ -128,7 +128,8 @@ pub(crate) async fn run(
         definitions: Arc::clone(&background.definitions),
     };
     logs.audit().0.set_batched(config.server.audit_write == AuditWrite::Batched);
-    let (served, endpoints) = maker.first(&config)?;
+    let served = maker.first(&config)?;
+    let endpoints = maker.first_endpoints(&config, &served);
     maker.answers.register_answers(&metrics);
     logs.register(&metrics);
     audit.register(&metrics);

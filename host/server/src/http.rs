@@ -24,9 +24,9 @@ pub use body::Body;
 pub use connect::LocalPages;
 use connect::{ConnectPages, FlowsByPlace, PageAddress};
 use cors::Readers;
-use endpoint_table::EndpointTable;
-pub use endpoint_table::names;
 use held_refusals::HeldRefusals;
+use listener_table::ListenerTable;
+pub use listener_table::names;
 use metadata::Metadata;
 use paths::at;
 use receive::receive;
@@ -55,9 +55,9 @@ use witgate_runtime::workers::Workers;
 mod body;
 mod connect;
 mod cors;
-mod endpoint_table;
 mod held_refusals;
 mod keep_alive;
+mod listener_table;
 mod metadata;
 mod paths;
 mod receive;
@@ -72,7 +72,7 @@ mod tests;
 
 /// The public listener.
 pub struct Gateway<U> {
-    table: ArcSwap<EndpointTable<Endpoint<U>>>,
+    table: ArcSwap<ListenerTable<Endpoint<U>>>,
     /// Held while the table and the generation are replaced.
     changing: Mutex<()>,
     held_refusals: Arc<HeldRefusals>,
@@ -478,9 +478,9 @@ fn table<U: Upstream + 'static>(
     server: &config::Server,
     served: &[ServedEndpoint<U>],
     (generations, held_refusals, keys): (&Arc<Generations>, &Arc<HeldRefusals>, &Arc<PublishedKeys>),
-) -> EndpointTable<Endpoint<U>> {
+) -> ListenerTable<Endpoint<U>> {
     let metadata = Metadata::new(served, &server.authorization_servers).with_keys(Arc::clone(keys));
-    EndpointTable::new(server, served, metadata, |endpoint, metadata| Endpoint {
+    ListenerTable::new(server, served, metadata, |endpoint, metadata| Endpoint {
         path: endpoint.path.clone(),
         flow: endpoint.flow.clone(),
         metadata: metadata.url(&endpoint.resource).map(str::to_owned),

@@ -47,6 +47,12 @@ impl RunningEndpoint {
 }
 
 impl FlowMaker {
+    /// The endpoints of a configuration that is served first, whose upstreams are `served`, in its order.
+    pub(super) fn first_endpoints(&self, config: &Config, served: &[AnyServed]) -> Vec<RunningEndpoint> {
+        let of_name = |name: &str| served.iter().enumerate().find(|(_, served)| served.name() == name);
+        self.endpoints(config, &[], of_name)
+    }
+
     /// The endpoints of `config`, of the upstreams that `served` finds by their names, with their places. One of
     /// `running` goes on with its sessions if it would be made of the same. An endpoint without any upstream is not
     /// served.

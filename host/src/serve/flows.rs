@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::combined_endpoints::RunningEndpoint;
 use super::error::ServeError;
 use crate::control::limits;
 use crate::operation::OperationLog;
@@ -57,17 +56,10 @@ pub(super) struct FlowMaker {
 }
 
 impl FlowMaker {
-    /// The upstreams of a configuration that is served first, each at its place in it, and its endpoints with several.
-    pub(super) fn first(
-        &self,
-        config: &Config,
-    ) -> Result<(Vec<AnyServed>, Vec<RunningEndpoint>), ServeError> {
+    /// The upstreams of a configuration that is served first: each is at its place in it.
+    pub(super) fn first(&self, config: &Config) -> Result<Vec<AnyServed>, ServeError> {
         let upstreams = config.upstreams.iter().enumerate();
-        let served = upstreams.map(|(place, upstream)| self.make(config, place, upstream));
-        let served: Vec<_> = served.collect::<Result<_, _>>()?;
-        let of_name = |name: &str| served.iter().enumerate().find(|(_, served)| served.name() == name);
-        let endpoints = self.endpoints(config, &[], of_name);
-        Ok((served, endpoints))
+        upstreams.map(|(place, upstream)| self.make(config, place, upstream)).collect()
     }
 
     /// An upstream of `config`, whose pipeline is at `place`. Nothing is started or connected yet.

@@ -28,7 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["base", "runtime", "audit", "message", "config", "services", "credentials", "component", "policy"],
     ),
     ("upstream", &["base", "runtime", "message", "config", "services", "credentials", "flow"]),
-    ("endpoints", &["base", "runtime", "message", "config", "flow"]),
+    ("endpoints", &["base", "runtime", "message", "config", "policy", "flow"]),
     ("server", &["base", "pages", "runtime", "message", "config", "credentials", "policy", "flow"]),
     ("cases", &["base", "config", "services", "component", "policy"]),
 ];
@@ -65,7 +65,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 /// The order of the modules of `witgate` itself. A name stands for a module and all in it.
 const LAYERS: &[&[&str]] = &[
     &["routes", "access"],
-    &["config", "account_pages", "endpoints", "loopback", "operation", "outgoing_checkpoints"],
+    &["config", "account_pages", "loopback", "operation", "outgoing_checkpoints"],
     &["caller_tools", "reload", "revocation"],
     &["accounts", "admin", "control", "traces"],
     &["serve"],

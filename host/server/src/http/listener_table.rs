@@ -10,13 +10,13 @@ use witgate_config::Server;
 use witgate_message::headers::origin::AllowedNames;
 
 /// The endpoints by their paths, and what is beside them.
-pub(super) struct EndpointTable<E> {
+pub(super) struct ListenerTable<E> {
     pub(super) endpoints: HashMap<String, Arc<E>>,
     pub(super) metadata: Metadata,
     pub(super) hosts: Hosts,
 }
 
-impl<E> EndpointTable<E> {
+impl<E> ListenerTable<E> {
     /// A table of one endpoint for each of `served`.
     pub(super) fn new<U>(
         server: &Server,
