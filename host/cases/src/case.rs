@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
-use witgate_plugin::{Digest, Identity, Scheme, TargetKind, Transport};
+use witgate_plugin::{Digest, Identity, Scheme, TargetKind, ToolAnnotations, Transport};
 
 use super::Expect;
 use super::exchange::Exchange;
@@ -147,6 +147,8 @@ pub struct Question {
     pub peer: Option<IpAddr>,
     /// The caller's proofs, besides the credential.
     pub proven: ProofThumbprints,
+    /// The approved annotations of the call's tool.
+    pub annotations: Option<ToolAnnotations>,
     /// The question.
     pub ask: HookQuestion,
     /// The HTTP requests that the policy has to send, in order, and the answers.
@@ -170,6 +172,7 @@ impl Question {
             headers: HeaderMap::new(),
             peer: None,
             proven: ProofThumbprints::default(),
+            annotations: None,
             ask,
             http: Vec::new(),
             cache: BTreeMap::new(),

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use witgate_plugin::ToolAnnotations;
+
 use super::token::{Alg, Spec, TokenSigner};
 use witgate_config::raw;
 
@@ -180,6 +182,8 @@ pub(super) struct Question {
     pub principal: Option<Principal>,
     /// The proofs that the host has verified.
     pub proven: ProofThumbprints,
+    /// The approved annotations of the tool. Default: none, as if the tool were not approved.
+    pub annotations: Option<CaseAnnotations>,
     /// The expected HTTP requests, in order, and their answers. Default: none.
     #[schemars(with = "Vec<Exchange>")]
     pub http: Vec<Map<String, Value>>,
@@ -286,6 +290,33 @@ pub struct ProofThumbprints {
     pub certificate: Option<String>,
     /// The thumbprint of the key of a DPoP proof.
     pub dpop: Option<String>,
+}
+
+/// The annotations of a tool, by their names in MCP. Those that are left out have the defaults of MCP.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[schemars(rename = "Annotations")]
+pub(super) struct CaseAnnotations {
+    /// The tool does not change its environment. Default: `false`.
+    pub read_only_hint: Option<bool>,
+    /// The tool may destroy something. Default: `true`.
+    pub destructive_hint: Option<bool>,
+    /// A second call with the same arguments changes nothing more. Default: `false`.
+    pub idempotent_hint: Option<bool>,
+    /// The tool may act on things outside of the server. Default: `true`.
+    pub open_world_hint: Option<bool>,
+}
+
+impl From<CaseAnnotations> for ToolAnnotations {
+    fn from(written: CaseAnnotations) -> Self {
+        let default = Self::default();
+        Self {
+            read_only: written.read_only_hint.unwrap_or(default.read_only),
+            destructive: written.destructive_hint.unwrap_or(default.destructive),
+            idempotent: written.idempotent_hint.unwrap_or(default.idempotent),
+            open_world: written.open_world_hint.unwrap_or(default.open_world),
+        }
+    }
 }
 
 /// An expected HTTP request, and its answer.

@@ -279,6 +279,7 @@ impl CaseReader<'_> {
             headers: self.headers(&at, &raw.headers)?,
             peer: self.peer(&at, raw.peer.as_deref())?,
             proven: raw.proven,
+            annotations: raw.annotations.map(Into::into),
             ask,
             http: http?,
             cache: raw.cache,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use http::HeaderMap;
 use serde_json::Value;
-use witgate_plugin::{Credential, Identity, Scheme, Transport, Verdict};
+use witgate_plugin::{Credential, Identity, Scheme, TargetKind, ToolAnnotations, Transport, Verdict};
 
 use super::case::{Case, CaseCall, HookQuestion, HostState, Question};
 use super::checks;
@@ -348,6 +348,12 @@ impl services::subject::Subject for QuestionSubject {
 
     fn dpop_thumbprint(&self) -> Option<&str> {
         self.question.proven.dpop.as_deref()
+    }
+
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        let call = &self.question.call;
+        let is_asked = self.named().is_some() && call.kind == TargetKind::Tool && call.target == tool;
+        self.question.annotations.filter(|_| is_asked)
     }
 
     fn identity(&self) -> Option<&Identity> {

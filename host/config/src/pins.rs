@@ -1,5 +1,6 @@
 //! The approved definitions of an upstream's tools, prompts and resources, which are in a file beside the configuration.
 
+mod annotations;
 mod definition;
 mod difference;
 mod hidden;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use witgate_base::digest::sha256;
-use witgate_plugin::{Digest, TargetKind};
+use witgate_plugin::{Digest, TargetKind, ToolAnnotations};
 
 pub use definition::{Definition, LARGEST_KEPT};
 pub use difference::{DefinitionDifference, differences};
@@ -154,11 +155,13 @@ pub struct ApprovedDefinitions {
     digest: Digest,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct ApprovedEntry {
     kind: EntryKind,
     name: Box<str>,
     digest: Digest,
+    /// Those of a tool, if its definition is known and they can be read.
+    annotations: Option<ToolAnnotations>,
 }
 
 /// A definition in comparison with the approved one.
@@ -189,9 +192,32 @@ impl DefinitionVerdict {
 impl ApprovedDefinitions {
     /// The definitions with these digests, each with the kind and name of its entry.
     pub fn new(entries: impl IntoIterator<Item = (EntryKind, String, Digest)>) -> Self {
-        let entry = |(kind, name, digest): (_, String, _)| ApprovedEntry { kind, name: name.into(), digest };
-        let mut entries: Vec<_> = entries.into_iter().map(entry).collect();
-        entries.sort_unstable();
+        let entry = |(kind, name, digest): (_, String, _)| ApprovedEntry {
+            kind,
+            name: name.into(),
+            digest,
+            annotations: None,
+        };
+        Self::of(entries.into_iter().map(entry).collect())
+    }
+
+    /// The definitions of these entries, with the annotations of tools.
+    pub fn locked<'e>(entries: impl IntoIterator<Item = (EntryKind, &'e str, &'e LockedDefinition)>) -> Self {
+        let entry = |(kind, name, locked): (EntryKind, &str, &LockedDefinition)| ApprovedEntry {
+            kind,
+            name: name.into(),
+            digest: locked.digest,
+            annotations: locked
+                .definition
+                .as_ref()
+                .filter(|_| kind == EntryKind::Tool)
+                .and_then(annotations::annotations),
+        };
+        Self::of(entries.into_iter().map(entry).collect())
+    }
+
+    fn of(mut entries: Vec<ApprovedEntry>) -> Self {
+        entries.sort_unstable_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
         let text = entries.iter().fold(Vec::new(), |mut text, entry| {
             text.extend_from_slice(entry.kind.list().as_bytes());
             text.extend_from_slice(&sha256(entry.name.as_bytes()));
@@ -224,6 +250,12 @@ impl ApprovedDefinitions {
     /// The digest of the approved definition of an entry.
     pub fn digest_of(&self, kind: EntryKind, name: &str) -> Option<Digest> {
         self.entries.get(self.place(kind, name)?).map(|entry| entry.digest)
+    }
+
+    /// The annotations in the approved definition of a tool. None: there is none, only its digest is known, or they cannot
+    /// be read.
+    pub fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        self.entries.get(self.place(EntryKind::Tool, tool)?)?.annotations
     }
 
     /// The names of the entries of this kind.

@@ -3,6 +3,7 @@
 
 mod account_logins;
 mod accounts;
+mod annotation_conditions;
 mod arguments;
 mod audit;
 mod checkpoint_places;
@@ -405,6 +406,7 @@ impl Resolver<'_> {
         let mut upstreams = self.upstreams(file, &policies, signing.as_ref(), &credentials);
         let endpoints = self.endpoints(file, &upstreams);
         self.injects_in_private(&upstreams, &policies);
+        self.annotations_are_approved(&upstreams, &policies);
         self.unused(file, &policies);
         if let Some(server) = &server {
             let places = places_of_passwords(file, &policies);

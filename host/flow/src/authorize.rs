@@ -31,7 +31,8 @@ pub async fn authorize(
     caller: Arc<Caller>,
     traces: Option<Arc<Traces>>,
 ) -> StageResult<Permit> {
-    let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller)));
+    let pins = generation.pipeline(proven.request().route.pipeline).pins();
+    let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller))).with_pins(pins);
     let judge = Judge { subject: Arc::new(subject), caller, generation, traces };
     judge.judge_request().await.map(|judged| judged.map(|()| Permit { judge }))
 }

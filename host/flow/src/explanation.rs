@@ -9,7 +9,7 @@ use witgate_config::pins::PinMode;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
 use witgate_message::fault::MessageFault;
-use witgate_plugin::{Identity, TargetKind};
+use witgate_plugin::{Identity, TargetKind, ToolAnnotations};
 use witgate_policy::generation::Generation;
 use witgate_services::subject::AnsweredHook;
 use witgate_services::witness::Observation;
@@ -61,6 +61,8 @@ pub struct Explanation {
     pub stages: Vec<ExplainedStage>,
     /// The limits that would count the message.
     pub limits: Vec<Arc<str>>,
+    /// The approved annotations of the tool that is called, if no other tool can be called.
+    pub annotations: Option<ToolAnnotations>,
 }
 
 /// The reason for a refusal.
@@ -218,7 +220,15 @@ impl<'g> ExplanationDraft<'g> {
         ExplainedHook { hook, observed }
     }
 
+    fn annotations(&self) -> Option<ToolAnnotations> {
+        let call = &self.request.as_ref()?.call;
+        let target = targets(call.access()).first().filter(|target| target.kind == TargetKind::Tool)?;
+        let pins = self.generation.pipeline(self.route.pipeline).pins();
+        pins.filter(|pins| pins.mode == PinMode::Hold)?.approved.annotations(&target.name)
+    }
+
     fn conclude(self, result: Result<(), Rejection>) -> Explanation {
+        let annotations = self.annotations();
         let Self { request, caller, stages, limits, .. } = self;
         let call = request.as_ref().map(|request| &request.call);
         Explanation {
@@ -230,6 +240,7 @@ impl<'g> ExplanationDraft<'g> {
             caller,
             stages,
             limits,
+            annotations,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
-use witgate_plugin::{Identity, Principal, Transport};
+use witgate_config::pins::{ApprovedDefinitions, PinMode, Pins};
+use witgate_plugin::{Identity, Principal, ToolAnnotations, Transport};
 
 use super::dpop::ProvenRequest;
 use crate::authenticate::identity::Caller;
@@ -16,6 +17,8 @@ use witgate_services::subject::{HookLog, Subject};
 pub struct CallSubject {
     pub(super) proven: ProvenRequest,
     pub(super) caller: Option<Arc<Caller>>,
+    /// The approved definitions of the upstream, if no others can be called.
+    pub(super) approved: Option<Arc<ApprovedDefinitions>>,
     /// The policy that has allowed the call, if there is an audit log.
     pub(super) allowance: OnceLock<Allowance>,
 }
@@ -32,7 +35,14 @@ pub struct Allowance {
 impl CallSubject {
     /// A request, and its caller if they are known.
     pub fn new(proven: ProvenRequest, caller: Option<Arc<Caller>>) -> Self {
-        Self { proven, caller, allowance: OnceLock::new() }
+        Self { proven, caller, approved: None, allowance: OnceLock::new() }
+    }
+
+    /// The same, at an upstream that these pins are of.
+    #[must_use]
+    pub fn with_pins(self, pins: Option<&Pins>) -> Self {
+        let held = pins.filter(|pins| pins.mode == PinMode::Hold);
+        Self { approved: held.map(|pins| Arc::clone(&pins.approved)), ..self }
     }
 }
 
@@ -72,6 +82,10 @@ impl Subject for CallSubject {
 
     fn dpop_thumbprint(&self) -> Option<&str> {
         self.proven.key().map(|key| key.thumbprint())
+    }
+
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        self.approved.as_ref()?.annotations(tool)
     }
 
     fn identity(&self) -> Option<&Identity> {

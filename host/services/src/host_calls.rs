@@ -24,6 +24,8 @@ pub struct HostCalls {
     pub verified: Vec<SignatureCheck>,
     /// The found cache entries: key and value.
     pub cached: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The tools whose annotations were read.
+    pub annotated: BTreeSet<String>,
     /// True if some calls were left out because of their size.
     pub cut: bool,
     size: usize,
@@ -65,6 +67,13 @@ impl HostCallLog {
         let known = notes.cached.iter().any(|(at, _)| at == key);
         if !known && notes.has_room_for(key.len() + value.len()) {
             notes.cached.push((key.to_vec(), value.to_vec()));
+        }
+    }
+
+    pub(super) fn annotated(&self, tool: &str) {
+        let mut notes = self.0.lock();
+        if !notes.annotated.contains(tool) && notes.has_room_for(tool.len()) {
+            notes.annotated.insert(tool.to_owned());
         }
     }
 

@@ -24,8 +24,8 @@ use std::sync::{Arc, OnceLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{
-    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, PasswordError, SignedMessage, VerifyError,
-    Wants,
+    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, PasswordError, SignedMessage, ToolAnnotations,
+    VerifyError, Wants,
 };
 
 use self::bearer::may_send_bearer;
@@ -338,6 +338,14 @@ impl Host for PolicyHost<'_> {
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
         let thumbprint = self.subject().and_then(Subject::dpop_thumbprint);
         self.note_call("request.dpop-thumbprint", nothing, thumbprint.map(Cow::Borrowed))
+    }
+
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        let annotations = self.subject().and_then(|subject| subject.annotations(tool));
+        if let Some(call_log) = self.call_log() {
+            call_log.annotated(tool);
+        }
+        self.note_call("request.annotations", || format!("{tool:?}"), annotations)
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderMap;
-use witgate_plugin::{Identity, Principal, Transport};
+use witgate_plugin::{Identity, Principal, ToolAnnotations, Transport};
 
 use parking_lot::Mutex;
 use witgate_base::breaker::CallerDigest;
@@ -40,6 +40,12 @@ pub trait Subject: fmt::Debug + Send + Sync {
 
     /// The thumbprint (RFC 7638) of the key that the sender has proven to have.
     fn dpop_thumbprint(&self) -> Option<&str>;
+
+    /// The approved annotations of a tool, after authentication. None: nobody has approved any.
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        let _ = tool;
+        None
+    }
 
     /// The caller's identity, after authentication.
     fn identity(&self) -> Option<&Identity>;

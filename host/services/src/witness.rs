@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use witgate_plugin::{Digest, HttpError, HttpResponse, Level, PasswordError, VerifyError};
+use witgate_plugin::{Digest, HttpError, HttpResponse, Level, PasswordError, ToolAnnotations, VerifyError};
 
 use witgate_base::digest::digest_text;
 use witgate_base::printable::clean;
@@ -14,7 +14,7 @@ use witgate_base::printable::clean;
 const MOST: usize = 10_000;
 
 /// The imports of the WIT package, by the names under which they are counted.
-pub const IMPORTS: [&str; 23] = [
+pub const IMPORTS: [&str; 24] = [
     "request.upstream",
     "request.audience",
     "request.peer",
@@ -23,6 +23,7 @@ pub const IMPORTS: [&str; 23] = [
     "request.meta",
     "request.certificate-thumbprint",
     "request.dpop-thumbprint",
+    "request.annotations",
     "caller.issuer",
     "caller.claims",
     "caller.expires-at",
@@ -150,6 +151,16 @@ impl AnswerSummary for u64 {
 impl AnswerSummary for Cow<'_, str> {
     fn summary(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+impl AnswerSummary for ToolAnnotations {
+    fn summary(&self) -> String {
+        let Self { read_only, destructive, idempotent, open_world } = self;
+        format!(
+            "readOnlyHint {read_only}, destructiveHint {destructive}, idempotentHint {idempotent}, openWorldHint \
+             {open_world}"
+        )
     }
 }
 

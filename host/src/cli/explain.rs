@@ -64,6 +64,7 @@ async fn answer(
         true => (Vec::new(), edits::needed(&scene, &question, &explanation).await?),
         false => (edits::nearest(&scene, &question, &explanation).await?, Vec::new()),
     };
+    notes.extend(rule::unmet_annotations(&scene, &explanation));
     let rule = rule::deciding(&scene, question.upstream, &explanation);
     let is_allowed = explanation.is_allowed();
     let (scene, question, explanation) = (&scene, &question, &explanation);

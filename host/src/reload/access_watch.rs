@@ -13,12 +13,14 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use witgate_base::clock;
 use witgate_config::environment::Environment;
+use witgate_config::pins::{EntryKind, PinMode};
 use witgate_policy::generation::{Generation, Generations, Recipe};
 
 pub(super) use self::twin::{GenerationTwin, TwinMaker};
 use crate::access::comparison::{ComparedTarget, ComparedUpstream, Comparison, ComparisonBounds};
 use crate::access::difference::{AccessDifference, GenerationDifference, NAMED};
 use crate::access::rule_targets::{RuleTargets, patterns};
+use crate::access::scene::DecisionScene;
 use crate::operation::OperationLog;
 
 /// The time after a start at which the first twin is made. A process that ends sooner needs none.
@@ -225,20 +227,23 @@ impl AccessWatch {
         Ok(difference)
     }
 
-    /// The targets that are compared at each upstream: the names that it has listed, and names that stand for the patterns of rules.
+    /// The targets that are compared at each upstream: the names that it has listed, those of approved tools, and names that
+    /// stand for the patterns of rules.
     fn upstreams(&self, old: &GenerationTwin, new: &GenerationTwin) -> (Vec<ComparedUpstream>, Vec<String>) {
         let all = old.config.upstreams.iter().chain(&new.config.upstreams);
         let names: BTreeSet<_> = all.map(|upstream| upstream.name.as_str()).collect();
         let mut left_out = Vec::new();
         let upstream = |name: &str| {
-            let (mut written, mut knows_rules) = (BTreeSet::new(), true);
+            let (mut written, mut approved, mut knows_rules) = (BTreeSet::new(), BTreeSet::new(), true);
             for scene in [old.view(), new.view()] {
                 let Some(place) = scene.place(name) else { continue };
                 written.extend(patterns(scene, place));
+                approved.extend(approved_tools(scene, place));
                 knows_rules &=
                     scene.generation.pipeline(place).authorize.iter().all(|policy| policy.is_shipped());
             }
             let RuleTargets { names: mut targets, is_cut: is_uncombined } = RuleTargets::of(&written);
+            targets.extend(approved);
             match self.generations.lists().of(name).all() {
                 Some((listed, is_cut)) => {
                     targets.extend(listed);
@@ -259,6 +264,13 @@ impl AccessWatch {
         let upstreams = names.into_iter().map(upstream).collect();
         (upstreams, left_out)
     }
+}
+
+/// The approved tools of an upstream at which no others can be called.
+fn approved_tools(scene: DecisionScene<'_>, place: usize) -> Vec<String> {
+    let pins = scene.generation.pipeline(place).pins().filter(|pins| pins.mode == PinMode::Hold);
+    let names = pins.map(|pins| pins.approved.names(EntryKind::Tool).map(str::to_owned));
+    names.into_iter().flatten().collect()
 }
 
 async fn within_time<T>(made: impl Future<Output = Result<T, String>>) -> Result<T, String> {

@@ -1,12 +1,12 @@
-//! Conditions on arguments and claims, compiled.
+//! Conditions on arguments, claims and annotations, compiled.
 
 use serde_json::Value;
 use witgate_plugin::json::{self, Json, Number};
-use witgate_plugin::{Call, ConfigError, Glob, Pattern};
+use witgate_plugin::{Call, ConfigError, Glob, Pattern, TargetKind};
 
 use crate::facts::Facts;
 use crate::patterns::pattern;
-use crate::settings;
+use crate::settings::{self, Annotation};
 
 /// A compiled condition.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ enum ConditionSubject {
     Argument(String),
     /// A claim, by its path.
     Claim(String),
+    /// An annotation of the tool.
+    Annotation(Annotation),
 }
 
 #[derive(Debug)]
@@ -44,25 +46,39 @@ impl ParsedCondition {
     pub(crate) fn compile(setting: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
         let at = |name: &'static str| [place, &[name]].concat();
         let on = pattern(&setting.on, &at("on"))?;
-        let subject = match (&setting.argument, &setting.claim) {
-            (Some(argument), None) if is_pointer(argument) => ConditionSubject::Argument(argument.clone()),
-            (Some(_), None) => {
+        let subject = match (&setting.argument, &setting.claim, setting.annotation) {
+            (Some(argument), None, None) if is_pointer(argument) => {
+                ConditionSubject::Argument(argument.clone())
+            }
+            (Some(_), None, None) => {
                 let message = "not a JSON Pointer; write for example \"/amount\"";
                 return Err(ConfigError::at_path(&at("argument"), message));
             }
-            (None, Some(claim)) if !claim.is_empty() => ConditionSubject::Claim(claim.clone()),
-            (None, Some(_)) => {
+            (None, Some(claim), None) if !claim.is_empty() => ConditionSubject::Claim(claim.clone()),
+            (None, Some(_), None) => {
                 return Err(ConfigError::at_path(&at("claim"), "empty; name a claim"));
             }
-            _ => return Err(ConfigError::at_path(place, "either `argument` or `claim` is needed")),
+            (None, None, Some(annotation)) => {
+                fits_annotation(setting, &on, place)?;
+                ConditionSubject::Annotation(annotation)
+            }
+            _ => {
+                let message = "either `argument`, `claim` or `annotation` is needed, and only one of them";
+                return Err(ConfigError::at_path(place, message));
+            }
         };
         let tests = tests(setting, place)?;
         Ok(Self { on, subject, tests })
     }
 
-    /// True if the condition tests an argument, false if it tests a claim.
+    /// True if the condition tests an argument.
     pub(crate) fn on_argument(&self) -> bool {
         matches!(self.subject, ConditionSubject::Argument(_))
+    }
+
+    /// True if the condition tests a claim.
+    pub(crate) fn on_claim(&self) -> bool {
+        matches!(self.subject, ConditionSubject::Claim(_))
     }
 
     /// True if the condition applies to this call.
@@ -83,6 +99,10 @@ impl ParsedCondition {
                 .is_some_and(|text| self.fits_text(text)),
             ConditionSubject::Claim(path) => {
                 facts.claims().and_then(|all| all.get(path)).is_some_and(|value| self.fits(value))
+            }
+            // The same for a call and for an entry of a list.
+            ConditionSubject::Annotation(annotation) => {
+                facts.annotations().is_some_and(|all| self.fits(&Json::Bool(annotation.of(&all))))
             }
         }
     }
@@ -134,6 +154,24 @@ fn tests(setting: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, Con
         false => Ok(tests),
         true => {
             let message = "the condition tests nothing; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
+            Err(ConfigError::at_path(place, message))
+        }
+    }
+}
+
+/// Checks that a condition on an annotation can hold: that it is about tools, and tests for true or false.
+fn fits_annotation(setting: &settings::Condition, on: &Pattern, place: &[&str]) -> Result<(), ConfigError> {
+    if !on.is_for(TargetKind::Tool) {
+        let message = "only tools have annotations; write a pattern of tools, which has no prefix";
+        return Err(ConfigError::at_path(&[place, &["on"]].concat(), message));
+    }
+    let settings::Condition { one_of, matches, min, max, contains, .. } = setting;
+    let has_others =
+        one_of.is_some() || matches.is_some() || min.is_some() || max.is_some() || contains.is_some();
+    match &setting.equals {
+        Some(Value::Bool(_)) if !has_others => Ok(()),
+        _ => {
+            let message = "an annotation is true or false; write `equals = true` or `equals = false`, and no other test";
             Err(ConfigError::at_path(place, message))
         }
     }

@@ -1,16 +1,17 @@
-//! The facts of a decision. Arguments, claims and issuer are read from the host only when a rule needs them on
-//! which the decision depends.
+//! The facts of a decision. Arguments, claims, annotations and issuer are read from the host only when a rule needs them
+//! on which the decision depends.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use witgate_plugin::{Call, Claims, Host, Principal};
+use witgate_plugin::{Call, Claims, Host, Principal, TargetKind, ToolAnnotations};
 
 /// The texts that the host provides.
 trait HostTexts {
     fn arguments(&self) -> Option<Cow<'_, str>>;
     fn claims(&self) -> Option<Cow<'_, str>>;
     fn issuer(&self) -> Option<Cow<'_, str>>;
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations>;
 }
 
 impl<H: Host> HostTexts for H {
@@ -24,6 +25,10 @@ impl<H: Host> HostTexts for H {
 
     fn issuer(&self) -> Option<Cow<'_, str>> {
         Host::issuer(self)
+    }
+
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        Host::annotations(self, tool)
     }
 }
 
@@ -60,11 +65,13 @@ pub(crate) struct Facts<'a, 'p> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) principal: &'a Principal<'a>,
     texts: &'a ParsedTexts<'p>,
+    /// Those of the called tool, read at most once.
+    annotations: OnceCell<Option<ToolAnnotations>>,
 }
 
 impl<'a, 'p> Facts<'a, 'p> {
     pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, texts: &'a ParsedTexts<'p>) -> Self {
-        Self { call, principal, texts }
+        Self { call, principal, texts, annotations: OnceCell::new() }
     }
 
     pub(crate) fn issuer(&self) -> Option<&'p str> {
@@ -76,6 +83,13 @@ impl<'a, 'p> Facts<'a, 'p> {
     pub(crate) fn arguments(&self) -> Option<&'p str> {
         let pulled = self.texts.pulled;
         pulled.arguments.get_or_init(|| pulled.host.arguments()).as_deref()
+    }
+
+    /// The approved annotations of the called tool. None: the call is not one of a tool, or nothing is approved.
+    pub(crate) fn annotations(&self) -> Option<ToolAnnotations> {
+        let host = self.texts.pulled.host;
+        let is_tool = self.call.kind == TargetKind::Tool;
+        is_tool.then(|| *self.annotations.get_or_init(|| host.annotations(self.call.target))).flatten()
     }
 
     pub(crate) fn claims(&self) -> Option<&'a Claims<'p>> {

@@ -4,6 +4,8 @@
 //! The settings ([`settings`]) are compiled once into `rules`. A decision allocates memory only for a denial, and
 //! to read arguments or claims.
 
+#[cfg(test)]
+mod annotation_tests;
 mod condition;
 mod facts;
 mod patterns;

@@ -84,7 +84,7 @@ impl RbacRules {
     pub(crate) fn data(&self) -> Data {
         Data {
             arguments: self.every_condition().any(ParsedCondition::on_argument),
-            claims: self.every_condition().any(|condition| !condition.on_argument()),
+            claims: self.every_condition().any(ParsedCondition::on_claim),
             ..Data::default()
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Number, Value};
+use witgate_plugin::ToolAnnotations;
 
 /// The settings of an `rbac` policy.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -68,8 +69,8 @@ pub struct Role {
     pub conditions: Vec<Condition>,
 }
 
-/// A condition on an argument of the call or on a claim of the caller. All its tests have to hold. If the
-/// value is missing, the condition does not hold.
+/// A condition on an argument of the call, on a claim of the caller, or on an annotation of the tool. All its tests have
+/// to hold. If the value is missing, the condition does not hold.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
@@ -79,6 +80,9 @@ pub struct Condition {
     pub argument: Option<String>,
     /// The claim to test; dots lead into objects.
     pub claim: Option<String>,
+    /// The annotation of the tool to test, as it is approved. Only with `equals`, and only for upstreams with
+    /// `pins = "hold"`.
+    pub annotation: Option<Annotation>,
     /// The value is this one.
     pub equals: Option<Value>,
     /// The value is one of these.
@@ -92,6 +96,49 @@ pub struct Condition {
     pub max: Option<Number>,
     /// The value is a list that contains this value.
     pub contains: Option<Value>,
+}
+
+/// An annotation of a tool, by its name in MCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Annotation {
+    /// The tool does not change its environment. Absent in the definition: false.
+    #[serde(rename = "readOnlyHint")]
+    ReadOnly,
+    /// The tool may destroy something. Absent in the definition: true.
+    #[serde(rename = "destructiveHint")]
+    Destructive,
+    /// A second call with the same arguments changes nothing more. Absent in the definition: false.
+    #[serde(rename = "idempotentHint")]
+    Idempotent,
+    /// The tool may act on things outside of the server. Absent in the definition: true.
+    #[serde(rename = "openWorldHint")]
+    OpenWorld,
+}
+
+impl Annotation {
+    /// All annotations.
+    pub const ALL: [Self; 4] = [Self::ReadOnly, Self::Destructive, Self::Idempotent, Self::OpenWorld];
+
+    /// The name in MCP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "readOnlyHint",
+            Self::Destructive => "destructiveHint",
+            Self::Idempotent => "idempotentHint",
+            Self::OpenWorld => "openWorldHint",
+        }
+    }
+
+    /// The value among those of a tool.
+    pub fn of(self, annotations: &ToolAnnotations) -> bool {
+        match self {
+            Self::ReadOnly => annotations.read_only,
+            Self::Destructive => annotations.destructive,
+            Self::Idempotent => annotations.idempotent,
+            Self::OpenWorld => annotations.open_world,
+        }
+    }
 }
 
 /// A caller, or all callers of one policy, with additional roles.

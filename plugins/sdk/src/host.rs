@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::future::Future;
 
+use crate::ToolAnnotations;
+
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
@@ -242,6 +244,13 @@ pub trait Host: Sync {
     /// The thumbprint of the key that signed the DPoP proof of this call, which the host has verified
     /// (`jkt` of RFC 9449, section 6.1).
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>>;
+    /// The approved annotations of a tool that the hook decides about, for authorizers. None: the upstream does not hold
+    /// back definitions that are not approved, the tool has no approved definition, or a hint in it is neither true nor
+    /// false. They are the same for a call and for an entry of a list.
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        let _ = tool;
+        None
+    }
 
     /// The issuer of the caller's identity, for authorizers.
     fn issuer(&self) -> Option<Cow<'_, str>>;

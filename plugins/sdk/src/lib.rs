@@ -133,7 +133,7 @@ pub use settings::{Dpop, OneOrMany};
 pub use terms::{Audience, Terms};
 pub use types::{
     Call, Credential, Decision, Denial, EntryDecision, Identity, NoIdentity, Principal, Refusal, Scheme,
-    TargetKind, Transport, Unavailability, Verdict,
+    TargetKind, ToolAnnotations, Transport, Unavailability, Verdict,
 };
 
 /// Compiles the README's examples.

@@ -90,6 +90,14 @@ fn split_kind(text: &str) -> (TargetKind, &str) {
 }
 
 impl Pattern {
+    /// True if the pattern may cover a name of the kind `kind`.
+    pub fn is_for(&self, kind: TargetKind) -> bool {
+        match self.kind {
+            None => kind != TargetKind::Method,
+            Some(own) => own == kind,
+        }
+    }
+
     /// True if the pattern covers `name` of the kind `kind`.
     pub fn matches(&self, kind: TargetKind, name: &str) -> bool {
         match self.kind {

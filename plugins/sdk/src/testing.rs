@@ -50,7 +50,7 @@ use sha2::{Digest as _, Sha256};
 use self::lock::lock;
 use crate::{
     Authenticate, Authorize, Call, Credential, Decision, Digest, Host, HttpError, HttpRequest, HttpResponse,
-    Level, Method, PasswordError, Principal, SignedMessage, Verdict, VerifyError, Wants,
+    Level, Method, PasswordError, Principal, SignedMessage, ToolAnnotations, Verdict, VerifyError, Wants,
 };
 
 pub use http::{json, status};
@@ -71,6 +71,7 @@ pub struct FakeHost {
     meta: Option<String>,
     certificate: Option<String>,
     proof: Option<String>,
+    annotations: BTreeMap<String, ToolAnnotations>,
     issuer: Option<String>,
     claims: Option<String>,
     expires_at: Option<u64>,
@@ -126,6 +127,7 @@ impl Default for FakeHost {
             meta: None,
             certificate: None,
             proof: None,
+            annotations: BTreeMap::new(),
             issuer: None,
             claims: None,
             expires_at: None,
@@ -201,6 +203,23 @@ impl FakeHost {
     #[must_use]
     pub fn proof(self, thumbprint: &str) -> Self {
         Self { proof: Some(thumbprint.to_owned()), ..self }
+    }
+
+    /// In front of an upstream whose tool of this name has these approved annotations. Other tools have none.
+    ///
+    /// ```
+    /// use witgate_plugin::testing::FakeHost;
+    /// use witgate_plugin::{Host, ToolAnnotations};
+    ///
+    /// let reading = ToolAnnotations { read_only: true, ..ToolAnnotations::default() };
+    /// let host = FakeHost::new().annotated("get_rows", reading);
+    /// assert_eq!(host.annotations("get_rows"), Some(reading));
+    /// assert_eq!(host.annotations("drop_rows"), None);
+    /// ```
+    #[must_use]
+    pub fn annotated(mut self, tool: &str, annotations: ToolAnnotations) -> Self {
+        self.annotations.insert(tool.to_owned(), annotations);
+        self
     }
 
     /// About an identity that this issuer vouches for.
@@ -453,6 +472,11 @@ impl Host for FakeHost {
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
         self.note("dpop_thumbprint");
         visible(self.proof.as_ref(), true)
+    }
+
+    fn annotations(&self, tool: &str) -> Option<ToolAnnotations> {
+        self.note("annotations");
+        self.annotations.get(tool).copied()
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {

@@ -37,6 +37,26 @@ pub struct Call<'a> {
     pub listing: bool,
 }
 
+/// The hints of a tool about its behaviour (`annotations` of MCP), as the operator has approved them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToolAnnotations {
+    /// `readOnlyHint`: the tool does not change its environment.
+    pub read_only: bool,
+    /// `destructiveHint`: the tool may destroy something, rather than only add.
+    pub destructive: bool,
+    /// `idempotentHint`: a second call with the same arguments changes nothing more.
+    pub idempotent: bool,
+    /// `openWorldHint`: the tool may act on things outside of the server, such as the web.
+    pub open_world: bool,
+}
+
+impl Default for ToolAnnotations {
+    /// The values of hints that a definition does not have, by the specification of MCP.
+    fn default() -> Self {
+        Self { read_only: false, destructive: true, idempotent: false, open_world: true }
+    }
+}
+
 /// The scheme of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {

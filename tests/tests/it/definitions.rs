@@ -1,5 +1,7 @@
 //! Servers that change the definitions of their tools (`pins`).
 
+mod annotations;
+
 use std::process::Output;
 
 use serde_json::{Value, json};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
-use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict, VerifyError};
+use witgate_plugin::{
+    Algorithm, Identity, Scheme, TargetKind, ToolAnnotations, Transport, Verdict, VerifyError,
+};
 
 use super::http;
 use super::result::{RecordedCase, RecordingResult};
@@ -163,6 +165,7 @@ impl<'p> Cases<'p> {
         if subject.transport() == Transport::Stdio {
             put("stdio", true.into());
         }
+        put_annotations(case, hook, notes)?;
         self.put_wanted(case, hook, notes)
     }
 
@@ -259,6 +262,29 @@ impl<'p> Cases<'p> {
         }
         case.insert("principal".to_owned(), principal.into());
     }
+}
+
+/// Adds the annotations of the tool, if the hook has read them.
+fn put_annotations(
+    case: &mut Map<String, Value>,
+    hook: &RecordedHook,
+    notes: &HostCalls,
+) -> Result<(), OmissionReason> {
+    let is_own = |tool: &String| hook.kind == TargetKind::Tool && *tool == hook.target;
+    if !notes.annotated.iter().all(is_own) {
+        return Err("it read the annotations of another tool");
+    }
+    let found = notes.annotated.iter().find_map(|tool| hook.scope().subject.annotations(tool));
+    if let Some(ToolAnnotations { read_only, destructive, idempotent, open_world }) = found {
+        let written = json!({
+            "readOnlyHint": read_only,
+            "destructiveHint": destructive,
+            "idempotentHint": idempotent,
+            "openWorldHint": open_world,
+        });
+        case.insert("annotations".to_owned(), written);
+    }
+    Ok(())
 }
 
 /// The answer, if a case can expect it.

@@ -3,7 +3,7 @@
 use witgate_plugin as sdk;
 
 use super::bindings::exports::witgate::auth::plugin;
-use super::bindings::witgate::auth::{crypto, http, log, types};
+use super::bindings::witgate::auth::{crypto, http, log, request, types};
 
 pub(super) fn call<'a>(call: &sdk::Call<'a>) -> types::Call<'a> {
     types::Call {
@@ -35,6 +35,11 @@ pub(super) fn credential<'a>(credential: &sdk::Credential<'a>) -> types::Credent
         },
         value: credential.value,
     }
+}
+
+pub(super) fn annotations(annotations: sdk::ToolAnnotations) -> request::ToolAnnotations {
+    let sdk::ToolAnnotations { read_only, destructive, idempotent, open_world } = annotations;
+    request::ToolAnnotations { read_only, destructive, idempotent, open_world }
 }
 
 pub(super) fn verdict(verdict: types::Verdict) -> sdk::Verdict {

@@ -64,6 +64,10 @@ impl request::Host for State {
     fn dpop_thumbprint(&mut self) -> Result<Option<String>> {
         Ok(self.host()?.dpop_thumbprint().map(Into::into))
     }
+
+    fn annotations(&mut self, tool: String) -> Result<Option<request::ToolAnnotations>> {
+        Ok(self.host()?.annotations(&tool).map(convert::annotations))
+    }
 }
 
 impl caller::Host for State {

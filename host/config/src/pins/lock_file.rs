@@ -97,8 +97,7 @@ impl LockFile {
 
     /// The approved definitions of an upstream.
     pub fn approved(&self, upstream: &str) -> ApprovedDefinitions {
-        let entries = self.entries(upstream);
-        ApprovedDefinitions::new(entries.map(|(kind, name, locked)| (kind, name.to_owned(), locked.digest)))
+        ApprovedDefinitions::locked(self.entries(upstream))
     }
 
     /// The entries of an upstream, in order.

@@ -3,6 +3,7 @@
 
 mod account_logins;
 mod accounts;
+mod annotation_conditions;
 mod api_keys;
 mod arguments;
 mod audit;

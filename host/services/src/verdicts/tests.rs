@@ -110,11 +110,12 @@ enum Read {
     Meta,
     Certificate,
     Proof,
+    Annotations,
     Secret,
     Cache,
 }
 
-const READS: [Read; 14] = [
+const READS: [Read; 15] = [
     Read::Clock,
     Read::Upstream,
     Read::Audience,
@@ -127,6 +128,7 @@ const READS: [Read; 14] = [
     Read::Meta,
     Read::Certificate,
     Read::Proof,
+    Read::Annotations,
     Read::Secret,
     Read::Cache,
 ];
@@ -165,6 +167,7 @@ impl TestHook {
                 Read::Meta => host.meta().map(Into::into),
                 Read::Certificate => host.certificate_thumbprint().map(Into::into),
                 Read::Proof => host.dpop_thumbprint().map(Into::into),
+                Read::Annotations => Some(format!("{:?}", host.annotations("a"))),
                 Read::Secret => host.secret("none"),
                 Read::Cache => {
                     let seen = host.cached(b"seen").unwrap_or_default();

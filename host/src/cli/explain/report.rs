@@ -29,7 +29,7 @@ pub(super) struct ExplanationReport<'a> {
     pub(super) changes: Vec<Edit>,
     /// The removals with which an allowed call would be refused.
     pub(super) needed: Vec<Edit>,
-    /// The assumptions.
+    /// The assumptions, and what no change of the call can change.
     pub(super) notes: Vec<String>,
     /// The entry of the audit.
     pub(super) recorded: Option<Value>,

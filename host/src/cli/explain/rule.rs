@@ -1,6 +1,8 @@
 //! The line of the configuration or of a key store on which the decision of a shipped policy rests, with the actual value
 //! beside it. The policies tell no place in their settings, so the rule is found by the reason and by the settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use witgate_api_key::store::Store;
 use witgate_flow::explanation::Explanation;
@@ -181,8 +183,46 @@ fn actual_value(condition: &Condition, explanation: &Explanation, identity: &Ide
             let claims = parsed(identity.claims.as_deref())?;
             claim.split('.').try_fold(&claims, |at, step| at.get(step)).cloned()
         }
-        (None, None) => None,
+        (None, None) => {
+            let annotation = condition.annotation?;
+            explanation.annotations.map(|all| annotation.of(&all).into())
+        }
     }
+}
+
+/// The annotations of the tool for which a condition of the refusing policy does not hold, in sentences. Only the server
+/// could change them, so no edit of the call is one of them.
+pub(super) fn unmet_annotations(scene: &ExplanationScene, explanation: &Explanation) -> Vec<String> {
+    let cause = explanation.cause.as_ref().filter(|cause| cause.reason == "condition");
+    let policy = cause.and_then(|cause| scene.config.policies.get(cause.policy.as_ref()?));
+    let (Some(rules), Some(target), Some(caller)) =
+        (policy.and_then(WrittenRules::of), explanation.targets.first(), explanation.caller.as_ref())
+    else {
+        return Vec::new();
+    };
+    let roles = rules.roles_of(caller.identity(), caller.proven_by());
+    let counts = |place: &[String]| match place {
+        [_, role, ..] if place.len() > 2 => {
+            rules.role(role).is_some_and(|role| covering(&role.allow, target).is_some())
+        }
+        _ => true,
+    };
+    let unmet = rules.conditions(&roles).filter_map(|(place, condition)| {
+        let is_about = counts(&place) && covers(&condition.on, target);
+        let annotation = condition.annotation.filter(|_| is_about)?;
+        let actual = explanation.annotations.map(|all| annotation.of(&all));
+        (!fits(condition, actual.map(Value::from).as_ref())).then_some((annotation.name(), actual))
+    });
+    let unmet: BTreeMap<&str, Option<bool>> = unmet.collect();
+    let sentence = |(name, actual): (&str, Option<bool>)| match actual {
+        Some(actual) => format!(
+            "`{name}` of {} is {actual} in its approved definition: only another definition of the server could change \
+             that, and no change of the call",
+            named(target)
+        ),
+        None => format!("{} has no approved `{name}`: no change of the call gives it one", named(target)),
+    };
+    unmet.into_iter().map(sentence).collect()
 }
 
 /// True if a value seems to pass the tests of a condition. Only the choice of the line depends on that.

@@ -99,12 +99,15 @@ fn with_schema(scene: &LintScene, condition: &PlacedCondition) -> Option<String>
 }
 
 /// True if both conditions apply to all calls of one of them.
-fn applies_with(one: &PlacedCondition, other: &PlacedCondition) -> bool {
+fn applies_with<'c>(one: &'c PlacedCondition, other: &'c PlacedCondition) -> bool {
     let is_of_same_callers =
         one.policy == other.policy && (one.role == other.role || one.role.is_none() || other.role.is_none());
     let (on_one, on_other) = (&one.condition.on, &other.condition.on);
-    let has_same_subject = (&one.condition.argument, &one.condition.claim)
-        == (&other.condition.argument, &other.condition.claim);
+    let subject = |placed: &'c PlacedCondition| {
+        let Condition { argument, claim, annotation, .. } = &placed.condition;
+        (argument, claim, annotation)
+    };
+    let has_same_subject = subject(one) == subject(other);
     is_of_same_callers && has_same_subject && (covers(on_one, on_other) || covers(on_other, on_one))
 }
 
@@ -121,7 +124,7 @@ fn excludes(one: &Condition, other: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{LISTS, condition, found, with_roles};
+    use super::super::fixture::{LISTS, condition, found, held, with_roles};
 
     #[test]
     fn tests_that_exclude_each_other_are_found() {
@@ -158,6 +161,19 @@ mod tests {
         ] {
             assert!(found(super::CHECK, &both(good), LISTS).is_empty(), "{good}");
         }
+    }
+
+    #[test]
+    fn conditions_on_annotations_that_exclude_each_other_are_found() {
+        let both = |second: &str| {
+            held(&with_roles(&format!(
+                "user = {{ allow = ['pay'], conditions = [{{ on = 'pay', annotation = 'readOnlyHint', equals = true }}, {{ on = 'pay', {second} }}] }}"
+            )))
+        };
+        let bad = found(super::CHECK, &both("annotation = 'readOnlyHint', equals = false"), LISTS);
+        assert_eq!(bad.iter().map(|it| &*it.name).collect::<Vec<_>>(), ["readOnlyHint"]);
+        let good = found(super::CHECK, &both("annotation = 'destructiveHint', equals = false"), LISTS);
+        assert!(good.is_empty(), "{good:?}");
     }
 
     #[test]

@@ -4,11 +4,12 @@ use serde_json::Value;
 use witgate_config::lint::LintCode;
 use witgate_config::shape::listed;
 use witgate_plugin::TargetKind;
+use witgate_rbac::settings::{Annotation, Condition};
 
 use super::coverage::is_wildcard;
 use super::finding::{LintCheck, LintFinding};
 use super::scene::LintScene;
-use super::written_rules::{PlacedPattern, RuleSet};
+use super::written_rules::{PlacedCondition, PlacedPattern, RuleOwner, RuleSet};
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
@@ -35,8 +36,11 @@ fn set_wildcards(set: &RuleSet) -> impl Iterator<Item = &PlacedPattern> {
 }
 
 fn destructive(scene: &LintScene, set: &RuleSet, pattern: &PlacedPattern) -> Option<LintFinding> {
-    let is_allowed =
-        |name: &&str| pattern.pattern.matches(TargetKind::Tool, name) && !set.denies(TargetKind::Tool, name);
+    let is_allowed = |name: &&str| {
+        pattern.pattern.matches(TargetKind::Tool, name)
+            && !set.denies(TargetKind::Tool, name)
+            && !is_kept_out(scene, set, name)
+    };
     let tools = scene.lists.known(&set.upstreams, EntryKind::Tool).into_iter();
     let tools = tools.filter(|tool| is_destructive(tool)).filter_map(|tool| EntryKind::Tool.name_of(tool));
     let tools: Vec<_> = tools.filter(is_allowed).collect();
@@ -54,6 +58,23 @@ fn destructive(scene: &LintScene, set: &RuleSet, pattern: &PlacedPattern) -> Opt
     Some(LintFinding::new(&pattern.text, pattern.place.remark(&message, "covers it"), fix))
 }
 
+/// True if a condition on annotations, which applies whenever the set allows the tool, does not hold for a destructive tool.
+fn is_kept_out(scene: &LintScene, set: &RuleSet, name: &str) -> bool {
+    let is_of_set = |condition: &PlacedCondition| match (&condition.role, &set.owner) {
+        (Some(role), RuleOwner::Role(own)) => condition.policy == set.policy && role == own,
+        (Some(_), RuleOwner::Entry(..)) => false,
+        (None, _) => set.upstreams.iter().all(|upstream| condition.upstreams.contains(upstream)),
+    };
+    let keeps_out = |condition: &Condition| match condition.annotation {
+        Some(Annotation::Destructive) => condition.equals == Some(Value::Bool(false)),
+        Some(Annotation::ReadOnly) => condition.equals == Some(Value::Bool(true)),
+        _ => false,
+    };
+    scene.conditions.iter().any(|placed| {
+        is_of_set(placed) && placed.on.matches(TargetKind::Tool, name) && keeps_out(&placed.condition)
+    })
+}
+
 /// True if the server says so. Its silence would mean the same, but then nearly every tool would be a finding.
 fn is_destructive(tool: &Value) -> bool {
     let hint =
@@ -63,7 +84,7 @@ fn is_destructive(tool: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{LISTS, found, with_roles};
+    use super::super::fixture::{LISTS, found, held, with_roles};
 
     #[test]
     fn a_destructive_tool_under_a_wildcard_is_found() {
@@ -72,6 +93,27 @@ mod tests {
             assert_eq!(found.len(), 1, "{bad}");
             assert!(found[0].remark.to_string().contains("allows the destructive `drop_all`"), "{found:?}");
             assert!(found[0].fix.contains("deny = [\"drop_all\"]"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_with_a_condition_on_the_annotation_is_no_finding() {
+        let roles = |conditions: &str| {
+            let roles = format!("user = {{ allow = ['*'], conditions = [{{ {conditions} }}] }}");
+            found(super::CHECK, &held(&with_roles(&roles)), LISTS)
+        };
+        for good in [
+            "on = '*', annotation = 'destructiveHint', equals = false",
+            "on = 'drop_*', annotation = 'readOnlyHint', equals = true",
+        ] {
+            assert!(roles(good).is_empty(), "{good}");
+        }
+        for bad in [
+            "on = '*', annotation = 'destructiveHint', equals = true",
+            "on = 'get_*', annotation = 'destructiveHint', equals = false",
+            "on = '*', annotation = 'openWorldHint', equals = false",
+        ] {
+            assert_eq!(roles(bad).len(), 1, "{bad}");
         }
     }
 

@@ -44,6 +44,11 @@ pub(in crate::cli) fn with_roles(roles: &str) -> String {
     )
 }
 
+/// The same configuration at an upstream whose definitions are held.
+pub(super) fn held(text: &str) -> String {
+    text.replace("own_tools = true\n", "own_tools = true\npins = 'hold'\n")
+}
+
 /// The same with one condition.
 pub(super) fn condition(condition: &str) -> String {
     with_roles(&format!("user = {{ allow = ['*'], conditions = [{{ {condition} }}] }}"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::remark_in;
 use witgate_plugin::{Pattern, TargetKind};
-use witgate_rbac::settings::Condition;
+use witgate_rbac::settings::{Annotation, Condition};
 
 /// A text with rules: that of the configuration, or of a store.
 pub(super) struct RuleSource {
@@ -174,6 +174,8 @@ pub(super) struct PlacedCondition {
 impl PlacedCondition {
     /// The name of what it tests.
     pub(super) fn subject(&self) -> &str {
-        self.condition.argument.as_deref().or(self.condition.claim.as_deref()).unwrap_or_default()
+        let Condition { argument, claim, annotation, .. } = &self.condition;
+        let annotation = annotation.map(Annotation::name);
+        argument.as_deref().or(claim.as_deref()).or(annotation).unwrap_or_default()
     }
 }

@@ -77,6 +77,12 @@ impl sdk::Host for GuestHost {
         request::dpop_thumbprint().map(Cow::Owned)
     }
 
+    fn annotations(&self, tool: &str) -> Option<sdk::ToolAnnotations> {
+        let request::ToolAnnotations { read_only, destructive, idempotent, open_world } =
+            request::annotations(tool)?;
+        Some(sdk::ToolAnnotations { read_only, destructive, idempotent, open_world })
+    }
+
     fn issuer(&self) -> Option<Cow<'_, str>> {
         caller::issuer().map(Cow::Owned)
     }

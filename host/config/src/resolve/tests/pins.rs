@@ -1,7 +1,9 @@
 //! Cases about `pins`, and the file of approved definitions.
 
 use super::{Folder, REST};
-use crate::pins::{Definition, DefinitionVerdict, EntryKind, LockFile, PinMode, lock_path};
+use witgate_plugin::ToolAnnotations;
+
+use crate::pins::{Definition, DefinitionVerdict, EntryKind, LARGEST_KEPT, LockFile, PinMode, lock_path};
 
 fn folder(pins: &str) -> Folder {
     Folder::with(&REST.replace("own_tools = true", &format!("own_tools = true\npins = {pins}")))
@@ -26,6 +28,36 @@ fn definitions_are_compared_with_those_of_the_upstream() {
     assert_eq!(verdict, DefinitionVerdict::Approved);
     assert!(config.files.has(&lock_path(folder.0.path())), "a change of the file is noticed");
     assert_eq!(folder.says(), "");
+}
+
+#[test]
+fn annotations_are_those_of_the_approved_definitions() {
+    let folder = folder("'hold'");
+    let large = format!(
+        r#"{{"name":"large","description":"{}","annotations":{{"destructiveHint":false}}}}"#,
+        "x".repeat(LARGEST_KEPT)
+    );
+    for text in [
+        r#"{"name":"plain"}"#,
+        r#"{"name":"safe","annotations":{"destructiveHint":false}}"#,
+        r#"{"name":"odd","annotations":{"destructiveHint":"no"}}"#,
+        &large,
+    ] {
+        let definition = Definition::read(EntryKind::Tool, text).unwrap();
+        let name = definition.name(EntryKind::Tool).unwrap().to_owned();
+        let path = lock_path(folder.0.path());
+        LockFile::change(&path, |lock| lock.approve("own", EntryKind::Tool, &name, (&definition).into()))
+            .unwrap();
+    }
+    let config = folder.load().unwrap().config;
+    let approved = &config.upstreams[0].pins.as_ref().unwrap().approved;
+    let default = ToolAnnotations::default();
+    assert_eq!(approved.annotations("plain"), Some(default));
+    assert_eq!(approved.annotations("safe"), Some(ToolAnnotations { destructive: false, ..default }));
+    // Only the digest of a large definition is known.
+    for unknown in ["odd", "large", "new", "Safe"] {
+        assert_eq!(approved.annotations(unknown), None, "{unknown}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::cli::outcome::CommandFailure;
 use crate::control::protocol::{RecordingReport, ReportedCase};
 
 /// The members of a case, in their order in the file.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "policy",
     "now",
     "upstream",
@@ -23,6 +23,7 @@ const ORDER: [&str; 21] = [
     "digest",
     "principal",
     "proven",
+    "annotations",
     "cache",
     "http",
     "verify",
