@@ -97,8 +97,7 @@ fn bucket<'a>(
     (target, name): NamedTarget<'a>,
 ) -> NeededBucket<'a, BucketKey, CallBucket<'a>> {
     let request = permit.request();
-    let mut needed =
-        NeededBucket { table: &rule.table, bounds: rule.bounds, name: CallBucket::default() };
+    let mut needed = NeededBucket { table: &rule.table, bounds: rule.bounds, name: CallBucket::default() };
     for property in &rule.per {
         needed.name.push(match property {
             LimitPer::Principal => principal(permit),
