@@ -224,7 +224,10 @@ impl AuditLog {
         let copies = writers.iter().map(CheckpointCopies::state).collect();
         let cut = found.cut;
         let store = LogFiles::new(directory.clone(), found, signer, writers);
-        let store = store.map_err(failed)?;
+        let mut store = store.map_err(failed)?;
+        if sync == SyncMode::BeforeAnswer {
+            store.reserve_room();
+        }
         let state = Arc::new(LogState { started: Some(Instant::now()), ..LogState::default() });
         let upkeep = Upkeep::new(directory.clone());
         let progress = upkeep.progress();

@@ -85,6 +85,11 @@ impl EntryBatch {
         self.ends.is_empty()
     }
 
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// The entries, each a JSON object.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.ends.iter().copied());

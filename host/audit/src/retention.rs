@@ -26,6 +26,9 @@ const BLOCK: usize = 256 << 10;
 /// The time for one step of the thread after which the disk counts as hung. A block takes milliseconds.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The time after which the compression makes a pause, so that segments that have become too old meanwhile are removed.
+const LONGEST_COMPRESSION: Duration = Duration::from_secs(600);
+
 /// The rules for segments that are complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpkeepRules {
@@ -164,6 +167,7 @@ impl Upkeep {
         let (directory, progress) = (self.directory.clone(), Arc::clone(&self.progress));
         progress.begin();
         let work = move || {
+            yield_to_others();
             let approve = |below| {
                 let asked = finder.send(below).is_ok();
                 queue.want_checkpoint();
@@ -213,6 +217,14 @@ impl Upkeep {
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Leaves the processor to others: entries of some busy seconds take a second to compress. Not the class for idle
+/// threads: a thread that never gets the processor could hold up the file system, and with it the writer.
+fn yield_to_others() {
+    // On Linux, it applies to the calling thread alone. Without it, the work is done all the same.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(19);
 }
 
 fn work(
@@ -274,7 +286,8 @@ fn remove(file: &Path) -> io::Result<()> {
 pub(crate) fn compress_all(directory: &Path, current: u64, progress: &UpkeepProgress) -> io::Result<()> {
     let segments = segment::list(directory)?;
     let complete = segments.iter().filter(|segment| segment.first < current && !segment.is_compressed);
-    complete.into_iter().try_for_each(|segment| compress(segment, progress))
+    let end = Instant::now() + LONGEST_COMPRESSION;
+    complete.take_while(|_| Instant::now() < end).try_for_each(|segment| compress(segment, progress))
 }
 
 /// Replaces a segment by its compressed form.
@@ -285,7 +298,7 @@ fn compress(segment: &Segment, progress: &UpkeepProgress) -> io::Result<()> {
     // The name is fixed, so that the next attempt replaces what a kill has left.
     let incomplete = segment.path.with_extension("jsonl.gz.new");
     let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&incomplete)?;
-    let mut encoder = GzEncoder::new(file, Compression::default());
+    let mut encoder = GzEncoder::new(file, Compression::fast());
     let mut block = vec![0; BLOCK];
     loop {
         progress.begin_step()?;

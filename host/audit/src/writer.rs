@@ -16,6 +16,12 @@ use crate::{LogState, SIGNATURE_DEADLINE, SyncMode, WRITE_DEADLINE, time_text};
 /// The pause between two groups, if no caller waits for them. A killed process loses what came in the meantime.
 const GROUP_PAUSE: Duration = Duration::from_millis(10);
 
+/// The time between the begins of two groups for each entry of the first one, if callers wait for them. Each group costs
+/// about as much, so many callers share one, and few do not wait.
+const GROUP_TIME: Duration = Duration::from_micros(20);
+/// The longest such time.
+const LONGEST_GROUP_TIME: Duration = Duration::from_millis(1);
+
 /// The first pause after a failure. Each further pause is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest pause.
@@ -73,8 +79,8 @@ impl LogWriter {
         let mut batch = EntryBatch::default();
         loop {
             let requests = self.state.queue.take(&mut batch, schedule.next(self.store.is_unsigned()));
-            let is_busy = !batch.is_empty();
-            if is_busy {
+            let (began, entries) = (Instant::now(), batch.len());
+            if entries > 0 {
                 self.write(&mut batch);
                 schedule.note_entries(Instant::now());
             }
@@ -84,9 +90,17 @@ impl LogWriter {
                 self.upkeep.end();
                 break;
             }
-            if is_busy && self.sync == SyncMode::Batched {
-                self.state.queue.pause(Instant::now() + GROUP_PAUSE);
+            if entries > 0 {
+                self.state.queue.pause(self.next_group(began, entries));
             }
+        }
+    }
+
+    /// The earliest time of the next group, after one of so many `entries`.
+    fn next_group(&self, began: Instant, entries: usize) -> Instant {
+        match self.sync {
+            SyncMode::Batched => Instant::now() + GROUP_PAUSE,
+            SyncMode::BeforeAnswer => began + group_time(entries),
         }
     }
 
@@ -249,6 +263,12 @@ impl LogWriter {
     }
 }
 
+/// The time between the begins of a group with so many entries and of the next one.
+fn group_time(entries: usize) -> Duration {
+    let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+    GROUP_TIME.saturating_mul(entries).min(LONGEST_GROUP_TIME)
+}
+
 /// The recovery after a write that took so long that calls were denied. None: it did not.
 fn slow(took: Duration) -> Option<(Duration, String)> {
     (took > WRITE_DEADLINE).then(|| (took, SLOW.to_owned()))
@@ -258,5 +278,17 @@ impl EntryBatch {
     /// A batch of one entry.
     fn of(event: &LogEvent<'_>) -> serde_json::Result<Self> {
         serde_json::to_vec(event).map(Self::single)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_callers_share_a_group_the_longer_it_takes_within_bounds() {
+        assert_eq!([0, 1].map(group_time), [Duration::ZERO, GROUP_TIME]);
+        assert_eq!(group_time(16), 16 * GROUP_TIME);
+        assert_eq!([5_000, usize::MAX].map(group_time), [LONGEST_GROUP_TIME; 2]);
     }
 }

@@ -15,14 +15,14 @@ use super::token_issue::FreshToken;
 use super::traces::TraceHeaders;
 pub(super) use call_places::TASK;
 pub use call_places::{ABANDONED, CANCELLED, CallPlaces, UnansweredCall};
-use needs::needs;
+use needs::{NeededBuckets, add_needs};
 use witgate_config::pins::EntryKind;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_message::call::{Access, Target};
 use witgate_message::fault::MessageFault;
 use witgate_plugin::TargetKind;
-use witgate_policy::limits::{CallLimits, LimitRule};
-use witgate_runtime::buckets::{Lack, take_all};
+use witgate_policy::limits::{BucketKey, CallLimits, LimitRule};
+use witgate_runtime::buckets::{Lack, NeededBucket, take_all};
 use witgate_runtime::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream accepts nothing else.
@@ -189,23 +189,34 @@ pub(super) fn take_places(permit: &Permit) -> Result<CallPlaces, Rejection> {
 /// # Errors
 /// `Full`, if the call needs too many buckets.
 pub(super) fn counting(permit: &Permit) -> Result<Vec<Arc<str>>, Rejection> {
-    let (_, rules) = needs(permit, permit.generation().limits())?;
-    let mut names: Vec<_> = rules.iter().map(|rule| Arc::clone(&rule.name)).collect();
+    let limits = permit.generation().limits();
+    let mut needed = NeededBuckets::new();
+    add_needs(permit, limits, &mut needed)?;
+    let rules = needed.iter().filter_map(|bucket| rule_of(limits, bucket));
+    let mut names: Vec<_> = rules.map(|rule| Arc::clone(&rule.name)).collect();
     names.dedup();
     Ok(names)
 }
 
 fn take(permit: &Permit, limits: &CallLimits) -> Result<CallPlaces, Rejection> {
-    let (needed, rules) = needs(permit, limits)?;
+    let mut needed = NeededBuckets::new();
+    add_needs(permit, limits, &mut needed)?;
     if needed.is_empty() {
         return Ok(CallPlaces::default());
     }
     let party = || permit.caller().party(permit.request().peer);
     let taken = take_all(&needed, party, limits.tables().now());
-    taken.map(CallPlaces::from).map_err(|(place, lack)| match rules.get(place) {
-        Some(rule) => Rejection::LimitReached(hit(rule, lack)),
-        None => Rejection::RateLimited { retry_after: 1 },
+    taken.map(CallPlaces::from).map_err(|(place, lack)| {
+        match needed.get(place).and_then(|bucket| rule_of(limits, bucket)) {
+            Some(rule) => Rejection::LimitReached(hit(rule, lack)),
+            None => Rejection::RateLimited { retry_after: 1 },
+        }
     })
+}
+
+/// The limit of a bucket.
+fn rule_of<'a, N>(limits: &'a CallLimits, bucket: &NeededBucket<'_, BucketKey, N>) -> Option<&'a LimitRule> {
+    limits.rules().iter().find(|rule| Arc::ptr_eq(&rule.table, bucket.table))
 }
 
 fn hit(rule: &LimitRule, lack: Lack) -> LimitHit {

@@ -31,7 +31,7 @@ use crate::reject::Rejection;
 use crate::request::Route;
 use accepted_credentials::AcceptedCredentials;
 use fingerprint::{CredentialFingerprint, Salt};
-use ledger::Ledger;
+use ledger::{LastPauseEnd, Ledger};
 pub use page_logins::{LoginTrial, PageLogin};
 use pause_reports::PauseReports;
 pub use pause_reports::{BegunPause, Locked};
@@ -56,6 +56,8 @@ pub struct LockoutTable {
     /// The salt of the fingerprints.
     salt: Salt,
     state: Mutex<LockoutState>,
+    /// The ends of the pauses of networks and of credentials.
+    last_ends: [LastPauseEnd; 2],
     reports: PauseReports,
 }
 
@@ -143,8 +145,10 @@ pub struct LockedOut {
 
 impl Default for LockoutTable {
     fn default() -> Self {
-        let (salt, state, reports) = Default::default();
-        Self { began: Instant::now(), salt, state, reports }
+        let (salt, reports) = Default::default();
+        let state = LockoutState::default();
+        let last_ends = [state.networks.last_end(), state.credentials.last_end()];
+        Self { began: Instant::now(), salt, state: Mutex::new(state), last_ends, reports }
     }
 }
 
@@ -163,7 +167,8 @@ impl LockoutTable {
     /// True if unknown credentials of this sender are refused now, so that their messages need not be read.
     pub(crate) fn pauses(&self, settings: Option<&LockoutSettings>, peer: Option<IpAddr>) -> bool {
         let (Some(_), Some(peer)) = (settings, peer) else { return false };
-        self.state.lock().networks.rest(&peer.into(), self.now()).is_some()
+        let Some(now) = LastPauseEnd::pausing(&self.last_ends, || self.now()) else { return false };
+        self.state.lock().networks.rest(&peer.into(), now).is_some()
     }
 
     /// Checks that no pause applies to a request. The result has to be noted. None: nothing has to be noted, because
@@ -186,7 +191,7 @@ impl LockoutTable {
         match self.salt.fingerprint(upstream, generation.pipeline(upstream), shown) {
             Some(fingerprint) => {
                 let suspect = self.suspect(peer, fingerprint, user_in(shown).as_deref().map(Vec::as_slice));
-                self.check_at(self.now(), settings, suspect).map(Some)
+                self.check_at(|| self.now(), settings, suspect).map(Some)
             }
             None => Ok(None),
         }
@@ -208,10 +213,11 @@ impl LockoutTable {
 
     fn check_at(
         &self,
-        now: Duration,
+        now: impl FnOnce() -> Duration,
         settings: &LockoutSettings,
         suspect: Suspect,
     ) -> Result<Suspect, Rejection> {
+        let Some(now) = LastPauseEnd::pausing(&self.last_ends, now) else { return Ok(suspect) };
         let Suspect { network, fingerprint, password_of, good_as } = suspect;
         let mut state = self.state.lock();
         let pauses = [
@@ -246,8 +252,9 @@ impl LockoutTable {
         let (Some(settings), Some(suspect)) = (settings, suspect) else { return };
         match result {
             Ok(caller) => {
-                let party = self.salt.hash((caller.proven_by(), &caller.identity().subject));
-                self.state.lock().accepted.add(suspect.good_as, party, self.now());
+                let party = || self.salt.hash((caller.proven_by(), &caller.identity().subject));
+                let now = self.now();
+                self.state.lock().accepted.add(suspect.good_as, party, now);
             }
             Err(Rejection::Refused { reason, .. }) => {
                 if let Some(failure) = CountedFailure::of(reason, judges) {

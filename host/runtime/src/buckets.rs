@@ -160,7 +160,7 @@ pub struct NeededBucket<'a, K, N> {
 
 /// The places of a call among the running ones. Dropping it ends the call.
 #[derive(Debug)]
-pub struct RunningCall<K>(Vec<(Arc<BucketTable<K>>, Place)>);
+pub struct RunningCall<K>(SmallVec<[(Arc<BucketTable<K>>, Place); 2]>);
 
 impl<K> RunningCall<K> {
     /// True if the call has no place.
@@ -171,7 +171,7 @@ impl<K> RunningCall<K> {
 
 impl<K> Default for RunningCall<K> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(SmallVec::new())
     }
 }
 

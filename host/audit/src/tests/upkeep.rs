@@ -210,3 +210,19 @@ fn checkpoints_that_cannot_be_written_are_told_and_written_later() {
     let verification = place.verify_with_known();
     assert_eq!((verification.verdict, verification.unsigned), (LogVerdict::Intact, 0));
 }
+
+/// Other programs read the segment to its end at any time.
+#[test]
+fn room_that_is_reserved_is_not_a_part_of_the_segment() {
+    let place = Place::new();
+    let log = place.try_open().unwrap();
+    for number in 0..3 {
+        assert!(record(&log, number));
+        let text = fs::read_to_string(&place.segments()[0]).unwrap();
+        assert!(text.ends_with("}\n") && !text.contains('\0'), "{text:?}");
+    }
+    assert!(log.stop(PATIENCE));
+    // As after a kill: the room is still there.
+    place.write(3..6);
+    assert_eq!(place.verify().verdict, LogVerdict::Intact);
+}

@@ -3,12 +3,13 @@
 use smallvec::SmallVec;
 use witgate_plugin::TargetKind;
 
+use crate::audit;
 use crate::authenticate::identity::Caller;
 use crate::authorize::Permit;
 use crate::reject::Rejection;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_config::limits::{CredentialKind, LimitPer};
-use witgate_message::call::{Access, Call, Target};
+use witgate_message::call::{Call, Target};
 use witgate_policy::limits::{BucketKey, CallBucket, CallLimits, CallPart, LimitRule};
 use witgate_runtime::buckets::NeededBucket;
 
@@ -16,30 +17,39 @@ use witgate_runtime::buckets::NeededBucket;
 const MOST: usize = 4_000;
 
 /// The needed buckets. Most calls need few.
-type NeededBuckets<'a> = SmallVec<[NeededBucket<'a, BucketKey, CallBucket<'a>>; 4]>;
+pub(super) type NeededBuckets<'a> = SmallVec<[NeededBucket<'a, BucketKey, CallBucket<'a>>; 4]>;
 
-/// The limit of each needed bucket.
-type RulesOfBuckets<'a> = SmallVec<[&'a LimitRule; 4]>;
-
-/// The buckets that a call needs, and their limits, in the order of the limits.
+/// Adds the buckets that a call needs to `needed`, in the order of the limits. They are large, so they are made in place.
 ///
 /// # Errors
 /// `Full`, if there are too many.
-pub(super) fn needs<'a>(
+pub(super) fn add_needs<'a>(
     permit: &'a Permit,
     limits: &'a CallLimits,
-) -> Result<(NeededBuckets<'a>, RulesOfBuckets<'a>), Rejection> {
-    let (mut needed, mut rules) = (NeededBuckets::new(), RulesOfBuckets::new());
-    for rule in limits.rules().iter().filter(|rule| is_for(rule, permit)) {
-        for bucket in buckets(rule, permit) {
-            if needed.len() >= MOST {
-                return Err(Rejection::Full { what: "calls in one message", retry_after: 60 });
-            }
-            needed.push(NeededBucket { table: &rule.table, bounds: rule.bounds, name: bucket });
-            rules.push(rule);
+    needed: &mut NeededBuckets<'a>,
+) -> Result<(), Rejection> {
+    let rules = limits.rules().iter().filter(|rule| is_for(rule, permit));
+    let at = |rule: &'a LimitRule| targets(rule, &permit.request().call).map(move |target| (rule, target));
+    for (rule, target) in rules.flat_map(at) {
+        if rule.is_per(LimitPer::Role) {
+            let roles = roles(rule, permit.caller()).into_iter();
+            roles.map(|role| bucket(rule, permit, role, target)).try_for_each(|one| add(one, needed))?;
+        } else {
+            add(bucket(rule, permit, None, target), needed)?;
         }
     }
-    Ok((needed, rules))
+    Ok(())
+}
+
+fn add<'a>(
+    bucket: NeededBucket<'a, BucketKey, CallBucket<'a>>,
+    needed: &mut NeededBuckets<'a>,
+) -> Result<(), Rejection> {
+    if needed.len() >= MOST {
+        return Err(Rejection::Full { what: "calls in one message", retry_after: 60 });
+    }
+    needed.push(bucket);
+    Ok(())
 }
 
 /// True if the limit is for this caller and this upstream.
@@ -57,54 +67,39 @@ fn kind(permit: &Permit) -> Option<CredentialKind> {
     }
 }
 
-/// The buckets of a limit that the call needs: one for each combination of its roles and targets, if the limit
-/// distinguishes them.
-fn buckets<'a>(rule: &'a LimitRule, permit: &'a Permit) -> impl Iterator<Item = CallBucket<'a>> {
-    let targets = targets(rule, &permit.request().call);
-    let roles = if targets.is_empty() { SmallVec::new() } else { roles(rule, permit.caller()) };
-    let pairs = roles.into_iter().flat_map(move |role| targets.clone().into_iter().map(move |at| (role, at)));
-    pairs.map(|(role, target)| bucket(rule, permit, role, target))
-}
-
 /// A target of a call, as its kind and name.
 type NamedTarget<'a> = (TargetKind, &'a str);
 
 /// The targets that the limit covers and distinguishes; if it does not distinguish them, one of them.
-fn targets<'a>(rule: &LimitRule, call: &'a Call) -> SmallVec<[NamedTarget<'a>; 1]> {
+fn targets<'a>(rule: &'a LimitRule, call: &'a Call) -> impl Iterator<Item = NamedTarget<'a>> {
     let method = (TargetKind::Method, call.method());
     // An answer of the client has no method. Without it, a call would never end.
     let by_method = !call.method().is_empty() && rule.covers(method.0, method.1);
-    let named = |target: &'a Target| (target.kind, &*target.name);
-    let is_covered = |target: &&Target| by_method || rule.covers(target.kind, &target.name);
+    let targets = audit::targets(call.access());
+    let is_covered = move |target: &&Target| by_method || rule.covers(target.kind, &target.name);
     let most = if rule.is_per(LimitPer::Target) { usize::MAX } else { 1 };
-    match call.access() {
-        Access::Open => by_method.then_some(method).into_iter().collect(),
-        Access::Target(target) => Some(target).filter(is_covered).map(named).into_iter().collect(),
-        Access::Targets(targets) if targets.is_empty() => by_method.then_some(method).into_iter().collect(),
-        Access::Targets(targets) => targets.iter().filter(is_covered).map(named).take(most).collect(),
-    }
+    let named = targets.iter().filter(is_covered).take(most).map(|target| (target.kind, &*target.name));
+    let untargeted = (by_method && targets.is_empty()).then_some(method);
+    untargeted.into_iter().chain(named)
 }
 
 /// The roles that have buckets of their own, or none once.
 fn roles<'a>(rule: &LimitRule, caller: &'a Caller) -> SmallVec<[Option<&'a str>; 2]> {
     let roles = caller.identity().roles.iter().map(String::as_str).filter(|role| rule.is_for_role(role));
-    let roles: SmallVec<_> = match rule.is_per(LimitPer::Role) {
-        true => roles.map(Some).collect(),
-        false => SmallVec::new(),
-    };
+    let roles: SmallVec<_> = roles.map(Some).collect();
     if roles.is_empty() { SmallVec::from_slice(&[None]) } else { roles }
 }
 
 fn bucket<'a>(
-    rule: &LimitRule,
+    rule: &'a LimitRule,
     permit: &'a Permit,
     role: Option<&'a str>,
     (target, name): NamedTarget<'a>,
-) -> CallBucket<'a> {
+) -> NeededBucket<'a, BucketKey, CallBucket<'a>> {
     let request = permit.request();
-    let mut bucket = CallBucket::default();
+    let mut needed = NeededBucket { table: &rule.table, bounds: rule.bounds, name: CallBucket::default() };
     for property in &rule.per {
-        bucket.push(match property {
+        needed.name.push(match property {
             LimitPer::Principal => principal(permit),
             LimitPer::Credential => CallPart::Credential(kind(permit)),
             LimitPer::Role => CallPart::Role(role),
@@ -113,7 +108,7 @@ fn bucket<'a>(
             LimitPer::Target => CallPart::Target(target, name),
         });
     }
-    bucket
+    needed
 }
 
 /// The caller, as a party: callers without a name are distinguished by their network.

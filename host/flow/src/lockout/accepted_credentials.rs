@@ -33,8 +33,13 @@ impl AcceptedCredentials {
         used.is_some_and(|used| now.saturating_sub(*used) < GOOD_FOR)
     }
 
-    /// Notes that a credential of a party was accepted.
-    pub(super) fn add(&mut self, credential: CredentialFingerprint, party: u64, now: Duration) {
+    /// Notes that a credential was accepted. `party` is only needed for new ones.
+    pub(super) fn add(
+        &mut self,
+        credential: CredentialFingerprint,
+        party: impl FnOnce() -> u64,
+        now: Duration,
+    ) {
         if let Some(used) = self.newer.get_mut(&credential) {
             *used = now;
             return;
@@ -43,7 +48,7 @@ impl AcceptedCredentials {
             self.older = std::mem::take(&mut self.newer);
             self.parties.clear();
         }
-        let of_party = self.parties.entry(party).or_default();
+        let of_party = self.parties.entry(party()).or_default();
         if *of_party < HALF_OF_ONE {
             *of_party += 1;
             self.newer.insert(credential, now);
@@ -59,18 +64,18 @@ mod tests {
     fn used_credentials_stay_and_one_party_cannot_push_them_out() {
         let mut accepted = AcceptedCredentials::default();
         let at = Duration::from_secs;
-        accepted.add(CredentialFingerprint(0), 0, at(1));
+        accepted.add(CredentialFingerprint(0), || 0, at(1));
         for token in 1..200_000 {
-            accepted.add(CredentialFingerprint(token), 1, at(2));
+            accepted.add(CredentialFingerprint(token), || 1, at(2));
         }
         assert!(
             accepted.has(CredentialFingerprint(0), at(2)) && accepted.newer.len() < 2 * HALF_OF_ONE as usize
         );
         assert!(!accepted.has(CredentialFingerprint(0), at(1) + GOOD_FOR));
         for party in 1..200_000 {
-            accepted.add(CredentialFingerprint(party << 32), party, at(3));
+            accepted.add(CredentialFingerprint(party << 32), || party, at(3));
             if party % 1_000 == 0 {
-                accepted.add(CredentialFingerprint(0), 0, at(3));
+                accepted.add(CredentialFingerprint(0), || 0, at(3));
             }
         }
         assert!(accepted.has(CredentialFingerprint(0), at(3)));

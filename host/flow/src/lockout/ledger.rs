@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
@@ -22,6 +24,28 @@ pub(super) struct Ledger<K> {
     entries: Vec<(K, Failures)>,
     /// The entry at which the next search begins.
     hand: usize,
+    last_end: LastPauseEnd,
+}
+
+/// The time at which the last pause of a ledger ends, or a later one. Everybody can read it without the lock of the
+/// ledger, so that requests take no lock while nobody is in a pause.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastPauseEnd(Arc<AtomicU64>);
+
+impl LastPauseEnd {
+    /// The time now, if a pause may be running.
+    pub(super) fn pausing(ends: &[Self], now: impl FnOnce() -> Duration) -> Option<Duration> {
+        let last = ends.iter().map(|end| end.0.load(Ordering::Acquire)).max().filter(|last| *last > 0)?;
+        Some(now()).filter(|now| nanoseconds(*now) < last)
+    }
+
+    fn note(&self, end: Duration) {
+        self.0.fetch_max(nanoseconds(end), Ordering::Release);
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A failure that was added.
@@ -48,7 +72,8 @@ struct Failures {
 
 impl<K> Default for Ledger<K> {
     fn default() -> Self {
-        Self { most: MOST, places: HashMap::default(), entries: Vec::new(), hand: 0 }
+        let (places, entries, hand, last_end) = Default::default();
+        Self { most: MOST, places, entries, hand, last_end }
     }
 }
 
@@ -56,6 +81,11 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     #[cfg(test)]
     pub(super) fn with_room(most: usize) -> Self {
         Self { most, ..Self::default() }
+    }
+
+    /// The end of the last pause.
+    pub(super) fn last_end(&self) -> LastPauseEnd {
+        self.last_end.clone()
     }
 
     /// The rest of the pause, if there is one.
@@ -126,6 +156,7 @@ impl<K: Clone + Eq + Hash> Ledger<K> {
     }
 
     fn put(&mut self, key: K, failures: Failures, now: Duration) {
+        self.last_end.note(failures.until);
         if let Some((_, known)) = self.places.get(&key).and_then(|place| self.entries.get_mut(*place)) {
             *known = failures;
             return;

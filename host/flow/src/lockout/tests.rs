@@ -26,7 +26,7 @@ impl LockoutTable {
     }
 
     fn shows(&self, now: Duration, suspect: Suspect) -> Result<Suspect, u32> {
-        self.check_at(now, &SETTINGS, suspect).map_err(|rejection| match rejection {
+        self.check_at(|| now, &SETTINGS, suspect).map_err(|rejection| match rejection {
             Rejection::LockedOut { retry_after } => retry_after,
             other => panic!("{other:?}"),
         })
@@ -43,7 +43,7 @@ impl LockoutTable {
     }
 
     fn succeeds(&self, now: Duration, credential: u64) {
-        self.state.lock().accepted.add(CredentialFingerprint(credential), credential, now);
+        self.state.lock().accepted.add(CredentialFingerprint(credential), || credential, now);
     }
 }
 
@@ -267,7 +267,7 @@ fn a_password_whose_check_nobody_waits_for_counts_as_wrong() {
 fn a_pause_does_not_tell_whether_a_password_is_good_elsewhere() {
     let lockout = LockoutTable::default();
     let good = |sender| lockout.of_user(sender, "ada", 7);
-    lockout.state.lock().accepted.add(good(peer(1)).good_as, 0, at(0));
+    lockout.state.lock().accepted.add(good(peer(1)).good_as, || 0, at(0));
     for (sender, first) in [(peer(1), 100), (peer(2), 200)] {
         for guess in first..first + 3 {
             lockout.fails(at(1), sender, guess).unwrap();
@@ -283,7 +283,7 @@ fn under_one_name_few_passwords_are_tried_in_a_pause() {
     let shows =
         |now, user, password| lockout.shows(at(now), lockout.of_user(peer(1), user, password)).is_ok();
     for user in ["ada", "ben"] {
-        lockout.state.lock().accepted.add(lockout.of_user(peer(1), user, 7).good_as, 0, at(0));
+        lockout.state.lock().accepted.add(lockout.of_user(peer(1), user, 7).good_as, || 0, at(0));
     }
     for guess in 100..103 {
         lockout.fails(at(1), peer(1), guess).unwrap();
