@@ -7,8 +7,8 @@ use witgate_plugin::TargetKind;
 
 use super::coverage::is_wildcard;
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::{PlacedPattern, RuleSet};
 use super::scene::LintScene;
-use super::written_rules::{PlacedPattern, RuleSet};
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {
