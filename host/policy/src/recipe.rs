@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use witgate_plugin::Digest;
 
-use witgate_base::digest::{digest_of, digest_text};
+use witgate_base::digest::{digest_of, digest_text, sha256};
 
 /// The inputs of a generation that somebody wrote or built: the configuration, and the digests of components. Key
 /// stores, key sets and secrets are not part of it. A repeated recipe uses the current ones, so that no revoked key
@@ -39,6 +39,16 @@ impl Recipe {
     /// The digest of the component in `file`.
     pub fn digest_at(&self, file: &Path) -> Option<Digest> {
         self.components.get(file).and_then(|text| digest_of(text))
+    }
+
+    /// A digest of all its parts.
+    pub fn digest(&self) -> Digest {
+        let mut text = sha256(self.config.as_bytes()).to_vec();
+        for (file, component) in &self.components {
+            text.extend(sha256(file.as_os_str().as_encoded_bytes()));
+            text.extend(sha256(component.as_bytes()));
+        }
+        sha256(&text)
     }
 
     /// True if every part of it is in `other`, except the policies named `broken`.

@@ -23,6 +23,11 @@ impl WrittenRules {
         &self.0
     }
 
+    /// The same, without a borrow.
+    pub(crate) fn into_settings(self) -> RbacConfig {
+        self.0
+    }
+
     /// The names of all roles.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.roles.keys().map(String::as_str)

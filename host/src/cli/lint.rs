@@ -15,6 +15,7 @@ mod live_snapshot;
 mod optional_argument;
 mod overlapping_issuers;
 mod pipeline_place;
+pub(super) mod placed_rules;
 mod report;
 mod rule_holder;
 mod sarif;
@@ -27,7 +28,6 @@ mod unknown_name;
 mod unreachable_role;
 mod unsupported_scope;
 mod unusable_origin;
-pub(super) mod written_rules;
 
 use std::path::PathBuf;
 

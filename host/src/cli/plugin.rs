@@ -38,7 +38,10 @@ pub(super) enum Command {
         allow_new_access: bool,
     },
     /// Let the change go live that `reload.no_new_access` has refused
-    AllowAccess,
+    AllowAccess {
+        /// The name of the change, which the refusal has (see `plugin list`)
+        change: String,
+    },
     /// List calls where policies with `mode = "shadow"` disagree with the enforced result
     Diff,
     /// Run one hook of a component, and trace it step by step
@@ -63,7 +66,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::Export(arguments) => export::run(context, &arguments),
         Command::List => list::run(context),
         Command::Rollback { to, allow_new_access } => rollback::run(context, to, allow_new_access),
-        Command::AllowAccess => allow_access::run(context),
+        Command::AllowAccess { change } => allow_access::run(context, change),
         Command::Diff => diff::run(context),
         Command::Run(arguments) => run::run(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),

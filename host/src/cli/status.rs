@@ -3,7 +3,8 @@
 use super::context::Context;
 use super::control::{show, time};
 use super::outcome::{CommandFailure, Exit};
-use super::terminal::{counted, table};
+use super::terminal::table;
+use super::upstream::not_approved;
 use crate::control::protocol::{ControlCommand, Overview, PolicySummary, UpstreamSummary};
 
 pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
@@ -28,13 +29,8 @@ fn listing(overview: &Overview) -> String {
             text.push_str(&format!("\n\nCLOSED: `{}` denies every call: {reason}", upstream.name));
         }
     }
-    for upstream in overview.upstreams.iter().filter(|upstream| upstream.unapproved > 0) {
-        let UpstreamSummary { name, pins, unapproved, .. } = upstream;
-        let consequence = if pins == "hold" { "neither listed nor callable" } else { "listed all the same" };
-        text.push_str(&format!(
-            "\n\nNOT APPROVED: {} of `{name}`, {consequence}; `witgate upstream diff {name}` shows them",
-            counted(*unapproved, "definition")
-        ));
+    for UpstreamSummary { name, pins, unapproved, .. } in &overview.upstreams {
+        text.push_str(&not_approved(name, pins, *unapproved));
     }
     if !overview.whole {
         text.push_str("\n\nHELD BACK: a change is not in force; `witgate plugin list` has the reason");

@@ -9,8 +9,8 @@ use witgate_config::PolicyKind;
 use super::call_history::{CallHistory, HistoryOptions, SeenCall, SeenCaller};
 use super::context::Context;
 use super::lint::ListOptions;
+use super::lint::placed_rules::{PlacedPattern, RuleOwner, RuleSet};
 use super::lint::scene::{LintScene, PlacedRules};
-use super::lint::written_rules::{PlacedPattern, RuleOwner, RuleSet};
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
 

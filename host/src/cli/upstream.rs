@@ -8,7 +8,7 @@ mod shown_definitions;
 use super::context::Context;
 use super::control::show;
 use super::outcome::{CommandFailure, Exit};
-use super::terminal::table;
+use super::terminal::{counted, table};
 use crate::control::definitions::{UpstreamPins, UpstreamsReport};
 use crate::control::protocol::ControlCommand;
 
@@ -27,6 +27,19 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
         Command::List => show(context, &ControlCommand::UpstreamList, listing),
         Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Approve(arguments) => approve::run(context, &arguments),
+    }
+}
+
+/// The note about definitions of an upstream that are not approved, below the answer of another command. Empty: there are
+/// none.
+pub(super) fn not_approved(upstream: &str, pins: &str, number: usize) -> String {
+    let consequence = if pins == "hold" { "neither listed nor callable" } else { "listed all the same" };
+    match number {
+        0 => String::new(),
+        _ => format!(
+            "\n\nNOT APPROVED: {} of `{upstream}`, {consequence}; `witgate upstream diff {upstream}` shows them",
+            counted(number, "definition")
+        ),
     }
 }
 

@@ -66,6 +66,12 @@ pub(super) fn upstreams(live: &Generation, watches: &DefinitionWatches) -> Upstr
     UpstreamsReport { generation: live.number(), upstreams }
 }
 
+/// The upstreams whose definitions are compared.
+pub(super) fn compared(live: &Generation, watches: &DefinitionWatches) -> Vec<UpstreamPins> {
+    let compared = live.pipelines().iter().filter(|pipeline| pipeline.pins().is_some());
+    compared.map(|pipeline| of_pipeline(pipeline, watches)).collect()
+}
+
 /// The comparison of the definitions of one upstream.
 pub(super) fn of_pipeline(pipeline: &Pipeline, watches: &DefinitionWatches) -> UpstreamPins {
     let name = pipeline.upstream.to_string();

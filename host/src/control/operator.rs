@@ -67,14 +67,16 @@ impl Operator {
                 let live = self.generations.live();
                 protocol::written(&overview::overview(&self.status, &live, &self.definitions))
             }
-            ControlCommand::PluginList => protocol::written(&self.status.read()),
+            ControlCommand::PluginList => protocol::written(&self.status.read(&self.definitions)),
             ControlCommand::Reload { check } => protocol::written(&self.reload(check, client).await?),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),
             ControlCommand::PluginRollback { to, allow_new_access: allows_new_access } => {
                 let wish = RollbackWish { to, allows_new_access };
                 protocol::written(&self.roll_back(wish, client).await?)
             }
-            ControlCommand::PluginAllowAccess => protocol::written(&self.allow_access(client)?),
+            ControlCommand::PluginAllowAccess { change } => {
+                protocol::written(&self.allow_access(&change, client)?)
+            }
             ControlCommand::GenerationRecipe { generation } => {
                 protocol::written(&self.recipe_of(generation)?)
             }
@@ -139,9 +141,9 @@ impl Operator {
         Ok(protocol::RollbackReport { rolled_back_to: to, generation: live, unkept })
     }
 
-    fn allow_access(&self, client: ControlClient) -> Result<AllowedAccess, String> {
+    fn allow_access(&self, change: &str, client: ControlClient) -> Result<AllowedAccess, String> {
         let reloader = self.reloader.as_ref().ok_or("without a configuration file there are no changes")?;
-        reloader.allow_new_access(client.into())?;
+        reloader.allow_new_access(change, client.into())?;
         Ok(AllowedAccess { generation: self.generations.live().number() })
     }
 

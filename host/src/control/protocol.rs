@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use witgate_policy::generation::Recipe;
 
+use super::definitions::UpstreamPins;
+
 /// A command on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
@@ -39,7 +41,10 @@ pub(crate) enum ControlCommand {
         allow_new_access: bool,
     },
     /// Let the change go live that was refused last because of new access: [`AllowedAccess`].
-    PluginAllowAccess,
+    PluginAllowAccess {
+        /// The name of the change.
+        change: String,
+    },
     /// The inputs of a generation that a rollback can return to: a [`RecipeReport`].
     GenerationRecipe {
         /// Its number.
@@ -221,6 +226,8 @@ pub(crate) struct GatewayStatus {
     pub generations: Vec<KeptGeneration>,
     /// The access that the last change has given and taken. None: it is not compared yet.
     pub access: Option<AccessReport>,
+    /// The upstreams whose definitions are compared with the approved ones.
+    pub definitions: Vec<UpstreamPins>,
 }
 
 /// The difference of access between two generations: pairs of a principal and a target.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use witgate_plugin::Digest;
 
+use super::definitions::compared;
 use super::protocol::{
     AccessReport, Change, Differences, DisagreementCount, GatewayStatus, KeptGeneration, PolicyState,
     PolicyStatus, Shadow, SourceFile, UnwatchedFile,
@@ -17,6 +18,7 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
 use witgate_component::pool::Pool;
 use witgate_config::Mode;
+use witgate_flow::definitions::DefinitionWatches;
 use witgate_policy::generation::{self, Generation, Generations, Pipeline};
 use witgate_policy::{OutageScope, Policy, Source, Tally};
 
@@ -34,7 +36,7 @@ impl StatusReader {
     }
 
     /// The status at this moment.
-    pub(super) fn read(&self) -> GatewayStatus {
+    pub(super) fn read(&self, watches: &DefinitionWatches) -> GatewayStatus {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
         let reloader = self.reloader.as_ref();
@@ -51,6 +53,7 @@ impl StatusReader {
             unwatched: self.unwatched().into_iter().map(unwatched).collect(),
             generations: self.generations.kept().iter().map(kept).collect(),
             access: reloader.and_then(|reloader| reloader.access().last()).as_ref().map(access),
+            definitions: compared(&live, watches),
         }
     }
 

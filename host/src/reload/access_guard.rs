@@ -12,12 +12,6 @@ use witgate_cases::factory::Successor;
 use witgate_config::Config;
 use witgate_policy::generation::{Generation, Pipeline};
 
-/// The way to let a refused change go live.
-const HOW_A_CHANGE: &str = "`witgate plugin allow-access` lets it go live as it is";
-
-/// The way to let a refused rollback go live.
-const HOW_A_ROLLBACK: &str = "`--allow-new-access` lets it go live";
-
 impl Reloader {
     /// The reason why the successor may not go live. While its components are compiled, it waits.
     pub(super) async fn guard(&self, successor: &mut Successor, config: &Config) -> Option<RefusalReason> {
@@ -30,32 +24,22 @@ impl Reloader {
             successor.generation = None;
             return None;
         }
-        self.widening(&live, next, config, HOW_A_CHANGE).await
+        if self.access.takes_allowance(next.recipe()) {
+            return None;
+        }
+        let why = self.new_access(&live, next, config).await?;
+        let change = self.access.refused(next.recipe());
+        Some(refusal(&why, &format!("`witgate plugin allow-access {change}` lets it go live as it is")))
     }
 
     /// The reason why a rollback may not go live.
     pub(super) async fn guard_rollback(&self, next: &Generation, config: &Config) -> Option<RefusalReason> {
         let live = self.generations.live();
-        match self.access.is_guarding() && !keeps_rules(&live, next) {
-            true => self.widening(&live, next, config, HOW_A_ROLLBACK).await,
-            false => None,
-        }
-    }
-
-    async fn widening(
-        &self,
-        live: &Generation,
-        next: &Generation,
-        config: &Config,
-        how: &str,
-    ) -> Option<RefusalReason> {
-        if self.access.takes_allowance(next.recipe()) {
+        if !self.access.is_guarding() || keeps_rules(&live, next) {
             return None;
         }
-        let why = self.new_access(live, next, config).await?;
-        self.access.refused(next.recipe());
-        let message = format!("`reload.no_new_access`: {why}; {how}");
-        Some(RefusalReason { policy: None, message, may_pass: false })
+        let why = self.new_access(&live, next, config).await?;
+        Some(refusal(&why, "`--allow-new-access` lets it go live"))
     }
 
     /// The new access that `next` gives, or the reason why that is not known. None: it gives no new access.
@@ -93,19 +77,21 @@ impl Reloader {
         self.renew(started, files).await
     }
 
-    /// Lets the change that was refused last because of new access go live, if it is still the same.
+    /// Lets the change of this name go live that was refused last because of new access, if it is still the same.
     ///
     /// # Errors
-    /// If no change was refused because of that.
-    pub(crate) fn allow_new_access(&self, by: Requester) -> Result<(), String> {
-        if !self.access.allow() {
-            return Err("no change waits that was refused because of new access".to_owned());
-        }
-        tracing::warn!(%by, "an operator allows the new access of the change that was refused");
+    /// If no change was refused because of that, or another one.
+    pub(crate) fn allow_new_access(&self, change: &str, by: Requester) -> Result<(), String> {
+        self.access.allow(change)?;
+        tracing::warn!(%by, change, "an operator allows the new access of the change that was refused");
         self.audit.access_allowed(by);
         self.look();
         Ok(())
     }
+}
+
+fn refusal(why: &str, how: &str) -> RefusalReason {
+    RefusalReason { policy: None, message: format!("`reload.no_new_access`: {why}; {how}"), may_pass: false }
 }
 
 /// True if `next` has no rules that `live` does not have: each of its pipelines follows the recipe that the pipeline of

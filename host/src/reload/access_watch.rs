@@ -1,6 +1,7 @@
 //! Compares the access that generations give. The policies that are asked are twins of those that decide: built from the
 //! same recipes, for explanations alone, and without a network. So a comparison changes nothing.
 
+mod allowance;
 mod twin;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use witgate_config::environment::Environment;
 use witgate_config::pins::{EntryKind, PinMode};
 use witgate_policy::generation::{Generation, Generations, Recipe};
 
+use self::allowance::ChangeAllowance;
 pub(super) use self::twin::{GenerationTwin, TwinMaker};
 use crate::access::comparison::{ComparedTarget, ComparedUpstream, Comparison, ComparisonBounds};
 use crate::access::difference::{AccessDifference, GenerationDifference, NAMED};
@@ -69,13 +71,6 @@ pub(crate) struct AccessWatch {
     allowance: Mutex<ChangeAllowance>,
 }
 
-/// The candidate that was refused because of new access, and the one that an operator has allowed.
-#[derive(Debug, Default)]
-struct ChangeAllowance {
-    refused: Option<Recipe>,
-    allowed: Option<Recipe>,
-}
-
 impl AccessWatch {
     pub(super) fn new(generations: Arc<Generations>, maker: TwinMaker, is_guarding: bool) -> Self {
         let (twin, replaced, wake, last, allowance) = Default::default();
@@ -98,7 +93,10 @@ impl AccessWatch {
     pub(super) fn flipped(&self, before: &Generation, live: &Generation, wants_guard: bool) {
         let stays = self.is_guarding() && !live.is_whole();
         self.is_guarding.store(wants_guard || stays, Ordering::Relaxed);
-        self.allowance.lock().refused = None;
+        // The new access of a change is that beyond the rules before. A renewal of keys leaves them as they are.
+        if before.recipe() != live.recipe() {
+            *self.allowance.lock() = ChangeAllowance::default();
+        }
         self.replaced.lock().get_or_insert_with(|| ReplacedGeneration {
             number: before.number(),
             recipe: Arc::clone(before.recipe()),
@@ -107,31 +105,27 @@ impl AccessWatch {
         self.wake.notify_one();
     }
 
-    /// Notes a candidate that is refused because of new access.
-    pub(super) fn refused(&self, candidate: &Recipe) {
-        *self.allowance.lock() = ChangeAllowance { refused: Some(candidate.clone()), allowed: None };
+    /// Notes a candidate that is refused because of new access, and returns its name.
+    pub(super) fn refused(&self, candidate: &Recipe) -> String {
+        self.allowance.lock().refuse(candidate)
     }
 
-    /// Allows the candidate that was refused last. False: none was.
-    pub(super) fn allow(&self) -> bool {
-        let mut allowance = self.allowance.lock();
-        allowance.allowed = allowance.refused.take();
-        allowance.allowed.is_some()
+    /// Allows the candidate of this name that was refused last.
+    ///
+    /// # Errors
+    /// If none was refused, or another one.
+    pub(super) fn allow(&self, change: &str) -> Result<(), String> {
+        self.allowance.lock().allow(change)
     }
 
     /// True if an operator has allowed a candidate that is not live yet.
     pub(super) fn has_allowance(&self) -> bool {
-        self.allowance.lock().allowed.is_some()
+        self.allowance.lock().is_open()
     }
 
     /// True, once, for the candidate that an operator has allowed.
     pub(super) fn takes_allowance(&self, candidate: &Recipe) -> bool {
-        let mut allowance = self.allowance.lock();
-        let is_allowed = allowance.allowed.as_ref() == Some(candidate);
-        if is_allowed {
-            allowance.allowed = None;
-        }
-        is_allowed
+        self.allowance.lock().take(candidate)
     }
 
     /// Compares generations after their flips, for as long as the returned future is polled.

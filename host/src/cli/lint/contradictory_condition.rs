@@ -7,8 +7,8 @@ use witgate_rbac::settings::Condition;
 use super::coverage::covers;
 use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument, largest, smallest};
+use super::placed_rules::PlacedCondition;
 use super::scene::LintScene;
-use super::written_rules::PlacedCondition;
 use crate::cli::explain::rule::fits;
 
 pub(super) const CHECK: LintCheck = LintCheck {

@@ -7,8 +7,8 @@ use witgate_config::lint::LintCode;
 use witgate_plugin::TargetKind;
 
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::RuleSet;
 use super::scene::LintScene;
-use super::written_rules::RuleSet;
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {

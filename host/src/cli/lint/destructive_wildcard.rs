@@ -8,8 +8,8 @@ use witgate_rbac::settings::{Annotation, Condition};
 
 use super::coverage::is_wildcard;
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::{PlacedCondition, PlacedPattern, RuleOwner, RuleSet};
 use super::scene::LintScene;
-use super::written_rules::{PlacedCondition, PlacedPattern, RuleOwner, RuleSet};
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {

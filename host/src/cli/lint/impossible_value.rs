@@ -6,8 +6,8 @@ use witgate_plugin::Glob;
 
 use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument, enumerated, may_be, permits};
+use super::placed_rules::PlacedCondition;
 use super::scene::LintScene;
-use super::written_rules::PlacedCondition;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::ImpossibleValue,

@@ -6,9 +6,9 @@ use witgate_config::lint::LintCode;
 
 use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument, largest, smallest};
+use super::placed_rules::PlacedCondition;
 use super::scene::LintScene;
 use super::snapshot::StatedRate;
-use super::written_rules::PlacedCondition;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::LimitAboveUpstream,

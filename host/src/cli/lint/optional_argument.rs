@@ -6,8 +6,8 @@ use witgate_config::shape::listed;
 
 use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument};
+use super::placed_rules::PlacedCondition;
 use super::scene::LintScene;
-use super::written_rules::PlacedCondition;
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {

@@ -8,7 +8,7 @@ use witgate_api_key::store::Store;
 use witgate_basic::users::Users;
 
 use super::pipeline_place::{PipelineList, upstreams_of};
-use super::written_rules::{PatternUse, PlacedPattern, RuleOwner, RulePlace, RuleSet, RuleSource};
+use super::placed_rules::{PatternUse, PlacedPattern, RuleOwner, RulePlace, RuleSet, RuleSource};
 use witgate_config::{Config, Policy, PolicyKind};
 
 /// An entry of a store that is neither revoked nor disabled, or a key in the configuration.

@@ -8,13 +8,14 @@ use witgate_rbac::Config as RbacConfig;
 use witgate_rbac::settings::Condition;
 
 use super::pipeline_place::{PipelineList, upstreams_of};
-use super::rule_holder::{RuleHolder, StoreEntries};
-use super::snapshot::ListSnapshot;
-use super::written_rules::{
+use super::placed_rules::{
     PatternUse, PlacedCondition, PlacedPattern, RuleOwner, RulePlace, RuleSet, RuleSource,
 };
+use super::rule_holder::{RuleHolder, StoreEntries};
+use super::snapshot::ListSnapshot;
+use crate::access::written_rules::WrittenRules;
 use witgate_config::pins::EntryKind;
-use witgate_config::{Config, Policy, PolicyKind, Upstream};
+use witgate_config::{Config, Policy, Upstream};
 
 /// A configuration, everything that it names, and the known lists.
 pub(in crate::cli) struct LintScene {
@@ -143,8 +144,7 @@ fn covered<'l>(condition: &PlacedCondition, tools: Vec<&'l Value>) -> Vec<&'l Va
 
 impl PlacedRules {
     fn of(config: &Config, policy: &Policy, source: &Arc<RuleSource>) -> Option<Self> {
-        let is_rbac = policy.kind == PolicyKind::Rbac;
-        let rules = is_rbac.then(|| serde_json::from_value(policy.config.clone()).ok()).flatten()?;
+        let rules = WrittenRules::of(policy)?.into_settings();
         Some(Self {
             policy: policy.name.clone(),
             rules,

@@ -4,8 +4,8 @@ use witgate_config::lint::LintCode;
 
 use super::coverage::{covers, is_wildcard};
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::{PatternUse, PlacedCondition, PlacedPattern, RuleSet};
 use super::scene::{LintScene, PlacedRules};
-use super::written_rules::{PatternUse, PlacedCondition, PlacedPattern, RuleSet};
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::ShadowedRule,

@@ -8,8 +8,8 @@ use witgate_config::shape::{listed, nearest};
 
 use super::finding::{LintCheck, LintFinding};
 use super::input_schema::{ArgumentPlace, argument};
+use super::placed_rules::PlacedCondition;
 use super::scene::LintScene;
-use super::written_rules::PlacedCondition;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::UnknownArgument,

@@ -7,8 +7,8 @@ use witgate_plugin::TargetKind;
 
 use super::coverage::{nearest_glob, parts, prefix};
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::PlacedPattern;
 use super::scene::LintScene;
-use super::written_rules::PlacedPattern;
 use witgate_config::pins::EntryKind;
 
 pub(super) const CHECK: LintCheck = LintCheck {

@@ -8,8 +8,8 @@ use witgate_config::shape::{listed, nearest};
 use witgate_config::{Config, Policy, PolicyKind, Upstream};
 
 use super::finding::{LintCheck, LintFinding};
+use super::placed_rules::RulePlace;
 use super::scene::{LintScene, PlacedRules};
-use super::written_rules::RulePlace;
 
 pub(super) const CHECK: LintCheck = LintCheck {
     code: LintCode::UnsupportedScope,

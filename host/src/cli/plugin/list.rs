@@ -4,6 +4,8 @@ use crate::cli::context::Context;
 use crate::cli::control::{cell, show, time};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
+use crate::cli::upstream::not_approved;
+use crate::control::definitions::UpstreamPins;
 use crate::control::protocol::{AccessReport, ControlCommand, GatewayStatus, PolicyState, PolicyStatus};
 
 const TITLES: [&str; 14] = [
@@ -46,6 +48,9 @@ fn listing(status: &GatewayStatus) -> String {
     for unwatched in &status.unwatched {
         let (file, reason) = (&unwatched.file, &unwatched.reason);
         text.push_str(&format!("\n\nNOT WATCHED, only checked every second: {file}: {reason}"));
+    }
+    for UpstreamPins { name, pins, unapproved, .. } in &status.definitions {
+        text.push_str(&not_approved(name, pins, *unapproved));
     }
     text.push_str(&status.access.as_ref().map(access).unwrap_or_default());
     text.push_str(&earlier(status));

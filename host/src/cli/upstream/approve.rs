@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes, failure};
+use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes, failure, name_of};
 use super::diff;
 use super::shown_definitions::{UpstreamChoice, shown};
 use crate::cli::change_state::{ChangeState, SocketAnswer, WaitOption, wait_for};
@@ -24,6 +24,9 @@ pub(in crate::cli) struct Arguments {
     upstream: UpstreamChoice,
     /// Tools, or `prompt:NAME`, `resource:URI`, `template:URI` [default: all that `upstream diff` shows]
     targets: Vec<String>,
+    /// Approve nothing unless all changes are those that `upstream diff` has shown under this name
+    #[arg(long, value_name = "NAME")]
+    changes: Option<String>,
     #[command(flatten)]
     wait: WaitOption,
 }
@@ -32,6 +35,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let name = &arguments.upstream.name;
     let lock = ApprovedLock::read(context, name)?;
     let all = changes(&lock.file, name, &shown(context, &arguments.upstream)?);
+    if let Some(seen) = &arguments.changes {
+        insist(seen, &all, name)?;
+    }
     let (unreadable, chosen): (Vec<_>, Vec<_>) = chosen(all, &arguments.targets)?
         .into_iter()
         .partition(|change| change.change == ChangeKind::Unreadable);
@@ -53,6 +59,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let state = wait_for(context, arguments.wait, |socket, patience| ask(socket, patience, name, &digest));
     tell(context, &lock.path, &chosen, &state);
     Ok(if unreadable.is_empty() { state.exit() } else { Exit::No })
+}
+
+/// Refuses changes that are not those which somebody has seen.
+fn insist(seen: &str, all: &[DefinitionChange], upstream: &str) -> Result<(), CommandFailure> {
+    match name_of(all) == *seen {
+        true => Ok(()),
+        false => Err(CommandFailure::new(format!(
+            "`{upstream}` shows other definitions than those of `{seen}`, so nothing is approved; `witgate upstream diff \
+             {upstream}` shows them"
+        ))),
+    }
 }
 
 /// The changes that the targets name. Without targets, all.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::shown_definitions::{ShownDefinition, ShownDefinitions};
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
-use witgate_base::digest::digest_text;
+use witgate_base::digest::{digest_text, sha256};
 use witgate_config::pins::{
     Definition, DefinitionDifference, EntryKind, LockFile, LockFileError, LockedDefinition, differences,
     lock_path,
@@ -124,6 +124,22 @@ fn difference_json(difference: &DefinitionDifference) -> Value {
     }
 }
 
+/// The length of the name of changes, in hexadecimal digits. No server makes others with the same name.
+const NAME: usize = 32;
+
+/// The name of these changes, by which somebody approves what they have seen.
+pub(super) fn name_of(changes: &[DefinitionChange]) -> String {
+    let mut text = Vec::new();
+    for DefinitionChange { kind, name, change, approved, new } in changes {
+        let digest = |locked: &Option<LockedDefinition>| locked.as_ref().map(|locked| locked.digest);
+        for part in [kind.name().as_bytes(), name.as_bytes(), change.name().as_bytes()] {
+            text.extend(sha256(part));
+        }
+        text.extend([digest(approved), digest(new)].map(Option::unwrap_or_default).concat());
+    }
+    digest_text(&sha256(&text)).trim_start_matches("sha256:").chars().take(NAME).collect()
+}
+
 /// The changes of the upstream `name`, in the order of the entries. An entry that is there several times has its first
 /// definition that is not approved.
 pub(super) fn changes(lock: &LockFile, name: &str, shown: &ShownDefinitions) -> Vec<DefinitionChange> {
@@ -194,6 +210,24 @@ mod tests {
         let expected = ["gone gone", "new new", "other changed", "x unreadable"];
         assert_eq!(found(&lock, entries(), vec![EntryKind::Tool]), expected);
         assert_eq!(found(&lock, entries(), Vec::new()), expected[1..]);
+    }
+
+    #[test]
+    fn changes_have_another_name_if_anything_differs() {
+        let name = |texts: &[&str]| {
+            let entries = texts.iter().map(|text| entry(text)).collect();
+            name_of(&changes(&LockFile::default(), "u", &ShownDefinitions { entries, complete: Vec::new() }))
+        };
+        let seen = name(&[r#"{"name":"a"}"#]);
+        assert_eq!(name(&[r#"{ "name": "a" }"#]), seen);
+        for other in [
+            &[r#"{"name":"b"}"#][..],
+            &[r#"{"name":"a","title":""}"#],
+            &[r#"{"name":"a"}"#, r#"{"name":"b"}"#],
+            &[],
+        ] {
+            assert_ne!(name(other), seen, "{other:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes};
+use super::change::{ApprovedLock, ChangeKind, DefinitionChange, changes, name_of};
 use super::shown_definitions::{UpstreamChoice, shown};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
@@ -21,14 +21,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let all = changes(&lock.file, name, &shown(context, &arguments.upstream)?);
     if context.terminal.is_json() {
         let changes: Vec<_> = all.iter().map(DefinitionChange::json).collect();
-        context.terminal.print_json(&json!({ "version": 1, "upstream": name, "changes": changes }));
+        let id = (!all.is_empty()).then(|| name_of(&all));
+        context.terminal.print_json(&json!({ "version": 1, "upstream": name, "changes": changes, "id": id }));
     } else if all.is_empty() {
         context.terminal.print(&format!("All definitions of `{name}` are the approved ones."));
     } else {
         all.iter().for_each(|change| context.terminal.print(&(text(change) + "\n\n")));
         context.terminal.say(&format!(
-            "Not approved: {}. `witgate upstream approve {name} [TARGET…]` approves them as they are.",
-            counted(all.len(), "definition")
+            "Not approved: {}. `witgate upstream approve {name} [TARGET…] --changes {}` approves these, unless the upstream \
+             shows others by then.",
+            counted(all.len(), "definition"),
+            name_of(&all)
         ));
     }
     Ok(if all.is_empty() { Exit::Done } else { Exit::No })

@@ -84,14 +84,19 @@ async fn a_change_that_widens_access_waits_for_permission() {
     // What takes access away goes live at once.
     fs::write(&file, narrow.replace("config.roles.admin = { allow = ['*'] }", "")).unwrap();
     await_some("the narrower rules", || (running.plugins()["generation"] == 2).then_some(()));
-    let nothing = running.setup().run(&["plugin", "allow-access"]);
+    let nothing = running.setup().run(&["plugin", "allow-access", "0d8f3b5c1e7a4926"]);
     assert!(error(&nothing).contains("no change waits"), "{nothing:?}");
 
     fs::write(&file, &wide).unwrap();
-    await_some("a refusal", || {
-        let allowed = running.setup().run(&["plugin", "allow-access"]);
-        allowed.status.success().then_some(())
+    let change = await_some("a refusal", || {
+        let error = running.plugins()["last_change"]["errors"][0].as_str()?.to_owned();
+        let (_, change) = error.split_once("allow-access ")?;
+        Some(change.split_once('`')?.0.to_owned())
     });
+    let other = running.setup().run(&["plugin", "allow-access", "0d8f3b5c1e7a4926"]);
+    assert!(error(&other).contains(&format!("but `{change}`")), "{other:?}");
+    let allowed = running.setup().run(&["plugin", "allow-access", &change]);
+    assert!(allowed.status.success(), "{allowed:?}");
     await_some("the wide rules", || (running.plugins()["generation"] == 3).then_some(()));
     assert_eq!(reason("get_time").await, None);
     let access = await_some("the difference", || {
