@@ -148,11 +148,21 @@ impl GrantSource {
                 flaw.map_or(Ok(new), |flaw| Err(OutboundProblem::Refused { error: flaw.into() }))
             }
             Err(OutboundProblem::Refused { error }) if FINAL.contains(&&*error) => {
-                tracing::warn!(grant = %self.key, %error, "the grant has ended; log in again");
+                let why = if lock.follows_lost_answer() {
+                    "the answer to the renewal before was lost, because its process was killed or the provider was away"
+                } else {
+                    "the provider has ended it"
+                };
+                tracing::warn!(grant = %self.key, %error, why, "the grant has ended; log in again");
                 self.end(stored, &lock).await;
                 Err(OutboundProblem::Ended)
             }
-            Err(problem) => Err(problem),
+            Err(problem) => {
+                if lock.follows_lost_answer() || matches!(problem, OutboundProblem::Unreachable { .. }) {
+                    journal.leave_lost_answer();
+                }
+                Err(problem)
+            }
         }
     }
 

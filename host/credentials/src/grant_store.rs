@@ -170,6 +170,15 @@ impl GrantBinding {
 #[derive(Debug)]
 pub struct GrantLock {
     _held: File,
+    follows_lost_answer: bool,
+}
+
+impl GrantLock {
+    /// True if there was no answer to the last renewal, because its process was killed or the provider was away. Then the
+    /// provider may have used up the refresh token.
+    pub(crate) fn follows_lost_answer(&self) -> bool {
+        self.follows_lost_answer
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -366,8 +375,8 @@ impl GrantStore {
     /// If that takes too long, or the renewal cannot be finished.
     pub fn lock(&self, key: &GrantKey) -> Result<GrantLock, GrantError> {
         let lock = self.lock_for_removal(key)?;
-        self.finish_left(key)?;
-        Ok(lock)
+        let follows_lost_answer = self.finish_left(key)?;
+        Ok(GrantLock { follows_lost_answer, ..lock })
     }
 
     /// The same for a removal, to which it does not matter what a killed process has left.
@@ -392,7 +401,7 @@ impl GrantStore {
                 Err(TryLockError::Error(error)) => return Err(GrantError::Io { path, error }),
             }
         }
-        Ok(GrantLock { _held: held })
+        Ok(GrantLock { _held: held, follows_lost_answer: false })
     }
 
     /// The key that seals values. None: they are in clear.

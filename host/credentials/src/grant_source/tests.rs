@@ -309,13 +309,40 @@ async fn a_renewal_that_was_killed_is_finished_or_has_not_happened() {
             std::fs::write(&target, &former).unwrap();
             std::fs::write(&journal, [&new[..written], padding].concat()).unwrap();
             assert_eq!(refresh(), if is_whole { "refresh-1" } else { "refresh-0" }, "{written}");
-            assert!(!journal.exists());
+            let left = std::fs::metadata(&journal).ok().map(|journal| journal.len());
+            assert_eq!(left, (!is_whole).then_some(0), "{written}");
         }
     }
     // A link is no journal, and is not followed.
     std::os::unix::fs::symlink(&target, &journal).unwrap();
     assert!(store.lock(&key()).is_err());
     assert_eq!(std::fs::read(&target).unwrap(), new);
+}
+
+/// Whoever has to log in again is told that the provider may have used up the refresh token, however many processes have
+/// tried it since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_remembered_until_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = ProviderDouble::start(|form, before| match before {
+        0 => (503, String::new()),
+        _ => rotating(form, before - 1),
+    });
+    let store = store_of(&provider, &folder);
+    let follows_lost_answer = || store.lock(&key()).unwrap().follows_lost_answer();
+    stored(&store, -1);
+    assert!(!follows_lost_answer());
+    // A kill after the room was taken, and another one after that.
+    std::fs::write(folder.path().join("credentials/.hub.json.new"), [0; 100]).unwrap();
+    assert!(follows_lost_answer() && follows_lost_answer());
+    let credential = process(&provider.credential(folder.path()));
+    sent(&credential).await.unwrap_err();
+    assert!(follows_lost_answer());
+    // A new login needs no renewal before.
+    stored(&store, -1);
+    assert!(!follows_lost_answer());
+    sent(&process(&provider.credential(folder.path()))).await.unwrap();
+    assert!(!follows_lost_answer());
 }
 
 #[tokio::test(flavor = "multi_thread")]

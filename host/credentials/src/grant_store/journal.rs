@@ -1,6 +1,7 @@
 //! The file into which a renewed grant is written first. Its room on the disk is taken before the provider is asked, so
 //! that a full or unwritable disk costs no refresh token. One call of the system writes the answer, so that a kill has
-//! hardly a moment in which it loses a token: the next holder of the lock finishes what a killed process has begun.
+//! hardly a moment in which it loses a token: the next holder of the lock finishes what a killed process has begun. An empty
+//! journal says that the answer to a renewal was lost, until the provider answers another one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -17,15 +18,25 @@ use witgate_base::whole_file::{is_mount_point, sync_folder};
 /// Room for a grant. The tokens of large providers have some kilobytes.
 const ROOM: usize = 32 << 10;
 
-/// The journal of one renewal. It is removed if the renewal fails.
+/// The journal of one renewal. It is removed if the provider issues no tokens, and stays empty if its answer is lost.
 #[derive(Debug)]
 pub(crate) struct GrantJournal {
     path: PathBuf,
     file: File,
     /// Read in advance, so that nothing delays the write. None: values are in clear.
     sealing: Option<SealingKey>,
-    /// The length of the new grant in it. None: there is none yet.
-    length: Option<u64>,
+    content: JournalContent,
+}
+
+/// The content of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalContent {
+    /// Room for the answer.
+    Room,
+    /// A new grant of this length.
+    Grant(u64),
+    /// Nothing: the answer is lost.
+    LostAnswer,
 }
 
 /// The end of a renewal that a process has left.
@@ -54,7 +65,7 @@ impl GrantStore {
         // write.
         sealing.iter().for_each(|sealing| drop(sealing.seal(&[], "")));
         match room(&path) {
-            Ok(file) => Ok(GrantJournal { path, file, sealing, length: None }),
+            Ok(file) => Ok(GrantJournal { path, file, sealing, content: JournalContent::Room }),
             Err(error) => {
                 drop(remove(&path));
                 Err(GrantError::Io { path, error })
@@ -76,7 +87,7 @@ impl GrantStore {
         let text = self.text(key, grant, journal.sealing.as_ref())?;
         let written = journal.file.write_all_at(&text, 0);
         written.map_err(|error| GrantError::Io { path: journal.path.clone(), error })?;
-        journal.length = Some(text.len() as u64);
+        journal.content = JournalContent::Grant(text.len() as u64);
         Ok(())
     }
 
@@ -119,30 +130,33 @@ impl GrantStore {
         Ok(())
     }
 
-    /// Finishes a renewal that a killed process has left. Whoever has just taken the lock calls it.
-    pub(super) fn finish_left(&self, key: &GrantKey) -> Result<(), GrantError> {
+    /// Finishes a renewal that a killed process has left. Whoever has just taken the lock calls it. True if the answer to a
+    /// renewal was lost, so that the provider may have used up the refresh token.
+    pub(super) fn finish_left(&self, key: &GrantKey) -> Result<bool, GrantError> {
         let unfinished = self.unfinished(key);
         remove(&unfinished).map_err(|error| GrantError::Io { path: unfinished, error })?;
-        match self.left(key)? {
+        let left = self.left(key)?;
+        match left {
             None => {}
             Some(LeftRenewal::Finished) => {
                 tracing::info!(grant = %key, "a renewal that was interrupted after its answer is finished");
             }
             Some(LeftRenewal::Interrupted) => tracing::warn!(
                 grant = %key,
-                "a renewal was interrupted before its answer; if the provider accepts a refresh token only once, log in again"
+                "the answer to a renewal was lost; the former refresh token is tried again"
             ),
         }
-        Ok(())
+        Ok(left == Some(LeftRenewal::Interrupted))
     }
 
-    /// Finishes or removes the journal of this key. None: there is none. If it is unknown whether it is whole, it stays.
+    /// Finishes or empties the journal of this key. None: there is none. If it is unknown whether it is whole, it stays.
     fn left(&self, key: &GrantKey) -> Result<Option<LeftRenewal>, GrantError> {
         let (path, target) = (self.journal(key), self.path(key));
         let failed = |error| GrantError::Io { path: path.clone(), error };
         let Some((file, text)) = read(&path).map_err(failed)? else { return Ok(None) };
         if !self.is_whole(key, &text)? {
-            remove(&path).map_err(failed)?;
+            // Half a grant is of no use, and might have a token in clear.
+            file.set_len(0).map_err(failed)?;
             return Ok(Some(LeftRenewal::Interrupted));
         }
         let finish = || {
@@ -185,8 +199,17 @@ impl GrantStore {
 }
 
 impl GrantJournal {
+    /// Leaves word that there was no answer, for the next holder of the lock.
+    pub(crate) fn leave_lost_answer(mut self) {
+        // What is left of it is the room for an answer, which says the same.
+        drop(self.file.set_len(0));
+        self.content = JournalContent::LostAnswer;
+    }
+
     fn sync(&self) -> io::Result<()> {
-        let length = self.length.ok_or_else(|| io::Error::other("there is no new grant"))?;
+        let JournalContent::Grant(length) = self.content else {
+            return Err(io::Error::other("there is no new grant"));
+        };
         self.file.set_len(length)?;
         self.file.sync_all()
     }
@@ -195,7 +218,7 @@ impl GrantJournal {
 impl Drop for GrantJournal {
     fn drop(&mut self) {
         // A new grant is never removed. In its place, it has another name; otherwise, the next holder of the lock finds it.
-        if self.length.is_none() {
+        if self.content == JournalContent::Room {
             drop(remove(&self.path));
         }
     }
