@@ -191,6 +191,7 @@ pub(crate) async fn run(
     };
 
     background.stop_on_signal(Arc::clone(&logs));
+    background.give_back_memory();
     background.export(export);
     background.look_on_hangup(hangups, reloader.clone());
     background.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;

@@ -89,11 +89,11 @@ impl DiskCache {
         let file = self.open_own(&path)?;
         // The time of the last use, for removing the oldest files.
         let _ = file.set_modified(clock::system_time());
-        let mut whole = Vec::new();
-        file.take(LARGEST_OUTPUT + 1).read_to_end(&mut whole).ok()?;
-        let compiled = whole.split_off(whole.len().min(DIGEST));
-        if whole == self.seal(digest, &compiled) {
-            return Some(compiled);
+        let size = file.metadata().ok()?.len();
+        if let Some(compiled) =
+            read_sealed(file, size).filter(|(seal, compiled)| *seal == self.seal(digest, compiled))
+        {
+            return Some(compiled.1);
         }
         tracing::warn!("{} is damaged: it is removed, and the component is compiled anew", path.display());
         let _ = fs::remove_file(path);
@@ -174,6 +174,17 @@ fn trim(kept: &[CachedFile], most: u64) {
         total -= file.size;
         let _ = fs::remove_file(&file.path);
     }
+}
+
+/// The first bytes of a file with `size` bytes, and the code that follows. The code is read into memory of its size: a
+/// buffer that grows would be copied, and take pages of more than twice the size.
+fn read_sealed(mut file: fs::File, size: u64) -> Option<(Digest, Vec<u8>)> {
+    let mut seal = Digest::default();
+    file.read_exact(&mut seal).ok()?;
+    let rest = usize::try_from(size.min(LARGEST_OUTPUT + 1)).ok()?.saturating_sub(DIGEST);
+    let mut compiled = Vec::with_capacity(rest);
+    file.take(LARGEST_OUTPUT).read_to_end(&mut compiled).ok()?;
+    Some((seal, compiled))
 }
 
 /// The name of the cache's directory, which changes with the engine's version or settings.

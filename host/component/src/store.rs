@@ -1,9 +1,9 @@
 //! Component files by digest, for rollbacks to a component whose file has been replaced.
 
 use std::collections::HashSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use witgate_plugin::Digest;
@@ -11,6 +11,9 @@ use witgate_plugin::Digest;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::whole_file;
 use witgate_runtime::leftovers;
+
+/// Bytes of a file that are compared at once.
+const COMPARED: usize = 64 << 10;
 
 /// A directory of component files.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl ComponentStore {
     pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
         let file = self.file(digest);
         // A file that was cut short by a crash of the machine is written again.
-        if matches!(self.get(digest), Ok(Some(_))) {
+        if holds(&file, bytes) {
             return;
         }
         let written = || {
@@ -69,6 +72,18 @@ impl ComponentStore {
     }
 }
 
+/// True if `file` has exactly these bytes. They are compared in parts: most starts find every component stored, and
+/// need neither its digest nor memory for a second copy.
+fn holds(file: &Path, bytes: &[u8]) -> bool {
+    let Ok(mut file) = fs::File::open(file) else { return false };
+    let is_as_long = file.metadata().is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+    let mut read = vec![0; COMPARED.min(bytes.len())];
+    is_as_long
+        && bytes.chunks(COMPARED).all(|part| {
+            read.get_mut(..part.len()).is_some_and(|read| file.read_exact(read).is_ok() && *read == *part)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +98,24 @@ mod tests {
         assert_eq!(store.get(&digest).unwrap(), None);
         store.put(b"a component", &digest);
         assert_eq!(store.get(&digest).unwrap().as_deref(), Some(&b"a component"[..]));
+    }
+
+    #[test]
+    fn a_changed_component_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ComponentStore::new(dir.path().to_owned());
+        let component = vec![7; 2 * COMPARED + 1];
+        let digest = sha256(&component);
+        for changed in [0, COMPARED - 1, COMPARED, 2 * COMPARED] {
+            let mut other = component.clone();
+            other[changed] = 8;
+            fs::write(store.file(&digest), other).unwrap();
+            store.put(&component, &digest);
+            assert_eq!(store.get(&digest).unwrap().as_ref(), Some(&component), "byte {changed}");
+        }
+        fs::write(store.file(&digest), [&component[..], b"more"].concat()).unwrap();
+        store.put(&component, &digest);
+        assert_eq!(store.get(&digest).unwrap().as_ref(), Some(&component));
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Builtin {
         !matches!(self, Self::Rbac(_))
     }
 
+    /// True if a verdict takes no longer than to find it in the memory of verdicts: one digest and one lookup.
+    pub(super) fn is_quick(&self) -> bool {
+        matches!(self, Self::ApiKey(_))
+    }
+
     pub(super) fn authorizes(&self) -> bool {
         matches!(self, Self::Rbac(_) | Self::ApiKey(_) | Self::Basic(_))
     }

@@ -441,9 +441,10 @@ impl Policy {
     }
 
     /// True if verdicts may be used again. Those of a shadow are compared, and those of a sandbox are observed, so their
-    /// hooks are always called.
+    /// hooks are always called. So are those that cost no more than a look into the memory.
     fn keeps_verdicts(&self) -> bool {
-        self.mode == Mode::Enforce && self.services.witness.is_none()
+        let is_quick = matches!(&self.check, Check::Builtin(check) if check.is_quick());
+        self.mode == Mode::Enforce && self.services.witness.is_none() && !is_quick
     }
 
     /// True if the fallback decides from the start, and not in place of a component that failed once.

@@ -6,6 +6,7 @@
 pub mod buckets;
 pub mod core_dumps;
 pub mod descriptors;
+pub mod free_memory;
 pub mod leftovers;
 pub mod lines;
 pub mod log;

@@ -28,6 +28,7 @@ use witgate_flow::definitions::DefinitionWatches;
 use witgate_flow::lockout::LockoutTable;
 use witgate_policy::Source;
 use witgate_policy::generation::Generations;
+use witgate_runtime::free_memory;
 use witgate_runtime::log::Logs;
 use witgate_server::refusals::EarlyRefusal;
 use witgate_server::stdio;
@@ -36,6 +37,12 @@ use witgate_upstream::child::process;
 
 /// Time between two records of what was refused before there was a message.
 const REFUSALS: Duration = Duration::from_secs(60);
+
+/// Time from the start until free memory is given back for the first time. The allocator keeps it for a second.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Time between two returns of free memory.
+const GIVE_BACK: Duration = Duration::from_secs(60);
 
 /// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
 /// socket.
@@ -206,6 +213,18 @@ impl BackgroundTasks {
         let serving = admin::serve(listener, names, state, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
+    }
+
+    /// Returns free memory to the system: after the start, and then each minute.
+    pub(super) fn give_back_memory(&self) {
+        self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(async {
+            let mut pause = SETTLED;
+            loop {
+                tokio::time::sleep(pause).await;
+                free_memory::give_back();
+                pause = GIVE_BACK;
+            }
+        }));
     }
 
     /// Records each minute what `take` returns: that which was refused before there was a message.

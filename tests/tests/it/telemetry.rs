@@ -27,7 +27,13 @@ impl Observed {
     }
 
     fn start_in(setup: Setup, upstream: &str) -> Self {
-        setup.config("", &format!("{upstream}\n{POLICIES}"));
+        Self::start_with(setup, upstream, "")
+    }
+
+    /// The same with more `settings` of the policy for keys.
+    fn start_with(setup: Setup, upstream: &str, settings: &str) -> Self {
+        let policies = POLICIES.replacen("kind = 'api-key'\n", &format!("kind = 'api-key'\n{settings}"), 1);
+        setup.config("", &format!("{upstream}\n{policies}"));
         let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
         Self { gateway: setup.serve(), key }
     }
