@@ -112,7 +112,8 @@ impl AuditOutcome {
         }
     }
 
-    pub(crate) fn of(rejection: &Rejection) -> Self {
+    /// The outcome of a message that is refused.
+    pub fn of(rejection: &Rejection) -> Self {
         match rejection {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,

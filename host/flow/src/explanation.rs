@@ -159,8 +159,7 @@ struct ExplanationDraft<'g> {
 
 impl<'g> ExplanationDraft<'g> {
     fn begin(generation: &'g Arc<Generation>, route: &'g Arc<Route>) -> Self {
-        // Earlier traces are not about this message.
-        generation.policies().for_each(|policy| drop(policy.observed()));
+        generation.policies().for_each(|policy| policy.begin_question());
         let (request, caller, stages, limits) = Default::default();
         Self { generation, route, request, caller, stages, limits, began: Instant::now() }
     }
@@ -246,7 +245,8 @@ impl<'g> ExplanationDraft<'g> {
 }
 
 impl ExplainedCause {
-    fn of(rejection: &Rejection) -> Self {
+    /// The cause of a refusal, by a gateway that decides as well as in an explanation.
+    pub fn of(rejection: &Rejection) -> Self {
         let cause = OutcomeCause::of(rejection);
         let scopes = match rejection {
             Rejection::Denied { denial, .. } => denial.scopes.clone(),

@@ -361,6 +361,18 @@ impl Policy {
         self.services.witness.as_ref().map(|witness| witness.take())
     }
 
+    /// Prepares a policy that only explains for another question: drops the trace of earlier ones, and what a custom policy
+    /// has put into its cache because of them, such as a count of calls. The caches of shipped policies contain answers of
+    /// servers only, which stay the same whoever asks.
+    pub fn begin_question(&self) {
+        if self.observed().is_none() || self.kind() != PolicyKind::Custom {
+            return;
+        }
+        if let Some(cache) = &self.services.cache {
+            cache.clear();
+        }
+    }
+
     /// The results that replace real ones, for a credential that is a replacement, if the policy is observed.
     pub fn replay(&self) -> Option<&HostCallReplay> {
         self.services.replay.as_deref()

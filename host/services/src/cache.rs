@@ -100,6 +100,11 @@ impl Cache {
     pub fn remove(&self, key: &[u8]) {
         self.store.remove(key);
     }
+
+    /// Removes all keys.
+    pub fn clear(&self) {
+        self.store.clear();
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
 mod combination;
+mod explained_requests;
 mod explanations;
 mod generation_setup;
 mod generations;
@@ -14,6 +15,7 @@ mod lists;
 mod outcomes;
 mod passwords;
 mod patterns;
+mod random_requests;
 mod readers;
 
 /// The number of trials, which take little time; `PROPTEST_CASES` sets another.

@@ -61,6 +61,11 @@ impl GenerationSetup {
         Self { dir, factory: factory.observing() }
     }
 
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Writes a file beside the configuration.
     pub(super) fn file(&self, name: &str, content: &str) {
         std::fs::write(self.dir.path().join(name), content).unwrap();
