@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use witgate_base::clock;
 use witgate_config::environment::Environment;
-use witgate_policy::generation::{Generation, Generations, Recipe};
+use witgate_policy::generation::{Generation, Generations, Pipeline, Recipe};
 
 pub(super) use self::twin::{GenerationTwin, TwinMaker};
 use crate::access::comparison::{ComparedTarget, ComparedUpstream, Comparison, ComparisonBounds};
@@ -239,7 +239,7 @@ impl AccessWatch {
                     scene.generation.pipeline(place).authorize.iter().all(|policy| policy.is_shipped());
             }
             let RuleTargets { names: mut targets, is_cut: is_uncombined } = RuleTargets::of(&written);
-            match self.generations.lists().of(name).all() {
+            match self.listed(name) {
                 Some((listed, is_cut)) => {
                     targets.extend(listed);
                     left_out.extend(is_cut.then(|| format!("some of the names that `{name}` lists")));
@@ -258,6 +258,17 @@ impl AccessWatch {
         };
         let upstreams = names.into_iter().map(upstream).collect();
         (upstreams, left_out)
+    }
+}
+
+impl AccessWatch {
+    /// The names that the upstream of this name has listed, if it is served, and whether some are missing. None: there
+    /// was no list yet.
+    fn listed(&self, upstream: &str) -> Option<(Vec<String>, bool)> {
+        let live = self.generations.live();
+        let is_it = |pipeline: &Pipeline| !pipeline.is_retired() && *pipeline.upstream == *upstream;
+        let place = live.pipelines().iter().position(is_it)?;
+        self.generations.lists().of(place).all()
     }
 }
 
