@@ -214,7 +214,8 @@ pub(crate) async fn run(
             let counted = Arc::clone(&refusals);
             background.record_refusals(move || counted.take());
             let serving = background.tidy.token();
-            drop(served);
+            // A replaced upstream ends as soon as nobody holds its flow.
+            drop((served, endpoints));
             gateway.serve_moving((socket, moved), tls, stop).await;
             audit.refused(refusals.take());
             drop(serving);

@@ -158,7 +158,7 @@ impl<U: Upstream> Flow<U> {
         let (tasks, proofs, lockout, declared) = Default::default();
         let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
         let (tracer, connect) = (Arc::default(), None);
-        let listed = generations.lists().of(&route.upstream);
+        let listed = generations.lists().of(route.pipeline);
         let definitions = Arc::new(DefinitionWatch::new(&route.upstream, metrics));
         Self {
             route,

@@ -349,6 +349,7 @@ impl Generations {
         past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
         drop(past);
         next.limits().forget_others();
+        self.lists.keep(|place| !next.pipeline(place).is_retired());
         self.history.add(next.kept());
         next
     }

@@ -16,18 +16,19 @@ const LONGEST: usize = 1_024;
 /// The most pages that are recognised without a look at their names.
 const MOST_PAGES: usize = 256;
 
-/// The lists of all upstreams.
+/// The lists of all upstreams, by their places: an upstream that replaces another one of its name has lists of its own.
 #[derive(Debug, Default)]
-pub struct UpstreamLists(Mutex<BTreeMap<Arc<str>, Arc<ListedNames>>>);
+pub struct UpstreamLists(Mutex<BTreeMap<usize, Arc<ListedNames>>>);
 
 impl UpstreamLists {
-    /// The names of one upstream.
-    pub fn of(&self, upstream: &str) -> Arc<ListedNames> {
-        let mut lists = self.0.lock();
-        match lists.get(upstream) {
-            Some(names) => Arc::clone(names),
-            None => Arc::clone(lists.entry(upstream.into()).or_default()),
-        }
+    /// The names of the upstream at `place`.
+    pub fn of(&self, place: usize) -> Arc<ListedNames> {
+        Arc::clone(self.0.lock().entry(place).or_default())
+    }
+
+    /// Forgets the names of all upstreams but those at the places for which `is_served` is true.
+    pub(crate) fn keep(&self, is_served: impl Fn(usize) -> bool) {
+        self.0.lock().retain(|place, _| is_served(*place));
     }
 }
 
@@ -90,17 +91,19 @@ mod tests {
     #[test]
     fn names_are_noted_within_bounds() {
         let lists = UpstreamLists::default();
-        let names = lists.of("up");
+        let names = lists.of(0);
         assert_eq!(names.all(), None);
         names.note(TargetKind::Tool, &["b", "a"]);
         names.note(TargetKind::Tool, &["b", "a"]);
         names.note(TargetKind::Prompt, &["a"]);
-        let (found, is_cut) = lists.of("up").all().unwrap();
+        let (found, is_cut) = lists.of(0).all().unwrap();
         assert_eq!((found.as_slice(), is_cut), (["a", "b", "prompt:a"].map(String::from).as_slice(), false));
         let many: Vec<_> = (0..=MOST_NAMES).map(|number| number.to_string()).collect();
         names.note(TargetKind::Tool, &many.iter().map(String::as_str).collect::<Vec<_>>());
         let (found, is_cut) = names.all().unwrap();
         assert_eq!((found.len(), is_cut), (MOST_NAMES, true));
-        assert_eq!(lists.of("other").all(), None);
+        assert_eq!(lists.of(1).all(), None);
+        lists.keep(|place| place == 1);
+        assert_eq!(lists.of(0).all(), None);
     }
 }

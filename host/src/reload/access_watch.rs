@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use witgate_base::clock;
 use witgate_config::environment::Environment;
 use witgate_config::pins::{EntryKind, PinMode};
-use witgate_policy::generation::{Generation, Generations, Recipe};
+use witgate_policy::generation::{Generation, Generations, Pipeline, Recipe};
 
 use self::allowance::ChangeAllowance;
 pub(super) use self::twin::{GenerationTwin, TwinMaker};
@@ -238,7 +238,7 @@ impl AccessWatch {
             }
             let RuleTargets { names: mut targets, is_cut: is_uncombined } = RuleTargets::of(&written);
             targets.extend(approved);
-            match self.generations.lists().of(name).all() {
+            match self.listed(name) {
                 Some((listed, is_cut)) => {
                     targets.extend(listed);
                     left_out.extend(is_cut.then(|| format!("some of the names that `{name}` lists")));
@@ -265,6 +265,17 @@ fn approved_tools(scene: DecisionScene<'_>, place: usize) -> Vec<String> {
     let pins = scene.generation.pipeline(place).pins().filter(|pins| pins.mode == PinMode::Hold);
     let names = pins.map(|pins| pins.approved.names(EntryKind::Tool).map(str::to_owned));
     names.into_iter().flatten().collect()
+}
+
+impl AccessWatch {
+    /// The names that the upstream of this name has listed, if it is served, and whether some are missing. None: there
+    /// was no list yet.
+    fn listed(&self, upstream: &str) -> Option<(Vec<String>, bool)> {
+        let live = self.generations.live();
+        let is_it = |pipeline: &Pipeline| !pipeline.is_retired() && *pipeline.upstream == *upstream;
+        let place = live.pipelines().iter().position(is_it)?;
+        self.generations.lists().of(place).all()
+    }
 }
 
 async fn within_time<T>(made: impl Future<Output = Result<T, String>>) -> Result<T, String> {
