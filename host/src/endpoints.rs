@@ -37,7 +37,7 @@ pub(crate) fn endpoint_flows(
             let (written, flow) = (config.upstreams.get(place)?, flows.get(place)?);
             let resource = endpoint.resource.as_str().into();
             let route = Route { resource, ..route(place, written) };
-            let flow = member(route, SharedUpstream(Arc::clone(flow)));
+            let flow = member(route, SharedUpstream(Arc::clone(flow))).beside(flow);
             Some(EndpointMember { flow, timeout: written.timeout })
         });
         let members: Vec<_> = members.collect();
