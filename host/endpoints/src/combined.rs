@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use witgate_base::party::Principal;
 use witgate_config::CombinedEndpoint;
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::endpoint_flow::EndpointFlow;
 use witgate_flow::event::Event;
 use witgate_flow::parsing;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
-use witgate_flow::siblings::Siblings;
 use witgate_flow::tasks::EXTENSION;
 use witgate_flow::{Arrival, Flow, Reply};
 use witgate_message::call::{Call, MessageKind};
 use witgate_message::era::Era;
-use witgate_message::fault::MessageFault;
+use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::agree;
 use witgate_plugin::Transport;
 use witgate_policy::generation::Generation;
@@ -64,6 +65,9 @@ struct ReadMessage {
     session: Option<Arc<JointSession>>,
 }
 
+/// A message as it is parsed, and where it goes.
+type ParsedMessage = Result<(Call, MessageDestination), ParseError>;
+
 impl<U: Upstream + 'static> CombinedFlow<U> {
     /// The flow of `endpoint`, with a member for each of its upstreams, in the same order. None: the upstream is not
     /// served.
@@ -74,18 +78,13 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     }
 
     async fn answer(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
-        let message = ClientMessage::new(arrival);
-        let peer = message.arrival().peer;
-        let body = message.arrival().body.clone();
-        let parsed = parsing::answer(peer, body.len(), move || Call::parse(body)).await;
-        let call = match parsed {
-            Some(Ok(call)) => call,
-            Some(Err(error)) => return self.refuse(&message, error.malformed.into()).await,
-            None => {
-                return self
-                    .refuse(&message, MessageFault::Parse("it cannot be read".to_owned()).into())
-                    .await;
-            }
+        let message = ClientMessage::new("POST", arrival);
+        if let Err(rejection) = self.first()?.check_pause(message.arrival()) {
+            return self.refuse(&message, rejection).await;
+        }
+        let (call, destination) = match self.parse(&message).await {
+            Ok(parsed) => parsed,
+            Err(error) => return self.refuse(&message, error.malformed.into()).await,
         };
         let era = match message.arrival().transport {
             Transport::Stdio => agree::check_without_headers(&call),
@@ -100,19 +99,34 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let id = named.filter(|_| era == Era::Stateful && !opens);
         let session = id.as_deref().and_then(|id| self.sessions.find(id));
         let is_unknown = id.is_some() && session.is_none();
+        session.iter().for_each(|session| message.siblings.belong_to(session.owner().clone()));
         let read = ReadMessage { message, call, era, session };
         if is_unknown {
             return self.refuse(&read.message, Rejection::SessionNotFound).await;
         }
         // A client may read the session from any answer.
-        match self.send(&read).await {
+        match self.send(&read, destination).await {
             Ok(reply) => Ok(Reply { session: reply.session.or(id), ..reply }),
             Err(rejected) => Err(of_message(rejected, &read)),
         }
     }
 
-    async fn send(&self, read: &ReadMessage) -> Result<Reply, RejectedMessage> {
-        match MessageDestination::of(&self.plan, &read.call) {
+    /// Parses a message, and finds its destination.
+    async fn parse(&self, message: &ClientMessage) -> ParsedMessage {
+        let (plan, body) = (Arc::clone(&self.plan), message.arrival().body.clone());
+        let read = move || {
+            let call = Call::parse(body)?;
+            let destination = MessageDestination::of(&plan, &call);
+            Ok((call, destination))
+        };
+        let parsed = parsing::message(message.arrival().peer, message.arrival().body.len(), read).await;
+        let unread =
+            || ParseError { id: None, malformed: MessageFault::Parse("it cannot be read".to_owned()) };
+        parsed.unwrap_or_else(|| Err(unread()))
+    }
+
+    async fn send(&self, read: &ReadMessage, to: MessageDestination) -> Result<Reply, RejectedMessage> {
+        match to {
             MessageDestination::One(routed) => self.pass(read, routed).await,
             MessageDestination::OfTask(task) => self.pass_to_task(read, &task).await,
             MessageDestination::OfRequest(id) => self.pass_about(read, &id).await,
@@ -129,12 +143,17 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// Passes a message to one upstream.
     async fn pass(&self, read: &ReadMessage, routed: RoutedMessage) -> Result<Reply, RejectedMessage> {
         let RoutedMessage { place, body, name } = routed;
+        if let Err(absent) = self.member(place) {
+            return self.refuse(&read.message, absent).await;
+        }
         let ids = RequestIds {
             id: read.call.id().map(str::to_owned),
             token: read.call.progress_token().map(str::to_owned),
         };
         if let (Some(session), MessageKind::Request { .. }) = (&read.session, read.call.kind()) {
-            session.note(place, ids.id.as_deref(), ids.token.as_deref());
+            let (session, noted) = (Arc::clone(session), ids.clone());
+            let note = move || session.note(place, noted.id.as_deref(), noted.token.as_deref());
+            read.message.siblings.once_authenticated(note);
         }
         let reply = self.ask(read, place, body, name.as_deref()).await?;
         Ok(self.shown(read, place, ids, reply))
@@ -158,9 +177,10 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         Reply { body, session: None, ..reply }
     }
 
-    /// Passes a message to the upstream that has this task.
+    /// Passes a message to the upstream that has this task of the caller.
     async fn pass_to_task(&self, read: &ReadMessage, task: &str) -> Result<Reply, RejectedMessage> {
-        let Some(place) = self.place_of_task(task) else {
+        let caller = self.authenticated(read).await?;
+        let Some(place) = self.place_of_task(&caller.principal(), task) else {
             let lacks_extension = read.era == Era::Stateless && !read.call.declares_tasks();
             let missing = || MessageFault::MissingExtension(EXTENSION).into();
             let rejection = if lacks_extension { missing() } else { Rejection::TaskNotFound };
@@ -169,10 +189,17 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         self.pass(read, RoutedMessage { place, body: read.call.body().clone(), name: None }).await
     }
 
-    /// The one upstream that has this task. None: there is none, or of two tasks with one id, nobody can say which one is
-    /// meant.
-    fn place_of_task(&self, task: &str) -> Option<usize> {
-        let knows = |place: &usize| self.member(*place).is_ok_and(|member| member.flow.knows_task(task));
+    /// Authenticates the caller of a message whose destination depends on them.
+    async fn authenticated(&self, read: &ReadMessage) -> Result<Arc<Caller>, RejectedMessage> {
+        let message = &read.message;
+        self.first()?.authenticate_among(&message.siblings, message.unchanged()).await
+    }
+
+    /// The one upstream that has this task of a caller. None: there is none, or of two tasks with one id, nobody can say
+    /// which one is meant.
+    fn place_of_task(&self, principal: &Principal, task: &str) -> Option<usize> {
+        let knows =
+            |place: &usize| self.member(*place).is_ok_and(|member| member.flow.knows_task(principal, task));
         let mut knowing = self.plan.places().filter(knows);
         knowing.next().filter(|_| knowing.next().is_none())
     }
@@ -190,8 +217,16 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// Refuses a message that no upstream gets. The flow of the first one finds the same fault, or authenticates the sender
     /// before that.
     async fn refuse(&self, message: &ClientMessage, rejection: Rejection) -> Result<Reply, RejectedMessage> {
-        let siblings = Arc::new(Siblings::refused(rejection));
+        let siblings = Arc::new(message.siblings.refused(rejection));
         self.first()?.handle_among(Some(siblings), message.unchanged()).await
+    }
+
+    /// The rejection for the sender of a message that no upstream gets, as [`Self::refuse`] makes it.
+    async fn refusal(&self, message: &ClientMessage, rejection: Rejection) -> RejectedMessage {
+        match self.refuse(message, rejection.clone()).await {
+            Err(rejected) => rejected,
+            Ok(_) => rejection.into(),
+        }
     }
 
     /// The names at the endpoint.
@@ -253,11 +288,11 @@ impl<U: Upstream + 'static> EndpointFlow for CombinedFlow<U> {
     }
 
     fn listen(&self, arrival: Arrival) -> BoxFuture<'_, Result<BoxStream<'static, Event>, RejectedMessage>> {
-        Box::pin(self.stand(ClientMessage::new(arrival)))
+        Box::pin(self.stand(ClientMessage::new("GET", arrival)))
     }
 
     fn close(&self, arrival: Arrival) -> BoxFuture<'_, Result<(), RejectedMessage>> {
-        Box::pin(self.end(ClientMessage::new(arrival)))
+        Box::pin(self.end(ClientMessage::new("DELETE", arrival)))
     }
 
     fn refuse_unread(&self, rejection: Rejection, peer: Option<IpAddr>) -> RejectedMessage {

@@ -65,7 +65,10 @@ impl MemberStream {
         }
         let message = Members::read(std::str::from_utf8(data).ok()?)?;
         let edits = match form(data)? {
-            MessageForm::Request => self.request_edits(&message),
+            MessageForm::Request => {
+                self.note_question(&message);
+                self.request_edits(&message)
+            }
             MessageForm::Notification => self.notification_edits(&message)?,
             MessageForm::Response => return self.is_own_answer(&message).then(|| data.clone()),
         };
@@ -84,6 +87,16 @@ impl MemberStream {
         message.came("id").into_iter().chain(token).collect()
     }
 
+    /// Remembers who has asked a question with a URL, whose end is announced by its id.
+    fn note_question(&self, message: &Members<'_>) {
+        let params = || message.came("params").and_then(Members::read);
+        let id = || params()?.get("elicitationId").and_then(unquote);
+        let is_question = message.get("method").and_then(unquote).as_deref() == Some("elicitation/create");
+        if let (true, Some(session), Some(id)) = (is_question, &self.session, id()) {
+            session.note_elicitation(self.place, &id);
+        }
+    }
+
     /// The id of a request of the server in a notification about it. None: the notification is about something of
     /// another upstream.
     fn notification_edits<'a>(&self, message: &Members<'a>) -> Option<Vec<&'a str>> {
@@ -96,6 +109,11 @@ impl MemberStream {
             "notifications/resources/updated" => {
                 let uri = params.get("uri").and_then(unquote)?;
                 self.plan.shown(self.place, TargetKind::Resource, &uri).map(|_| Vec::new())
+            }
+            "notifications/elicitation/complete" => {
+                let id = params.get("elicitationId").and_then(unquote)?;
+                let asker = self.session.as_ref().and_then(|session| session.upstream_of_elicitation(&id));
+                asker.is_none_or(|asker| asker == self.place).then(Vec::new)
             }
             _ => Some(Vec::new()),
         }
@@ -134,8 +152,10 @@ mod tests {
     use witgate_base::party::Principal;
 
     fn stream(request: Option<RequestIds>) -> MemberStream {
-        let party = Principal::new("keys".into(), None, "ada").party(None);
-        let session = JointSession::new(party, Bytes::new(), "2025-11-25", vec![Joining::Joined(None); 2]);
+        let ada = Principal::new("keys".into(), None, "ada");
+        let owner = (ada.clone(), ada.party(None));
+        let session = JointSession::new(owner, Bytes::new(), "2025-11-25", vec![Joining::Joined(None); 2]);
+        session.note_elicitation(0, "of a");
         session.note(0, Some("5"), Some("50"));
         session.note(1, Some("6"), Some("60"));
         MemberStream {
@@ -183,6 +203,11 @@ mod tests {
                 r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#
             )
         };
+        let complete = |id: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/elicitation/complete","params":{{"elicitationId":"{id}"}}}}"#
+            )
+        };
         let standing = stream(None);
         let call = stream(Some(RequestIds { id: Some("7".to_owned()), token: Some("70".to_owned()) }));
         for (message, on_standing, on_call) in [
@@ -194,6 +219,8 @@ mod tests {
             (progress("70"), false, true),
             (updated("a:x"), false, false),
             (updated("b:x"), true, true),
+            (complete("of a"), false, false),
+            (complete("other"), true, true),
             ("no JSON".to_owned(), false, false),
             (String::new(), true, true),
         ] {

@@ -1,7 +1,8 @@
-//! The sessions of an endpoint. Each stands for one session at each upstream. Its id proves nothing: the upstreams' own
-//! sessions belong to a principal, and their flows check that for every message.
+//! The sessions of an endpoint. Each stands for one session at each upstream. Its id proves nothing: the session belongs to
+//! a principal, which is compared once a message is authenticated.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use witgate_base::party::Party;
+use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::Rejection;
 use witgate_runtime::shares::{Capacity, Holdings};
 
@@ -32,9 +33,13 @@ const REMEMBERED: usize = 256;
 /// The longest handshake that is kept for upstreams that join later.
 const LONGEST_HANDSHAKE: usize = 64 << 10;
 
+/// The memory for handshakes, in bytes. Those of usual clients have some hundred.
+const HANDSHAKES: Capacity = Capacity { most: 64 << 20, most_of_one: 8 << 20 };
+
 /// A session of an endpoint.
 #[derive(Debug)]
 pub(crate) struct JointSession {
+    owner: Principal,
     /// The party whose share the session uses.
     party: Party,
     /// The `initialize` request with the agreed version. None: it is too long to be kept.
@@ -50,8 +55,35 @@ struct JointState {
     /// By the place of the upstream.
     upstreams: Vec<Joining>,
     /// The latest requests, and progress tokens, with the places of their upstreams.
-    requests: VecDeque<(Box<str>, usize)>,
-    tokens: VecDeque<(Box<str>, usize)>,
+    requests: LatestIds,
+    tokens: LatestIds,
+    /// The questions with a URL that upstreams have asked.
+    elicitations: LatestIds,
+}
+
+/// The latest ids of a kind, with the places of their upstreams. An id may be long, and a party has many sessions: so only
+/// hashes with a secret salt are kept.
+#[derive(Debug, Default)]
+struct LatestIds {
+    salt: RandomState,
+    ids: VecDeque<(u64, usize)>,
+}
+
+impl LatestIds {
+    /// Remembers an id in place of an older one.
+    fn note(&mut self, id: &str, place: usize) {
+        let hash = self.salt.hash_one(id);
+        self.ids.retain(|(known, _)| *known != hash);
+        if self.ids.len() >= REMEMBERED {
+            self.ids.pop_front();
+        }
+        self.ids.push_back((hash, place));
+    }
+
+    fn find(&self, id: &str) -> Option<usize> {
+        let hash = self.salt.hash_one(id);
+        self.ids.iter().find(|(known, _)| *known == hash).map(|(_, place)| *place)
+    }
 }
 
 /// The state of the handshake with an upstream.
@@ -61,15 +93,33 @@ pub(crate) enum Joining {
     Absent,
     /// It has. None: it keeps no sessions.
     Joined(Option<Box<str>>),
+    /// The session there has ended, and that of the client ends, too.
+    Ended,
 }
 
 impl JointSession {
-    /// A session with these upstreams.
-    pub(crate) fn new(party: Party, handshake: Bytes, version: &str, upstreams: Vec<Joining>) -> Self {
-        let handshake = Some(handshake).filter(|handshake| handshake.len() <= LONGEST_HANDSHAKE);
-        let (requests, tokens) = Default::default();
-        let state = JointState { used: Instant::now(), upstreams, requests, tokens };
-        Self { party, handshake, version: version.into(), state: Mutex::new(state) }
+    /// A session of a principal with these upstreams.
+    pub(crate) fn new(
+        (owner, party): (Principal, Party),
+        handshake: Bytes,
+        version: &str,
+        upstreams: Vec<Joining>,
+    ) -> Self {
+        let handshake = Some(handshake)
+            .filter(|handshake| handshake.len() <= LONGEST_HANDSHAKE && upstreams.contains(&Joining::Absent));
+        let (requests, tokens, elicitations) = Default::default();
+        let state = JointState { used: Instant::now(), upstreams, requests, tokens, elicitations };
+        Self { owner, party, handshake, version: version.into(), state: Mutex::new(state) }
+    }
+
+    /// The principal who has opened it.
+    pub(crate) fn owner(&self) -> &Principal {
+        &self.owner
+    }
+
+    /// The size of the kept handshake in bytes.
+    fn size(&self) -> usize {
+        self.handshake.as_ref().map_or(0, Bytes::len)
     }
 
     pub(crate) fn handshake(&self) -> Option<&Bytes> {
@@ -89,33 +139,42 @@ impl JointSession {
         true
     }
 
+    /// Notes that the session of the upstream at `place` has ended.
+    pub(crate) fn leave(&self, place: usize) {
+        if let Some(joining) = self.state.lock().upstreams.get_mut(place) {
+            *joining = Joining::Ended;
+        }
+    }
+
     /// Remembers to which upstream a request goes, and its progress token.
     pub(crate) fn note(&self, place: usize, id: Option<&str>, token: Option<&str>) {
         let mut state = self.state.lock();
-        let JointState { requests, tokens, .. } = &mut *state;
-        for (remembered, text) in [(requests, id), (tokens, token)] {
-            let Some(text) = text else { continue };
-            remembered.retain(|(known, _)| **known != *text);
-            if remembered.len() >= REMEMBERED {
-                remembered.pop_front();
-            }
-            remembered.push_back((text.into(), place));
+        id.into_iter().for_each(|id| state.requests.note(id, place));
+        token.into_iter().for_each(|token| state.tokens.note(token, place));
+    }
+
+    /// Remembers that the upstream at `place` has asked a question with a URL. The first one with this id has asked it.
+    pub(crate) fn note_elicitation(&self, place: usize, id: &str) {
+        let elicitations = &mut self.state.lock().elicitations;
+        if elicitations.find(id).is_none() {
+            elicitations.note(id, place);
         }
+    }
+
+    /// The upstream that has asked the question with this id.
+    pub(crate) fn upstream_of_elicitation(&self, id: &str) -> Option<usize> {
+        self.state.lock().elicitations.find(id)
     }
 
     /// The upstream to which the request with this id went.
     pub(crate) fn upstream_of_request(&self, id: &str) -> Option<usize> {
-        find(&self.state.lock().requests, id)
+        self.state.lock().requests.find(id)
     }
 
     /// The upstream to which the request with this progress token went.
     pub(crate) fn upstream_of_token(&self, token: &str) -> Option<usize> {
-        find(&self.state.lock().tokens, token)
+        self.state.lock().tokens.find(token)
     }
-}
-
-fn find(remembered: &VecDeque<(Box<str>, usize)>, text: &str) -> Option<usize> {
-    remembered.iter().find(|(known, _)| **known == *text).map(|(_, place)| *place)
 }
 
 /// The sessions by their ids.
@@ -126,6 +185,7 @@ pub(crate) struct JointSessions(Mutex<JointTable>);
 struct JointTable {
     by_id: HashMap<Box<str>, Arc<JointSession>>,
     held: Holdings,
+    bytes: Holdings,
 }
 
 impl JointSessions {
@@ -139,10 +199,11 @@ impl JointSessions {
         getrandom::fill(&mut bytes).map_err(|_| full.clone())?;
         let id: Box<str> = URL_SAFE_NO_PAD.encode(bytes).into();
         let mut table = self.0.lock();
-        if !table.make_room(&session.party) {
+        if !table.make_room(&session.party, session.size()) {
             return Err(full);
         }
         table.held.add(&session.party, 1);
+        table.bytes.add(&session.party, session.size());
         table.by_id.insert(id.clone(), Arc::new(session));
         Ok(id)
     }
@@ -165,24 +226,31 @@ impl JointTable {
     fn remove(&mut self, id: &str) {
         if let Some(session) = self.by_id.remove(id) {
             self.held.remove(&session.party, 1);
+            self.bytes.remove(&session.party, session.size());
         }
     }
 
-    /// Forgets idle sessions. Returns false if there is still no room for one of `party`.
-    fn make_room(&mut self, party: &Party) -> bool {
-        if self.held.gives_way(party, 1, SESSIONS).is_none() {
+    /// Forgets idle sessions. Returns false if there is still no room for one of `party` with a handshake of `size`.
+    fn make_room(&mut self, party: &Party, size: usize) -> bool {
+        if self.gives_way(party, size).is_none() {
             return true;
         }
         let over = self.by_id.iter().filter(|(_, session)| idle(session) > IDLE);
         let over: Vec<Box<str>> = over.map(|(id, _)| id.clone()).collect();
         over.iter().for_each(|id| self.remove(id));
-        let Some(party) = self.held.gives_way(party, 1, SESSIONS) else { return true };
-        let of_party = self.by_id.iter().filter(|(_, session)| session.party == party);
-        let longest = of_party.map(|(id, session)| (idle(session), id)).max();
-        let Some((_, id)) = longest.filter(|(idle, _)| *idle >= DISPLACEABLE) else { return false };
-        let id = id.clone();
-        self.remove(&id);
+        while let Some(party) = self.gives_way(party, size) {
+            let of_party = self.by_id.iter().filter(|(_, session)| session.party == party);
+            let longest = of_party.map(|(id, session)| (idle(session), id)).max();
+            let Some((_, id)) = longest.filter(|(idle, _)| *idle >= DISPLACEABLE) else { return false };
+            let id = id.clone();
+            self.remove(&id);
+        }
         true
+    }
+
+    fn gives_way(&self, party: &Party, size: usize) -> Option<Party> {
+        let by_number = self.held.gives_way(party, 1, SESSIONS);
+        by_number.or_else(|| self.bytes.gives_way(party, size, HANDSHAKES).filter(|_| size > 0))
     }
 }
 
@@ -196,9 +264,55 @@ mod tests {
     use super::*;
     use witgate_base::party::Principal;
 
+    fn session_with(of: &str, handshake: usize) -> JointSession {
+        let principal = Principal::new("keys".into(), None, of);
+        let (party, handshake) = (principal.clone().party(None), vec![b' '; handshake].into());
+        let upstreams = vec![Joining::Joined(None), Joining::Absent];
+        JointSession::new((principal, party), handshake, "2025-11-25", upstreams)
+    }
+
     fn session(of: &str) -> JointSession {
-        let party = Principal::new("keys".into(), None, of).party(None);
-        JointSession::new(party, Bytes::new(), "2025-11-25", vec![Joining::Joined(None), Joining::Absent])
+        session_with(of, 0)
+    }
+
+    #[test]
+    fn handshakes_of_one_party_fill_its_own_memory() {
+        let sessions = JointSessions::default();
+        let fitting = HANDSHAKES.most_of_one / LONGEST_HANDSHAKE;
+        for _ in 0..fitting {
+            sessions.open(session_with("eve", LONGEST_HANDSHAKE)).unwrap();
+        }
+        assert!(sessions.open(session_with("eve", LONGEST_HANDSHAKE)).is_err(), "hers are all in use");
+        let id = sessions.open(session_with("ada", LONGEST_HANDSHAKE)).unwrap();
+        let held = || sessions.0.lock().bytes.all();
+        assert_eq!(held(), (fitting + 1) * LONGEST_HANDSHAKE);
+        sessions.close(&id);
+        assert_eq!(held(), fitting * LONGEST_HANDSHAKE);
+        let too_long = session_with("eve", LONGEST_HANDSHAKE + 1);
+        assert!(too_long.handshake().is_none() && sessions.open(too_long).is_ok(), "it is not kept");
+    }
+
+    #[test]
+    fn long_ids_take_no_more_memory_than_short_ones() {
+        let (session, long) = (session("ada"), "x".repeat(1 << 20));
+        session.note(1, Some(&long), Some(&long));
+        assert_eq!(
+            (session.upstream_of_request(&long), session.upstream_of_token(&long)),
+            (Some(1), Some(1))
+        );
+        let kept: usize = size_of_val(session.state.lock().requests.ids.front().unwrap());
+        assert!(kept <= 16, "{kept}");
+    }
+
+    #[test]
+    fn a_question_belongs_to_the_upstream_that_has_asked_it_first() {
+        let session = session("ada");
+        session.note_elicitation(0, "q");
+        session.note_elicitation(1, "q");
+        assert_eq!(
+            (session.upstream_of_elicitation("q"), session.upstream_of_elicitation("r")),
+            (Some(0), None)
+        );
     }
 
     #[test]

@@ -23,3 +23,4 @@ mod routing;
 mod subscriptions;
 
 pub use combined::{CombinedFlow, EndpointMember};
+pub use names::NamePlan;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use witgate_message::era::Era;
+use witgate_message::fault::MessageFault;
 use witgate_message::json::{Members, quote, span_in, splice, unquote};
 use witgate_plugin::TargetKind;
 
@@ -77,6 +78,11 @@ pub(crate) fn cursors(plan: &NamePlan, cursor: &str) -> Option<Cursors> {
     let cursors: BTreeMap<String, String> = serde_json::from_slice(&bytes).ok()?;
     let cursors = cursors.into_iter().map(|(upstream, cursor)| Some((plan.place(&upstream)?, cursor)));
     cursors.collect::<Option<Cursors>>().filter(|cursors| !cursors.is_empty())
+}
+
+/// The fault of a cursor that no list of this endpoint has given.
+pub(crate) fn foreign_cursor() -> MessageFault {
+    MessageFault::InvalidParams("params.cursor is none of this endpoint".to_owned())
 }
 
 /// The request `body` with the cursor of one upstream.

@@ -9,7 +9,6 @@ use futures_util::stream::{self, BoxStream};
 use witgate_flow::event::Event;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::{RejectedMessage, Rejection};
-use witgate_flow::siblings::Siblings;
 use witgate_message::fault::MessageFault;
 
 use crate::combined::CombinedFlow;
@@ -43,6 +42,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let Some(session) = self.session_of(id) else {
             return self.refuse_stream(&message, Rejection::SessionNotFound).await;
         };
+        message.siblings.belong_to(session.owner().clone());
         let places = match message.last_event_id().map(|id| event_ids::read(self.plan(), id)) {
             None => self.plan().places().map(|place| (place, None)).collect(),
             Some(Some(positions)) => positions,
@@ -54,8 +54,9 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let (mut streams, mut failed) = (Vec::new(), None);
         for (place, last) in places {
             let Joining::Joined(own) = session.at(place) else { continue };
+            let Ok(flow) = self.flow(place) else { continue };
             let arrival = message.about(own.as_deref(), last.as_deref());
-            match self.flow(place)?.listen_among(Some(Arc::clone(&message.siblings)), arrival).await {
+            match flow.listen_among(Some(Arc::clone(&message.siblings)), arrival).await {
                 Ok(events) => streams.push((place, last, events)),
                 Err(rejected) if message.siblings.caller().is_none() => return Err(rejected),
                 Err(rejected) => failed = failed.or(Some(rejected)),
@@ -105,19 +106,26 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         let Some(session) = self.session_of(id) else {
             return self.refuse_end(&message, Rejection::SessionNotFound).await;
         };
+        message.siblings.belong_to(session.owner().clone());
         let (mut is_ended, mut failed) = (false, None);
         for place in self.plan().places() {
             let Joining::Joined(own) = session.at(place) else { continue };
+            let Ok(flow) = self.flow(place) else { continue };
             let arrival = message.about(own.as_deref(), None);
-            match self.flow(place)?.close_among(Some(Arc::clone(&message.siblings)), arrival).await {
-                Ok(()) => is_ended = true,
+            match flow.close_among(Some(Arc::clone(&message.siblings)), arrival).await {
+                Ok(()) => {
+                    is_ended = true;
+                    session.leave(place);
+                }
                 Err(rejected) if message.siblings.caller().is_none() => return Err(rejected),
                 Err(rejected) => failed = failed.or(Some(rejected)),
             }
         }
-        if !is_ended {
-            // It may be the session of somebody else.
-            return Err(failed.unwrap_or_else(|| Rejection::SessionNotFound.into()));
+        match failed {
+            // What is left can be ended by another request.
+            Some(rejected) if !(is_ended && is_without_end(&rejected)) => return Err(rejected),
+            None if !is_ended => return self.refuse_end(&message, Rejection::SessionNotFound).await,
+            Some(_) | None => {}
         }
         self.forget(id);
         Ok(())
@@ -129,15 +137,25 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         message: &ClientMessage,
         rejection: Rejection,
     ) -> Result<BoxStream<'static, Event>, RejectedMessage> {
-        let siblings = Some(Arc::new(Siblings::refused(rejection)));
+        let siblings = Some(Arc::new(message.siblings.refused(rejection)));
         self.first()?.listen_among(siblings, message.unchanged()).await
     }
 
     /// Refuses the end of a session, in the same way.
     async fn refuse_end(&self, message: &ClientMessage, rejection: Rejection) -> Result<(), RejectedMessage> {
-        let siblings = Some(Arc::new(Siblings::refused(rejection)));
+        let siblings = Some(Arc::new(message.siblings.refused(rejection)));
         self.first()?.close_among(siblings, message.unchanged()).await
     }
+}
+
+/// True if a server keeps no sessions that a client could end.
+fn is_without_end(rejected: &RejectedMessage) -> bool {
+    matches!(
+        rejected.rejection,
+        Rejection::Malformed(MessageFault::MethodNotAllowed)
+            | Rejection::SessionRequired
+            | Rejection::SessionNotFound
+    )
 }
 
 /// The events, and at the end whether the stream was one.

@@ -19,8 +19,9 @@ pub(crate) struct ClientMessage {
 }
 
 impl ClientMessage {
-    pub(crate) fn new(arrival: Arrival) -> Self {
-        Self { arrival, siblings: Arc::default() }
+    /// A message with this HTTP method.
+    pub(crate) fn new(method: &'static str, arrival: Arrival) -> Self {
+        Self { arrival, siblings: Arc::new(Siblings::of(method)) }
     }
 
     pub(crate) fn arrival(&self) -> &Arrival {

@@ -10,12 +10,13 @@ use witgate_plugin::TargetKind;
 
 /// The upstreams of an endpoint, and the names that they own. An upstream is named by its place.
 #[derive(Debug)]
-pub(crate) struct NamePlan {
+pub struct NamePlan {
     upstreams: Vec<EndpointUpstream>,
 }
 
 impl NamePlan {
-    pub(crate) fn new(endpoint: &CombinedEndpoint) -> Self {
+    /// The names at `endpoint`.
+    pub fn new(endpoint: &CombinedEndpoint) -> Self {
         Self { upstreams: endpoint.upstreams.clone() }
     }
 
@@ -34,28 +35,30 @@ impl NamePlan {
         self.upstreams.iter().position(|known| known.name == upstream)
     }
 
-    /// The name at the endpoint of what the upstream at `place` calls `name`. None: it is not offered here.
-    pub(crate) fn shown<'a>(&self, place: usize, kind: TargetKind, name: &'a str) -> Option<Cow<'a, str>> {
+    /// The name at the endpoint of what the upstream at `place` calls `name`. None: it is not offered here, or has no name.
+    pub fn shown<'a>(&self, place: usize, kind: TargetKind, name: &'a str) -> Option<Cow<'a, str>> {
+        let is_named = !name.is_empty();
         let is_owned = self.owner(kind, name) == Some(place);
         match kind {
+            TargetKind::Tool | TargetKind::Prompt if !is_named => None,
             TargetKind::Tool | TargetKind::Prompt if is_owned && self.prefixed(name).is_none() => {
                 Some(name.into())
             }
             TargetKind::Tool | TargetKind::Prompt => {
                 Some(format!("{}{PREFIX_END}{name}", self.upstream(place)).into())
             }
-            TargetKind::Resource => is_owned.then(|| name.into()),
+            TargetKind::Resource => (is_owned && is_named).then(|| name.into()),
             TargetKind::Method => None,
         }
     }
 
     /// The upstream that a name at the endpoint belongs to, and the upstream's own name. None: there is no such name.
     /// A name has one form: that of [`Self::shown`], which lists contain.
-    pub(crate) fn target<'a>(&self, kind: TargetKind, shown: &'a str) -> Option<(usize, &'a str)> {
+    pub fn target<'a>(&self, kind: TargetKind, shown: &'a str) -> Option<(usize, &'a str)> {
         let prefixed = || self.prefixed(shown).filter(|_| kind != TargetKind::Resource);
         let (place, name) = prefixed().or_else(|| Some((self.owner(kind, shown)?, shown)))?;
         let is_its_form = self.shown(place, kind, name).is_some_and(|form| form == shown);
-        (is_its_form && !name.is_empty()).then_some((place, name))
+        is_its_form.then_some((place, name))
     }
 
     /// True if the upstream at `place` offers resources here.

@@ -8,7 +8,7 @@ use witgate_message::fault::MessageFault;
 use witgate_message::json::{Members, quote, span_in, splice};
 use witgate_plugin::TargetKind;
 
-use crate::lists::{Cursors, ListKind, cursors};
+use crate::lists::{Cursors, ListKind, cursors, foreign_cursor};
 use crate::names::NamePlan;
 
 /// The upstreams that a message is for.
@@ -104,9 +104,7 @@ fn of_list(plan: &NamePlan, kind: ListKind, call: &Call) -> MessageDestination {
     match cursor.map(|cursor| cursors(plan, &cursor)) {
         None => MessageDestination::List(kind, None),
         Some(Some(cursors)) => MessageDestination::List(kind, Some(cursors)),
-        Some(None) => MessageDestination::Nowhere(MessageFault::InvalidParams(
-            "params.cursor is none of this endpoint".to_owned(),
-        )),
+        Some(None) => MessageDestination::Nowhere(foreign_cursor()),
     }
 }
 

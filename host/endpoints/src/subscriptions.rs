@@ -1,6 +1,8 @@
 //! `subscriptions/listen` of the stateless era: the parts of a subscription for each upstream, and one acknowledgement of
 //! theirs.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use witgate_message::fault::MessageFault;
@@ -12,6 +14,9 @@ use crate::names::NamePlan;
 const RESOURCES: &str = "resourceSubscriptions";
 const TASKS: &str = "taskIds";
 
+/// A message for each upstream, by its place.
+pub(crate) type Parts = Vec<(usize, Bytes)>;
+
 /// The subscriptions of a client at each upstream, by its place. An upstream of which nothing is wanted has no part.
 ///
 /// # Errors
@@ -20,24 +25,28 @@ pub(crate) fn parts(
     plan: &NamePlan,
     body: &Bytes,
     of_task: impl Fn(&str) -> Option<usize>,
-) -> Result<Vec<(usize, Bytes)>, MessageFault> {
+) -> Result<Parts, MessageFault> {
     let written = written(body).ok_or_else(|| bad("params.notifications must be an object"))?;
-    let wanted: Map<String, Value> = serde_json::from_str(written).map_err(|_| bad("it cannot be read"))?;
+    let mut wanted: Map<String, Value> =
+        serde_json::from_str(written).map_err(|_| bad("it cannot be read"))?;
     let of_uri = |uri: &str| plan.target(TargetKind::Resource, uri).map(|(place, _)| place);
     let resources = by_upstream(plan, &wanted, RESOURCES, of_uri)?;
     let tasks = by_upstream(plan, &wanted, TASKS, of_task)?;
+    let is_of_nothing = wanted.is_empty();
+    for member in [RESOURCES, TASKS] {
+        wanted.remove(member);
+    }
     let mut parts = Vec::new();
     for (place, (resources, tasks)) in resources.into_iter().zip(tasks).enumerate() {
         let mut part = wanted.clone();
         for (member, of_upstream) in [(RESOURCES, resources), (TASKS, tasks)] {
-            part.remove(member);
             if !of_upstream.is_empty() {
                 part.insert(member.to_owned(), json!(of_upstream));
             }
         }
         let span = span_in(body, written).ok_or_else(|| bad("it cannot be read"))?;
         // Somebody has to acknowledge a subscription to nothing.
-        if !part.is_empty() || (place == 0 && wanted.is_empty()) {
+        if !part.is_empty() || (place == 0 && is_of_nothing) {
             parts.push((place, splice(body, &mut [(span, &Value::from(part).to_string())])));
         }
     }
@@ -52,8 +61,12 @@ fn by_upstream(
     owner: impl Fn(&str) -> Option<usize>,
 ) -> Result<Vec<Vec<String>>, MessageFault> {
     let mut by_upstream: Vec<Vec<String>> = plan.places().map(|_| Vec::new()).collect();
+    let mut known = HashSet::new();
     for text in wanted.get(member).and_then(Value::as_array).into_iter().flatten() {
         let text = text.as_str().ok_or_else(|| bad("it cannot be read"))?;
+        if !known.insert(text) {
+            continue;
+        }
         let own = owner(text).and_then(|place| by_upstream.get_mut(place));
         own.ok_or_else(|| bad(&format!("params.notifications.{member} names what no server has")))?
             .push(text.to_owned());
@@ -74,14 +87,18 @@ pub(crate) fn is_acknowledgement(message: &[u8]) -> bool {
     method.as_deref() == Some("notifications/subscriptions/acknowledged")
 }
 
-/// One acknowledgement of what one of the upstreams has acknowledged.
-pub(crate) fn joint_acknowledgement(acknowledgements: &[Bytes]) -> Option<Bytes> {
-    let first = acknowledgements.first()?;
+/// One acknowledgement of what one of the upstreams has acknowledged. An upstream cannot acknowledge resources of another
+/// one.
+pub(crate) fn joint_acknowledgement(plan: &NamePlan, acknowledgements: &[(usize, Bytes)]) -> Option<Bytes> {
+    let (_, first) = acknowledgements.first()?;
     let mut all = Map::new();
-    for acknowledgement in acknowledgements {
+    for (place, acknowledgement) in acknowledgements {
         let part: Option<Map<String, Value>> =
             written(acknowledgement).and_then(|text| serde_json::from_str(text).ok());
-        for (member, value) in part.unwrap_or_default() {
+        for (member, mut value) in part.unwrap_or_default() {
+            if let (RESOURCES, Value::Array(uris)) = (member.as_str(), &mut value) {
+                uris.retain(|uri| uri.as_str().is_some_and(|uri| is_of(plan, *place, uri)));
+            }
             match (all.get_mut(&member), value) {
                 (Some(Value::Array(known)), Value::Array(others)) => known.extend(others),
                 (Some(Value::Bool(known)), Value::Bool(other)) => *known |= other,
@@ -92,6 +109,11 @@ pub(crate) fn joint_acknowledgement(acknowledgements: &[Bytes]) -> Option<Bytes>
     }
     let span = span_in(first, written(first)?)?;
     Some(splice(first, &mut [(span, &Value::from(all).to_string())]))
+}
+
+/// True if the upstream at `place` owns a resource.
+fn is_of(plan: &NamePlan, place: usize, uri: &str) -> bool {
+    plan.shown(place, TargetKind::Resource, uri).is_some()
 }
 
 fn bad(what: &str) -> MessageFault {
@@ -116,7 +138,8 @@ mod tests {
     #[test]
     fn each_upstream_gets_what_is_its_own() {
         assert_eq!(
-            of(&json!({ "toolsListChanged": true, RESOURCES: ["b:1", "a:1"], TASKS: ["t"] })).unwrap(),
+            of(&json!({ "toolsListChanged": true, RESOURCES: ["b:1", "a:1", "b:1"], TASKS: ["t", "t"] }))
+                .unwrap(),
             [
                 (0, json!({ "toolsListChanged": true, RESOURCES: ["a:1"] })),
                 (1, json!({ "toolsListChanged": true, RESOURCES: ["b:1"], TASKS: ["t"] })),
@@ -139,10 +162,11 @@ mod tests {
             )
         };
         let parts = [
-            acknowledgement(json!({ "toolsListChanged": false, RESOURCES: ["a:1"] })),
-            acknowledgement(json!({ "toolsListChanged": true, RESOURCES: ["b:1"] })),
+            (0, acknowledgement(json!({ "toolsListChanged": false, RESOURCES: ["a:1"] }))),
+            (1, acknowledgement(json!({ "toolsListChanged": true, RESOURCES: ["b:1", "a:2", 3] }))),
         ];
-        let joint = joint_acknowledgement(&parts).unwrap();
+        let plan = plan(&[("a", &["resource:a:*"]), ("b", &["resource:b:*"])]);
+        let joint = joint_acknowledgement(&plan, &parts).unwrap();
         assert!(is_acknowledgement(&joint));
         let joint: Value = serde_json::from_slice(&joint).unwrap();
         assert_eq!(

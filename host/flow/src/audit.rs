@@ -404,6 +404,11 @@ impl<'a> Record<'a> {
         self.write_rejection(rejection);
     }
 
+    /// Writes nothing: the parts of the message have records of their own.
+    pub(super) fn leave_to_parts(mut self) {
+        self.closed = true;
+    }
+
     /// Writes the end of a message that was recorded as allowed.
     pub fn end(mut self, rejection: &Rejection) {
         self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection), None);

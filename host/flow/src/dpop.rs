@@ -125,12 +125,26 @@ impl Proofs {
         request: &Arc<Request>,
         shown: &Credentials,
     ) -> Result<ProvenRequest, ProofError> {
-        let key = self.key(generation, request, shown)?.map(Arc::new);
+        self.prove_for(None, generation, request, shown)
+    }
+
+    /// As [`Self::prove`], for a part of a client's message with this HTTP `method`, to which its proof is bound. None: the
+    /// request is the client's own.
+    pub(super) fn prove_for(
+        &self,
+        method: Option<&str>,
+        generation: &Generation,
+        request: &Arc<Request>,
+        shown: &Credentials,
+    ) -> Result<ProvenRequest, ProofError> {
+        let method = method.unwrap_or_else(|| http_method(request));
+        let key = self.key(method, generation, request, shown)?.map(Arc::new);
         Ok(ProvenRequest { request: Arc::clone(request), key })
     }
 
     fn key(
         &self,
+        method: &str,
         generation: &Generation,
         request: &Request,
         shown: &Credentials,
@@ -140,28 +154,38 @@ impl Proofs {
         if request.transport != Transport::Http || !(counts || pipeline.watches(Scheme::Dpop)) {
             return Ok(None);
         }
-        match self.shown(request, shown) {
+        match self.shown(method, request, shown) {
             Err(error) if counts => Err(error),
             Err(_) => Ok(None),
             Ok(good) => Ok(good.map(|good| ProvenKey { good, counts })),
         }
     }
 
-    fn shown(&self, request: &Request, shown: &Credentials) -> Result<Option<ProofContent>, ProofError> {
+    fn shown(
+        &self,
+        method: &str,
+        request: &Request,
+        shown: &Credentials,
+    ) -> Result<Option<ProofContent>, ProofError> {
         match (shown.of(Scheme::Dpop), shown.proof()) {
             (None, Proof::None) => Ok(None),
             (None, _) if shown.of(Scheme::Bearer).is_none() => Ok(None),
             (None, _) => Err(refused(ProofFault::BesideBearer)),
             (Some(_), Proof::None) => Err(refused(ProofFault::Missing)),
             (Some(_), Proof::Several) => Err(refused(ProofFault::Several)),
-            (Some(token), Proof::One(proof)) => self.check(request, token, proof).map(Some),
+            (Some(token), Proof::One(proof)) => self.check(method, (request, token), proof).map(Some),
         }
     }
 
-    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<ProofContent, ProofError> {
+    fn check(
+        &self,
+        method: &str,
+        (request, token): (&Request, &str),
+        proof: &str,
+    ) -> Result<ProofContent, ProofError> {
         let now = self.clock.now();
         let target = ProofTarget::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
-        let expected = ProofTerms { method: http_method(request), target, token, now };
+        let expected = ProofTerms { method, target, token, now };
         let good = proof::check(proof, &expected).map_err(refused)?;
         match &self.nonces {
             Some(nonces) if !good.nonce.as_deref().is_some_and(|nonce| nonces.is_good(nonce, now)) => {

@@ -19,6 +19,7 @@ pub mod definitions;
 pub mod disagreement_log;
 pub mod dpop;
 mod durations;
+mod early_checks;
 pub mod endpoint_flow;
 pub mod event;
 pub mod explanation;
@@ -87,6 +88,7 @@ use stage_result::StageResult;
 use tasks::Tasks;
 use token_issue::FreshToken;
 use traces::LiveTracer;
+use witgate_base::party::Principal;
 use witgate_credentials::caller_token::CallerToken;
 use witgate_credentials::connect::ConnectDesk;
 use witgate_credentials::upstream_credential::Delegation;
@@ -111,7 +113,7 @@ pub struct Flow<U> {
     proofs: Arc<Proofs>,
     lockout: Arc<LockoutTable>,
     tracer: Arc<LiveTracer>,
-    streams: Shares,
+    streams: Arc<Shares>,
     answers: Arc<AnswerMemory>,
     declared: Arc<DeclaredChanges>,
     /// The names that the upstream has listed.
@@ -156,7 +158,7 @@ impl<U: Upstream> Flow<U> {
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, lockout, declared) = Default::default();
-        let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
+        let (streams, answers) = (Arc::new(Shares::new(STREAMS)), AnswerMemory::new(ANSWER_MEMORY));
         let (tracer, connect) = (Arc::default(), None);
         let listed = generations.lists().of(route.pipeline);
         let definitions = Arc::new(DefinitionWatch::new(&route.upstream, metrics));
@@ -177,6 +179,12 @@ impl<U: Upstream> Flow<U> {
             connect,
             stop,
         }
+    }
+
+    /// The same beside `other`, a flow to the same server: what a caller sees and opens there counts here, too.
+    pub fn beside<V>(self, other: &Flow<V>) -> Self {
+        let (streams, definitions) = (Arc::clone(&other.streams), Arc::clone(&other.definitions));
+        Self { streams, definitions, ..self }
     }
 
     /// The same with `proofs`, which remembers the used proofs of possession of all flows.
@@ -422,7 +430,8 @@ impl<U: Upstream> Flow<U> {
         shown: &Credentials,
         siblings: Option<&Siblings>,
     ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
-        let proven = match self.proofs.prove(generation, request, shown) {
+        let method = siblings.and_then(Siblings::method);
+        let proven = match self.proofs.prove_for(method, generation, request, shown) {
             Ok(proven) => proven,
             Err(error) => return Err(error.into()).into(),
         };
@@ -436,9 +445,9 @@ impl<U: Upstream> Flow<U> {
         })
     }
 
-    /// True if a remembered task of this upstream has this id, whoever has started it.
-    pub fn knows_task(&self, task: &str) -> bool {
-        self.tasks.knows(task)
+    /// True if this principal has started a remembered task of this upstream with this id.
+    pub fn knows_task(&self, principal: &Principal, task: &str) -> bool {
+        self.tasks.knows(principal, task)
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).

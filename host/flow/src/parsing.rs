@@ -89,6 +89,18 @@ pub(super) fn is_small(size: usize) -> bool {
     size < LARGE_ANSWER
 }
 
+/// Reads a message of this size from `peer` as a whole, as [`Call::parse`] does. None: it cannot be read.
+pub async fn message<T: Send + 'static>(
+    peer: Option<IpAddr>,
+    size: usize,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if size < LARGE {
+        return Some(read());
+    }
+    Box::pin(in_background(peer, read)).await
+}
+
 /// Reads an answer of this size for `peer`. None: it cannot be read.
 pub async fn answer<T: Send + 'static>(
     peer: Option<IpAddr>,

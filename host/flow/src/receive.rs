@@ -57,10 +57,8 @@ pub(crate) async fn receive(
 ) -> Result<ReceivedRequest, RejectedMessage> {
     let Arrival { transport, peer, certificate, mut headers, body, mut shown, session, .. } = arrival;
     if let Some(lockout) = lockout.filter(|_| transport == Transport::Http) {
-        let mut taken = credentials_in(&mut headers, generation, route)?;
-        show_certificate(&mut taken, certificate.as_deref(), generation, route);
-        lockout.check(generation, route, (transport, peer), &taken)?;
-        shown = Some(taken);
+        let sender = (peer, certificate.as_deref());
+        shown = Some(unpaused(&mut headers, sender, (generation, lockout), route)?);
     }
     let is_shown = shown.is_some();
     let declared = credential_choice::arguments(generation.pipeline(route.pipeline));
@@ -100,6 +98,32 @@ pub(crate) async fn receive(
         definitions,
     };
     Ok((Arc::new(request), shown, session))
+}
+
+/// Refuses an unknown credential of a sender whose network is paused. The message is not read.
+pub(crate) fn check_pause(
+    arrival: &Arrival,
+    (generation, lockout): (&Generation, &LockoutTable),
+    route: &Route,
+) -> Result<(), Rejection> {
+    if arrival.transport != Transport::Http {
+        return Ok(());
+    }
+    let sender = (arrival.peer, arrival.certificate.as_deref());
+    unpaused(&mut arrival.headers.clone(), sender, (generation, lockout), route).map(drop)
+}
+
+/// Takes the credentials of a sender over HTTP out of the headers, unless they are paused.
+fn unpaused(
+    headers: &mut HeaderMap,
+    (peer, certificate): (Option<IpAddr>, Option<&ClientCertificate>),
+    (generation, lockout): (&Generation, &LockoutTable),
+    route: &Route,
+) -> Result<Credentials, Rejection> {
+    let mut taken = credentials_in(headers, generation, route)?;
+    show_certificate(&mut taken, certificate, generation, route);
+    lockout.check(generation, route, (Transport::Http, peer), &taken)?;
+    Ok(taken)
 }
 
 /// A certificate that no policy judges is no credential. It only protects the transport.

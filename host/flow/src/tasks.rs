@@ -14,7 +14,7 @@ use super::limit::CallPlaces;
 use super::reject::Rejection;
 use super::stage_result::{FallbackUse, StageResult};
 use task_places::{TaskKey, TaskPlaces};
-use witgate_base::party::Party;
+use witgate_base::party::{Party, Principal};
 use witgate_message::call::Call;
 use witgate_message::era::Era;
 use witgate_message::fault::MessageFault;
@@ -65,9 +65,9 @@ impl Tasks {
         }
     }
 
-    /// True if somebody has started a task with this id.
-    pub(super) fn knows(&self, task: &str) -> bool {
-        self.table.lock().begun_by.keys().any(|(_, known)| **known == *task)
+    /// True if this principal has started a task with this id.
+    pub(super) fn knows(&self, principal: &Principal, task: &str) -> bool {
+        self.table.lock().begun_by.contains_key(&(principal.clone(), task.into()))
     }
 
     /// The calls that may have started the tasks that a request names.
@@ -196,7 +196,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use witgate_base::party::Principal;
 
     fn principal(name: &str) -> Principal {
         Principal::new("keys".into(), None, name)

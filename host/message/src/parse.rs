@@ -2,6 +2,7 @@
 //! is refused or changed (`nulls`), so that both see the same call.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -343,7 +344,18 @@ fn subscriptions(params: &Params<'_>) -> Result<Acts, MessageFault> {
     };
     let targets: Vec<_> = resources.into_iter().map(target).collect::<Result<_, _>>()?;
     let access = if targets.is_empty() { Access::Open } else { Access::Targets(targets) };
-    Ok(Acts { access, tasks: strings(&members, "taskIds")? })
+    Ok(Acts { access, tasks: subscribed_tasks(&members)? })
+}
+
+/// The tasks to subscribe to, each of them once.
+fn subscribed_tasks(members: &StrictMembers<'_>) -> Result<Vec<Box<str>>, MessageFault> {
+    let mut tasks = strings(members, "taskIds")?;
+    if tasks.len() > MOST_TARGETS {
+        return Err(bad("params.notifications.taskIds has more than 1,000 tasks"));
+    }
+    let mut known = HashSet::new();
+    tasks.retain(|task| known.insert(task.clone()));
+    Ok(tasks)
 }
 
 fn strings(members: &StrictMembers<'_>, key: &str) -> Result<Vec<Box<str>>, MessageFault> {

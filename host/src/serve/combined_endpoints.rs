@@ -90,7 +90,8 @@ impl FlowMaker {
         let written = config.upstreams.iter().find(|upstream| upstream.name == served.name())?;
         let resource = endpoint.resource.as_str().into();
         let route = Route { resource, ..route(config, place, written) };
-        let flow = self.flow(config, route, SharedUpstream(Arc::clone(&served.flow)), stop);
+        let flow =
+            self.flow(config, route, SharedUpstream(Arc::clone(&served.flow)), stop).beside(&served.flow);
         Some(EndpointMember { flow, timeout: written.timeout })
     }
 }

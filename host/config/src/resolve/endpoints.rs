@@ -83,13 +83,13 @@ impl Resolver<'_> {
                 continue;
             };
             self.prefixes_well(&at, of);
-            match joined.first() {
-                _ if joined.iter().any(|other| other.name == *of) => {
-                    self.error(&at, format!("`{of}` is here twice"), "leave one");
-                    continue;
-                }
-                Some(first) => self.accept_the_same(&at, first, upstream),
-                None => {}
+            if joined.iter().any(|other| other.name == *of) {
+                self.error(&at, format!("`{of}` is here twice"), "leave one");
+                continue;
+            }
+            let first = joined.iter().find(|other| !self.is_closed(other));
+            if let Some(first) = first.filter(|_| !self.is_closed(upstream)) {
+                self.accept_the_same(&at, first, upstream);
             }
             joined.push(upstream);
         }
@@ -114,18 +114,16 @@ impl Resolver<'_> {
         }
     }
 
-    /// A client shows one credential to all upstreams of an endpoint. A pipeline with a fault of its own is closed.
+    /// True if an upstream, or its pipeline, has a fault of its own.
+    fn is_closed(&self, upstream: &Upstream) -> bool {
+        let name = &upstream.name;
+        let parts = [Part::Upstream(name.clone()), Part::Pipeline(name.clone())];
+        let is_of_it = |part: &Part| parts.contains(part);
+        self.faults.iter().any(|fault| fault.is_error() && fault.part().is_some_and(is_of_it))
+    }
+
+    /// A client shows one credential to all upstreams of an endpoint.
     fn accept_the_same(&mut self, at: &[&str], first: &Upstream, other: &Upstream) {
-        let is_closed = |upstream: &Upstream| {
-            let name = &upstream.name;
-            let parts = [Part::Upstream(name.clone()), Part::Pipeline(name.clone())];
-            self.faults
-                .iter()
-                .any(|fault| fault.is_error() && fault.part().is_some_and(|part| parts.contains(part)))
-        };
-        if is_closed(first) || is_closed(other) {
-            return;
-        }
         let names = |upstream: &Upstream| listed(&upstream.pipeline.authenticate);
         let takes_anybody = |upstream: &Upstream| match &upstream.pipeline.anonymous {
             Some(_) => "callers without a credential",

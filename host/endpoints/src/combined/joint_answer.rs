@@ -26,7 +26,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     ) -> Result<Reply, RejectedMessage> {
         let body = read.call.body();
         let is_asked = |place: &usize| !kind.is_of_resources() || self.plan.offers_resources(*place);
-        let parts = match cursors {
+        let parts: Vec<_> = match cursors {
             None => self.plan.places().filter(is_asked).map(|place| (place, body.clone())).collect(),
             Some(cursors) => {
                 let cursors = cursors.into_iter().filter(|(place, _)| is_asked(place));
@@ -35,6 +35,9 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
                     .collect()
             }
         };
+        if parts.is_empty() {
+            return self.refuse(&read.message, lists::foreign_cursor().into()).await;
+        }
         let answers = self.ask_several(read, parts).await?;
         let mut list = JointList::new(&self.plan, kind);
         let (mut missing, mut is_answered) = (Vec::new(), false);
@@ -44,6 +47,8 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
                 Ok(answer) if answer.result().and_then(|result| list.add(*place, result)).is_some() => {
                     is_answered = true;
                 }
+                // It is there, and this caller gets none of it.
+                Err(RejectedMessage { rejection: Rejection::Denied { .. }, .. }) => {}
                 Ok(_) | Err(_) => missing.push(*place),
             }
         }

@@ -12,7 +12,7 @@ use witgate_flow::port::Upstream;
 use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
 use witgate_plugin::Transport;
 
-use super::{CombinedFlow, ReadMessage};
+use super::{CombinedFlow, ReadMessage, absent};
 use crate::events::RequestIds;
 use crate::handshake::OpenedUpstream;
 use crate::joint_session::{Joining, JointSession};
@@ -54,14 +54,22 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         session: &JointSession,
         place: usize,
     ) -> Result<Option<Box<str>>, RejectedMessage> {
-        if let Joining::Joined(own) = session.at(place) {
-            return Ok(own);
+        match session.at(place) {
+            Joining::Joined(own) => return Ok(own),
+            Joining::Ended => return Err(self.refusal(message, Rejection::SessionNotFound).await),
+            Joining::Absent => {}
         }
-        let handshake = session.handshake().cloned().ok_or(Rejection::SessionNotFound)?;
+        let Some(handshake) = session.handshake().cloned() else {
+            return Err(self.refusal(message, Rejection::SessionNotFound).await);
+        };
         let (own, _) = self.shake_hands(message, place, handshake, &session.version).await?;
         let end =
             message.of_handshake(own.as_deref(), Some(&session.version), Bytes::from_static(INITIALIZED));
-        self.member(place)?.flow.handle_among(Some(Arc::clone(&message.siblings)), end).await?;
+        let siblings = Some(Arc::clone(&message.siblings));
+        if let Err(rejected) = self.member(place)?.flow.handle_among(siblings, end).await {
+            self.leave(message, place, own).await;
+            return Err(rejected);
+        }
         if session.join(place, own.clone()) {
             return Ok(own);
         }
@@ -69,7 +77,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         self.leave(message, place, own).await;
         match session.at(place) {
             Joining::Joined(own) => Ok(own),
-            Joining::Absent => Err(Rejection::SessionNotFound.into()),
+            Joining::Absent | Joining::Ended => Err(Rejection::SessionNotFound.into()),
         }
     }
 
@@ -140,18 +148,21 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// so a wrong credential counts as one failure.
     ///
     /// # Errors
-    /// If the caller is not authenticated.
+    /// If the caller is not authenticated; if none of the upstreams is there.
     pub(super) async fn ask_several(
         &self,
         read: &ReadMessage,
         parts: Vec<(usize, Bytes)>,
     ) -> Result<PartAnswers, RejectedMessage> {
-        let (parts, absent): (Vec<_>, Vec<_>) =
+        let (parts, missing): (Vec<_>, Vec<_>) =
             parts.into_iter().partition(|(place, _)| self.member(*place).is_ok());
-        let absent =
-            absent.into_iter().filter_map(|(place, _)| Some((place, Err(self.member(place).err()?.into()))));
-        let mut answers: PartAnswers = absent.collect();
+        let missing =
+            missing.into_iter().filter_map(|(place, _)| Some((place, Err(self.member(place).err()?.into()))));
+        let mut answers: PartAnswers = missing.collect();
         let asked = |(place, body)| async move { (place, self.ask_whole(read, place, body).await) };
+        if parts.is_empty() {
+            return Err(self.refusal(&read.message, absent()).await);
+        }
         let mut parts = parts.into_iter();
         // Over stdio, nobody guesses the credential, and servers start at the same time.
         if read.message.arrival().transport == Transport::Http {
@@ -239,13 +250,16 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
                 Err(rejected) => failed = failed.or(Some(rejected)),
             }
         }
-        Err(failed.unwrap_or_else(|| bad_answer("is not there").into()))
+        match failed {
+            Some(failed) => Err(failed),
+            None => self.refuse(&read.message, absent()).await,
+        }
     }
 
     /// Passes a notification to all upstreams that have a part in the session.
     pub(super) async fn tell_all(&self, read: &ReadMessage) -> Result<Reply, RejectedMessage> {
         let has_part = |place: &usize| match &read.session {
-            Some(session) => session.at(*place) != Joining::Absent,
+            Some(session) => matches!(session.at(*place), Joining::Joined(_)),
             None => true,
         };
         let (mut accepted, mut failed) = (None, None);
@@ -257,7 +271,11 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
                 Err(rejected) => failed = failed.or(Some(rejected)),
             }
         }
-        accepted.ok_or_else(|| failed.unwrap_or_else(|| Rejection::SessionNotFound.into()))
+        match (accepted, failed) {
+            (Some(reply), _) => Ok(reply),
+            (None, Some(failed)) => Err(failed),
+            (None, None) => self.refuse(&read.message, Rejection::SessionNotFound).await,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::member_calls::{PartAnswers, lacks_method};
 use super::{CombinedFlow, ReadMessage};
 use crate::handshake::{self, OpenedUpstream};
 use crate::joint_session::{Joining, JointSession};
+use crate::message::ClientMessage;
 use crate::part::PartAnswer;
 
 impl<U: Upstream + 'static> CombinedFlow<U> {
@@ -31,15 +32,21 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
                 let older = answers.into_iter().filter(|(_, answer)| is_of_older_era(answer));
                 return self.without_answer(older.collect()).map_err(|rejected| *rejected);
             }
-            let missing = self.missing(&opened);
+            let missing = self.missing(&opened, &answers);
             let result = handshake::discover_result((&self.plan, &self.name), &opened, &missing);
             return Ok(self.joint(read, answers, &result)?);
         }
         let version = handshake::common_version(&opened).unwrap_or_default().to_owned();
         let request = handshake::request_with(body, &version).ok_or(Rejection::SessionNotFound)?;
         let (opened, states) = self.agree(read, (&answers, opened), &version, &request).await;
-        let session = self.sessions.open(self.session(read, request, &version, states)?)?;
-        let missing = self.missing(&opened);
+        let session = match self.session(read, request, &version, states.clone()) {
+            Ok(session) => session,
+            Err(rejection) => {
+                self.leave_all(&read.message, states).await;
+                return Err(rejection.into());
+            }
+        };
+        let missing = self.missing(&opened, &answers);
         let result = handshake::initialize_result((&self.plan, &self.name), &opened, &version, &missing);
         let reply = self.joint(read, answers, &result)?;
         Ok(Reply { session: Some(session), ..reply })
@@ -74,20 +81,38 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         (agreed, states)
     }
 
+    /// Opens a session of the caller, and returns its id.
     fn session(
         &self,
         read: &ReadMessage,
         request: Bytes,
         version: &str,
         states: Vec<Joining>,
-    ) -> Result<JointSession, Rejection> {
+    ) -> Result<Box<str>, Rejection> {
         let caller = read.message.siblings.caller().ok_or(Rejection::SessionNotFound)?;
-        let party = caller.party(read.message.arrival().peer);
-        Ok(JointSession::new(party, request, version, states))
+        let owner = (caller.principal(), caller.party(read.message.arrival().peer));
+        self.sessions.open(JointSession::new(owner, request, version, states))
     }
 
-    fn missing(&self, opened: &[OpenedUpstream]) -> Vec<usize> {
-        let is_missing = |place: &usize| opened.iter().all(|upstream| upstream.place != *place);
+    /// Ends the sessions at upstreams of which no session of the client's would know.
+    async fn leave_all(&self, message: &ClientMessage, states: Vec<Joining>) {
+        for (place, joining) in states.into_iter().enumerate() {
+            if let Joining::Joined(own) = joining {
+                self.leave(message, place, own).await;
+            }
+        }
+    }
+
+    /// The upstreams that have no part in a handshake, without those that give this caller none.
+    fn missing(&self, opened: &[OpenedUpstream], answers: &PartAnswers) -> Vec<usize> {
+        let is_denied = |place: &usize| {
+            let denied = |answer: &Result<PartAnswer, RejectedMessage>| {
+                matches!(answer, Err(RejectedMessage { rejection: Rejection::Denied { .. }, .. }))
+            };
+            answers.iter().any(|(of, answer)| of == place && denied(answer))
+        };
+        let is_missing =
+            |place: &usize| opened.iter().all(|upstream| upstream.place != *place) && !is_denied(place);
         self.plan.places().filter(is_missing).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! `subscriptions/listen`: one stream, made from those of the upstreams.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,17 +9,20 @@ use futures_util::StreamExt as _;
 use futures_util::future::ready;
 use futures_util::stream::{self, BoxStream};
 use tokio::time::timeout;
+use witgate_base::party::Principal;
 use witgate_flow::Reply;
 use witgate_flow::event::Event;
+use witgate_flow::parsing;
 use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::RejectedMessage;
+use witgate_message::fault::MessageFault;
 use witgate_message::json::{MessageForm, form};
 
 use super::member_calls::id_of;
-use super::{CombinedFlow, ReadMessage};
+use super::{CombinedFlow, ReadMessage, absent};
 use crate::events::RequestIds;
-use crate::part::bad_answer;
-use crate::subscriptions::{self, is_acknowledgement, joint_acknowledgement};
+use crate::names::NamePlan;
+use crate::subscriptions::{self, Parts, is_acknowledgement, joint_acknowledgement};
 
 /// The time within which a server acknowledges a subscription. The stream begins without those that take longer.
 const ACKNOWLEDGEMENT: Duration = Duration::from_secs(5);
@@ -26,8 +31,8 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     /// Opens a subscription at each upstream of which something is wanted. It ends when one of them ends, so that the
     /// client subscribes anew, and learns what is left.
     pub(super) async fn subscribe(&self, read: &ReadMessage) -> Result<Reply, RejectedMessage> {
-        let of_task = |task: &str| self.place_of_task(task);
-        let parts = match subscriptions::parts(&self.plan, read.call.body(), of_task) {
+        let principal = self.authenticated(read).await?.principal();
+        let parts = match self.parts(read, &principal).await {
             Ok(parts) => parts,
             Err(fault) => return self.refuse(&read.message, fault.into()).await,
         };
@@ -35,18 +40,30 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
         for (place, body) in parts.into_iter().filter(|(place, _)| self.member(*place).is_ok()) {
             match self.ask(read, place, body, None).await {
                 Ok(reply) if matches!(reply.body, AnswerBody::Events(_)) => {
-                    opened.push(self.shown(read, place, ids(read), reply));
+                    opened.push((place, self.shown(read, place, ids(read), reply)));
                 }
                 Ok(reply) => refused = refused.or(Some(reply)),
                 Err(rejected) if read.message.siblings.caller().is_none() => return Err(rejected),
                 Err(rejected) => failed = failed.or(Some(rejected)),
             }
         }
-        match (joint(opened).await, refused, failed) {
+        match (joint(&self.plan, opened).await, refused, failed) {
             (Some(reply), ..) => Ok(reply),
             (None, Some(reply), _) => Ok(reply),
-            (None, None, failed) => Err(failed.unwrap_or_else(|| bad_answer("is not there").into())),
+            (None, None, Some(failed)) => Err(failed),
+            (None, None, None) => self.refuse(&read.message, absent()).await,
         }
+    }
+
+    /// The parts of a subscription of this principal.
+    async fn parts(&self, read: &ReadMessage, principal: &Principal) -> Result<Parts, MessageFault> {
+        let place = |task: &Box<str>| self.place_of_task(principal, task).map(|place| (task.clone(), place));
+        let tasks: HashMap<_, _> = read.call.tasks().iter().filter_map(place).collect();
+        let (plan, body) = (Arc::clone(&self.plan), read.call.body().clone());
+        let (peer, size) = (read.message.arrival().peer, body.len());
+        let make = move || subscriptions::parts(&plan, &body, |task| tasks.get(task).copied());
+        let parts = parsing::message(peer, size, make).await;
+        parts.unwrap_or_else(|| Err(MessageFault::Parse("it cannot be read".to_owned())))
     }
 }
 
@@ -55,17 +72,17 @@ fn ids(read: &ReadMessage) -> RequestIds {
 }
 
 /// One reply with the events of all, after one acknowledgement. None: there are none.
-async fn joint(opened: Vec<Reply>) -> Option<Reply> {
+async fn joint(plan: &NamePlan, opened: Vec<(usize, Reply)>) -> Option<Reply> {
     let (mut first, mut acknowledgements, mut streams) = (None, Vec::new(), Vec::new());
-    for Reply { status, session, nonce, decision, body } in opened {
+    for (place, Reply { status, session, nonce, decision, body }) in opened {
         let AnswerBody::Events(events) = body else { continue };
         let (acknowledgement, events) = acknowledged(events).await;
-        acknowledgements.extend(acknowledgement);
+        acknowledgements.extend(acknowledgement.map(|acknowledgement| (place, acknowledgement)));
         streams.push(events);
         first = first.or(Some((status, session, nonce, decision)));
     }
     let (status, session, nonce, decision) = first?;
-    let acknowledgement = joint_acknowledgement(&acknowledgements);
+    let acknowledgement = joint_acknowledgement(plan, &acknowledgements);
     let acknowledgement = acknowledgement.map(|data| Event { data, ..Event::default() });
     let events = stream::iter(acknowledgement).chain(until_one_ends(streams)).boxed();
     Some(Reply { status, session, nonce, decision, body: AnswerBody::Events(events) })

@@ -80,6 +80,16 @@ fn a_subscription_needs_a_permission_for_each_resource_and_task() {
 }
 
 #[test]
+fn a_subscription_names_each_of_at_most_a_thousand_tasks_once() {
+    let of_tasks = |tasks: &[&str]| {
+        let tasks = tasks.iter().map(|task| format!("{task:?}")).collect::<Vec<_>>().join(",");
+        parse(&request("subscriptions/listen", &format!(r#"{{"notifications":{{"taskIds":[{tasks}]}}}}"#)))
+    };
+    assert_eq!(of_tasks(&["t", "u", "t"]).unwrap().tasks(), [Box::from("t"), Box::from("u")]);
+    assert!(of_tasks(&["t"; 1000]).is_ok() && of_tasks(&["t"; 1001]).is_err());
+}
+
+#[test]
 fn lenient_json_is_refused() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let twice = "parse: an object has a key twice";
