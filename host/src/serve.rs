@@ -18,7 +18,7 @@ use crate::account_pages::AccountPages;
 use crate::accounts::{OpenAccounts, PageParts};
 use crate::admin::state::GatewayState;
 use crate::caller_tools::CallerDesk;
-use crate::control::Control;
+use crate::control::{Control, overview};
 use crate::endpoints::endpoint_flows;
 use crate::operation::OperationLog;
 use crate::reload::Reloader;
@@ -115,7 +115,6 @@ pub(crate) async fn run(
         |place, upstream| route(&config, place, upstream),
         |route, upstream| {
             let flow = Flow::new(Arc::new(route), upstream, Arc::clone(&generations), &metrics, stop.clone());
-            definitions.add(flow.definitions());
             shared.around(flow).with_tracer(tracer.clone()).with_connect(desk.clone())
         },
     );
@@ -154,6 +153,7 @@ pub(crate) async fn run(
         stop: stop.clone(),
         feed,
         definitions,
+        endpoints: overview::endpoints(&config),
         ..BackgroundTasks::recorded_in(audit.clone())
     };
     background.stop_on_signal(Arc::clone(&logs));

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::protocol::{
-    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
-    LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
+    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, EndpointSummary, ForgottenToken,
+    LockoutReport, LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
 use super::status::StatusReader;
 use super::{ControlAnswer, ControlClient, overview, recording};
@@ -40,6 +40,7 @@ pub(crate) struct Operator {
     pub(crate) feed: Arc<DecisionFeed>,
     /// The definitions that upstreams show.
     pub(crate) definitions: Arc<DefinitionWatches>,
+    pub(crate) endpoints: Arc<[EndpointSummary]>,
 }
 
 impl Operator {
@@ -64,7 +65,11 @@ impl Operator {
         match command {
             ControlCommand::Status => {
                 let live = self.generations.live();
-                protocol::written(&overview::overview(&self.status, &live, &self.definitions))
+                protocol::written(&overview::overview(
+                    &self.status,
+                    &live,
+                    (&self.definitions, &self.endpoints),
+                ))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read()),
             ControlCommand::PluginDiff => protocol::written(&self.status.differences()),

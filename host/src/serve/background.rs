@@ -16,6 +16,7 @@ use crate::admin;
 use crate::admin::state::GatewayState;
 use crate::control::Control;
 use crate::control::operator::Operator;
+use crate::control::protocol::EndpointSummary;
 use crate::control::status::StatusReader;
 use crate::operation::OperationLog;
 use crate::reload::watch::UnwatchedFiles;
@@ -54,6 +55,8 @@ pub(crate) struct BackgroundTasks {
     pub(crate) feed: Arc<DecisionFeed>,
     /// The definitions that upstreams show.
     pub(crate) definitions: Arc<DefinitionWatches>,
+    /// The endpoints with several upstreams.
+    pub(crate) endpoints: Arc<[EndpointSummary]>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     pub(super) tidy: TaskTracker,
 }
@@ -89,6 +92,7 @@ impl BackgroundTasks {
                 audit: self.audit.clone(),
                 feed: Arc::clone(&self.feed),
                 definitions: Arc::clone(&self.definitions),
+                endpoints: Arc::clone(&self.endpoints),
             },
         );
         Ok(())
