@@ -7,7 +7,7 @@
 pub(crate) mod definitions;
 pub(crate) mod limits;
 pub(crate) mod operator;
-mod overview;
+pub(crate) mod overview;
 pub(crate) mod place;
 pub(crate) mod protocol;
 mod recording;

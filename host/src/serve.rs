@@ -175,7 +175,7 @@ pub(crate) async fn run(
         tasks: (background.tidy.clone(), background.ended.clone()),
     };
     let parts = Arc::new(LiveParts::new(
-        (maker, Arc::clone(&logs)),
+        (maker, Arc::clone(&logs), Arc::clone(&background.endpoints)),
         (&config, &served, &endpoints),
         listener,
         telemetry,

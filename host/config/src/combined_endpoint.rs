@@ -32,6 +32,8 @@ pub struct EndpointUpstream {
     pub name: String,
     /// The names without a prefix, and the resources.
     pub owns: Vec<Pattern>,
+    /// These patterns as they are written.
+    pub written: Vec<String>,
     /// True if some of these patterns are for resources.
     pub offers_resources: bool,
 }

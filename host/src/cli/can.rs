@@ -1,4 +1,6 @@
-//! `witgate can`: what a caller may list and call, over the live lists of an upstream.
+//! `witgate can`: what a caller may list and call, over the live lists of an upstream, or of an endpoint with several.
+
+use std::borrow::Cow;
 
 use serde_json::json;
 use witgate_cases::CaseCall;
@@ -13,14 +15,14 @@ use super::live_lists::{self, LiveList};
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
-use crate::access::question::CallQuestion;
+use crate::access::question::{CallQuestion, QuestionSender};
 use witgate_base::clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     sender: SenderOptions,
-    /// Upstream, if there are several
+    /// Upstream or endpoint, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
     /// Directory or file of another configuration that decides
@@ -68,21 +70,30 @@ impl CallerAccess {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     runtime()?.block_on(async {
         let at = clock::since_epoch().as_secs();
-        let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
-        let upstream = scene.upstream(arguments.upstream.as_deref())?;
-        let FoundSender { sender, mut notes } = find(&scene, upstream, &arguments.sender)?;
-        let call = CaseCall::named("method:ping");
-        let (headers, arguments_of_call, peer) = Default::default();
-        let question =
-            CallQuestion { upstream, call, arguments: arguments_of_call, headers, peer, sender, at };
+        let mut scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
+        let asked = scene.enter(arguments.upstream.as_deref())?;
+        let FoundSender { sender, mut notes } = find(&scene, asked.first()?, &arguments.sender)?;
         let mut all = Vec::new();
-        for list in live_lists::read(context, &scene, upstream, &EntryKind::TARGETS).await? {
-            if list.is_cut {
-                notes.push(format!("`{}` has more entries; they are not read", list.kind.method()));
+        for (place, upstream) in asked.upstreams() {
+            let lists = match live_lists::read(context, &scene, upstream, &EntryKind::TARGETS).await {
+                Ok(lists) => lists,
+                Err(failure) if asked.is_endpoint() => {
+                    let name = scene.upstream_at(upstream).map_or("", |upstream| &upstream.name);
+                    notes.push(format!("`{name}` is left out: {failure}"));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let question = about(upstream, sender.clone(), at);
+            for list in lists {
+                if list.is_cut {
+                    notes.push(format!("`{}` has more entries; they are not read", list.kind.method()));
+                }
+                let shown = |kind, name: &str| asked.shown(place, kind, name).map(Cow::into_owned);
+                let ListAccess { entries, refusal } = access(&scene, &question, &list, shown).await?;
+                notes.extend(refusal);
+                all.extend(entries);
             }
-            let ListAccess { entries, refusal } = access(&scene, &question, &list).await?;
-            notes.extend(refusal);
-            all.extend(entries);
         }
         notes.extend(scene.faults.iter().cloned());
         let is_any = all.iter().any(CallerAccess::is_any);
@@ -90,6 +101,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         tell(context, &all, &notes);
         Ok(if is_any { Exit::Done } else { Exit::No })
     })
+}
+
+/// A question to an upstream, whose call is still to be set.
+fn about(upstream: usize, sender: QuestionSender, at: u64) -> CallQuestion {
+    let call = CaseCall::named("method:ping");
+    let (arguments, headers, peer) = Default::default();
+    CallQuestion { upstream, call, arguments, headers, peer, sender, at }
 }
 
 /// The access to a list.
@@ -100,10 +118,12 @@ struct ListAccess {
     refusal: Option<String>,
 }
 
+/// The access to what a list has. `shown` has the names that the caller sees, and leaves out what they are not offered.
 async fn access(
     scene: &ExplanationScene,
     question: &CallQuestion,
     list: &LiveList,
+    shown: impl Fn(TargetKind, &str) -> Option<String>,
 ) -> Result<ListAccess, CommandFailure> {
     let (names, kind, method) =
         (list.names().collect::<Vec<_>>(), list.kind.target_kind(), list.kind.method());
@@ -120,8 +140,10 @@ async fn access(
     };
     let mut all = Vec::new();
     for (name, is_listed) in names.into_iter().zip(seen) {
-        let name = format!("{prefix}{name}");
-        let calls = CallQuestion { call: CaseCall::named(&name), ..question.clone() };
+        let Some(shown) = shown(kind, name) else { continue };
+        let call = CaseCall::named(&format!("{prefix}{name}"));
+        let name = format!("{prefix}{shown}");
+        let calls = CallQuestion { call, ..question.clone() };
         let explanation = scene.explain(&calls).await?;
         let why = explanation.cause.map(|cause| (cause.policy, cause.reason));
         let call = match &why {

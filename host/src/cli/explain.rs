@@ -2,6 +2,7 @@
 //! built in this process for this question alone, so nothing changes in a running Witgate.
 
 mod arguments;
+pub(super) mod asked_place;
 mod audit_entry;
 mod edits;
 mod recording;
@@ -53,10 +54,10 @@ async fn answer(
         }
         None => SceneSource::of(arguments.candidate.as_deref()),
     };
-    let scene = ExplanationScene::from(context, &source, at).await?;
+    let mut scene = ExplanationScene::from(context, &source, at).await?;
     let (question, assumptions) = match &arguments.recording {
         Some(file) => recording::asked(&scene, file, arguments)?,
-        None => asked(&scene, arguments)?,
+        None => asked(&mut scene, arguments)?,
     };
     notes.extend(assumptions);
     let explanation = scene.explain(&question).await?;
@@ -78,14 +79,15 @@ async fn answer(
 
 /// The question in the arguments, and the assumptions about it.
 fn asked(
-    scene: &ExplanationScene,
+    scene: &mut ExplanationScene,
     arguments: &Arguments,
 ) -> Result<(CallQuestion, Vec<String>), CommandFailure> {
-    let upstream = scene.upstream(arguments.upstream.as_deref())?;
+    let asked = scene.enter(arguments.upstream.as_deref())?;
+    let (upstream, call) = asked.call(CaseCall::named(arguments.call.as_deref().unwrap_or_default()))?;
     let FoundSender { sender, notes } = sender::find(scene, upstream, &arguments.sender)?;
     let question = CallQuestion {
         upstream,
-        call: CaseCall::named(arguments.call.as_deref().unwrap_or_default()),
+        call,
         arguments: arguments.arguments.as_deref().map(parsed).transpose()?,
         headers: arguments.header.iter().cloned().collect(),
         peer: arguments.peer,

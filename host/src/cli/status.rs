@@ -5,7 +5,7 @@ use super::control::{show, time};
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
 use super::upstream::not_approved;
-use crate::control::protocol::{ControlCommand, Overview, PolicySummary, UpstreamSummary};
+use crate::control::protocol::{ControlCommand, EndpointSummary, Overview, PolicySummary, UpstreamSummary};
 
 pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     show(context, &ControlCommand::Status, listing)
@@ -21,6 +21,11 @@ fn listing(overview: &Overview) -> String {
     );
     let rows: Vec<_> = overview.upstreams.iter().map(upstream).collect();
     text.push_str(&table(&["UPSTREAM", "CREDENTIAL", "AUTHENTICATE", "AUTHORIZE"], &rows));
+    if !overview.endpoints.is_empty() {
+        let rows: Vec<_> = overview.endpoints.iter().map(endpoint).collect();
+        text.push_str("\n\n");
+        text.push_str(&table(&["ENDPOINT", "PATH", "UPSTREAMS"], &rows));
+    }
     let rows: Vec<_> = overview.policies.iter().map(policy).collect();
     text.push_str("\n\n");
     text.push_str(&table(&["POLICY", "KIND", "STATE"], &rows));
@@ -46,6 +51,10 @@ fn upstream(upstream: &UpstreamSummary) -> Vec<String> {
         names(&upstream.authenticate),
         names(&upstream.authorize),
     ]
+}
+
+fn endpoint(endpoint: &EndpointSummary) -> Vec<String> {
+    vec![endpoint.name.clone(), endpoint.path.clone(), endpoint.upstreams.join(", ")]
 }
 
 fn policy(policy: &PolicySummary) -> Vec<String> {

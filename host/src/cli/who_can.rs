@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Arguments of the call
     #[arg(long, value_name = "JSON")]
     arguments: Option<String>,
-    /// Upstream, if there are several
+    /// Upstream or endpoint, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
     /// Directory or file of another configuration that decides
@@ -48,21 +48,27 @@ struct Candidate {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let (mut all, notes) = runtime()?.block_on(candidates(context, arguments))?;
-    all.extend(seen(context, arguments)?);
+    let Candidates { mut all, notes, members } = runtime()?.block_on(candidates(context, arguments))?;
+    all.extend(seen(context, &arguments.place, members)?);
     let is_any = all.iter().any(|candidate| candidate.is_allowed);
     tell(context, &all, &notes);
     Ok(if is_any { Exit::Done } else { Exit::No })
 }
 
-/// The answers for each key, user and role, and for somebody without a credential; and notes about them.
-async fn candidates(
-    context: &Context,
-    arguments: &Arguments,
-) -> Result<(Vec<Candidate>, Vec<String>), CommandFailure> {
+/// The known candidates.
+struct Candidates {
+    all: Vec<Candidate>,
+    notes: Vec<String>,
+    /// The members of the call's entries in the audit log.
+    members: Vec<(String, String)>,
+}
+
+/// The answers for each key, user and role, and for somebody without a credential.
+async fn candidates(context: &Context, arguments: &Arguments) -> Result<Candidates, CommandFailure> {
     let at = clock::since_epoch().as_secs();
-    let scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
-    let upstream = scene.upstream(arguments.upstream.as_deref())?;
+    let mut scene = ExplanationScene::build(context, arguments.candidate.as_deref(), at).await?;
+    let asked = scene.enter(arguments.upstream.as_deref())?;
+    let (upstream, call) = asked.call(CaseCall::named(&arguments.call))?;
     let mut notes = scene.faults.clone();
     let call_arguments = arguments.arguments.as_deref().map(serde_json::from_str::<Value>).transpose();
     let call_arguments =
@@ -73,7 +79,7 @@ async fn candidates(
     for KnownPrincipal { kind, name, sender, .. } in known {
         let question = CallQuestion {
             upstream,
-            call: CaseCall::named(&arguments.call),
+            call: call.clone(),
             arguments: call_arguments.clone(),
             headers: Default::default(),
             peer: None,
@@ -84,7 +90,10 @@ async fn candidates(
         let note = explanation.cause.map_or_else(String::new, |cause| cause.reason);
         all.push(Candidate { kind, name, is_allowed: note.is_empty(), note });
     }
-    Ok((all, notes))
+    let mut members = vec![("kind".to_owned(), "decision".to_owned()), ("target".to_owned(), call.target)];
+    let named = scene.upstream_at(upstream).filter(|_| arguments.upstream.is_some());
+    members.extend(named.map(|upstream| ("upstream".to_owned(), upstream.name.clone())));
+    Ok(Candidates { all, notes, members })
 }
 
 /// The people of `[accounts]`, if the command may read their database.
@@ -110,14 +119,15 @@ pub(super) fn account_holders(
 }
 
 /// The callers in the audit log who have made the call, with their numbers of calls.
-fn seen(context: &Context, arguments: &Arguments) -> Result<Vec<Candidate>, CommandFailure> {
-    let Ok(directory) = arguments.place.directory(context) else { return Ok(Vec::new()) };
+fn seen(
+    context: &Context,
+    place: &LogPlace,
+    members: Vec<(String, String)>,
+) -> Result<Vec<Candidate>, CommandFailure> {
+    let Ok(directory) = place.directory(context) else { return Ok(Vec::new()) };
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
-    let name = CaseCall::named(&arguments.call).target;
-    let mut members = vec![("kind".to_owned(), "decision".to_owned()), ("target".to_owned(), name)];
-    members.extend(arguments.upstream.iter().map(|upstream| ("upstream".to_owned(), upstream.clone())));
     let filter = EntryFilter { members, ..EntryFilter::default() };
     let mut calls: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let take = |_: &str, entry: &Value| {

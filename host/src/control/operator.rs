@@ -6,9 +6,11 @@ use futures_util::StreamExt as _;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use parking_lot::Mutex;
+
 use super::protocol::{
-    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, ForgottenToken, LockoutReport,
-    LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
+    self, AllowedAccess, ClearedLockouts, ControlCommand, DeniedPeersReport, EndpointSummary, ForgottenToken,
+    LockoutReport, LockoutStatus, LogLevelReport, RecipeReport, TraceBegun,
 };
 use super::reloading::{self, ReloadReport};
 use super::status::StatusReader;
@@ -41,6 +43,7 @@ pub(crate) struct Operator {
     pub(crate) feed: Arc<DecisionFeed>,
     /// The definitions that upstreams show.
     pub(crate) definitions: Arc<DefinitionWatches>,
+    pub(crate) endpoints: Arc<Mutex<Vec<EndpointSummary>>>,
 }
 
 impl Operator {
@@ -65,7 +68,11 @@ impl Operator {
         match command {
             ControlCommand::Status => {
                 let live = self.generations.live();
-                protocol::written(&overview::overview(&self.status, &live, &self.definitions))
+                protocol::written(&overview::overview(
+                    &self.status,
+                    &live,
+                    (&self.definitions, &self.endpoints.lock()),
+                ))
             }
             ControlCommand::PluginList => protocol::written(&self.status.read(&self.definitions)),
             ControlCommand::Reload { check } => protocol::written(&self.reload(check, client).await?),

@@ -1,15 +1,21 @@
 //! The access to a running Witgate, for `witgate status`.
 
+use std::sync::Arc;
+
 use super::definitions::{UpstreamPins, of_pipeline};
-use super::protocol::{Overview, PolicyStatus, PolicySummary, UpstreamSummary};
+use super::protocol::{EndpointSummary, Overview, PolicyStatus, PolicySummary, UpstreamSummary};
 use super::status::{StatusReader, seconds};
-use witgate_config::PolicyKind;
+use witgate_config::{CombinedEndpoint, PolicyKind};
 use witgate_flow::definitions::DefinitionWatches;
 use witgate_policy::Policy;
 use witgate_policy::generation::{Generation, Pipeline};
 
 /// The access at this moment.
-pub(super) fn overview(status: &StatusReader, live: &Generation, watches: &DefinitionWatches) -> Overview {
+pub(super) fn overview(
+    status: &StatusReader,
+    live: &Generation,
+    (watches, endpoints): (&DefinitionWatches, &[EndpointSummary]),
+) -> Overview {
     let upstreams: Vec<_> =
         live.served().map(|pipeline| upstream(pipeline, of_pipeline(pipeline, watches))).collect();
     let knows_keys = |policy: &Policy| policy.kind() == PolicyKind::ApiKey && policy.authenticates();
@@ -22,7 +28,18 @@ pub(super) fn overview(status: &StatusReader, live: &Generation, watches: &Defin
         whole: live.is_whole(),
         policies: status.policies(live).into_iter().map(policy).collect(),
         upstreams,
+        endpoints: endpoints.to_vec(),
     }
+}
+
+/// Summaries of endpoints.
+pub(crate) fn endpoints<'a>(written: impl Iterator<Item = &'a CombinedEndpoint>) -> Vec<EndpointSummary> {
+    let summary = |endpoint: &CombinedEndpoint| EndpointSummary {
+        name: endpoint.name.clone(),
+        path: endpoint.path.clone(),
+        upstreams: endpoint.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+    };
+    written.map(summary).collect()
 }
 
 fn policy(status: PolicyStatus) -> PolicySummary {
@@ -30,9 +47,7 @@ fn policy(status: PolicyStatus) -> PolicySummary {
 }
 
 fn upstream(pipeline: &Pipeline, UpstreamPins { pins, unapproved, .. }: UpstreamPins) -> UpstreamSummary {
-    let names = |policies: &[std::sync::Arc<Policy>]| {
-        policies.iter().map(|policy| policy.name().to_string()).collect()
-    };
+    let names = |policies: &[Arc<Policy>]| policies.iter().map(|policy| policy.name().to_string()).collect();
     UpstreamSummary {
         name: pipeline.upstream.to_string(),
         requires_credential: pipeline.anonymous.is_none() && !pipeline.unchecked,

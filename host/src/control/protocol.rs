@@ -161,6 +161,19 @@ pub(crate) struct Overview {
     pub policies: Vec<PolicySummary>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamSummary>,
+    /// The endpoints with several upstreams.
+    pub endpoints: Vec<EndpointSummary>,
+}
+
+/// An endpoint with several upstreams, in short.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct EndpointSummary {
+    pub name: String,
+    /// The HTTP path.
+    pub path: String,
+    /// The names of the upstreams.
+    pub upstreams: Vec<String>,
 }
 
 /// A live policy, in short.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::Signal;
@@ -16,6 +17,7 @@ use crate::admin;
 use crate::admin::state::GatewayState;
 use crate::control::Control;
 use crate::control::operator::Operator;
+use crate::control::protocol::EndpointSummary;
 use crate::control::status::StatusReader;
 use crate::operation::OperationLog;
 use crate::reload::watch::UnwatchedFiles;
@@ -61,6 +63,8 @@ pub(crate) struct BackgroundTasks {
     pub(crate) feed: Arc<DecisionFeed>,
     /// The definitions that upstreams show.
     pub(crate) definitions: Arc<DefinitionWatches>,
+    /// The endpoints with several upstreams.
+    pub(crate) endpoints: Arc<Mutex<Vec<EndpointSummary>>>,
     /// Tasks that must end properly, because otherwise they would leave files or processes behind.
     pub(super) tidy: TaskTracker,
 }
@@ -96,6 +100,7 @@ impl BackgroundTasks {
                 audit: self.audit.clone(),
                 feed: Arc::clone(&self.feed),
                 definitions: Arc::clone(&self.definitions),
+                endpoints: Arc::clone(&self.endpoints),
             },
         );
         Ok(())

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::flows::{AnyServed, FlowMaker};
 use super::shared_upstream::SharedUpstream;
+use crate::control::overview;
+use crate::control::protocol::EndpointSummary;
 use crate::routes::route;
 use witgate_config::{CombinedEndpoint, Config};
 use witgate_endpoints::{CombinedFlow, EndpointMember};
@@ -32,6 +34,11 @@ impl RunningEndpoint {
     pub(super) fn served(&self) -> ServedEndpoint<AnyUpstream> {
         let places = self.places.iter().flatten().copied().collect();
         ServedEndpoint::of_several(&self.written, places, Arc::clone(&self.flow))
+    }
+
+    /// Summaries of `endpoints`, for operators.
+    pub(super) fn summaries(endpoints: &[Self]) -> Vec<EndpointSummary> {
+        overview::endpoints(endpoints.iter().map(|endpoint| &endpoint.written))
     }
 
     /// Ends its streams. Its running calls finish.

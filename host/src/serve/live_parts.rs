@@ -15,6 +15,7 @@ use super::combined_endpoints::RunningEndpoint;
 use super::error::ServeError;
 use super::flows::{AnyServed, FlowMaker};
 use super::listeners;
+use crate::control::protocol::EndpointSummary;
 use crate::reload::gateway_parts::{Flip, GatewayParts, PreparedParts};
 use crate::traces::{self, TraceExport};
 use witgate_config::{AuditWrite, Config, Server, Telemetry, Upstream};
@@ -36,6 +37,8 @@ pub(super) struct LiveParts {
     running: Mutex<BTreeMap<usize, RunningUpstream>>,
     /// The endpoints with several upstreams.
     endpoints: Mutex<Vec<RunningEndpoint>>,
+    /// The same, for operators.
+    summaries: Arc<Mutex<Vec<EndpointSummary>>>,
     /// The listener for clients. None: over stdio.
     listener: Option<LiveListener>,
     telemetry: LiveTelemetry,
@@ -72,7 +75,7 @@ pub(super) struct LiveTelemetry {
 impl LiveParts {
     /// The parts that serve `config`.
     pub(super) fn new(
-        (maker, logs): (FlowMaker, Arc<Logs>),
+        (maker, logs, summaries): (FlowMaker, Arc<Logs>, Arc<Mutex<Vec<EndpointSummary>>>),
         (config, served, endpoints): (&Config, &[AnyServed], &[RunningEndpoint]),
         listener: Option<LiveListener>,
         telemetry: LiveTelemetry,
@@ -81,8 +84,9 @@ impl LiveParts {
         let running =
             upstreams.map(|(place, (upstream, served))| (place, maker.running(upstream, served.clone())));
         let running = Mutex::new(running.collect());
+        *summaries.lock() = RunningEndpoint::summaries(endpoints);
         let endpoints = Mutex::new(endpoints.to_vec());
-        Self { maker, running, endpoints, listener, telemetry, logs }
+        Self { maker, running, endpoints, summaries, listener, telemetry, logs }
     }
 
     /// The upstreams that `next` serves and that do not run yet.
@@ -243,6 +247,7 @@ impl LiveParts {
             (next, served_endpoints(served, &endpoints))
         };
         let next = listener.gateway.replace(server, flipped);
+        *self.summaries.lock() = RunningEndpoint::summaries(&endpoints);
         let former = mem::replace(&mut *self.endpoints.lock(), endpoints.clone());
         let is_replaced = |former: &&RunningEndpoint| !endpoints.iter().any(|endpoint| endpoint.is(former));
         former.iter().filter(is_replaced).for_each(RunningEndpoint::retire);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{RefusingPort, Running, Setup, workspace};
-use witgate_tests::wire::{Answer, Request, STATEFUL};
+use witgate_tests::wire::{Answer, Request, STATEFUL, STATELESS};
 
 /// Own tools as `own`, a server that is down as `down`, and a third one, at the endpoint `all`. A key may use all tools of
 /// `own` but `add`.
@@ -133,6 +133,8 @@ fn a_session_is_its_callers_and_ends_everywhere() {
     let theft = Session { gateway: &gateway, key: &other, id: session.id.clone() };
     assert_eq!(theft.call("own__echo", json!({ "text": "hi" })).status, 404);
     assert_eq!(theft.call("faulty__echo", json!({})).status, 404);
+    // Nobody else lets an upstream join that was down at the handshake.
+    assert_eq!(theft.call("down__echo", json!({})).status, 404);
     assert_eq!(theft.as_caller(Request::new("DELETE", &gateway.address(), "/all/mcp")).send().status, 404);
     let wrong = Session { gateway: &gateway, key: "no-key", id: session.id.clone() };
     assert_eq!(wrong.call("unknown", json!({})).status, 401);
@@ -140,6 +142,64 @@ fn a_session_is_its_callers_and_ends_everywhere() {
     assert_eq!(session.call("own__echo", json!({ "text": "hi" })).status, 200);
     assert_eq!(session.as_caller(Request::new("DELETE", &gateway.address(), "/all/mcp")).send().status, 200);
     assert_eq!(session.call("own__echo", json!({ "text": "hi" })).status, 404);
+}
+
+/// A message about many tasks is no work for a sender whom nobody knows.
+#[test]
+fn a_subscription_to_tasks_is_small_and_its_sender_is_authenticated_first() {
+    let down = RefusingPort::take();
+    let (gateway, key) = gateway(&down);
+    let listen = |key: &str, tasks: usize| {
+        let tasks: Vec<_> = (0..tasks).map(|task| task.to_string()).collect();
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": STATELESS,
+            "io.modelcontextprotocol/clientCapabilities": { "extensions": { "io.modelcontextprotocol/tasks": {} } },
+        });
+        let params = json!({ "_meta": meta, "notifications": { "taskIds": tasks } });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params });
+        let request = Request::post(&gateway.address(), "/all/mcp", message.to_string());
+        let request =
+            request.with("MCP-Protocol-Version", STATELESS).with("Mcp-Method", "subscriptions/listen");
+        request.with("X-API-Key", key).send()
+    };
+    assert_eq!(listen("no-key", 1000).status, 401);
+    assert_eq!(listen(&key, 1000).refusal().1, -32602, "nobody has started these tasks");
+    assert_eq!(listen(&key, 1001).refusal().1, -32602);
+}
+
+/// Commands know the names of an endpoint, and answer for the upstream behind them.
+#[test]
+fn questions_about_access_can_name_an_endpoint() {
+    let down = RefusingPort::take();
+    let (gateway, _) = gateway(&down);
+    let setup = gateway.setup();
+    let read = |arguments: &[&str]| -> Value {
+        let output = setup.run(&[&["--json"], arguments, &["--upstream", "all"]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let explained = read(&["explain", "--key", "ada", "--call", "own__echo"]);
+    assert_eq!(
+        (&explained["allowed"], &explained["question"]["upstream"], &explained["question"]["target"]),
+        (&json!(true), &json!("own"), &json!("echo"))
+    );
+    assert_eq!(read(&["explain", "--key", "ada", "--call", "faulty__add"])["allowed"], json!(false));
+    assert_eq!(
+        read(&["explain", "--key", "ada", "--call", "get_time"])["question"]["upstream"],
+        json!("own")
+    );
+    let unknown = setup.run(&["explain", "--key", "ada", "--call", "echo", "--upstream", "all"]);
+    assert_eq!(unknown.status.code(), Some(69), "{unknown:?}");
+    let who = read(&["who-can", "own__add"]);
+    let ada = who["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == "ada").unwrap();
+    assert_eq!(ada["allowed"], json!(false), "{who}");
+    let can = read(&["can", "--key", "ada"]);
+    let names: Vec<_> = can["entries"].as_array().unwrap().iter().map(|entry| &entry["name"]).collect();
+    for name in ["own__echo", "get_time", "faulty__echo", "faulty__get_time"] {
+        assert!(names.contains(&&json!(name)), "{name}: {can}");
+    }
+    assert!(!names.contains(&&json!("own__get_time")) && !names.contains(&&json!("own__add")), "{can}");
+    assert!(can["notes"].to_string().contains("`down` is left out"), "{can}");
 }
 
 #[test]

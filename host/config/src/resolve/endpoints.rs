@@ -46,6 +46,7 @@ impl Resolver<'_> {
         let owns = |upstream: &&Upstream| EndpointUpstream {
             name: upstream.name.clone(),
             owns: self.owned(name, &upstream.name, written),
+            written: written.owns.get(&upstream.name).cloned().unwrap_or_default(),
             offers_resources: written
                 .owns
                 .get(&upstream.name)

@@ -7,6 +7,7 @@ pub(crate) fn plan(upstreams: &[(&str, &[&str])]) -> NamePlan {
     let upstream = |(name, owns): &(&str, &[&str])| EndpointUpstream {
         name: (*name).to_owned(),
         owns: owns.iter().map(|text| text.parse().unwrap()).collect(),
+        written: Vec::new(),
         offers_resources: owns.iter().any(|own| *own == "*" || own.starts_with("resource:")),
     };
     let (name, path, resource) = ("all".to_owned(), "/all/mcp".to_owned(), "https://a/all/mcp".to_owned());

@@ -23,7 +23,7 @@ pub(in crate::cli) struct Arguments {
     /// Arguments of the call
     #[arg(long, value_name = "JSON")]
     pub(super) arguments: Option<String>,
-    /// Upstream, if there are several
+    /// Upstream or endpoint, if there are several
     #[arg(long, value_name = "NAME")]
     pub(super) upstream: Option<String>,
     /// Header of the request; may be repeated

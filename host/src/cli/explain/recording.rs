@@ -28,6 +28,7 @@ pub(super) fn asked(
     let recorded = &step.question;
     let upstream = match (&arguments.upstream, scene.upstream(Some(&recorded.upstream))) {
         (None, Ok(place)) => place,
+        // A recording has the name at the upstream.
         (upstream, _) => scene.upstream(upstream.as_deref())?,
     };
     let FoundSender { sender, mut notes } = sender(scene, policy, step)?;

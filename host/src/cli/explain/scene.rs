@@ -81,7 +81,7 @@ pub(in crate::cli) struct ExplanationScene {
     pub(in crate::cli) generation: Arc<Generation>,
     pub(in crate::cli) factory: Factory,
     clock: Arc<AtomicU64>,
-    routes: Vec<Arc<Route>>,
+    pub(super) routes: Vec<Arc<Route>>,
     /// The faults of parts that the scene leaves out.
     pub(in crate::cli) faults: Vec<String>,
 }
@@ -128,7 +128,9 @@ impl ExplanationScene {
     /// The place of the upstream of this name, or of the only one.
     pub(in crate::cli) fn upstream(&self, name: Option<&str>) -> Result<usize, CommandFailure> {
         let upstreams = &self.config.upstreams;
-        let names = || upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
+        let endpoints = self.config.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let all = || upstreams.iter().map(|upstream| upstream.name.as_str()).chain(endpoints.clone());
+        let names = || all().collect::<Vec<_>>().join(", ");
         match name {
             Some(name) => self.view().place(name).ok_or_else(|| {
                 CommandFailure::new(format!("there is no upstream `{name}`; there are: {}", names()))

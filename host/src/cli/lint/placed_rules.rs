@@ -56,6 +56,7 @@ pub(in crate::cli) enum PatternUse {
     Limit,
     Argument,
     Needs,
+    Owns,
 }
 
 /// As the verb of a sentence, whose subject is the pattern.
@@ -69,6 +70,7 @@ impl fmt::Display for PatternUse {
             Self::Limit => "limits",
             Self::Argument => "takes a credential out of",
             Self::Needs => "requires credentials for",
+            Self::Owns => "keeps the name of",
         })
     }
 }

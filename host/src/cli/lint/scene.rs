@@ -7,6 +7,7 @@ use serde_json::Value;
 use witgate_rbac::Config as RbacConfig;
 use witgate_rbac::settings::Condition;
 
+use super::coverage::parts;
 use super::pipeline_place::{PipelineList, upstreams_of};
 use super::placed_rules::{
     PatternUse, PlacedCondition, PlacedPattern, RuleOwner, RulePlace, RuleSet, RuleSource,
@@ -15,7 +16,7 @@ use super::rule_holder::{RuleHolder, StoreEntries};
 use super::snapshot::ListSnapshot;
 use crate::access::written_rules::WrittenRules;
 use witgate_config::pins::EntryKind;
-use witgate_config::{Config, Policy, Upstream};
+use witgate_config::{Config, PREFIX_END, Policy, Upstream};
 
 /// A configuration, everything that it names, and the known lists.
 pub(in crate::cli) struct LintScene {
@@ -91,6 +92,7 @@ impl LintScene {
             .chain(self.limit_patterns())
             .chain(self.argument_patterns())
             .chain(self.needed_tools())
+            .chain(self.owned_names())
             .collect()
     }
 
@@ -121,6 +123,26 @@ impl LintScene {
                 PlacedPattern::new(tool, PatternUse::Needs, place, &own)
             })
         })
+    }
+
+    /// The patterns of names that upstreams keep at endpoints.
+    fn owned_names(&self) -> impl Iterator<Item = PlacedPattern> {
+        let members =
+            self.config.endpoints.iter().flat_map(|endpoint| {
+                endpoint.upstreams.iter().map(move |upstream| (&endpoint.name, upstream))
+            });
+        members.flat_map(move |(endpoint, upstream)| {
+            let place = self.place(&["endpoints", endpoint, "owns", &upstream.name]);
+            PlacedPattern::list(&upstream.written, PatternUse::Owns, &place, &[upstream.name.clone()].into())
+        })
+    }
+
+    /// A pattern as the policies of its upstreams see names, if it is written with the prefix of one at an endpoint.
+    pub(super) fn without_prefix<'p>(&self, pattern: &'p PlacedPattern) -> Option<&'p str> {
+        let (prefix, rest) = parts(&pattern.text).1.split_once(PREFIX_END)?;
+        let is_at_endpoint = self.config.endpoints.iter().flat_map(|endpoint| &endpoint.upstreams);
+        let mut of_pattern = is_at_endpoint.filter(|upstream| pattern.upstreams.contains(&upstream.name));
+        of_pattern.any(|upstream| upstream.name == prefix).then_some(rest)
     }
 
     /// The tools that a condition is about, by the known lists.

@@ -7,7 +7,7 @@ use witgate_plugin::TargetKind;
 
 use super::coverage::{nearest_glob, parts, prefix};
 use super::finding::{LintCheck, LintFinding};
-use super::placed_rules::PlacedPattern;
+use super::placed_rules::{PatternUse, PlacedPattern};
 use super::scene::LintScene;
 use witgate_config::pins::EntryKind;
 
@@ -32,6 +32,15 @@ fn unknown(scene: &LintScene, pattern: &PlacedPattern) -> Option<LintFinding> {
     let names = names(scene, pattern, kind)?;
     if names.iter().any(|name| pattern.pattern.matches(kind, name)) {
         return None;
+    }
+    if let (Some(own), true) = (scene.without_prefix(pattern), pattern.usage != PatternUse::Owns) {
+        let message = format!(
+            "`{}` {} nothing: policies see the names of the upstream itself, without the prefix of an endpoint",
+            pattern.text, pattern.usage
+        );
+        let fix = format!("write `{}{own}`", prefix(kind));
+        let remark = pattern.place.remark(&message, "covers nothing");
+        return Some(LintFinding::new(&pattern.text, remark, fix));
     }
     let near = nearest_glob(glob, &names).map(|near| format!("{}{near}", prefix(kind)));
     // Servers may have methods of their own.
@@ -131,6 +140,19 @@ mod tests {
         );
         let names: Vec<_> = found(super::CHECK, &text, LISTS).into_iter().map(|it| it.name).collect();
         assert_eq!(names, ["ecoh", "pya", "get_sums"]);
+    }
+
+    #[test]
+    fn names_at_endpoints_are_looked_at() {
+        let endpoint = "[upstreams.other]\nown_tools = true\n[endpoints.work]\nupstreams = ['files', 'other']\n\
+                        owns = { files = ['get_smu', 'get_*'] }\n\
+                        [upstreams.other.pipeline]\nanonymous = { roles = ['user'] }\nauthorize = ['own']\n\
+                        [policies.own]\nkind = 'rbac'\n[policies.own.config.roles]\nuser = { allow = ['echo'] }\n";
+        let text = with_roles("user = { allow = ['files__get_sum', 'get_sum'] }");
+        let text = format!("{text}\n{endpoint}");
+        let fixes: Vec<_> = found(super::CHECK, &text, LISTS);
+        let fixes: Vec<_> = fixes.iter().map(|finding| (&*finding.name, &*finding.fix)).collect();
+        assert_eq!(fixes, [("files__get_sum", "write `get_sum`"), ("get_smu", "write `get_sum`")]);
     }
 
     #[test]
