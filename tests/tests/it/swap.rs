@@ -7,6 +7,7 @@ mod faults;
 mod held_back_pipelines;
 mod many_changes;
 mod refusals;
+mod reloaded_endpoints;
 mod reloads;
 mod revocation;
 mod rollback;

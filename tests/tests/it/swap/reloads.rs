@@ -21,7 +21,7 @@ const POLICIES: &str = "[policies.keys]\nkind = 'api-key'\nconfig = { store = 'k
                         [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n";
 
 /// A child process that tells `token`, which is also its last argument.
-fn child(token: &str) -> String {
+pub(super) fn child(token: &str) -> String {
     let script = workspace().join("tests/tests/it/swap/environment_server.py");
     format!(
         "[upstreams.env]\npath = '/env'\ncommand = ['python3', {script:?}, '{token}']\nenv = {{ TOKEN = {{ file = '{token}' }} }}\n"
@@ -32,13 +32,13 @@ fn over_http(name: &str, recorder: &Recorder) -> String {
     format!("[upstreams.{name}]\npath = '/{name}'\nurl = '{}'\n", recorder.url())
 }
 
-struct Scene {
-    running: Running,
+pub(super) struct Scene {
+    pub(super) running: Running,
     key: String,
 }
 
 impl Scene {
-    fn serve(server: &str, upstreams: &str) -> Self {
+    pub(super) fn serve(server: &str, upstreams: &str) -> Self {
         let setup = Setup::new();
         ["first", "second"].iter().for_each(|token| drop(setup.file(token, token)));
         setup.config(server, &format!("{upstreams}{POLICIES}"));
@@ -46,30 +46,30 @@ impl Scene {
         Self { running: setup.serve(), key }
     }
 
-    fn at(&self, path: &str) -> Caller {
+    pub(super) fn at(&self, path: &str) -> Caller {
         Caller::new(format!("http://{}{path}", self.running.address()), Some(&self.key))
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.running.setup().dir().join("witgate.toml")
     }
 
     /// Changes the configuration.
-    fn edit(&self, from: &str, to: &str) {
+    pub(super) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.file()).unwrap();
         assert!(text.contains(from), "{text}");
         rename_over(&self.file(), text.replace(from, to).as_bytes());
     }
 
     /// Runs `witgate reload` with these arguments: its exit code and its report.
-    fn reload(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+    pub(super) fn reload(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let output = self.running.setup().run(&[&["reload", "--json"], arguments].concat());
         let report = serde_json::from_slice(&output.stdout);
         (output.status.code(), report.unwrap_or_else(|_| panic!("{output:?}")))
     }
 
     /// The processes that run the server of [`child`] with this token.
-    fn processes(&self, token: &str) -> usize {
+    pub(super) fn processes(&self, token: &str) -> usize {
         let children = |pid: String| {
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
             children.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
