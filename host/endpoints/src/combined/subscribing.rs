@@ -57,8 +57,10 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
 
     /// The parts of a subscription of this principal.
     async fn parts(&self, read: &ReadMessage, principal: &Principal) -> Result<Parts, MessageFault> {
-        let place = |task: &Box<str>| Some((task.clone(), self.place_of_task(principal, task)?));
-        let tasks: HashMap<_, _> = read.call.tasks().iter().filter_map(place).collect();
+        let mut tasks: HashMap<Box<str>, usize> = HashMap::new();
+        for task in read.call.tasks() {
+            tasks.extend(self.place_of_task(principal, task).map(|place| (task.clone(), place)));
+        }
         let (plan, body) = (Arc::clone(&self.plan), read.call.body().clone());
         let (peer, size) = (read.message.arrival().peer, body.len());
         let make = move || subscriptions::parts(&plan, &body, |task| tasks.get(task).copied());
