@@ -66,7 +66,7 @@ struct ReadMessage {
 }
 
 /// A message as it is parsed, and where it goes.
-type ParsedMessage = Result<(Call, MessageDestination), ParseError>;
+type RoutedCall = Result<(Call, MessageDestination), ParseError>;
 
 impl<U: Upstream + 'static> CombinedFlow<U> {
     /// The flow of `endpoint`, with a member for each of its upstreams, in the same order. None: the upstream is not
@@ -112,7 +112,7 @@ impl<U: Upstream + 'static> CombinedFlow<U> {
     }
 
     /// Parses a message, and finds its destination.
-    async fn parse(&self, message: &ClientMessage) -> ParsedMessage {
+    async fn parse(&self, message: &ClientMessage) -> RoutedCall {
         let (plan, body) = (Arc::clone(&self.plan), message.arrival().body.clone());
         let read = move || {
             let call = Call::parse(body)?;

@@ -29,7 +29,7 @@ struct MessageOrigin {
     caller: OnceLock<Arc<Caller>>,
     /// The owner of the session that it names.
     owner: OnceLock<Principal>,
-    /// What happens once the owner is authenticated.
+    /// The action once the owner is authenticated.
     action: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 

@@ -82,6 +82,8 @@ pub struct Condition {
     pub claim: Option<String>,
     /// The annotation of the tool to test, as it is approved. Only with `equals`, and only for upstreams with
     /// `pins = "hold"`.
+    #[serde(default)]
+    #[schemars(with = "Annotation")]
     pub annotation: Option<Annotation>,
     /// The value is this one.
     pub equals: Option<Value>,

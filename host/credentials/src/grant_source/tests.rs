@@ -319,8 +319,8 @@ async fn a_renewal_that_was_killed_is_finished_or_has_not_happened() {
     assert_eq!(std::fs::read(&target).unwrap(), new);
 }
 
-/// Whoever has to log in again is told that the provider may have used up the refresh token, however many processes have
-/// tried it since.
+/// A process that has to ask for a login tells that the provider may have used up the refresh token, however many
+/// processes have tried it since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_remembered_until_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
