@@ -11,6 +11,7 @@ mod flow;
 mod fresh;
 mod immediate_upstream;
 mod passwords;
+mod questions;
 mod scene;
 mod search;
 mod tokens;
@@ -78,6 +79,7 @@ criterion_group! {
     name = hooks;
     config = criterion();
     targets = together_and_singly, flatness, tokens::first_sight_and_again, passwords::remembered, fresh::an_instance_per_call,
-        flow::parse, search::credentials, flow::whole, credentials::on_a_call
+        flow::parse, search::credentials, flow::whole, credentials::on_a_call,
+        questions::one_and_five_hundred
 }
 criterion_main!(hooks);

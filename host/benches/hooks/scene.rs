@@ -103,6 +103,14 @@ impl Scene {
         Self::new(form, &(policy + &form.component("api-key"))).await
     }
 
+    /// The scene with keys, whose policies only explain.
+    pub(crate) async fn explaining(form: Form) -> Self {
+        let Self { config, factory, generation: _, key, route, _dir } = Self::with_keys(form).await;
+        let factory = factory.observing();
+        let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
+        Self { config, factory, generation, key, route, _dir }
+    }
+
     /// A scene with tokens, in front of 20 roles.
     pub(crate) async fn with_tokens(form: Form, algorithm: &str, key: &str) -> Self {
         let policy = format!(

@@ -45,7 +45,7 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
 /// a suggestion.
 pub(super) fn nearest_glob(glob: &str, names: &[&str]) -> Option<String> {
     let Some((head, rest)) = glob.split_once('*') else {
-        return nearest(glob, names.iter().copied()).map(str::to_owned);
+        return renamed(glob, names).or_else(|| nearest(glob, names.iter().copied())).map(str::to_owned);
     };
     let length = head.chars().count();
     let lengths = length.saturating_sub(1).max(1)..=length + 1;
@@ -60,6 +60,37 @@ pub(super) fn nearest_glob(glob: &str, names: &[&str]) -> Option<String> {
     };
     let useful = beginnings.iter().map(String::as_str).filter(is_useful);
     nearest(head, useful).map(changed)
+}
+
+/// The only name with the words of `old`, written in another way or with words around them: `get-tiny-image` for
+/// `getTinyImage`, and `get-user-list` for `userList`. A single word is too little for words around it.
+fn renamed<'n>(old: &str, names: &[&'n str]) -> Option<&'n str> {
+    let old = words(old);
+    let only = |is_meant: &dyn Fn(&[String]) -> bool| {
+        let mut meant = names.iter().filter(|name| is_meant(&words(name)));
+        meant.next().filter(|_| meant.next().is_none()).copied()
+    };
+    let same = |name: &[String]| name == old;
+    let longer = |name: &[String]| old.len() > 1 && name.windows(old.len()).any(|part| part == old);
+    only(&same).or_else(|| only(&longer))
+}
+
+/// The words of a name in camel case, snake case or kebab case, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = None;
+    for next in name.chars() {
+        let begins = next.is_uppercase() && before.is_some_and(|before: char| !before.is_uppercase());
+        if begins || !next.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| next.is_alphanumeric()) {
+            word.extend(next.to_lowercase());
+        }
+        before = Some(next);
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 #[cfg(test)]
@@ -98,5 +129,26 @@ mod tests {
         ] {
             assert_eq!(nearest_glob(glob, &names).as_deref(), expected, "{glob}");
         }
+    }
+
+    #[test]
+    fn a_renamed_tool_is_found_by_its_words() {
+        let names =
+            ["get-tiny-image", "trigger-long-running-operation", "get_http_status", "get-env", "image"];
+        for (old, expected) in [
+            ("getTinyImage", Some("get-tiny-image")),
+            ("get_tiny_image", Some("get-tiny-image")),
+            ("tinyImage", Some("get-tiny-image")),
+            ("longRunningOperation", Some("trigger-long-running-operation")),
+            ("getHTTPStatus", Some("get_http_status")),
+            ("getHttpStatus", Some("get_http_status")),
+            ("Image", Some("image")),
+            ("tiny", None),
+            ("-", None),
+        ] {
+            assert_eq!(nearest_glob(old, &names).as_deref(), expected, "{old}");
+        }
+        let two = ["get-user-list", "put-user-list"];
+        assert_eq!(nearest_glob("userList", &two), None, "it may be either");
     }
 }

@@ -65,6 +65,36 @@ fn misspelt_names_are_found_in_the_lists_of_a_real_server() {
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "unknown-argument");
 }
 
+/// The rules name tools of server-everything as it called them in 2025.
+#[test]
+fn tools_that_a_real_server_has_renamed_are_found_with_their_new_names() {
+    let setup = Setup::new();
+    let command = json!(Clients::installed().unwrap().everything_command());
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.everything]\ncommand = {command}\n\
+             [policies.rules]\nkind = 'rbac'\n\
+             config.roles.anybody = {{ allow = ['*'], deny = ['getTinyImage', 'longRunningOperation', \
+             'structuredContent', 'annotatedMessage', 'getResourceReference', 'get-env'] }}\n\
+             [pipeline]\nanonymous = {{ roles = ['anybody'] }}\nauthorize = ['rules']\n\
+             [lint]\nallow = ['destructive-wildcard']\n"
+        ),
+    );
+    let (live, _) = findings(&setup, &["--live"]);
+    let renamed = [
+        ("getTinyImage", "get-tiny-image"),
+        ("longRunningOperation", "trigger-long-running-operation"),
+        ("structuredContent", "get-structured-content"),
+        ("annotatedMessage", "get-annotated-message"),
+        ("getResourceReference", "get-resource-reference"),
+    ];
+    let expected = renamed.map(|(old, new)| (old.to_owned(), format!("write `{new}`")));
+    let found = fixes(&live).into_iter().filter(|[code, ..]| *code == "unknown-name");
+    let found: Vec<_> = found.map(|[_, name, fix]| (name.to_owned(), fix.to_owned())).collect();
+    assert_eq!(found, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suggestion_allows_exactly_what_was_seen() {
     let setup = Setup::new();

@@ -42,10 +42,10 @@ pub(super) fn key_store() -> String {
 }
 
 fn key_text(name: &str) -> String {
-    format!("the key of {name}, which is long enough to be one")
+    format!("the-key-of-{name}-which-is-long-enough-to-be-one")
 }
 
-/// What a sender shows.
+/// The credential of a sender.
 #[derive(Clone, Debug)]
 enum Shown {
     Nothing,
@@ -118,7 +118,7 @@ impl Shown {
         let text = match self {
             Self::Nothing => return,
             Self::Key(name) => key_text(name),
-            Self::Stranger(number) => format!("a key that no store contains, number {number}"),
+            Self::Stranger(number) => format!("a-key-that-no-store-contains-number-{number}"),
             Self::Token { claims, is_forged } => token(claims, *is_forged),
             Self::Garbage(text) => text.clone(),
         };
