@@ -1,4 +1,4 @@
-//! Where a command asks: at one upstream, or at an endpoint with several.
+//! The place that a command asks about: one upstream, or an endpoint with several.
 
 use std::borrow::Cow;
 use std::sync::Arc;
