@@ -105,7 +105,7 @@ fn a_condition_on_what_nobody_approves_is_refused_with_its_line() {
         let check = setup.run(&["check"]);
         assert_eq!(check.status.code(), Some(1), "{}", text(&check));
         for part in
-            ["a condition on `destructiveHint` needs approved definitions", now, "^^^", "annotation = "]
+            ["a condition on `destructiveHint` needs approved definitions", now, "─────", "annotation = "]
         {
             assert!(text(&check).contains(part), "{part}: {}", text(&check));
         }

@@ -137,7 +137,9 @@ async fn a_change_that_is_refused_because_of_new_access_changes_no_upstream() {
     assert_eq!(extra.call("echo", json!({ "text": "x" })).await.status, 404);
     assert_eq!(scene.processes("second"), 0);
 
-    let allowed = scene.running.setup().run(&["plugin", "allow-access"]);
+    let refusal = report["refused"].to_string();
+    let change = refusal.split_once("allow-access ").and_then(|(_, rest)| rest.split_once('`')).unwrap().0;
+    let allowed = scene.running.setup().run(&["plugin", "allow-access", change]);
     assert!(allowed.status.success(), "{allowed:?}");
     until("the allowed change", async || {
         let answer = all.call("env__tell", json!({})).await;
@@ -152,9 +154,12 @@ fn a_check_tells_when_endpoints_pins_and_the_guard_would_count() {
     let scene = Scene::serve("", OWN);
     let tables =
         format!("[reload]\nno_new_access = true\n{EXTRA}pins = 'warn'\n{}", endpoint("['own', 'extra']"));
+    // Without this, the watcher could use the change before the command asks.
+    scene.edit("[server]\n", "[server]\nstate = 'elsewhere'\n");
     scene.edit(OWN, &format!("{OWN}pins = 'warn'\n{tables}"));
     let (code, report) = scene.reload(&["--check"]);
-    assert_eq!((code, &report["refused"]), (Some(0), &json!([])), "{report}");
+    assert_eq!((code, report["refused"].as_array().map(Vec::len)), (Some(1), Some(1)), "{report}");
+    assert!(report["refused"][0].as_str().unwrap().contains("`server.state`"), "{report}");
     let in_force = |key: &str| {
         let changes = report["changes"].as_array().unwrap();
         let change = changes.iter().find(|change| change["key"] == key);
