@@ -390,9 +390,16 @@ impl Reloader {
         let errors = errors.into_iter().filter(|error| error.cause != Cause::Compiling);
         let errors: Vec<_> = errors.collect();
         let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
+        let is_unchanged = errors.is_empty();
         let mut reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
         let (live, refused) = match generation.map(|next| next.repeating(origin)) {
-            None => (None, Vec::new()),
+            None => {
+                // The live generation is what the files say, but a file of the network may have other contents.
+                if is_unchanged && !is_compiling {
+                    self.factory.ways().take(config.network.as_ref());
+                }
+                (None, Vec::new())
+            }
             Some(next) => match self.prepare(config, &next) {
                 Ok(parts) => (Some(self.flip((next, parts), config, started)), Vec::new()),
                 // A revocation never waits for a listener or an upstream.
@@ -440,6 +447,7 @@ impl Reloader {
             Some(parts) => parts.take_over(Box::new(|| self.generations.flip(candidate))),
             None => self.generations.flip(candidate),
         };
+        self.factory.ways().take(config.network.as_ref());
         self.generations.keep(config.server.keep_generations);
         *self.live_environment.lock() = config.environment.clone();
         config.secrets.remember_store();

@@ -246,7 +246,8 @@ impl Factory {
         repeated: Option<&Recipe>,
         compiling: CompileMode,
     ) -> PolicyParts {
-        if !self.is_cut_off {
+        // A candidate may be refused: its network counts from its flip on.
+        if live.is_none() && !self.is_cut_off {
             self.ways().take(config.network.as_ref());
         }
         let dir = config.dir();

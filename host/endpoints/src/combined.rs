@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 use witgate_base::party::Principal;
 use witgate_config::CombinedEndpoint;
 use witgate_flow::authenticate::identity::Caller;
@@ -54,6 +55,8 @@ pub struct CombinedFlow<U> {
     sessions: JointSessions,
     /// For each upstream, true if the log has told that it does not answer.
     told: Vec<AtomicBool>,
+    /// Ends its streams, and its service of new messages.
+    stop: CancellationToken,
 }
 
 /// A message with what has been read of it.
@@ -71,10 +74,16 @@ type RoutedCall = Result<(Call, MessageDestination), ParseError>;
 impl<U: Upstream + 'static> CombinedFlow<U> {
     /// The flow of `endpoint`, with a member for each of its upstreams, in the same order. None: the upstream is not
     /// served.
-    pub fn new(endpoint: &CombinedEndpoint, members: Vec<Option<EndpointMember<U>>>) -> Self {
+    ///
+    /// It serves no new messages once `stop` is cancelled.
+    pub fn new(
+        endpoint: &CombinedEndpoint,
+        members: Vec<Option<EndpointMember<U>>>,
+        stop: CancellationToken,
+    ) -> Self {
         let told = members.iter().map(|_| AtomicBool::new(false)).collect();
         let (name, plan) = (endpoint.name.clone(), Arc::new(NamePlan::new(endpoint)));
-        Self { name, plan, members, sessions: JointSessions::default(), told }
+        Self { name, plan, members, sessions: JointSessions::default(), told, stop }
     }
 
     async fn answer(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
@@ -280,7 +289,7 @@ impl<U: Upstream + 'static> EndpointFlow for CombinedFlow<U> {
         let mut members = self.members.iter().flatten();
         let live = members.next()?.flow.serving()?;
         let are_served = members.all(|member| !live.pipeline(member.flow.place()).is_retired());
-        are_served.then_some(live)
+        (are_served && !self.stop.is_cancelled()).then_some(live)
     }
 
     fn handle(&self, arrival: Arrival) -> BoxFuture<'_, Result<Reply, RejectedMessage>> {

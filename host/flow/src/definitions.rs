@@ -41,6 +41,11 @@ impl DefinitionWatches {
         watches.push(Arc::downgrade(watch));
     }
 
+    /// Removes the watch of an upstream that is not served any more, whose calls may still run.
+    pub fn remove(&self, watch: &Arc<DefinitionWatch>) {
+        self.0.lock().retain(|other| other.as_ptr() != Arc::as_ptr(watch));
+    }
+
     /// The watches of the upstream of this name. There are several if a program that embeds Witgate protects several
     /// services with one configuration.
     pub fn of(&self, upstream: &str) -> Vec<Arc<DefinitionWatch>> {

@@ -45,7 +45,14 @@ impl Upstreams {
                 Err(faults) => may_pass |= faults.iter().any(|fault| fault.may_pass()),
             }
         }
-        self.publish(config);
+        // The keys of a change that is not live yet, or refused, are not published.
+        match live.recipe().config() {
+            text if text == config.text => self.publish(config),
+            text => match read(text) {
+                Ok(loaded) => self.publish(&loaded.config),
+                Err(faults) => may_pass |= faults.iter().any(|fault| fault.may_pass()),
+            },
+        }
         may_pass
     }
 

@@ -80,7 +80,7 @@ impl FlowMaker {
             let stop = self.stop.child_token();
             let member = |member: Option<(usize, &AnyServed)>| self.member(config, written, member?, &stop);
             let members = members.into_iter().map(member).collect();
-            let flow = Arc::new(CombinedFlow::new(written, members));
+            let flow = Arc::new(CombinedFlow::new(written, members, stop.clone()));
             Some(RunningEndpoint { written: written.clone(), places, flow, stop })
         };
         config.endpoints.iter().filter_map(endpoint).collect()

@@ -241,6 +241,11 @@ impl LiveParts {
         let mut retired = Vec::new();
         let flipped = || {
             let next = flip();
+            // Before the table is replaced, so that whoever still finds a former endpoint looks once more.
+            let former = mem::replace(&mut *self.endpoints.lock(), endpoints.clone());
+            let is_replaced =
+                |former: &&RunningEndpoint| !endpoints.iter().any(|endpoint| endpoint.is(former));
+            former.iter().filter(is_replaced).for_each(RunningEndpoint::retire);
             let is_retired = |place: usize| next.pipeline(place).is_retired();
             retired.extend(running.extract_if(.., |place, _| is_retired(*place)));
             let served = running.values().map(|upstream| &upstream.served);
@@ -248,12 +253,9 @@ impl LiveParts {
         };
         let next = listener.gateway.replace(server, flipped);
         *self.summaries.lock() = RunningEndpoint::summaries(&endpoints);
-        let former = mem::replace(&mut *self.endpoints.lock(), endpoints.clone());
-        let is_replaced = |former: &&RunningEndpoint| !endpoints.iter().any(|endpoint| endpoint.is(former));
-        former.iter().filter(is_replaced).for_each(RunningEndpoint::retire);
-        drop(former);
         for (_, RunningUpstream { served, .. }) in retired {
             tracing::info!(upstream = %served.name(), "it is not served any more; its running calls may finish");
+            self.maker.definitions.remove(served.flow.definitions());
             tokio::spawn(served.flow.retire());
         }
         next

@@ -1,10 +1,14 @@
 //! Reloads of upstreams that are at an endpoint with others, whose definitions are pinned, or whose change is refused
 //! because of new access.
 
-use serde_json::{Value, json};
-use witgate_tests::gateway::{await_some, workspace};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
-use super::reloads::{Scene, child};
+use serde_json::{Value, json};
+use witgate_tests::gateway::{await_some, free_port, workspace};
+use witgate_tests::recorder::Recorder;
+
+use super::reloads::{Scene, call_in_parts, child, over_http};
 use crate::caller::{Caller, until};
 
 const OWN: &str = "[upstreams.own]\npath = '/own'\nown_tools = true\n";
@@ -147,6 +151,43 @@ async fn a_change_that_is_refused_because_of_new_access_changes_no_upstream() {
     })
     .await;
     assert!(all.call("own__echo", json!({ "text": "x" })).await.is_result());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_slow_to_arrive_finds_no_endpoint_that_is_gone() {
+    let two = endpoint("['own', 'extra']");
+    let scene = Scene::serve("", &format!("{OWN}{EXTRA}{two}"));
+    let all = scene.at("/all/mcp");
+    assert!(all.call("own__echo", json!({ "text": "x" })).await.is_result());
+    let [head, first, rest] = call_in_parts(&scene, ("/all/mcp", "own__echo"));
+    let mut slow = TcpStream::connect(scene.running.address()).unwrap();
+    slow.write_all(format!("{head}{first}").as_bytes()).unwrap();
+    scene.edit(&two, "");
+    assert_eq!(scene.reload(&[]).0, Some(0));
+    slow.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_of_a_refused_change_is_not_used() {
+    let recorder = Recorder::start();
+    let guard = "[reload]\nno_new_access = true\n";
+    let scene = Scene::serve("", &format!("{guard}{}", over_http("steady", &recorder)));
+    let steady = scene.at("/steady");
+    scene.edit("user = { allow = ['*'] }", "user = { allow = ['echo'] }");
+    assert_eq!(scene.reload(&[]).0, Some(0));
+    assert!(steady.call("echo", json!({})).await.is_result());
+    // At this proxy nobody listens.
+    let proxy = format!("[network]\nproxy = 'http://127.0.0.1:{}'\n{guard}", free_port());
+    scene.edit("user = { allow = ['echo'] }", "user = { allow = ['echo', 'other'] }");
+    scene.edit(guard, &proxy);
+    let (code, report) = scene.reload(&[]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(steady.call("echo", json!({})).await.is_result());
+    let log = scene.running.log();
+    assert!(!log.contains("the changed [network]"), "{log}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn child(token: &str) -> String {
     )
 }
 
-fn over_http(name: &str, recorder: &Recorder) -> String {
+pub(super) fn over_http(name: &str, recorder: &Recorder) -> String {
     format!("[upstreams.{name}]\npath = '/{name}'\nurl = '{}'\n", recorder.url())
 }
 
@@ -152,16 +152,16 @@ async fn upstreams_are_added_changed_and_removed_without_a_failed_call() {
     assert_eq!(scene.running.plugins()["last_change"]["errors"], json!(null));
 }
 
-/// A call of `echo` at `/steady`, whose arguments contain `slow-message`: the head, and the body in two parts.
-fn call_in_parts(scene: &Scene) -> [String; 3] {
+/// A call of `tool` at `path`, whose arguments contain `slow-message`: the head, and the body in two parts.
+pub(super) fn call_in_parts(scene: &Scene, (path, tool): (&str, &str)) -> [String; 3] {
     let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {} });
-    let params = json!({ "name": "echo", "arguments": { "text": "slow-message" }, "_meta": meta });
+    let params = json!({ "name": tool, "arguments": { "text": "slow-message" }, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }).to_string();
     let head = format!(
-        "POST /steady HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
-         Mcp-Method: tools/call\r\nMcp-Name: echo\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+         Mcp-Method: tools/call\r\nMcp-Name: {tool}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         scene.running.address(),
         scene.key,
         body.len()
@@ -174,7 +174,7 @@ fn call_in_parts(scene: &Scene) -> [String; 3] {
 async fn a_message_that_is_slow_to_arrive_goes_to_the_upstream_that_is_served_then() {
     let (former, next) = (Recorder::start(), Recorder::start());
     let scene = Scene::serve("", &over_http("steady", &former));
-    let [head, first, rest] = call_in_parts(&scene);
+    let [head, first, rest] = call_in_parts(&scene, ("/steady", "echo"));
     let mut slow = TcpStream::connect(scene.running.address()).unwrap();
     slow.write_all(format!("{head}{first}").as_bytes()).unwrap();
     let caller = scene.at("/steady");
