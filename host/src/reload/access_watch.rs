@@ -232,12 +232,13 @@ impl AccessWatch {
             for scene in [old.view(), new.view()] {
                 let Some(place) = scene.place(name) else { continue };
                 written.extend(patterns(scene, place));
-                approved.extend(approved_tools(scene, place));
+                approved.extend(approved_targets(scene, place));
                 knows_rules &=
                     scene.generation.pipeline(place).authorize.iter().all(|policy| policy.is_shipped());
             }
             let RuleTargets { names: mut targets, is_cut: is_uncombined } = RuleTargets::of(&written);
             targets.extend(approved);
+            left_out.extend(is_uncombined.then(|| format!("some combinations of patterns at `{name}`")));
             match self.listed(name) {
                 Some((listed, is_cut)) => {
                     targets.extend(listed);
@@ -247,10 +248,7 @@ impl AccessWatch {
                     left_out
                         .push(format!("the lists of `{name}`, for which nobody has asked since the start"));
                 }
-                None => {
-                    left_out
-                        .extend(is_uncombined.then(|| format!("some combinations of patterns at `{name}`")));
-                }
+                None => {}
             }
             let targets = targets.into_iter().map(ComparedTarget::from).collect();
             ComparedUpstream { name: name.to_owned(), targets, others: Vec::new() }
@@ -260,11 +258,27 @@ impl AccessWatch {
     }
 }
 
-/// The approved tools of an upstream at which no others can be called.
-fn approved_tools(scene: DecisionScene<'_>, place: usize) -> Vec<String> {
+/// The approved tools, prompts and resources of an upstream at which no others can be used, with one resource of each
+/// approved template.
+fn approved_targets(scene: DecisionScene<'_>, place: usize) -> Vec<String> {
     let pins = scene.generation.pipeline(place).pins().filter(|pins| pins.mode == PinMode::Hold);
-    let names = pins.map(|pins| pins.approved.names(EntryKind::Tool).map(str::to_owned));
-    names.into_iter().flatten().collect()
+    let Some(pins) = pins else { return Vec::new() };
+    let of_kind = |kind: EntryKind| pins.approved.names(kind).map(move |name| kind.target(name));
+    let named = EntryKind::TARGETS.into_iter().flat_map(of_kind);
+    let templates = pins.approved.names(EntryKind::ResourceTemplate);
+    named.chain(templates.map(|template| EntryKind::Resource.target(&resource_of(template)))).collect()
+}
+
+/// A resource of a template (RFC 6570), with a value for each of its expressions.
+fn resource_of(template: &str) -> String {
+    let mut parts = template.split('{');
+    let mut resource = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.split_once('}').map_or("", |(_, rest)| rest);
+        resource.push('x');
+        resource.push_str(rest);
+    }
+    resource
 }
 
 impl AccessWatch {
@@ -297,5 +311,18 @@ fn report(GenerationDifference { before, generation, outcome }: &GenerationDiffe
             tracing::info!(before, generation, left_out, "access: {summary}: {examples}");
         }
         Err(why) => tracing::warn!(before, generation, "the difference of access is not known: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resource_of;
+
+    #[test]
+    fn a_template_has_a_resource() {
+        for (template, resource) in [("a://b", "a://b"), ("a://{id}/c{?q}", "a://x/cx"), ("a://{id", "a://x")]
+        {
+            assert_eq!(resource_of(template), resource);
+        }
     }
 }

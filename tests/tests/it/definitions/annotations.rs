@@ -111,3 +111,18 @@ fn a_condition_on_what_nobody_approves_is_refused_with_its_line() {
         }
     }
 }
+
+#[test]
+fn the_guard_of_access_knows_approved_prompts_that_nobody_has_listed() {
+    let command = json!(Clients::installed().unwrap().everything_command());
+    let (setup, _) = setup(&command, "pins = 'hold'", "readOnlyHint", true);
+    approve(&setup, &["--live"]);
+    let file = setup.dir().join("witgate.toml");
+    let narrow = std::fs::read_to_string(&file).unwrap() + "[reload]\nno_new_access = true\n";
+    std::fs::write(&file, narrow.replace("allow = ['*']", "allow = ['get-*']")).unwrap();
+    let running = setup.serve();
+    let wide = narrow.replace("allow = ['*']", "allow = ['get-*', 'prompt:*']");
+    std::fs::write(&file, wide.replace("on = '*'", "on = 'get-*'")).unwrap();
+    let log = running.await_log("the change widens access");
+    assert!(log.contains("prompt:completable-prompt"), "{log}");
+}
